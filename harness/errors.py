@@ -1,0 +1,29 @@
+"""What can go wrong, by whose fault it is; the exit status follows from that."""
+
+from __future__ import annotations
+
+
+class RookeryError(Exception):
+    """Anything the harness itself has to say; `cure` is what the reader can do about it."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, cure: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  cure: {self.cure}" if self.cure else self.message
+
+
+class BadInput(RookeryError):
+    """The user asked for something that does not exist or that the harness refuses."""
+
+    exit_status = 2
+
+
+class InfrastructureError(RookeryError):
+    """The machine, docker, kind or a registry failed: not a finding about the storage under test."""
+
+    exit_status = 3
