@@ -1,0 +1,54 @@
+"""Images as the docker engine has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.images import recipes
+from harness.machine.docker import docker
+
+RECIPE_LABEL = "io.rookery.recipe"
+OWN = "localhost/rookery/"
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image in the docker engine. `recipe` is the digest of the recipe it was built by, empty for a vendor's."""
+
+    id: str
+    size: int  # bytes
+    created: str  # RFC 3339
+    recipe: str
+
+
+def inspect(reference: str) -> LocalImage | None:
+    """The image of that name in the engine, or None."""
+    done = docker("image", "inspect", recipes.canonical(reference), timeout=30, check=False)
+    if done.returncode != 0:
+        return None
+    image = json.loads(done.stdout)[0]
+    labels = (image.get("Config") or {}).get("Labels") or {}
+    return LocalImage(image["Id"], image["Size"], image["Created"], labels.get(RECIPE_LABEL, ""))
+
+
+def usable(reference: str) -> LocalImage | None:
+    """The image of that name if it may be used: a vendor's, or one built by the recipe as it stands now."""
+    image = inspect(reference)
+    if image is None:
+        return None
+    if not image.recipe:  # nobody but a recipe makes the harness's own images: one without a label is a stranger
+        return None if reference.startswith(OWN) else image
+    recipe = recipes.find(reference)
+    return image if recipe is not None and image.recipe == recipe.digest else None
+
+
+def save(references: Iterable[str], path: str) -> None:
+    """Write the images to one archive; layers they share stand in it once."""
+    docker("save", "-o", path, *map(recipes.canonical, references), timeout=900)
+
+
+def load(path: str) -> None:
+    """Read the images of an archive made by `save`."""
+    docker("load", "-q", "-i", path, timeout=900)

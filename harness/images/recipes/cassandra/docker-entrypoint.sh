@@ -1,0 +1,35 @@
+#!/bin/bash
+# Starts Cassandra with the variables of the official image (https://hub.docker.com/_/cassandra), so that one
+# StatefulSet serves both images.
+set -euo pipefail
+config=/etc/cassandra/cassandra.yaml
+address=$(hostname -i | awk '{print $1}')
+: "${CASSANDRA_LISTEN_ADDRESS:=$address}"
+: "${CASSANDRA_BROADCAST_ADDRESS:=$CASSANDRA_LISTEN_ADDRESS}"
+: "${CASSANDRA_BROADCAST_RPC_ADDRESS:=$CASSANDRA_BROADCAST_ADDRESS}"
+: "${CASSANDRA_RPC_ADDRESS:=0.0.0.0}"
+: "${CASSANDRA_SEEDS:=$CASSANDRA_BROADCAST_ADDRESS}"
+
+setting() { # setting NAME VALUE: replace the line of this name, or add one
+  sed -i "/^$1:/d" "$config"
+  printf '%s: %s\n' "$1" "$2" >> "$config"
+}
+sed -ri "s/(- seeds:).*/\1 \"$CASSANDRA_SEEDS\"/" "$config"
+setting listen_address "$CASSANDRA_LISTEN_ADDRESS"
+setting broadcast_address "$CASSANDRA_BROADCAST_ADDRESS"
+setting broadcast_rpc_address "$CASSANDRA_BROADCAST_RPC_ADDRESS"
+setting rpc_address "$CASSANDRA_RPC_ADDRESS"
+[ -z "${CASSANDRA_CLUSTER_NAME:-}" ] || setting cluster_name "'$CASSANDRA_CLUSTER_NAME'"
+[ -z "${CASSANDRA_NUM_TOKENS:-}" ] || setting num_tokens "$CASSANDRA_NUM_TOKENS"
+[ -z "${CASSANDRA_ENDPOINT_SNITCH:-}" ] || setting endpoint_snitch "$CASSANDRA_ENDPOINT_SNITCH"
+printf 'dc=%s\nrack=%s\n' "${CASSANDRA_DC:-datacenter1}" "${CASSANDRA_RACK:-rack1}" \
+  > /etc/cassandra/cassandra-rackdc.properties
+
+heap=${MAX_HEAP_SIZE:-512M}
+# shellcheck disable=SC2046,SC2086  # options files and JVM_EXTRA_OPTS are lists of words
+exec java -ea -Xms"$heap" -Xmx"$heap" -Xss256k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+  -XX:+HeapDumpOnOutOfMemoryError -XX:+ExitOnOutOfMemoryError $(cat /etc/cassandra/jvm17.options) ${JVM_EXTRA_OPTS:-} \
+  -Djna.nosys=true -Dcassandra.jmx.local.port=7199 -Dcassandra.libjemalloc=- -Dlogback.configurationFile=logback.xml \
+  -Dcassandra.storagedir=/var/lib/cassandra -Dcassandra.config=file://$config -Dcassandra-foreground=yes \
+  -javaagent:/opt/cassandra/lib/jamm-0.4.0.jar -cp "/etc/cassandra:/opt/cassandra/lib/*" \
+  org.apache.cassandra.service.CassandraDaemon

@@ -1,0 +1,106 @@
+"""Where an image comes from: docker, the archive cache, a registry, or its recipe; in this order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.errors import InfrastructureError
+from harness.images import archives, build, engine, recipes
+from harness.machine.docker import docker
+
+Say = Callable[[str], None]
+
+PULL_SECONDS = 900
+
+
+class Origin(str, Enum):
+    """Who made an image; every report names it, so that nobody takes a built one for the vendor's."""
+
+    BUILT = "built from packages"
+    VENDOR = "vendor's"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image a run needs, as the engine has it."""
+
+    reference: str
+    origin: Origin
+    size: int = 0  # bytes
+    created: str = ""  # RFC 3339
+    recipe: str = ""  # digest, for a built one
+
+
+def look(reference: str) -> Image:
+    """The image as it is now; nothing is fetched or built."""
+    image = engine.usable(reference)
+    if image is None:
+        return Image(reference, Origin.MISSING)
+    origin = Origin.BUILT if image.recipe else Origin.VENDOR
+    return Image(reference, origin, image.size, image.created, image.recipe)
+
+
+def ensure(
+    references: Iterable[str],
+    say: Say,
+    *,
+    registries_reachable: Callable[[], bool],
+    mirror: str | None = None,
+) -> list[Image]:
+    """Have every image in the engine, and say for each where it came from.
+
+    `registries_reachable` is asked once, and only if something is missing. `mirror` is a registry host that serves the
+    others' images under their own paths.
+
+    Raises `BadInput` for an image that can be neither pulled nor built, `InfrastructureError` when a build fails.
+    """
+    references = list(dict.fromkeys(references))
+    missing = [reference for reference in references if engine.usable(reference) is None]
+    missing = [reference for reference in missing if not _load(reference, say)]
+    if missing and (mirror or registries_reachable()):
+        missing = [reference for reference in missing if not _pull(reference, mirror, say)]
+    if missing:
+        build.build(missing, say)
+    return [look(reference) for reference in references]
+
+
+def _load(reference: str, say: Say) -> bool:
+    archive = archives.holding(reference)
+    if archive is None:
+        return False
+    if engine.usable(reference) is None:  # an archive loaded for another image may have brought it
+        started = time.monotonic()
+        engine.load(str(archive.path))
+        say(f"{reference} loaded from the archive cache in {time.monotonic() - started:.0f} s")
+    return engine.usable(reference) is not None
+
+
+def _pull(reference: str, mirror: str | None, say: Say) -> bool:
+    if reference.startswith("localhost/"):
+        return False
+    full = recipes.canonical(reference)
+    if full.startswith("kindest/"):
+        full = f"docker.io/{full}"
+    source = f"{mirror}/{full.partition('/')[2]}" if mirror else full
+    started = time.monotonic()
+    try:
+        docker("pull", "-q", source, timeout=PULL_SECONDS)
+    except InfrastructureError as error:
+        say(f"{reference} could not be pulled ({error.message.splitlines()[-1]}); building it instead")
+        return False
+    if source != full:
+        docker("tag", source, full)
+    say(f"{reference} pulled in {time.monotonic() - started:.0f} s")
+    return True
+
+
+def save(references: Sequence[str], path: str) -> None:
+    """Write the images to one file for another machine. Raises `InfrastructureError` if one is missing here."""
+    absent = [reference for reference in references if engine.usable(reference) is None]
+    if absent:
+        raise InfrastructureError(f"not here: {', '.join(absent)}", cure="`rookery images ensure` first")
+    engine.save(references, path)
