@@ -1,0 +1,81 @@
+"""The nodes of a kind cluster as what they are on this machine: docker containers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.machine.disks import LoopDisk
+from harness.machine.docker import docker, docker_output
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """A node's container at one instant."""
+
+    name: str
+    running: bool
+    boot: str  # docker's time of the last start (RFC 3339): the identity of a boot
+    address: str  # on docker's network kind; empty while it is off
+    volume: str  # where /var lies on this machine
+
+    @property
+    def role_first(self) -> tuple[bool, str]:
+        """Sorts the control plane before the workers."""
+        return (not self.name.endswith("-control-plane"), self.name)
+
+
+def states(names: Iterable[str]) -> list[NodeState]:
+    """The nodes' states, asked in one call. Raises `CommandFailed` if one has no container."""
+    return [_state(container) for container in json.loads(docker_output("inspect", *names, timeout=60))]
+
+
+def _state(container: dict) -> NodeState:
+    networks = container["NetworkSettings"]["Networks"]
+    return NodeState(
+        name=container["Name"].removeprefix("/"),
+        running=container["State"]["Running"],
+        boot=container["State"]["StartedAt"],
+        address=networks["kind"]["IPAddress"] if "kind" in networks else "",
+        volume=next((m["Source"] for m in container["Mounts"] if m["Destination"] == "/var"), ""),
+    )
+
+
+def prepare(name: str, disks: Sequence[LoopDisk]) -> None:
+    """Make a node's /dev, /sys and udev database fit for storage; docker resets all three at each start.
+
+    - /dev holds no block device but the node's own disks. A privileged container gets every one of the machine's, and
+      what a node cannot see, nothing on it can take: neither another node's disk nor the machine's.
+    - /sys is writable, which kernel clients (`rbd map`) need (https://github.com/kubernetes-sigs/kind/issues/745).
+    - /run/udev/data has an entry for every block device in /sys/block: no udevd runs in a node, and ceph-volume of
+      Ceph 20 refuses every device if one has none (https://github.com/rook/rook/issues/17746).
+    """
+    wanted = {disk.device: disk.device_number for disk in disks}
+    make = "".join(f"[ -b {device} ] || mknod -m 660 {device} b {a} {b}\n" for device, (a, b) in wanted.items())
+    spare = " ".join(f"! -path {device}" for device in wanted)
+    docker("exec", name, "sh", "-ec", _PREPARE.format(spare=spare, make=make), timeout=30)
+
+
+_PREPARE = """
+mount -o remount,rw /sys
+find /dev -type b {spare} -delete
+{make}
+mkdir -p /run/udev/data
+for dev in /sys/block/*/dev /sys/block/*/*/dev; do
+  [ -e "$dev" ] || continue
+  read -r number < "$dev"
+  [ -e "/run/udev/data/b$number" ] || printf 'I:1\\nE:ID_TYPE=disk\\nV:1\\n' > "/run/udev/data/b$number"
+done
+"""
+
+
+def uninterruptible(names: Iterable[str]) -> list[str]:
+    """Processes of the nodes in uninterruptible sleep, as "node: pid command"; one reading, so ask again before
+    concluding that one hangs."""
+    found = []
+    for name in names:
+        listing = docker_output("exec", name, "ps", "-eo", "state=,pid=,comm=", timeout=30)
+        stuck = [line.split(maxsplit=2) for line in listing.splitlines() if line.startswith("D")]
+        found += [f"{name}: {pid} {command}" for _, pid, command in stuck]
+    return found
