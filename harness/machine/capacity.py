@@ -1,0 +1,97 @@
+"""Whether the machine has room for a run, asked before anything is made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+from harness.machine.docker import engine_info
+from harness.paths import state_dir
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes that must be free before a run; these are for one control plane, three workers and Cassandra."""
+
+    memory: int = 6 * GIB  # about 4 GiB at its peak, and some for the machine itself
+    engine: int = 10 * GIB  # images in docker, and once more in each worker
+    state: int = 4 * GIB  # what is really written to the sparse disks
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much there is of something, and how much is needed; bytes."""
+
+    what: str
+    available: int
+    needed: int
+    cure: str
+
+    @property
+    def enough(self) -> bool:
+        return self.available >= self.needed
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.available / GIB:.1f} GiB free, {self.needed / GIB:.1f} GiB needed"
+
+
+def require_room(needs: Needs | None = None) -> None:
+    """Raises `InfrastructureError` with the numbers of everything there is too little of."""
+    needs = needs or Needs()
+    short = [room for room in [memory(needs), *disks(needs)] if not room.enough]
+    if short:
+        raise InfrastructureError(
+            "too little room for a run\n" + "\n".join(f"  {room}" for room in short),
+            cure="; ".join(room.cure for room in short),
+        )
+
+
+def memory(needs: Needs) -> Room:
+    """Memory that can be had without swapping."""
+    return Room(
+        "memory", memory_available(), needs.memory, "end other programs (ps aux --sort=-rss | head), or `rookery sweep`"
+    )
+
+
+def memory_available() -> int:
+    """Bytes; `MemAvailable` of proc_meminfo(5)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise InfrastructureError("/proc/meminfo has no MemAvailable", cure="a kernel of 3.14 or later")
+
+
+def disks(needs: Needs) -> list[Room]:
+    """One `Room` for each filesystem that a run writes to."""
+    needed: dict[int, int] = {}
+    places: dict[int, list[Path]] = {}
+    for place, size in ((_engine_root(), needs.engine), (state_dir(), needs.state)):
+        if place is None:
+            continue
+        filesystem = os.stat(_nearest_existing(place)).st_dev
+        needed[filesystem] = needed.get(filesystem, 0) + size
+        places.setdefault(filesystem, []).append(place)
+    return [
+        Room(
+            f"disk under {' and '.join(map(str, paths))}",
+            shutil.disk_usage(_nearest_existing(paths[0])).free,
+            needed[filesystem],
+            "free some (docker system df; docker system prune), or set ROOKERY_STATE_DIR to another filesystem",
+        )
+        for filesystem, paths in places.items()
+    ]
+
+
+def _engine_root() -> Path | None:
+    """Where the engine keeps images and containers; None if that is not on this machine, as with Docker Desktop."""
+    root = Path((engine_info() or {}).get("DockerRootDir", "/var/lib/docker"))
+    return root if root.is_dir() else None
+
+
+def _nearest_existing(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if place.exists())

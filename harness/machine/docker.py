@@ -1,0 +1,81 @@
+"""The docker engine, through a client that works with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from functools import lru_cache
+from typing import Any
+
+from harness.errors import InfrastructureError
+from harness.machine.run import CommandFailed, output, run
+
+_FIRST_WITHOUT_BUILDER = 23  # from this version on, `docker build` leaves BuildKit to the buildx plugin
+
+
+@lru_cache(maxsize=1)
+def client() -> list[str]:
+    """The argv prefix of a docker client that works with the engine, and that can build with BuildKit if one can.
+
+    A machine may have several: a newer client without the buildx plugin beside the distribution's older one, which
+    builds by itself. Raises `InfrastructureError` if no client is there, or none of them reaches an engine.
+    """
+    candidates = _clients_on_path()
+    if not candidates:
+        raise InfrastructureError("there is no docker client", cure="rookery setup")
+    working = [path for path in candidates if _reaches_engine(path)]
+    if not working:
+        raise InfrastructureError(f"no docker engine answers to {', '.join(candidates)}", cure="rookery setup")
+    return [next((path for path in working if can_build(path)), working[0])]
+
+
+def docker(
+    *args: str, timeout: float = 60, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a docker command for at most `timeout` seconds; raises `CommandFailed` as `run` does."""
+    return run([*client(), *args], timeout=timeout, check=check, stdin=stdin, env=environment())
+
+
+def docker_output(*args: str, timeout: float = 60) -> str:
+    """What a docker command printed, stripped."""
+    return docker(*args, timeout=timeout).stdout.strip()
+
+
+def environment() -> dict[str, str]:
+    """The environment for a docker client: ours, with BuildKit switched on for clients that have it built in."""
+    return {**os.environ, "DOCKER_BUILDKIT": "1"}
+
+
+def engine_info() -> dict[str, Any] | None:
+    """What `docker info` tells, or None when no engine answers."""
+    try:
+        info = json.loads(docker_output("info", "--format", "{{json .}}", timeout=20))
+    except InfrastructureError:
+        return None
+    return info if info.get("ServerVersion") and not info.get("ServerErrors") else None
+
+
+def can_build(path: str) -> bool:
+    """Whether that docker client can build with BuildKit."""
+    if run([path, "buildx", "version"], timeout=20, check=False).returncode == 0:
+        return True
+    version = output([path, "--version"], timeout=20)  # Docker version 20.10.24+dfsg1, build 297e128
+    major = version.removeprefix("Docker version ").split(".")[0]
+    return major.isdigit() and int(major) < _FIRST_WITHOUT_BUILDER
+
+
+def _clients_on_path() -> list[str]:
+    directories = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]  # sudo and tox may have cut PATH short
+    found = (shutil.which("docker", path=directory) for directory in dict.fromkeys(directories) if directory)
+    return [path for path in found if path]
+
+
+def _reaches_engine(path: str) -> bool:
+    """Whether an engine answers that client; a client may also be too new for the engine, or too old."""
+    try:
+        run([path, "version", "--format", "{{.Server.Version}}"], timeout=20)
+    except CommandFailed:
+        return False
+    return True

@@ -1,0 +1,301 @@
+"""Leases and the sweep: what a killed run leaves, on real loop devices, mounts, routes and processes."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness.errors import BadInput, InfrastructureError
+from harness.machine import docker, leases, loop
+from harness.machine.leases import Lease, SweepIncomplete, sweep
+from harness.machine.processes import Process
+
+ROOT = Path(__file__).parent.parent
+FIRST_OF_TESTS = 200  # the loop numbers above are used here
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reason="needs root and loop devices")
+needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
+    found_dead = leases._found_dead  # devices of other clusters on this machine are not the tests' business
+    monkeypatch.setattr(leases, "_found_dead", lambda number: number > FIRST_OF_TESTS and found_dead(number))
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """A docker engine that has containers, each with the name of its cluster."""
+    engine = SimpleNamespace(containers={}, stuck=set())
+
+    def docker_output(*args, timeout=60):
+        cluster = args[-1].removeprefix("label=io.x-k8s.kind.cluster=")
+        return "\n".join(container for container, of in engine.containers.items() if of == cluster)
+
+    def remove(*args, **_):
+        assert args[:3] == ("rm", "-f", "-v")
+        for container in args[3:]:
+            if container not in engine.stuck:
+                del engine.containers[container]
+
+    monkeypatch.setattr(docker, "docker_output", docker_output)
+    monkeypatch.setattr(docker, "docker", remove)
+    return engine
+
+
+def orphan(lease: Lease) -> None:
+    """Give the lease an owner of this boot that is dead: this very pid, but of a process that started earlier."""
+    lease.owner = Process(os.getpid(), lease.owner.started - 1, lease.owner.boot_id)
+    lease._write()
+
+
+def dead_lease(name="dead") -> Lease:
+    lease = Lease.acquire(name)
+    orphan(lease)
+    return lease
+
+
+def test_a_lease_is_held_by_one_living_process():
+    lease = Lease.acquire("mine")
+    with pytest.raises(BadInput, match=f"in use by process {os.getpid()}"):
+        Lease.acquire("mine")
+    lease.release()
+    Lease.acquire("mine").release()
+
+
+@pytest.mark.parametrize("name", ["", "../up", "Upper", "a/b", ".hidden", "x" * 63])
+def test_a_name_that_makes_no_file_name_is_refused(name):
+    with pytest.raises(BadInput, match="no name for a lease"):
+        Lease.acquire(name)
+
+
+def test_a_living_owner_loses_nothing(tmp_path):
+    lease = Lease.acquire("mine")
+    lease.add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    assert sweep(everything=True) == []
+    assert (tmp_path / "file").exists()
+
+
+def test_a_process_that_got_the_owners_number_is_not_the_owner():
+    lease = Lease.acquire("mine")
+    assert lease.owner_alive()
+    orphan(lease)
+    assert not lease.owner_alive()
+
+
+def test_what_a_dead_owner_left_is_removed_once(tmp_path, state):
+    lease = dead_lease()
+    lease.add("directory", tmp_path / "directory")
+    lease.add("file", tmp_path / "directory/file")
+    lease.add("file", tmp_path / "never made")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/file").touch()
+    assert sweep() == [f"file {tmp_path}/directory/file", f"directory {tmp_path}/directory"]
+    assert not (tmp_path / "directory").exists()
+    assert list((state / "leases").iterdir()) == []
+    assert sweep() == []
+
+
+def test_acquiring_the_name_of_a_dead_owner_removes_what_it_left(tmp_path):
+    dead_lease().add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    lease = Lease.acquire("dead")
+    assert not (tmp_path / "file").exists()
+    assert lease.resources == []
+    assert lease.owner_alive()
+
+
+def test_a_kept_lease_outlives_its_owner_until_everything_is_swept(tmp_path):
+    lease = dead_lease("kept")
+    lease.add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    lease.keep()
+    assert sweep() == []
+
+    taken_over = Lease.acquire("kept")
+    assert [r.name for r in taken_over.resources] == [str(tmp_path / "file")]
+    assert sweep(everything=True) == []
+
+    orphan(taken_over)
+    assert sweep(everything=True) == [f"file {tmp_path}/file"]
+
+
+def test_the_cluster_goes_first_and_wholly(engine, tmp_path):
+    engine.containers = {"c1": "mine", "c2": "mine", "c3": "other"}
+    lease = dead_lease()
+    lease.add("file", tmp_path / "file")
+    lease.add("cluster", "mine")
+    (tmp_path / "file").touch()
+    assert sweep() == ["cluster mine", f"file {tmp_path}/file"]
+    assert engine.containers == {"c3": "other"}
+
+
+def test_what_a_stuck_cluster_uses_stays_and_stays_on_record(engine, tmp_path):
+    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    lease = dead_lease()
+    lease.add("cluster", "mine")
+    lease.add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    other = dead_lease("other")
+    other.add("file", tmp_path / "other")
+    (tmp_path / "other").touch()
+    with pytest.raises(SweepIncomplete, match="cluster mine cannot be removed: c1") as caught:
+        sweep()
+    assert caught.value.removed == [f"file {tmp_path}/other"]
+    assert (tmp_path / "file").exists()
+
+    engine.stuck = set()
+    orphan(next(iter(Lease.all())))
+    assert sweep() == ["cluster mine", f"file {tmp_path}/file"]
+
+
+def test_a_file_that_is_no_lease_is_named(state):
+    (state / "leases").mkdir(parents=True)
+    (state / "leases/torn.json").write_text('{"name": "to')
+    with pytest.raises(InfrastructureError, match=r"leases/torn\.json is not a lease"):
+        sweep()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("file", "relative"), ("directory", "/"), ("directory", "/tmp/.."), ("x", "/x")]
+)
+def test_what_must_never_be_removed_cannot_be_recorded(kind, name):
+    lease = Lease.acquire("mine")
+    with pytest.raises(ValueError, match=r"not a path that may be removed|no such kind"):
+        lease.add(kind, name)
+    assert lease.resources == []
+
+
+def test_numbers_of_another_boot_are_forgotten(state):
+    lease = Lease.acquire("old")
+    lease.add_process("me", Process.current())
+    lease.owner = Process(lease.owner.pid, lease.owner.started, "another boot")
+    lease._write()
+    assert sweep() == []  # and this process still runs
+
+
+@needs_loop
+def test_a_run_killed_with_its_disk_attached(tmp_path):
+    run = (
+        "import sys, pathlib; from harness.machine.leases import Lease; from harness.machine.disks import *\n"
+        "disk = create_disk(pathlib.Path(sys.argv[1]), MIN_DISK_BYTES, Lease.acquire('killed'))\n"
+        "print(disk.number, flush=True); sys.stdin.read()"
+    )
+    argv = [sys.executable, "-c", run, str(tmp_path / "disk.img")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as killed:
+        number = int(killed.stdout.readline())
+        assert sweep() == []
+        assert loop.attached()[number] == str(tmp_path / "disk.img")
+        killed.kill()
+    assert sweep() == [f"loop /dev/loop{number} ({tmp_path}/disk.img)", f"file {tmp_path}/disk.img"]
+    assert number not in loop.attached()
+    assert not (tmp_path / "disk.img").exists()
+
+
+@needs_loop
+def test_a_loop_number_that_is_another_files_by_now_is_left_alone(tmp_path):
+    number = free_number()
+    (tmp_path / "other").write_bytes(bytes(1 << 20))
+    dead_lease().add("loop", f"/dev/loop{number}", backing_file=str(tmp_path / "ours"))
+    assert loop.attach(number, tmp_path / "other")
+    try:
+        assert sweep() == []
+        assert loop.attached()[number] == str(tmp_path / "other")
+    finally:
+        loop.detach(number)
+        loop.remove(number)
+
+
+@needs_loop
+@needs_fuse
+def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engine, tmp_path):
+    number = free_number()
+    volume = tmp_path / "volume"
+    volume.touch()
+    argv = [sys.executable, str(ROOT / "tests/fuse_file.py"), str(volume)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout.readline() == "mounted\n"
+        try:
+            assert loop.attach(number, volume)
+            subprocess.run(["umount", "--lazy", str(volume)], check=True, timeout=10)
+            assert loop.attached()[number] == "/"
+            assert sweep() == []  # its server lives
+            server.kill()
+            server.wait(timeout=10)
+
+            lease = Lease.acquire("cluster")
+            lease.add("cluster", "mine")
+            assert sweep() == []
+            assert lease.release() == [f"loop /dev/loop{number} (/)"]
+            assert number not in loop.attached()
+        finally:
+            server.kill()
+            loop.detach(number)
+            loop.remove(number)
+
+
+@needs_root
+def test_mounts_are_unmounted_the_youngest_first(tmp_path):
+    outer = tmp_path / "with space"
+    lease = dead_lease()
+    lease.add("mount", outer)
+    lease.add("mount", outer / "inner")
+    lease.add("directory", outer)
+    outer.mkdir()
+    mount_tmpfs(outer)
+    (outer / "inner").mkdir()
+    mount_tmpfs(outer / "inner")
+    assert sweep() == [f"mount {outer}/inner", f"mount {outer}", f"directory {outer}"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and ip")
+def test_a_route_is_removed(tmp_path):
+    # 198.51.100.0/24 and 192.0.2.0/24 are for documentation (RFC 5737): no machine has them.
+    subprocess.run(["ip", "route", "add", "198.51.100.0/24", "dev", "lo"], check=True, timeout=10)
+    lease = dead_lease()
+    lease.add("route", "198.51.100.0/24")
+    lease.add("route", "192.0.2.0/24", via="198.51.100.1")
+    assert sweep() == ["route 198.51.100.0/24"]
+    shown = subprocess.run(["ip", "route", "show", "198.51.100.0/24"], capture_output=True, text=True, timeout=10)
+    assert shown.stdout == ""
+
+
+def test_a_process_is_ended_and_one_that_has_its_number_is_not():
+    with (
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as ours,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other,
+    ):
+        lease = dead_lease()
+        lease.add_process("exporter", Process.of(ours.pid))
+        same_number = Process.of(other.pid)
+        lease.add_process("gone", Process(same_number.pid, same_number.started - 1, same_number.boot_id))
+        assert sweep() == ["process exporter"]
+        assert ours.wait(timeout=10) == -signal.SIGKILL
+        assert other.poll() is None
+
+
+def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
+    lease = Lease.acquire("mine")
+    lease.add("route", "10.244.1.0/24", via="172.18.0.3")
+    data = json.loads((state / "leases/mine.json").read_text())
+    assert data["owner"]["pid"] == os.getpid()
+    assert data["resources"] == [{"kind": "route", "name": "10.244.1.0/24", "details": {"via": "172.18.0.3"}}]
+    assert Lease.all() == [lease]
+
+
+def free_number() -> int:
+    return max([FIRST_OF_TESTS, *loop.attached()]) + 1
+
+
+def mount_tmpfs(path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "test", str(path)], check=True, timeout=10)
