@@ -1,0 +1,1 @@
+"""What clients saw (`recorder`, `operations`) and what it proves (`checkers`)."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: its results folder, timings, notes and logs."""

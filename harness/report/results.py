@@ -1,0 +1,143 @@
+"""The results folder of one scenario: written while it runs, so that a run that dies leaves what was known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from harness.report.files import write_json
+from harness.report.logs import bound_logs
+from harness.report.memory import MemorySampler
+
+Outcome = Literal["running", "passed", "failed", "unknown", "infrastructure"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A step that was reached: when it began, in seconds since the run did, and how many seconds it took."""
+
+    name: str
+    start_s: float
+    seconds: float
+
+
+class Results:
+    """`<root>/<time>-<scenario>/`, with timings.json (phases) and report.json (notes); use as a context manager.
+
+    Leaving the context finishes the run as `passed`, or as `failed` on an exception, unless `finish` has said better.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        scenario: str,
+        *,
+        say: Callable[[str], None] = print,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`say` is given one line for each phase as it ends: "CephCluster Ready in 96.2 s"."""
+        self.scenario = scenario
+        self.folder = _new_folder(root, scenario)
+        self.outcome: Outcome = "running"
+        self._say = say
+        self._clock = clock
+        self._begin = clock()
+        self._phases: list[Phase] = []
+        self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
+        self._memory = MemorySampler()
+        self._write_timings()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.outcome == "running":
+            self.finish("passed" if error is None else "failed")
+
+    def path(self, name: str) -> Path:
+        """Where a file of this run belongs, such as `history.jsonl`."""
+        return self.folder / name
+
+    def logs_folder(self, moment: str) -> Path:
+        """A folder for the logs gathered at a `moment` such as "before-cut"; all of them share one bound."""
+        folder = self.folder / "logs" / moment
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._clock() - self._begin
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block. One that raises is no phase that was reached: it goes into the notes as `failed_phase`."""
+        start = self.elapsed
+        try:
+            yield
+        except BaseException as error:
+            seconds = self.elapsed - start
+            self._say(f"{name}: failed after {seconds:.1f} s")
+            # Innermost first: of nested phases the one that broke is the one to name.
+            if "failed_phase" not in self._notes:
+                self.note(
+                    failed_phase={**asdict(_rounded(name, start, seconds)), "error": f"{type(error).__name__}: {error}"}
+                )
+            raise
+        self.add_phase(name, start, self.elapsed - start)
+
+    def add_phase(self, name: str, start_s: float, seconds: float) -> None:
+        """A phase measured by other means, e.g. from the power cut on; `start_s` is seconds since the run began."""
+        self._phases.append(_rounded(name, start_s, seconds))
+        self._write_timings()
+        self._say(f"{name} in {seconds:.1f} s")
+
+    def note(self, **notes: Any) -> None:
+        """Put something into report.json: driver, origins of images, versions, the verdict. JSON-able values."""
+        notes = {**self._notes, **notes}
+        write_json(self.path("report.json"), notes)
+        self._notes = notes
+
+    def finish(self, outcome: Outcome) -> None:
+        """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
+        self.outcome = outcome
+        self._write_timings()
+        self._memory.stop()
+        dropped = bound_logs(self.folder / "logs")
+        self.note(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
+
+    def _write_timings(self) -> None:
+        timings = {
+            "scenario": self.scenario,
+            "outcome": self.outcome,
+            "total_s": round(self.elapsed, 1),
+            "peak_memory_mib": self._memory.peak_mib,
+            "phases": [asdict(phase) for phase in self._phases],
+        }
+        write_json(self.path("timings.json"), timings)
+
+
+def _rounded(name: str, start_s: float, seconds: float) -> Phase:
+    return Phase(name, round(start_s, 1), round(seconds, 1))
+
+
+def _new_folder(root: Path, scenario: str) -> Path:
+    """`<root>/20261124T080312Z-<scenario>`, with a number after it when that second is taken."""
+    stem = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario}"
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1000):
+        folder = root / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(root / stem)

@@ -1,0 +1,7 @@
+"""Cassandra on persistent volumes, and a client that writes down what it was told."""
+
+from harness.workloads.cassandra.ring import RingMember
+from harness.workloads.cassandra.workload import Cassandra
+from harness.workloads.cassandra.writers import Writers
+
+__all__ = ["Cassandra", "RingMember", "Writers"]

@@ -1,0 +1,255 @@
+"""Cassandra as a scenario uses it: deploy, write, be there when the power goes, see what came back.
+
+Conditions raise `NotYet` and are for `wait_for`; nothing here waits by itself except `ready` and `write`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from harness.errors import InfrastructureError
+from harness.history.recorder import Recorder
+from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
+from harness.kube.client import Object
+from harness.kube.conditions import pods_ready
+from harness.waiting import NotYet, wait_for
+from harness.workloads.cassandra.client import KEYSPACE, Client, parse_duration
+from harness.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
+from harness.workloads.cassandra.ring import RingMember, parse_ring
+from harness.workloads.cassandra.writers import WriterProcess, Writers
+
+WRITERS = 8
+ROWS_PER_SECOND = (
+    300.0  # of all writers together: a steady load on 2 cores that leaves a history of some thousand lines
+)
+CLIENT_WITHIN = 60.0  # seconds; once the ring is whole a client that cannot connect for longer is a fault
+NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
+PROBE_TIMEOUT = 0.5
+SYNC_LAG_FACTOR = 1.5  # DatabaseDescriptor.getPeriodicCommitLogSyncBlock
+
+_SYNC, _PERIOD, _LAG = "commitlog_sync", "commitlog_sync_period", "periodic_commitlog_sync_lag_block"
+
+
+class Cassandra:
+    """A StatefulSet of Cassandra nodes, each on a volume of its own, and the client that writes to it.
+
+    Addresses are asked of the API each time they are needed: a power cycle changes all of them.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        image: str,
+        record: Recorder,
+        namespace: str = "cassandra",
+        commitlog_sync: CommitlogSync = "periodic",
+        storage_class: str = "rook-ceph-block",
+        replicas: int = 3,
+    ) -> None:
+        self.spec = CassandraSpec(image, namespace, replicas, storage_class, commitlog_sync)
+        # A table for each history: the keys of another one would look like rows that nobody wrote.
+        self.table = f"{KEYSPACE}.writes_{secrets.token_hex(4)}"
+        self._kube = kube
+        self._record = record
+        self._client: Client | None = None
+        self._lost_allowed_window_s: float | None = None
+        self._settings_proved = False
+
+    # Deploying
+
+    def deploy(self) -> None:
+        """Apply the objects; does not wait."""
+        self._kube.apply(self.spec.objects())
+
+    def ready(self, within: float) -> None:
+        """Wait at most `within` seconds for the ring; then connect, make the table, and prove the commit log's mode.
+
+        Raises `DeadlineExceeded`, and `InfrastructureError` when the nodes run in another mode than was asked for.
+        """
+        wait_for(self.ring_whole(), what=f"Cassandra ring of {self.spec.replicas}", within=within)
+        wait_for(self.rebuild, what="a client of Cassandra", within=CLIENT_WITHIN)
+        wait_for(self._create_table, what=f"table {self.table}", within=CLIENT_WITHIN)
+        settings = wait_for(self.commitlog_settings, what="Cassandra's commit log settings", within=CLIENT_WITHIN)
+        self._lost_allowed_window_s = lost_window(self.spec.commitlog_sync, settings, self.spec.replicas)
+        self._settings_proved = True
+
+    # The client
+
+    def rebuild(self) -> None:
+        """Condition: a new client is connected to the pods that listen now; the old one is closed.
+
+        The API may still show the addresses of before a power cut, so each is knocked at first.
+        """
+        self.close()
+        pods = self.pod_addresses()
+        listening = [address for address in pods.values() if _listens(address)]
+        if not listening:
+            raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
+        self._client = Client.connect(listening, self._record, self.table)
+
+    def close(self) -> None:
+        """Close the client; writers that use it end.
+
+        With nodes that are gone it may take `CONNECT_TIMEOUT` seconds: do it while they start.
+        """
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def write(self, rows: int, consistency: str = "QUORUM") -> int:
+        """Write `rows` new rows, each once, and return how many were acknowledged."""
+        client = self._ready_to_write()
+        shares = [rows // WRITERS + (number < rows % WRITERS) for number in range(WRITERS)]
+
+        def write_share(share: int) -> int:
+            process = WriterProcess(client, self._record, consistency)
+            return sum(process.write() == "ok" for _ in range(share))
+
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
+            return sum(pool.map(write_share, shares))
+
+    def start_writers(
+        self, count: int = WRITERS, consistency: str = "QUORUM", per_second: float = ROWS_PER_SECOND
+    ) -> Writers:
+        """Start `count` threads that write new rows until they are stopped, about `per_second` in all."""
+        client = self._ready_to_write()
+        return Writers(client, self._record, count=count, consistency=consistency, per_second=per_second)
+
+    def read_all(self, consistency: str) -> set[int]:
+        """Condition: the table can be read at `consistency`; its value is the keys found. Each read is recorded."""
+        return self._connected().read_keys(consistency)
+
+    # What is promised
+
+    def commitlog_settings(self) -> dict[str, dict[str, str | None]]:
+        """Condition: for each node's address, how it syncs its commit log, as the running node says."""
+        return self._connected().settings(_SYNC, _PERIOD, _LAG)
+
+    @property
+    def lost_allowed_window_s(self) -> float | None:
+        """Seconds before a power cut in which an acknowledged row may be lost; None: not one may. Known once `ready`.
+
+        For `check_writes`; the rule is `lost_window`'s.
+        """
+        if not self._settings_proved:
+            raise RuntimeError("what Cassandra promises is read from the running nodes: call ready() first")
+        return self._lost_allowed_window_s
+
+    # Conditions
+
+    def ring_whole(self, *, since: float = 0.0) -> Callable[[], list[RingMember]]:
+        """The ring has all replicas, Up and Normal, at their pods' present addresses.
+
+        `since`, Unix time in seconds, asks for containers started after it. The pods are looked at first: they cost one
+        request, nodetool a Java start.
+        """
+        pods_are_ready = pods_ready(self._kube, self.spec.namespace, self.spec.labels, self.spec.replicas, since=since)
+
+        def condition() -> list[RingMember]:
+            pods_are_ready()
+            ring = self.ring()
+            states = {member.address: member.state for member in ring}
+            if states != dict.fromkeys(self.pod_addresses().values(), "UN") or len(ring) != self.spec.replicas:
+                raise NotYet(f"ring is {states}, pods are {self.pod_addresses()}")
+            return ring
+
+        return condition
+
+    def ring(self) -> list[RingMember]:
+        """Condition: some node says what it takes for the ring (`nodetool status`)."""
+        return parse_ring(self._exec(["nodetool", "status"], timeout=NODETOOL_TIMEOUT))
+
+    def dns(self) -> set[str]:
+        """Condition: the headless name resolves inside the cluster; its value is the addresses."""
+        found = self._exec(["getent", "ahosts", self.spec.service_dns], timeout=15)
+        return {line.split()[0] for line in found.splitlines() if line.strip()}
+
+    def dns_names_the_pods(self) -> set[str]:
+        """Condition: the headless name resolves to the addresses of all pods, and to no other."""
+        resolved, pods = self.dns(), set(self.pod_addresses().values())
+        if resolved != pods or len(pods) != self.spec.replicas:
+            raise NotYet(f"{self.spec.service_dns} is {sorted(resolved)}, the pods are {sorted(pods)}")
+        return resolved
+
+    @api_may_be_down()
+    def pod_addresses(self) -> dict[str, str]:
+        """Condition: the API answers; the address of each pod that has one."""
+        return {
+            pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods() if pod["status"].get("podIP")
+        }  # fmt: skip
+
+    def _pods(self) -> list[Object]:
+        return self._kube.list("Pod", namespace=self.spec.namespace, labels=self.spec.labels)
+
+    @api_may_be_down()
+    def _exec(self, argv: list[str], *, timeout: float) -> str:
+        """Run `argv` in the first pod whose container runs. Raises `NotYet` when there is none or the command fails."""
+        running = [pod["metadata"]["name"] for pod in self._pods() if _runs(pod)]
+        if not running:
+            raise NotYet("no Cassandra container is running")
+        try:
+            return self._kube.exec(
+                min(running), argv, namespace=self.spec.namespace, container=NAME, timeout=timeout
+            )  # fmt: skip
+        except ExecFailed as error:
+            raise NotYet(error.message) from error
+        except KubeError as error:
+            if error.status != 404:
+                raise
+            # The API still shows a pod of before the power cut, which its kubelet has not come to yet.
+            raise NotYet(error.message) from error
+
+    def _create_table(self) -> None:
+        self._connected().create_table(self.spec.replicas)
+
+    def _connected(self) -> Client:
+        if self._client is None:
+            raise NotYet("no client is connected: rebuild() first")
+        return self._client
+
+    def _ready_to_write(self) -> Client:
+        client = self._connected()
+        client.prepare()
+        return client
+
+
+def lost_window(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], nodes: int) -> float | None:
+    """How many seconds before a power cut acknowledged rows may be lost, by the settings of all `nodes`.
+
+    `batch`: none (None), since a replica answers after its fsync. `periodic`: a replica answers at once and syncs every
+    `commitlog_sync_period` (10 s), counted from the start of one sync to the start of the next; what came after the
+    start of the last finished sync is in the page cache only. While a sync is due or under way that is older than one
+    period, so the period alone is no bound. There is one: once the last finished sync began longer ago than
+    `periodic_commitlog_sync_lag_block`, 1.5 periods (15 s) unless set, a replica holds back its answers.
+    (PeriodicCommitLogService.maybeWaitForSync and AbstractCommitLogService.SyncRunnable in Cassandra 5.0.)
+
+    Raises `InfrastructureError` when a node is not in the mode that was asked for, or was not heard.
+    """
+    modes = {address: setting[_SYNC] for address, setting in settings.items()}
+    if len(modes) != nodes or set(modes.values()) != {mode}:
+        raise InfrastructureError(f"commitlog_sync should be {mode} on {nodes} nodes, and is {modes}")
+    return None if mode == "batch" else max(_sync_lag(setting) for setting in settings.values())
+
+
+def _sync_lag(setting: dict[str, str | None]) -> float:
+    lag, period = setting[_LAG], setting[_PERIOD]
+    if lag and lag != "null":
+        return parse_duration(lag)
+    return SYNC_LAG_FACTOR * parse_duration(period or "")
+
+
+def _listens(address: str) -> bool:
+    try:
+        with socket.create_connection((address, CQL_PORT), timeout=PROBE_TIMEOUT):
+            return True
+    except OSError:
+        return False
+
+
+def _runs(pod: Object) -> bool:
+    statuses = pod["status"].get("containerStatuses", [])
+    return bool(statuses) and all("running" in status.get("state", {}) for status in statuses)

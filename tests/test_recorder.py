@@ -1,0 +1,196 @@
+import json
+import string
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import BadInput
+from harness.history.operations import Cut, History, Operation, format_keys, parse_keys
+from harness.history.recorder import Recorder
+
+
+class Ticks:
+    """A clock that moves by one nanosecond each time it is looked at."""
+
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def recorder(tmp_path):
+    with Recorder(tmp_path / "history.jsonl", monotonic_ns=Ticks(), wall=lambda: 1.5) as recorder:
+        yield recorder
+
+
+def test_a_line_is_in_the_file_before_the_call_returns(recorder):
+    recorder.invoke("write", process=0, key=7, value="seven")
+
+    assert json.loads(recorder.path.read_text()) == {
+        "process": 0, "type": "invoke", "f": "write", "key": 7, "value": "seven", "time_ns": 1, "wall": 1.5,
+    }  # fmt: skip
+
+
+def test_outcomes_come_back_as_they_were_recorded(recorder):
+    outcomes = {"ok": {}, "fail": {"error": "Unavailable"}, "info": {"error": "WriteTimeout"}}
+    for key, (outcome, details) in enumerate(outcomes.items()):
+        begin = recorder.invoke("write", process=recorder.new_process(), key=key)
+        getattr(recorder, outcome)(begin, node="10.0.0.1", **details)
+
+    assert [(write.key, write.outcome, write.error) for write in recorder.history().writes()] == [
+        (0, "ok", None),
+        (1, "fail", "Unavailable"),
+        (2, "info", "WriteTimeout"),
+    ]
+    assert {operation.node for operation in recorder.history().operations if operation.type != "invoke"} == {"10.0.0.1"}
+
+
+def test_a_key_is_written_once(recorder):
+    recorder.fail(recorder.invoke("write", process=0, key=7), "Unavailable")
+
+    with pytest.raises(ValueError, match="key of its own"):
+        recorder.invoke("write", process=0, key=7)
+
+
+def test_an_operation_is_completed_once(recorder):
+    begin = recorder.invoke("write", process=0, key=7)
+    recorder.info(begin, "OperationTimedOut")
+
+    with pytest.raises(ValueError, match="completed before"):
+        recorder.ok(begin)
+    assert [write.outcome for write in recorder.history().writes()] == ["info"]
+
+
+def test_a_process_does_one_thing_at_a_time(recorder):
+    recorder.invoke("write", process=0, key=1)
+
+    with pytest.raises(ValueError, match="has not completed"):
+        recorder.invoke("read", process=0)
+
+
+def test_in_flight_is_what_is_begun_and_not_completed(recorder):
+    first = recorder.invoke("write", process=0, key=1)
+    second = recorder.invoke("write", process=1, key=2)
+    recorder.ok(first)
+
+    with recorder.cut():
+        assert recorder.in_flight() == [second]
+
+
+def test_a_second_recorder_refuses_the_file(recorder):
+    with pytest.raises(FileExistsError):
+        Recorder(recorder.path)
+
+
+def test_a_cut_spans_its_block(recorder):
+    with recorder.cut():
+        during = recorder.invoke("write", process=0, key=1)
+
+    (cut,) = recorder.history().cuts()
+    assert cut.started_ns < during.time_ns < cut.dead_ns
+
+
+def test_a_cut_that_failed_is_no_cut(recorder):
+    def cut_in_vain():
+        with recorder.cut():
+            raise OSError("docker kill")
+
+    with pytest.raises(OSError, match="docker kill"):
+        cut_in_vain()
+    assert recorder.history().cuts() == []
+
+
+def test_threads_do_not_mix_their_lines(recorder):
+    def work():
+        process = recorder.new_process()
+        for _ in range(50):
+            recorder.ok(recorder.invoke("write", process=process, key=recorder.new_key(), value="x" * 300))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+
+    history = recorder.history()
+    assert sorted(write.key for write in history.writes()) == list(range(400))
+    assert {write.outcome for write in history.writes()} == {"ok"}
+    times = [operation.time_ns for operation in history.operations]
+    assert times == sorted(times)
+
+
+def test_a_torn_last_line_is_kept_apart(recorder):
+    recorder.ok(recorder.invoke("write", process=0, key=1))
+    recorder.invoke("write", process=0, key=2)
+    whole = recorder.path.read_text()
+    recorder.path.write_text(whole[:-20])
+
+    history = History.load(recorder.path)
+
+    assert [write.key for write in history.writes()] == [1]
+    assert history.torn
+    assert history.torn in whole
+
+
+@pytest.mark.parametrize("damage", ["not json", "[]", '{"process": 0}', ""])
+def test_damage_elsewhere_is_named(recorder, damage):
+    recorder.invoke("write", process=0, key=1)
+    good = recorder.path.read_text()
+    recorder.path.write_text(f"{good}{damage}\n{good}")
+
+    with pytest.raises(BadInput, match=r"history\.jsonl:2"):
+        History.load(recorder.path)
+
+
+def test_an_empty_history_is_empty(recorder):
+    assert recorder.history() == History([], "")
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "outcome", "in_flight"),
+    [
+        pytest.param(5, 9, "ok", False, id="over before the cut"),
+        pytest.param(5, 15, "ok", False, id="acknowledged while nodes still died"),
+        pytest.param(5, 15, "fail", False, id="refused while nodes still died"),
+        pytest.param(5, 15, "info", True, id="its coordinator died"),
+        pytest.param(5, 25, "ok", True, id="acknowledged after the cut"),
+        pytest.param(5, 25, "info", True, id="timed out after the cut"),
+        pytest.param(5, None, None, True, id="never ended"),
+        pytest.param(15, 25, "info", True, id="begun while nodes died"),
+        pytest.param(25, 30, "fail", False, id="begun after the cut"),
+        pytest.param(5, 9, "info", False, id="timed out before the cut"),
+    ],
+)
+def test_in_flight_at_a_cut(begin, end, outcome, in_flight):
+    operations = [Operation(0, "invoke", "write", 1, "1", begin, 0.0)]
+    if end:
+        operations.append(Operation(0, outcome, "write", 1, None, end, 0.0))
+
+    assert bool(History(operations).in_flight(Cut(10, 20))) is in_flight
+
+
+text = st.none() | st.text(alphabet=string.printable + "ß→\u2028\x85", max_size=20)
+
+
+@given(value=text, error=text, node=text, key=st.none() | st.integers(min_value=0))
+def test_an_operation_is_one_line_and_survives_it(value, error, node, key):
+    operation = Operation(3, "info", "read", key, value, 12, 1.25, error, node)
+    line = operation.to_json()
+
+    assert "\n" not in line
+    assert Operation.from_json(line) == operation
+
+
+@given(st.sets(st.integers(min_value=0, max_value=200)))
+def test_keys_survive_their_short_form(keys):
+    assert parse_keys(format_keys(keys)) == keys
+
+
+def test_keys_are_written_as_runs():
+    assert format_keys([9, 1, 2, 3, 5, 3]) == "1-3,5,9"
+    assert format_keys([]) == ""

@@ -1,0 +1,201 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.report.logs import bound_logs, fair_share
+from harness.report.memory import MemorySampler, used_mib
+from harness.report.results import Results
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def results(tmp_path, clock, said):
+    with Results(tmp_path, "power_cycle", say=said.append, clock=clock) as results:
+        yield results
+
+
+def timings(results):
+    return json.loads(results.path("timings.json").read_text())
+
+
+def report(results):
+    return json.loads(results.path("report.json").read_text())
+
+
+def test_the_folder_is_named_after_time_and_scenario(tmp_path, results):
+    assert results.folder.parent == tmp_path
+    stamp, _, scenario = results.folder.name.partition("-")
+    assert (len(stamp), scenario) == (len("20261124T080312Z"), "power_cycle")
+
+
+def test_two_runs_in_a_second_have_two_folders(tmp_path, results):
+    with Results(tmp_path, "power_cycle", say=print) as other:
+        assert other.folder != results.folder
+
+
+def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results):
+    begin = timings(results)
+
+    assert list(begin) == ["scenario", "outcome", "total_s", "peak_memory_mib", "phases"]
+    assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("power_cycle", "running", [])
+
+
+def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
+    clock.now += 5
+    with results.phase("CephCluster Ready"):
+        clock.now += 96.24
+        assert timings(results)["phases"] == []
+
+    assert said == ["CephCluster Ready in 96.2 s"]
+    assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
+    assert timings(results)["total_s"] == 101.2
+
+
+def test_a_phase_measured_elsewhere(results, said):
+    results.add_phase("every row readable", 200.04, 99.96)
+
+    assert said == ["every row readable in 100.0 s"]
+    assert timings(results)["phases"] == [{"name": "every row readable", "start_s": 200.0, "seconds": 100.0}]
+
+
+def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results, clock, said):
+    def deploy():
+        with results.phase("deploy"), results.phase("HEALTH_OK"):
+            clock.now += 3
+            raise TimeoutError("2 of 3 OSDs")
+
+    with pytest.raises(TimeoutError):
+        deploy()
+
+    assert timings(results)["phases"] == []
+    failed = {"name": "HEALTH_OK", "start_s": 0.0, "seconds": 3.0, "error": "TimeoutError: 2 of 3 OSDs"}
+    assert report(results)["failed_phase"] == failed
+    assert said == ["HEALTH_OK: failed after 3.0 s", "deploy: failed after 3.0 s"]
+
+
+def test_the_end_of_the_context_settles_the_outcome(tmp_path):
+    with Results(tmp_path, "good", say=print) as good:
+        pass
+    with pytest.raises(ValueError, match="lost"), Results(tmp_path, "bad", say=print) as bad:
+        raise ValueError("lost")
+    with Results(tmp_path, "broken", say=print) as broken:
+        broken.finish("infrastructure")
+
+    assert [timings(each)["outcome"] for each in (good, bad, broken)] == ["passed", "failed", "infrastructure"]
+    assert report(bad)["outcome"] == "failed"
+
+
+def test_notes_add_up(results):
+    results.note(driver="rbd-fuse.csi.rookery.io", images={"ceph": "built"})
+    results.note(verdict="valid")
+
+    kept = report(results)
+    assert (kept["driver"], kept["verdict"], kept["images"]) == ("rbd-fuse.csi.rookery.io", "valid", {"ceph": "built"})
+    assert kept["scenario"] == "power_cycle"
+
+
+def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
+    results.note(verdict="valid")
+    with pytest.raises(TypeError):
+        results.note(bad={("a", "tuple"): "is no key of JSON"})
+
+    results.note(driver="rbd.csi.ceph.com")
+    assert report(results)["verdict"] == "valid"
+
+
+def meminfo(total, available):
+    return f"MemTotal:       {total} kB\nMemFree:          12 kB\nMemAvailable:   {available} kB\nHugePages_Total:  0\n"
+
+
+def test_memory_in_use_is_what_is_not_available():
+    assert used_mib(meminfo(24 * 1024, 20 * 1024)) == 4
+
+
+def test_the_peak_is_kept_and_counted_from_the_start():
+    now = [meminfo(10240, 8192)]
+    sampler = MemorySampler(lambda: now[0])
+    try:
+        assert sampler.peak_mib == 0
+        now[0] = meminfo(10240, 4096)
+        assert sampler.peak_mib == 4
+        now[0] = meminfo(10240, 9216)
+        assert sampler.peak_mib == 4
+    finally:
+        sampler.stop()
+
+
+@given(st.lists(st.integers(min_value=0, max_value=1000), max_size=20), st.integers(min_value=0, max_value=5000))
+def test_fair_shares_fit_and_waste_nothing(sizes, limit):
+    share = fair_share(sizes, limit)
+    kept = [min(size, share) for size in sizes]
+
+    assert sum(kept) <= limit
+    if sum(sizes) > limit:
+        assert sum(kept) > limit - len(sizes)  # one byte more for each large file would be too much
+    else:
+        assert kept == sizes
+
+
+def lines(count):
+    return "".join(f"line {number}\n" for number in range(count))
+
+
+def test_large_logs_keep_their_ends_and_small_ones_all(tmp_path):
+    quiet, chatty = tmp_path / "before" / "quiet.log", tmp_path / "after" / "chatty.log"
+    for file, text in ((quiet, "last words\n"), (chatty, lines(10_000))):
+        file.parent.mkdir()
+        file.write_text(text)
+    size = chatty.stat().st_size
+
+    dropped = bound_logs(tmp_path, limit=2000)
+
+    assert quiet.read_text() == "last words\n"
+    marker, _, kept = chatty.read_text().partition("\n")
+    assert lines(10_000).endswith("\n" + kept)
+    assert len(kept) > 1800
+    assert marker == f"[{size - len(kept)} older bytes dropped]"
+    assert dropped == size - len(kept)
+    assert quiet.stat().st_size + chatty.stat().st_size <= 2000
+
+
+def test_a_line_longer_than_the_share_keeps_its_end(tmp_path):
+    (tmp_path / "core.log").write_bytes(b"x" * 5000 + b"end")
+    bound_logs(tmp_path, limit=500)
+
+    kept = (tmp_path / "core.log").read_bytes()
+    assert kept.endswith(b"xxend")
+    assert len(kept) <= 500
+
+
+def test_logs_within_the_limit_are_left_alone_and_links_are_not_followed(tmp_path):
+    outside, logs = tmp_path / "outside", tmp_path / "logs"
+    outside.write_text(lines(1000))
+    logs.mkdir()
+    (logs / "link").symlink_to(outside)
+    (logs / "small.log").write_text("small\n")
+
+    assert bound_logs(logs, limit=100) == 0
+    assert outside.read_text() == lines(1000)
+
+
+def test_a_run_without_logs_has_nothing_to_bound(tmp_path):
+    assert bound_logs(tmp_path / "nothing") == 0
