@@ -1,0 +1,339 @@
+"""One client of the Kubernetes API, for objects as plain dictionaries.
+
+Requests go through `DynamicClient.request` of the official package: the one entry that takes and returns plain data
+in the releases 35 to 37, of which 37 changed nearly everything else. Its discovery is not used: it asks without a
+deadline, and keeps what it found in a file in /tmp that outlives the cluster.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import urllib3
+from kubernetes import client as kubernetes_client
+from kubernetes import config as kubernetes_config
+from kubernetes.client.rest import ApiException
+from kubernetes.config import ConfigException
+from kubernetes.dynamic import DynamicClient
+
+from harness.errors import BadInput
+from harness.kube import podexec
+from harness.kube.errors import ApiUnavailable, KubeError, refused
+from harness.waiting import DeadlineExceeded, NotYet, wait_for
+
+Object = dict[str, Any]
+"""A Kubernetes object as the API has it in JSON."""
+
+FIELD_MANAGER = "rookery"
+REQUEST_SECONDS = 15.0
+CONNECT_SECONDS = 3.0
+APPLY_SECONDS = 30.0  # for one object: the time a new CRD may take until its kind is served
+HEALTH_SECONDS = 2.0
+
+_AGGREGATED_DISCOVERY = ",".join(
+    f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
+)
+
+
+@dataclass(frozen=True)
+class ResourceType:
+    """Where objects of a kind live in the API."""
+
+    api_version: str
+    kind: str
+    plural: str
+    namespaced: bool
+
+    def path(self, namespace: str | None, name: str = "") -> str:
+        """The path of one object, or (no `name`) of all of them; no `namespace` means of all namespaces."""
+        parts = ["api" if "/" not in self.api_version else "apis", self.api_version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        return "/" + "/".join(parts)
+
+
+class Kube:
+    """The API of the cluster that `kubeconfig` names. Safe to use from several threads.
+
+    Every request has a deadline. Raises `ApiUnavailable` when the server does not answer or asks to come back later,
+    `KubeError` when it refuses; `api_may_be_down` turns the former into a reason to wait.
+    """
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = Path(kubeconfig)
+        self._lock = threading.Lock()
+        self._types: list[ResourceType] = []
+        self._configuration = _configuration(self.kubeconfig)
+        self._client = _dynamic_client(self._configuration)
+
+    def reset(self) -> None:
+        """Forget connections and discovery, and read the kubeconfig again: for after a power cycle."""
+        with self._lock:
+            self._client.client.rest_client.pool_manager.clear()
+            self._configuration = _configuration(self.kubeconfig)
+            self._client = _dynamic_client(self._configuration)
+            self._types = []
+
+    def healthy(self) -> bool:
+        """Whether the API server says that it is ready, within two seconds."""
+        try:
+            return self._request("GET", "/readyz", timeout=HEALTH_SECONDS) == b"ok"
+        except KubeError:
+            return False
+
+    def apply(self, objects: Iterable[Object]) -> None:
+        """Server-side apply, one after another, taking over fields that others own.
+
+        An object whose kind is not served yet (its CRD has just been applied) is tried again for 30 s, as is one that
+        meets an API server which cannot answer: applying twice is harmless.
+
+        https://kubernetes.io/docs/reference/using-api/server-side-apply/
+        """
+        for wanted in objects:
+            self._apply_within_deadline(wanted)
+
+    def get(
+        self, kind: str, name: str, *, namespace: str | None = None, api_version: str | None = None
+    ) -> Object | None:
+        """The object, or None when there is none of that name."""
+        try:
+            return self._json("GET", self._type(kind, api_version).path(namespace, name))
+        except KubeError as error:
+            if error.status == 404 and error.about:
+                return None
+            raise
+
+    def list(
+        self,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        labels: str = "",
+        fields: str = "",
+        api_version: str | None = None,
+    ) -> list[Object]:
+        """All objects of `kind` (of all namespaces without `namespace`) that the selectors choose."""
+        selectors = [("labelSelector", labels), ("fieldSelector", fields)]
+        query = [(key, value) for key, value in selectors if value]
+        return self._json("GET", self._type(kind, api_version).path(namespace), query=query)["items"]
+
+    def patch(
+        self,
+        kind: str,
+        name: str,
+        patch: Object,
+        *,
+        namespace: str | None = None,
+        api_version: str | None = None,
+    ) -> Object:
+        """Merge `patch` into the object (RFC 7396: null deletes, a list replaces) and return the result."""
+        path = self._type(kind, api_version).path(namespace, name)
+        return self._json("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        *,
+        namespace: str | None = None,
+        api_version: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
+        """Ask for the object to be deleted; one that is not there is fine. Does not wait until it is gone."""
+        query = [] if grace_seconds is None else [("gracePeriodSeconds", grace_seconds)]
+        try:
+            self._request("DELETE", self._type(kind, api_version).path(namespace, name), query=query)
+        except KubeError as error:
+            if error.status != 404 or not error.about:
+                raise
+
+    def exec(
+        self,
+        pod: str,
+        argv: Sequence[str],
+        *,
+        namespace: str,
+        container: str | None = None,
+        stdin: str | None = None,
+        timeout: float = 30,
+    ) -> str:
+        """Run `argv` in a pod for at most `timeout` seconds, and return its standard output.
+
+        Raises `ExecFailed` when it ends with another status than 0 or not in time. The program itself lives on after a
+        time-out: closing the stream does not end it (https://github.com/kubernetes/kubernetes/issues/89899).
+        """
+        path = f"{self._type('Pod', 'v1').path(namespace, pod)}/exec"
+        return podexec.run(self._configuration, path, argv, container=container, stdin=stdin, timeout=timeout)
+
+    def logs(
+        self,
+        pod: str,
+        *,
+        namespace: str,
+        container: str | None = None,
+        previous: bool = False,
+        tail_lines: int | None = None,
+        limit_bytes: int | None = None,
+    ) -> str:
+        """What a container wrote; `previous` is the one before its last restart.
+
+        The server counts `limit_bytes` from the first line it sends, so the newest ones are what it cuts off.
+        """
+        options = {"container": container, "tailLines": tail_lines, "limitBytes": limit_bytes}
+        query = [(key, value) for key, value in options.items() if value is not None]
+        if previous:
+            query.append(("previous", "true"))
+        path = f"{self._type('Pod', 'v1').path(namespace, pod)}/log"
+        return self._request("GET", path, query=query, accept="*/*").decode(errors="replace")
+
+    def events(self, namespace: str, *, name: str | None = None) -> list[Object]:
+        """The events of a namespace, or of the objects called `name` in it."""
+        fields = f"involvedObject.name={name}" if name else ""
+        return self.list("Event", namespace=namespace, fields=fields, api_version="v1")
+
+    def _apply_within_deadline(self, wanted: Object) -> None:
+        what = f"apply {wanted['kind']} {wanted['metadata']['name']}"
+        try:
+            wait_for(lambda: self._apply_once(wanted), what=what, within=APPLY_SECONDS)
+        except DeadlineExceeded as error:
+            raise KubeError(str(error)) from error
+
+    def _apply_once(self, wanted: Object) -> None:
+        metadata = wanted["metadata"]
+        try:
+            path = self._type(wanted["kind"], wanted["apiVersion"]).path(metadata.get("namespace"), metadata["name"])
+            self._request(
+                "PATCH",
+                path,
+                body=wanted,
+                query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+                content_type="application/apply-patch+yaml",
+            )
+        except ApiUnavailable as error:
+            raise NotYet(error.message) from error
+        except KubeError as error:
+            if error.status == 404 and not error.about:
+                self._forget_types()
+                raise NotYet(error.message) from error
+            raise
+
+    def _type(self, kind: str, api_version: str | None) -> ResourceType:
+        """The type of that kind; without `api_version` the first group that has it, the core group before all others.
+
+        What is missing is looked for once more, since CRDs come and go; raises `KubeError` if it stays missing.
+        """
+        found = self._known_type(kind, api_version)
+        if found is None:
+            self._types = self._discover()
+            found = self._known_type(kind, api_version)
+        if found is None:
+            raise KubeError(f"no matches for kind {kind} in {api_version or 'any API group'}", status=404)
+        return found
+
+    def _known_type(self, kind: str, api_version: str | None) -> ResourceType | None:
+        matches = (known for known in self._types if known.kind == kind and api_version in (None, known.api_version))
+        return next(matches, None)
+
+    def _forget_types(self) -> None:
+        self._types = []
+
+    def _discover(self) -> list[ResourceType]:
+        """All types, in two requests (https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api)."""
+        groups: list[Object] = []
+        for root in ("/api", "/apis"):
+            groups += self._json("GET", root, accept=_AGGREGATED_DISCOVERY)["items"]
+        return [known for group in groups for known in _types_of_group(group)]
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        answer = self._request(method, path, **options)
+        try:
+            return json.loads(answer)
+        except ValueError as error:  # cut off by a dying server
+            raise ApiUnavailable(f"{method} {path}: not JSON: {answer[:200]!r}") from error
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Object | None = None,
+        query: Sequence[tuple[str, Any]] = (),
+        content_type: str | None = None,
+        accept: str = "application/json",
+        timeout: float = REQUEST_SECONDS,
+    ) -> bytes:
+        try:
+            response = self._client.request(
+                method,
+                path,
+                body=body,
+                query_params=list(query),
+                header_params={"Accept": accept},
+                content_type=content_type,
+                serialize=False,
+                _request_timeout=_connect_and_read(timeout),
+            )
+            return response.data
+        except ApiException as error:
+            raise refused(f"{method} {path}", error.status or 0, error.body or error.reason) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise ApiUnavailable(f"{method} {path}: {error}") from error
+
+
+def _connect_and_read(seconds: float) -> tuple[float, float]:
+    """The deadline as the pair that urllib3 takes; release 35 ignores a single number that is not an integer."""
+    connect = min(CONNECT_SECONDS, seconds / 2)
+    return connect, seconds - connect
+
+
+def _types_of_group(group: Object) -> list[ResourceType]:
+    name = group.get("metadata", {}).get("name", "")
+    return [
+        ResourceType(
+            api_version=f"{name}/{version['version']}" if name else version["version"],
+            kind=resource["responseKind"]["kind"],
+            plural=resource["resource"],
+            namespaced=resource["scope"] == "Namespaced",
+        )
+        for version in group["versions"]
+        for resource in version.get("resources", [])
+        if "responseKind" in resource
+    ]
+
+
+def _configuration(kubeconfig: Path) -> kubernetes_client.Configuration:
+    configuration = kubernetes_client.Configuration()
+    try:
+        kubernetes_config.load_kube_config(
+            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+        )
+    except (ConfigException, OSError) as error:
+        raise BadInput(f"{kubeconfig}: not a usable kubeconfig: {error}") from error
+    # The harness retries on its own terms; urllib3's three silent ones would multiply every deadline.
+    configuration.retries = False
+    if _is_loopback(configuration.host):
+        configuration.proxy = None  # as kubectl does: kind's API server on 127.0.0.1 is behind no proxy
+    return configuration
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _dynamic_client(configuration: kubernetes_client.Configuration) -> DynamicClient:
+    api = kubernetes_client.ApiClient(configuration)
+    return DynamicClient(api, discoverer=lambda _client, _cache_file: None)

@@ -1,0 +1,216 @@
+"""Rook and Ceph on a cluster: bring them up, ask Ceph how it is, and know when it has recovered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from harness.kube import Kube, api_may_be_down
+from harness.kube.conditions import crd_established, not_ready, rollout_done
+from harness.rook import manifests, status, toolbox
+from harness.rook.cluster import CephSpec, block_pool, ceph_cluster
+from harness.rook.status import Health, Mark, Osd, OsdMap, Pg, Quorum
+from harness.rook.versions import release_of
+from harness.waiting import NotYet, minutes, wait_for
+
+Phase = Callable[[str], AbstractContextManager[object]]
+"""Reports a phase while its `with` lasts: `with phase("CephCluster Ready"): ...`"""
+
+OPERATOR_READY = minutes(5)
+MONS_KNOWN = minutes(5)
+CLUSTER_READY = minutes(10)
+OSDS_UP = minutes(5)
+POOL_READY = minutes(3)
+HEALTH_OK = minutes(5)
+CRDS_ESTABLISHED = minutes(1)
+
+# Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
+CEPH_POLL = 1.0
+KEY_FIELD = "spec.security.cephx.csi.keyType"
+
+
+def _unreported(_name: str) -> AbstractContextManager[object]:
+    return contextlib.nullcontext()
+
+
+class Rook:
+    """Rook `version` with one Ceph cluster, on the cluster behind `kube`.
+
+    `manifests_dir` is what `manifests_for` returned. `ceph_csi` says whether Rook's own CSI driver is to serve volumes;
+    without it nothing of ceph-csi is deployed. `settings` go into the operator's ConfigMap, `operator_image` replaces
+    the image that operator.yaml names.
+
+    The methods that ask Ceph raise `NotYet` while it cannot answer, so they serve as conditions as they are.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        version: str,
+        manifests_dir: Path,
+        spec: CephSpec,
+        phase: Phase = _unreported,
+        ceph_csi: bool = False,
+        settings: Mapping[str, str] | None = None,
+        operator_image: str | None = None,
+    ) -> None:
+        self.kube = kube
+        self.version = version
+        self.manifests_dir = manifests_dir
+        self.spec = spec
+        self.ceph_csi = ceph_csi
+        self._phase = phase
+        self._settings = dict(settings or {})
+        self._operator_image = operator_image
+
+    def deploy(self) -> None:
+        """From a bare cluster to HEALTH_OK with every OSD up and the pool Ready.
+
+        Everything that needs no wait is applied at once; each phase has its own deadline. Raises `DeadlineExceeded`
+        with what was still missing, `BadInput` when the manifests are not what this version's should be.
+        """
+        with self._phase("Rook operator Ready"):
+            self._apply_operator_and_cluster()
+            self._wait(self._operator_ready(), "Rook operator Ready", OPERATOR_READY)
+        with self._phase("CephCluster Ready"):
+            # Applied any earlier, the toolbox would wait for its Secret in the kubelet's growing intervals.
+            self._wait(self._mons_known, "the first mon's address", MONS_KNOWN)
+            self.kube.apply(manifests.toolbox(self.manifests_dir, self.spec.image))
+            self._wait(self._cluster_ready, "CephCluster Ready", CLUSTER_READY)
+        with self._phase("OSDs up"):
+            # Rook looks at a pool whose cluster is not ready only every ten seconds; at a new one, at once.
+            self.kube.apply([block_pool(self.spec)])
+            self._wait(self.osds_up, "all OSDs up and in", OSDS_UP, every=CEPH_POLL)
+        with self._phase("pool Ready"):
+            self._wait(self._pool_ready, "pool Ready", POOL_READY)
+        with self._phase("HEALTH_OK"):
+            self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+
+    def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
+        """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ceph`)."""
+        return toolbox.ceph(self.kube, self.spec.namespace, *args, timeout=timeout)
+
+    def health(self) -> Health:
+        """How Ceph says it is."""
+        return Health.parse(self.ceph("health", "detail"))
+
+    def fsid(self) -> str:
+        """The identity of the Ceph cluster: another one means that another cluster was made."""
+        return self.ceph("fsid")["fsid"]
+
+    def osd_map(self) -> OsdMap:
+        """The OSD map, without the hosts of the OSDs."""
+        return OsdMap.parse(self.ceph("osd", "dump"))
+
+    def osds(self) -> tuple[Osd, ...]:
+        """All OSDs, each with its host."""
+        hosts = status.hosts_of(self.ceph("osd", "tree"))
+        return OsdMap.parse(self.ceph("osd", "dump"), hosts).osds
+
+    def pgs(self) -> tuple[Pg, ...]:
+        """All placement groups."""
+        return status.pgs_of(self.ceph("pg", "dump", "pgs"))
+
+    def mons(self) -> Quorum:
+        """The mons and their quorum."""
+        return Quorum.parse(self.ceph("quorum_status"))
+
+    def mark(self) -> Mark:
+        """What a recovery is measured against: take it right before the fault."""
+        osdmap, quorum = self.osd_map(), self.mons()
+        return Mark(osdmap.fsid, frozenset(osd.id for osd in osdmap.osds), osdmap.epoch, quorum.election_epoch)
+
+    def osds_up(self) -> OsdMap:
+        """Condition: as many OSDs as there are disks, all up and in."""
+        return status.check_osds_up(self.osd_map(), self.spec.osds)
+
+    def osds_up_from_boots_newer_than(self, epoch: int) -> Callable[[], OsdMap]:
+        """Condition: all OSDs up and in, each booted after OSD map `epoch` (`Mark.osdmap_epoch`)."""
+        return lambda: status.check_osds_up(self.osd_map(), self.spec.osds, booted_after=epoch)
+
+    def pgs_active_clean(self, newer_than: int = 0) -> Callable[[], object]:
+        """Condition: all PGs active+clean, by reports newer than OSD map epoch `newer_than`."""
+        return lambda: status.check_pgs_clean(self.pgs(), reported_after=newer_than)
+
+    def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Callable[[], Quorum]:
+        """Condition: `count` mons (all by default) in quorum, by an election after epoch `elected_after`."""
+        wanted = self.spec.mons if count is None else count
+        return lambda: status.check_quorum(self.mons(), wanted, elected_after=elected_after)
+
+    def healthy(self) -> Health:
+        """Condition: HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
+        health = self.health()
+        for check in health.checks:
+            if check.code in status.ACCEPTED_WARNINGS and not check.muted:
+                self.ceph("health", "mute", check.code, "--sticky")
+                raise NotYet(f"muted {check.code}")
+        return status.check_health(health)
+
+    def _apply_operator_and_cluster(self) -> None:
+        stages = manifests.operator_stages(
+            self.manifests_dir,
+            release_of(self.version).flavour,
+            ceph_csi=self.ceph_csi,
+            settings=self._settings,
+            image=self._operator_image,
+        )
+        for stage in stages:
+            self.kube.apply(stage.objects)
+            for crd in stage.establish:
+                self._wait(crd_established(self.kube, crd), f"CRD {crd} established", CRDS_ESTABLISHED)
+        applied = [each for stage in stages for each in stage.objects]
+        csi_key_type = manifests.crd_has_field(applied, "CephCluster", KEY_FIELD)
+        self.kube.apply([ceph_cluster(self.spec, csi_key_type=csi_key_type)])
+
+    def _operator_ready(self) -> Callable[[], object]:
+        return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)
+
+    @api_may_be_down()
+    def _mons_known(self) -> None:
+        """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
+        endpoints = self.kube.get("ConfigMap", "rook-ceph-mon-endpoints", namespace=self.spec.namespace)
+        secret = self.kube.get("Secret", "rook-ceph-mon", namespace=self.spec.namespace)
+        if secret is None or endpoints is None or not endpoints.get("data", {}).get("data"):
+            raise NotYet(self._progress(self._ceph_cluster_status()))
+
+    @api_may_be_down()
+    def _cluster_ready(self) -> None:
+        """Phase Ready, and Ceph's first status in it, without which Rook would not look at the pool."""
+        cluster = self._ceph_cluster_status()
+        if cluster.get("phase") != "Ready":
+            raise NotYet(self._progress(cluster))
+        health = cluster.get("ceph", {}).get("health", "unknown")
+        if health not in ("HEALTH_OK", "HEALTH_WARN"):
+            raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
+
+    @api_may_be_down()
+    def _pool_ready(self) -> None:
+        pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace) or {}
+        phase = pool.get("status", {}).get("phase", "not seen by the operator yet")
+        if phase != "Ready":
+            raise NotYet(f"pool {self.spec.pool}: {phase}")
+
+    def _healthy_and_clean(self) -> None:
+        self.healthy()
+        status.check_pgs_clean(self.pgs())
+
+    def _ceph_cluster_status(self) -> dict[str, Any]:
+        cluster = self.kube.get("CephCluster", self.spec.name, namespace=self.spec.namespace)
+        return (cluster or {}).get("status", {})
+
+    def _progress(self, cluster: Mapping[str, Any]) -> str:
+        """What Rook says it is doing, and which pods keep it waiting."""
+        reasons = [not_ready(pod) for pod in self.kube.list("Pod", namespace=self.spec.namespace, fields=_UNFINISHED)]
+        message = f"{cluster.get('phase', 'no phase yet')}: {cluster.get('message', '')}".strip(": ")
+        return "; ".join([message, *filter(None, reasons)])
+
+    @staticmethod
+    def _wait(condition: Callable[[], object], what: str, within: float, every: float = 0.5) -> None:
+        wait_for(condition, what=what, within=within, every=every)
+
+
+_UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"

@@ -1,0 +1,53 @@
+"""Ceph's command line, run in Rook's toolbox pod."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from harness.kube import ExecFailed, Kube, api_may_be_down
+from harness.kube.conditions import not_ready
+from harness.waiting import NotYet
+
+LABELS = "app=rook-ceph-tools"
+COMMAND_SECONDS = 20.0
+_CONNECT_SECONDS = 5
+_SLACK_SECONDS = 5.0
+
+
+def ceph(kube: Kube, namespace: str, *args: str, timeout: float = COMMAND_SECONDS) -> Any:
+    """What `ceph <args>` answers as JSON, None if it has nothing to say.
+
+    Raises `NotYet` when no toolbox pod is Ready, the API cannot answer, or the command fails or takes longer than
+    `timeout` seconds: mons without a quorum and a mgr that is not there yet show themselves as exactly that.
+    """
+    with api_may_be_down():
+        pod = _ready_pod(kube, namespace)
+        try:
+            output = kube.exec(pod, _argv(args, timeout), namespace=namespace, timeout=timeout + _SLACK_SECONDS)
+        except ExecFailed as error:
+            raise NotYet(f"ceph {' '.join(args)}: {_last_line(error.output) or error}") from error
+    try:
+        return json.loads(output) if output.strip() else None
+    except ValueError as error:
+        raise NotYet(f"ceph {' '.join(args)}: not JSON: {output[:200]!r}") from error
+
+
+def _argv(args: tuple[str, ...], timeout: float) -> list[str]:
+    # A command that hangs (no mgr, no quorum) would outlive our exec, one more of them with every poll.
+    ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}"]
+    return [*ends_itself, "ceph", "--connect-timeout", str(_CONNECT_SECONDS), *args, "--format", "json"]
+
+
+def _ready_pod(kube: Kube, namespace: str) -> str:
+    pods = kube.list("Pod", namespace=namespace, labels=LABELS)
+    reasons = [not_ready(pod) for pod in pods]
+    for pod, reason in zip(pods, reasons, strict=True):
+        if not reason:
+            return pod["metadata"]["name"]
+    raise NotYet("; ".join(reasons) or "there is no toolbox pod")
+
+
+def _last_line(output: str) -> str:
+    lines = output.strip().splitlines()
+    return lines[-1].strip() if lines else ""
