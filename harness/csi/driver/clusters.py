@@ -1,0 +1,54 @@
+"""Where a Ceph cluster is found, and as whom: the ConfigMap that Rook writes for ceph-csi, and a call's secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import InvalidArgument, Unauthenticated, Unavailable
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A Ceph user and its key; the key never appears in a representation, so never in a log."""
+
+    user: str
+    key: str = field(repr=False)
+
+    @classmethod
+    def from_secrets(cls, secrets: Mapping[str, str]) -> Credentials:
+        """The user of a call, by ceph-csi's names `userID` and `userKey`. Raises `Unauthenticated`."""
+        user, key = secrets.get("userID", ""), secrets.get("userKey", "")
+        if not user or not key:
+            raise Unauthenticated("the secrets must hold userID and userKey")
+        return cls(user, key)
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """`csi-cluster-config-json` of the ConfigMap rook-ceph-csi-config, as it is mounted into the pod.
+
+    Read anew each time: the kubelet replaces the file when Rook moves a monitor.
+    https://github.com/ceph/ceph-csi/blob/devel/deploy/csi-config-map-sample.yaml
+    """
+
+    path: Path
+
+    def monitors(self, cluster_id: str) -> list[str]:
+        """The monitors' addresses. Raises `Unavailable` before Rook has written any, `InvalidArgument` if unknown."""
+        try:
+            clusters = json.loads(self.path.read_text())
+        except FileNotFoundError:
+            clusters = []
+        except ValueError as error:
+            raise Unavailable(f"{self.path}: {error}") from error
+        if not clusters:
+            raise Unavailable(f"no cluster is configured yet in {self.path}")
+        for cluster in clusters:
+            if cluster.get("clusterID") == cluster_id:
+                if not cluster.get("monitors"):
+                    raise Unavailable(f"no monitors are known yet for cluster ID ({cluster_id})")
+                return list(cluster["monitors"])
+        raise InvalidArgument(f"missing configuration for cluster ID ({cluster_id})")

@@ -1,0 +1,96 @@
+"""What the driver can answer instead of a result: each error names its gRPC status code.
+
+Codes are those of the specification ("Error Scheme" and the tables below each RPC); where the text is one that users
+of ceph-csi search for, both the text and the code are ceph-csi's.
+"""
+
+from __future__ import annotations
+
+
+class DriverError(Exception):
+    """An answer that is not OK; `code` is the name of a `grpc.StatusCode`."""
+
+    code = "INTERNAL"
+
+
+class InvalidArgument(DriverError):
+    """A field is missing, or asks for what this driver does not do."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class NotFound(DriverError):
+    """No such volume, or no such node."""
+
+    code = "NOT_FOUND"
+
+
+class AlreadyExists(DriverError):
+    """The volume is there (or staged, or published) in another, incompatible way."""
+
+    code = "ALREADY_EXISTS"
+
+
+class FailedPrecondition(DriverError):
+    """Something else has to be done first."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class OutOfRange(DriverError):
+    """No size within the asked capacity range can be made."""
+
+    code = "OUT_OF_RANGE"
+
+
+class Unavailable(DriverError):
+    """Ceph (or another service) does not answer; asking again may help."""
+
+    code = "UNAVAILABLE"
+
+
+class Unauthenticated(DriverError):
+    """The secrets are missing or Ceph does not accept them."""
+
+    code = "UNAUTHENTICATED"
+
+
+class ResourceExhausted(DriverError):
+    """No room left."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class DeadlineExceeded(DriverError):
+    """A step did not end in time, and may still be under way."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(DriverError):
+    """The caller has gone away."""
+
+    code = "CANCELLED"
+
+
+class OperationPending(DriverError):
+    """The same volume is being worked on by an earlier call."""
+
+    code = "ABORTED"
+
+    def __init__(self, volume: str) -> None:
+        super().__init__(f"an operation with the given Volume ID {volume} already exists")
+
+
+class PoolNotFound(DriverError):
+    """The pool is not there; text and code as ceph-csi has them."""
+
+    def __init__(self, pool: str) -> None:
+        super().__init__(f"pool not found: pool ({pool}) not found in Ceph cluster")
+
+
+class ImageInUse(DriverError):
+    """Another living client has the image open; text and code as ceph-csi has them."""
+
+    def __init__(self, image: str) -> None:
+        super().__init__(f"rbd image {image} is still being used")

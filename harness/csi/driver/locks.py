@@ -1,0 +1,46 @@
+"""One operation at a time on a volume; a second one is told so at once.
+
+"Concurrency" in the specification: a plugin that gets a call for a volume with another call pending answers ABORTED.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .commands import CommandTimedOut
+from .errors import OperationPending
+
+
+class Operations:
+    """The operations under way, by what they work on (a volume id, a name, a target path)."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._pending: set[str] = set()
+        self._stuck: dict[str, CommandTimedOut] = {}
+
+    @contextmanager
+    def holding(self, key: str, *, volume: str = "") -> Iterator[None]:
+        """Hold `key` for the length of the block; `volume` is what the error names, if that is something else.
+
+        A program that outlived its deadline (a `mount` in uninterruptible sleep) keeps the key after the block has
+        ended: starting the same again beside it would only pile up more of them.
+
+        Raises `OperationPending`.
+        """
+        with self._guard:
+            stuck = self._stuck.get(key)
+            if key in self._pending or (stuck is not None and stuck.still_runs()):
+                raise OperationPending(volume or key)
+            self._stuck.pop(key, None)
+            self._pending.add(key)
+        try:
+            yield
+        except CommandTimedOut as overrun:
+            self._stuck[key] = overrun
+            raise
+        finally:
+            with self._guard:
+                self._pending.discard(key)

@@ -1,0 +1,175 @@
+"""Loop devices, by ioctl: the errors that matter here (EBUSY, ENXIO) are lost in losetup's texts.
+
+https://man7.org/linux/man-pages/man4/loop.4.html
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from .errors import DriverError, FailedPrecondition, Unavailable
+from .state import LoopRef
+from .waiting import Deadline, retry
+
+_MAJOR = 7
+_CONTROL = os.makedev(10, 237)
+_CLR_FD, _GET_STATUS64, _CONFIGURE, _CTL_GET_FREE = 0x4C01, 0x4C05, 0x4C0A, 0x4C82
+# struct loop_info64: device, inode, rdevice, offset, sizelimit; number and three more; names and key; init[2]
+_INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
+_CONFIG_HEAD = struct.Struct("=II")  # struct loop_config: fd, block_size; then loop_info64 and eight reserved words
+
+
+class Loops:
+    """The loop devices of this kernel, through the node's /dev.
+
+    A node's /dev holds only the devices of that node, so the node file of the number in use is made when it is missing
+    (and one made for an attachment goes with it: on a node that plays its role in a container nothing else would).
+    """
+
+    def __init__(self, sys_block: Path = Path("/sys/block"), dev: Path = Path("/dev")) -> None:
+        self._sys_block = sys_block
+        self._dev = dev
+
+    def device(self, loop: LoopRef) -> Path:
+        """The device's node file."""
+        return self._dev / f"loop{loop.number}"
+
+    def is_attached(self, loop: LoopRef) -> bool:
+        """Whether this very attachment still stands."""
+        return self._attachment(loop.number) == loop
+
+    def find(self, image: Path) -> LoopRef | None:
+        """The device attached to `image`, a living FUSE file, if there is one.
+
+        The path alone does not tell: nodes that share a kernel may have the same path. The FUSE mount's device number
+        does.
+        """
+        wanted = os.stat(image)
+        for entry in self._sys_block.glob("loop*/loop/backing_file"):
+            with suppress(OSError):
+                if entry.read_text().rstrip("\n") != str(image):
+                    continue
+                number = int(entry.parent.parent.name.removeprefix("loop"))
+                if self._backing(number) == (wanted.st_dev, wanted.st_ino):
+                    return self._attachment(number)
+        return None
+
+    def attach(self, image: Path, deadline: Deadline) -> LoopRef:
+        """Attach a free device to `image`; the one it has already, if there is one. Raises `Unavailable`."""
+        if existing := self.find(image):
+            return replace(existing, made_node=self._make_node(existing.number))
+        backing = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return retry(lambda: self._attach_once(backing, image), on=(Unavailable,), deadline=deadline, every=0.05)
+        finally:
+            os.close(backing)
+
+    def release(self, loop: LoopRef) -> None:
+        """Detach, at once or, if something still has the device open, as soon as it closes it."""
+        if not self.is_attached(loop):
+            return
+        with self._open(loop.number) as device, _passing(errno.ENXIO):
+            fcntl.ioctl(device, _CLR_FD)
+        if loop.made_node:
+            self.device(loop).unlink(missing_ok=True)
+
+    def detach(self, loop: LoopRef, deadline: Deadline) -> None:
+        """Detach, and see that it is so. Raises `FailedPrecondition` if something keeps the device open."""
+
+        def gone() -> None:
+            self.release(loop)
+            if self.is_attached(loop):
+                raise FailedPrecondition(f"{self.device(loop)} is still in use")
+
+        retry(gone, on=(FailedPrecondition,), deadline=deadline, every=0.05)
+
+    def _attach_once(self, backing: int, image: Path) -> LoopRef:
+        number = self._free_number()
+        made_node = self._make_node(number)
+        try:
+            self._configure(number, backing, image)
+        except BaseException:
+            if made_node:
+                (self._dev / f"loop{number}").unlink(missing_ok=True)
+            raise
+        attached = self._attachment(number)
+        if attached is None:
+            raise DriverError(f"loop{number} was detached as soon as it was attached")
+        return replace(attached, made_node=made_node)
+
+    def _configure(self, number: int, backing: int, image: Path) -> None:
+        # LOOP_CONFIGURE sets everything at once: no other process ever sees the device half made.
+        info = _INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, str(image).encode()[:63], b"", b"", 0, 0)
+        with self._open(number) as device:
+            try:
+                fcntl.ioctl(device, _CONFIGURE, _CONFIG_HEAD.pack(backing, 0) + info + bytes(64))
+            except OSError as error:
+                if error.errno == errno.EBUSY:
+                    raise Unavailable(f"loop{number} was taken by another process") from error
+                raise DriverError(f"loop{number} cannot be attached to {image}: {error}") from error
+
+    def _free_number(self) -> int:
+        control = self._dev / "loop-control"
+        with suppress(FileExistsError):
+            os.mknod(control, stat.S_IFCHR | 0o600, _CONTROL)
+        descriptor = os.open(control, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return fcntl.ioctl(descriptor, _CTL_GET_FREE)
+        finally:
+            os.close(descriptor)
+
+    def _attachment(self, number: int) -> LoopRef | None:
+        block = self._sys_block / f"loop{number}"
+        try:
+            (block / "loop/backing_file").read_text()
+            return LoopRef(number, int((block / "diskseq").read_text()))
+        except OSError:
+            return None
+
+    def _backing(self, number: int) -> tuple[int, int]:
+        """Device and inode number of the file behind a device; ENOTCONN if that is a dead FUSE file."""
+        status = bytearray(_INFO64.size)
+        with self._open(number) as device:
+            fcntl.ioctl(device, _GET_STATUS64, status)
+        device_number, inode, *_ = _INFO64.unpack(status)
+        return device_number, inode
+
+    @contextmanager
+    def _open(self, number: int) -> Iterator[int]:
+        """A descriptor of the device; its node file is there at least for as long."""
+        node = self._dev / f"loop{number}"
+        made = self._make_node(number)
+        try:
+            descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        finally:
+            if made:
+                node.unlink(missing_ok=True)
+
+    def _make_node(self, number: int) -> bool:
+        try:
+            os.mknod(self._dev / f"loop{number}", stat.S_IFBLK | 0o600, os.makedev(_MAJOR, number))
+        except FileExistsError:
+            return False
+        return True
+
+
+@contextmanager
+def _passing(number: int) -> Iterator[None]:
+    """Let one error number pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != number:
+            raise

@@ -1,0 +1,93 @@
+"""Mounting, and what is mounted where: by this mount namespace's table, never by asking a path that may be dead."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .commands import Done, run
+from .waiting import Deadline
+
+Run = Callable[..., Done]
+
+_UNMOUNT_NOW = 10.0  # seconds; a lazy unmount does not wait for the filesystem
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of proc_pid_mountinfo(5)."""
+
+    device: tuple[int, int]  # major, minor
+    point: Path
+    fs_type: str
+    read_only: bool
+
+
+def parse_mountinfo(text: str) -> list[Mount]:
+    """The mounts of a mountinfo table, in its order: a later one on the same point covers the earlier."""
+    mounts = []
+    for line in text.splitlines():
+        fields, _, rest = line.partition(" - ")
+        _, _, device, _, point, options = fields.split(" ")[:6]
+        major, _, minor = device.partition(":")
+        mounts.append(
+            Mount(
+                device=(int(major), int(minor)),
+                point=Path(_unescape(point)),
+                fs_type=rest.split(" ")[0],
+                read_only="ro" in options.split(","),
+            )
+        )
+    return mounts
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+class Mounts:
+    """The mounts of the driver's container; those below the kubelet's folder are the node's (Bidirectional)."""
+
+    def __init__(self, table: Path = Path("/proc/self/mountinfo"), run: Run = run) -> None:
+        self._table = table
+        self._run = run
+
+    def at(self, point: Path) -> Mount | None:
+        """What is mounted on top at `point`."""
+        wanted = Path(os.path.normpath(point))
+        return next((mount for mount in reversed(self._all()) if mount.point == wanted), None)
+
+    def of_device(self, device: tuple[int, int]) -> list[Mount]:
+        """Where a block device is mounted."""
+        return [mount for mount in self._all() if mount.device == device]
+
+    def mount(self, device: Path, point: Path, *, fs_type: str, flags: Sequence[str], deadline: Deadline) -> None:
+        """Mount a filesystem; the folder is made when it is missing."""
+        point.mkdir(parents=True, exist_ok=True)
+        options = ["-o", ",".join(flags)] if flags else []
+        self._run(["mount", "-t", fs_type, *options, str(device), str(point)], timeout=deadline.remaining())
+
+    def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
+        """Show `source` at `point` as well; read-only takes a second mount call (mount(8), "Bind mount operation")."""
+        point.mkdir(parents=True, exist_ok=True)
+        self._run(["mount", "--bind", str(source), str(point)], timeout=deadline.remaining())
+        if read_only:
+            remount = ["mount", "-o", "remount,bind,ro", str(point)]
+            self._run(remount, timeout=deadline.remaining())
+
+    def unmount(self, point: Path, deadline: Deadline) -> None:
+        """Unmount everything that is mounted at `point`."""
+        while self.at(point) is not None:
+            deadline.check()
+            self._run(["umount", str(point)], timeout=deadline.remaining())
+
+    def unmount_lazily(self, point: Path) -> None:
+        """Take away what is mounted at `point` even if it is dead or in use; those who use it keep it."""
+        while self.at(point) is not None:
+            self._run(["umount", "--lazy", str(point)], timeout=_UNMOUNT_NOW)
+
+    def _all(self) -> list[Mount]:
+        return parse_mountinfo(self._table.read_text())

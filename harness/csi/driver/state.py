@@ -1,0 +1,133 @@
+"""What this node did for each volume, written down so that it survives the driver and the node."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .takeover import Client
+from .volumes import VolumeId
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NodeBoot:
+    """One life of the node.
+
+    A container that plays a node shares the kernel's boot id with its host and keeps it through a power cut; the start
+    time of its PID 1 is new with each start.
+    """
+
+    boot_id: str
+    init_started: int  # clock ticks since the kernel's boot
+
+    @classmethod
+    def current(cls, proc: Path = Path("/proc")) -> NodeBoot:
+        """Needs the node's PID namespace (`hostPID`)."""
+        stat = (proc / "1/stat").read_text()
+        # Field 22 of proc_pid_stat(5), counted after the command name, which may itself hold spaces and parentheses.
+        started = int(stat.rpartition(")")[2].split()[19])
+        return cls((proc / "sys/kernel/random/boot_id").read_text().strip(), started)
+
+
+@dataclass(frozen=True)
+class LoopRef:
+    """One attachment of a loop device.
+
+    Numbers are global to the kernel, also among containers that play nodes, and are used again. The kernel's disk
+    sequence number is new with each attachment, so a number that went to somebody else is not taken for ours.
+    """
+
+    number: int
+    diskseq: int
+    made_node: bool = field(default=False, compare=False)  # /dev/loop<number> was missing, and goes with the attachment
+
+
+@dataclass
+class VolumeState:
+    """One volume on this node."""
+
+    volume: VolumeId
+    boot: NodeBoot
+    exporter: Client | None = None  # the last exporter's client, as Ceph knows it
+    loop: LoopRef | None = None
+    mount_flags: tuple[str, ...] = ()  # of the staging mount
+
+    def to_json(self) -> str:
+        """As it is written."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> VolumeState:
+        """Raises ValueError, KeyError or TypeError for anything that `to_json` did not write."""
+        data: dict[str, Any] = json.loads(text)
+        return cls(
+            volume=VolumeId(**data["volume"]),
+            boot=NodeBoot(**data["boot"]),
+            exporter=Client(**data["exporter"]) if data["exporter"] else None,
+            loop=LoopRef(**data["loop"]) if data["loop"] else None,
+            mount_flags=tuple(data["mount_flags"]),
+        )
+
+
+class StateStore:
+    """`<root>/<volume>/state.json`, beside the volume's FUSE file `image`."""
+
+    def __init__(self, root: Path, boot: NodeBoot) -> None:
+        self._root = root
+        self.boot = boot
+
+    def folder(self, volume: VolumeId) -> Path:
+        """Where the volume's files are; it may not exist."""
+        return self._root / volume.slug
+
+    def image(self, volume: VolumeId) -> Path:
+        """The file that the exporter is mounted on."""
+        return self.folder(volume) / "image"
+
+    def load(self, volume: VolumeId) -> VolumeState:
+        """What is known of the volume; a fresh record when nothing is."""
+        return self._read(self.folder(volume) / "state.json") or VolumeState(volume, self.boot)
+
+    def save(self, state: VolumeState) -> None:
+        """Write the record so that a power cut leaves the old one or the new one, never half of one."""
+        folder = self.folder(state.volume)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / "state.json.new"
+        with draft.open("w") as file:
+            file.write(state.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / "state.json")
+        directory = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def forget(self, volume: VolumeId) -> None:
+        """Remove the volume's folder; nothing may be mounted in it any more."""
+        shutil.rmtree(self.folder(volume), ignore_errors=True)
+
+    def all(self) -> Iterator[VolumeState]:
+        """Every volume on record."""
+        for path in sorted(self._root.glob("*/state.json")):
+            if state := self._read(path):
+                yield state
+
+    @staticmethod
+    def _read(path: Path) -> VolumeState | None:
+        try:
+            return VolumeState.from_json(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read and is taken for missing: %r", path, error)
+            return None

@@ -1,0 +1,78 @@
+"""Who has an image open, and whether that stands in the way of exporting it here.
+
+A client that has an image open for writing watches its header object; after the first write it holds the exclusive
+lock as well. The watch of a client that was killed lasts 30 s (`osd_client_watch_timeout`), and so long does librbd
+wait before it takes over the lock of a dead client. One client is known to be dead sooner: the exporter that this same
+node recorded and that does not run any more.
+
+https://docs.ceph.com/en/latest/rbd/rbd-exclusive-locks/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Client:
+    """An instance of librados: its id is unique in the life of a Ceph cluster, its address names one process."""
+
+    id: int
+    address: str  # "10.244.1.1:0/3212345": the number after the slash is the nonce, new with each instance
+
+
+@dataclass(frozen=True)
+class Locker:
+    """A client that holds the image's lock, by the cookie it took it with."""
+
+    client: Client
+    cookie: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """Who watches and who has locked an image, at one instant."""
+
+    watchers: tuple[Client, ...] = ()
+    lockers: tuple[Locker, ...] = ()
+
+
+@dataclass(frozen=True)
+class Blocklist:
+    """The clients that the OSDs refuse to serve."""
+
+    addresses: frozenset[str] = frozenset()
+
+    def covers(self, client: Client) -> bool:
+        """Whether this client is blocklisted, by its own address or with all clients of its host (nonce 0)."""
+        host = client.address.rpartition(":")[0]
+        return client.address in self.addresses or f"{host}:0/0" in self.addresses
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What has to happen before the image may be exported."""
+
+    others: tuple[Client, ...] = ()  # alive as far as we know: hands off
+    dead: tuple[Client, ...] = ()  # ours: fence them
+    broken: tuple[Locker, ...] = ()  # ours: break these locks, after the fencing
+
+
+def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist) -> Verdict:
+    """Sort the clients of an image; `ours` are ids of clients of this node that are known to be dead.
+
+    A lock without a watch stands in nobody's way: librbd breaks it by itself at the next exporter's first write.
+    """
+    broken = tuple(locker for locker in use.lockers if locker.client.id in ours)
+    mine = [client for client in use.watchers if client.id in ours]
+    others = [client for client in use.watchers if client.id not in ours and not blocklist.covers(client)]
+    return Verdict(
+        others=_unique(others),
+        dead=_unique([*mine, *(locker.client for locker in broken)]),
+        broken=broken,
+    )
+
+
+def _unique(clients: Iterable[Client]) -> tuple[Client, ...]:
+    return tuple(dict.fromkeys(clients))

@@ -1,0 +1,171 @@
+"""What a volume is: its id, the image behind it, and what may be asked of it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .errors import InvalidArgument, NotFound, OutOfRange
+
+MIB = 1 << 20
+DEFAULT_SIZE = 1 << 30  # as ceph-csi does when no size is asked for
+MAX_STRING = 128  # bytes; "Size Limits" of the specification
+
+ACCESS_MODES = ("SINGLE_NODE_WRITER",)
+FILESYSTEMS = ("ext4",)
+FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
+# The exclusive lock keeps a second writer out, whatever the StorageClass says.
+ALWAYS = ("layering", "exclusive-lock")
+
+_NAMESPACE = uuid.UUID("1a1c0b8e-7d40-4a3f-9a6f-5b0c2f6f2a11")  # of volumes whose name is not "pvc-<uuid>"
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+_VOLUME_ID = re.compile(rf"({_PART})/({_PART})/({_PART})")
+
+
+@dataclass(frozen=True)
+class VolumeId:
+    """`<cluster id>/<pool>/<image>`: all that is needed to find the image again, with no record of our own in Ceph."""
+
+    cluster: str
+    pool: str
+    image: str
+
+    @classmethod
+    def parse(cls, text: str) -> VolumeId:
+        """Raises `NotFound` for an id that this driver cannot have given out."""
+        match = _VOLUME_ID.fullmatch(text)
+        if match is None:
+            raise NotFound(f"volume {text} does not exist: not an id of this driver")
+        return cls(*match.groups())
+
+    @classmethod
+    def of(cls, cluster: str, pool: str, image: str) -> VolumeId:
+        """The id of an image; raises `InvalidArgument` for names it cannot carry."""
+        volume = cls(cluster, pool, image)
+        if _VOLUME_ID.fullmatch(str(volume)) is None or len(str(volume)) > MAX_STRING:
+            raise InvalidArgument(f"clusterID ({cluster}) and pool ({pool}) do not make a volume id")
+        return volume
+
+    def __str__(self) -> str:
+        return f"{self.cluster}/{self.pool}/{self.image}"
+
+    @property
+    def spec(self) -> str:
+        """`POOL/IMAGE`, as the rbd command and ceph-csi write it."""
+        return f"{self.pool}/{self.image}"
+
+    @property
+    def slug(self) -> str:
+        """A name for folders and systemd units: the image's, and a digest as pools may hold images of one name."""
+        return f"{self.image}-{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
+
+
+def image_name(name: str) -> str:
+    """The image of the volume that the CO calls `name`: the same for the same name, so that a repeated call finds it.
+
+    `pvc-<uuid>`, as external-provisioner names them, becomes `csi-vol-<uuid>`; any other name (up to 128 bytes, while
+    an image's is limited to 96) is hashed.
+    """
+    try:
+        unique = uuid.UUID(name.removeprefix("pvc-"))
+    except ValueError:
+        unique = uuid.uuid5(_NAMESPACE, name)
+    return f"csi-vol-{unique}"
+
+
+@dataclass(frozen=True)
+class Capability:
+    """How a volume is to be used."""
+
+    access_mode: str  # the specification's name, "SINGLE_NODE_WRITER"
+    block: bool = False
+    fs_type: str = ""
+    mount_flags: tuple[str, ...] = ()
+
+    def objection(self) -> str:
+        """Why this driver cannot do it; empty if it can."""
+        if self.block:
+            return "raw block volumes are not supported"
+        if self.access_mode not in ACCESS_MODES:
+            return f"access mode {self.access_mode} is not supported, only {', '.join(ACCESS_MODES)}"
+        if self.fs_type and self.fs_type not in FILESYSTEMS:
+            return f"filesystem {self.fs_type} is not supported, only {', '.join(FILESYSTEMS)}"
+        return ""
+
+
+def require_supported(capabilities: Iterable[Capability | None]) -> None:
+    """Raises `InvalidArgument` for the first capability that is missing or that this driver cannot provide."""
+    wanted = list(capabilities)
+    if not wanted or None in wanted:
+        raise InvalidArgument("volume capability is missing")
+    for capability in wanted:
+        if capability is not None and (objection := capability.objection()):
+            raise InvalidArgument(objection)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """A StorageClass's parameters, under ceph-csi's names.
+
+    Parameters that only tune the kernel's client (`mapOptions`, `mounter`, ...) are accepted and mean nothing here.
+    https://github.com/ceph/ceph-csi/blob/devel/docs/rbd/deploy.md
+    """
+
+    cluster_id: str
+    pool: str
+    features: tuple[str, ...]
+    data_pool: str = ""
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Parameters:
+        """Raises `InvalidArgument` naming the parameter."""
+        for required in ("clusterID", "pool"):
+            if not parameters.get(required):
+                raise InvalidArgument(f"missing required parameter {required}")
+        if parameters.get("imageFormat", "2") != "2":
+            raise InvalidArgument("imageFormat must be 2")
+        if parameters.get("encrypted", "false").lower() == "true":
+            raise InvalidArgument("encrypted volumes are not supported")
+        return cls(
+            cluster_id=parameters["clusterID"],
+            pool=parameters["pool"],
+            features=_features(parameters.get("imageFeatures", "")),
+            data_pool=parameters.get("dataPool", ""),
+        )
+
+
+def _features(text: str) -> tuple[str, ...]:
+    wanted = [*ALWAYS, *(name.strip() for name in text.split(",") if name.strip())]
+    for name in wanted:
+        if name not in FEATURES:
+            raise InvalidArgument(f"image feature {name} is not supported, only {', '.join(FEATURES)}")
+    if "fast-diff" in wanted and "object-map" not in wanted:
+        raise InvalidArgument("image feature fast-diff requires object-map")
+    return tuple(name for name in FEATURES if name in wanted)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The asked size in bytes; 0 means no limit on that side."""
+
+    required: int = 0
+    limit: int = 0
+
+    def size(self) -> int:
+        """The size to make, in whole MiB. Raises `InvalidArgument`, `OutOfRange`."""
+        if self.required < 0 or self.limit < 0:
+            raise InvalidArgument("a capacity range cannot be negative")
+        if self.limit and self.required > self.limit:
+            raise InvalidArgument(f"required_bytes {self.required} is more than limit_bytes {self.limit}")
+        wanted = self.required or min(DEFAULT_SIZE, self.limit or DEFAULT_SIZE)
+        size = (wanted // MIB if not self.required else -(-wanted // MIB)) * MIB
+        if size == 0 or (self.limit and size > self.limit):
+            raise OutOfRange(f"no whole number of MiB lies between {self.required} and {self.limit} bytes")
+        return size
+
+    def allows(self, size: int) -> bool:
+        """Whether a volume of `size` bytes is what was asked for."""
+        return size >= self.required and (not self.limit or size <= self.limit)

@@ -1,0 +1,79 @@
+"""The userspace CSI driver's loop devices, real ones. Needs root and a free loop device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.csi.driver.errors import FailedPrecondition
+from harness.csi.driver.loops import Loops
+from harness.csi.driver.state import LoopRef
+from harness.csi.driver.waiting import Deadline
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/dev/loop-control").exists(), reason="needs root and loop devices"
+)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "image"
+    path.write_bytes(b"what the exporter serves".ljust(1 << 20, b"\0"))
+    return path
+
+
+@pytest.fixture
+def loops(tmp_path: Path) -> Loops:
+    dev = tmp_path / "dev"  # a node's own, with nothing in it yet
+    dev.mkdir()
+    return Loops(dev=dev)
+
+
+@pytest.fixture
+def loop(loops: Loops, image: Path) -> Iterator[LoopRef]:
+    attached = loops.attach(image, Deadline(10))
+    yield attached
+    loops.release(attached)
+
+
+def test_a_device_shows_the_file(loops: Loops, image: Path, loop: LoopRef) -> None:
+    assert loops.is_attached(loop)
+    assert loops.device(loop).read_bytes() == image.read_bytes()
+
+
+def test_a_second_attach_finds_the_first(loops: Loops, image: Path, loop: LoopRef) -> None:
+    assert loops.attach(image, Deadline(10)) == loop
+
+
+def test_a_file_of_the_same_path_elsewhere_is_not_ours(loops: Loops, image: Path, loop: LoopRef) -> None:
+    """Nodes that share a kernel have the same paths: another file there now has another inode."""
+    image.rename(image.with_name("moved"))
+    image.write_bytes(bytes(4096))
+    assert loops.find(image) is None
+    image.with_name("moved").replace(image)
+    assert loops.find(image) == loop
+
+
+def test_detach_leaves_neither_device_nor_node(loops: Loops, loop: LoopRef) -> None:
+    loops.detach(loop, Deadline(10))
+    assert not loops.is_attached(loop)
+    assert not loops.device(loop).exists()
+    loops.detach(loop, Deadline(10))
+
+
+def test_a_device_in_use_is_not_called_detached(loops: Loops, loop: LoopRef) -> None:
+    with loops.device(loop).open("rb"), pytest.raises(FailedPrecondition, match="still in use"):
+        loops.detach(loop, Deadline(0.2))
+    loops.detach(loop, Deadline(10))
+    assert not loops.is_attached(loop)
+
+
+def test_another_attachment_of_the_same_number_is_left_alone(loops: Loops, loop: LoopRef) -> None:
+    earlier = replace(loop, diskseq=loop.diskseq - 1)
+    loops.release(earlier)
+    loops.detach(earlier, Deadline(1))
+    assert loops.is_attached(loop)
