@@ -27,3 +27,10 @@ class InfrastructureError(RookeryError):
     """The machine, docker, kind or a registry failed: not a finding about the storage under test."""
 
     exit_status = 3
+
+
+class Unknown(Exception):
+    """The scenario did not prove what it claims to: no write was in flight, nothing was acknowledged, no OSD went down.
+
+    Neither a pass nor a fault of the storage; ends as outcome `unknown`, and not as a success.
+    """

@@ -21,7 +21,7 @@ from harness.rook.status import (
     hosts_of,
     pgs_of,
 )
-from harness.rook.toolbox import ceph
+from harness.rook.toolbox import ask
 from harness.waiting import NotYet
 
 FSID = "5f1e2f4e-0000-4000-8000-00000000cafe"
@@ -187,7 +187,7 @@ def tools_pod(name: str = "tools-1", *, ready: bool = True, **metadata: str) -> 
 def test_the_toolbox_pod_that_is_ready_is_asked():
     gone = tools_pod("tools-old", deletionTimestamp="2026-11-24T08:00:00Z")
     kube = FakeToolbox({"fsid": f'{{"fsid": "{FSID}"}}\n'}, pods=[gone, tools_pod("tools-new")])
-    assert ceph(kube, "rook-ceph", "fsid") == {"fsid": FSID}
+    assert ask(kube, "rook-ceph", "ceph", "fsid") == {"fsid": FSID}
     assert kube.asked == ["tools-new: fsid"]
 
 
@@ -204,11 +204,11 @@ def test_the_toolbox_pod_that_is_ready_is_asked():
 )
 def test_a_ceph_that_cannot_answer_is_a_reason_to_wait(kube, reason):
     with pytest.raises(NotYet, match=reason):
-        ceph(kube, "rook-ceph", "fsid")
+        ask(kube, "rook-ceph", "ceph", "fsid")
 
 
 def test_a_command_without_output_answers_none():
-    assert ceph(FakeToolbox({"health mute X": ""}), "rook-ceph", "health", "mute", "X") is None
+    assert ask(FakeToolbox({"health mute X": ""}), "rook-ceph", "ceph", "health", "mute", "X") is None
 
 
 def rook(kube) -> Rook:

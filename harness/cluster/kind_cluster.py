@@ -59,6 +59,7 @@ class KindCluster(PytestKindCluster):
         self.disk_size = disk_size
         self.disks: dict[str, LoopDisk] = {}
         self._say = say
+        self._store: Path | None = None
         self._lease: Lease | None = None
 
     # --- what it is made of -------------------------------------------------------------------------------------
@@ -89,8 +90,13 @@ class KindCluster(PytestKindCluster):
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
-    def create(self, config_file: object = None, *, archive: Path | None = None) -> None:
-        """Create the cluster: disks, nodes, routes; with `archive`, the workers have its images from the start.
+    def prepare_store(self, archive: Path) -> None:
+        """Have the workers of the cluster to be created begin with the images of that archive, unpacked."""
+        image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
+        self._store = stores.filled_store(self.image, image_id, archive, self._say)
+
+    def create(self, config_file: object = None) -> None:
+        """Create the cluster: disks, nodes, routes.
 
         The topology was given to the constructor, so pytest-kind's `config_file` is refused. Whatever goes wrong,
         nothing is left behind.
@@ -103,7 +109,7 @@ class KindCluster(PytestKindCluster):
             self._refuse_strangers(containers)
         self._lease = Lease.acquire(self.name)
         try:
-            self._create(archive)
+            self._create()
         except BaseException:
             self.delete()
             raise
@@ -115,7 +121,7 @@ class KindCluster(PytestKindCluster):
                 cure="choose another --cluster-name, or delete it: kind delete cluster --name " + self.name,
             )
 
-    def _create(self, archive: Path | None) -> None:
+    def _create(self) -> None:
         lease = self.lease
         if lease.has_cluster():  # one that was kept: taken over, but not used again as it is
             lease.release()
@@ -125,19 +131,19 @@ class KindCluster(PytestKindCluster):
         self.kubeconfig_path.touch(0o600)
         for number, worker in enumerate(self.workers, start=1):
             self.disks[worker] = create_disk(self.path / f"disk{number}.img", self.disk_size, lease)
-        config = self.topology.with_stores(self.name, self._stores(archive) if archive else {})
+        config = self.topology.with_stores(self.name, self._copies_of_store())
         (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         lease.add("cluster", self.name)
         self._run_kind()
         self._prepare_nodes()
         wait_for(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
-    def _stores(self, archive: Path) -> dict[str, Path]:
-        image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
-        store = stores.filled_store(self.image, image_id, archive, self._say)
+    def _copies_of_store(self) -> dict[str, Path]:
+        if self._store is None:
+            return {}
         copies = {worker: self.path / "containerd" / worker for worker in self.workers}
         for copy in copies.values():
-            stores.copy_store(store, copy)
+            stores.copy_store(self._store, copy)
         return copies
 
     def _run_kind(self) -> None:

@@ -79,3 +79,9 @@ def uninterruptible(names: Iterable[str]) -> list[str]:
         stuck = [line.split(maxsplit=2) for line in listing.splitlines() if line.startswith("D")]
         found += [f"{name}: {pid} {command}" for _, pid, command in stuck]
     return found
+
+
+def journal(name: str, lines: int = 5000) -> str:
+    """The newest lines of a node's journal, or why it cannot be read."""
+    done = docker("exec", name, "journalctl", "--no-pager", "-n", str(lines), timeout=30, check=False)
+    return done.stdout if done.returncode == 0 else f"no journal: {done.stderr}"

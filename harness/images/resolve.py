@@ -44,6 +44,11 @@ def look(reference: str) -> Image:
     return Image(reference, origin, image.size, image.created, image.recipe)
 
 
+def at_hand(reference: str) -> bool:
+    """Whether the image can be had without a registry and without building it."""
+    return engine.usable(reference) is not None or archives.holding(reference) is not None
+
+
 def ensure(
     references: Iterable[str],
     say: Say,

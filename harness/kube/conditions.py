@@ -120,6 +120,16 @@ def not_ready(pod: Object, *, since: float = 0.0) -> str:
     return ""
 
 
+def not_started(pod: Object, *, since: float) -> str:
+    """Why not every container of this pod is running by a start after `since`, with its name; empty when all are."""
+    name, status = pod["metadata"]["name"], pod.get("status", {})
+    if waiting := _waiting_containers(status):
+        return f"{name}: {', '.join(waiting)}"
+    if _oldest_start(status) < math.floor(since):
+        return f"{name}: not started since"
+    return ""
+
+
 def unix_time(timestamp: str | None) -> float:
     """A Kubernetes timestamp ("2026-11-24T08:07:12.345678Z") as Unix time in seconds; 0 for none."""
     if not timestamp:

@@ -45,7 +45,7 @@ class Results:
         self.scenario = scenario
         self.folder = _new_folder(root, scenario)
         self.outcome: Outcome = "running"
-        self._say = say
+        self.say = say
         self._clock = clock
         self._begin = clock()
         self._phases: list[Phase] = []
@@ -85,7 +85,7 @@ class Results:
             yield
         except BaseException as error:
             seconds = self.elapsed - start
-            self._say(f"{name}: failed after {seconds:.1f} s")
+            self.say(f"{name}: failed after {seconds:.1f} s")
             # Innermost first: of nested phases the one that broke is the one to name.
             if "failed_phase" not in self._notes:
                 self.note(
@@ -98,7 +98,16 @@ class Results:
         """A phase measured by other means, e.g. from the power cut on; `start_s` is seconds since the run began."""
         self._phases.append(_rounded(name, start_s, seconds))
         self._write_timings()
-        self._say(f"{name} in {seconds:.1f} s")
+        self.say(f"{name} in {seconds:.1f} s")
+
+    def stopwatch(self, since_ns: int, prefix: str = "") -> Callable[[str], None]:
+        """A function that adds a phase which began at `since_ns` (`time.monotonic_ns()`) and ends when it is called."""
+        start = since_ns / 1e9 - self._begin
+
+        def reached(name: str) -> None:
+            self.add_phase(prefix + name, start, self.elapsed - start)
+
+        return reached
 
     def note(self, **notes: Any) -> None:
         """Put something into report.json: driver, origins of images, versions, the verdict. JSON-able values."""

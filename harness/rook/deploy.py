@@ -91,8 +91,12 @@ class Rook:
             self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
-        """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ceph`)."""
-        return toolbox.ceph(self.kube, self.spec.namespace, *args, timeout=timeout)
+        """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ask`)."""
+        return toolbox.ask(self.kube, self.spec.namespace, "ceph", *args, timeout=timeout)
+
+    def rbd(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
+        """What `rbd <args>` answers, as `ceph` does."""
+        return toolbox.ask(self.kube, self.spec.namespace, "rbd", *args, timeout=timeout)
 
     def health(self) -> Health:
         """How Ceph says it is."""

@@ -1,4 +1,4 @@
-"""Ceph's command line, run in Rook's toolbox pod."""
+"""Ceph's command lines, run in Rook's toolbox pod."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CONNECT_SECONDS = 5
 _SLACK_SECONDS = 5.0
 
 
-def ceph(kube: Kube, namespace: str, *args: str, timeout: float = COMMAND_SECONDS) -> Any:
-    """What `ceph <args>` answers as JSON, None if it has nothing to say.
+def ask(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECONDS) -> Any:
+    """What `ceph ...` or `rbd ...` answers as JSON, None if it has nothing to say.
 
     Raises `NotYet` when no toolbox pod is Ready, the API cannot answer, or the command fails or takes longer than
     `timeout` seconds: mons without a quorum and a mgr that is not there yet show themselves as exactly that.
@@ -24,19 +24,22 @@ def ceph(kube: Kube, namespace: str, *args: str, timeout: float = COMMAND_SECOND
     with api_may_be_down():
         pod = _ready_pod(kube, namespace)
         try:
-            output = kube.exec(pod, _argv(args, timeout), namespace=namespace, timeout=timeout + _SLACK_SECONDS)
+            output = kube.exec(pod, _argv(command, timeout), namespace=namespace, timeout=timeout + _SLACK_SECONDS)
         except ExecFailed as error:
-            raise NotYet(f"ceph {' '.join(args)}: {_last_line(error.output) or error}") from error
+            raise NotYet(f"{' '.join(command)}: {_last_line(error.output) or error}") from error
     try:
         return json.loads(output) if output.strip() else None
     except ValueError as error:
-        raise NotYet(f"ceph {' '.join(args)}: not JSON: {output[:200]!r}") from error
+        raise NotYet(f"{' '.join(command)}: not JSON: {output[:200]!r}") from error
 
 
-def _argv(args: tuple[str, ...], timeout: float) -> list[str]:
+def _argv(command: tuple[str, ...], timeout: float) -> list[str]:
     # A command that hangs (no mgr, no quorum) would outlive our exec, one more of them with every poll.
     ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}"]
-    return [*ends_itself, "ceph", "--connect-timeout", str(_CONNECT_SECONDS), *args, "--format", "json"]
+    program, *args = command
+    # Each program has its own way to be told how long it may look for the mons.
+    patience = ["--connect-timeout", str(_CONNECT_SECONDS)] if program == "ceph" else []
+    return [*ends_itself, program, *patience, *args, "--format", "json"]
 
 
 def _ready_pod(kube: Kube, namespace: str) -> str:

@@ -14,7 +14,7 @@ from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube.client import Object
-from harness.kube.conditions import pods_ready
+from harness.kube.conditions import not_started, pods_ready
 from harness.waiting import NotYet, wait_for
 from harness.workloads.cassandra.client import KEYSPACE, Client, parse_duration
 from harness.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
@@ -58,6 +58,10 @@ class Cassandra:
         self._client: Client | None = None
         self._lost_allowed_window_s: float | None = None
         self._settings_proved = False
+
+    @property
+    def namespace(self) -> str:
+        return self.spec.namespace
 
     # Deploying
 
@@ -156,6 +160,18 @@ class Cassandra:
             if states != dict.fromkeys(self.pod_addresses().values(), "UN") or len(ring) != self.spec.replicas:
                 raise NotYet(f"ring is {states}, pods are {self.pod_addresses()}")
             return ring
+
+        return condition
+
+    def volumes_mounted(self, *, since: float) -> Callable[[], None]:
+        """Condition: every pod's container was started after `since` (Unix seconds), which its volume comes before."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            pods = self._pods()
+            waiting = [reason for pod in pods if (reason := not_started(pod, since=since))]
+            if waiting or len(pods) != self.spec.replicas:
+                raise NotYet("; ".join(waiting) or f"{len(pods)} of {self.spec.replicas} pods")
 
         return condition
 

@@ -1,0 +1,148 @@
+"""The pytest plugin: options and fixtures, and nothing else.
+
+A scenario asks for `cluster` (storage that is HEALTH_OK) or `kind_cluster` (nodes with disks and nothing on them), and
+gets a results folder either way. Infrastructure that fails ends with exit status 3, not 1: it says nothing about the
+storage under test.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from harness import session
+from harness.cluster.kind_cluster import KindCluster
+from harness.errors import InfrastructureError, RookeryError
+from harness.history.recorder import Recorder
+from harness.images.catalogue import CASSANDRA
+from harness.report.results import Results
+from harness.session import Session
+from harness.settings import Settings, option_name
+from harness.storage import StorageCluster
+from harness.workloads.cassandra import Cassandra
+
+SESSION = pytest.StashKey[Session]()
+CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    # pytest-kind's own plugin has the same options and the same fixture; the class is used, its plugin is replaced.
+    pluginmanager.set_blocked("pytest-kind")
+    group = parser.getgroup("rookery", "rookery: storage on throwaway Kubernetes clusters")
+    for setting in fields(Settings):
+        meta = setting.metadata
+        options = {"action": "store_true"} if setting.default is False else {"metavar": meta["metavar"] or None}
+        if meta["choices"]:
+            options = {"choices": meta["choices"]}
+        shown = "" if setting.default in (None, False) else f" (default: {setting.default})"
+        group.addoption(option_name(setting.name), default=None, help=meta["help"] + shown, **options)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
+    config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
+    # After a power cut cassandra-driver says at length what the scenario did on purpose.
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+
+
+def _session(config: pytest.Config) -> Session:
+    """One for the whole run, made when the first scenario asks."""
+    if SESSION not in config.stash:
+        options = {setting.name: config.getoption(setting.name, None) for setting in fields(Settings)}
+        settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+        terminal = config.pluginmanager.get_plugin("terminalreporter")
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        config.stash[SESSION] = Session(settings, session.speaker(terminal, capture))
+    return config.stash[SESSION]
+
+
+@pytest.fixture(scope="session")
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """What this run was asked to do."""
+    return _session(request.config).settings
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a line while the scenario runs, whatever pytest captures."""
+    return _session(request.config).say
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest) -> Iterator[Results]:
+    """The scenario's results folder, with its phases; closed with the scenario's outcome and a junit.xml."""
+    running = _session(request.config)
+    name = request.node.name.removeprefix("test_")
+    with Results(Path(running.settings.results), name, say=running.say) as results:
+        yield results
+        session.finish(results, request.node.nodeid, request.node.stash.get(CALLS, {}))
+
+
+@pytest.fixture
+def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluster:
+    """A kind cluster whose workers have disks, with the images of the run in them, and nothing deployed on it."""
+    return _session(request.config).nodes(results)
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
+    """A cluster that is HEALTH_OK and serves `rook-ceph-block`; made for the first scenario that asks."""
+    return _session(request.config).storage(results)
+
+
+@pytest.fixture
+def history(results: Results) -> Iterator[Recorder]:
+    """What the scenario's clients see, in history.jsonl."""
+    with Recorder(results.path("history.jsonl")) as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def cassandra(
+    request: pytest.FixtureRequest, cluster: StorageCluster, history: Recorder, results: Results
+) -> Iterator[Cassandra]:
+    """Cassandra on three volumes, ready; the marker `cassandra(commitlog_sync=...)` chooses how its log is synced."""
+    marker = request.node.get_closest_marker("cassandra")
+    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, **(marker.kwargs if marker else {}))
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    item.stash.setdefault(CALLS, {})[call.when] = call
+    if call.excinfo and call.excinfo.errisinstance(RookeryError):
+        report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
+    return report
+
+
+def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
+    running = node.config.stash.get(SESSION, None)
+    if running is not None and call.excinfo is not None:
+        running.failures.append(_blamed(call.excinfo.value, report.when))
+
+
+def _blamed(error: BaseException, when: str | None) -> BaseException:
+    """What a fixture could not provide, or clean up, is infrastructure, whatever it was."""
+    if when == "call" or isinstance(error, RookeryError):
+        return error
+    return InfrastructureError(f"{type(error).__name__}: {error}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    running = session.config.stash.get(SESSION, None)
+    if running is None:
+        return
+    try:
+        running.close()
+    except RookeryError as error:
+        running.say(str(error))
+        running.failures.append(error)
+    session.exitstatus = running.exit_status(exitstatus)

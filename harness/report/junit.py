@@ -1,0 +1,30 @@
+"""A scenario's junit.xml, so that any CI shows it beside its other tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.report.results import Outcome
+
+_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)}  # not allowed in XML 1.0
+
+
+def write_junit(path: Path, scenario: str, seconds: float, outcome: Outcome, error: BaseException | None) -> None:
+    """Write one test case, as https://github.com/testmoapp/junitxml describes the format.
+
+    What the storage did wrong is a `failure`; what the infrastructure did, or nobody can tell, is an `error`.
+    """
+    classname, _, name = scenario.rpartition("::")
+    counts = {"tests": "1", "failures": str(int(outcome == "failed")), "errors": "0", "time": f"{seconds:.1f}"}
+    if outcome in ("infrastructure", "unknown"):
+        counts["errors"] = "1"
+    suites = ElementTree.Element("testsuites")
+    suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
+    case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
+    if outcome != "passed":
+        kind = "failure" if outcome == "failed" else "error"
+        text = str(error).translate(_CONTROL)
+        found = ElementTree.SubElement(case, kind, type=type(error).__name__, message=text.partition("\n")[0])
+        found.text = text
+    ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)

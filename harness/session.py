@@ -1,0 +1,135 @@
+"""One run of scenarios: its cluster, what failed and by whose fault, and the exit status that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from harness.cluster.kind_cluster import KindCluster
+from harness.errors import BadInput, InfrastructureError, Unknown
+from harness.kube import Kube, api_may_be_down
+from harness.report.junit import write_junit
+from harness.report.results import Outcome, Results
+from harness.settings import Settings
+from harness.storage import StorageCluster
+from harness.waiting import NotYet, minutes, wait_for
+
+PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
+WORKLOAD_READY = minutes(4)
+WORKLOAD_GONE = minutes(3)
+
+
+class Workload(Protocol):
+    """What runs on the volumes."""
+
+    namespace: str
+
+    def deploy(self) -> None: ...
+    def ready(self, within: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class Session:
+    """The cluster of a run, made when the first scenario asks for it and removed at the end."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.say = say
+        self.failures: list[BaseException] = []
+        self._cluster: StorageCluster | None = None
+
+    def storage(self, results: Results) -> StorageCluster:
+        """The cluster with storage; made anew when there is none, or when the last bring-up did not get to its end."""
+        if self._cluster is None or self._cluster.rook is None:
+            self.close()
+            self._cluster = StorageCluster(self.settings, self.say)
+            self._cluster.bring_up(results)
+        else:
+            self._cluster.note(results)
+        return self._cluster
+
+    def nodes(self, results: Results) -> KindCluster:
+        """Nodes with disks; made anew unless they are there."""
+        if self._cluster is None:
+            self._cluster = StorageCluster(self.settings, self.say)
+            self._cluster.create_nodes(results)
+        return self._cluster.nodes
+
+    def close(self) -> None:
+        """Remove the cluster, or leave it if it is to be kept."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is None:
+            return
+        if self.settings.keep_cluster and cluster.rook is not None:
+            cluster.nodes.keep()
+            self.say(f"kept: export KUBECONFIG={cluster.nodes.kubeconfig_path}; remove it with: rookery sweep --all")
+        else:
+            cluster.delete()
+
+    def exit_status(self, of_pytest: int) -> int:
+        """A scenario that failed on its own account outweighs bad input, and that outweighs the infrastructure."""
+        if not self.failures:
+            return of_pytest
+        if any(not isinstance(error, BadInput | InfrastructureError) for error in self.failures):
+            return FAILED
+        return BAD_INPUT if any(isinstance(error, BadInput) for error in self.failures) else INFRASTRUCTURE
+
+
+def finish(results: Results, scenario: str, calls: Mapping[str, Any]) -> None:
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call"), and write its junit.xml."""
+    error = next((call.excinfo.value for call in calls.values() if call.excinfo), None)
+    results.finish(outcome_of(error, at_setup="call" not in calls))
+    write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error)
+
+
+def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
+    """What an exception says about the storage under test: nothing, if it came before the scenario began."""
+    if error is None:
+        return "passed"
+    if at_setup or isinstance(error, InfrastructureError | BadInput):
+        return "infrastructure"
+    return "unknown" if isinstance(error, Unknown) else "failed"
+
+
+@contextmanager
+def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
+    """Have the workload ready; at the end gather logs, remove it, and see that nothing of its volumes is left."""
+    with results.phase("workload Ready"):
+        workload.deploy()
+        workload.ready(WORKLOAD_READY)
+    try:
+        yield
+    finally:
+        workload.close()
+        cluster.gather_logs(results, "at-the-end")
+    with results.phase("workload and volumes removed"):
+        remove_namespace(cluster.kube, workload.namespace)
+        wait_for(cluster.no_volumes_left, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)
+
+
+def remove_namespace(kube: Kube, namespace: str) -> None:
+    """Delete a namespace and wait until it is gone."""
+    kube.delete("Namespace", namespace)
+
+    @api_may_be_down()
+    def gone() -> None:
+        if found := kube.get("Namespace", namespace):
+            reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
+            raise NotYet("; ".join(reasons) or "it is still there")
+
+    wait_for(gone, what=f"namespace {namespace} to be gone", within=WORKLOAD_GONE)
+
+
+def speaker(terminal: Any, capture: Any) -> Callable[[str], None]:
+    """A function that prints a line at once, through pytest's terminal and around its capture."""
+
+    def say(line: str) -> None:
+        if terminal is None:
+            print(line, flush=True)
+            return
+        with capture.global_and_fixture_disabled():
+            terminal.ensure_newline()
+            terminal.write_line(f"  {line}", flush=True)
+
+    return say

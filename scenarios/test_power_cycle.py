@@ -1,0 +1,96 @@
+"""The power goes while a database is writing, and comes back.
+
+The situation: Cassandra, three replicas, each on an RBD volume of its own; Ceph with three mons and three OSDs, each on
+the disk of another node; clients that write at QUORUM and remember what was acknowledged.
+
+The act: every node is killed at once, in the middle of writes, and started again.
+
+The proof, each step by evidence newer than the cut, with a deadline of its own and its seconds in timings.json:
+
+1. nodes are Ready by new heartbeats, the mons have elected anew, all OSDs have booted anew, and the placement groups are
+   active+clean five times in a row; it is the same Ceph cluster, with the same OSDs;
+2. the volumes are mounted again, and the rows can be read at QUORUM: what an operator's users see first;
+3. Cassandra's ring is whole, DNS names the new addresses, and the rows are read at ALL;
+4. no process hangs in uninterruptible sleep, and no loop device is left attached to what died.
+
+What may be missing depends on Cassandra's commit log. With `batch` a replica answers after its fsync: every acknowledged
+row has to be there, at QUORUM at once and at ALL. With `periodic`, the default, it answers before: rows acknowledged
+since the last sync may be gone, for good or until the third replica is back, and no others.
+
+A power cut kills the nodes' processes and, with the userspace driver, the page cache of the volumes, so what was not
+synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
+`harness.cluster.power`.
+
+Budget on 2 cores: 8 minutes for both, from nothing.
+"""
+
+import pytest
+
+from harness.errors import Unknown
+from harness.history.checkers import Verdict, check_writes
+from harness.history.recorder import Recorder
+from harness.report.results import Results
+from harness.storage import StorageCluster
+from harness.waiting import minutes, wait_for
+from harness.workloads.cassandra import Cassandra
+
+
+@pytest.mark.cassandra(commitlog_sync="batch")
+def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results):
+    """Nothing acknowledged is lost, twice in a row."""
+    cassandra.write(rows=1_000)
+    for number in (1, 2):
+        cut_power_under_load(cluster, cassandra, history, results, cut_number=number)
+        judge(cassandra, history, results)
+
+
+@pytest.mark.cassandra(commitlog_sync="periodic")
+def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
+    """What is missing was acknowledged since the last sync of the commit log; the report names each row."""
+    cassandra.write(rows=1_000)
+    cut_power_under_load(cluster, cassandra, history, results, cut_number=1)
+    judge(cassandra, history, results)
+
+
+def cut_power_under_load(
+    cluster: StorageCluster, cassandra: Cassandra, history: Recorder, results: Results, *, cut_number: int
+) -> None:
+    """Cut the power while rows are written, turn it on, and read them as soon as that works."""
+    with cassandra.start_writers() as writers:
+        wait_for(lambda: writers.acknowledged(500), what="writers at work", within=minutes(1))
+        cluster.gather_logs(results, f"before-cut-{cut_number}")
+        mark = cluster.mark()
+        with history.cut():
+            cut = cluster.power_cut()
+        since_cut = results.stopwatch(cut.started_ns, f"cut {cut_number}: " if cut_number > 1 else "")
+        cluster.power_on()
+    cassandra.close()
+    since_cut("Kubernetes API answers")
+
+    cluster.storage_recovered(cut, mark, since_cut)
+
+    wait_for(cassandra.volumes_mounted(since=cut.wall), what="volumes mounted again", within=minutes(3))
+    since_cut("volumes mounted")
+    wait_for(cassandra.rebuild, what="a client of Cassandra", within=minutes(3))
+    wait_for(lambda: cassandra.read_all("QUORUM"), what="every row readable at QUORUM", within=minutes(2))
+    since_cut("rows readable at QUORUM")
+    wait_for(cassandra.ring_whole(since=cut.wall), what="ring UN x3", within=minutes(3))
+    since_cut("ring whole")
+    wait_for(cassandra.rebuild, what="a client that knows every replica", within=minutes(1))
+    wait_for(lambda: cassandra.read_all("ALL"), what="every row readable at ALL", within=minutes(2))
+    since_cut("every row readable")
+
+    wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
+    wait_for(cluster.no_uninterruptible_sleep, what="no process in uninterruptible sleep", within=minutes(1))
+    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+
+
+def judge(cassandra: Cassandra, history: Recorder, results: Results) -> None:
+    """Write the verdict down, with every missing row, and then hold it against what Cassandra promises."""
+    report = check_writes(history.history(), lost_allowed_window_s=cassandra.lost_allowed_window_s)
+    results.note(verdict=report.as_dict(), lost_allowed_window_s=cassandra.lost_allowed_window_s)
+    results.path("verdict.txt").write_text(report.describe() + "\n")
+    results.say(report.describe().partition("\n")[0])
+    if report.verdict is Verdict.UNKNOWN:
+        raise Unknown(report.describe())
+    assert report.verdict is Verdict.VALID, report.describe()
