@@ -65,3 +65,10 @@ def test_never_is_a_living_stranger_fenced_or_passed_over(use: Use, ours: set[in
     for watcher in use.watchers:
         if watcher.id not in ours and not blocklist.covers(watcher):
             assert watcher in verdict.others
+
+
+def test_the_blocklist_is_read_as_ceph_18_prints_it():
+    printed = '\n[{"addr":"10.244.1.4:0/366409271","until":"2026-11-25T08:55:32.400676+0000"}][]'
+
+    assert Blocklist.parse(printed).addresses == {"10.244.1.4:0/366409271"}
+    assert Blocklist.parse("").addresses == frozenset()

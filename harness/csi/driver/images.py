@@ -111,7 +111,7 @@ class Pool:
             status, output, text = self._cluster.mon_command(command, b"")
         if status != 0:
             raise _error(-status, f"osd blocklist ls: {text}")
-        return Blocklist(frozenset(entry["addr"] for entry in json.loads(output or b"[]") if "addr" in entry))
+        return Blocklist.parse(output.decode())
 
     def fence(self, image: str, verdict: Verdict) -> None:
         """Shut out the dead clients of a verdict, and break their locks.

@@ -10,6 +10,7 @@ https://docs.ceph.com/en/latest/rbd/rbd-exclusive-locks/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -43,6 +44,19 @@ class Blocklist:
     """The clients that the OSDs refuse to serve."""
 
     addresses: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, text: str) -> Blocklist:
+        """Of `ceph osd blocklist ls` as JSON: one list of addresses and, behind it, one of ranges, as Ceph 18 prints it.
+
+        Ranges fence whole networks for disaster recovery between clusters; nothing here makes or needs them.
+        """
+        decoder, addresses, rest = json.JSONDecoder(), set(), text.strip()
+        while rest:
+            entries, end = decoder.raw_decode(rest)
+            addresses |= {entry["addr"] for entry in entries if "addr" in entry}
+            rest = rest[end:].strip()
+        return cls(frozenset(addresses))
 
     def covers(self, client: Client) -> bool:
         """Whether this client is blocklisted, by its own address or with all clients of its host (nonce 0)."""

@@ -1,0 +1,208 @@
+"""The `rookery` command, and nothing else.
+
+Exit status: 0 all is well, 1 something is degraded (doctor) or a scenario failed (run), 2 bad input or something
+missing, 3 the infrastructure failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timezone
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import __version__, storage
+from harness.errors import RookeryError
+from harness.images import build, catalogue, engine, recipes, resolve
+from harness.machine import doctor, setup
+from harness.machine.leases import Lease, sweep
+from harness.settings import Settings, option_name
+from harness.waiting import DeadlineExceeded
+
+GIB = 1024**3
+IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
+EXAMPLES = """\
+examples:
+  rookery doctor                    what this machine has and lacks
+  rookery setup                     bring it to where a run works
+  rookery images ensure             have every image of a run, pulled or built
+  pytest scenarios/                 run the scenarios (or: python3 -m tox -e e2e)
+  rookery sweep                     remove what killed runs left behind
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments)
+    except RookeryError as error:
+        print(f"rookery: {error}", file=sys.stderr)
+        return error.exit_status
+    except DeadlineExceeded as error:
+        print(f"rookery: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("rookery: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rookery",
+        description="End-to-end tests of storage on throwaway Kubernetes clusters.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rookery {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("doctor", help="what this machine has and lacks for a run, each with the cure")
+    command.description = "Looks and changes nothing. Exit status: 0 all ok, 1 something degraded, 2 something missing."
+    _json_option(command)
+    command.set_defaults(command=_doctor)
+
+    command = commands.add_parser("setup", help="bring this machine to where a run works")
+    command.description = "Installs what is missing, starts the docker engine where nobody does; idempotent."
+    command.add_argument("--stop-engine", action="store_true", help="stop the engine that set-up started, and no other")
+    command.set_defaults(command=_setup)
+
+    _add_images(commands)
+
+    command = commands.add_parser("sweep", help="remove clusters, disks, routes and mounts that killed runs left")
+    command.description = "Removes what no living process holds. Only things the harness made have a lease."
+    command.add_argument("--all", action="store_true", help="clusters kept by --keep-cluster as well")
+    _json_option(command)
+    command.set_defaults(command=_sweep)
+    return parser
+
+
+def _add_images(commands: argparse._SubParsersAction) -> None:
+    images = commands.add_parser("images", help="the images of a run: list, ensure, save, load")
+    images.description = "Without a command: list them with origin, size and age."
+    _image_options(images)
+    _json_option(images)
+    images.set_defaults(command=_list_images)
+    inner = images.add_subparsers(metavar="COMMAND")
+    ensure = inner.add_parser("ensure", help="have them all: from docker, the cache, a registry, or their recipes")
+    _image_options(ensure)
+    ensure.set_defaults(command=_ensure_images)
+    for name, command, text in (
+        ("save", _save_images, "write them to one file, for a machine without registries"),
+        ("load", _load_images, "read them from such a file"),
+    ):
+        sub = inner.add_parser(name, help=text)
+        sub.add_argument("file", type=Path)
+        if name == "save":
+            _image_options(sub)
+        sub.set_defaults(command=command)
+
+
+def _image_options(parser: argparse.ArgumentParser) -> None:
+    for setting in fields(Settings):
+        if setting.name in IMAGE_SETTINGS:
+            meta = setting.metadata
+            more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
+            # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
+            parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=meta["help"], **more)
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    return Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml"))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    checks = doctor.diagnose()
+    if arguments.json:
+        print(doctor.as_json(checks))
+    else:
+        Console().print(doctor.table(checks))
+    return doctor.status(checks)
+
+
+def _setup(arguments: argparse.Namespace) -> int:
+    if arguments.stop_engine:
+        setup.stop_engine(_say)
+    else:
+        setup.setup(lambda path: build.export_file(catalogue.KIND, "/kind", path), _say)
+    return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    removed = sweep(everything=arguments.all)
+    if arguments.json:
+        print(json.dumps(removed))
+        return 0
+    for line in removed:
+        print(f"removed {line}")
+    kept = [lease.name for lease in Lease.all() if lease.kept]
+    if kept:
+        print(f"kept: {', '.join(kept)}; `rookery sweep --all` removes what is kept")
+    if not removed:
+        print("nothing to remove")
+    return 0
+
+
+def _list_images(arguments: argparse.Namespace) -> int:
+    images = [resolve.look(reference) for reference in storage.needed_images(_settings(arguments)).all]
+    if arguments.json:
+        print(json.dumps([{**vars(image), "origin": image.origin.value} for image in images], indent=1))
+        return 0
+    table = Table("image", "origin", "size", "age")
+    for image in images:
+        origin = image.origin.value
+        if image.origin is resolve.Origin.MISSING and recipes.find(image.reference):
+            origin += ", can be built"
+        size = f"{image.size / GIB:.2f} GiB" if image.size else ""
+        table.add_row(image.reference, origin, size, _age(image.created))
+    Console().print(table)
+    return 0
+
+
+def _age(created: str) -> str:
+    if not created:
+        return ""
+    # Docker gives nanoseconds, which fromisoformat of Python 3.10 does not take.
+    then = datetime.fromisoformat(created[:19]).replace(tzinfo=timezone.utc)
+    hours = (datetime.now(timezone.utc) - then).total_seconds() / 3600
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
+
+
+def _ensure_images(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    _, images = storage.ensure_images(_settings(arguments), _say)
+    for image in images:
+        print(f"{image.reference}: {image.origin.value}")
+    print(f"{len(images)} images in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _save_images(arguments: argparse.Namespace) -> int:
+    images = storage.needed_images(_settings(arguments)).all
+    resolve.save(images, str(arguments.file))
+    print(f"{len(images)} images in {arguments.file} ({arguments.file.stat().st_size / GIB:.2f} GiB)")
+    return 0
+
+
+def _load_images(arguments: argparse.Namespace) -> int:
+    engine.load(str(arguments.file))
+    print(f"loaded {arguments.file}; `rookery images` lists what is here now")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
