@@ -20,7 +20,7 @@ from rich.table import Table
 
 from harness import __version__, storage
 from harness.errors import RookeryError
-from harness.images import build, catalogue, engine, recipes, resolve
+from harness.images import engine, programs, recipes, resolve
 from harness.machine import doctor, setup
 from harness.machine.leases import Lease, sweep
 from harness.settings import Settings, option_name
@@ -138,7 +138,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
         setup.stop_engine(_say)
     else:
-        setup.setup(lambda path: build.export_file(catalogue.KIND, "/kind", path), _say)
+        setup.setup(programs.build_kind, _say)
     return 0
 
 

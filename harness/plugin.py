@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness import session
+from harness.images import programs
 from harness.cluster.kind_cluster import KindCluster
 from harness.errors import InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
@@ -93,6 +94,12 @@ def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluste
 def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
     """A cluster that is HEALTH_OK and serves `rook-ceph-block`; made for the first scenario that asks."""
     return _session(request.config).storage(results)
+
+
+@pytest.fixture(scope="session")
+def csi_sanity() -> Path:
+    """The program csi-sanity, built from its module where it is not here yet."""
+    return programs.csi_sanity()
 
 
 @pytest.fixture

@@ -109,8 +109,10 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace and wait until it is gone."""
+    """Delete a namespace and wait until it is gone; its pods are given a second, as nobody will use them again."""
     kube.delete("Namespace", namespace)
+    for pod in kube.list("Pod", namespace=namespace):
+        kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
 
     @api_may_be_down()
     def gone() -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.cluster import nodes as node_containers
-from harness.cluster.kind_cluster import KindCluster
+from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.power import PowerCut
 from harness.cluster.topology import Topology
 from harness.csi import manifests as csi
@@ -17,13 +17,15 @@ from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import nodes_ready, rollout_done
 from harness.machine import capacity, doctor, loop
+from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary
+from harness.machine.leases import sweep
 from harness.machine.network import reachable_registries
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import CephSpec
-from harness.rook.deploy import Rook
+from harness.rook.deploy import CEPH_POLL, Rook
 from harness.rook.status import Mark
 from harness.settings import Settings
 from harness.waiting import NotYet, minutes, wait_for
@@ -105,6 +107,7 @@ class StorageCluster:
         self.settings = settings
         self.driver = chosen_driver(settings)
         self._say = say
+        require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
         if settings.workers:
             topology = topology.with_workers(settings.workers)
@@ -117,7 +120,11 @@ class StorageCluster:
     # --- coming and going ---------------------------------------------------------------------------------------
 
     def prepare(self, results: Results) -> None:
-        """What does not count as deploying: room, kind, manifests, images."""
+        """What does not count as deploying: room, kind, manifests, images. Bad input is found here, before any work."""
+        capacity.require_root()
+        for line in sweep():
+            self._say(f"removed {line}, which a killed run had left")
+        refuse_strangers(self.settings.cluster_name)
         capacity.require_room()
         kind = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
         with results.phase("images ready"):
@@ -184,7 +191,17 @@ class StorageCluster:
             spec=spec,
             phase=results.phase,
             ceph_csi=self.driver == "ceph-csi",
+            guard=self._require_power,
         )
+
+    def _require_power(self) -> None:
+        """Fails a bring-up at once when a node goes off, instead of at its deadline."""
+        off = [state.name for state in self.nodes.node_states() if not state.running]
+        if off:
+            raise InfrastructureError(
+                f"the power went while the cluster was coming up: {', '.join(off)} is off",
+                cure=f"docker logs {off[0]}; did anything else on this machine stop it?",
+            )
 
     def _deploy_driver(self) -> None:
         namespace = self._rook_deployed.spec.namespace
@@ -245,7 +262,7 @@ class StorageCluster:
         self.nodes.power_on(names)
 
     def storage_recovered(self, cut: PowerCut, mark: Mark, reached: Callable[[str], None]) -> None:
-        """Wait until nodes, mons, OSDs and PGs are back, each by evidence newer than the cut; `reached` is told of each.
+        """Wait until nodes, mons, OSDs and PGs are back, by evidence newer than the cut; `reached` is told of each.
 
         Raises `DeadlineExceeded` for what did not come back, `AssertionError` if it came back as another cluster.
         """
@@ -253,16 +270,16 @@ class StorageCluster:
         wait_for(nodes_ready(self.kube, cut.names, since=cut.wall), what="nodes Ready", within=NODES_READY)
         reached("nodes Ready")
         quorum = rook.mons_in_quorum(elected_after=mark.election_epoch)
-        wait_for(quorum, what="mons in quorum", within=MONS_IN_QUORUM)
+        wait_for(quorum, what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
         reached("mons in quorum")
         osds = rook.osds_up_from_boots_newer_than(mark.osdmap_epoch)
-        found = wait_for(osds, what="OSDs up from new boots", within=OSDS_UP)
+        found = wait_for(osds, what="OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
         reached("OSDs up")
         assert found.fsid == mark.fsid, f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}"
         ids = frozenset(osd.id for osd in found.osds)
         assert ids == mark.osd_ids, f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}"
         clean = rook.pgs_active_clean(newer_than=mark.osdmap_epoch)
-        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, times_in_a_row=CHECKS_IN_A_ROW)
+        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=CHECKS_IN_A_ROW)
         reached("PGs active+clean")
 
     # --- what must not be left ----------------------------------------------------------------------------------

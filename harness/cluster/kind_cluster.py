@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,16 @@ from harness.waiting import NotYet, wait_for
 CREATE_SECONDS = 600
 API_SECONDS = 120
 DISK_SIZE = 10 * 1024**3  # bytes; BlueStore works from 5 GiB on, and the files are sparse
+
+
+def refuse_strangers(name: str) -> None:
+    """Raises `BadInput` if there is a kind cluster of that name which the harness did not make."""
+    containers = docker_output("ps", "-aq", "--filter", f"label={KIND_CLUSTER_LABEL}={name}").split()
+    if containers and not any(lease.name == name for lease in Lease.all()):
+        raise BadInput(
+            f"a kind cluster {name} exists that the harness did not make ({len(containers)} nodes)",
+            cure=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
+        )
 
 
 class KindCluster(PytestKindCluster):
@@ -105,21 +116,13 @@ class KindCluster(PytestKindCluster):
         """
         if config_file is not None:
             raise BadInput("the topology is given to the constructor", cure="Topology.load(path)")
-        if containers := docker_output("ps", "-aq", "--filter", f"label={KIND_CLUSTER_LABEL}={self.name}"):
-            self._refuse_strangers(containers)
+        refuse_strangers(self.name)
         self._lease = Lease.acquire(self.name)
         try:
             self._create()
         except BaseException:
             self.delete()
             raise
-
-    def _refuse_strangers(self, containers: str) -> None:
-        if not any(lease.name == self.name for lease in Lease.all()):
-            raise BadInput(
-                f"a kind cluster {self.name} exists that the harness did not make ({len(containers.split())} nodes)",
-                cure="choose another --cluster-name, or delete it: kind delete cluster --name " + self.name,
-            )
 
     def _create(self) -> None:
         lease = self.lease
@@ -147,7 +150,14 @@ class KindCluster(PytestKindCluster):
         return copies
 
     def _run_kind(self) -> None:
-        command = [str(self.kind_path), "create", "cluster", f"--name={self.name}", f"--image={self.image}", "--wait=0s"]
+        command = [
+            str(self.kind_path),
+            "create",
+            "cluster",
+            f"--name={self.name}",
+            f"--image={self.image}",
+            "--wait=0s",
+        ]
         command += [f"--config={self.path / 'kind.yaml'}", f"--kubeconfig={self.kubeconfig_path}", "--quiet"]
         try:
             run(command, timeout=CREATE_SECONDS)
@@ -194,8 +204,12 @@ class KindCluster(PytestKindCluster):
         return nodes.states(self.node_names)
 
     def _prepare_nodes(self, names: Sequence[str] | None = None) -> None:
-        for name in names or self.node_names:
+        def prepare(name: str) -> None:
             nodes.prepare(name, [self.disks[name]] if name in self.disks else [])
+
+        names = names or self.node_names
+        with ThreadPoolExecutor(len(names)) as pool:
+            list(pool.map(prepare, names))
 
     def _api_answers(self) -> None:
         if not self.kube.healthy():

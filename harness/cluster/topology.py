@@ -64,7 +64,9 @@ class Topology:
         nodes = self.config.get("nodes") or [{"role": "control-plane"}]
         first = next((node for node in nodes if node.get("role") == "worker"), {"role": "worker"})
         others = [node for node in nodes if node.get("role") != "worker"]
-        topology = Topology({**self.config, "nodes": others + [copy.deepcopy(first) for _ in range(count)]}, self.source)
+        topology = Topology(
+            {**self.config, "nodes": others + [copy.deepcopy(first) for _ in range(count)]}, self.source
+        )
         topology._check()
         return topology
 

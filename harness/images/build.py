@@ -77,6 +77,8 @@ def build(references: Iterable[str], say: Say) -> list[str]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    # What had these names before is of no use any more.
+    docker("image", "prune", "--force", "--filter", f"label={engine.RECIPE_LABEL}", timeout=300, check=False)
     say(f"{len(todo)} images built in {time.monotonic() - started:.0f} s")
     return [recipe.reference for recipe in todo]
 
@@ -166,7 +168,9 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
     mounts = ["-v", f"{folder}:/module"]
     if CERTIFICATES.exists():
         mounts += ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
-    docker("run", "--rm", "--network", "host", *mounts, recipes.GOLANG, "go-module", path, version, "/module", timeout=600)
+    docker(
+        "run", "--rm", "--network", "host", *mounts, recipes.GOLANG, "go-module", path, version, "/module", timeout=600
+    )
 
 
 def export_file(reference: str, path: str, target: Path) -> None:

@@ -40,6 +40,15 @@ class Room:
         return f"{self.what}: {self.available / GIB:.1f} GiB free, {self.needed / GIB:.1f} GiB needed"
 
 
+def require_root() -> None:
+    """Raises `InfrastructureError` for another user: loop devices, routes and mounts are root's."""
+    if os.geteuid() != 0:
+        raise InfrastructureError(
+            "a run needs root: it makes loop devices, routes and mounts",
+            cure="run it as root, e.g. sudo python3 -m tox -e e2e",
+        )
+
+
 def require_room(needs: Needs | None = None) -> None:
     """Raises `InfrastructureError` with the numbers of everything there is too little of."""
     needs = needs or Needs()

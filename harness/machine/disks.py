@@ -18,7 +18,7 @@ from harness.machine.leases import Lease
 from harness.machine.locks import machine_lock
 from harness.machine.loop import attached
 
-__all__ = ["MIN_DISK_BYTES", "LoopDisk", "attach", "attached", "create_disk", "destroy", "detach", "parse_size"]
+__all__ = ["MIN_DISK_BYTES", "LoopDisk", "attach", "attached", "create_disk", "destroy", "detach", "parse_size", "require_size"]
 
 GIB = 1024**3
 MIN_DISK_BYTES = 6 * GIB  # ceph-volume takes nothing below 5 GiB, and Rook's own tests use 6
@@ -54,16 +54,21 @@ def parse_size(text: str) -> int:
     return int(Fraction(match[1]) * (1000 if suffix == "B" else 1024) ** _POWERS[unit])
 
 
-def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
-    """Make a sparse file of that size and attach it to a number nobody has; both are recorded in the lease first.
-
-    Raises `BadInput` below `MIN_DISK_BYTES`, `InfrastructureError` if the file exists or the filesystem lacks room.
-    """
+def require_size(size_bytes: int) -> None:
+    """Raises `BadInput` for a disk that no OSD could use."""
     if size_bytes < MIN_DISK_BYTES:
         raise BadInput(
             f"a disk of {size_bytes / GIB:.1f} GiB is too small: Ceph needs {MIN_DISK_BYTES / GIB:.0f} GiB or more",
             cure=f"--disk-size {MIN_DISK_BYTES // GIB}GiB",
         )
+
+
+def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
+    """Make a sparse file of that size and attach it to a number nobody has; both are recorded in the lease first.
+
+    Raises `BadInput` below `MIN_DISK_BYTES`, `InfrastructureError` if the file exists or the filesystem lacks room.
+    """
+    require_size(size_bytes)
     path = Path(os.path.realpath(path))  # as the kernel will tell it
     path.parent.mkdir(parents=True, exist_ok=True)
     _require_room(path.parent, size_bytes)

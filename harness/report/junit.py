@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 from harness.report.results import Outcome
 
-_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)}  # not allowed in XML 1.0
+_CONTROL = {
+    code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)
+}  # not allowed in XML 1.0
 
 
 def write_junit(path: Path, scenario: str, seconds: float, outcome: Outcome, error: BaseException | None) -> None:

@@ -115,6 +115,10 @@ class Results:
         write_json(self.path("report.json"), notes)
         self._notes = notes
 
+    def noted(self, name: str, default: Any = None) -> Any:
+        """What was put into report.json under that name so far."""
+        return self._notes.get(name, default)
+
     def finish(self, outcome: Outcome) -> None:
         """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
         self.outcome = outcome

@@ -41,7 +41,8 @@ class Rook:
 
     `manifests_dir` is what `manifests_for` returned. `ceph_csi` says whether Rook's own CSI driver is to serve volumes;
     without it nothing of ceph-csi is deployed. `settings` go into the operator's ConfigMap, `operator_image` replaces
-    the image that operator.yaml names.
+    the image that operator.yaml names. `guard` is asked whenever something is not there yet while Rook is deployed; it
+    raises if waiting on has no sense.
 
     The methods that ask Ceph raise `NotYet` while it cannot answer, so they serve as conditions as they are.
     """
@@ -57,6 +58,7 @@ class Rook:
         ceph_csi: bool = False,
         settings: Mapping[str, str] | None = None,
         operator_image: str | None = None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.kube = kube
         self.version = version
@@ -66,6 +68,7 @@ class Rook:
         self._phase = phase
         self._settings = dict(settings or {})
         self._operator_image = operator_image
+        self._guard = guard
 
     def deploy(self) -> None:
         """From a bare cluster to HEALTH_OK with every OSD up and the pool Ready.
@@ -212,9 +215,15 @@ class Rook:
         message = f"{cluster.get('phase', 'no phase yet')}: {cluster.get('message', '')}".strip(": ")
         return "; ".join([message, *filter(None, reasons)])
 
-    @staticmethod
-    def _wait(condition: Callable[[], object], what: str, within: float, every: float = 0.5) -> None:
-        wait_for(condition, what=what, within=within, every=every)
+    def _wait(self, condition: Callable[[], object], what: str, within: float, every: float = 0.5) -> None:
+        def guarded() -> None:
+            try:
+                condition()
+            except NotYet:
+                self._guard()
+                raise
+
+        wait_for(guarded, what=what, within=within, every=every)
 
 
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"

@@ -29,6 +29,9 @@ BATCH_FLAGS = (
     "-Dcassandra.settings.commitlog_sync_period=0ms",
 )
 
+# The cure of signatures.COMMIT_LOG_REFUSED: replay what can be read, and start without the rest.
+IGNORE_REPLAY_ERRORS = "-Dcassandra.commitlog.ignorereplayerrors=true"
+
 
 @dataclass(frozen=True)
 class CassandraSpec:
@@ -39,6 +42,7 @@ class CassandraSpec:
     replicas: int = 3
     storage_class: str = "rook-ceph-block"
     commitlog_sync: CommitlogSync = "periodic"
+    ignore_replay_errors: bool = False
 
     @property
     def labels(self) -> str:
@@ -61,7 +65,8 @@ class CassandraSpec:
 
     @property
     def jvm_flags(self) -> str:
-        return " ".join(JVM_FLAGS + (BATCH_FLAGS if self.commitlog_sync == "batch" else ()))
+        flags = JVM_FLAGS + (BATCH_FLAGS if self.commitlog_sync == "batch" else ())
+        return " ".join((*flags, IGNORE_REPLAY_ERRORS) if self.ignore_replay_errors else flags)
 
     def objects(self) -> list[dict[str, Any]]:
         """Namespace, headless Service and StatefulSet, in the order in which they have to be applied."""
@@ -99,6 +104,8 @@ class CassandraSpec:
                 # of the refused one cost more than waiting its turn. A restart is not slowed by this: the pods exist,
                 # and the kubelets start them all at once.
                 "podManagementPolicy": "OrderedReady",
+                # A changed template is for the pods that are deleted, not a reason to restart the others.
+                "updateStrategy": {"type": "OnDelete"},
                 "selector": {"matchLabels": {"app": NAME}},
                 "template": {"metadata": {"labels": {"app": NAME}}, "spec": self._pod()},
                 "volumeClaimTemplates": [

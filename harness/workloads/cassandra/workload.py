@@ -9,12 +9,14 @@ import secrets
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube.client import Object
-from harness.kube.conditions import not_started, pods_ready
+from harness.kube.conditions import not_started, pods_ready, unix_time
+from harness.signatures import COMMIT_LOG_REFUSED
 from harness.waiting import NotYet, wait_for
 from harness.workloads.cassandra.client import KEYSPACE, Client, parse_duration
 from harness.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
@@ -126,6 +128,35 @@ class Cassandra:
     def read_all(self, consistency: str) -> set[int]:
         """Condition: the table can be read at `consistency`; its value is the keys found. Each read is recorded."""
         return self._connected().read_keys(consistency)
+
+    # Replicas that do not start
+
+    @api_may_be_down()
+    def refusing_commit_log(self, *, since: float) -> list[str]:
+        """Condition: the API answers; pods that ended after `since` (Unix seconds) with COMMIT_LOG_REFUSED, and do not
+        run again."""
+        return [
+            pod["metadata"]["name"]
+            for pod in self._pods()
+            if _ended_after(pod, since) and COMMIT_LOG_REFUSED.text in self._last_words(pod["metadata"]["name"])
+        ]
+
+    def ignore_replay_errors(self, pod: str) -> None:
+        """The cure of COMMIT_LOG_REFUSED: start this replica anew, without what it cannot read of its commit log.
+
+        What it had not synced is gone with that; the other replicas may have it.
+        """
+        self.spec = replace(self.spec, ignore_replay_errors=True)
+        self._kube.apply(self.spec.objects())
+        self._kube.delete("Pod", pod, namespace=self.spec.namespace, grace_seconds=1)
+
+    def _last_words(self, pod: str) -> str:
+        try:
+            return self._kube.logs(pod, namespace=self.spec.namespace, container=NAME, previous=True, tail_lines=200)
+        except KubeError as error:
+            if error.status not in (400, 404):  # 400: there is no previous run, or it is gone already
+                raise
+            return ""
 
     # What is promised
 
@@ -264,6 +295,16 @@ def _listens(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _ended_after(pod: Object, since: float) -> bool:
+    """Whether the pod's container ended after `since` and does not run now."""
+    for status in pod["status"].get("containerStatuses", []):
+        if "running" in status.get("state", {}):
+            return False
+        ended = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
+        return unix_time(ended.get("finishedAt")) > since
+    return False
 
 
 def _runs(pod: Object) -> bool:

@@ -22,7 +22,9 @@ def edit_json(go_mod: str) -> dict:
 
 def download(module: str, version: str) -> str:
     """The path of the module's go.mod."""
-    done = subprocess.run(["go", "mod", "download", "-json", f"{module}@{version}"], stdout=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        ["go", "mod", "download", "-json", f"{module}@{version}"], stdout=subprocess.PIPE, check=False
+    )
     if done.returncode != 0:
         sys.exit(f"{module}@{version}: {json.loads(done.stdout or '{}').get('Error', 'go mod download failed')}")
     return json.loads(done.stdout)["GoMod"]

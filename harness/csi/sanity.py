@@ -1,0 +1,116 @@
+"""csi-sanity against the driver as it is deployed: on a node, through the very sockets that the kubelet uses.
+
+https://github.com/kubernetes-csi/csi-test/tree/master/cmd/csi-sanity
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from harness.csi import manifests
+from harness.csi.driver import DRIVER_NAME
+from harness.errors import InfrastructureError
+from harness.kube import Kube
+from harness.machine.docker import docker
+from harness.waiting import minutes
+
+RUN_SECONDS = minutes(15)
+
+# Below the kubelet's folder, the only part of a node that the driver's pod shares with it.
+_FOLDER = "/var/lib/kubelet/csi-sanity"
+_CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", "ControllerUnpublishVolume")
+_CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities",)
+_NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
+
+
+@dataclass(frozen=True)
+class SanityReport:
+    """What csi-sanity found, by the names of its specs."""
+
+    passed: tuple[str, ...]
+    failed: Mapping[str, str]  # name to message
+    skipped: Mapping[str, str]  # name to reason
+
+    @classmethod
+    def parse(cls, junit: str) -> SanityReport:
+        passed, failed, skipped = [], {}, {}
+        for case in ElementTree.fromstring(junit).iter("testcase"):
+            name = case.get("name", "")
+            if not name.startswith("[It]"):  # suite set-up and reports
+                continue
+            name = name.removeprefix("[It] ")
+            trouble = next((found for tag in ("failure", "error") if (found := case.find(tag)) is not None), None)
+            if trouble is not None:
+                failed[name] = f"{trouble.get('message', '')}\n{trouble.text or ''}".strip()
+            elif (skip := case.find("skipped")) is not None:
+                skipped[name] = skip.get("message", "").removeprefix("skipped - ")
+            else:
+                passed.append(name)
+        return cls(tuple(passed), failed, skipped)
+
+
+def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str) -> SanityReport:
+    """Run the csi-sanity `program` on the node of the driver's controller, with volumes in `pool`.
+
+    Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
+    """
+    pod = _controller_pod(kube, namespace)
+    node = pod["spec"]["nodeName"]
+    docker("exec", node, "mkdir", "-p", _FOLDER)
+    try:
+        docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
+        _write(node, "secrets.yaml", _secrets(kube, namespace))
+        _write(node, "parameters.yaml", {"clusterID": namespace, "pool": pool})
+        done = docker("exec", node, *_command(pod), timeout=RUN_SECONDS, check=False)
+        report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
+        if report.returncode != 0:
+            raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
+        return SanityReport.parse(report.stdout)
+    finally:
+        docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
+
+
+def _command(pod: dict) -> list[str]:
+    empty_dirs = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir"
+    return [
+        f"{_FOLDER}/csi-sanity",
+        f"--csi.endpoint=unix:///var/lib/kubelet/plugins/{DRIVER_NAME}/csi.sock",
+        f"--csi.controllerendpoint=unix://{empty_dirs}/socket/csi.sock",
+        f"--csi.mountdir={_FOLDER}/mount",
+        f"--csi.stagingdir={_FOLDER}/staging",
+        f"--csi.secrets={_FOLDER}/secrets.yaml",
+        f"--csi.testvolumeparameters={_FOLDER}/parameters.yaml",
+        f"--csi.testvolumesize={1 << 30}",
+        f"--ginkgo.junit-report={_FOLDER}/junit.xml",
+        "--ginkgo.no-color",
+    ]
+
+
+def _controller_pod(kube: Kube, namespace: str) -> dict:
+    labels = ",".join(f"{name}={value}" for name, value in manifests.CONTROLLER_LABELS.items())
+    pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
+    if not pods:
+        raise InfrastructureError(f"no pod of the CSI controller in {namespace}")
+    return pods[0]
+
+
+def _secrets(kube: Kube, namespace: str) -> dict[str, dict[str, str]]:
+    """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
+    found = {}
+    for calls, name in ((_CONTROLLER_CALLS, "rook-csi-rbd-provisioner"), (_NODE_CALLS, "rook-csi-rbd-node")):
+        secret = kube.get("Secret", name, namespace=namespace)
+        if secret is None:
+            raise InfrastructureError(f"no Secret {name} in {namespace}")
+        plain = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        found |= {f"{call}Secret": plain for call in calls}
+    return found
+
+
+def _write(node: str, name: str, content: object) -> None:
+    # JSON is YAML; through standard input, so that no secret stands in a process list.
+    docker("exec", "-i", node, "sh", "-c", f"umask 077; cat > {_FOLDER}/{name}", stdin=json.dumps(content))

@@ -1,0 +1,22 @@
+"""Programs that this machine runs itself, out of images that are built for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.images import build, catalogue, recipes
+from harness.paths import cache_dir
+
+
+def build_kind(target: Path) -> None:
+    """Put the kind command at `target`."""
+    build.export_file(catalogue.KIND, "/kind", target)
+
+
+def csi_sanity() -> Path:
+    """csi-sanity, from the cache as long as its recipe has not changed."""
+    recipe = recipes.need(catalogue.CSI_SANITY)
+    program = cache_dir() / "bin" / f"csi-sanity-{recipe.digest}"
+    if not program.exists():
+        build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program)
+    return program
