@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from harness import session
-from harness.images import programs
 from harness.cluster.kind_cluster import KindCluster
-from harness.errors import InfrastructureError, RookeryError
+from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
+from harness.images import programs
 from harness.images.catalogue import CASSANDRA
 from harness.report.results import Results
 from harness.session import Session
@@ -55,7 +55,10 @@ def _session(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks."""
     if SESSION not in config.stash:
         options = {setting.name: config.getoption(setting.name, None) for setting in fields(Settings)}
-        settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+        try:
+            settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+        except BadInput as error:  # no scenario can be run with such settings
+            pytest.exit(str(error), returncode=session.BAD_INPUT)
         terminal = config.pluginmanager.get_plugin("terminalreporter")
         capture = config.pluginmanager.get_plugin("capturemanager")
         config.stash[SESSION] = Session(settings, session.speaker(terminal, capture))

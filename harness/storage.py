@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.cluster import nodes as node_containers
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
@@ -15,7 +16,7 @@ from harness.images import archives, build, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
-from harness.kube.conditions import nodes_ready, rollout_done
+from harness.kube.conditions import nodes_ready, not_ready, rollout_done
 from harness.machine import capacity, doctor, loop
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary
@@ -241,6 +242,37 @@ class StorageCluster:
         if self.rook is None:
             raise InfrastructureError("Rook has not been deployed")
         return self.rook
+
+    def replace_driver_pod(self, node: str) -> None:
+        """Delete the storage driver's pod on a node and wait until another one serves there; volumes stay mounted."""
+        namespace = self._rook_deployed.spec.namespace
+        pods = self._driver_pods(node)
+        for pod in pods:
+            self.kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
+        old = {pod["metadata"]["uid"] for pod in pods}
+
+        @api_may_be_down()
+        def replaced() -> None:
+            found = self._driver_pods(node)
+            if not found or any(pod["metadata"]["uid"] in old for pod in found):
+                raise NotYet("the old pod is still there, or no new one")
+            if reasons := [reason for pod in found if (reason := not_ready(pod))]:
+                raise NotYet("; ".join(reasons))
+
+        wait_for(replaced, what=f"another pod of the storage driver on {node}", within=DRIVER_READY)
+
+    def _driver_pods(self, node: str) -> list[dict[str, Any]]:
+        # ceph-csi's pods have the CSI operator's name since Rook 1.18, before that Rook's own.
+        names = {
+            "rbd-fuse": [f"{csi.NAME}-node"],
+            "ceph-csi": ["rook-ceph.rbd.csi.ceph.com-nodeplugin", "csi-rbdplugin"],
+        }
+        return self.kube.list(
+            "Pod",
+            namespace=self._rook_deployed.spec.namespace,
+            labels=f"app in ({','.join(names[self.driver])})",
+            fields=f"spec.nodeName={node}",
+        )
 
     # --- power and recovery -------------------------------------------------------------------------------------
 

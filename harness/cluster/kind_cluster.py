@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -257,11 +258,18 @@ class KindCluster(PytestKindCluster):
         return run([str(self.kubectl_path), f"--kubeconfig={self.kubeconfig_path}", *args], timeout=timeout).stdout
 
     @contextmanager
-    def port_forward(self, service_or_pod_name: str, remote_port: int, *args: str, local_port: int | None = None, retries: int = 10) -> Iterator[int]:  # fmt: skip
-        """Not needed here: pods and services can be reached under their own addresses. Kept for tests written for
-        pytest-kind; yields the local port as soon as it answers."""
-        import subprocess
+    def port_forward(
+        self,
+        service_or_pod_name: str,
+        remote_port: int,
+        *args: str,
+        local_port: int | None = None,
+        retries: int = 10,
+    ) -> Iterator[int]:
+        """Yields a local port that leads to the Service or pod, as soon as it answers; waits 3 s for each retry.
 
+        For tests written for pytest-kind. Here pods and Services can be reached under their own addresses as well.
+        """
         port = local_port or _free_port()
         command = [str(self.kubectl_path), f"--kubeconfig={self.kubeconfig_path}", "port-forward", service_or_pod_name]
         process = subprocess.Popen([*command, f"{port}:{remote_port}", *args], stdout=subprocess.DEVNULL)
@@ -279,7 +287,7 @@ def _free_port() -> int:
         return listener.getsockname()[1]
 
 
-def _answers(process, port: int) -> None:
+def _answers(process: subprocess.Popen[bytes], port: int) -> None:
     if process.poll() is not None:
         raise InfrastructureError(f"kubectl port-forward ended with status {process.returncode}")
     try:

@@ -110,10 +110,8 @@ def _build_one(recipe: Recipe) -> float:
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix="rookery-build-") as folder:
-            if recipe.debootstrap:
-                output = _debootstrap(recipe, Path(folder))
-            else:
-                output = _docker_build(recipe, Path(folder))
+            make = _debootstrap if recipe.debootstrap else _docker_build
+            output = make(recipe, Path(folder))
     except CommandFailed as error:
         log.write_text(error.output)
         tail = "\n".join(error.output.splitlines()[-20:])

@@ -44,8 +44,8 @@ def catalogue(
 ) -> Catalogue:
     """The images for a Rook version, read from its own images.txt.
 
-    `kubernetes` and `ceph` are versions without `v`; without `ceph` it is the one Rook names. `ceph_csi`: whether Rook's
-    own drivers serve the volumes, or the userspace driver does.
+    `kubernetes` and `ceph` are versions without `v`; without `ceph` it is the one Rook names. `ceph_csi` says whether
+    Rook's own drivers serve the volumes, or the userspace driver does.
     """
     images = list(images_txt)
 

@@ -6,7 +6,8 @@ A recipe is a folder with a `recipe.toml` and, but for the Debian base itself, a
 - `versions`: a table for each tag, with its build `args` and, for images that carry others in an archive
   (`images.tar` in the build context), the list `archive`;
 - `include`: more folders for the build context, named relative to the package `harness`;
-- `module`: the build context is a folder of a published Go module (`path`, `version`, `folder`, and the `target` stage);
+- `module`: the build context is a folder of a published Go module: its `path`, `version` and `folder`, and the `target`
+  stage of the Dockerfile there;
 - `debootstrap`: the image is the root filesystem of the Debian suite its tag names.
 """
 
@@ -117,7 +118,7 @@ def all_recipes() -> dict[str, Recipe]:
                 module=Module(**table["module"]) if "module" in table else None,
                 debootstrap=table.get("debootstrap", False),
             )
-            made |= {reference: recipe for reference in (recipe.reference, *aliases)}
+            made |= dict.fromkeys((recipe.reference, *aliases), recipe)
     return made
 
 

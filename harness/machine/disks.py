@@ -18,7 +18,17 @@ from harness.machine.leases import Lease
 from harness.machine.locks import machine_lock
 from harness.machine.loop import attached
 
-__all__ = ["MIN_DISK_BYTES", "LoopDisk", "attach", "attached", "create_disk", "destroy", "detach", "parse_size", "require_size"]
+__all__ = [
+    "MIN_DISK_BYTES",
+    "LoopDisk",
+    "attach",
+    "attached",
+    "create_disk",
+    "destroy",
+    "detach",
+    "parse_size",
+    "require_size",
+]
 
 GIB = 1024**3
 MIN_DISK_BYTES = 6 * GIB  # ceph-volume takes nothing below 5 GiB, and Rook's own tests use 6

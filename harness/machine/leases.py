@@ -188,8 +188,8 @@ class Lease:
     def _remove_resources(self) -> list[str]:
         order = list(_REMOVERS)
         removed = []
-        # Within a kind the youngest first: a mount may lie on an older one.
-        for resource in sorted(reversed(self.resources), key=lambda r: order.index(r.kind)):
+        youngest_first = self.resources[::-1]  # within a kind as well: a mount may lie on an older one
+        for resource in sorted(youngest_first, key=lambda r: order.index(r.kind)):
             if _REMOVERS[resource.kind](resource):
                 removed.append(str(resource))
             self.discard(resource.kind, resource.name)

@@ -47,7 +47,7 @@ class Blocklist:
 
     @classmethod
     def parse(cls, text: str) -> Blocklist:
-        """Of `ceph osd blocklist ls` as JSON: one list of addresses and, behind it, one of ranges, as Ceph 18 prints it.
+        """Of `ceph osd blocklist ls` as JSON: a list of addresses and, behind it, one of ranges, as Ceph 18 prints it.
 
         Ranges fence whole networks for disaster recovery between clusters; nothing here makes or needs them.
         """

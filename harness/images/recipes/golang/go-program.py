@@ -66,10 +66,8 @@ def main() -> None:
     with open("go.mod", "w") as file:
         file.write(text)
     # -mod=mod resolves and records what is missing, without the test dependencies that `go mod tidy` would fetch.
-    subprocess.check_call(
-        ["go", "build", "-mod=mod", "-tags", options.tags, "-ldflags", f"-s -w {options.ldflags}", "-o", options.file]
-        + [options.package or options.module]
-    )
+    flags = ["-mod=mod", "-tags", options.tags, "-ldflags", f"-s -w {options.ldflags}", "-o", options.file]
+    subprocess.check_call(["go", "build", *flags, options.package or options.module])
 
 
 if __name__ == "__main__":
