@@ -1,0 +1,112 @@
+"""A replica that refuses its commit log, told from one that ended for another reason; and the cure."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from harness.history.recorder import Recorder
+from harness.kube import ApiUnavailable, KubeError
+from harness.signatures import COMMIT_LOG_REFUSED
+from harness.waiting import NotYet
+from harness.workloads.cassandra import Cassandra
+from harness.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
+
+SINCE = 1764000000.0  # 2025-11-24T16:00:00Z
+BEFORE, AFTER = "2025-11-24T15:59:59Z", "2025-11-24T16:00:01Z"
+REFUSED = f"ERROR [main] {COMMIT_LOG_REFUSED.text}\njava.io.IOException"
+CRASH_LOOP = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNNING = {"running": {"startedAt": AFTER}}
+
+
+def ended(at):
+    return {"terminated": {"exitCode": 100, "finishedAt": at}}
+
+
+def pod(name, state, last):
+    return {"metadata": {"name": name}, "status": {"containerStatuses": [{"state": state, "lastState": last}]}}
+
+
+class Kube:
+    """Has pods and the logs of their last runs; remembers what it was asked to change."""
+
+    def __init__(self):
+        self.pods = []
+        self.logs_of = {}
+        self.applied = []
+        self.deleted = []
+
+    def list(self, kind, *, namespace, labels):
+        assert (kind, namespace, labels) == ("Pod", "cassandra", "app=cassandra")
+        return self.pods
+
+    def logs(self, pod, *, namespace, container, previous, tail_lines):
+        assert (namespace, container, previous) == ("cassandra", "cassandra", True)
+        found = self.logs_of[pod]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def apply(self, objects):
+        self.applied += objects
+
+    def delete(self, kind, name, *, namespace, grace_seconds):
+        self.deleted.append((kind, name, namespace))
+
+
+@pytest.fixture
+def kube():
+    return Kube()
+
+
+@pytest.fixture
+def cassandra(kube, tmp_path):
+    with Recorder(tmp_path / "history.jsonl") as record:
+        yield Cassandra(kube, image="cassandra:5", record=record)
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "log", "named"),
+    [
+        (CRASH_LOOP, ended(AFTER), REFUSED, True),
+        (ended(AFTER), {}, REFUSED, True),  # just now, before the first back-off
+        (CRASH_LOOP, ended(BEFORE), REFUSED, False),
+        (RUNNING, ended(AFTER), REFUSED, False),
+        (CRASH_LOOP, {}, REFUSED, False),
+        (CRASH_LOOP, ended(AFTER), "OutOfMemoryError", False),
+        (CRASH_LOOP, ended(AFTER), KubeError("no previous run", status=400), False),
+    ],
+    ids=["refused", "just ended", "ended before", "runs now", "never ended", "another text", "no log"],
+)
+def test_the_pod_is_named_that_refused_its_commit_log(kube, cassandra, state, last, log, named):
+    kube.pods = [pod("cassandra-0", RUNNING, {}), pod("cassandra-1", state, last)]
+    kube.logs_of = {"cassandra-1": log}
+    assert cassandra.refusing_commit_log(since=SINCE) == (["cassandra-1"] if named else [])
+
+
+def test_a_pod_without_containers_yet_is_not_named(kube, cassandra):
+    kube.pods = [{"metadata": {"name": "cassandra-0"}, "status": {"phase": "Pending"}}]
+    assert cassandra.refusing_commit_log(since=SINCE) == []
+
+
+@pytest.mark.parametrize(("error", "raised"), [(ApiUnavailable("booting", status=503), NotYet),
+                                               (KubeError("forbidden", status=403), KubeError)])  # fmt: skip
+def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(kube, cassandra, error, raised):
+    kube.pods = [pod("cassandra-0", CRASH_LOOP, ended(AFTER))]
+    kube.logs_of = {"cassandra-0": error}
+    with pytest.raises(raised):
+        cassandra.refusing_commit_log(since=SINCE)
+
+
+def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassandra):
+    cassandra.deploy()
+    before = stateful_set(kube)
+    cassandra.ignore_replay_errors("cassandra-1")
+    after = stateful_set(kube)
+    assert (IGNORE_REPLAY_ERRORS in before.flags, IGNORE_REPLAY_ERRORS in after.flags) == (False, True)
+    assert after.update_strategy == "OnDelete"  # so that the other pods run on
+    assert kube.deleted == [("Pod", "cassandra-1", "cassandra")]
+
+
+def stateful_set(kube):
+    spec = [found for found in kube.applied if found["kind"] == "StatefulSet"][-1]["spec"]
+    return SimpleNamespace(flags=str(spec["template"]), update_strategy=spec["updateStrategy"]["type"])

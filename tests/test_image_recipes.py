@@ -1,0 +1,123 @@
+"""Recipes: what each image is made of, and when it has to be made anew."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput
+from harness.images import recipes
+from harness.images.catalogue import RBD_FUSE_CSI, catalogue
+
+IMAGES_1_18_8 = [
+    "docker.io/rook/ceph:v1.18.8",
+    "gcr.io/k8s-staging-sig-storage/objectstorage-sidecar:v20240513-v0.1.0-35-gefb3255",
+    "quay.io/ceph/ceph:v19.2.3",
+    "quay.io/ceph/cosi:v0.1.2",
+    "quay.io/cephcsi/ceph-csi-operator:v0.4.1",
+    "quay.io/cephcsi/cephcsi:v3.15.0",
+    "registry.k8s.io/sig-storage/csi-provisioner:v5.2.0",
+]
+
+
+@pytest.fixture
+def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the recipes that a test may change."""
+    folder = tmp_path / "recipes"
+    shutil.copytree(recipes.RECIPES, folder)
+    monkeypatch.setattr(recipes, "RECIPES", folder)
+    recipes.all_recipes.cache_clear()
+    yield folder
+    recipes.all_recipes.cache_clear()
+
+
+def digests() -> dict[str, str]:
+    recipes.all_recipes.cache_clear()
+    return {name: recipe.digest for name, recipe in recipes.all_recipes().items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        ("cassandra:5.0.6", "docker.io/library/cassandra:5.0.6"),
+        ("rook/ceph:v1.18.8", "docker.io/rook/ceph:v1.18.8"),
+        ("quay.io/ceph/ceph:v18.2.7", "quay.io/ceph/ceph:v18.2.7"),
+        ("localhost/rookery/golang:1", "localhost/rookery/golang:1"),
+        ("kindest/node:v1.32.0", "kindest/node:v1.32.0"),
+        ("mirror:5000/ceph/ceph:v1", "mirror:5000/ceph/ceph:v1"),
+    ],
+)
+def test_references_are_spelled_out(given: str, canonical: str) -> None:
+    assert recipes.canonical(given) == canonical
+
+
+def test_whatever_a_recipe_needs_has_a_recipe() -> None:
+    for name, recipe in recipes.all_recipes().items():
+        for need in recipe.needs:
+            assert recipes.find(need), f"{name} needs {need}, which nothing makes"
+
+
+def test_the_node_image_carries_the_control_plane() -> None:
+    node = recipes.need("kindest/node:v1.32.0")
+
+    assert "registry.k8s.io/kube-apiserver:v1.32.0" in node.needs
+    assert recipes.need("registry.k8s.io/kube-apiserver:v1.32.0").reference == "localhost/rookery/kubernetes:v1.32.0"
+
+
+def test_a_change_reaches_all_that_stands_on_it_and_nothing_else(own_recipes: Path) -> None:
+    before = digests()
+    (own_recipes / "ceph-debian" / "Dockerfile").open("a").write("# changed\n")
+
+    changed = {name for name, digest in digests().items() if digest != before[name]}
+
+    assert {"localhost/rookery/ceph:v18.2.7", "quay.io/ceph/ceph:v18.2.7", "docker.io/rook/ceph:v1.18.8"} <= changed
+    assert RBD_FUSE_CSI in changed
+    assert not changed & {"kindest/node:v1.32.0", "docker.io/library/cassandra:5.0.6", "localhost/rookery/golang:1"}
+
+
+def test_an_argument_counts(own_recipes: Path) -> None:
+    before = digests()
+    path = own_recipes / "golang" / "recipe.toml"
+    path.write_text(path.read_text().replace("1.26.", "1.27."))
+
+    assert digests()["registry.k8s.io/etcd:3.5.16-0"] != before["registry.k8s.io/etcd:3.5.16-0"]
+
+
+def test_the_drivers_code_belongs_to_its_image() -> None:
+    inside = [name for name, _ in recipes.need(RBD_FUSE_CSI).files()]
+
+    assert "driver/__main__.py" in inside
+    assert not any("__pycache__" in name or name.endswith("recipe.toml") for name in inside)
+
+
+def test_what_cannot_be_made_is_refused_with_what_can() -> None:
+    with pytest.raises(BadInput, match=r"v18\.2\.7") as refused:
+        recipes.need("quay.io/ceph/ceph:v99.0.0")
+    assert "v99.0.0" in refused.value.message
+
+    with pytest.raises(BadInput, match="images load"):
+        recipes.need("quay.io/cephcsi/cephcsi:v3.15.0")
+
+
+def test_the_catalogue_follows_rooks_own_list() -> None:
+    userspace = catalogue(images_txt=IMAGES_1_18_8, kubernetes="1.32.0", ceph=None, ceph_csi=False)
+    assert userspace.node == "kindest/node:v1.32.0"
+    assert userspace.operator == "docker.io/rook/ceph:v1.18.8"
+    assert userspace.ceph == "quay.io/ceph/ceph:v19.2.3"
+    assert userspace.driver == (RBD_FUSE_CSI,)
+
+    vendors = catalogue(images_txt=IMAGES_1_18_8, kubernetes="1.32.0", ceph="18.2.7", ceph_csi=True, node="me/node:1")
+    assert vendors.node == "me/node:1"
+    assert vendors.ceph == "quay.io/ceph/ceph:v18.2.7"
+    assert "quay.io/cephcsi/cephcsi:v3.15.0" in vendors.driver
+    assert not any("cosi" in image or "objectstorage" in image for image in vendors.all)
+
+
+def test_older_lists_leave_the_registry_of_the_operator_away() -> None:
+    images_txt = ["rook/ceph:v1.14.12", "quay.io/ceph/ceph:v18.2.4"]
+
+    found = catalogue(images_txt=images_txt, kubernetes="1.29.0", ceph=None, ceph_csi=False)
+
+    assert found.operator == "docker.io/rook/ceph:v1.14.12"

@@ -1,0 +1,194 @@
+"""Where an image comes from, in which order, with a docker that only pretends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InfrastructureError
+from harness.images import archives, build, engine, recipes, resolve
+from harness.images.engine import LocalImage
+from harness.images.resolve import Origin
+from harness.machine.run import CommandFailed
+
+CEPH = "quay.io/ceph/ceph:v18.2.7"
+CASSANDRA = "docker.io/library/cassandra:5.0.6"
+
+
+@dataclass
+class FakeDocker:
+    """Images by name, what registries have, and what was asked for."""
+
+    images: dict[str, LocalImage] = field(default_factory=dict)
+    registry: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def has(self, reference: str, recipe: str = "") -> None:
+        self.images[reference] = LocalImage(f"sha256:{reference}{recipe}", 1, "2026-11-24T08:00:00Z", recipe)
+
+    def inspect(self, reference: str) -> LocalImage | None:
+        return self.images.get(recipes.canonical(reference))
+
+    def save(self, references: list[str], path: str) -> None:
+        Path(path).write_text(json.dumps([recipes.canonical(reference) for reference in references]))
+
+    def load(self, path: str) -> None:
+        self.asked.append("load")
+        for entry in json.loads(Path(path).with_suffix(".json").read_text()):
+            self.has(entry["reference"], entry["recipe"])
+
+    def docker(self, command: str, *args: str, **_: object) -> None:
+        self.asked.append(" ".join((command, *args)))
+        if command == "pull":
+            if args[-1] not in self.registry:
+                raise CommandFailed(["docker", "pull", args[-1]], 1, "not found")
+            self.has(args[-1])
+        elif command == "tag":
+            self.images[args[1]] = self.images[args[0]]
+
+    def build(self, references: list[str], say: object) -> None:
+        for reference in references:
+            self.asked.append(f"build {reference}")
+            self.has(reference, recipes.need(reference).digest)
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDocker:
+    fake = FakeDocker()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("inspect", "save", "load"):
+        monkeypatch.setattr(engine, name, getattr(fake, name))
+    monkeypatch.setattr(resolve, "docker", fake.docker)
+    monkeypatch.setattr(build, "build", fake.build)
+    return fake
+
+
+def ensure(*references: str, reachable: bool = False, mirror: str | None = None) -> list[Origin]:
+    images = resolve.ensure(references, lambda line: None, registries_reachable=lambda: reachable, mirror=mirror)
+    return [image.origin for image in images]
+
+
+def test_what_is_in_docker_is_used(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == []
+
+
+def test_then_the_archive_cache(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH])
+    docker.images.clear()
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == ["load"]
+
+
+def test_then_a_registry(docker: FakeDocker) -> None:
+    docker.registry = {CEPH}
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == [f"pull -q {CEPH}"]
+
+
+def test_then_the_recipe(docker: FakeDocker) -> None:
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert docker.asked == [f"build {CEPH}"]
+
+
+def test_what_cannot_be_pulled_is_built(docker: FakeDocker) -> None:
+    assert ensure(CEPH, reachable=True) == [Origin.BUILT]
+    assert docker.asked == [f"pull -q {CEPH}", f"build {CEPH}"]
+
+
+def test_a_mirror_serves_under_its_own_name(docker: FakeDocker) -> None:
+    docker.registry = {"mirror:5000/library/cassandra:5.0.6"}
+
+    assert ensure(CASSANDRA, mirror="mirror:5000") == [Origin.VENDOR]
+    assert docker.asked[-1] == f"tag mirror:5000/library/cassandra:5.0.6 {CASSANDRA}"
+
+
+def test_an_image_of_another_recipe_is_stale(docker: FakeDocker) -> None:
+    docker.has(CEPH, recipe="an older digest")
+
+    assert resolve.look(CEPH).origin is Origin.MISSING
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert resolve.look(CEPH).recipe == recipes.need(CEPH).digest
+
+
+def test_nobody_but_a_recipe_makes_the_harness_own_images(docker: FakeDocker) -> None:
+    docker.has("localhost/rookery/ceph:v18.2.7")
+
+    assert resolve.look("localhost/rookery/ceph:v18.2.7").origin is Origin.MISSING
+
+
+def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
+    docker.has(CEPH, recipe="an older digest")
+    archives.store([CEPH])
+    docker.images.clear()
+
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert "load" not in docker.asked
+
+
+def test_an_archive_without_its_index_does_not_count(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH]).with_suffix(".json").unlink()
+
+    assert archives.holding(CEPH) is None
+
+
+def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    first = archives.store([CEPH])
+    assert archives.store([CEPH]) == first
+
+    docker.has(CEPH, recipe=recipes.need(CEPH).digest)
+    second = archives.store([CEPH])
+
+    assert second != first
+    assert not first.exists()
+    assert [archive.path for archive in archives.stored()] == [second]
+
+
+def test_saving_what_is_not_there_says_what(docker: FakeDocker, tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match=CEPH):
+        resolve.save([CEPH], str(tmp_path / "images.tar"))
+
+
+def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "inspect", docker.inspect)
+    order = [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0", "docker.io/rook/ceph:v1.18.8"])]
+
+    for name in order:
+        for need in recipes.need(name).needs:
+            assert order.index(recipes.need(need).reference) < order.index(name), f"{name} before {need}"
+    docker.has("localhost/rookery/golang:1", recipes.need("localhost/rookery/golang:1").digest)
+    assert "localhost/rookery/golang:1" not in [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0"])]
+
+
+def test_a_build_that_fails_names_its_log_and_stops_what_follows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: FakeDocker
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(engine, "inspect", docker.inspect)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+    begun: list[str] = []
+
+    def fail(recipe: recipes.Recipe, folder: Path) -> str:
+        begun.append(recipe.reference)
+        raise CommandFailed(["mmdebstrap"], 1, "E: no such suite")
+
+    monkeypatch.setattr(build, "_debootstrap", fail)
+    with pytest.raises(InfrastructureError, match="no such suite") as failed:
+        build.build(["quay.io/ceph/ceph:v18.2.7"], lambda line: None)
+
+    assert begun == ["localhost/rookery/debian:trixie"]
+    log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
+    assert str(log) in failed.value.cure
+    assert "no such suite" in log.read_text()

@@ -1,0 +1,79 @@
+import pytest
+
+from harness.errors import BadInput
+from harness.settings import Settings, option_name
+
+
+@pytest.fixture
+def pyproject(tmp_path):
+    """Writes a pyproject.toml with such a [tool.rookery]."""
+
+    def write(table):
+        path = tmp_path / "pyproject.toml"
+        path.write_text(f"[tool.other]\nunknown = 1\n[tool.rookery]\n{table}\n")
+        return path
+
+    return write
+
+
+def test_defaults_without_any_source(tmp_path):
+    nothing = dict.fromkeys(("cluster_name", "workers", "keep_cluster"))  # an option that was not given is None
+    assert Settings.from_sources(nothing, environment={}, pyproject=tmp_path / "none.toml") == Settings()
+
+
+def test_the_nearer_source_wins(pyproject):
+    path = pyproject('cluster-name = "file"\ntopology = "file"\ndisk_size = "7GiB"')
+    environment = {"ROOKERY_CLUSTER_NAME": "environment", "ROOKERY_TOPOLOGY": "environment"}
+    found = Settings.from_sources({"cluster_name": "option"}, environment=environment, pyproject=path)
+    assert (found.cluster_name, found.topology, found.disk_size) == ("option", "environment", "7GiB")
+    assert found.results == Settings().results
+
+
+def test_the_environment_is_the_process_own_unless_given(monkeypatch):
+    monkeypatch.setenv("ROOKERY_RESULTS", "elsewhere")
+    assert Settings.from_sources({}).results == "elsewhere"
+
+
+def test_an_empty_variable_is_none():
+    assert Settings.from_sources({}, environment={"ROOKERY_ROOK": ""}).rook == Settings().rook
+
+
+def test_an_unknown_key_is_refused(pyproject):
+    path = pyproject('rok = "1.18"\nrook = "1.18.8"')
+    with pytest.raises(BadInput, match=r"no such setting: rok$"):
+        Settings.from_sources({}, environment={}, pyproject=path)
+
+
+def test_a_version_without_quotes_is_refused(pyproject):
+    with pytest.raises(BadInput, match=r"rook = 1\.18: not text"):
+        Settings.from_sources({}, environment={}, pyproject=pyproject("rook = 1.18"))
+
+
+@pytest.mark.parametrize("name", ["rook", "ceph", "kubernetes"])
+@pytest.mark.parametrize("given", ["v19.2.3", "19.2.3"])
+def test_versions_are_without_their_v(name, given):
+    assert getattr(Settings.from_sources({name: given}, environment={}), name) == "19.2.3"
+
+
+def test_a_driver_that_does_not_exist_is_refused():
+    with pytest.raises(BadInput, match="--driver nfs"):
+        Settings.from_sources({}, environment={"ROOKERY_DRIVER": "nfs"})
+
+
+def test_workers_are_a_number():
+    assert Settings.from_sources({"workers": "4"}, environment={}).workers == 4
+    with pytest.raises(BadInput, match="--workers many: not a number"):
+        Settings.from_sources({"workers": "many"}, environment={})
+
+
+@pytest.mark.parametrize(("text", "kept"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
+def test_a_switch_can_be_text(text, kept):
+    assert Settings.from_sources({}, environment={"ROOKERY_KEEP_CLUSTER": text}).keep_cluster is kept
+
+
+def test_the_disk_size_is_in_bytes():
+    assert Settings(disk_size="7GiB").disk_bytes == 7 * 1024**3
+
+
+def test_an_option_is_named_with_dashes():
+    assert option_name("keep_cluster") == "--keep-cluster"
