@@ -17,8 +17,9 @@ NAME = "rbd-fuse-csi"
 CONTROLLER_LABELS = {"app": f"{NAME}-controller"}
 NODE_LABELS = {"app": f"{NAME}-node"}
 
-# The ConfigMap that Rook fills with the monitors of its clusters, in the operator's namespace.
-_CLUSTER_CONFIG_MAP = "rook-ceph-csi-config"
+# The ConfigMap in which Rook keeps the monitors of a cluster, also in the form ceph-csi reads. Unlike
+# rook-ceph-csi-config, which Rook fills for its own CSI driver, it is there in every version.
+_CLUSTER_CONFIG_MAP = "rook-ceph-mon-endpoints"
 _RUN_DIR = "/run/rookery-csi"
 _READY_FILE = f"{_RUN_DIR}/ready"
 

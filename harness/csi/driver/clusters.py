@@ -28,7 +28,7 @@ class Credentials:
 
 @dataclass(frozen=True)
 class ClusterConfig:
-    """`csi-cluster-config-json` of the ConfigMap rook-ceph-csi-config, as it is mounted into the pod.
+    """`csi-cluster-config-json` of a ConfigMap that Rook keeps, as it is mounted into the pod.
 
     Read anew each time: the kubelet replaces the file when Rook moves a monitor.
     https://github.com/ceph/ceph-csi/blob/devel/deploy/csi-config-map-sample.yaml
