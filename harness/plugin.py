@@ -33,6 +33,8 @@ CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     # pytest-kind's own plugin has the same options and the same fixture; the class is used, its plugin is replaced.
+    if pluginmanager.has_plugin("pytest-kind"):
+        _withdraw_options(parser, "kind")
     pluginmanager.set_blocked("pytest-kind")
     group = parser.getgroup("rookery", "rookery: storage on throwaway Kubernetes clusters")
     for setting in fields(Settings):
@@ -41,7 +43,19 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         if meta["choices"]:
             options = {"choices": meta["choices"]}
         shown = "" if setting.default in (None, False) else f" (default: {setting.default})"
-        group.addoption(option_name(setting.name), default=None, help=meta["help"] + shown, **options)
+        # A destination of our own: pytest-kind, if it was loaded first, has left its defaults under its own ones.
+        dest = f"rookery_{setting.name}"
+        group.addoption(option_name(setting.name), dest=dest, default=None, help=meta["help"] + shown, **options)
+
+
+def _withdraw_options(parser: pytest.Parser, group: str) -> None:
+    """Let the options of a group be added anew, by another plugin.
+
+    Plugins are loaded in the order in which a directory lists their packages, so pytest-kind's may be there first.
+    """
+    parser.getgroup(group).options.clear()
+    if hasattr(parser, "optparser"):  # pytest 9 has given them to argparse by now; before it is asked to parse only
+        parser.optparser.conflict_handler = "resolve"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,7 +68,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _session(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks."""
     if SESSION not in config.stash:
-        options = {setting.name: config.getoption(setting.name, None) for setting in fields(Settings)}
+        options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
         try:
             settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
         except BadInput as error:  # no scenario can be run with such settings
@@ -135,7 +149,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
     running = node.config.stash.get(SESSION, None)
     if running is not None and call.excinfo is not None:
-        running.failures.append(_blamed(call.excinfo.value, report.when))
+        running.failed(_blamed(call.excinfo.value, report.when))
 
 
 def _blamed(error: BaseException, when: str | None) -> BaseException:
@@ -154,5 +168,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         running.close()
     except RookeryError as error:
         running.say(str(error))
-        running.failures.append(error)
+        running.failed(error)
     session.exitstatus = running.exit_status(exitstatus)

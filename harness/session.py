@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import pytest
+
 from harness.cluster.kind_cluster import KindCluster
 from harness.errors import BadInput, InfrastructureError, Unknown
 from harness.kube import Kube, api_may_be_down
@@ -37,12 +39,19 @@ class Session:
         self.settings = settings
         self.say = say
         self.failures: list[BaseException] = []
+        self._spoiled = False
         self._cluster: StorageCluster | None = None
 
+    def failed(self, error: BaseException) -> None:
+        """Remember a failure; what it left of the cluster is not used again."""
+        self.failures.append(error)
+        self._spoiled = True
+
     def storage(self, results: Results) -> StorageCluster:
-        """The cluster with storage; made anew when there is none, or when the last bring-up did not get to its end."""
-        if self._cluster is None or self._cluster.rook is None:
+        """The cluster with storage; made anew when there is none yet, or when a scenario or a bring-up failed on it."""
+        if self._cluster is None or self._spoiled or not self._cluster.ready:
             self.close()
+            self._spoiled = False
             self._cluster = StorageCluster(self.settings, self.say)
             self._cluster.bring_up(results)
         else:
@@ -51,7 +60,9 @@ class Session:
 
     def nodes(self, results: Results) -> KindCluster:
         """Nodes with disks; made anew unless they are there."""
-        if self._cluster is None:
+        if self._cluster is None or self._spoiled:
+            self.close()
+            self._spoiled = False
             self._cluster = StorageCluster(self.settings, self.say)
             self._cluster.create_nodes(results)
         return self._cluster.nodes
@@ -61,7 +72,7 @@ class Session:
         cluster, self._cluster = self._cluster, None
         if cluster is None:
             return
-        if self.settings.keep_cluster and cluster.rook is not None:
+        if self.settings.keep_cluster and cluster.ready:
             cluster.nodes.keep()
             self.say(f"kept: export KUBECONFIG={cluster.nodes.kubeconfig_path}; remove it with: rookery sweep --all")
         else:
@@ -79,6 +90,8 @@ class Session:
 def finish(results: Results, scenario: str, calls: Mapping[str, Any]) -> None:
     """Settle the outcome of a scenario by pytest's calls of it ("setup", "call"), and write its junit.xml."""
     error = next((call.excinfo.value for call in calls.values() if call.excinfo), None)
+    if error is None and "call" not in calls:
+        error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
     write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error)
 
@@ -87,9 +100,11 @@ def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
     """What an exception says about the storage under test: nothing, if it came before the scenario began."""
     if error is None:
         return "passed"
-    if at_setup or isinstance(error, InfrastructureError | BadInput):
-        return "infrastructure"
-    return "unknown" if isinstance(error, Unknown) else "failed"
+    if isinstance(error, pytest.skip.Exception):
+        return "skipped"
+    if isinstance(error, Unknown):
+        return "unknown"
+    return "infrastructure" if at_setup or isinstance(error, InfrastructureError | BadInput) else "failed"
 
 
 @contextmanager

@@ -108,4 +108,6 @@ def _converted(name: str, value: Any) -> Any:
             raise BadInput(f"--workers {value}: not a number") from error
     if name == "keep_cluster" and isinstance(value, str):
         return value.lower() in ("1", "true", "yes", "on")
+    if name not in ("workers", "keep_cluster") and not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
+        raise BadInput(f"{name} = {value}: not text", cure="put it in quotes")
     return value

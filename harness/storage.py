@@ -110,11 +110,12 @@ class StorageCluster:
         self._say = say
         require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
-        if settings.workers:
+        if settings.workers is not None:
             topology = topology.with_workers(settings.workers)
         self.topology = topology
         self.images: Catalogue | None = None
         self.origins: dict[str, str] = {}
+        self.ready = False  # whether it was brought up to its end
         self.kind: KindCluster | None = None
         self.rook: Rook | None = None
 
@@ -160,6 +161,7 @@ class StorageCluster:
         results.add_phase("nothing to HEALTH_OK", started, results.elapsed - started)
         with results.phase("storage driver Ready"):
             self._deploy_driver()
+        self.ready = True
         self.note(results)
 
     def note(self, results: Results) -> None:

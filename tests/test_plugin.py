@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from importlib import metadata
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -19,7 +20,7 @@ class Cluster:
     trouble_at_end = None
 
     def __init__(self, settings, say):
-        self.rook = None
+        self.ready = False
         self.nodes = SimpleNamespace(disks={})
 
     def bring_up(self, results):
@@ -27,7 +28,7 @@ class Cluster:
             if self.trouble:
                 raise self.trouble
         results.note(driver="fake")
-        self.rook = object()
+        self.ready = True
 
     def note(self, results):
         results.note(driver="fake, again")
@@ -51,7 +52,7 @@ def scenario(pytester, cluster):
         pytester.makepyfile(
             f"import pytest\nfrom harness.errors import *\ndef test_it(cluster, results):\n    {body}\n"
         )
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, no_reraise_ctrlc=True)
 
     return run
 
@@ -71,21 +72,22 @@ def outcomes(pytester):
 
 @pytest.mark.parametrize("order", [("rookery", "pytest-kind"), ("pytest-kind", "rookery")], ids=" then ".join)
 def test_options_and_kind_cluster_are_ours_beside_pytest_kind(pytester, monkeypatch, order):
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.delenv("PYTEST_PLUGINS", raising=False)
-    loaded = [argument for name in order for argument in ("-p", name)]
-    shown = pytester.runpytest_inprocess(*loaded, "--help")
+    installed = {found.metadata["Name"]: found for found in metadata.distributions()}
+    monkeypatch.setattr(metadata, "distributions", lambda: [installed[name] for name in order])
+    monkeypatch.setenv("ROOKERY_CLUSTER_NAME", "of-the-environment")
+    shown = pytester.runpytest_inprocess("--help")
     assert shown.ret == 0
     options = {word for line in shown.outlines for word in line.replace("=", " ").split() if word.startswith("--")}
     assert {option_name(setting.name) for setting in fields(Settings)} - options == set()
     pytester.makepyfile(
         f"""
-        def test_it(request):
-            (found,) = request._fixturemanager.getfixturedefs("kind_cluster", request.node)
-            assert found.func.__module__ == {plugin.__name__!r}
+        def test_it(request, settings):
+            assert (settings.cluster_name, settings.workers) == ("of-the-environment", 5)
+            used = request._fixturemanager.getfixturedefs("kind_cluster", request.node)[-1]
+            assert used.func.__module__ == {plugin.__name__!r}
         """
     )
-    pytester.runpytest_inprocess(*loaded, "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("--workers=5", "-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_a_scenario_that_passed(scenario, pytester):
@@ -104,7 +106,7 @@ def test_a_scenario_that_passed(scenario, pytester):
         ("assert 1 == 2", 1, "failed", "failure"),
         ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
         ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
-        ("pytest.skip('for another driver')", 0, "unknown", "error"),
+        ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
         ("raise KeyboardInterrupt", 2, "unknown", "error"),
     ],
 )
@@ -124,6 +126,15 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
+
+
+def test_a_cluster_that_a_scenario_failed_on_is_replaced(pytester, cluster):
+    pytester.makepyfile("def test_a(cluster): assert False\ndef test_b(cluster): pass\n")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
+    phases = [
+        json.loads((found / "timings.json").read_text())["phases"] for found in (pytester.path / "results").iterdir()
+    ]
+    assert [len(found) for found in phases] == [1, 1]
 
 
 @pytest.mark.parametrize(("body", "status"), [("pass", 3), ("assert False", 1)])

@@ -36,9 +36,9 @@ def results(tmp_path):
         (InfrastructureError("docker is gone"), False, "infrastructure"),
         (BadInput("no such Rook"), False, "infrastructure"),
         (LATE, True, "infrastructure"),
-        (Unknown("no OSD"), True, "infrastructure"),
-        (pytest.skip.Exception("for another driver"), False, "unknown"),
-        (pytest.skip.Exception("for another driver"), True, "unknown"),
+        (Unknown("interrupted"), True, "unknown"),
+        (pytest.skip.Exception("for another driver"), False, "skipped"),
+        (pytest.skip.Exception("for another driver"), True, "skipped"),
     ],
 )
 def test_the_outcome_says_what_an_exception_tells_about_the_storage(error, at_setup, outcome):
@@ -71,7 +71,7 @@ class Cluster:
     fails = False
 
     def __init__(self, settings, say):
-        self.rook = None
+        self.ready = False
         self.did = []
         self.nodes = SimpleNamespace(keep=lambda: self.did.append("keep"), kubeconfig_path="/k")
 
@@ -79,7 +79,7 @@ class Cluster:
         self.did.append("bring_up")
         if self.fails:
             raise InfrastructureError("no room")
-        self.rook = object()
+        self.ready = True
 
     def create_nodes(self, results):
         self.did.append("create_nodes")
@@ -119,6 +119,15 @@ def test_a_cluster_that_did_not_come_up_is_made_anew(running, results, monkeypat
     monkeypatch.setattr(Cluster, "fails", False)
     assert running.storage(results) is not broken
     assert broken.did == ["bring_up", "delete"]
+
+
+def test_a_cluster_that_a_scenario_failed_on_is_made_anew(running, results):
+    spoiled = running.storage(results)
+    running.failed(AssertionError("row lost"))
+    fresh = running.storage(results)
+    assert fresh is not spoiled
+    assert spoiled.did == ["bring_up", "delete"]
+    assert running.storage(results) is fresh
 
 
 def test_the_end_removes_the_cluster_once(running, results):
@@ -171,7 +180,12 @@ def parse(path):
 
 @pytest.mark.parametrize(
     ("outcome", "kind", "failures", "errors"),
-    [("failed", "failure", "1", "0"), ("infrastructure", "error", "0", "1"), ("unknown", "error", "0", "1")],
+    [
+        ("failed", "failure", "1", "0"),
+        ("infrastructure", "error", "0", "1"),
+        ("unknown", "error", "0", "1"),
+        ("skipped", "skipped", "0", "0"),
+    ],
 )
 def test_junit_tells_a_failure_of_the_storage_from_an_error(tmp_path, outcome, kind, failures, errors):
     write_junit(tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, BadInput("no\x1b[0m\nmore"))

@@ -55,8 +55,8 @@ def cut(names: Sequence[str]) -> PowerCut:
 
 
 def start(names: Sequence[str]) -> list[NodeState]:
-    """Start the nodes, control plane first, the rest in the order of their addresses: docker hands addresses out in
-    the order of starts, and kind's nodes find each other best where they were (https://github.com/kubernetes-sigs/kind/issues/3941).
+    """Start the nodes, control plane first, the rest by name: docker hands addresses out in the order of starts,
+    and kind's nodes find each other best where they were (https://github.com/kubernetes-sigs/kind/issues/3941).
     """
     before = sorted(nodes.states(names), key=lambda state: state.role_first)
     docker("start", *[state.name for state in before], timeout=START_SECONDS)

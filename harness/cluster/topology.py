@@ -106,8 +106,7 @@ def _fields(value: Any) -> Iterator[tuple[str, Any]]:
             yield from _fields(inner)
     elif isinstance(value, str) and ":" in value:
         try:
-            parsed = yaml.safe_load(value)
+            documents = list(yaml.safe_load_all(value))
         except yaml.YAMLError:
             return
-        if not isinstance(parsed, str):
-            yield from _fields(parsed)
+        yield from _fields([document for document in documents if not isinstance(document, str)])

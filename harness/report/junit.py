@@ -25,7 +25,7 @@ def write_junit(path: Path, scenario: str, seconds: float, outcome: Outcome, err
     suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
     case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
     if outcome != "passed":
-        kind = "failure" if outcome == "failed" else "error"
+        kind = {"failed": "failure", "skipped": "skipped"}.get(outcome, "error")
         text = str(error).translate(_CONTROL)
         found = ElementTree.SubElement(case, kind, type=type(error).__name__, message=text.partition("\n")[0])
         found.text = text

@@ -15,7 +15,7 @@ from harness.report.files import write_json
 from harness.report.logs import bound_logs
 from harness.report.memory import MemorySampler
 
-Outcome = Literal["running", "passed", "failed", "unknown", "infrastructure"]
+Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "infrastructure"]
 
 
 @dataclass(frozen=True)
