@@ -312,9 +312,19 @@ class StorageCluster:
         assert found.fsid == mark.fsid, f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}"
         ids = frozenset(osd.id for osd in found.osds)
         assert ids == mark.osd_ids, f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}"
-        clean = rook.pgs_active_clean(newer_than=mark.osdmap_epoch)
-        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=CHECKS_IN_A_ROW)
+        self._pgs_clean(mark)
         reached("PGs active+clean")
+
+    def storage_whole(self, mark: Mark) -> None:
+        """Wait until all mons, OSDs and PGs are there again after a fault that took some of them."""
+        rook = self._rook_deployed
+        wait_for(rook.mons_in_quorum(), what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
+        wait_for(rook.osds_up, what="OSDs up", within=OSDS_UP, every=CEPH_POLL)
+        self._pgs_clean(mark)
+
+    def _pgs_clean(self, mark: Mark) -> None:
+        clean = self._rook_deployed.pgs_active_clean(newer_than=mark.osdmap_epoch)
+        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=CHECKS_IN_A_ROW)
 
     # --- what must not be left ----------------------------------------------------------------------------------
 

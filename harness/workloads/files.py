@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from harness.kube import ExecFailed, Kube, api_may_be_down
@@ -76,6 +77,16 @@ class Files:
     def lines(self) -> list[int]:
         """The numbers in the file, as they can be read now."""
         return [int(line) for line in self._sh(f"cat {MOUNT}/log").split()]
+
+    def restarted(self, *, since: float) -> Callable[[], None]:
+        """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            if reason := not_ready(self._existing_pod(), since=since):
+                raise NotYet(reason)
+
+        return condition
 
     def move(self, node: str) -> None:
         """Delete the pod, and start it anew on another node with the same volume."""
