@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,30 @@ IMAGES_1_18_8 = [
     "quay.io/ceph/cosi:v0.1.2",
     "quay.io/cephcsi/ceph-csi-operator:v0.4.1",
     "quay.io/cephcsi/cephcsi:v3.15.0",
+    "quay.io/csiaddons/k8s-sidecar:v0.13.0",
+    "registry.k8s.io/sig-storage/csi-attacher:v4.8.1",
+    "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.13.0",
     "registry.k8s.io/sig-storage/csi-provisioner:v5.2.0",
+    "registry.k8s.io/sig-storage/csi-resizer:v1.13.2",
+    "registry.k8s.io/sig-storage/csi-snapshotter:v8.2.1",
+]
+IMAGES_1_17_9 = [
+    "docker.io/rook/ceph:v1.17.9",
+    "gcr.io/k8s-staging-sig-storage/objectstorage-sidecar:v20240513-v0.1.0-35-gefb3255",
+    "quay.io/ceph/ceph:v19.2.3",
+    "quay.io/ceph/cosi:v0.1.2",
+    "quay.io/cephcsi/cephcsi:v3.14.2",
+    "quay.io/csiaddons/k8s-sidecar:v0.12.0",
+    "registry.k8s.io/sig-storage/csi-attacher:v4.8.1",
+    "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.13.0",
+    "registry.k8s.io/sig-storage/csi-provisioner:v5.2.0",
+    "registry.k8s.io/sig-storage/csi-resizer:v1.13.2",
+    "registry.k8s.io/sig-storage/csi-snapshotter:v8.2.1",
 ]
 
 
 @pytest.fixture
-def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the recipes that a test may change."""
     folder = tmp_path / "recipes"
     shutil.copytree(recipes.RECIPES, folder)
@@ -85,6 +105,29 @@ def test_an_argument_counts(own_recipes: Path) -> None:
     assert digests()["registry.k8s.io/etcd:3.5.16-0"] != before["registry.k8s.io/etcd:3.5.16-0"]
 
 
+def test_a_new_file_counts_under_its_name(own_recipes: Path) -> None:
+    before = digests()["registry.k8s.io/pause:3.10"]
+    (own_recipes / "pause" / "one").write_text("the same text")
+    one = digests()["registry.k8s.io/pause:3.10"]
+    (own_recipes / "pause" / "one").rename(own_recipes / "pause" / "two")
+
+    assert len({before, one, digests()["registry.k8s.io/pause:3.10"]}) == 3
+
+
+def test_nothing_else_counts(own_recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where the recipes lie, nor the age of files, nor comments in recipe.toml, nor what Python leaves."""
+    for table in own_recipes.glob("*/recipe.toml"):
+        table.write_text("# a comment\n" + table.read_text())
+    os.utime(own_recipes / "golang" / "Dockerfile", (1, 1))
+    left_behind = own_recipes / "golang" / "__pycache__" / "go-program.cpython-313.pyc"
+    left_behind.parent.mkdir()
+    left_behind.write_bytes(b"compiled")
+    elsewhere = digests()
+    monkeypatch.setattr(recipes, "RECIPES", Path(recipes.__file__).parent / "recipes")
+
+    assert elsewhere == digests()
+
+
 def test_the_drivers_code_belongs_to_its_image() -> None:
     inside = [name for name, _ in recipes.need(RBD_FUSE_CSI).files()]
 
@@ -111,8 +154,16 @@ def test_the_catalogue_follows_rooks_own_list() -> None:
     vendors = catalogue(images_txt=IMAGES_1_18_8, kubernetes="1.32.0", ceph="18.2.7", ceph_csi=True, node="me/node:1")
     assert vendors.node == "me/node:1"
     assert vendors.ceph == "quay.io/ceph/ceph:v18.2.7"
-    assert "quay.io/cephcsi/cephcsi:v3.15.0" in vendors.driver
+    assert vendors.driver == tuple(IMAGES_1_18_8[4:])
     assert not any("cosi" in image or "objectstorage" in image for image in vendors.all)
+
+
+def test_before_1_18_there_is_no_operator_of_ceph_csi() -> None:
+    vendors = catalogue(images_txt=IMAGES_1_17_9, kubernetes="1.31.0", ceph=None, ceph_csi=True)
+
+    assert vendors.operator == "docker.io/rook/ceph:v1.17.9"
+    assert vendors.driver == tuple(IMAGES_1_17_9[4:])
+    assert vendors.all[:3] == ("kindest/node:v1.31.0", "docker.io/rook/ceph:v1.17.9", "quay.io/ceph/ceph:v19.2.3")
 
 
 def test_older_lists_leave_the_registry_of_the_operator_away() -> None:

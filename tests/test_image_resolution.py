@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from harness.errors import InfrastructureError
-from harness.images import archives, build, engine, recipes, resolve
+from harness.errors import BadInput, InfrastructureError
+from harness.images import archives, build, catalogue, engine, recipes, resolve
 from harness.images.engine import LocalImage
 from harness.images.resolve import Origin
 from harness.machine.run import CommandFailed
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
 CASSANDRA = "docker.io/library/cassandra:5.0.6"
+REAL_BUILD = build.build
 
 
 @dataclass
@@ -48,6 +50,14 @@ class FakeDocker:
             self.has(args[-1])
         elif command == "tag":
             self.images[args[1]] = self.images[args[0]]
+
+    def build_one(self, recipe: recipes.Recipe) -> float:
+        for need in recipe.needs:
+            assert engine.usable(need), f"{recipe.reference} is begun before {need} is there"
+        self.asked.append(f"build {recipe.reference}")
+        for name in (recipe.reference, *recipe.aliases):
+            self.has(name, recipe.digest)
+        return 0.0
 
     def build(self, references: list[str], say: object) -> None:
         for reference in references:
@@ -111,6 +121,56 @@ def test_a_mirror_serves_under_its_own_name(docker: FakeDocker) -> None:
     assert docker.asked[-1] == f"tag mirror:5000/library/cassandra:5.0.6 {CASSANDRA}"
 
 
+def test_a_mirror_has_kinds_images_where_docker_hub_has_them(docker: FakeDocker) -> None:
+    docker.registry = {"mirror:5000/kindest/node:v1.31.0"}
+
+    resolve.ensure(["kindest/node:v1.31.0"], lambda line: None, registries_reachable=pytest.fail, mirror="mirror:5000")
+
+    assert docker.asked == [
+        "pull -q mirror:5000/kindest/node:v1.31.0",
+        "tag mirror:5000/kindest/node:v1.31.0 docker.io/kindest/node:v1.31.0",
+    ]
+
+
+def test_the_harness_own_images_are_never_pulled(docker: FakeDocker) -> None:
+    assert ensure(catalogue.RBD_FUSE_CSI, mirror="mirror:5000") == [Origin.BUILT]
+    assert docker.asked == [f"build {catalogue.RBD_FUSE_CSI}"]
+
+
+def test_an_archive_for_one_image_brings_the_others_in_it(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    docker.has(CASSANDRA)
+    archives.store([CEPH, CASSANDRA])
+    docker.images.clear()
+
+    assert ensure(CEPH, CASSANDRA) == [Origin.VENDOR, Origin.VENDOR]
+    assert docker.asked == ["load"]
+
+
+def test_registries_are_probed_once_and_only_for_what_is_missing(docker: FakeDocker) -> None:
+    probes: list[None] = []
+
+    def probe() -> bool:
+        probes.append(None)
+        return False
+
+    resolve.ensure([CEPH, CASSANDRA, CEPH], lambda line: None, registries_reachable=probe)
+    assert len(probes) == 1
+    resolve.ensure([CEPH, CASSANDRA], lambda line: None, registries_reachable=probe)
+    assert len(probes) == 1
+
+
+def test_what_no_recipe_makes_is_refused_before_anything_is_built(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "build", REAL_BUILD)
+    monkeypatch.setattr(build, "_build_one", docker.build_one)
+
+    with pytest.raises(BadInput, match=r"v18\.2\.7"):
+        ensure(CASSANDRA, "quay.io/ceph/ceph:v99.0.0")
+    assert docker.asked == []
+
+
 def test_an_image_of_another_recipe_is_stale(docker: FakeDocker) -> None:
     docker.has(CEPH, recipe="an older digest")
 
@@ -139,6 +199,35 @@ def test_an_archive_without_its_index_does_not_count(docker: FakeDocker) -> None
     archives.store([CEPH]).with_suffix(".json").unlink()
 
     assert archives.holding(CEPH) is None
+
+
+@pytest.mark.parametrize(
+    "torn", ["", '[{"reference": "quay.io/ce', '[{"reference": "quay.io/ceph/ceph:v18.2.7"}]', "7"]
+)
+def test_an_archive_with_a_torn_index_does_not_count_and_is_written_anew(docker: FakeDocker, torn: str) -> None:
+    docker.has(CEPH)
+    archive = archives.store([CEPH])
+    archive.with_suffix(".json").write_text(torn)
+
+    assert archives.holding(CEPH) is None
+    assert archives.store([CEPH]) == archive
+    assert archives.holding(CEPH) == archives.stored()[0]
+
+
+def test_an_index_without_its_archive_does_not_count(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH]).unlink()
+
+    assert archives.stored() == []
+
+
+def test_archives_that_hold_the_same_state_stay(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    docker.has(CASSANDRA)
+    kept = {archives.store([CEPH]), archives.store([CASSANDRA]), archives.store([CASSANDRA, CEPH])}
+
+    assert {archive.path for archive in archives.stored()} == kept
+    assert len(kept) == 3
 
 
 def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: FakeDocker) -> None:
@@ -171,6 +260,64 @@ def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytes
     assert "localhost/rookery/golang:1" not in [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0"])]
 
 
+def test_builds_run_when_what_they_need_is_there(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_build_one", docker.build_one)
+    monkeypatch.setattr(build, "docker", docker.docker)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+
+    built = REAL_BUILD(["kindest/node:v1.32.0", "registry.k8s.io/kube-scheduler:v1.32.0"], lambda line: None)
+
+    begun = [line.removeprefix("build ") for line in docker.asked if line.startswith("build ")]
+    assert sorted(begun) == sorted(built)
+    assert len(begun) == len(set(begun))
+    assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
+    assert REAL_BUILD(["kindest/node:v1.32.0"], lambda line: None) == []
+
+
+def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(*args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(args)
+        if args[0] == "build":
+            assert (Path(args[-1]) / "Dockerfile").is_file()
+        return subprocess.CompletedProcess(args, 0, "", "")
+
+    monkeypatch.setattr(build, "docker", run)
+    recipe = recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")
+
+    build._build_one(recipe)
+
+    command, *tags = asked
+    assert f"{engine.RECIPE_LABEL}={recipe.digest}" in command
+    assert "KUBERNETES_VERSION=1.32.0" in command
+    assert ("tag", recipe.reference, "registry.k8s.io/kube-scheduler:v1.32.0") in tags
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe"),
+    [
+        ({"Labels": {engine.RECIPE_LABEL: "abc"}}, "abc"),
+        ({"Labels": {"else": "1"}}, ""),
+        ({"Labels": None}, ""),
+        (None, ""),
+    ],
+)
+def test_who_made_an_image_stands_in_its_label(config: object, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = {"Id": "sha256:1", "Size": 2, "Created": "2026-11-24T08:00:00Z", "Config": config}
+
+    def run(*args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        known = args[-1] == CASSANDRA
+        return subprocess.CompletedProcess(args, 0 if known else 1, json.dumps([image] if known else []), "")
+
+    monkeypatch.setattr(engine, "docker", run)
+
+    assert engine.inspect("cassandra:5.0.6") == LocalImage("sha256:1", 2, "2026-11-24T08:00:00Z", recipe)
+    assert engine.inspect(CEPH) is None
+
+
 def test_a_build_that_fails_names_its_log_and_stops_what_follows(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: FakeDocker
 ) -> None:
@@ -192,3 +339,17 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
     log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
     assert str(log) in failed.value.cure
     assert "no such suite" in log.read_text()
+
+
+def test_an_archive_that_docker_cannot_read_is_removed_and_the_image_had_another_way(docker, monkeypatch) -> None:
+    docker.has(CEPH)
+    path = archives.store([CEPH])
+    docker.images.clear()
+
+    def unreadable(path: str) -> None:
+        raise CommandFailed(["docker", "load"], 1, "unexpected EOF")
+
+    monkeypatch.setattr(engine, "load", unreadable)
+
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert not path.exists()

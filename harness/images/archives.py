@@ -49,10 +49,18 @@ def stored() -> list[Archive]:
     """The archives in the cache; a file whose index is missing or torn is not one."""
     found = []
     for index in sorted(folder().glob("*.json")):
-        archive = index.with_suffix(".tar")
-        if archive.exists():
-            found.append(Archive(archive, tuple(Entry(**entry) for entry in json.loads(index.read_text()))))
+        archive, entries = index.with_suffix(".tar"), _read(index)
+        if entries is not None and archive.exists():
+            found.append(Archive(archive, entries))
     return found
+
+
+def _read(index: Path) -> tuple[Entry, ...] | None:
+    """What the index says is in its archive; None if it is torn, or was removed by another process just now."""
+    try:
+        return tuple(Entry(**entry) for entry in json.loads(index.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def holding(reference: str) -> Archive | None:
@@ -69,7 +77,7 @@ def store(references: Sequence[str]) -> Path:
     key = hashlib.sha256(json.dumps([asdict(entry) for entry in entries]).encode()).hexdigest()[:16]
     path = folder() / f"{key}.tar"
     index = path.with_suffix(".json")
-    if path.exists() and index.exists():
+    if path.exists() and _read(index) is not None:
         return path
     folder().mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -79,6 +87,12 @@ def store(references: Sequence[str]) -> Path:
     index.with_suffix(".new").rename(index)  # last: an archive without its index does not count
     _remove_superseded(path, entries)
     return path
+
+
+def remove(archive: Archive) -> None:
+    """Take an archive out of the cache, its index first: without one it does not count."""
+    archive.path.with_suffix(".json").unlink(missing_ok=True)
+    archive.path.unlink(missing_ok=True)
 
 
 def _entries(references: Iterable[str]) -> list[Entry]:
@@ -95,5 +109,4 @@ def _remove_superseded(current: Path, entries: Iterable[Entry]) -> None:
     ids = {entry.reference: entry.id for entry in entries}
     for archive in stored():
         if archive.path != current and any(ids.get(e.reference, e.id) != e.id for e in archive.entries):
-            archive.path.with_suffix(".json").unlink(missing_ok=True)
-            archive.path.unlink(missing_ok=True)
+            remove(archive)

@@ -79,7 +79,12 @@ def _load(reference: str, say: Say) -> bool:
         return False
     if engine.usable(reference) is None:  # an archive loaded for another image may have brought it
         started = time.monotonic()
-        engine.load(str(archive.path))
+        try:
+            engine.load(str(archive.path))
+        except InfrastructureError as error:
+            say(f"{archive.path} cannot be loaded ({error.message.splitlines()[-1]}); it is removed")
+            archives.remove(archive)
+            return False
         say(f"{reference} loaded from the archive cache in {time.monotonic() - started:.0f} s")
     return engine.usable(reference) is not None
 
