@@ -46,7 +46,8 @@ IMAGES_1_17_9 = [
 def own_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the recipes that a test may change."""
     folder = tmp_path / "recipes"
-    shutil.copytree(recipes.RECIPES, folder)
+    # An installed copy has been compiled by pip.
+    shutil.copytree(recipes.RECIPES, folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(recipes, "RECIPES", folder)
     recipes.all_recipes.cache_clear()
     yield folder
