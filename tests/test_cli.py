@@ -1,10 +1,13 @@
 import json
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
 
 from harness import __version__, cli
 from harness.errors import BadInput, InfrastructureError
+from harness.images.resolve import Image, Origin
+from harness.machine.doctor import Check
 from harness.waiting import DeadlineExceeded
 
 
@@ -12,12 +15,18 @@ from harness.waiting import DeadlineExceeded
     ("argv", "shown"),
     [
         (["--help"], ["doctor", "setup", "images", "sweep", "examples:"]),
+        (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
+        (["setup", "--help"], ["--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
+        (["images", "--help"], ["ensure", "save", "load", "--json", "--registry-mirror HOST"]),
         (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,rbd-fuse}"]),
+        (["images", "save", "--help"], ["file", "--rook VERSION"]),
+        (["images", "load", "--help"], ["file"]),
         (["--version"], [__version__]),
     ],
 )
-def test_help_and_version(capsys, argv, shown):
+def test_help_and_version(capsys, monkeypatch, argv, shown):
+    monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as end:
         cli.main(argv)
     assert end.value.code == 0
@@ -52,6 +61,67 @@ def test_an_error_is_one_message_and_its_exit_status(monkeypatch, capsys, error,
     assert captured.err.endswith(said)
     assert "Traceback" not in captured.err
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(("states", "status"), [(["ok"], 0), (["ok", "degraded"], 1), (["missing", "degraded"], 2)])
+def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, capsys, states, status):
+    monkeypatch.setattr(cli.doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "cure") for s in states])
+    assert cli.main(["doctor", "--json"]) == status
+    assert [(check["name"], check["state"]) for check in json.loads(capsys.readouterr().out)] == [
+        (f"check of {state}", state) for state in states
+    ]
+    assert cli.main(["doctor"]) == status
+    assert f"check of {states[0]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "called"), [([], "setup"), (["--stop-engine"], "stop_engine")])
+def test_setup_either_sets_up_or_stops_its_engine(monkeypatch, option, called):
+    calls = []
+    monkeypatch.setattr(cli.setup, "setup", lambda build_kind, say: calls.append("setup"))
+    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: calls.append("stop_engine"))
+    assert cli.main(["setup", *option]) == 0
+    assert calls == [called]
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """A run that needs two images, of which the engine has one."""
+    here = Image("quay.io/ceph/ceph:v18.2.7", Origin.BUILT, 3 * 1024**3, "2026-11-24T08:00:00.123456789Z", "abc")
+    lacking = Image("localhost/rookery/rbd-fuse-csi:1", Origin.MISSING)
+    found = {image.reference: image for image in (here, lacking)}
+    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=tuple(found)))
+    monkeypatch.setattr(cli.resolve, "look", found.__getitem__)
+    return found
+
+
+def test_images_are_listed_as_json_with_who_made_them(images, capsys):
+    assert cli.main(["images", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(image["reference"], image["origin"], image["size"]) for image in listed] == [
+        ("quay.io/ceph/ceph:v18.2.7", "built from packages", 3 * 1024**3),
+        ("localhost/rookery/rbd-fuse-csi:1", "missing", 0),
+    ]
+
+
+def test_images_are_listed_with_what_can_be_built(images, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["images"]) == 0
+    built, lacking = [line for line in capsys.readouterr().out.splitlines() if ":" in line]
+    assert "built from packages" in built
+    assert "3.00 GiB" in built
+    assert "missing, can be built" in lacking
+
+
+def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(cli.resolve.engine, "usable", lambda reference: None)
+    assert cli.main(["images", "save", str(tmp_path / "images.tar")]) == 3
+    assert "cure: `rookery images ensure` first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("hours", "age"), [(1, "1 h"), (47, "47 h"), (24 * 9, "9 days")])
+def test_the_age_of_an_image_is_in_the_unit_one_would_say(hours, age):
+    then = datetime.now(timezone.utc) - timedelta(hours=hours)
+    assert cli._age(f"{then:%Y-%m-%dT%H:%M:%S}.123456789Z") == age
 
 
 @pytest.fixture

@@ -40,6 +40,20 @@ IMAGES_1_17_9 = [
     "registry.k8s.io/sig-storage/csi-resizer:v1.13.2",
     "registry.k8s.io/sig-storage/csi-snapshotter:v8.2.1",
 ]
+IMAGES_1_20_6 = [
+    "docker.io/rook/ceph:v1.20.6",
+    "gcr.io/k8s-staging-sig-storage/objectstorage-sidecar:v0.2.2",
+    "quay.io/ceph/ceph:v20.2.4",
+    "quay.io/ceph/cosi:v0.1.4",
+    "quay.io/cephcsi/ceph-csi-operator:v1.0.4",
+    "quay.io/cephcsi/cephcsi:v3.17.0",
+    "quay.io/csiaddons/k8s-sidecar:v0.14.0",
+    "registry.k8s.io/sig-storage/csi-attacher:v4.12.0",
+    "registry.k8s.io/sig-storage/csi-node-driver-registrar:v2.17.0",
+    "registry.k8s.io/sig-storage/csi-provisioner:v6.2.0",
+    "registry.k8s.io/sig-storage/csi-resizer:v2.1.0",
+    "registry.k8s.io/sig-storage/csi-snapshotter:v8.5.0",
+]
 
 
 @pytest.fixture
@@ -165,6 +179,14 @@ def test_before_1_18_there_is_no_operator_of_ceph_csi() -> None:
     assert vendors.operator == "docker.io/rook/ceph:v1.17.9"
     assert vendors.driver == tuple(IMAGES_1_17_9[4:])
     assert vendors.all[:3] == ("kindest/node:v1.31.0", "docker.io/rook/ceph:v1.17.9", "quay.io/ceph/ceph:v19.2.3")
+
+
+def test_the_newest_release_has_the_same_parts() -> None:
+    vendors = catalogue(images_txt=IMAGES_1_20_6, kubernetes="1.34.0", ceph=None, ceph_csi=True)
+
+    assert vendors.operator == "docker.io/rook/ceph:v1.20.6"
+    assert vendors.ceph == "quay.io/ceph/ceph:v20.2.4"
+    assert vendors.driver == tuple(IMAGES_1_20_6[4:])
 
 
 def test_older_lists_leave_the_registry_of_the_operator_away() -> None:

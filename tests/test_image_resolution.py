@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -272,6 +273,31 @@ def test_builds_run_when_what_they_need_is_there(docker: FakeDocker, monkeypatch
     assert len(begun) == len(set(begun))
     assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
     assert REAL_BUILD(["kindest/node:v1.32.0"], lambda line: None) == []
+
+
+def test_so_many_builds_run_side_by_side_and_no_more(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, third = threading.Barrier(2), threading.Barrier(3)
+    met: list[str] = []
+
+    def build_one(recipe: recipes.Recipe) -> float:
+        try:
+            third.wait(0.2)
+            met.append(recipe.reference)
+        except threading.BrokenBarrierError:
+            pair.wait(10)
+        return docker.build_one(recipe)
+
+    docker.has(recipes.GOLANG, recipes.need(recipes.GOLANG).digest)
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(build, "_build_one", build_one)
+    monkeypatch.setattr(build, "docker", docker.docker)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+    independent = ["pause:3.10", "etcd:3.5.16-0", "coredns/coredns:v1.11.3"]
+
+    built = REAL_BUILD([catalogue.KIND, *(f"registry.k8s.io/{name}" for name in independent)], lambda line: None)
+
+    assert len(built) == 4
+    assert met == []
 
 
 def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(

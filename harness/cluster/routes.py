@@ -5,6 +5,7 @@ cassandra-driver and the like are told pod addresses by the servers themselves, 
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
 from harness.errors import InfrastructureError
@@ -18,12 +19,15 @@ def add_route(destination: str, via: str, lease: Lease) -> None:
     Raises `InfrastructureError` if this machine routes that network to somebody else.
     """
     ours = {r.name: r.details.get("via") for r in lease.resources if r.kind == "route"}
-    for route in json.loads(output(["ip", "-j", "route", "show", "exact", destination], timeout=10) or "[]"):
+    # Without its family, ip shows no route of IPv6, though it replaces one.
+    family = f"-{ipaddress.ip_network(destination).version}"
+    for route in json.loads(output(["ip", family, "-j", "route", "show", "exact", destination], timeout=10) or "[]"):
         gateway = route.get("gateway", "")
         if gateway != via and ours.get(destination) != gateway:
+            there = gateway or route.get("dev") or route.get("type")  # such as blackhole
             raise InfrastructureError(
-                f"this machine routes {destination} to {gateway or route.get('dev')} already",
+                f"this machine routes {destination} to {there} already",
                 cure="`rookery sweep`, or give the topology another podSubnet and serviceSubnet",
             )
     lease.add("route", destination, via=via)
-    run(["ip", "route", "replace", destination, "via", via], timeout=10)
+    run(["ip", family, "route", "replace", destination, "via", via], timeout=10)

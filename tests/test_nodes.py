@@ -1,0 +1,103 @@
+"""The preparation of a node, run for real where /dev, /sys and /run are the test's own; what hangs on a node."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.cluster import nodes
+from harness.machine import loop
+from harness.machine.disks import LoopDisk
+from harness.machine.run import CommandFailed, run
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+# A mount namespace stands for the node: its /sys is read-only and knows a disk, its two partitions' and a loop device,
+# its /dev has all of them and one under a folder. Nothing here is a mount, a device or a file of this machine.
+NODE = r"""
+mount -t tmpfs tmpfs /run
+mkdir -p /run/udev/data
+echo 'N:sda' > /run/udev/data/b8:0
+mount -t tmpfs tmpfs /sys
+for entry in sda=8:0 sda/sda1=8:1 sda/sda2=8:2 loop205=7:205 loop206=7:206; do
+  mkdir -p "/sys/block/${entry%=*}"
+  echo "${entry#*=}" > "/sys/block/${entry%=*}/dev"
+done
+mkdir /sys/block/loop206/queue
+mount -o remount,ro /sys
+mount -t tmpfs tmpfs /dev
+mkdir /dev/mapper
+mknod /dev/null c 1 3
+mknod /dev/sda b 8 0
+mknod -m 640 /dev/loop206 b 7 206
+mknod /dev/mapper/root b 253 0
+"""
+REPORT = r"""
+find /dev ! -type d -printf '%p %y %m\n' | sort
+stat -c '%n %Hr:%Lr' /dev/loop* 2>/dev/null || true
+touch /sys/writable && echo '/sys is writable'
+cd /run/udev/data
+for entry in *; do echo "$entry" $(cat "$entry"); done
+"""
+
+
+@pytest.fixture
+def node(monkeypatch):
+    """Runs in a fake node what docker would, and reports what the node looks like after so many times."""
+
+    def prepare(*disks, times=1):
+        reports = []
+
+        def docker(command, name, *argv, timeout):
+            assert (command, name, argv[:2]) == ("exec", "c-worker", ("sh", "-ec"))
+            script = NODE + f"( set -e\n{argv[2]}\n)\n" * times + REPORT
+            reports.append(run(["unshare", "--mount", *argv[:2], script], timeout=timeout).stdout.splitlines())
+
+        monkeypatch.setattr(nodes, "docker", docker)
+        monkeypatch.setattr(loop, "device_number", lambda number: (7, number))  # of devices that are nowhere attached
+        nodes.prepare("c-worker", disks)
+        (report,) = reports
+        return report
+
+    try:
+        run(["unshare", "--mount", "sh", "-ec", NODE], timeout=30)
+    except CommandFailed as error:
+        pytest.skip(f"no mount namespace with devices can be made here: {error}")
+    return prepare
+
+
+ENTRY = "I:1 E:ID_TYPE=disk V:1"
+ENTRIES = [f"b7:205 {ENTRY}", f"b7:206 {ENTRY}", "b8:0 N:sda", f"b8:1 {ENTRY}", f"b8:2 {ENTRY}"]
+
+
+@needs_root
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_node_sees_its_own_disks_and_no_other(node, times):
+    report = node(LoopDisk(Path("/a"), 205), LoopDisk(Path("/b"), 206), times=times)
+    assert report == [
+        "/dev/loop205 b 660", "/dev/loop206 b 640", "/dev/null c 644",
+        "/dev/loop205 7:205", "/dev/loop206 7:206",
+        "/sys is writable",
+        *ENTRIES,
+    ]  # fmt: skip
+
+
+@needs_root
+def test_a_node_without_disks_sees_none(node):
+    assert node() == ["/dev/null c 644", "/sys is writable", *ENTRIES]
+
+
+def test_a_process_that_hangs_is_named_with_its_node(monkeypatch):
+    listings = {"c-worker": "S 1 systemd\nD 812 mount.ext4 it\nR 9 Dummy", "c-worker2": "S 1 systemd"}
+    monkeypatch.setattr(nodes, "docker_output", lambda command, name, *argv, timeout: listings[name])
+    assert nodes.uninterruptible(listings) == ["c-worker: 812 mount.ext4 it"]
+
+
+@pytest.mark.parametrize(("status", "text"), [(0, "the newest lines"), (1, "no journal: Error: is not running")])
+def test_a_journal_that_cannot_be_read_says_why(monkeypatch, status, text):
+    def docker(*argv, **_):
+        return subprocess.CompletedProcess(argv, status, "the newest lines", "Error: is not running")
+
+    monkeypatch.setattr(nodes, "docker", docker)
+    assert nodes.journal("c-worker") == text
