@@ -77,6 +77,16 @@ def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDocker:
     return fake
 
 
+@pytest.fixture
+def builder(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    """The same docker, with the order of builds as it really is and only the single build faked; Go is there."""
+    docker.has(recipes.GOLANG, recipes.need(recipes.GOLANG).digest)
+    monkeypatch.setattr(build, "_build_one", docker.build_one)
+    monkeypatch.setattr(build, "docker", docker.docker)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+    return docker
+
+
 def ensure(*references: str, reachable: bool = False, mirror: str | None = None) -> list[Origin]:
     images = resolve.ensure(references, lambda line: None, registries_reachable=lambda: reachable, mirror=mirror)
     return [image.origin for image in images]
@@ -261,21 +271,19 @@ def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytes
     assert "localhost/rookery/golang:1" not in [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0"])]
 
 
-def test_builds_run_when_what_they_need_is_there(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_build_one", docker.build_one)
-    monkeypatch.setattr(build, "docker", docker.docker)
-    monkeypatch.setattr(build, "_check_space", lambda: None)
+def test_builds_run_when_what_they_need_is_there(builder: FakeDocker) -> None:
+    builder.images.clear()
 
     built = REAL_BUILD(["kindest/node:v1.32.0", "registry.k8s.io/kube-scheduler:v1.32.0"], lambda line: None)
 
-    begun = [line.removeprefix("build ") for line in docker.asked if line.startswith("build ")]
+    begun = [line.removeprefix("build ") for line in builder.asked if line.startswith("build ")]
     assert sorted(begun) == sorted(built)
     assert len(begun) == len(set(begun))
     assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
     assert REAL_BUILD(["kindest/node:v1.32.0"], lambda line: None) == []
 
 
-def test_so_many_builds_run_side_by_side_and_no_more(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, third = threading.Barrier(2), threading.Barrier(3)
     met: list[str] = []
 
@@ -285,19 +293,28 @@ def test_so_many_builds_run_side_by_side_and_no_more(docker: FakeDocker, monkeyp
             met.append(recipe.reference)
         except threading.BrokenBarrierError:
             pair.wait(10)
-        return docker.build_one(recipe)
+        return builder.build_one(recipe)
 
-    docker.has(recipes.GOLANG, recipes.need(recipes.GOLANG).digest)
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 2)
     monkeypatch.setattr(build, "_build_one", build_one)
-    monkeypatch.setattr(build, "docker", docker.docker)
-    monkeypatch.setattr(build, "_check_space", lambda: None)
     independent = ["pause:3.10", "etcd:3.5.16-0", "coredns/coredns:v1.11.3"]
 
     built = REAL_BUILD([catalogue.KIND, *(f"registry.k8s.io/{name}" for name in independent)], lambda line: None)
 
     assert len(built) == 4
     assert met == []
+
+
+def test_what_most_others_wait_for_is_built_first(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for suite in ("bookworm", "trixie"):
+        builder.has(f"localhost/rookery/debian:{suite}", recipes.need(f"localhost/rookery/debian:{suite}").digest)
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
+
+    built = REAL_BUILD([catalogue.KIND, CASSANDRA, "registry.k8s.io/kube-proxy:v1.32.0"], lambda line: None)
+
+    begun = [line.removeprefix("build ") for line in builder.asked if line.startswith("build ")]
+    assert begun[0] == "localhost/rookery/kubernetes:v1.32.0"
+    assert sorted(begun) == sorted(built)
 
 
 def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(

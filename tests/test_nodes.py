@@ -13,8 +13,8 @@ from harness.machine.run import CommandFailed, run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-# A mount namespace stands for the node: its /sys is read-only and knows a disk, its two partitions' and a loop device,
-# its /dev has all of them and one under a folder. Nothing here is a mount, a device or a file of this machine.
+# A mount namespace stands for the node. Its /sys is read-only and knows a disk with two partitions and two loops;
+# its /dev has the disk, one loop device, and a device in a folder. Nothing of it is this machine's.
 NODE = r"""
 mount -t tmpfs tmpfs /run
 mkdir -p /run/udev/data
@@ -28,14 +28,14 @@ mkdir /sys/block/loop206/queue
 mount -o remount,ro /sys
 mount -t tmpfs tmpfs /dev
 mkdir /dev/mapper
-mknod /dev/null c 1 3
+mknod -m 666 /dev/null c 1 3
 mknod /dev/sda b 8 0
 mknod -m 640 /dev/loop206 b 7 206
 mknod /dev/mapper/root b 253 0
 """
 REPORT = r"""
 find /dev ! -type d -printf '%p %y %m\n' | sort
-stat -c '%n %Hr:%Lr' /dev/loop* 2>/dev/null || true
+for loop in /dev/loop*; do [ ! -b "$loop" ] || stat -c '%n 0x%t:0x%T' "$loop"; done
 touch /sys/writable && echo '/sys is writable'
 cd /run/udev/data
 for entry in *; do echo "$entry" $(cat "$entry"); done
@@ -46,12 +46,12 @@ for entry in *; do echo "$entry" $(cat "$entry"); done
 def node(monkeypatch):
     """Runs in a fake node what docker would, and reports what the node looks like after so many times."""
 
-    def prepare(*disks, times=1):
+    def prepare(*disks, times=1, before=""):
         reports = []
 
         def docker(command, name, *argv, timeout):
             assert (command, name, argv[:2]) == ("exec", "c-worker", ("sh", "-ec"))
-            script = NODE + f"( set -e\n{argv[2]}\n)\n" * times + REPORT
+            script = NODE + before + f"( set -e\n{argv[2]}\n)\n" * times + REPORT
             reports.append(run(["unshare", "--mount", *argv[:2], script], timeout=timeout).stdout.splitlines())
 
         monkeypatch.setattr(nodes, "docker", docker)
@@ -76,8 +76,8 @@ ENTRIES = [f"b7:205 {ENTRY}", f"b7:206 {ENTRY}", "b8:0 N:sda", f"b8:1 {ENTRY}", 
 def test_a_node_sees_its_own_disks_and_no_other(node, times):
     report = node(LoopDisk(Path("/a"), 205), LoopDisk(Path("/b"), 206), times=times)
     assert report == [
-        "/dev/loop205 b 660", "/dev/loop206 b 640", "/dev/null c 644",
-        "/dev/loop205 7:205", "/dev/loop206 7:206",
+        "/dev/loop205 b 660", "/dev/loop206 b 640", "/dev/null c 666",
+        "/dev/loop205 0x7:0xcd", "/dev/loop206 0x7:0xce",
         "/sys is writable",
         *ENTRIES,
     ]  # fmt: skip
@@ -85,7 +85,13 @@ def test_a_node_sees_its_own_disks_and_no_other(node, times):
 
 @needs_root
 def test_a_node_without_disks_sees_none(node):
-    assert node() == ["/dev/null c 644", "/sys is writable", *ENTRIES]
+    assert node() == ["/dev/null c 666", "/sys is writable", *ENTRIES]
+
+
+@needs_root
+def test_a_machine_without_partitions_is_no_trouble(node):
+    without = "mount -o remount,rw /sys; rm -r /sys/block/sda; mount -o remount,ro /sys\n"
+    assert node(before=without)[2:] == ENTRIES[:3]
 
 
 def test_a_process_that_hangs_is_named_with_its_node(monkeypatch):
