@@ -106,8 +106,8 @@ class Kube:
     def try_create(self, wanted: Object) -> None:
         """Have the server check a new object, as `kubectl create --validate=strict --dry-run=server` does.
 
-        Nothing is made. Raises `KubeError` with the server's words for what it would refuse, fields that no schema knows
-        among them, which it drops in silence from what is not checked this strictly.
+        Nothing is made. Raises `KubeError` with the server's words for what it would refuse. Fields that no schema
+        knows are among that; where it is not asked to be strict it drops them in silence.
 
         https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
         """
