@@ -61,6 +61,7 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
+    config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
@@ -110,7 +111,8 @@ def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluste
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
     """A cluster that is HEALTH_OK and serves `rook-ceph-block`; made for the first scenario that asks."""
-    return _session(request.config).storage(results)
+    marker = request.node.get_closest_marker("topology")
+    return _session(request.config).storage(results, topology=marker.args[0] if marker else None)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -41,18 +42,22 @@ class Session:
         self.failures: list[BaseException] = []
         self._spoiled = False
         self._cluster: StorageCluster | None = None
+        self._topology = settings.topology  # of the cluster there is
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again."""
         self.failures.append(error)
         self._spoiled = True
 
-    def storage(self, results: Results) -> StorageCluster:
-        """The cluster with storage; made anew when there is none yet, or when a scenario or a bring-up failed on it."""
-        if self._cluster is None or self._spoiled or not self._cluster.ready:
+    def storage(self, results: Results, *, topology: str | None = None) -> StorageCluster:
+        """The cluster with storage; made anew when there is none yet, or when a scenario or a bring-up failed on it,
+        or when the scenario needs another topology than it has."""
+        wanted = topology or self.settings.topology
+        usable = self._cluster is not None and self._cluster.ready and self._topology == wanted
+        if self._cluster is None or self._spoiled or not usable:
             self.close()
             self._spoiled = False
-            self._cluster = StorageCluster(self.settings, self.say)
+            self._cluster = self._new_cluster(wanted)
             self._cluster.bring_up(results)
         else:
             self._cluster.note(results)
@@ -63,9 +68,13 @@ class Session:
         if self._cluster is None or self._spoiled:
             self.close()
             self._spoiled = False
-            self._cluster = StorageCluster(self.settings, self.say)
+            self._cluster = self._new_cluster(self.settings.topology)
             self._cluster.create_nodes(results)
         return self._cluster.nodes
+
+    def _new_cluster(self, topology: str) -> StorageCluster:
+        self._topology = topology
+        return StorageCluster(replace(self.settings, topology=topology), self.say)
 
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""
