@@ -2,8 +2,11 @@
 
 import pytest
 
+from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
 from harness.kube.dns import Resolver
 from harness.rook.toolbox import LABELS as TOOLBOX
+from harness.rook.versions import Flavour, release_of
+from harness.workloads.files import Files
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -15,3 +18,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def dns(cluster):
     """The cluster's DNS, as a pod that is no part of any workload sees it."""
     return Resolver(cluster.kube, namespace="rook-ceph", labels=TOOLBOX)
+
+
+@pytest.fixture
+def storage_driver(cluster) -> StorageDriver:
+    """The driver that serves the volumes, to be deployed otherwise."""
+    namespace = cluster.rook.spec.namespace
+    if cluster.driver == "rbd-fuse":
+        return RbdFuse(cluster.kube, namespace=namespace, image=cluster.images.driver[0])
+    flavour = release_of(cluster.rook.version).flavour
+    return CephCsi(cluster.kube, namespace=namespace, by_csi_operator=flavour is Flavour.CSI_OPERATOR_ALWAYS)
+
+
+@pytest.fixture
+def files(cluster, results):
+    """One pod, one claim, one volume; not deployed yet."""
+    workload = Files(cluster.kube, image=cluster.images.ceph)
+    yield workload
+    cluster.gather_logs(results, "at-the-end")
