@@ -4,6 +4,7 @@ import pytest
 
 from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
 from harness.kube.dns import Resolver
+from harness.rook.pools import Pools
 from harness.rook.toolbox import LABELS as TOOLBOX
 from harness.rook.versions import Flavour, release_of
 from harness.workloads.files import Files
@@ -36,3 +37,9 @@ def files(cluster, results):
     workload = Files(cluster.kube, image=cluster.images.ceph)
     yield workload
     cluster.gather_logs(results, "at-the-end")
+
+
+@pytest.fixture
+def pools(cluster) -> Pools:
+    """The pools of the cluster, beside the one that `rook-ceph-block` uses."""
+    return Pools(cluster.rook)
