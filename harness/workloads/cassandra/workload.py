@@ -111,6 +111,16 @@ class Cassandra:
             raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
         self._client = Client.connect(listening, self._record, self.table)
 
+    def connect_through(self, address: str) -> None:
+        """Condition: a new client is connected to `address` and to nothing else; the old one is closed.
+
+        For a load balancer's address: whatever this client writes has gone through it.
+        """
+        self.close()
+        if not _listens(address):
+            raise NotYet(f"nothing listens on port {CQL_PORT} of {address}")
+        self._client = Client.connect([address], self._record, self.table, only=True)
+
     def close(self) -> None:
         """Close the client; writers that use it end.
 
