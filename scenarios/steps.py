@@ -46,10 +46,12 @@ def power_cycle_under_load(
     """Cut every node's power while the workload writes, turn it on again, and wait for the storage."""
     with workload.start_writers() as writers:
         wait_for(lambda: writers.acknowledged(WRITES_BEFORE_A_CUT), what="writers at work", within=minutes(1))
+        number = len(history.history().cuts()) + 1
+        cluster.gather_logs(results, f"before-cut-{number}")
         mark = cluster.mark()
         with history.cut():
             cut = cluster.power_cut()
-        since_cut = results.stopwatch(cut.started_ns)
+        since_cut = results.stopwatch(cut.started_ns, f"cut {number}: " if number > 1 else "")
         cluster.power_on()
         since_cut("Kubernetes API answers")
     workload.close()

@@ -6,6 +6,7 @@ out what is from before a fault: events are kept for an hour, and a log is as ol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from harness.kube.client import Kube, Object
@@ -23,7 +24,8 @@ def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, si
     @api_may_be_down()
     def condition() -> str:
         events = sorted(kube.events(namespace, name=of), key=last_seen)
-        said = [event.get("message", "") for event in events if last_seen(event) >= since]
+        # Events have whole seconds, rounded down.
+        said = [event.get("message", "") for event in events if last_seen(event) >= math.floor(since)]
         for message in reversed(said):
             if line := signature.line_in(message):
                 return line

@@ -13,6 +13,7 @@ from harness.signatures import Signature
 from harness.waiting import NotYet
 
 PREPARE_LABELS = "app=rook-ceph-osd-prepare"
+PREPARE_CONTAINER = "provision"
 
 
 class OsdDisks:
@@ -60,8 +61,9 @@ class OsdDisks:
 
     def says(self, signature: Signature, *, since: float) -> Callable[[], str]:
         """Condition: a job that prepares OSDs says it in its log, after `since` (Unix seconds)."""
+        kube, namespace = self._rook.kube, self._rook.spec.namespace
         return log_shown(
-            self._rook.kube, self._rook.spec.namespace, signature, labels=PREPARE_LABELS, since=since
+            kube, namespace, signature, labels=PREPARE_LABELS, container=PREPARE_CONTAINER, since=since
         )  # fmt: skip
 
 
