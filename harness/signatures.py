@@ -59,22 +59,14 @@ DRIVER_NOT_REGISTERED = Signature(
 )
 
 # The same cause before the volume was ever attached to the node. Kubernetes asks for that first, and external-attacher
-# does not find the node's name under which the driver would know it.
+# does not find the name under which the driver would know the node. The kubelet then has nothing to say: the summary it
+# gave in the operator's diary ("timeout expired waiting for volumes to attach or mount for pod") is no event any more
+# when it is for a time-out (pkg/kubelet/kubelet.go of Kubernetes 1.32, `wait.Interrupted`).
 DRIVER_NOT_ON_NODE = Signature(
     text="CSINode … does not contain driver …",
     shown_by=ShownBy.EVENT,
     of="the pod, FailedAttachVolume",
     source="https://github.com/kubernetes-csi/external-attacher/pull/299",
-)
-
-# What the kubelet sums up with after two minutes, whatever the reason. The operator's diary has it in the words of
-# Kubernetes 1.12: "timeout expired waiting for volumes to attach or mount for pod".
-MOUNT_TIMED_OUT = Signature(
-    text="Unable to attach or mount volumes: unmounted volumes=[…]…timed out waiting for the condition",
-    also=("Unable to attach or mount volumes: unmounted volumes=[…]…context deadline exceeded",),
-    shown_by=ShownBy.EVENT,
-    of="the pod, FailedMount",
-    source="https://github.com/ceph/ceph-csi/issues/710",
 )
 
 # --- everything stops after a power cut ---------------------------------------------------------------------------

@@ -23,11 +23,6 @@ SAID = [
         "rbd-fuse.csi.rookery.io",
     ),
     (
-        signatures.MOUNT_TIMED_OUT,
-        "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process "
-        "volumes=[]: timed out waiting for the condition",
-    ),
-    (
         signatures.POOL_NOT_FOUND,
         'failed to provision volume with StorageClass "block": rpc error: code = Internal desc = pool not found: pool '
         "(replicapool) not found in Ceph cluster",
@@ -97,7 +92,7 @@ def event(message, at="2026-11-24T10:00:00Z", of="writer"):
     return {"of": of, "message": message, "lastTimestamp": at}
 
 
-POOL_GONE = SAID[3][1]
+POOL_GONE = next(said for signature, said in SAID if signature is signatures.POOL_NOT_FOUND)
 
 
 def test_an_event_shows_it():
