@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
     config.addinivalue_line("markers", "read_only: leaves the cluster as it was; the next scenario gets it at once")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
+    config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
@@ -131,7 +132,9 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     read_only = request.node.get_closest_marker("read_only") is not None
-    return _session(request.config).cluster(layer, results, read_only=read_only)
+    topology = request.node.get_closest_marker("topology")
+    path = topology.args[0] if topology else None
+    return _session(request.config).cluster(layer, results, read_only=read_only, topology=path)
 
 
 def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:

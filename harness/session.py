@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -47,17 +49,28 @@ class Session:
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
         self._pristine: Layer | None = None  # what the cluster is, unless a scenario may have changed it
-        self._made: set[str] = set()  # layers made in this run: `--fresh` trusts no others
+        self._topology = settings.topology  # of the cluster there is
+        self._made: set[Path] = set()  # snapshots made in this run: `--fresh` trusts no others
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
         self.failures.append(error)
         self._pristine = None
 
-    def cluster(self, layer: Layer, results: Results, *, read_only: bool = False) -> StorageCluster:
-        """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once."""
+    def cluster(
+        self, layer: Layer, results: Results, *, read_only: bool = False, topology: str | None = None
+    ) -> StorageCluster:
+        """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once.
+
+        With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
+        """
+        wanted = topology or self.settings.topology
+        if self._cluster is not None and self._topology != wanted:
+            self._cluster.delete()
+            self._cluster = None
         if self._cluster is None:
-            self._cluster = StorageCluster(self.settings, self.say, slot=self._slot, slots=self._slots)
+            self._pristine = None
+            self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
         if self._pristine is not layer:
             self._pristine = None
@@ -70,8 +83,8 @@ class Session:
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; from nothing where there is none that may be used."""
-        snapshot = None if self.settings.fresh and layer.name not in self._made else cluster.cell.find(layer.name)
-        if snapshot is not None:
+        snapshot = cluster.cell.find(layer.name)
+        if snapshot is not None and (snapshot.path in self._made or not self.settings.fresh):
             try:
                 self._restore(cluster, snapshot, results)
                 return
@@ -82,8 +95,7 @@ class Session:
         else:
             self._put(cluster, layer.on, results)
         layer.make(cluster, results)
-        cluster.save(layer.name, results)
-        self._made.add(layer.name)
+        self._made.add(cluster.save(layer.name, results).path)
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
@@ -100,6 +112,11 @@ class Session:
             return ""
         spent, whole = sum(self.put_back_s), time.monotonic() - self._began
         return f"a cluster was put back {len(self.put_back_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
+
+    def _new_cluster(self, topology: str) -> StorageCluster:
+        self._topology = topology
+        settings = replace(self.settings, topology=topology)
+        return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots)
 
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""

@@ -1,27 +1,139 @@
 """Texts by which an expected failure is known: each stands here once, with the object that shows it and its source.
 
 A bare time-out is no reproduction of anything; a scenario names the signature, sees it, cures it, and sees it gone.
+What asks the objects for it is in `harness.kube.symptoms`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+
+class ShownBy(str, Enum):
+    """The kind of object that shows a text."""
+
+    EVENT = "event"
+    LOG = "log"
+    CONDITION = "condition"
+    REFUSAL = "answer of the API server"
 
 
 @dataclass(frozen=True)
 class Signature:
-    """A text, where it is shown, and where it is explained."""
+    """A text, where it is shown, and where it is explained.
+
+    An ellipsis (…) in a text stands for what differs from one time to the next, within one line. `also` are the words
+    of other versions or other parts of the system for the same thing.
+    """
 
     text: str
-    shown_by: str
+    shown_by: ShownBy
+    of: str
     source: str
+    also: tuple[str, ...] = ()
 
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        return re.compile("|".join(".*?".join(map(re.escape, text.split("…"))) for text in (self.text, *self.also)))
+
+    def line_in(self, text: str) -> str | None:
+        """The first line of `text` that shows it, or None."""
+        return next((line.strip() for line in text.splitlines() if self._pattern.search(line)), None)
+
+    def __str__(self) -> str:
+        return f"{self.text!r} ({self.shown_by.value}: {self.of})"
+
+
+# --- the volume is bound, the pod cannot mount it -----------------------------------------------------------------
+
+# What a kubelet says of a volume that is attached to its node, by a driver that has not registered with it: the
+# driver's sockets are in another folder than the one this kubelet watches, or gone since the node's start.
+DRIVER_NOT_REGISTERED = Signature(
+    text="driver name … not found in the list of registered CSI drivers",
+    shown_by=ShownBy.EVENT,
+    of="the pod, FailedMount",
+    source="https://github.com/rook/rook/issues/8791",
+)
+
+# The same cause before the volume was ever attached to the node. Kubernetes asks for that first, and external-attacher
+# does not find the name under which the driver would know the node. The kubelet then has nothing to say: the summary it
+# gave in the operator's diary ("timeout expired waiting for volumes to attach or mount for pod") is no event any more
+# when it is for a time-out (pkg/kubelet/kubelet.go of Kubernetes 1.32, `wait.Interrupted`).
+DRIVER_NOT_ON_NODE = Signature(
+    text="CSINode … does not contain driver …",
+    shown_by=ShownBy.EVENT,
+    of="the pod, FailedAttachVolume",
+    source="https://github.com/kubernetes-csi/external-attacher/pull/299",
+)
+
+# --- everything stops after a power cut ---------------------------------------------------------------------------
+
+# Cassandra's SimpleSeedProvider looks each seed up by name; with none left the node ends ("The seed provider lists no
+# seeds"). A node whose lookup comes before the cluster's DNS is back says the same, and finds it at its next start.
+SEED_LOOKUP_FAILED = Signature(
+    text="Seed provider couldn't lookup host",
+    shown_by=ShownBy.LOG,
+    of="container cassandra",
+    source="https://github.com/apache/cassandra/blob/cassandra-5.0.6/src/java/org/apache/cassandra/locator/SimpleSeedProvider.java",
+)
 
 # A section of the commit log has its header on the disk and not all of its pages, and the next segment, allocated in
 # advance, has no header yet. Cassandra tolerates a torn end in the last segment only, and takes this one for the last
 # but one (CommitLogReader.filterCommitLogFiles), so the replica does not start. Only a power loss does that to it.
 COMMIT_LOG_REFUSED = Signature(
     text="Exiting due to error while processing commit log during initialization",
-    shown_by="log of the container cassandra",
+    shown_by=ShownBy.LOG,
+    of="container cassandra",
     source="https://github.com/docker-library/cassandra/issues/246",
+)
+
+# --- no new volumes -----------------------------------------------------------------------------------------------
+
+# The operator refuses the pool, with an event and a line of its log each time it looks. The pool's `status.phase` does
+# not say so: Rook 1.18 to 1.20 return before they would set Failure (pkg/operator/ceph/pool/controller.go), so a new
+# pool stays in Progressing, and an edited one in Ready.
+POOL_HAS_BOTH_LAYOUTS = Signature(
+    text="invalid pool spec: both erasurecoded and replicated fields cannot be set at the same time",
+    also=("both replication and erasure code settings cannot be specified",),
+    shown_by=ShownBy.EVENT,
+    of="the CephBlockPool, ReconcileFailed",
+    source="https://github.com/rook/rook/issues/7362",
+)
+
+# ceph-csi's words for what the diary has as "rbd: error opening pool 'replicapool': (2) No such file or directory".
+POOL_NOT_FOUND = Signature(
+    text="pool not found: pool (…) not found in Ceph cluster",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim, ProvisioningFailed",
+    source="https://github.com/rook/rook/issues/3168",
+)
+
+# --- disks --------------------------------------------------------------------------------------------------------
+
+DISK_HAS_FILESYSTEM = Signature(
+    text='skipping device "…" because it contains a filesystem "ext4"',
+    # Where lsblk does not tell, ceph-volume does.
+    also=('skipping device "…": …Has a FileSystem',),
+    shown_by=ShownBy.LOG,
+    of="the pod rook-ceph-osd-prepare of the disk's node",
+    source="https://rook.io/docs/rook/latest-release/Getting-Started/Prerequisites/prerequisites/#ceph-prerequisites",
+)
+
+DISK_HAS_PARTITIONS = Signature(
+    text='skipping device "…": …Has GPT headers',
+    also=('skipping device "…": …Has partitions', 'skipping device "…" because it has child'),
+    shown_by=ShownBy.LOG,
+    of="the pod rook-ceph-osd-prepare of the disk's node",
+    source="https://rook.io/docs/rook/latest-release/Getting-Started/Prerequisites/prerequisites/#ceph-prerequisites",
+)
+
+# `directories:` went with filestore, in Rook 1.3.
+UNKNOWN_FIELD_DIRECTORIES = Signature(
+    text='unknown field "spec.storage.directories"',
+    shown_by=ShownBy.REFUSAL,
+    of="the CephCluster",
+    source="https://github.com/rook/rook/issues/4724",
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.cluster import nodes as node_containers
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
+from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
@@ -310,6 +311,7 @@ class StorageCluster:
             spec=spec,
             phase=results.phase,
             ceph_csi=self.driver == "ceph-csi",
+            settings={"ROOK_CSI_KUBELET_DIR_PATH": kubelet_dir(self.topology)},
             guard=self._require_power,
         )
 
@@ -327,7 +329,8 @@ class StorageCluster:
         if self.driver == "ceph-csi":
             self.kube.apply([csi.storage_class(provisioner=f"{namespace}.rbd.csi.ceph.com")])
             return
-        self.kube.apply([*csi.objects(namespace=namespace, image=self._catalogue.driver[0]), csi.storage_class()])
+        driver = csi.objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
+        self.kube.apply([*driver, csi.storage_class()])
         self._driver_ready()
 
     def _driver_ready(self) -> None:

@@ -29,9 +29,8 @@ Budget on 2 cores: 8 minutes for both, from nothing.
 """
 
 import pytest
+from steps import judge
 
-from harness.errors import Unknown
-from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
 from harness.report.results import Results
 from harness.signatures import COMMIT_LOG_REFUSED
@@ -100,14 +99,3 @@ def cure_torn_commit_logs(cassandra: Cassandra, results: Results, *, since: floa
         results.say(f"{pod} refuses its commit log ({COMMIT_LOG_REFUSED.text}); starting it without what is torn")
         results.note(commit_log_refused=[*results.noted("commit_log_refused", []), pod])
         cassandra.ignore_replay_errors(pod)
-
-
-def judge(cassandra: Cassandra, history: Recorder, results: Results) -> None:
-    """Write the verdict down, with every missing row, and then hold it against what Cassandra promises."""
-    report = check_writes(history.history(), lost_allowed_window_s=cassandra.lost_allowed_window_s)
-    results.note(verdict=report.as_dict(), lost_allowed_window_s=cassandra.lost_allowed_window_s)
-    results.path("verdict.txt").write_text(report.describe() + "\n")
-    results.say(report.describe().partition("\n")[0])
-    if report.verdict is Verdict.UNKNOWN:
-        raise Unknown(report.describe())
-    assert report.verdict is Verdict.VALID, report.describe()

@@ -28,7 +28,7 @@ from harness.workloads.cassandra.client import WRITE_TIMEOUT, Client, outcome_of
 from harness.workloads.cassandra.manifests import CassandraSpec
 from harness.workloads.cassandra.ring import parse_ring
 from harness.workloads.cassandra.workload import lost_window
-from harness.workloads.cassandra.writers import WriterProcess, Writers
+from harness.workloads.writers import WriterProcess, Writers
 
 
 class Host(NamedTuple):
@@ -344,7 +344,7 @@ class ScriptedClient:
         self.processes = []
         self._limit = limit
 
-    def write(self, process, key, consistency):
+    def write(self, process, key):
         self.processes.append(process)
         if len(self.processes) >= self._limit:
             self.enough.set()
@@ -354,7 +354,7 @@ class ScriptedClient:
 
 
 def start(client, record, *, count=2):
-    return Writers(client, record, count=count, consistency="QUORUM", per_second=1e6)
+    return Writers(client.write, record, count=count, per_second=1e6, longest_write=5, closed=lambda: client.closed)
 
 
 def test_writers_write_until_they_are_stopped(record):
@@ -390,7 +390,7 @@ def test_a_fault_in_a_writer_is_not_swallowed(record):
 @pytest.mark.parametrize(("outcome", "processes"), [("info", [0, 1, 2]), ("ok", [0, 0, 0]), ("fail", [0, 0, 0])])
 def test_a_process_of_unknown_outcome_is_retired(record, outcome, processes):
     client = ScriptedClient(outcome, limit=3)
-    process = WriterProcess(client, record, "QUORUM")
+    process = WriterProcess(client.write, record)
     for _ in range(3):
         process.write()
 

@@ -121,6 +121,12 @@ class Handler(BaseHTTPRequestHandler):
         self.server.objects[path] = {**self.server.objects.get(path, {}), **json.loads(body)}
         self._answer(200, self.server.objects[path])
 
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self._record(body)
+        if not self._fails():
+            self._answer(201, json.loads(body))
+
     def do_DELETE(self) -> None:
         path, _query = self._record()
         if self.server.objects.pop(path, None) is None:
@@ -277,6 +283,19 @@ def test_get_patch_delete(api, kube):
     assert kube.get("ConfigMap", "settings", namespace="default") is None
 
 
+def test_what_is_tried_is_checked_strictly_and_not_made(api, kube):
+    kube.try_create(config_map(colour="blue"))
+
+    request, _type, query, body = api.requests[-1]
+    assert request == "POST /api/v1/namespaces/default/configmaps"
+    assert query == {"dryRun": ["All"], "fieldValidation": ["Strict"], "fieldManager": ["rookery"]}
+    assert json.loads(body) == config_map(colour="blue")
+    assert kube.get("ConfigMap", "settings", namespace="default") is None
+    api.failures = [400]
+    with pytest.raises(KubeError, match="as told"):
+        kube.try_create(config_map())
+
+
 def test_names_are_quoted_in_paths(api, kube):
     kube.get("ConfigMap", "../secrets", namespace="default")
     assert api.requests[-1][0] == "GET /api/v1/namespaces/default/configmaps/..%2Fsecrets"
@@ -288,6 +307,9 @@ def test_selectors_and_log_options_reach_the_server(api, kube):
     api.logs["/api/v1/namespaces/rook-ceph/pods/mon-a/log?montrue"] = "first\nlast\n"
     assert kube.logs("mon-a", namespace="rook-ceph", container="mon", previous=True, tail_lines=5) == "first\nlast\n"
     assert api.requests[-1][2] == {"container": ["mon"], "tailLines": ["5"], "previous": ["true"]}
+    api.logs["/api/v1/namespaces/rook-ceph/pods/mon-a/log?"] = ""
+    kube.logs("mon-a", namespace="rook-ceph", since=1764000000.9)
+    assert api.requests[-1][2] == {"sinceTime": ["2025-11-24T16:00:00Z"]}
 
 
 def test_health_is_a_plain_answer(api, kube, dead):

@@ -202,3 +202,11 @@ def test_junit_of_what_passed_holds_no_trouble(tmp_path):
     write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "passed", None)
     suite = parse(tmp_path / "j.xml").find("testsuite")
     assert (suite.get("failures"), suite.get("errors"), len(suite.find("testcase"))) == ("0", "0", 0)
+
+
+def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
+    usual = running.storage(results)
+    special = running.storage(results, topology="kind-configs/kubelet-root-dir.yaml")
+    assert special is not usual
+    assert running.storage(results, topology="kind-configs/kubelet-root-dir.yaml") is special
+    assert running.storage(results) is not special

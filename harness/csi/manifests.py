@@ -61,10 +61,13 @@ def storage_class(
     pool: str = "replicapool",
     cluster_namespace: str = "rook-ceph",
     provisioner: str = DRIVER_NAME,
+    data_pool: str | None = None,
 ) -> Object:
     """A StorageClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/storageclass.yaml.
 
     `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes.
+    `data_pool` is where the images' data goes, such as an erasure-coded pool, which cannot hold what else an image is
+    made of; that goes into `pool`.
     """
     secrets = {
         "provisioner": "rook-csi-rbd-provisioner",
@@ -79,6 +82,8 @@ def storage_class(
         "imageFeatures": "layering",
         "csi.storage.k8s.io/fstype": "ext4",
     }
+    if data_pool is not None:
+        parameters["dataPool"] = data_pool
     for use, secret in secrets.items():
         parameters[f"csi.storage.k8s.io/{use}-secret-name"] = secret
         parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = cluster_namespace

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 CASSANDRA = "docker.io/library/cassandra:5.0.6"
+POSTGRESQL = "docker.io/library/postgres:15-bookworm"
+METALLB_VERSION = "0.15.2"
+METALLB = tuple(f"quay.io/metallb/{part}:v{METALLB_VERSION}" for part in ("controller", "speaker"))
 RBD_FUSE_CSI = "localhost/rookery/rbd-fuse-csi:1"
 CSI_SANITY = "localhost/rookery/csi-sanity:1"
 KIND = "localhost/rookery/kind:v0.33.0"
@@ -23,7 +26,7 @@ class Catalogue:
     operator: str
     ceph: str
     driver: tuple[str, ...]
-    workload: tuple[str, ...] = (CASSANDRA,)
+    workload: tuple[str, ...] = (CASSANDRA, POSTGRESQL, *METALLB)
 
     @property
     def workers(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ deadline, and keeps what it found in a file in /tmp that outlives the cluster.
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import json
 import threading
@@ -102,6 +103,19 @@ class Kube:
         for wanted in objects:
             self._apply_within_deadline(wanted)
 
+    def try_create(self, wanted: Object) -> None:
+        """Have the server check a new object, as `kubectl create --validate=strict --dry-run=server` does.
+
+        Nothing is made. Raises `KubeError` with the server's words for what it would refuse. Fields that no schema
+        knows are among that; where it is not asked to be strict it drops them in silence.
+
+        https://kubernetes.io/docs/reference/using-api/api-concepts/#field-validation
+        """
+        metadata = wanted["metadata"]
+        path = self._type(wanted["kind"], wanted["apiVersion"]).path(metadata.get("namespace"))
+        query = [("dryRun", "All"), ("fieldValidation", "Strict"), ("fieldManager", FIELD_MANAGER)]
+        self._request("POST", path, body=wanted, query=query, content_type="application/json")
+
     def get(
         self, kind: str, name: str, *, namespace: str | None = None, api_version: str | None = None
     ) -> Object | None:
@@ -182,14 +196,21 @@ class Kube:
         namespace: str,
         container: str | None = None,
         previous: bool = False,
+        since: float | None = None,
         tail_lines: int | None = None,
         limit_bytes: int | None = None,
     ) -> str:
-        """What a container wrote; `previous` is the one before its last restart.
+        """What a container wrote; `previous` is the one before its last restart, `since` (Unix seconds) leaves out what
+        is older.
 
         The server counts `limit_bytes` from the first line it sends, so the newest ones are what it cuts off.
         """
-        options = {"container": container, "tailLines": tail_lines, "limitBytes": limit_bytes}
+        options = {
+            "container": container,
+            "sinceTime": None if since is None else _timestamp(since),
+            "tailLines": tail_lines,
+            "limitBytes": limit_bytes,
+        }
         query = [(key, value) for key, value in options.items() if value is not None]
         if previous:
             query.append(("previous", "true"))
@@ -288,6 +309,11 @@ class Kube:
             raise refused(f"{method} {path}", error.status or 0, error.body or error.reason) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiUnavailable(f"{method} {path}: {error}") from error
+
+
+def _timestamp(unix: float) -> str:
+    """Unix seconds as Kubernetes writes a time."""
+    return datetime.datetime.fromtimestamp(unix, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _connect_and_read(seconds: float) -> tuple[float, float]:

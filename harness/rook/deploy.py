@@ -102,6 +102,10 @@ class Rook:
         """What `rbd <args>` answers, as `ceph` does."""
         return toolbox.ask(self.kube, self.spec.namespace, "rbd", *args, timeout=timeout)
 
+    def rados(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
+        """What `rados <args>` answers, as `ceph` does."""
+        return toolbox.ask(self.kube, self.spec.namespace, "rados", *args, timeout=timeout)
+
     def health(self) -> Health:
         """How Ceph says it is."""
         return Health.parse(self.ceph("health", "detail"))

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.kube import ExecFailed, Kube, api_may_be_down
-from harness.kube.conditions import bound, not_ready
+from harness.kube.conditions import bound, not_ready, not_started
+from harness.kube.symptoms import event_shown
+from harness.signatures import Signature
 from harness.waiting import NotYet, minutes, wait_for
 
 MOUNT = "/volume"
+POD = "writer"
+CLAIM = "data"
 POD_READY = minutes(2)
 POD_GONE = minutes(2)
 EXEC_SECONDS = 60.0
@@ -34,8 +38,8 @@ class Files:
 
     def ready(self, within: float, *, since: float = 0.0) -> None:
         """Wait for the claim to be bound and the pod to be Ready, which the mount comes before."""
-        wait_for(bound(self._kube, "data", self.namespace), what="claim data Bound", within=within)
-        wait_for(self.restarted(since=since), what="pod writer Ready", within=within)
+        wait_for(self.bound, what=f"claim {CLAIM} Bound", within=within)
+        wait_for(self.restarted(since=since), what=f"pod {POD} Ready", within=within)
 
     def close(self) -> None:
         """Nothing of this workload runs outside the cluster."""
@@ -44,6 +48,49 @@ class Files:
     def node(self) -> str:
         """The node the pod runs on."""
         return self._existing_pod()["spec"]["nodeName"]
+
+    @property
+    def uid(self) -> str:
+        """The pod's identity: another one means that the pod was made anew."""
+        return self._existing_pod()["metadata"]["uid"]
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        """The PersistentVolume behind the claim. Raises `NotYet` while the claim is not bound."""
+        name = bound(self._kube, CLAIM, self.namespace)()
+        volume = self._kube.get("PersistentVolume", name)
+        if volume is None:
+            raise NotYet(f"there is no PersistentVolume {name}")
+        return volume
+
+    def mounted(self) -> None:
+        """Condition: the pod's container runs, which the mount of its volume comes before."""
+        if reason := not_started(self._existing_pod(), since=0):
+            raise NotYet(reason)
+
+    def names(self) -> list[str]:
+        """The files on the volume, without what mkfs makes."""
+        return [name for name in self._sh(f"ls {MOUNT}").split() if name != "lost+found"]
+
+    def pod_says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the pod says it."""
+        return event_shown(self._kube, self.namespace, signature, of=POD, since=since)
+
+    def claim_says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the claim says it."""
+        return event_shown(self._kube, self.namespace, signature, of=CLAIM, since=since)
+
+    def bound(self) -> str:
+        """Condition: the claim is bound; its value is the name of the PersistentVolume."""
+        return bound(self._kube, CLAIM, self.namespace)()
+
+    @property
+    def claim_uid(self) -> str:
+        """The claim's identity."""
+        claim = self._kube.get("PersistentVolumeClaim", CLAIM, namespace=self.namespace)
+        if claim is None:
+            raise NotYet(f"there is no claim {CLAIM}")
+        return claim["metadata"]["uid"]
 
     def write(self, name: str, mebibytes: int) -> str:
         """Write a file of random bytes, sync it, and return its SHA-256."""
@@ -90,18 +137,18 @@ class Files:
 
     def move(self, node: str) -> None:
         """Delete the pod, and start it anew on another node with the same volume."""
-        self._kube.delete("Pod", "writer", namespace=self.namespace, grace_seconds=1)
-        wait_for(self._pod_gone, what="pod writer to be gone", within=POD_GONE)
+        self._kube.delete("Pod", POD, namespace=self.namespace, grace_seconds=1)
+        wait_for(self._pod_gone, what=f"pod {POD} to be gone", within=POD_GONE)
         self._kube.apply([self._pod(node)])
-        wait_for(self._pod_ready, what=f"pod writer Ready on {node}", within=POD_READY)
+        wait_for(self._pod_ready, what=f"pod {POD} Ready on {node}", within=POD_READY)
 
     def _sh(self, script: str) -> str:
-        return self._kube.exec("writer", ["sh", "-c", script], namespace=self.namespace, timeout=EXEC_SECONDS)
+        return self._kube.exec(POD, ["sh", "-c", script], namespace=self.namespace, timeout=EXEC_SECONDS)
 
     def _existing_pod(self) -> dict[str, Any]:
-        pod = self._kube.get("Pod", "writer", namespace=self.namespace)
+        pod = self._kube.get("Pod", POD, namespace=self.namespace)
         if pod is None:
-            raise NotYet("there is no pod writer")
+            raise NotYet(f"there is no pod {POD}")
         return pod
 
     @api_may_be_down()
@@ -111,7 +158,7 @@ class Files:
 
     @api_may_be_down()
     def _pod_gone(self) -> None:
-        if self._kube.get("Pod", "writer", namespace=self.namespace):
+        if self._kube.get("Pod", POD, namespace=self.namespace):
             raise NotYet("it is still there")
 
     def _claim(self) -> dict[str, Any]:
@@ -120,12 +167,12 @@ class Files:
             "resources": {"requests": {"storage": "1Gi"}},
             "storageClassName": self._storage_class,
         }
-        metadata = {"name": "data", "namespace": self.namespace}
+        metadata = {"name": CLAIM, "namespace": self.namespace}
         return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
 
     def _pod(self, node: str | None = None) -> dict[str, Any]:
         container = {
-            "name": "writer",
+            "name": POD,
             "image": self._image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["sleep", "infinity"],
@@ -134,11 +181,11 @@ class Files:
         }
         spec: dict[str, Any] = {
             "containers": [container],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}],
         }
         if node:
             spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-        metadata = {"name": "writer", "namespace": self.namespace}
+        metadata = {"name": POD, "namespace": self.namespace}
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 

@@ -2,6 +2,6 @@
 
 from harness.workloads.cassandra.ring import RingMember
 from harness.workloads.cassandra.workload import Cassandra
-from harness.workloads.cassandra.writers import Writers
+from harness.workloads.writers import Writers
 
 __all__ = ["Cassandra", "RingMember", "Writers"]

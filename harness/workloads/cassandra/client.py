@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 from cassandra import ConsistencyLevel, DriverException, InvalidRequest, OperationTimedOut, Unavailable
 from cassandra.cluster import (
@@ -27,8 +28,10 @@ from cassandra.policies import (
     DCAwareRoundRobinPolicy,
     ExponentialReconnectionPolicy,
     FallthroughRetryPolicy,
+    LoadBalancingPolicy,
     NoSpeculativeExecutionPolicy,
     TokenAwarePolicy,
+    WhiteListRoundRobinPolicy,
 )
 from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import ErrorMessage
@@ -106,13 +109,19 @@ class Client:
         self._insert: PreparedStatement | None = None
 
     @classmethod
-    def connect(cls, addresses: Iterable[str], record: Recorder, table: str) -> Client:
-        """Raises `NotYet` when none of `addresses` takes a connection."""
+    def connect(cls, addresses: Iterable[str], record: Recorder, table: str, *, only: bool = False) -> Client:
+        """Raises `NotYet` when none of `addresses` takes a connection.
+
+        The driver learns the addresses of all nodes and uses those; with `only` it is held to the ones it is given,
+        such as a load balancer's, behind which are all of them.
+        """
+        addresses = list(addresses)
+        policy = partial(WhiteListRoundRobinPolicy, addresses) if only else _whole_datacentre
         cluster = Cluster(
-            contact_points=list(addresses),
+            contact_points=addresses,
             execution_profiles={
-                EXEC_PROFILE_DEFAULT: _profile("QUORUM"),
-                **{name: _profile(name) for name in CONSISTENCIES},
+                EXEC_PROFILE_DEFAULT: _profile("QUORUM", policy()),
+                **{name: _profile(name, policy()) for name in CONSISTENCIES},
             },
             # The default goes up to ten minutes between two attempts.
             reconnection_policy=ExponentialReconnectionPolicy(1, 4),
@@ -214,9 +223,13 @@ class Client:
         return _result(self._session.execute_async(query, timeout=within, **options), within=within)
 
 
-def _profile(consistency: str) -> ExecutionProfile:
+def _whole_datacentre() -> LoadBalancingPolicy:
+    return TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=DATACENTRE))
+
+
+def _profile(consistency: str, policy: LoadBalancingPolicy) -> ExecutionProfile:
     return ExecutionProfile(
-        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc=DATACENTRE)),
+        load_balancing_policy=policy,
         retry_policy=FallthroughRetryPolicy(),
         consistency_level=ConsistencyLevel.name_to_value[consistency],
         request_timeout=WRITE_TIMEOUT,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 CommitlogSync = Literal["periodic", "batch"]
 
 NAME = "cassandra"  # of the StatefulSet, its Service, the container and the label `app`
+CLIENT_SERVICE = "cassandracl"  # the Service for clients outside the cluster
 VOLUME = "cassandra-data"
 DATACENTRE = "DC1-K8Demo"
 CQL_PORT = 9042
@@ -72,11 +73,12 @@ class CassandraSpec:
         """Namespace, headless Service and StatefulSet, in the order in which they have to be applied."""
         return [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
-            self._service(),
+            self.headless_service(),
             self._stateful_set(),
         ]
 
-    def _service(self) -> dict[str, Any]:
+    def headless_service(self) -> dict[str, Any]:
+        """The Service that gives each pod its name, and under whose own name all of them are found."""
         return {
             "apiVersion": "v1",
             "kind": "Service",
@@ -86,6 +88,19 @@ class CassandraSpec:
                 # A node is not ready before it has found its seed, and it finds the seed by this name. Were only ready
                 # pods published, the name would be empty after a power cut, just when all look for each other.
                 "publishNotReadyAddresses": True,
+                "ports": [{"name": "cql", "port": CQL_PORT}],
+                "selector": {"app": NAME},
+            },
+        }
+
+    def client_service(self) -> dict[str, Any]:
+        """A Service of type LoadBalancer for clients outside; it names no pod, so it cannot stand in for the other."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {**self._metadata(), "name": CLIENT_SERVICE},
+            "spec": {
+                "type": "LoadBalancer",
                 "ports": [{"name": "cql", "port": CQL_PORT}],
                 "selector": {"app": NAME},
             },

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube.client import Object
 from harness.kube.conditions import not_started, pods_ready, unix_time
-from harness.signatures import COMMIT_LOG_REFUSED
-from harness.waiting import NotYet, wait_for
-from harness.workloads.cassandra.client import KEYSPACE, Client, parse_duration
+from harness.kube.symptoms import log_shown
+from harness.signatures import COMMIT_LOG_REFUSED, Signature
+from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.workloads.cassandra.client import GRACE, KEYSPACE, WRITE_TIMEOUT, Client, parse_duration
 from harness.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
 from harness.workloads.cassandra.ring import RingMember, parse_ring
-from harness.workloads.cassandra.writers import WriterProcess, Writers
+from harness.workloads.services import Service
+from harness.workloads.writers import WriterProcess, Writers
 
 WRITERS = 8
 ROWS_PER_SECOND = (
@@ -66,6 +70,16 @@ class Cassandra:
     def namespace(self) -> str:
         return self.spec.namespace
 
+    @property
+    def headless_service(self) -> Service:
+        """The Service named in the StatefulSet's `serviceName`, through which the replicas find each other."""
+        return Service(self._kube, self.spec.headless_service())
+
+    @property
+    def client_service(self) -> Service:
+        """The Service of type LoadBalancer for clients outside; no part of `deploy`."""
+        return Service(self._kube, self.spec.client_service())
+
     # Deploying
 
     def deploy(self) -> None:
@@ -99,6 +113,16 @@ class Cassandra:
             raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
         self._client = Client.connect(listening, self._record, self.table)
 
+    def connect_through(self, address: str) -> None:
+        """Condition: a new client is connected to `address` and to nothing else; the old one is closed.
+
+        For a load balancer's address: whatever this client writes has gone through it.
+        """
+        self.close()
+        if not _listens(address):
+            raise NotYet(f"nothing listens on port {CQL_PORT} of {address}")
+        self._client = Client.connect([address], self._record, self.table, only=True)
+
     def close(self) -> None:
         """Close the client; writers that use it end.
 
@@ -114,7 +138,7 @@ class Cassandra:
         shares = [rows // WRITERS + (number < rows % WRITERS) for number in range(WRITERS)]
 
         def write_share(share: int) -> int:
-            process = WriterProcess(client, self._record, consistency)
+            process = WriterProcess(partial(client.write, consistency=consistency), self._record)
             return sum(process.write() == "ok" for _ in range(share))
 
         with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
@@ -125,7 +149,14 @@ class Cassandra:
     ) -> Writers:
         """Start `count` threads that write new rows until they are stopped, about `per_second` in all."""
         client = self._ready_to_write()
-        return Writers(client, self._record, count=count, consistency=consistency, per_second=per_second)
+        return Writers(
+            partial(client.write, consistency=consistency),
+            self._record,
+            count=count,
+            per_second=per_second,
+            longest_write=WRITE_TIMEOUT + GRACE,
+            closed=lambda: client.closed,
+        )
 
     def drain(self) -> None:
         """Have every node write to its volume what it holds in memory, and take no more writes until it is restarted.
@@ -153,7 +184,7 @@ class Cassandra:
         return [
             pod["metadata"]["name"]
             for pod in self._pods()
-            if _ended_after(pod, since) and COMMIT_LOG_REFUSED.text in self._last_words(pod["metadata"]["name"])
+            if _ended_after(pod, since) and COMMIT_LOG_REFUSED.line_in(self._last_words(pod["metadata"]["name"]))
         ]
 
     def ignore_replay_errors(self, pod: str) -> None:
@@ -172,6 +203,35 @@ class Cassandra:
             if error.status not in (400, 404):  # 400: there is no previous run, or it is gone already
                 raise
             return ""
+
+    # Recovery
+
+    def recovered(self, within: float, *, since: float) -> None:
+        """Wait at most `within` seconds in all for the whole ring, by containers started after `since`, and for every
+        row to be readable by a new client; both reads are recorded. Raises `DeadlineExceeded`."""
+        deadline = time.monotonic() + within
+        steps: list[tuple[str, Callable[[], object]]] = [
+            (f"Cassandra ring of {self.spec.replicas}", self.ring_whole(since=since)),
+            ("a client of Cassandra", self.rebuild),
+            ("every row readable at QUORUM", lambda: self.read_all("QUORUM")),
+            ("every row readable at ALL", lambda: self.read_all("ALL")),
+            ("DNS to name the pods", self.dns_names_the_pods),
+        ]
+        for what, condition in steps:
+            wait_for(condition, what=what, within=max(0.0, deadline - time.monotonic()))
+
+    # Symptoms
+
+    def shows(self, signature: Signature, within: float, *, since: float = 0.0) -> bool:
+        """Whether the log of a replica says it within so many seconds; what is older than `since` does not count."""
+        condition = log_shown(
+            self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME, since=since
+        )  # fmt: skip
+        try:
+            wait_for(condition, what=f"Cassandra to say {signature.text!r}", within=within, every=1.0)
+        except DeadlineExceeded:
+            return False
+        return True
 
     # What is promised
 

@@ -5,29 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 
 from harness.errors import InfrastructureError
 from harness.history.operations import Outcome
 from harness.history.recorder import Recorder
 from harness.waiting import NotYet
-from harness.workloads.cassandra.client import GRACE, WRITE_TIMEOUT, Client
 
+Write = Callable[[int, int], Outcome]
+"""Writes the row of a key, once, as a process: `write(process, key)`; records it, and says how it ended."""
+
+SLACK = 2.0  # seconds for a thread to end after its last write
 AFTER_FAILURE = 0.5  # seconds; a dead cluster refuses at once, and would fill the history with refusals
 
 
 class WriterProcess:
     """One single-threaded client of the history."""
 
-    def __init__(self, client: Client, record: Recorder, consistency: str) -> None:
-        self._client = client
+    def __init__(self, write: Write, record: Recorder) -> None:
+        self._write = write
         self._record = record
-        self._consistency = consistency
         self._process = record.new_process()
 
     def write(self) -> Outcome:
         """Write one new row. After an unknown outcome go on as another process: the old one may still be at it."""
-        outcome = self._client.write(self._process, self._record.new_key(), self._consistency)
+        outcome = self._write(self._process, self._record.new_key())
         if outcome == "info":
             self._process = self._record.new_process()
         return outcome
@@ -36,17 +39,28 @@ class WriterProcess:
 class Writers:
     """`count` threads that together write about `per_second` rows; as a context manager it stops them at the end.
 
-    They go on through whatever happens to the cluster, until `stop` or until their client is closed.
+    They go on through whatever happens to the cluster, until `stop` or until `closed` says that their client is gone.
+    `longest_write` is how many seconds a write may take before it has ended in one way or the other.
     """
 
-    def __init__(self, client: Client, record: Recorder, *, count: int, consistency: str, per_second: float) -> None:
-        self._client = client
+    def __init__(
+        self,
+        write: Write,
+        record: Recorder,
+        *,
+        count: int,
+        per_second: float,
+        longest_write: float,
+        closed: Callable[[], bool],
+    ) -> None:
+        self._closed = closed
+        self._longest_write = longest_write
         self._pause = count / per_second
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._outcomes: Counter[Outcome] = Counter()
         self._fault: BaseException | None = None
-        processes = [WriterProcess(client, record, consistency) for _ in range(count)]
+        processes = [WriterProcess(write, record) for _ in range(count)]
         # Daemons, so that an interpreter which is on its way out never waits for them.
         self._threads = [
             threading.Thread(target=self._run, args=(process,), name=f"writer-{number}", daemon=True)
@@ -81,7 +95,7 @@ class Writers:
     def stop(self) -> Counter[Outcome]:
         """Let each thread end the write it is at, and return how all writes ended. Raises what a thread broke on."""
         self._stop.set()
-        deadline = time.monotonic() + WRITE_TIMEOUT + 2 * GRACE
+        deadline = time.monotonic() + self._longest_write + SLACK
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
@@ -93,7 +107,7 @@ class Writers:
 
     def _run(self, process: WriterProcess) -> None:
         try:
-            while not (self._stop.is_set() or self._client.closed):
+            while not (self._stop.is_set() or self._closed()):
                 begin = time.monotonic()
                 outcome = process.write()
                 with self._lock:

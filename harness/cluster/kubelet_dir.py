@@ -1,0 +1,35 @@
+"""Where the kubelets of a topology keep what belongs to pods, which is where CSI drivers have to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from harness.cluster.topology import Topology
+
+DEFAULT = "/var/lib/kubelet"
+
+
+def kubelet_dir(topology: Topology) -> str:
+    """The kubelet's `--root-dir`, as the topology's kubeadm patches set it.
+
+    https://kubernetes.io/docs/reference/command-line-tools-reference/kubelet/
+    """
+    patches = list(topology.config.get("kubeadmConfigPatches") or [])
+    for node in topology.config.get("nodes") or []:
+        patches += node.get("kubeadmConfigPatches") or []
+    return next((value for patch in patches for value in _root_dirs(patch)), DEFAULT)
+
+
+def _root_dirs(patch: str) -> Iterator[str]:
+    for document in yaml.safe_load_all(patch):
+        arguments = ((document or {}).get("nodeRegistration") or {}).get("kubeletExtraArgs") or {}
+        # A mapping up to kubeadm's v1beta3, a list of names and values since v1beta4.
+        pairs: list[tuple[Any, Any]] = (
+            list(arguments.items())
+            if isinstance(arguments, dict)
+            else [(argument.get("name"), argument.get("value")) for argument in arguments]
+        )
+        yield from (value for name, value in pairs if name == "root-dir")

@@ -1,0 +1,43 @@
+"""MetalLB on a cluster."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from harness.kube import Kube
+from harness.kube.conditions import crd_established, rollout_done
+from harness.metallb import manifests
+from harness.metallb.manifests import NAMESPACE, Fetch
+from harness.waiting import minutes, wait_for
+
+CRDS_ESTABLISHED = minutes(1)
+READY = minutes(3)
+
+
+class MetalLB:
+    """MetalLB of one version, which hands out the addresses from `first` to `last` of the nodes' network."""
+
+    def __init__(self, kube: Kube, *, version: str, first: IPv4Address, last: IPv4Address, fetch: Fetch) -> None:
+        self._kube = kube
+        self._version = version
+        self._addresses = (first, last)
+        self._fetch = fetch
+
+    def deploy(self) -> None:
+        """Apply everything and wait until it serves. Raises `DeadlineExceeded`."""
+        objects = manifests.on_workers(manifests.manifests_for(self._version, self._fetch))
+        definitions = [each for each in objects if manifests.is_definition(each)]
+        self._kube.apply(objects)
+        for definition in definitions:
+            name = definition["metadata"]["name"]
+            wait_for(crd_established(self._kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
+        self.ready()
+        # Its admission webhook may not answer yet, which the API server reports as an error of its own; `apply` asks
+        # again for a while.
+        self._kube.apply(manifests.address_pool(*self._addresses))
+
+    def ready(self) -> None:
+        """Wait until the controller and every speaker are Ready."""
+        for kind, name in (("Deployment", "controller"), ("DaemonSet", "speaker")):
+            done = rollout_done(self._kube, kind, name, NAMESPACE)
+            wait_for(done, what=f"MetalLB's {name} Ready", within=READY)

@@ -1,0 +1,5 @@
+"""PostgreSQL on one persistent volume, and a client that writes down what it was told."""
+
+from harness.workloads.postgresql.workload import PostgreSQL
+
+__all__ = ["PostgreSQL"]

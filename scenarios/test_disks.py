@@ -1,0 +1,81 @@
+"""Which disks are taken, and which are somebody's.
+
+Reproduces the set-up of the operator's diary under Rook 1.x: a node brings unused block devices. Whoever has worked
+with `useAllDevices: true` (Rook's default) on a machine with data knows why this has a scenario.
+
+1. A worker gets three more disks, all of them named in the CephCluster: one is blank, one has a filesystem, one a
+   partition table. A fourth is attached to the machine beside the nodes. The proof: the blank one becomes an OSD; Rook
+   says why it takes neither of the two, and they, like the fourth, are the same byte for byte afterwards.
+2. `spec.storage.directories`, by which the diary's cluster was made, is refused by the API server as an unknown field.
+   A CephCluster that would take every disk is refused by the harness, Rook's own example first of all.
+
+Needs 24 GiB of address space on the machine's disk, of which some hundred MiB are written, and `mkfs.ext4`. Budget on 2
+cores: 420 seconds for the first, 10 for the second.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.cluster.spare_disks import make_filesystem, show, spare_disk
+from harness.errors import BadInput
+from harness.kube import KubeError
+from harness.machine.contents import digest, partition, scribble
+from harness.rook.cluster import ceph_cluster
+from harness.rook.disks import OsdDisks
+from harness.rook.manifests import load
+from harness.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
+from harness.waiting import minutes, wait_for
+
+GIBIBYTE = 1 << 30
+
+
+@pytest.fixture
+def osd_disks(cluster) -> OsdDisks:
+    return OsdDisks(cluster.rook)
+
+
+def test_only_what_is_blank_is_used(cluster, osd_disks, results):
+    """One of three becomes an OSD; nothing else is written to."""
+    worker = cluster.nodes.workers[0]
+    blank, formatted, partitioned, decoy = (
+        spare_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
+    )
+    make_filesystem(formatted)
+    partition(Path(partitioned.device))
+    for disk in (formatted, partitioned, decoy):
+        scribble(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
+    theirs = {disk.path: digest(disk.path) for disk in (formatted, partitioned, decoy)}
+    for disk in (blank, formatted, partitioned):
+        show(disk, worker)
+    before = wait_for(osd_disks.in_use, what="the OSDs' devices", within=minutes(1))
+
+    offered = time.time()
+    osd_disks.offer(worker, [disk.device for disk in (blank, formatted, partitioned)])
+    with results.phase("blank disk used"):
+        wait_for(osd_disks.used(blank.device), what="an OSD on the blank disk", within=minutes(6), every=2.0)
+    for signature in (DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS):
+        shown = wait_for(osd_disks.says(signature, since=offered), what=f"{signature}", within=minutes(1))
+        results.note(symptoms=[*results.noted("symptoms", []), shown])
+
+    after = wait_for(osd_disks.in_use, what="the OSDs' devices", within=minutes(1))
+    assert after.keys() == before.keys() | {blank.device}
+    assert {path: digest(path) for path in theirs} == theirs
+
+
+def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
+    """By the API server what is not known any more, by the harness what would take this machine's disks."""
+    another = ceph_cluster(replace(cluster.rook.spec, name="another"))
+    cluster.kube.try_create(another)
+    another["spec"]["storage"]["directories"] = [{"path": "/var/lib/rook"}]
+    with pytest.raises(KubeError) as refused:
+        cluster.kube.try_create(another)
+    assert UNKNOWN_FIELD_DIRECTORIES.line_in(refused.value.message), refused.value
+
+    (example,) = (each for each in load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster")
+    with pytest.raises(BadInput, match="useAllDevices"):
+        osd_disks.apply(example)
+    with pytest.raises(BadInput, match="deviceFilter"):
+        osd_disks.apply({**another, "spec": {"storage": {"deviceFilter": "^loop"}}})

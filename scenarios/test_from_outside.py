@@ -1,0 +1,60 @@
+"""Clients outside the cluster, through a LoadBalancer Service, and what becomes of them when the power goes.
+
+Reproduces the workload of the operator's diary: beside the headless Service, `cassandracl` of type LoadBalancer
+publishes port 9042 by an address that MetalLB gives it, and clients know nothing of pods.
+
+The situation: MetalLB in layer 2 mode with a few addresses of the nodes' own network; Cassandra on three volumes. The
+proof: the Service gets one of these addresses, this machine reaches it, and rows are written through it and nothing
+else; the headless name resolves to the addresses of all pods. After a power cut under load the Service has the same
+address, rows go through it again, not one that was acknowledged is missing, and the headless name has followed the
+pods to their new addresses.
+
+Needs the images of MetalLB and docker's network `kind` with room for eight addresses more. Budget on 2 cores: 420
+seconds.
+"""
+
+from ipaddress import IPv4Address
+
+import pytest
+from steps import judge, power_cycle_under_load
+
+from harness.cluster.addresses import spare_addresses
+from harness.errors import Unknown
+from harness.images.build import fetch_module
+from harness.images.catalogue import METALLB_VERSION
+from harness.metallb import MetalLB
+from harness.waiting import minutes, wait_for
+
+ADDRESSES = 8
+
+
+@pytest.mark.cassandra(commitlog_sync="batch")
+def test_written_through_a_load_balancer(cluster, cassandra, history, results):
+    """Before and after a power cut, by the same address."""
+    first, last = spare_addresses(ADDRESSES)
+    with results.phase("MetalLB Ready"):
+        MetalLB(cluster.kube, version=METALLB_VERSION, first=first, last=last, fetch=fetch_module).deploy()
+
+    service = cassandra.client_service
+    service.create()
+    address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(2))
+    assert first <= IPv4Address(address) <= last
+    results.note(address=address)
+    wait_for(lambda: cassandra.connect_through(address), what=f"a client through {address}", within=minutes(2))
+    assert cassandra.write(rows=1_000) == 1_000
+    before = wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
+
+    cycle = power_cycle_under_load(cluster, cassandra, history, results)
+    cassandra.recovered(within=minutes(5), since=cycle.wall)
+    after = wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
+    if before == after:
+        raise Unknown(f"the pods came back at the addresses they had: {sorted(after)}")
+
+    with results.phase("reachable from outside again"):
+        assert wait_for(service.address, what=f"an address for {service.name}", within=minutes(2)) == address
+        wait_for(lambda: cassandra.connect_through(address), what=f"a client through {address}", within=minutes(3))
+        assert cassandra.write(rows=1_000) == 1_000
+    wait_for(lambda: cassandra.read_all("ALL"), what="every row readable at ALL", within=minutes(2))
+    judge(cassandra, history, results)
+    outside = {op.node for op in history.history().operations if op.f == "write" and op.type == "ok"}
+    assert outside == {address}, f"acknowledged by {sorted(filter(None, outside))}, not only through {address}"

@@ -1,0 +1,63 @@
+"""The headless Service is gone, and nobody notices until the power goes.
+
+Reproduces trouble 2 of the operator's diary. A StatefulSet's pods have their names through the Service named in its
+`serviceName`. An operator who wants clients from outside deletes that Service and makes one of type LoadBalancer
+instead. Nothing happens: running replicas know each other's addresses. After a power cut every address is another, and
+the seed, `cassandra-0.cassandra…`, has no name any more.
+
+The situation: Cassandra on three volumes, and writes at QUORUM. The act: the headless Service is replaced by
+`cassandracl`, and every write is still acknowledged; then the power goes while clients write. The symptom: the storage
+comes back, and Cassandra does not; the cluster's DNS answers NXDOMAIN for the seed, and replicas that were started
+after that answer say `Seed provider couldn't lookup host`. The cure: the headless Service, beside the other one. The
+proof: a whole ring, and every acknowledged row at QUORUM and at ALL.
+
+The twin does the same with both Services from the start: the same power cut, and nobody has to do anything.
+
+Replicas sync before they acknowledge (`commitlog_sync: batch`), so not one row may be missing.
+
+Needs nothing but a cluster. Budget on 2 cores: 360 seconds for the trouble, 300 for the twin.
+"""
+
+import time
+
+import pytest
+from steps import judge, power_cycle_under_load
+
+from harness.signatures import SEED_LOOKUP_FAILED
+from harness.waiting import minutes, wait_for
+
+
+@pytest.mark.cassandra(commitlog_sync="batch")
+def test_headless_service_removed(cluster, cassandra, dns, history, results):
+    """Latent until the power cut, and cured by defining both Services."""
+    seed = cassandra.spec.seed
+    assert cassandra.write(rows=1_000) == 1_000
+
+    cassandra.client_service.create()
+    cassandra.headless_service.delete()
+    wait_for(dns.no_such_name(seed), what="the seed's name to be gone", within=minutes(1))
+    assert cassandra.write(rows=1_000) == 1_000, "a running ring needs no names: this was to go unnoticed"
+
+    cycle = power_cycle_under_load(cluster, cassandra, history, results)
+    wait_for(dns.no_such_name(seed), what="DNS to be back, and to know no seed", within=minutes(3))
+    # A replica that looks for its seed before DNS is back says the same, and that mends itself.
+    since_dns_answers = time.time()
+    with results.phase("symptom shown"):
+        assert cassandra.shows(SEED_LOOKUP_FAILED, within=minutes(4), since=since_dns_answers)
+
+    with results.phase("cured"):
+        cassandra.headless_service.create()
+        cassandra.recovered(within=minutes(5), since=cycle.wall)
+    judge(cassandra, history, results)
+
+
+@pytest.mark.cassandra(commitlog_sync="batch")
+def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
+    """The twin: the power cut alone is not the trouble."""
+    assert cassandra.write(rows=1_000) == 1_000
+    cassandra.client_service.create()
+
+    cycle = power_cycle_under_load(cluster, cassandra, history, results)
+    with results.phase("recovered without help"):
+        cassandra.recovered(within=minutes(5), since=cycle.wall)
+    judge(cassandra, history, results)

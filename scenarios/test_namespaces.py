@@ -1,0 +1,33 @@
+"""A StorageClass belongs to no namespace: any may use it, and what each has is its own.
+
+Reproduces the set-up of the operator's diary: `rook-ceph-block` is made once, beside Rook, and used from `cassandra`
+and from whatever comes later.
+
+The situation: two namespaces made for this, each with a claim of the same name. The proof: both are Bound, to two
+volumes and two images, and what is written in one is not seen in the other.
+
+Needs nothing but a cluster. Budget on 2 cores: 120 seconds.
+"""
+
+from harness.waiting import minutes
+from harness.workloads.files import Files
+
+
+def test_one_class_serves_every_namespace(cluster):
+    first, second = (
+        Files(cluster.kube, image=cluster.images.ceph, namespace=name) for name in ("first-tenant", "second-tenant")
+    )
+    for files in (first, second):
+        files.deploy()
+    for files in (first, second):
+        files.ready(within=minutes(3))
+
+    secret = first.write("secret", mebibytes=16)
+    assert second.names() == []
+    second.write("secret", mebibytes=16)
+
+    assert first.checksum("secret") == secret
+    images = {files.volume["spec"]["csi"]["volumeAttributes"]["imageName"] for files in (first, second)}
+    assert len(images) == 2
+    assert images <= set(cluster.rook.rbd("ls", cluster.rook.spec.pool))
+    assert first.volume["spec"]["storageClassName"] == second.volume["spec"]["storageClassName"] == "rook-ceph-block"

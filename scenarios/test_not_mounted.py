@@ -1,0 +1,113 @@
+"""The claim is bound, the volume is there, and the pod cannot mount it.
+
+Reproduces trouble 1 of the operator's diary. A kubelet finds storage drivers in its own directory; a driver that was
+deployed for another directory makes volumes (that is the controller's part, and needs no kubelet), and is unknown where
+they are to be mounted. In 2018 it was FlexVolume's plugin directory; today it is the kubelet's `--root-dir`.
+
+Three ways to get there, each with the cure the diary names, the right directory and the driver applied again:
+
+- the driver is deployed for a directory that the kubelets do not have;
+- the kubelets have another directory than `/var/lib/kubelet`, and the driver is deployed as its manifests say, for that
+  one (the diary's own way; needs nodes of kind-configs/kubelet-root-dir.yaml);
+- a change of the driver's directory goes unnoticed while a pod has its volume mounted, until its node has lost its
+  power.
+
+The symptoms: the claim is Bound, the PersistentVolume is there, and no CSINode names the driver. A volume that was
+never attached does not get that far today: FailedAttachVolume, `CSINode … does not contain driver …`. One that is
+attached shows FailedMount, `driver name … not found in the list of registered CSI drivers`. The proof: after the cure
+the same pod, not made anew, mounts the volume within three minutes, and the data is right.
+
+Budget on 2 cores: 240 seconds for the first two, and those of a cluster of its own for the second; 300 for the third.
+"""
+
+import pytest
+
+from harness.cluster.kubelet_dir import DEFAULT, kubelet_dir
+from harness.csi.deployment import StorageDriver, registered_nowhere, registered_on
+from harness.report.results import Results
+from harness.signatures import DRIVER_NOT_ON_NODE, DRIVER_NOT_REGISTERED
+from harness.storage import StorageCluster
+from harness.waiting import NotYet, minutes, wait_for
+from harness.workloads.files import Files
+
+ANOTHER = "/var/lib/kubelet-of-another-distribution"
+
+
+def test_driver_for_another_directory(cluster, storage_driver, files, results):
+    """Everything but the mount works."""
+    assert kubelet_dir(cluster.topology) == DEFAULT, "this form needs kubelets as most are"
+    bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=ANOTHER)
+
+
+@pytest.mark.topology("kind-configs/kubelet-root-dir.yaml")
+def test_kubelets_with_another_directory(cluster, storage_driver, files, results):
+    """The diary's own form: the driver is as it always is, and the kubelets are not."""
+    assert kubelet_dir(cluster.topology) != DEFAULT, "this form needs kubelets with another --root-dir"
+    bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=DEFAULT)
+
+
+def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
+    """What is mounted stays mounted; the node's next start shows it."""
+    files.deploy()
+    files.ready(within=minutes(3))
+    before, pod = files.write("before", mebibytes=16), files.uid
+
+    deploy_for(cluster, storage_driver, ANOTHER)
+    unnoticed = files.write("unnoticed", mebibytes=16)
+
+    mark, node = cluster.mark(), files.node
+    cut = cluster.power_cut([node])
+    cluster.power_on([node])
+    with results.phase("symptom shown"):
+        symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=cut.wall)
+        shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
+    results.note(symptom=shown)
+
+    cure(cluster, storage_driver, results)
+    with results.phase("mounted after the cure"):
+        wait_for(files.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
+    assert files.uid == pod, "the pod was made anew"
+    assert files.checksum("before") == before
+    assert files.checksum("unnoticed") == unnoticed
+    cluster.storage_whole(mark)
+
+
+def bound_but_not_mounted(
+    cluster: StorageCluster, driver: StorageDriver, files: Files, results: Results, *, deployed_for: str
+) -> None:
+    """The situation, the symptoms, the cure and the proof, for a volume that is new."""
+    deploy_for(cluster, driver, deployed_for)
+
+    files.deploy()
+    wait_for(files.bound, what="the claim to be Bound all the same", within=minutes(2))
+    assert files.volume["status"]["phase"] == "Bound"
+    pod = files.uid
+
+    with results.phase("symptom shown"):
+        symptom = files.pod_says(DRIVER_NOT_ON_NODE)
+        shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_ON_NODE}", within=minutes(3))
+    results.note(symptom=shown)
+    with pytest.raises(NotYet):
+        files.mounted()
+
+    cure(cluster, driver, results)
+    with results.phase("mounted after the cure"):
+        files.ready(within=minutes(3))
+    assert files.uid == pod, "the pod was made anew"
+    written = files.write("after", mebibytes=16)
+    assert files.checksum("after") == written
+
+
+def deploy_for(cluster: StorageCluster, driver: StorageDriver, directory: str) -> None:
+    """Deploy the driver for a directory that is not the kubelets', and see that they do not know it any more."""
+    driver.deploy_for(directory)
+    gone = registered_nowhere(cluster.kube, driver.name)
+    wait_for(gone, what=f"no kubelet to know {driver.name}", within=minutes(3))
+
+
+def cure(cluster: StorageCluster, driver: StorageDriver, results: Results) -> None:
+    """The right directory, and the driver applied again."""
+    with results.phase("driver registered"):
+        driver.deploy_for(kubelet_dir(cluster.topology))
+        back = registered_on(cluster.kube, driver.name, cluster.nodes.workers)
+        wait_for(back, what=f"every worker's kubelet to know {driver.name}", within=minutes(3))

@@ -1,0 +1,156 @@
+"""The pool that never was, and the one that was right.
+
+Reproduces trouble 3 of the operator's diary: no new volumes. A CephBlockPool was written with both `replicated` and
+`erasureCoded`. The API server takes it, since its schema allows either; the operator refuses it, in an event of the
+pool and in its own log, and nowhere else: the object's phase is not Failure (Rook 1.18 to 1.20 return before they would
+set it). Who does not look there sees claims that stay Pending.
+
+1. The pool is written so from the start. The symptoms: the operator's words, no such pool in `ceph osd pool ls`, and
+   the claim's `pool not found`. The cure, on the same objects: only `replicated` is left. The proof: the claim is Bound
+   and the pod runs, neither made anew.
+2. A good pool is edited to be bad. Nothing happens: its volume serves, and new volumes are made, for the pool is in
+   Ceph. It is when the pool is deleted and made anew that it is missing: the diary's "no effect at once".
+3. What the erasure code was meant for: data in an erasure-coded pool, the rest of the images in a replicated one.
+
+The third needs three workers. Budget on 2 cores: 240 seconds for 1 and 3, 420 for 2.
+"""
+
+import time
+
+import pytest
+
+from harness import session
+from harness.csi.manifests import storage_class
+from harness.rook.pools import BlockPool, ErasureCode, Pools
+from harness.rook.usage import pools_of_df
+from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
+from harness.waiting import NotYet, minutes, wait_for
+from harness.workloads.files import Files
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def good(cluster) -> BlockPool:
+    """A pool as it should be, which is not there yet."""
+    return BlockPool("diary", replicas=cluster.rook.spec.pool_size)
+
+
+@pytest.fixture
+def new_files(cluster, storage_driver):
+    """Makes workloads, each in a namespace of its own, whose volumes are in the pool `good` (and in `data_pool`)."""
+
+    def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
+        data = data_pool.name if data_pool else None
+        classes = storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data)
+        cluster.kube.apply([classes])
+        return Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)
+
+    return make
+
+
+def test_pool_with_both_layouts(pools, good, new_files, results):
+    """The operator says why, and a cure on the same objects is enough."""
+    bad, files = good.with_both_layouts(), new_files("never", good)
+
+    pools.apply(bad)
+    with results.phase("operator refuses"):
+        refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS)
+        shown = wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
+    results.note(symptom=shown, phase_of_the_refused=pools.phase(bad))
+    assert pools.phase(bad) != "Ready"
+
+    files.deploy()
+    claim, pod = files.claim_uid, files.uid
+    with results.phase("claim Pending"):
+        pending = files.claim_says(POOL_NOT_FOUND)
+        wait_for(pending, what=f"the claim to show {POOL_NOT_FOUND}", within=minutes(2))
+    assert bad.name not in in_ceph(pools)
+    with pytest.raises(NotYet, match="Pending"):
+        files.bound()
+
+    with results.phase("cured"):
+        pools.apply(good)
+        wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
+        files.ready(within=minutes(3))
+    assert good.name in in_ceph(pools)
+    assert (files.claim_uid, files.uid) == (claim, pod), "the claim or the pod was made anew"
+    written = files.write("after", mebibytes=16)
+    assert files.checksum("after") == written
+
+
+def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
+    """Latent until the pool is made anew."""
+    bad, old, new, late = good.with_both_layouts(), *(new_files(name, good) for name in ("old", "new", "late"))
+    pools.apply(good)
+    wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
+    old.deploy()
+    old.ready(within=minutes(3))
+    before = old.write("before", mebibytes=16)
+
+    edited = time.time()
+    pools.apply(bad)
+    refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS, since=edited)
+    shown = wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
+    results.note(symptom=shown, phase_of_the_refused=pools.phase(bad))
+
+    assert good.name in in_ceph(pools), "a refused edit should leave the pool alone"
+    assert old.checksum("before") == before
+    old.write("meanwhile", mebibytes=16)
+    new.deploy()
+    new.ready(within=minutes(3))
+
+    with results.phase("pool deleted and made anew"):
+        for files in (old, new):
+            session.remove_namespace(cluster.kube, files.namespace)
+        wait_for(pools.empty(good), what="no image in the pool", within=minutes(3))
+        pools.delete(bad)
+        wait_for(pools.gone(bad), what="the pool to be gone", within=minutes(3))
+        anew = time.time()
+        pools.apply(bad)
+        late.deploy()
+        refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS, since=anew)
+        wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
+        pending = late.claim_says(POOL_NOT_FOUND)
+        wait_for(pending, what=f"the claim to show {POOL_NOT_FOUND}", within=minutes(2))
+    assert good.name not in in_ceph(pools)
+
+    with results.phase("cured"):
+        pools.apply(good)
+        late.ready(within=minutes(4))
+
+
+def test_erasure_coded_pool_serves_volumes(cluster, pools, new_files, results):
+    """A data pool that is erasure-coded, and a replicated one for what cannot be."""
+    code = ErasureCode(data=2, coding=1)
+    if cluster.topology.workers < code.data + code.coding:
+        pytest.skip(f"{code.data}+{code.coding} chunks on different hosts need more than {cluster.topology.workers}")
+    metadata = BlockPool("ec-metadata", replicas=cluster.rook.spec.pool_size)
+    data = BlockPool("ec-data", erasure_code=code)
+    for pool in (metadata, data):
+        pools.apply(pool)
+    for pool in (metadata, data):
+        wait_for(pools.ready(pool), what=f"pool {pool.name} Ready", within=minutes(3))
+
+    files = new_files("coded", metadata, data)
+    files.deploy()
+    with results.phase("mounted"):
+        files.ready(within=minutes(3))
+    written = files.write("coded", mebibytes=64)
+
+    (image,) = wait_for(lambda: cluster.rook.rbd("ls", metadata.name), what="the image's name", within=minutes(1))
+    info = cluster.rook.rbd("info", f"{metadata.name}/{image}")
+    assert info["data_pool"] == data.name
+
+    def in_data_pool() -> None:
+        stored = pools_of_df(cluster.rook.ceph("df"))[data.name].stored
+        if stored < 64 * MEBIBYTE:
+            raise NotYet(f"{stored} bytes")
+
+    wait_for(in_data_pool, what="64 MiB in the data pool", within=minutes(1), every=1.0)
+    assert files.checksum("coded") == written
+
+
+def in_ceph(pools: Pools) -> set[str]:
+    """The names of the pools that Ceph has, as soon as it answers."""
+    return wait_for(pools.in_ceph, what="Ceph's list of pools", within=minutes(1))

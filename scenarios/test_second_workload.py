@@ -1,0 +1,37 @@
+"""A second database, and the same power cut.
+
+Reproduces no trouble of the operator's diary: it shows that what the diary's database survives is no accident of that
+database, and that the harness takes another one without being changed.
+
+The situation: PostgreSQL on one RBD volume, clients that commit one row at a time and remember what was acknowledged.
+The act: every node loses its power in the middle of it, and comes back, twice. The proof: PostgreSQL has replayed its
+log, and every acknowledged row is there. It syncs before it acknowledges (read from the running server), so not one may
+be missing.
+
+Needs the image of PostgreSQL. Budget on 2 cores: 360 seconds.
+"""
+
+import pytest
+from steps import judge, power_cycle_under_load
+
+from harness import session
+from harness.images.catalogue import POSTGRESQL
+from harness.waiting import minutes
+from harness.workloads.postgresql import PostgreSQL
+
+
+@pytest.fixture
+def postgresql(cluster, history, results):
+    """PostgreSQL, ready, on one volume."""
+    workload = PostgreSQL(cluster.kube, image=POSTGRESQL, record=history)
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+def test_commits_survive_two_power_cuts(cluster, postgresql, history, results):
+    """Nothing acknowledged is lost, twice in a row."""
+    assert postgresql.write(rows=200) == 200
+    for _ in range(2):
+        cycle = power_cycle_under_load(cluster, postgresql, history, results)
+        postgresql.recovered(within=minutes(5), since=cycle.wall)
+        judge(postgresql, history, results)

@@ -1,0 +1,54 @@
+"""What an operator looks at first: `ceph osd status`, `ceph df`, `ceph osd lspools`, `rados df`, `rbd ls`.
+
+Reproduces the set-up of the operator's diary, seen through the toolbox pod: which OSDs there are, which pools, and how
+full they are. The commands are asked for JSON and parsed; a table is for people.
+
+The situation: one volume, on which 512 MiB of random bytes are written and synced. The proof: every command that counts
+has grown by that, or by that times the copies of the pool, within 10 %; they name the same pools; each OSD is up, on a
+host of its own; and the one image is the one that the PersistentVolume names.
+
+Needs nothing but a cluster. Budget on 2 cores: 120 seconds.
+"""
+
+from harness.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
+from harness.waiting import minutes, wait_for
+
+WRITTEN = 512  # MiB; large beside what the filesystem itself writes meanwhile, 16 MiB of inode tables at most
+TOLERANCE = 0.1
+
+
+def test_figures_agree_with_what_was_written(cluster, files, results):
+    rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size
+
+    def figures() -> dict[str, int]:
+        usage = pools_of_df(rook.ceph("df"))[pool]
+        return {
+            "stored, by ceph df": usage.stored,
+            "used, by ceph df": usage.used,
+            "used, by rados df": used_by_rados_df(rook.rados("df"))[pool],
+            "used, by ceph osd status": sum(osd.used for osd in osds_of_status(rook.ceph("osd", "status"))),
+        }
+
+    files.deploy()
+    files.ready(within=minutes(3))
+    before = wait_for(figures, what="Ceph's figures", within=minutes(1))
+    files.write("random", mebibytes=WRITTEN)
+
+    def grown() -> dict[str, int]:
+        after = figures()
+        for what, bytes_ in after.items():
+            expected = WRITTEN * 2**20 * (1 if what.startswith("stored") else copies)
+            require_near(f"{what}, grown", bytes_ - before[what], expected, tolerance=TOLERANCE)
+        return after
+
+    # OSDs and mgr report every few seconds.
+    after = wait_for(grown, what=f"every figure to have grown by {WRITTEN} MiB", within=minutes(2), every=2.0)
+    results.note(before=before, after=after, written_mib=WRITTEN, copies=copies)
+
+    osds = osds_of_status(rook.ceph("osd", "status"))
+    assert all(osd.up for osd in osds)
+    assert sorted(osd.host for osd in osds) == sorted(rook.spec.disks)
+    names = names_of_lspools(rook.ceph("osd", "lspools"))
+    assert pool in names
+    assert names == set(pools_of_df(rook.ceph("df"))) == set(used_by_rados_df(rook.rados("df")))
+    assert rook.rbd("ls", pool) == [files.volume["spec"]["csi"]["volumeAttributes"]["imageName"]]

@@ -1,0 +1,187 @@
+"""What the PostgreSQL client makes of what it is told. No server: connections are stand-ins."""
+
+import pytest
+
+psycopg = pytest.importorskip("psycopg")
+
+from psycopg import errors  # noqa: E402
+
+from harness.errors import InfrastructureError  # noqa: E402
+from harness.history.recorder import Recorder  # noqa: E402
+from harness.images import recipes  # noqa: E402
+from harness.images.catalogue import POSTGRESQL  # noqa: E402
+from harness.waiting import NotYet  # noqa: E402
+from harness.workloads.postgresql import PostgreSQL  # noqa: E402
+from harness.workloads.postgresql.client import Client, Connecting, outcome_of  # noqa: E402
+
+
+@pytest.fixture
+def record(tmp_path):
+    with Recorder(tmp_path / "history.jsonl") as record:
+        yield record
+
+
+class Server:
+    """Answers queries that begin as told, with rows or an exception; everything else with no rows."""
+
+    def __init__(self):
+        self.answers = {}
+        self.connected = 0
+        self.refuses = False
+
+    def connect(self, **parameters):
+        if self.refuses:
+            raise psycopg.OperationalError("connection refused")
+        assert parameters["autocommit"] is True
+        self.connected += 1
+        return Connection(self)
+
+
+class Connection:
+    def __init__(self, server):
+        self._server = server
+        self.closed = False
+
+    def execute(self, query, parameters=None):
+        for begin, answer in self._server.answers.items():
+            if query.startswith(begin):
+                if isinstance(answer, Exception):
+                    self.closed = isinstance(answer, psycopg.OperationalError)
+                    raise answer
+                return Cursor(answer)
+        return Cursor([])
+
+    def close(self):
+        self.closed = True
+
+
+class Cursor:
+    def __init__(self, rows):
+        self._rows = rows
+        self.description = rows or None
+
+    def fetchall(self):
+        return self._rows
+
+
+@pytest.fixture
+def server(monkeypatch):
+    server = Server()
+    monkeypatch.setattr(psycopg, "connect", server.connect)
+    return server
+
+
+@pytest.fixture
+def client(server, record):
+    return Client("10.244.1.5", port=5432, user="postgres", password="secret", record=record)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (Connecting("refused"), "fail"),
+        (errors.UniqueViolation("duplicate key"), "fail"),
+        (errors.QueryCanceled("statement timeout"), "fail"),
+        (errors.DiskFull("no room"), "fail"),
+        (errors.AdminShutdown("terminating connection"), "info"),
+        (errors.CrashShutdown("another process crashed"), "info"),
+        (errors.ConnectionFailure("gone"), "info"),
+        (errors.StatementCompletionUnknown("who knows"), "info"),
+        (psycopg.OperationalError("server closed the connection unexpectedly"), "info"),
+        (KeyboardInterrupt(), "info"),
+    ],
+    ids=lambda it: type(it).__name__ if isinstance(it, BaseException) else it,
+)
+def test_a_write_failed_only_where_that_is_certain(error, outcome):
+    assert outcome_of(error) == outcome
+
+
+def test_each_write_is_recorded_as_it_ended(client, server, record):
+    assert client.write(0, 0) == "ok"
+    server.answers["INSERT"] = psycopg.OperationalError("lost")
+    assert client.write(0, 1) == "info"
+    server.answers["INSERT"] = errors.DiskFull("no room")
+    assert client.write(1, 2) == "fail"
+    server.refuses = True
+    client._connections.clear()
+    assert client.write(1, 3) == "fail"
+
+    assert [(write.key, write.outcome) for write in record.history().writes()] == [
+        (0, "ok"),
+        (1, "info"),
+        (2, "fail"),
+        (3, "fail"),
+    ]
+
+
+def test_a_fault_of_the_caller_is_recorded_and_raised(client, server, record):
+    server.answers["INSERT"] = TypeError("not a key")
+    with pytest.raises(TypeError):
+        client.write(0, 0)
+
+    (write,) = record.history().writes()
+    assert write.outcome == "info"
+
+
+def test_a_connection_is_used_again_until_it_has_ended(client, server):
+    client.write(0, 0)
+    client.write(0, 1)
+    assert server.connected == 1
+    server.answers["INSERT"] = psycopg.OperationalError("lost")
+    client.write(0, 2)
+    server.answers.clear()
+    client.write(0, 3)
+    assert server.connected == 2
+
+
+def test_what_is_read_is_recorded_under_the_consistency_asked_for(client, server, record):
+    server.answers["SELECT id"] = [(1,), (2,), (5,)]
+    assert client.read_keys("QUORUM") == {1, 2, 5}
+    server.answers["SELECT id"] = psycopg.OperationalError("lost")
+    with pytest.raises(NotYet, match="lost"):
+        client.read_keys("ALL")
+
+    (read,) = record.history().reads()
+    assert (read.consistency, read.keys) == ("QUORUM", {1, 2, 5})
+
+
+class Kube:
+    """One Ready pod."""
+
+    def list(self, kind, *, namespace, labels):
+        status = {
+            "podIP": "10.244.1.5",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": "postgresql", "state": {"running": {"startedAt": "2026-11-24T10:00:00Z"}}}],
+        }
+        return [{"metadata": {"name": "postgresql-0"}, "status": status}]
+
+
+def test_a_server_that_does_not_sync_is_not_taken(server, record):
+    workload = PostgreSQL(Kube(), image=POSTGRESQL, record=record)
+    rows = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")]
+    server.answers["SELECT name"] = rows
+    workload.ready(within=1)
+    assert workload.write(rows=3) == 3
+
+    server.answers["SELECT name"] = [("fsync", "off"), *rows[1:]]
+    with pytest.raises(InfrastructureError, match="fsync"):
+        workload.ready(within=1)
+
+
+def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):
+    server.refuses = True
+    with pytest.raises(NotYet, match="refused"):
+        PostgreSQL(Kube(), image=POSTGRESQL, record=record).rebuild()
+
+
+def test_the_password_is_not_in_the_history(client, record):
+    client.write(0, 0)
+
+    assert "secret" not in record.path.read_text()
+
+
+def test_its_image_can_be_built():
+    recipe = recipes.find(POSTGRESQL)
+    assert recipe is not None
+    assert recipe.needs == ("localhost/rookery/debian:bookworm",)
