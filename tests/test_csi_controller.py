@@ -124,7 +124,7 @@ def test_a_missing_pool_is_told_in_ceph_csis_words(controller: Controller) -> No
     [
         ({"name": ""}, InvalidArgument),
         ({"capabilities": ()}, InvalidArgument),
-        ({"capabilities": (Capability("SINGLE_NODE_WRITER", block=True),)}, InvalidArgument),
+        ({"capabilities": (Capability("MULTI_NODE_MULTI_WRITER", block=True),)}, InvalidArgument),
         ({"parameters": {}}, InvalidArgument),
         ({"has_source": True}, InvalidArgument),
         ({"secrets": {}}, Unauthenticated),
@@ -177,7 +177,7 @@ def test_publish_wants_the_volume_and_the_node_to_exist(controller: Controller) 
 def test_validation_confirms_or_objects(controller: Controller) -> None:
     volume = str(controller.create(request()).id)
     assert controller.validate(volume, [WRITER], SECRETS) == ""
-    assert "xfs" in controller.validate(volume, [WRITER, Capability("SINGLE_NODE_WRITER", fs_type="xfs")], SECRETS)
+    assert "btrfs" in controller.validate(volume, [WRITER, Capability("SINGLE_NODE_WRITER", fs_type="btrfs")], SECRETS)
     with pytest.raises(NotFound):
         controller.validate("fake-vol-id", [WRITER], SECRETS)
     with pytest.raises(InvalidArgument):

@@ -69,7 +69,7 @@ def serve_node(arguments: argparse.Namespace) -> list[grpc.Server]:
         loops=Loops(),
         mounts=mounts,
         filesystems=Filesystems(),
-        states=StateStore(plugin_dir / "volumes", NodeBoot.current()),
+        states=StateStore(plugin_dir / arguments.node_id, NodeBoot.current()),
     )
     node.recover()
     registration = RegistrationService(socket, on_registered=arguments.ready_file.touch)

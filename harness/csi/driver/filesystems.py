@@ -1,9 +1,9 @@
-"""Making and checking the ext4 filesystem on a volume's device."""
+"""Making, checking and growing the filesystem on a volume's device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .commands import CommandFailed, Done, run
@@ -16,26 +16,54 @@ Run = Callable[..., Done]
 _NOTHING_FOUND = 2  # blkid(8), "EXIT STATUS"
 _CORRECTED = 1  # e2fsck(8), "EXIT CODE": a sum of bits
 
+# ceph-csi's: a new image reads as zeros, so there is nothing to discard or to write ahead.
+_MAKE_OPTIONS = {
+    "ext4": ("-m0", "-Enodiscard,lazy_itable_init=1,lazy_journal_init=1"),
+    "xfs": ("-K",),
+}
+# A clone carries the UUID of its source, and XFS mounts no UUID twice in one kernel.
+_FLAGS: dict[str, tuple[str, ...]] = {"ext4": (), "xfs": ("nouuid",)}
+# A journal cannot be replayed on a device that nobody may write to.
+_READ_ONLY_FLAGS = {"ext4": ("ro", "noload"), "xfs": ("ro", "norecovery")}
+
+
+def mount_flags(fs_type: str, *, read_only: bool) -> tuple[str, ...]:
+    """The flags this filesystem has to be mounted with, whatever else is asked for."""
+    return _FLAGS[fs_type] + (_READ_ONLY_FLAGS[fs_type] if read_only else ())
+
 
 class Filesystems:
-    """ext4 on a block device."""
+    """ext4 or XFS on a block device."""
 
     def __init__(self, run: Run = run) -> None:
         self._run = run
 
-    def ensure_ext4(self, device: Path, deadline: Deadline) -> None:
+    def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None:
         """Check the filesystem that is there, and make one only on a device that surely holds nothing.
 
-        Raises `FailedPrecondition` for anything else than ext4, `DriverError` if the device cannot be read, is damaged,
-        or does not say clearly what it holds.
+        `make_options` of mkfs replace the default ones.
+
+        Raises `FailedPrecondition` for anything else than `fs_type`, `DriverError` if the device cannot be read, is
+        damaged, or does not say clearly what it holds.
         """
         found = self._probe(device, deadline)
         if not found:
-            self._make(device, deadline)
-        elif found == "ext4":
+            self._make(device, fs_type, make_options, deadline)
+        elif found != fs_type:
+            raise FailedPrecondition(f"{device} holds {found}, not {fs_type}")
+        elif fs_type == "ext4":  # XFS replays its journal when it is mounted, and has nothing to be run before
             self._check(device, deadline)
-        else:
-            raise FailedPrecondition(f"{device} holds {found}, not ext4")
+
+    def require(self, device: Path, fs_type: str, deadline: Deadline) -> None:
+        """Raise `FailedPrecondition` unless the filesystem is there: for a device that nobody may write to."""
+        found = self._probe(device, deadline)
+        if found != fs_type:
+            raise FailedPrecondition(f"{device} holds {found or 'nothing'}, not {fs_type}, and is for reading only")
+
+    def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+        """Have the filesystem, mounted at `point`, fill its device; nothing to do if it does."""
+        command = ["xfs_growfs", str(point)] if fs_type == "xfs" else ["resize2fs", str(device)]
+        self._run(command, timeout=deadline.remaining())
 
     def _probe(self, device: Path, deadline: Deadline) -> str:
         """What the device holds, "" if nothing."""
@@ -51,10 +79,9 @@ class Filesystems:
         tags = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         return tags.get("TYPE") or f"a partition table ({tags.get('PTTYPE', 'unknown')})"
 
-    def _make(self, device: Path, deadline: Deadline) -> None:
-        # The options ceph-csi uses: a new image reads as zeros, so there is nothing to discard or to write ahead.
-        options = ["-q", "-m0", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"]
-        self._run(["mkfs.ext4", *options, str(device)], timeout=deadline.remaining())
+    def _make(self, device: Path, fs_type: str, options: Sequence[str], deadline: Deadline) -> None:
+        make = [f"mkfs.{fs_type}", "-q", *(options or _MAKE_OPTIONS[fs_type])]
+        self._run([*make, str(device)], timeout=deadline.remaining())
 
     def _check(self, device: Path, deadline: Deadline) -> None:
         """Replay the journal and repair what is safe, as the kubelet's own mounter does with `fsck -a`."""

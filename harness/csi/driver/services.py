@@ -21,6 +21,7 @@ import grpc
 from . import DRIVER_NAME, DRIVER_VERSION
 from .controller import Controller, CreateVolume
 from .errors import DriverError
+from .mounts import Usage
 from .node import Node, Publish, Stage
 from .volumes import Capability, Capacity
 from .waiting import Deadline
@@ -69,7 +70,7 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
         volume = self._controller.create(
             CreateVolume(
                 name=request.name,
-                capacity=Capacity(request.capacity_range.required_bytes, request.capacity_range.limit_bytes),
+                capacity=_capacity(request),
                 capabilities=tuple(_capability(message) for message in request.volume_capabilities),
                 parameters=dict(request.parameters),
                 secrets=dict(request.secrets),
@@ -121,12 +122,25 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
     def NodeGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         rpc = csi.NodeServiceCapability.RPC
+        kinds = (
+            rpc.STAGE_UNSTAGE_VOLUME,
+            rpc.GET_VOLUME_STATS,
+            rpc.EXPAND_VOLUME,
+            rpc.SINGLE_NODE_MULTI_WRITER,
+            rpc.VOLUME_CONDITION,
+        )
         return csi.NodeGetCapabilitiesResponse(
-            capabilities=[csi.NodeServiceCapability(rpc=rpc(type=rpc.STAGE_UNSTAGE_VOLUME))]
+            capabilities=[csi.NodeServiceCapability(rpc=rpc(type=kind)) for kind in kinds]
         )
 
     def NodeStageVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
-        stage = Stage(request.volume_id, request.staging_target_path, _capability_of(request), dict(request.secrets))
+        stage = Stage(
+            request.volume_id,
+            request.staging_target_path,
+            _capability_of(request),
+            dict(request.secrets),
+            dict(request.volume_context),
+        )
         self._node.stage(stage, _deadline(context))
         return csi.NodeStageVolumeResponse()
 
@@ -148,6 +162,17 @@ class NodeService(csi_pb2_grpc.NodeServicer):
     def NodeUnpublishVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._node.unpublish(request.volume_id, request.target_path, _deadline(context))
         return csi.NodeUnpublishVolumeResponse()
+
+    def NodeExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
+        size = self._node.expand(request.volume_id, request.volume_path, _capacity(request), _deadline(context))
+        return csi.NodeExpandVolumeResponse(capacity_bytes=size)
+
+    def NodeGetVolumeStats(self, request: Any, context: grpc.ServicerContext) -> Any:
+        stats = self._node.stats(request.volume_id, request.volume_path)
+        response = csi.NodeGetVolumeStatsResponse(usage=_usage(stats.size, stats.usage))
+        response.volume_condition.abnormal = bool(stats.abnormal)
+        response.volume_condition.message = stats.abnormal or "the exporter of the image runs"
+        return response
 
 
 class CallLog(grpc.ServerInterceptor):
@@ -221,6 +246,21 @@ def _deadline(context: grpc.ServicerContext) -> Deadline:
     remaining = context.time_remaining()
     seconds = NODE_BUDGET if remaining is None else min(NODE_BUDGET, remaining - _MARGIN)
     return Deadline(seconds, cancelled=lambda: not context.is_active())
+
+
+def _capacity(request: Any) -> Capacity:
+    return Capacity(request.capacity_range.required_bytes, request.capacity_range.limit_bytes)
+
+
+def _usage(size: int, usage: Usage | None) -> list[Any]:
+    if usage is None:
+        return [csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=size)]
+    return [
+        csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=usage.total, used=usage.used, available=usage.available),
+        csi.VolumeUsage(
+            unit=csi.VolumeUsage.INODES, total=usage.inodes, used=usage.inodes_used, available=usage.inodes_available
+        ),
+    ]
 
 
 def _capability_of(request: Any) -> Capability | None:

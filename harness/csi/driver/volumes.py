@@ -14,8 +14,11 @@ MIB = 1 << 20
 DEFAULT_SIZE = 1 << 30  # as ceph-csi does when no size is asked for
 MAX_STRING = 128  # bytes; "Size Limits" of the specification
 
-ACCESS_MODES = ("SINGLE_NODE_WRITER",)
-FILESYSTEMS = ("ext4",)
+# A single node's writer, with either of the names it has since specification 1.5, and readers on one node or on many.
+WRITERS = ("SINGLE_NODE_WRITER", "SINGLE_NODE_SINGLE_WRITER", "SINGLE_NODE_MULTI_WRITER")
+READERS = ("SINGLE_NODE_READER_ONLY", "MULTI_NODE_READER_ONLY")
+ACCESS_MODES = (*WRITERS, *READERS)
+FILESYSTEMS = ("ext4", "xfs")
 FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
 # The exclusive lock keeps a second writer out, whatever the StorageClass says.
 ALWAYS = ("layering", "exclusive-lock")
@@ -85,10 +88,23 @@ class Capability:
     fs_type: str = ""
     mount_flags: tuple[str, ...] = ()
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nobody may write, so that any number of nodes may have the image open."""
+        return self.access_mode in READERS
+
+    @property
+    def single_writer(self) -> bool:
+        """Whether the volume may be published to one target on its node only (Kubernetes: ReadWriteOncePod)."""
+        return self.access_mode == "SINGLE_NODE_SINGLE_WRITER"
+
+    @property
+    def filesystem(self) -> str:
+        """The filesystem to be mounted; "" for a raw block volume."""
+        return "" if self.block else self.fs_type or FILESYSTEMS[0]
+
     def objection(self) -> str:
         """Why this driver cannot do it; empty if it can."""
-        if self.block:
-            return "raw block volumes are not supported"
         if self.access_mode not in ACCESS_MODES:
             return f"access mode {self.access_mode} is not supported, only {', '.join(ACCESS_MODES)}"
         if self.fs_type and self.fs_type not in FILESYSTEMS:
@@ -104,6 +120,11 @@ def require_supported(capabilities: Iterable[Capability | None]) -> None:
     for capability in wanted:
         if capability is not None and (objection := capability.objection()):
             raise InvalidArgument(objection)
+
+
+def make_options(context: Mapping[str, str]) -> tuple[str, ...]:
+    """What to give to mkfs, of a volume context: ceph-csi's parameter `mkfsOptions`, which replaces the defaults."""
+    return tuple(context.get("mkfsOptions", "").split())
 
 
 @dataclass(frozen=True)
