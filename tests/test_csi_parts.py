@@ -113,6 +113,17 @@ def test_a_volume_is_free_again_after_its_operation() -> None:
         pass
 
 
+def test_those_who_share_a_volume_keep_others_out() -> None:
+    operations = Operations()
+    with operations.holding("v", shared=True):
+        with operations.holding("v", shared=True), pytest.raises(OperationPending), operations.holding("v"):
+            pass
+        with pytest.raises(OperationPending), operations.holding("v"):  # one of the two is still there
+            pass
+    with operations.holding("v"), pytest.raises(OperationPending), operations.holding("v", shared=True):
+        pass
+
+
 class Stuck(CommandTimedOut):
     """A program in uninterruptible sleep, until it `ended`."""
 
@@ -175,6 +186,7 @@ def test_monitors_come_from_rooks_config_map(tmp_path: Path) -> None:
         config.monitors("rook-ceph")
     config.path.write_text(json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789", "10.96.1.2:6789"]}]))
     assert config.monitors("rook-ceph") == ["10.96.1.1:6789", "10.96.1.2:6789"]
+    assert config.clusters() == ["rook-ceph"]
     with pytest.raises(InvalidArgument, match="other"):
         config.monitors("other")
 

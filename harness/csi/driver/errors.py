@@ -37,6 +37,16 @@ class FailedPrecondition(DriverError):
     code = "FAILED_PRECONDITION"
 
 
+class HasSnapshots(FailedPrecondition):
+    """The image has snapshots, so it cannot be removed."""
+
+
+class InvalidToken(DriverError):
+    """A list cannot be gone on with from there; the caller has to begin it anew."""
+
+    code = "ABORTED"
+
+
 class OutOfRange(DriverError):
     """No size within the asked capacity range can be made."""
 

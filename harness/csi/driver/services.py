@@ -19,8 +19,8 @@ import csi_pb2_grpc
 import grpc
 
 from . import DRIVER_NAME, DRIVER_VERSION
-from .controller import Controller, CreateVolume
-from .errors import DriverError
+from .controller import ContentSource, Controller, CreateVolume, Snapshot
+from .errors import DriverError, InvalidArgument
 from .mounts import Usage
 from .node import Node, Publish, Stage
 from .volumes import Capability, Capacity
@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 NODE_BUDGET = 100.0
 _MARGIN = 5.0  # seconds before the caller's own deadline
 _THREADS = 64  # calls at a time: each may wait for Ceph, and a probe must still get through
+_SUBJECTS = ("volume_id", "snapshot_id", "name", "source_volume_id")  # what a call's log line is about
 _GRACE = 5.0  # seconds for calls under way when the driver is told to end
 
 
@@ -43,7 +44,10 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
 
     def GetPluginCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         service = csi.PluginCapability.Service(type=csi.PluginCapability.Service.CONTROLLER_SERVICE)
-        return csi.GetPluginCapabilitiesResponse(capabilities=[csi.PluginCapability(service=service)])
+        expansion = csi.PluginCapability.VolumeExpansion(type=csi.PluginCapability.VolumeExpansion.ONLINE)
+        return csi.GetPluginCapabilitiesResponse(
+            capabilities=[csi.PluginCapability(service=service), csi.PluginCapability(volume_expansion=expansion)]
+        )
 
     def Probe(self, request: Any, context: grpc.ServicerContext) -> Any:
         response = csi.ProbeResponse()
@@ -59,11 +63,17 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     def ControllerGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         rpc = csi.ControllerServiceCapability.RPC
+        kinds = (
+            rpc.CREATE_DELETE_VOLUME,
+            rpc.PUBLISH_UNPUBLISH_VOLUME,
+            rpc.EXPAND_VOLUME,
+            rpc.CREATE_DELETE_SNAPSHOT,
+            rpc.LIST_SNAPSHOTS,
+            rpc.CLONE_VOLUME,
+            rpc.SINGLE_NODE_MULTI_WRITER,
+        )
         return csi.ControllerGetCapabilitiesResponse(
-            capabilities=[
-                csi.ControllerServiceCapability(rpc=rpc(type=kind))
-                for kind in (rpc.CREATE_DELETE_VOLUME, rpc.PUBLISH_UNPUBLISH_VOLUME)
-            ]
+            capabilities=[csi.ControllerServiceCapability(rpc=rpc(type=kind)) for kind in kinds]
         )
 
     def CreateVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -74,16 +84,22 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
                 capabilities=tuple(_capability(message) for message in request.volume_capabilities),
                 parameters=dict(request.parameters),
                 secrets=dict(request.secrets),
-                has_source=request.HasField("volume_content_source"),
+                source=_source(request),
             )
         )
-        return csi.CreateVolumeResponse(
-            volume=csi.Volume(volume_id=str(volume.id), capacity_bytes=volume.size, volume_context=volume.context)
-        )
+        made = csi.Volume(volume_id=str(volume.id), capacity_bytes=volume.size, volume_context=volume.context)
+        if request.HasField("volume_content_source"):
+            made.content_source.CopyFrom(request.volume_content_source)
+        return csi.CreateVolumeResponse(volume=made)
 
     def DeleteVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._controller.delete(request.volume_id, dict(request.secrets))
         return csi.DeleteVolumeResponse()
+
+    def ControllerExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
+        size = self._controller.expand(request.volume_id, _capacity(request), dict(request.secrets))
+        # The exporter, the loop device and the filesystem have to be told.
+        return csi.ControllerExpandVolumeResponse(capacity_bytes=size, node_expansion_required=True)
 
     def ControllerPublishVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._controller.publish(
@@ -108,6 +124,25 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
             response.confirmed.volume_context.update(request.volume_context)
             response.confirmed.parameters.update(request.parameters)
         return response
+
+    def CreateSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:
+        snapshot = self._controller.create_snapshot(request.name, request.source_volume_id, dict(request.secrets))
+        return csi.CreateSnapshotResponse(snapshot=_snapshot(snapshot))
+
+    def DeleteSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._controller.delete_snapshot(request.snapshot_id, dict(request.secrets))
+        return csi.DeleteSnapshotResponse()
+
+    def ListSnapshots(self, request: Any, context: grpc.ServicerContext) -> Any:
+        snapshots, next_token = self._controller.list_snapshots(
+            dict(request.secrets),
+            snapshot_id=request.snapshot_id,
+            source_volume_id=request.source_volume_id,
+            starting_token=request.starting_token,
+            max_entries=request.max_entries,
+        )
+        entries = [csi.ListSnapshotsResponse.Entry(snapshot=_snapshot(snapshot)) for snapshot in snapshots]
+        return csi.ListSnapshotsResponse(entries=entries, next_token=next_token)
 
 
 class NodeService(csi_pb2_grpc.NodeServicer):
@@ -188,7 +223,7 @@ class CallLog(grpc.ServerInterceptor):
         method = details.method.rpartition("/")[2]
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            subject = getattr(request, "volume_id", "") or getattr(request, "name", "") or "-"
+            subject = next((found for field in _SUBJECTS if (found := getattr(request, field, ""))), "-")
             started = time.monotonic()
             response, code, text = _answer(handler.unary_unary, request, context)
             seconds = time.monotonic() - started
@@ -250,6 +285,28 @@ def _deadline(context: grpc.ServicerContext) -> Deadline:
 
 def _capacity(request: Any) -> Capacity:
     return Capacity(request.capacity_range.required_bytes, request.capacity_range.limit_bytes)
+
+
+def _source(request: Any) -> ContentSource | None:
+    """What a new volume is to hold. Raises `InvalidArgument` for a kind that the specification got later."""
+    if not request.HasField("volume_content_source"):
+        return None
+    found = request.volume_content_source
+    source = ContentSource(snapshot_id=found.snapshot.snapshot_id, volume_id=found.volume.volume_id)
+    if not source.snapshot_id and not source.volume_id:
+        raise InvalidArgument("the volume content source names neither a snapshot nor a volume")
+    return source
+
+
+def _snapshot(snapshot: Snapshot) -> Any:
+    made = csi.Snapshot(
+        snapshot_id=str(snapshot.id),
+        source_volume_id=snapshot.source_id,
+        size_bytes=snapshot.size,
+        ready_to_use=True,
+    )
+    made.creation_time.FromSeconds(snapshot.created)
+    return made
 
 
 def _usage(size: int, usage: Usage | None) -> list[Any]:

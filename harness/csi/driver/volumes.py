@@ -23,6 +23,8 @@ FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatt
 # The exclusive lock keeps a second writer out, whatever the StorageClass says.
 ALWAYS = ("layering", "exclusive-lock")
 
+# How ceph-csi names images, too.
+_VOLUME, _SNAPSHOT = "csi-vol-", "csi-snap-"
 _NAMESPACE = uuid.UUID("1a1c0b8e-7d40-4a3f-9a6f-5b0c2f6f2a11")  # of volumes whose name is not "pvc-<uuid>"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _VOLUME_ID = re.compile(rf"({_PART})/({_PART})/({_PART})")
@@ -40,7 +42,7 @@ class VolumeId:
     def parse(cls, text: str) -> VolumeId:
         """Raises `NotFound` for an id that this driver cannot have given out."""
         match = _VOLUME_ID.fullmatch(text)
-        if match is None:
+        if match is None or match[3].startswith(_SNAPSHOT):
             raise NotFound(f"volume {text} does not exist: not an id of this driver")
         return cls(*match.groups())
 
@@ -66,17 +68,37 @@ class VolumeId:
         return f"{self.image}-{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
 
 
+class SnapshotId(VolumeId):
+    """Likewise of a snapshot: it is an image of its own, a copy-on-write clone of the volume's."""
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotId:
+        """Raises `NotFound` for an id that this driver cannot have given out."""
+        match = _VOLUME_ID.fullmatch(text)
+        if match is None or not match[3].startswith(_SNAPSHOT):
+            raise NotFound(f"snapshot {text} does not exist: not an id of this driver")
+        return cls(*match.groups())
+
+
 def image_name(name: str) -> str:
     """The image of the volume that the CO calls `name`: the same for the same name, so that a repeated call finds it.
 
     `pvc-<uuid>`, as external-provisioner names them, becomes `csi-vol-<uuid>`; any other name (up to 128 bytes, while
     an image's is limited to 96) is hashed.
     """
+    return _VOLUME + _unique(name, "pvc-")
+
+
+def snapshot_name(name: str) -> str:
+    """The image of the snapshot that the CO calls `name`; external-snapshotter calls it `snapshot-<uuid>`."""
+    return _SNAPSHOT + _unique(name, "snapshot-")
+
+
+def _unique(name: str, prefix: str) -> str:
     try:
-        unique = uuid.UUID(name.removeprefix("pvc-"))
+        return str(uuid.UUID(name.removeprefix(prefix)))
     except ValueError:
-        unique = uuid.uuid5(_NAMESPACE, name)
-    return f"csi-vol-{unique}"
+        return str(uuid.uuid5(_NAMESPACE, name))
 
 
 @dataclass(frozen=True)
