@@ -12,11 +12,11 @@ from harness.cluster.power import PowerCut
 from harness.cluster.topology import Topology
 from harness.csi import manifests as csi
 from harness.errors import BadInput, InfrastructureError
-from harness.images import archives, build, recipes, resolve
+from harness.images import archives, build, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
-from harness.kube.conditions import nodes_ready, not_ready, rollout_done
+from harness.kube.conditions import crd_established, nodes_ready, not_ready, rollout_done
 from harness.machine import capacity, doctor, loop
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary
@@ -39,6 +39,7 @@ MONS_IN_QUORUM = minutes(2)
 OSDS_UP = minutes(3)
 PGS_CLEAN = minutes(3)
 DRIVER_READY = minutes(3)
+CRDS_ESTABLISHED = minutes(1)
 CHECKS_IN_A_ROW = 5
 
 
@@ -211,12 +212,22 @@ class StorageCluster:
         if self.driver == "ceph-csi":
             self.kube.apply([csi.storage_class(provisioner=f"{namespace}.rbd.csi.ceph.com")])
             return
+        self._establish(csi.crds(programs.snapshot_crds()))
         self.kube.apply([*csi.objects(namespace=namespace, image=self._catalogue.driver[0]), csi.storage_class()])
+        self.kube.apply([csi.snapshot_class()])
         self._driver_ready()
+
+    def _establish(self, crds: Sequence[dict[str, Any]]) -> None:
+        self.kube.apply(crds)
+        for crd in crds:
+            name = crd["metadata"]["name"]
+            wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
 
     def _driver_ready(self) -> None:
         namespace = self._rook_deployed.spec.namespace
-        for kind, name in (("DaemonSet", f"{csi.NAME}-node"), ("Deployment", f"{csi.NAME}-controller")):
+        workloads = [("DaemonSet", f"{csi.NAME}-node"), ("Deployment", f"{csi.NAME}-controller")]
+        workloads.append(("Deployment", csi.SNAPSHOT_CONTROLLER))
+        for kind, name in workloads:
             wait_for(rollout_done(self.kube, kind, name, namespace), what=f"{name} Ready", within=DRIVER_READY)
 
     # --- what it is made of -------------------------------------------------------------------------------------
@@ -342,14 +353,18 @@ class StorageCluster:
 
     @api_may_be_down()
     def no_volumes_left(self) -> None:
-        """Condition: no PersistentVolume, no image in the pool, and no loop device but the nodes' disks."""
+        """Condition: no PersistentVolume, nothing in the pool or its trash, and no loop device of a volume."""
         volumes = [volume["metadata"]["name"] for volume in self.kube.list("PersistentVolume")]
         if volumes:
             raise NotYet(f"PersistentVolumes: {', '.join(volumes)}")
         images = self._rook_deployed.rbd("ls", self._rook_deployed.spec.pool)
         if images:
             raise NotYet(f"images in the pool: {', '.join(images)}")
-        disks = {str(disk.path) for disk in self.nodes.disks.values()}
-        strangers = {name for name in loop.attached().values() if csi.DRIVER_NAME in name and name not in disks}
-        if strangers:
-            raise NotYet(f"loop devices: {', '.join(sorted(strangers))}")
+        trash = self._rook_deployed.rbd("trash", "ls", self._rook_deployed.spec.pool, "--all")
+        if trash:
+            raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
+        # The driver's folder on each node bears the node's name; other clusters of this machine are none of ours.
+        folders = tuple(f"/{csi.DRIVER_NAME}/{node}/" for node in self.nodes.node_names)
+        ours = {name for name in loop.attached().values() if any(folder in name for folder in folders)}
+        if ours:
+            raise NotYet(f"loop devices: {', '.join(sorted(ours))}")
