@@ -118,9 +118,32 @@ def test_what_was_put_on_top_of_a_device_is_found(loops: Loops, loop: LoopRef) -
         loops.detach(above, Deadline(10))
 
 
-def test_the_next_device_has_its_node_file(loops: Loops, tmp_path: Path) -> None:
+def test_only_free_devices_get_node_files_for_others_to_take(loops: Loops, loop: LoopRef, tmp_path: Path) -> None:
+    dev, sys_block = tmp_path / "dev", Path("/sys/block")
+    before = set(dev.iterdir())
     loops.provide_nodes()
-    numbers = {int(path.name.removeprefix("loop")) for path in Path("/sys/block").glob("loop*")}
-    assert numbers | {max(numbers, default=-1) + 1} <= {
-        int(path.name.removeprefix("loop")) for path in (tmp_path / "dev").glob("loop[0-9]*")
-    }
+    spares = set(dev.iterdir()) - before - {dev / "loop-control"}
+    assert spares
+    assert not [node for node in spares if (sys_block / node.name / "loop/backing_file").exists()]
+
+    above = loops.attach(loops.device(loop), Deadline(10))  # what the kubelet does, though not by this class
+    taken = loops.attach(tmp_path / "image", Deadline(10))
+    assert taken == loop
+    loops.withdraw_nodes()
+    assert loops.device(loop).exists()
+    assert loops.device(above).exists()
+    assert {path.name for path in dev.glob("loop[0-9]*")} == {f"loop{loop.number}", f"loop{above.number}"}
+    loops.detach(above, Deadline(10))
+    assert not loops.device(above).exists()
+
+
+def test_the_kubelets_device_keeps_its_node_file(loops: Loops, loop: LoopRef, tmp_path: Path) -> None:
+    loops.provide_nodes()
+    kubelet = Loops(dev=tmp_path / "dev")
+    above = kubelet.attach(loops.device(loop), Deadline(10))
+    assert not above.made_node, "it was provided"
+    loops.withdraw_nodes()
+    assert loops.device(above).exists()
+    kubelet.detach(above, Deadline(10))
+    loops.withdraw_nodes()
+    assert not loops.device(above).exists()

@@ -79,6 +79,8 @@ class Loops(Protocol):
 
     def provide_nodes(self) -> None: ...
 
+    def withdraw_nodes(self) -> None: ...
+
     def release(self, loop: LoopRef) -> None: ...
 
     def detach(self, loop: LoopRef, deadline: Deadline) -> None: ...
@@ -160,6 +162,10 @@ class Devices:
     def provide_for_kubelet(self) -> None:
         """Have what the kubelet needs for a raw block volume: a loop device of its own on top of it."""
         self._loops.provide_nodes()
+
+    def withdraw_from_kubelet(self) -> None:
+        """Take away again what it does not use."""
+        self._loops.withdraw_nodes()
 
     def end(self, volume: VolumeId, deadline: Deadline) -> None:
         """Take the device away, end the exporter, and forget the volume; nothing may use the device any more."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import stat
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from .errors import DriverError, FailedPrecondition, Unavailable
@@ -25,7 +28,7 @@ _CLR_FD, _GET_STATUS64, _SET_CAPACITY, _CONFIGURE = 0x4C01, 0x4C05, 0x4C07, 0x4C
 _CTL_GET_FREE = 0x4C82
 _READ_ONLY = 1  # of lo_flags
 _SECTOR = 512  # bytes; sysfs counts in these, whatever the device's blocks are
-_SPARE_NODES = 8
+_SPARE_NODES = 4
 # struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encryption, flags; names and key; init[2]
 _INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG_HEAD = struct.Struct("=II")  # struct loop_config: fd, block_size; then loop_info64 and eight reserved words
@@ -41,6 +44,8 @@ class Loops:
     def __init__(self, sys_block: Path = Path("/sys/block"), dev: Path = Path("/dev")) -> None:
         self._sys_block = sys_block
         self._dev = dev
+        self._spares: set[int] = set()  # numbers whose node files were made for the kubelet
+        self._spares_guard = threading.Lock()
 
     def device(self, loop: LoopRef) -> Path:
         """The device's node file."""
@@ -107,24 +112,30 @@ class Loops:
 
         https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/volume/util/volumepathhandler/volume_path_handler.go
         """
-        below = os.makedev(_MAJOR, loop.number)
         found = []
-        for entry in self._sys_block.glob("loop*/loop/backing_file"):
-            number = int(entry.parent.parent.name.removeprefix("loop"))
-            with suppress(OSError):
-                if self._status(number)[2] == below and (attached := self._attachment(number)):
-                    found.append(attached)
+        for number in self._numbers():
+            attached = self._attachment(number)
+            if attached is not None and self._below(number) == loop.number:
+                found.append(attached)
         return found
 
     def provide_nodes(self) -> None:
-        """Make the node files of all devices, and of some that may come next.
+        """Make the node files of the devices that are next to be taken.
 
         The kubelet takes a free device by its number for each raw block volume, and does not make its node file. In a
-        /dev that is the node's own, as in a container, nobody else would.
+        /dev that is the node's own, as in a container, nobody else would. Devices that are taken stay out of it.
         """
-        numbers = [int(entry.name.removeprefix("loop")) for entry in self._sys_block.glob("loop[0-9]*")]
-        for number in range(max(numbers, default=-1) + 1 + _SPARE_NODES):
-            self._make_node(number)
+        numbers = self._numbers()
+        free = (n for n in range(max(numbers, default=-1) + 1 + _SPARE_NODES) if self._attachment(n) is None)
+        with self._spares_guard:
+            self._spares |= {number for number in islice(free, _SPARE_NODES) if self._make_node(number)}
+
+    def withdraw_nodes(self) -> None:
+        """Remove the node files that `provide_nodes` has made, but for those that the kubelet uses."""
+        with self._spares_guard:
+            for number in [number for number in self._spares if self._below(number) is None]:
+                self._spares.discard(number)
+                (self._dev / f"loop{number}").unlink(missing_ok=True)
 
     def release(self, loop: LoopRef) -> None:
         """Detach, at once or, if something still has the device open, as soon as it closes it."""
@@ -147,7 +158,9 @@ class Loops:
 
     def _attach_once(self, backing: int, image: Path, flags: int) -> LoopRef:
         number = self._free_number()
-        made_node = self._make_node(number)
+        with self._spares_guard:
+            made_node = self._make_node(number) or number in self._spares
+            self._spares.discard(number)
         try:
             self._configure(number, backing, image, flags)
         except BaseException:
@@ -162,7 +175,7 @@ class Loops:
     def _configure(self, number: int, backing: int, image: Path, flags: int) -> None:
         # LOOP_CONFIGURE sets everything at once: no other process ever sees the device half made.
         info = _INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, str(image).encode()[:63], b"", b"", 0, 0)
-        with self._open(number) as device:
+        with self._open(number, os.O_RDWR) as device:
             try:
                 fcntl.ioctl(device, _CONFIGURE, _CONFIG_HEAD.pack(backing, 0) + info + bytes(64))
             except OSError as error:
@@ -179,6 +192,24 @@ class Loops:
             return fcntl.ioctl(descriptor, _CTL_GET_FREE)
         finally:
             os.close(descriptor)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(entry.name.removeprefix("loop")) for entry in self._sys_block.glob("loop[0-9]*"))
+
+    def _below(self, number: int) -> int | None:
+        """The number of the loop device that this one's file is the node of, if it is such a file.
+
+        By its path first: other devices of the machine are not opened. That is the kubelet's path of a raw block volume
+        or, when that is unmounted, the node's name.
+        """
+        try:
+            path = (self._sys_block / f"loop{number}/loop/backing_file").read_text().rstrip("\n")
+            if "/volumeDevices/" not in path and re.fullmatch(r"loop\d+", Path(path).name) is None:
+                return None
+            below = self._status(number)[2]
+        except OSError:
+            return None
+        return os.minor(below) if os.major(below) == _MAJOR else None
 
     def _attachment(self, number: int) -> LoopRef | None:
         block = self._sys_block / f"loop{number}"
@@ -201,12 +232,12 @@ class Loops:
         return _INFO64.unpack(status)[:5]
 
     @contextmanager
-    def _open(self, number: int) -> Iterator[int]:
+    def _open(self, number: int, mode: int = os.O_RDONLY) -> Iterator[int]:
         """A descriptor of the device; its node file is there at least for as long."""
         node = self._dev / f"loop{number}"
         made = self._make_node(number)
         try:
-            descriptor = os.open(node, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(node, mode | os.O_CLOEXEC)
             try:
                 yield descriptor
             finally:

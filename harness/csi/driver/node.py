@@ -168,6 +168,7 @@ class Node:
                 target.rmdir()  # never its content: it is a mount point, and nothing is mounted any more
             else:
                 target.unlink(missing_ok=True)
+                self._devices.withdraw_from_kubelet()
 
     def expand(self, volume_id: str, volume_path: str, capacity: Capacity, deadline: Deadline) -> int:
         """Let those who use the volume see the size that the controller has given to its image; returns the size.
@@ -255,6 +256,7 @@ class Node:
         loop = self._devices.find(state)
         if loop is None or not state.block:
             raise FailedPrecondition(f"volume {volume} is not staged as a raw block volume")
+        self._devices.provide_for_kubelet()  # also again: it may have failed for the lack of it
         published = self._mounts.at(target)
         if published is not None and published in self._published_devices(loop):
             return
@@ -262,7 +264,6 @@ class Node:
             self._mounts.unmount(target, deadline)
         if capability.single_writer:
             self._require_sole(volume, besides=(target,))
-        self._devices.provide_for_kubelet()
         self._mounts.bind(self._devices.node_file(loop), target, read_only=False, deadline=deadline)
 
     def _require_sole(self, volume: VolumeId, *, besides: Sequence[Path]) -> None:
