@@ -109,6 +109,12 @@ def block_pool(spec: CephSpec) -> Object:
     return _object("CephBlockPool", spec.pool, spec.namespace, {"failureDomain": "host", "replicated": replicated})
 
 
+def erasure_coded_pool(spec: CephSpec, name: str, data_chunks: int, coding_chunks: int) -> Object:
+    """A pool for the data of images; their metadata stays in a replicated one, as RBD keeps it in omaps."""
+    chunks = {"dataChunks": data_chunks, "codingChunks": coding_chunks}
+    return _object("CephBlockPool", name, spec.namespace, {"failureDomain": "host", "erasureCoded": chunks})
+
+
 def _mgr_modules(spec: CephSpec) -> list[Object]:
     # `restful` is on by default up to Ceph 18, and Debian's cannot be loaded, which is a HEALTH_WARN.
     names = ["rook", "restful"] if spec.built else ["rook"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ OSDS_UP = minutes(5)
 POOL_READY = minutes(3)
 HEALTH_OK = minutes(5)
 CRDS_ESTABLISHED = minutes(1)
+CLIENT_STARTED = minutes(1)
+IMAGE_HELD = minutes(10)  # at most, if nobody ends it
 
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
@@ -89,7 +91,7 @@ class Rook:
             self.kube.apply([block_pool(self.spec)])
             self._wait(self.osds_up, "all OSDs up and in", OSDS_UP, every=CEPH_POLL)
         with self._phase("pool Ready"):
-            self._wait(self._pool_ready, "pool Ready", POOL_READY)
+            self._wait(lambda: self._pool_ready(self.spec.pool), "pool Ready", POOL_READY)
         with self._phase("HEALTH_OK"):
             self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
 
@@ -100,6 +102,42 @@ class Rook:
     def rbd(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `rbd <args>` answers, as `ceph` does."""
         return toolbox.ask(self.kube, self.spec.namespace, "rbd", *args, timeout=timeout)
+
+    @contextlib.contextmanager
+    def image_held(self, image: str) -> Iterator[None]:
+        """While it lasts, a client outside Kubernetes has the image (`POOL/IMAGE`) open for writing.
+
+        That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
+        """
+        end = toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+
+        def held() -> None:
+            if not self.rbd("status", image)["watchers"]:
+                raise NotYet("nobody watches it")
+
+        try:
+            self._wait(held, f"a client to hold {image}", CLIENT_STARTED)
+            yield
+        finally:
+            end()
+
+    @contextlib.contextmanager
+    def extra_pool(self, pool: Mapping[str, Any]) -> Iterator[None]:
+        """While it lasts there is another pool (see `cluster.block_pool`), Ready. No image may be left in it."""
+        name = pool["metadata"]["name"]
+        self.kube.apply([dict(pool)])
+
+        @api_may_be_down()
+        def gone() -> None:
+            if found := self.kube.get("CephBlockPool", name, namespace=self.spec.namespace):
+                raise NotYet(f"still there: {found.get('status', {}).get('conditions')}")
+
+        try:
+            self._wait(lambda: self._pool_ready(name), f"pool {name} Ready", POOL_READY)
+            yield
+        finally:
+            self.kube.delete("CephBlockPool", name, namespace=self.spec.namespace)
+        self._wait(gone, f"pool {name} to be gone", POOL_READY)
 
     def health(self) -> Health:
         """How Ceph says it is."""
@@ -195,11 +233,11 @@ class Rook:
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
 
     @api_may_be_down()
-    def _pool_ready(self) -> None:
-        pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace) or {}
+    def _pool_ready(self, name: str) -> None:
+        pool = self.kube.get("CephBlockPool", name, namespace=self.spec.namespace) or {}
         phase = pool.get("status", {}).get("phase", "not seen by the operator yet")
         if phase != "Ready":
-            raise NotYet(f"pool {self.spec.pool}: {phase}")
+            raise NotYet(f"pool {name}: {phase}")
 
     def _healthy_and_clean(self) -> None:
         self.healthy()
