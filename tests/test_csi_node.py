@@ -118,8 +118,7 @@ class World:
         self.starts += 1
         self.exporter = Client(100 + self.starts, f"10.244.1.1:0/{100 + self.starts}")
         self.writable_export = not source.read_only
-        if self.writable_export:  # librbd watches only what it may write to
-            self.watchers.append(self.exporter)
+        self.watchers.append(self.exporter)  # qemu opens the image for writing in any case
         if self.after_start:
             self.watchers.append(self.after_start)
         self.mounted.append(Mount((0, 50 + self.starts), image, "fuse", False))
@@ -568,13 +567,13 @@ def test_a_volume_is_staged_in_one_way_at_a_time(world: World, first: Capability
 
 
 def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
-    """A reader does not watch the image, so the readers of other nodes do not show."""
     node, target = world.driver(), tmp_path / "pod"
     world.filesystem = "ext4"
+    world.watchers = [STRANGER]  # a reader, too: it has not taken the lock
     for _ in range(2):
         node.stage(stage_request(capability=READER), soon())
     node.publish(publish_request(target, READER), soon())
-    assert world.watchers == []
+    assert world.watchers == [STRANGER, world.exporter]
     staged, published = world.at(STAGING), world.at(target)
     assert staged is not None
     assert staged.read_only
@@ -583,7 +582,9 @@ def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
     assert node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon()) == GIB
     node.unpublish(str(VOLUME), str(target), soon())
     unstage(node)
-    assert world.is_clean()
+    assert world.watchers == [STRANGER]
+    with pytest.raises(ImageInUse):
+        stage(node)
 
 
 def test_a_reader_makes_no_filesystem_and_meets_no_writer(world: World) -> None:
@@ -591,10 +592,21 @@ def test_a_reader_makes_no_filesystem_and_meets_no_writer(world: World) -> None:
     with pytest.raises(FailedPrecondition):
         node.stage(stage_request(capability=READER), soon())
     unstage(node)
-    world.watchers = [STRANGER]
+    world.watchers, world.lockers = [STRANGER], [Locker(STRANGER, "auto 1")]
     with pytest.raises(ImageInUse):
         node.stage(stage_request(capability=READER), soon())
     assert world.filesystem == ""
+
+
+def test_a_reader_comes_back_after_a_power_cut_without_waiting_for_its_own_watch(world: World) -> None:
+    world.filesystem = "ext4"
+    world.driver().stage(stage_request(capability=READER), soon())
+    world.power_cut()
+    world.driver().stage(stage_request(capability=READER), soon())
+    staged = world.at(STAGING)
+    assert staged is not None
+    assert staged.read_only
+    assert list(world.loops) == [staged.device[1]]
 
 
 def test_a_stage_that_was_cut_short_can_be_taken_up_in_another_way(world: World) -> None:
@@ -605,7 +617,7 @@ def test_a_stage_that_was_cut_short_can_be_taken_up_in_another_way(world: World)
     world.filesystem = "ext4"
     node.stage(stage_request(capability=READER), soon())
     assert world.starts == 2
-    assert world.watchers == []
+    assert world.watchers == [world.exporter]
     unstage(node)
     assert world.is_clean()
 

@@ -105,11 +105,15 @@ class Rook:
 
     @contextlib.contextmanager
     def image_held(self, image: str) -> Iterator[None]:
-        """While it lasts, a client outside Kubernetes has the image (`POOL/IMAGE`) open for writing.
+        """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as one does that may write to it.
 
         That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
         """
-        end = toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+
+        def start() -> Callable[[], None]:
+            return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+
+        end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)
 
         def held() -> None:
             if not self.rbd("status", image)["watchers"]:

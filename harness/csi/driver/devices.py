@@ -179,13 +179,13 @@ class Devices:
         """Have an exporter running whose identity is on record, if it is one that has any."""
         state = self._states.load(volume)
         if not self._is_exported(state, read_only):
-            self._claim(state, credentials, deadline)
+            self._claim(state, credentials, read_only, deadline)
             self._clear_leftovers(state)
             self._states.save(VolumeState(volume, self._states.boot, read_only=read_only))
             source = Source(volume, self._ceph.monitors(volume.cluster), credentials, read_only)
             self._exporter.start(source, self._states.image(volume), deadline)
             state = self._states.load(volume)
-        if state.exporter is None and not read_only:  # who only reads neither watches nor locks the image
+        if state.exporter is None and not read_only:  # a reader has no lock that could have to be broken
             state.exporter = self._identify(volume, credentials, deadline)
             self._states.save(state)
 
@@ -199,8 +199,8 @@ class Devices:
             return False
         return True
 
-    def _claim(self, state: VolumeState, credentials: Credentials, deadline: Deadline) -> None:
-        """Make sure that no living client has the image open for writing, and fence the dead one of our own.
+    def _claim(self, state: VolumeState, credentials: Credentials, reading: bool, deadline: Deadline) -> None:
+        """Make sure that no living client stands in the way, and fence the dead one of our own.
 
         No exporter of the volume runs on this node, so the one on record is dead, in whichever life of the node it was
         started. Anybody else is given time to turn out dead, too.
@@ -209,7 +209,7 @@ class Devices:
         ours = [state.exporter.id] if state.exporter else []
 
         def claim(pool: Pool) -> None:
-            verdict = examine(pool.use(volume.image), ours=ours, blocklist=pool.blocklist())
+            verdict = examine(pool.use(volume.image), ours=ours, blocklist=pool.blocklist(), reading=reading)
             if verdict.others:
                 raise ImageInUse(volume.spec)
             if verdict.dead:

@@ -60,7 +60,7 @@ class Source:
     volume: VolumeId
     monitors: Sequence[str]
     credentials: Credentials
-    read_only: bool = False  # then librbd neither watches nor locks it, and any number of nodes may serve it
+    read_only: bool = False  # then librbd never takes its lock, and any number of nodes may serve it
 
 
 class ExporterFailed(DriverError):
