@@ -105,7 +105,7 @@ class Rook:
 
     @contextlib.contextmanager
     def image_held(self, image: str) -> Iterator[None]:
-        """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as one does that may write to it.
+        """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as a writer does.
 
         That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
         """
