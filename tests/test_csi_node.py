@@ -186,6 +186,8 @@ class World:
         if not self.filesystem:
             self.filesystem, self.filesystem_size = fs_type, self.device_size
             self.made_with = tuple(make_options)
+        elif self.filesystem == "ext4":
+            self.filesystem_size = self.device_size
         assert self.filesystem == fs_type
         assert self.exporter is not None
         assert self.writable_export
@@ -203,6 +205,10 @@ class World:
         assert mounted is not None
         assert (mounted.fs_type, mounted.read_only) == (fs_type, False)
         self.filesystem_size = self.device_size
+
+    def fill_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+        if fs_type == "xfs":
+            self.grow_filesystem(device, fs_type, point, deadline)
 
     def usage(self, point: Path) -> Usage:
         size = self.filesystem_size
@@ -291,7 +297,8 @@ class WorldsFilesystems:
     """Likewise its filesystems."""
 
     def __init__(self, world: World) -> None:
-        self.ensure, self.require, self.grow = world.ensure, world.require, world.grow_filesystem
+        self.ensure, self.require = world.ensure, world.require
+        self.grow, self.fill = world.grow_filesystem, world.fill_filesystem
 
 
 @pytest.fixture
@@ -664,12 +671,13 @@ def test_a_volume_grows_while_it_is_used(world: World, tmp_path: Path, capabilit
             node.expand(*arguments, Capacity(2 * GIB), soon())
 
 
-def test_an_image_that_grew_while_nobody_used_it_is_filled_by_the_next_stage(world: World) -> None:
-    node = world.driver()
-    stage(node)
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_an_image_that_grew_while_nobody_used_it_is_filled_by_the_next_stage(world: World, fs_type: str) -> None:
+    node, request = world.driver(), stage_request(capability=replace(WRITER, fs_type=fs_type))
+    node.stage(request, soon())
     unstage(node)
     world.image_size = 3 * GIB
-    stage(node)
+    node.stage(request, soon())
     assert world.filesystem_size == 3 * GIB
 
 

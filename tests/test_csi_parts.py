@@ -255,7 +255,8 @@ NOTHING = Done(2, "", "")
 
 
 def ensure(device: Path, blkid: Done, fsck: Done = Done(0, "", ""), fs_type: str = "ext4", options=()) -> Programs:  # noqa: B008 - frozen
-    programs = Programs([(("blkid",), blkid), (("e2fsck",), fsck)])
+    header = Done(0, "Block count:              1\nBlock size:               4096\n", "")
+    programs = Programs([(("blkid",), blkid), (("e2fsck",), fsck), (("dumpe2fs",), header)])
     Filesystems(programs).ensure(device, fs_type, options, Deadline(5))
     return programs
 
@@ -280,6 +281,34 @@ def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
     with pytest.raises(FailedPrecondition, match="for reading only"):
         Filesystems(programs).require(device, "ext4", Deadline(5))
     assert len(programs.calls) == 1
+
+
+@pytest.mark.parametrize(("size", "grown"), [(4096, False), (8191, False), (8192, True)])
+def test_ext4_fills_its_device_before_it_is_mounted(device: Path, size: int, grown: bool) -> None:
+    os.truncate(device, size)
+    programs = ensure(device, Done(0, "TYPE=ext4\n", ""))
+    assert bool(programs.ran("resize2fs", str(device))) is grown
+    assert bool(programs.ran("e2fsck", "-f")) is grown
+
+
+def test_xfs_fills_its_device_when_it_is_mounted(device: Path) -> None:
+    programs = Programs()
+    for fs_type in ("ext4", "xfs"):
+        Filesystems(programs).fill(device, fs_type, Path("/staging"), Deadline(5))
+    assert programs.calls == [["xfs_growfs", "/staging"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("resize2fs: Permission denied to resize filesystem", FailedPrecondition),
+        ("resize2fs: Input/output error", CommandFailed),
+    ],
+)
+def test_why_a_filesystem_does_not_grow(device: Path, said: str, error: type) -> None:
+    programs = Programs([(("resize2fs",), Done(1, "", said))])
+    with pytest.raises(error):
+        Filesystems(programs).grow(device, "ext4", Path("/staging"), Deadline(5))
 
 
 def test_a_filesystem_grows_by_its_device_or_by_its_mount(device: Path) -> None:

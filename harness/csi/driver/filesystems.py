@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .waiting import Deadline
 Run = Callable[..., Done]
 
 _NOTHING_FOUND = 2  # blkid(8), "EXIT STATUS"
+_NOT_PERMITTED = "Permission denied to resize"  # resize2fs(8)
 _CORRECTED = 1  # e2fsck(8), "EXIT CODE": a sum of bits
 
 # ceph-csi's: a new image reads as zeros, so there is nothing to discard or to write ahead.
@@ -41,7 +43,8 @@ class Filesystems:
     def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None:
         """Check the filesystem that is there, and make one only on a device that surely holds nothing.
 
-        `make_options` of mkfs replace the default ones.
+        `make_options` of mkfs replace the default ones. ext4 is made to fill its device, which may have been made
+        larger while nobody used it, or by a restore.
 
         Raises `FailedPrecondition` for anything else than `fs_type`, `DriverError` if the device cannot be read, is
         damaged, or does not say clearly what it holds.
@@ -53,6 +56,7 @@ class Filesystems:
             raise FailedPrecondition(f"{device} holds {found}, not {fs_type}")
         elif fs_type == "ext4":  # XFS replays its journal when it is mounted, and has nothing to be run before
             self._check(device, deadline)
+            self._fill_unmounted(device, deadline)
 
     def require(self, device: Path, fs_type: str, deadline: Deadline) -> None:
         """Raise `FailedPrecondition` unless the filesystem is there: for a device that nobody may write to."""
@@ -61,9 +65,25 @@ class Filesystems:
             raise FailedPrecondition(f"{device} holds {found or 'nothing'}, not {fs_type}, and is for reading only")
 
     def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
-        """Have the filesystem, mounted at `point`, fill its device; nothing to do if it does."""
-        command = ["xfs_growfs", str(point)] if fs_type == "xfs" else ["resize2fs", str(device)]
-        self._run(command, timeout=deadline.remaining())
+        """Have the filesystem, mounted at `point`, fill its device; nothing to do if it does.
+
+        Raises `FailedPrecondition` where ext4 cannot: the kernel asks for CAP_SYS_RESOURCE then, which sandboxes may
+        withhold even from root (ext4_resize_begin).
+        """
+        argv = ["xfs_growfs", str(point)] if fs_type == "xfs" else ["resize2fs", str(device)]
+        done = self._run(argv, timeout=deadline.remaining(), check=False)
+        if _NOT_PERMITTED in done.stderr:
+            raise FailedPrecondition(
+                f"ext4 on {device} cannot grow while it is mounted, for lack of CAP_SYS_RESOURCE; it will when it is"
+                " staged the next time"
+            )
+        if done.status != 0:
+            raise CommandFailed(argv, done.status, done.stderr or done.stdout)
+
+    def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+        """What `ensure` could not do yet: XFS grows only when it is mounted."""
+        if fs_type == "xfs":
+            self.grow(device, fs_type, point, deadline)
 
     def _probe(self, device: Path, deadline: Deadline) -> str:
         """What the device holds, "" if nothing."""
@@ -83,12 +103,28 @@ class Filesystems:
         make = [f"mkfs.{fs_type}", "-q", *(options or _MAKE_OPTIONS[fs_type])]
         self._run([*make, str(device)], timeout=deadline.remaining())
 
-    def _check(self, device: Path, deadline: Deadline) -> None:
+    def _fill_unmounted(self, device: Path, deadline: Deadline) -> None:
+        argv = ["dumpe2fs", "-h", str(device)]
+        header = dict(re.findall(r"^(Block \w+): +(\d+)$", self._run(argv, timeout=deadline.remaining()).stdout, re.M))
+        block = int(header["Block size"])
+        if (int(header["Block count"]) + 1) * block <= _size(device):
+            self._check(device, deadline, "-f")  # without which resize2fs refuses
+            self._run(["resize2fs", str(device)], timeout=deadline.remaining())
+
+    def _check(self, device: Path, deadline: Deadline, *options: str) -> None:
         """Replay the journal and repair what is safe, as the kubelet's own mounter does with `fsck -a`."""
-        argv = ["e2fsck", "-p", str(device)]
+        argv = ["e2fsck", "-p", *options, str(device)]
         done = self._run(argv, timeout=deadline.remaining(), check=False)
         if done.status & ~_CORRECTED:
             raise CommandFailed(argv, done.status, done.stdout + done.stderr)
+
+
+def _size(device: Path) -> int:
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    finally:
+        os.close(descriptor)
 
 
 def _read(device: Path, count: int) -> None:

@@ -35,6 +35,8 @@ class Filesystems(Protocol):
 
     def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
 
+    def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -120,9 +122,8 @@ class Node:
                 if not capability.block:
                     self._mount(loop, capability, make_options(request.context), staging, deadline)
             if not capability.block and not capability.read_only:
-                # The image may have been made larger than its filesystem while it was not mounted, or by a restore.
                 device = self._devices.node_file(loop)
-                self._filesystems.grow(device, capability.filesystem, staging, deadline)
+                self._filesystems.fill(device, capability.filesystem, staging, deadline)
 
     def unstage(self, volume_id: str, staging_path: str, deadline: Deadline) -> None:
         """Unmount the volume and end everything that served it, from the top downwards.
@@ -173,7 +174,7 @@ class Node:
     def expand(self, volume_id: str, volume_path: str, capacity: Capacity, deadline: Deadline) -> int:
         """Let those who use the volume see the size that the controller has given to its image; returns the size.
 
-        Raises `NotFound` unless the volume is staged here.
+        Raises `NotFound` unless the volume is staged here, `FailedPrecondition` if it can grow only when it is not.
         """
         if not volume_id or not volume_path:
             raise InvalidArgument("volume id and volume path are required")
