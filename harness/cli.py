@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,8 +18,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, storage
-from harness.errors import RookeryError
+from harness import __version__, bench, storage
+from harness.cluster import snapshots
+from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
 from harness.machine import doctor, setup
 from harness.machine.leases import Lease, sweep
@@ -27,6 +28,7 @@ from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
+NOT_FOR_BENCHES = ("keep_cluster", "fresh")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:
@@ -34,6 +36,8 @@ examples:
   rookery setup                     bring it to where a run works
   rookery images ensure             have every image of a run, pulled or built
   pytest scenarios/                 run the scenarios (or: python3 -m tox -e e2e)
+  rookery snapshots                 saved clusters, from which scenarios begin
+  rookery bench restore --runs 3    how long it takes to put one back
   rookery sweep                     remove what killed runs left behind
 """
 
@@ -75,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_images(commands)
 
+    _add_snapshots(commands)
+    _add_bench(commands)
+
     command = commands.add_parser("sweep", help="remove clusters, disks, routes and mounts that killed runs left")
     command.description = "Removes what no living process holds. Only things the harness made have a lease."
     command.add_argument("--all", action="store_true", help="clusters kept by --keep-cluster as well")
@@ -104,9 +111,45 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         sub.set_defaults(command=command)
 
 
+def _add_snapshots(commands: argparse._SubParsersAction) -> None:
+    snapshots_parser = commands.add_parser("snapshots", help="saved clusters: list, prune")
+    snapshots_parser.description = (
+        "Without a command: list them, the newest first, with what they are of and whether they would be used now."
+    )
+    _json_option(snapshots_parser)
+    snapshots_parser.set_defaults(command=_list_snapshots)
+    inner = snapshots_parser.add_subparsers(metavar="COMMAND")
+    prune = inner.add_parser("prune", help="remove those that cannot be used any more")
+    prune.add_argument("--all", action="store_true", help="remove every one; the next run deploys anew")
+    _json_option(prune)
+    prune.set_defaults(command=_prune_snapshots)
+
+
+def _add_bench(commands: argparse._SubParsersAction) -> None:
+    benches = commands.add_parser("bench", help="measure what the harness takes on this machine")
+    benches.description = "Prints the median and every run of each step; each run's results folder has all of it."
+    inner = benches.add_subparsers(required=True, metavar="BENCH")
+    for name, command, text in (
+        ("bring-up", _bench_bring_up, "from nothing to HEALTH_OK, with the images at hand"),
+        ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
+    ):
+        sub = inner.add_parser(name, help=text)
+        sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
+        if name == "restore":
+            sub.add_argument("--layer", choices=("rook", "cassandra"), default="rook", help="what was saved")
+            sub.add_argument("--verify", action="store_true", help="in the end compare all of it, byte for byte")
+        _json_option(sub)
+        _options(sub, [s.name for s in fields(Settings) if s.name not in NOT_FOR_BENCHES])
+        sub.set_defaults(command=command)
+
+
 def _image_options(parser: argparse.ArgumentParser) -> None:
+    _options(parser, IMAGE_SETTINGS)
+
+
+def _options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
     for setting in fields(Settings):
-        if setting.name in IMAGE_SETTINGS:
+        if setting.name in names:
             meta = setting.metadata
             more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
             # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
@@ -154,6 +197,91 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(f"kept: {', '.join(kept)}; `rookery sweep --all` removes what is kept")
     if not removed:
         print("nothing to remove")
+    return 0
+
+
+def _list_snapshots(arguments: argparse.Namespace) -> int:
+    found = snapshots.stored()
+    if arguments.json:
+        print(json.dumps([_described(snapshot) for snapshot in found], indent=1))
+        return 0
+    table = Table("snapshot", "of", "size", "age", "usable")
+    for snapshot in found:
+        cell = snapshot.cell
+        of = f"{cell['cluster']}: Rook {cell['rook']}, Kubernetes {cell['kubernetes']}, {cell['driver']}"
+        age = f"{snapshot.age_days * 24:.0f} h" if snapshot.age_days < 2 else f"{snapshot.age_days:.0f} days"
+        table.add_row(
+            f"{snapshot.path.parent.name}/{snapshot.name}",
+            of,
+            f"{snapshot.bytes / GIB:.2f} GiB",
+            age,
+            snapshot.unusable() or "yes",
+        )
+    Console().print(table)
+    total = sum(snapshot.bytes for snapshot in found)
+    print(f"{len(found)} snapshots, {total / GIB:.2f} GiB beside the images, under {snapshots.folder()}")
+    return 0
+
+
+def _described(snapshot: snapshots.Snapshot) -> dict[str, object]:
+    return {
+        "name": snapshot.name,
+        "path": str(snapshot.path),
+        "bytes": snapshot.bytes,
+        "created": datetime.fromtimestamp(snapshot.created, timezone.utc).isoformat(timespec="seconds"),
+        "unusable": snapshot.unusable(),
+        "cell": dict(snapshot.cell),
+    }
+
+
+def _prune_snapshots(arguments: argparse.Namespace) -> int:
+    removed = snapshots.prune(everything=arguments.all)
+    if arguments.json:
+        print(json.dumps([_described(snapshot) for snapshot in removed], indent=1))
+        return 0
+    for snapshot in removed:
+        print(f"removed {snapshot.path.parent.name}/{snapshot.name} ({snapshot.bytes / GIB:.2f} GiB)")
+    if not removed:
+        print("nothing to remove")
+    return 0
+
+
+def _bench_bring_up(arguments: argparse.Namespace) -> int:
+    return _report_bench(arguments, bench.bring_up(_settings(arguments), _progress(arguments), runs=_runs(arguments)))
+
+
+def _bench_restore(arguments: argparse.Namespace) -> int:
+    measured = bench.restore(
+        _settings(arguments),
+        _progress(arguments),
+        runs=_runs(arguments),
+        layer=arguments.layer,
+        verify=arguments.verify,
+    )
+    return _report_bench(arguments, measured)
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    if arguments.runs < 1:
+        raise BadInput(f"--runs {arguments.runs}: at least one")
+    return arguments.runs
+
+
+def _progress(arguments: argparse.Namespace) -> Callable[[str], None]:
+    """Progress goes beside JSON, not into it."""
+    return (lambda line: print(line, file=sys.stderr, flush=True)) if arguments.json else _say
+
+
+def _report_bench(arguments: argparse.Namespace, measured: bench.Bench) -> int:
+    if arguments.json:
+        print(json.dumps(measured.as_dict(), indent=1))
+        return 0
+    table = Table("step", "median, s", "runs, s")
+    for row in bench.rows([measured]):
+        table.add_row(*row)
+    Console().print(table)
+    for name, fact in measured.facts.items():
+        print(f"{name}: {fact}")
     return 0
 
 

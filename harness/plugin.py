@@ -1,15 +1,16 @@
 """The pytest plugin: options and fixtures, and nothing else.
 
 A scenario asks for `cluster` (storage that is HEALTH_OK) or `kind_cluster` (nodes with disks and nothing on them), and
-gets a results folder either way. Infrastructure that fails ends with exit status 3, not 1: it says nothing about the
-storage under test.
+gets it as it was freshly deployed, whatever the scenarios before it did: put back from a snapshot, unless nobody has
+touched it. It gets a results folder as well. Infrastructure that fails ends with exit status 3, not 1: it says nothing
+about the storage under test.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,14 @@ from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
+from harness.layers import NODES_READY, ROOK_READY, Layer, cassandra_ready
+from harness.machine import capacity
 from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
 from harness.workloads.cassandra import Cassandra
+from harness.workloads.cassandra.manifests import CommitlogSync
 
 SESSION = pytest.StashKey[Session]()
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
@@ -60,23 +64,35 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
+    config.addinivalue_line("markers", "read_only: leaves the cluster as it was; the next scenario gets it at once")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
 
 def _session(config: pytest.Config) -> Session:
-    """One for the whole run, made when the first scenario asks."""
+    """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
         options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
         try:
             settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
         except BadInput as error:  # no scenario can be run with such settings
             pytest.exit(str(error), returncode=session.BAD_INPUT)
-        terminal = config.pluginmanager.get_plugin("terminalreporter")
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        config.stash[SESSION] = Session(settings, session.speaker(terminal, capture))
+        config.stash[SESSION] = _new_session(config, settings)
     return config.stash[SESSION]
+
+
+def _new_session(config: pytest.Config, settings: Settings) -> Session:
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    worker = getattr(config, "workerinput", None)
+    if worker is None:
+        return Session(settings, session.speaker(terminal, capture))
+    name = worker["workerid"]  # gw0, gw1, ...
+    capacity.require_memory_for(worker["workercount"])
+    own = replace(settings, cluster_name=f"{settings.cluster_name}-{name}")
+    say, slot = session.speaker(terminal, capture, name), int(name.removeprefix("gw"))
+    return Session(own, say, slot=slot, slots=worker["workercount"])
 
 
 @pytest.fixture(scope="session")
@@ -103,14 +119,28 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
 
 @pytest.fixture
 def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluster:
-    """A kind cluster whose workers have disks, with the images of the run in them, and nothing deployed on it."""
-    return _session(request.config).nodes(results)
+    """A kind cluster whose workers have disks, with the images of the run in its nodes, and nothing deployed on it."""
+    return _cluster(request, NODES_READY, results).nodes
 
 
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
-    """A cluster that is HEALTH_OK and serves `rook-ceph-block`; made for the first scenario that asks."""
-    return _session(request.config).storage(results)
+    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for."""
+    return _cluster(request, _layer(request.node, request.fixturenames), results)
+
+
+def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
+    read_only = request.node.get_closest_marker("read_only") is not None
+    return _session(request.config).cluster(layer, results, read_only=read_only)
+
+
+def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:
+    return cassandra_ready(_commitlog_sync(item)) if "cassandra" in fixtures else ROOK_READY
+
+
+def _commitlog_sync(item: pytest.Item) -> CommitlogSync:
+    marker = item.get_closest_marker("cassandra")
+    return marker.kwargs["commitlog_sync"] if marker else "periodic"
 
 
 @pytest.fixture(scope="session")
@@ -131,9 +161,9 @@ def cassandra(
     request: pytest.FixtureRequest, cluster: StorageCluster, history: Recorder, results: Results
 ) -> Iterator[Cassandra]:
     """Cassandra on three volumes, ready; the marker `cassandra(commitlog_sync=...)` chooses how its log is synced."""
-    marker = request.node.get_closest_marker("cassandra")
-    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, **(marker.kwargs if marker else {}))
-    with session.deployed(workload, cluster, results):
+    sync = _commitlog_sync(request.node)
+    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=sync)
+    with session.in_use(workload, cluster, results):
         yield workload
 
 
@@ -164,6 +194,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     running = session.config.stash.get(SESSION, None)
     if running is None:
         return
+    if summary := running.summary():
+        running.say(summary)
     try:
         running.close()
     except RookeryError as error:

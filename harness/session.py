@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pytest
 
-from harness.cluster.kind_cluster import KindCluster
+from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.errors import BadInput, InfrastructureError, Unknown
 from harness.kube import Kube, api_may_be_down
+from harness.layers import WORKLOAD_READY, Layer
 from harness.report.junit import write_junit
 from harness.report.results import Outcome, Results
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
-WORKLOAD_READY = minutes(4)
 WORKLOAD_GONE = minutes(3)
 
 
@@ -28,44 +30,76 @@ class Workload(Protocol):
     namespace: str
 
     def deploy(self) -> None: ...
-    def ready(self, within: float) -> None: ...
+    def ready(self, within: float, *, since: float = 0.0) -> None: ...
     def close(self) -> None: ...
 
 
 class Session:
-    """The cluster of a run, made when the first scenario asks for it and removed at the end."""
+    """The cluster of a run: each scenario finds it as it was freshly deployed, and it is removed at the end."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, say: Callable[[str], None], *, slot: int = 0, slots: int = 1) -> None:
+        """`slot` numbers the `slots` sessions that run side by side on this machine."""
         self.settings = settings
         self.say = say
+        self._slot, self._slots = slot, slots
         self.failures: list[BaseException] = []
-        self._spoiled = False
+        self.put_back_s: list[float] = []  # seconds of each time that a cluster was put back
+        self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
+        self._pristine: Layer | None = None  # what the cluster is, unless a scenario may have changed it
+        self._made: set[str] = set()  # layers made in this run: `--fresh` trusts no others
 
     def failed(self, error: BaseException) -> None:
-        """Remember a failure; what it left of the cluster is not used again."""
+        """Remember a failure; what it left of the cluster is not used again as it is."""
         self.failures.append(error)
-        self._spoiled = True
+        self._pristine = None
 
-    def storage(self, results: Results) -> StorageCluster:
-        """The cluster with storage; made anew when there is none yet, or when a scenario or a bring-up failed on it."""
-        if self._cluster is None or self._spoiled or not self._cluster.ready:
-            self.close()
-            self._spoiled = False
-            self._cluster = StorageCluster(self.settings, self.say)
-            self._cluster.bring_up(results)
+    def cluster(self, layer: Layer, results: Results, *, read_only: bool = False) -> StorageCluster:
+        """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once."""
+        if self._cluster is None:
+            self._cluster = StorageCluster(self.settings, self.say, slot=self._slot, slots=self._slots)
+        cluster = self._cluster
+        if self._pristine is not layer:
+            self._pristine = None
+            cluster.prepare(results)
+            self._put(cluster, layer, results)
+        cluster.note(results)
+        results.note(layer=layer.name)
+        self._pristine = layer if read_only else None
+        return cluster
+
+    def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+        """Put the cluster into that state, from its snapshot; from nothing where there is none that may be used."""
+        snapshot = None if self.settings.fresh and layer.name not in self._made else cluster.cell.find(layer.name)
+        if snapshot is not None:
+            try:
+                self._restore(cluster, snapshot, results)
+                return
+            except SnapshotRefused as error:
+                self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
+        if layer.on is None:
+            cluster.delete()
         else:
-            self._cluster.note(results)
-        return self._cluster
+            self._put(cluster, layer.on, results)
+        layer.make(cluster, results)
+        cluster.save(layer.name, results)
+        self._made.add(layer.name)
 
-    def nodes(self, results: Results) -> KindCluster:
-        """Nodes with disks; made anew unless they are there."""
-        if self._cluster is None or self._spoiled:
-            self.close()
-            self._spoiled = False
-            self._cluster = StorageCluster(self.settings, self.say)
-            self._cluster.create_nodes(results)
-        return self._cluster.nodes
+    def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
+        begin = time.monotonic()
+        try:
+            cluster.restore(snapshot, results)
+        except (DeadlineExceeded, AssertionError):
+            snapshot.remove()  # it does not come back as what it was: the next scenario gets a new one
+            raise
+        self.put_back_s.append(time.monotonic() - begin)
+
+    def summary(self) -> str:
+        """How often a cluster was put back, and what that took of the run; empty if it never was."""
+        if not self.put_back_s:
+            return ""
+        spent, whole = sum(self.put_back_s), time.monotonic() - self._began
+        return f"a cluster was put back {len(self.put_back_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""
@@ -108,6 +142,18 @@ def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
 
 
 @contextmanager
+def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
+    """Have a workload ready that came with the cluster, and goes when that is put back; gather logs at the end."""
+    with results.phase("workload Ready"):
+        workload.ready(WORKLOAD_READY, since=cluster.started)
+    try:
+        yield
+    finally:
+        workload.close()
+        cluster.gather_logs(results, "at-the-end")
+
+
+@contextmanager
 def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
     """Have the workload ready; at the end gather logs, remove it, and see that nothing of its volumes is left."""
     with results.phase("workload Ready"):
@@ -138,15 +184,16 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
     wait_for(gone, what=f"namespace {namespace} to be gone", within=WORKLOAD_GONE)
 
 
-def speaker(terminal: Any, capture: Any) -> Callable[[str], None]:
-    """A function that prints a line at once, through pytest's terminal and around its capture."""
+def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], None]:
+    """A function that prints a line at once, around pytest's capture: through its terminal, or as a worker that has
+    none (pytest-xdist) on standard error, with the worker's name."""
 
     def say(line: str) -> None:
-        if terminal is None:
-            print(line, flush=True)
-            return
         with capture.global_and_fixture_disabled():
-            terminal.ensure_newline()
-            terminal.write_line(f"  {line}", flush=True)
+            if terminal is None:
+                print(f"  {worker} {line}", file=sys.stderr, flush=True)
+            else:
+                terminal.ensure_newline()
+                terminal.write_line(f"  {line}", flush=True)
 
     return say

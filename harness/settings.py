@@ -33,6 +33,7 @@ class Settings:
 
     cluster_name: str = setting("rookery", "name of the kind cluster", "NAME")
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
+    fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
     kubeconfig: str | None = setting(None, "where to write the cluster's kubeconfig", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
@@ -83,6 +84,9 @@ class Settings:
                 object.__setattr__(self, name, value.removeprefix("v"))
 
 
+_SWITCHES = ("keep_cluster", "fresh")
+
+
 def option_name(name: str) -> str:
     """`keep_cluster` as the option `--keep-cluster`."""
     return f"--{name.replace('_', '-')}"
@@ -106,8 +110,8 @@ def _converted(name: str, value: Any) -> Any:
             return int(value)
         except ValueError as error:
             raise BadInput(f"--workers {value}: not a number") from error
-    if name == "keep_cluster" and isinstance(value, str):
+    if name in _SWITCHES and isinstance(value, str):
         return value.lower() in ("1", "true", "yes", "on")
-    if name not in ("workers", "keep_cluster") and not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
+    if not isinstance(value, str) and name not in ("workers", *_SWITCHES):  # `ceph = 19.2` is a number in TOML
         raise BadInput(f"{name} = {value}: not text", cure="put it in quotes")
     return value

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from harness.cluster import nodes as node_containers
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.power import PowerCut
+from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
 from harness.csi import manifests as csi
 from harness.errors import BadInput, InfrastructureError
-from harness.images import archives, build, programs, recipes, resolve
+from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, rollout_done
 from harness.machine import capacity, doctor, loop
+from harness.machine.copying import digest_of
 from harness.machine.disks import require_size
-from harness.machine.kind import kind_binary
-from harness.machine.leases import sweep
+from harness.machine.kind import kind_binary, version_of
+from harness.machine.leases import Lease, sweep, volume_loops
+from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
@@ -32,6 +37,8 @@ from harness.settings import Settings
 from harness.waiting import NotYet, minutes, wait_for
 
 Say = Callable[[str], None]
+
+IMAGES_READY = minutes(60)  # another run may be building all of them
 
 # Deadlines of a recovery, each counted from the end of the one before; measured medians are in docs/power-cycle.md.
 NODES_READY = minutes(2)
@@ -102,53 +109,84 @@ def ensure_images(settings: Settings, say: Say) -> tuple[Catalogue, list[Image]]
     return needed, images
 
 
+def _with_free_addresses(topology: Topology, slot: int, *, step: int, other_than: str) -> Topology:
+    """The topology, moved on until no other cluster of ours, running or kept, has routes to its pods or Services.
+
+    By as many as run side by side: those that have no routes yet do not meet either.
+    """
+    others = [lease for lease in Lease.all() if lease.name != other_than]
+    taken = [ip_network(each.name) for lease in others for each in lease.resources if each.kind == "route"]
+    while any(network.overlaps(other) for network in topology.shifted(slot).networks for other in taken):
+        slot += step
+    return topology.shifted(slot)
+
+
+def _image_id(reference: str) -> str | None:
+    found = engine.inspect(reference)
+    return found.id if found else None
+
+
 class StorageCluster:
     """What a scenario holds: `kube`, `rook`, `ceph()`, power, and what "recovered" means for all of them."""
 
-    def __init__(self, settings: Settings, say: Say) -> None:
+    def __init__(self, settings: Settings, say: Say, *, slot: int = 0, slots: int = 1) -> None:
+        """`slot` numbers the `slots` clusters that are to run side by side: each has other addresses for pods and
+        Services."""
         self.settings = settings
         self.driver = chosen_driver(settings)
         self._say = say
+        self._slot, self._slots = slot, slots
         require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
         if settings.workers is not None:
             topology = topology.with_workers(settings.workers)
-        self.topology = topology
+        self.topology = self._topology = topology
         self.images: Catalogue | None = None
         self.origins: dict[str, str] = {}
-        self.ready = False  # whether it was brought up to its end
+        self.ready = False  # whether it came up to its end
+        self.started = 0.0  # Unix time, seconds: right before its nodes were started last by `restore`; 0 before that
         self.kind: KindCluster | None = None
         self.rook: Rook | None = None
+        self._results: Results | None = None  # of whoever has the cluster now
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
     def prepare(self, results: Results) -> None:
-        """What does not count as deploying: room, kind, manifests, images. Bad input is found here, before any work."""
+        """What does not count as deploying: room, kind, manifests, images. Bad input is found here, before any work.
+
+        Does nothing when it was done before.
+        """
+        if self.kind is not None:
+            return
         capacity.require_root()
         for line in sweep():
             self._say(f"removed {line}, which a killed run had left")
         refuse_strangers(self.settings.cluster_name)
         capacity.require_room()
-        kind = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
-        with results.phase("images ready"):
+        kind_program = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
+        self.topology = _with_free_addresses(
+            self._topology, self._slot, step=self._slots, other_than=self.settings.cluster_name
+        )
+        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
             self.images, images = ensure_images(self.settings, self._say)
             self.origins = {image.reference: image.origin.value for image in images}
-        self.kind = KindCluster(
+            archive = archives.store(self.images.workers)
+        kind = KindCluster(
             self.settings.cluster_name,
             self.topology,
             image=self.images.node,
-            kind=kind,
+            kind=kind_program,
             kubeconfig=Path(self.settings.kubeconfig) if self.settings.kubeconfig else None,
             disk_size=self.settings.disk_bytes,
             say=self._say,
         )
         with results.phase("image store ready"):
-            self.kind.prepare_store(archives.store(self.images.workers))
+            kind.prepare_store(archive)
+        self.kind = kind
 
     def create_nodes(self, results: Results) -> None:
         """Nodes with disks, and nothing deployed on them."""
-        if self.kind is None:
-            self.prepare(results)
+        self.prepare(results)
         with results.phase("kind cluster created"):
             self.nodes.create()
 
@@ -165,8 +203,86 @@ class StorageCluster:
         self.ready = True
         self.note(results)
 
+    # --- saving and putting back --------------------------------------------------------------------------------
+
+    @property
+    def cell(self) -> Cell:
+        """What a snapshot has to agree with to be used instead of deploying."""
+        return Cell.of(
+            cluster=self.settings.cluster_name,
+            rook=self.settings.rook,
+            rook_manifests=self.settings.rook_manifests and digest_of(Path(self.settings.rook_manifests)),
+            ceph=self._catalogue.ceph,
+            kubernetes=self.settings.kubernetes,
+            kind=version_of(self.nodes.kind_path),
+            driver=self.driver,
+            topology=self.topology.config,
+            disk_bytes=self.settings.disk_bytes,
+            images={reference: _image_id(reference) for reference in self._catalogue.all},
+            built=self._ceph_is_built,
+            store=self.nodes.store.name,
+        )
+
+    def save(self, name: str, results: Results | None = None) -> Snapshot:
+        """Power the cluster off, keep what it then is under that name, and turn it on again, recovered as by `restore`.
+
+        With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs.
+        """
+        results = self._reporting_to(results)
+        facts = {"mark": self.mark().as_dict()} if self.rook else {}
+        with results.phase(f"{name} saved"):
+            snapshot = self.nodes.save(self.cell, name, facts)
+        self.restore(snapshot, results)
+        return snapshot
+
+    def kept(self, name: str) -> Snapshot:
+        """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""
+        snapshot = self.cell.find(name)
+        if snapshot is None:
+            raise BadInput(f"there is no snapshot {name} of this cluster", cure="rookery snapshots")
+        return snapshot
+
+    def _reporting_to(self, results: Results | None) -> Results:
+        """Where phases go: to these results, or to those of the scenario that has the cluster."""
+        self._results = results or self._results
+        if self._results is None:
+            raise InfrastructureError("nobody has this cluster yet: results are needed for what it takes")
+        return self._results
+
+    def restore(self, saved: Snapshot | str, results: Results | None = None) -> None:
+        """Put the saved cluster back, turn the power on, and wait until it is what it was, by newer evidence.
+
+        With Rook: the same Ceph cluster, all mons and OSDs from new boots, PGs active+clean, HEALTH_OK, every pod of
+        Kubernetes, Rook and the storage driver Ready. Without Rook: all nodes Ready. Raises `BadInput` for a name under
+        which nothing is kept that may be used.
+        """
+        results = self._reporting_to(results)
+        snapshot = self.kept(saved) if isinstance(saved, str) else saved
+        self.ready = False
+        self.prepare(results)
+        begin = time.monotonic_ns()
+        with results.phase(f"{snapshot.name} put back"):
+            self.started = self.nodes.restore(snapshot)
+        reached = results.stopwatch(begin, "restored: ")
+        names = self.nodes.node_names
+        if "mark" in snapshot.facts:
+            self.rook = self._rook(results)
+            mark = Mark.from_dict(snapshot.facts["mark"])
+            self._ceph_back(names, self.started, mark, reached)
+            self._pgs_clean(mark, times_in_a_row=1)
+            wait_for(self.rook.healthy, what="HEALTH_OK", within=PGS_CLEAN, every=CEPH_POLL)
+            reached("HEALTH_OK")
+            self._pods_back(self.started)
+            reached("every pod Ready")
+        else:
+            self.rook = None
+            wait_for(nodes_ready(self.kube, names, since=self.started), what="nodes Ready", within=NODES_READY)
+            reached("nodes Ready")
+        self.ready = True
+
     def note(self, results: Results) -> None:
         """What the report says about the parts: versions, who made each image, which driver served."""
+        self._results = results
         results.note(
             rook=self.settings.rook,
             ceph=self._catalogue.ceph,
@@ -186,7 +302,7 @@ class StorageCluster:
             disks={worker: [disk.device] for worker, disk in self.nodes.disks.items()},
             mons=3 if self.topology.workers >= 3 else 1,
             pool_size=min(3, self.topology.workers),
-            built=self.origins[self._catalogue.ceph] == resolve.Origin.BUILT.value,
+            built=self._ceph_is_built,
         )
         return Rook(
             self.kube,
@@ -230,6 +346,22 @@ class StorageCluster:
         for kind, name in workloads:
             wait_for(rollout_done(self.kube, kind, name, namespace), what=f"{name} Ready", within=DRIVER_READY)
 
+    def _pods_back(self, since: float) -> None:
+        """Wait until every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
+
+        Deployments and DaemonSets show their state of before until the controllers have heard of each node again.
+        """
+
+        @api_may_be_down()
+        def ready() -> None:
+            pods = [pod for pod in self.kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
+            lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+            if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
+                raise NotYet("; ".join(reasons))
+
+        namespaces = ("kube-system", self._rook_deployed.spec.namespace)
+        wait_for(ready, what="every pod to run again", within=DRIVER_READY)
+
     # --- what it is made of -------------------------------------------------------------------------------------
 
     @property
@@ -249,6 +381,10 @@ class StorageCluster:
         if self.images is None:
             raise InfrastructureError("the images have not been prepared")
         return self.images
+
+    @property
+    def _ceph_is_built(self) -> bool:
+        return self.origins[self._catalogue.ceph] == resolve.Origin.BUILT.value
 
     @property
     def _rook_deployed(self) -> Rook:
@@ -311,8 +447,14 @@ class StorageCluster:
 
         Raises `DeadlineExceeded` for what did not come back, `AssertionError` if it came back as another cluster.
         """
+        self._ceph_back(cut.names, cut.wall, mark, reached)
+        self._pgs_clean(mark, times_in_a_row=CHECKS_IN_A_ROW)
+        reached("PGs active+clean")
+
+    def _ceph_back(self, names: Sequence[str], since: float, mark: Mark, reached: Callable[[str], None]) -> None:
+        """Wait for nodes, mons and OSDs that came back after `since` (Unix time) as what they were at the mark."""
         rook = self._rook_deployed
-        wait_for(nodes_ready(self.kube, cut.names, since=cut.wall), what="nodes Ready", within=NODES_READY)
+        wait_for(nodes_ready(self.kube, names, since=since), what="nodes Ready", within=NODES_READY)
         reached("nodes Ready")
         quorum = rook.mons_in_quorum(elected_after=mark.election_epoch)
         wait_for(quorum, what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
@@ -323,19 +465,17 @@ class StorageCluster:
         assert found.fsid == mark.fsid, f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}"
         ids = frozenset(osd.id for osd in found.osds)
         assert ids == mark.osd_ids, f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}"
-        self._pgs_clean(mark)
-        reached("PGs active+clean")
 
     def storage_whole(self, mark: Mark) -> None:
         """Wait until all mons, OSDs and PGs are there again after a fault that took some of them."""
         rook = self._rook_deployed
         wait_for(rook.mons_in_quorum(), what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
         wait_for(rook.osds_up, what="OSDs up", within=OSDS_UP, every=CEPH_POLL)
-        self._pgs_clean(mark)
+        self._pgs_clean(mark, times_in_a_row=CHECKS_IN_A_ROW)
 
-    def _pgs_clean(self, mark: Mark) -> None:
+    def _pgs_clean(self, mark: Mark, *, times_in_a_row: int) -> None:
         clean = self._rook_deployed.pgs_active_clean(newer_than=mark.osdmap_epoch)
-        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=CHECKS_IN_A_ROW)
+        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=times_in_a_row)
 
     # --- what must not be left ----------------------------------------------------------------------------------
 
@@ -346,14 +486,13 @@ class StorageCluster:
             raise NotYet("; ".join(stuck))
 
     def no_dead_loop_devices(self) -> None:
-        """Condition: no loop device of this machine is attached to a file whose server died."""
-        dead = [loop.device(number) for number in loop.attached() if loop.served_by_the_dead(number)]
-        if dead:
-            raise NotYet(f"attached to the dead: {', '.join(map(str, dead))}")
+        """Condition: no loop device that served a volume before a power cut is still attached to what died."""
+        if dead := self.nodes.dead_volume_loops():
+            raise NotYet(f"attached to the dead: {', '.join(str(loop.device(number)) for number in dead)}")
 
     @api_may_be_down()
     def no_volumes_left(self) -> None:
-        """Condition: no PersistentVolume, nothing in the pool or its trash, and no loop device of a volume."""
+        """Condition: no PersistentVolume, nothing in the pool or its trash, and no loop device for a volume."""
         volumes = [volume["metadata"]["name"] for volume in self.kube.list("PersistentVolume")]
         if volumes:
             raise NotYet(f"PersistentVolumes: {', '.join(volumes)}")
@@ -363,8 +502,5 @@ class StorageCluster:
         trash = self._rook_deployed.rbd("trash", "ls", self._rook_deployed.spec.pool, "--all")
         if trash:
             raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
-        # The driver's folder on each node bears the node's name; other clusters of this machine are none of ours.
-        folders = tuple(f"/{csi.DRIVER_NAME}/{node}/" for node in self.nodes.node_names)
-        ours = {name for name in loop.attached().values() if any(folder in name for folder in folders)}
-        if ours:
-            raise NotYet(f"loop devices: {', '.join(sorted(ours))}")
+        if left := volume_loops(self.nodes.node_names):
+            raise NotYet(f"loop devices: {', '.join(str(loop.device(number)) for number in left)}")

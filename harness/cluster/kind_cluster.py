@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,15 +18,19 @@ import pykube
 import yaml
 from pytest_kind import KindCluster as PytestKindCluster
 
-from harness.cluster import nodes, power, routes, stores
+from harness.cluster import network, nodes, power, routes, snapshots, stores
+from harness.cluster.blueprint import Blueprint, save_changes
 from harness.cluster.nodes import NodeState
 from harness.cluster.power import PowerCut
+from harness.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
 from harness.kube import Kube
-from harness.machine.disks import LoopDisk, attach, create_disk
+from harness.machine import loop
+from harness.machine.copying import copy_image
+from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach
 from harness.machine.docker import docker, docker_output
-from harness.machine.leases import KIND_CLUSTER_LABEL, Lease
+from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
 from harness.machine.run import CommandFailed, run
 from harness.paths import state_dir
 from harness.waiting import NotYet, wait_for
@@ -71,6 +79,9 @@ class KindCluster(PytestKindCluster):
         self.disk_size = disk_size
         self.disks: dict[str, LoopDisk] = {}
         self._say = say
+        self._volume_loops: dict[int, int] = {}  # seen alive: number and sequence number of the attachment
+        self.network = f"rookery-{name}"
+        self._subnet = ""
         self._store: Path | None = None
         self._lease: Lease | None = None
 
@@ -95,6 +106,13 @@ class KindCluster(PytestKindCluster):
         return pykube.HTTPClient(pykube.KubeConfig.from_file(self.kubeconfig_path))
 
     @property
+    def store(self) -> Path:
+        """The folder that nodes' /var begin as, and that they share images with."""
+        if self._store is None:
+            raise InfrastructureError(f"the images for {self.name} have not been prepared")
+        return self._store
+
+    @property
     def lease(self) -> Lease:
         if self._lease is None:
             raise InfrastructureError(f"cluster {self.name} has not been created")
@@ -103,12 +121,12 @@ class KindCluster(PytestKindCluster):
     # --- coming and going ---------------------------------------------------------------------------------------
 
     def prepare_store(self, archive: Path) -> None:
-        """Have the workers of the cluster to be created begin with the images of that archive, unpacked."""
+        """Have the nodes of the cluster to be created begin with the images of that archive, unpacked."""
         image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
         self._store = stores.filled_store(self.image, image_id, archive, self._say)
 
     def create(self, config_file: object = None) -> None:
-        """Create the cluster: disks, nodes, routes.
+        """Create the cluster: disks, network, nodes, routes.
 
         The topology was given to the constructor, so pytest-kind's `config_file` is refused. Whatever goes wrong,
         nothing is left behind.
@@ -117,38 +135,43 @@ class KindCluster(PytestKindCluster):
         """
         if config_file is not None:
             raise BadInput("the topology is given to the constructor", cure="Topology.load(path)")
-        refuse_strangers(self.name)
-        self._lease = Lease.acquire(self.name)
+        self._acquire()
         try:
             self._create()
         except BaseException:
             self.delete()
             raise
 
-    def _create(self) -> None:
-        lease = self.lease
-        if lease.has_cluster():  # one that was kept: taken over, but not used again as it is
-            lease.release()
-            self._lease = lease = Lease.acquire(self.name)
-        lease.add("directory", self.path)
+    def _acquire(self) -> None:
+        """The lease, with nothing made yet; a cluster that was kept is taken over, but not used again as it is."""
+        refuse_strangers(self.name)
+        self._lease = Lease.acquire(self.name)
+        if self._lease.has("cluster"):
+            self._lease.release()
+            self._lease = Lease.acquire(self.name)
+        self.lease.add("directory", self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self.kubeconfig_path.touch(0o600)
+
+    def _create(self) -> None:
         for number, worker in enumerate(self.workers, start=1):
-            self.disks[worker] = create_disk(self.path / f"disk{number}.img", self.disk_size, lease)
-        config = self.topology.with_stores(self.name, self._copies_of_store())
+            self.disks[worker] = create_disk(self.path / f"disk{number}.img", self.disk_size, self.lease)
+        self._subnet = network.create(self.network, self.lease)
+        with self._each_node() as pool:
+            list(pool.map(lambda name: stores.copy_var(self.store, self.var(name), store=self.store), self.node_names))
+        config = self.topology.with_var(self.name, {name: self.var(name) for name in self.node_names})
         (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        lease.add("cluster", self.name)
+        self.lease.add("cluster", self.name)
         self._run_kind()
         self._prepare_nodes()
         wait_for(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
-    def _copies_of_store(self) -> dict[str, Path]:
-        if self._store is None:
-            return {}
-        copies = {worker: self.path / "containerd" / worker for worker in self.workers}
-        for copy in copies.values():
-            stores.copy_store(self._store, copy)
-        return copies
+    def var(self, node: str) -> Path:
+        """Where a node's /var lies on this machine."""
+        return self.path / "nodes" / node
+
+    def _each_node(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(len(self.node_names))
 
     def _run_kind(self) -> None:
         command = [
@@ -161,7 +184,9 @@ class KindCluster(PytestKindCluster):
         ]
         command += [f"--config={self.path / 'kind.yaml'}", f"--kubeconfig={self.kubeconfig_path}", "--quiet"]
         try:
-            run(command, timeout=CREATE_SECONDS)
+            # The variable that makes kind use another network than its own:
+            # https://kind.sigs.k8s.io/docs/user/known-issues/#docker-network
+            run(command, timeout=CREATE_SECONDS, env={**os.environ, "KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network})
         except CommandFailed as error:
             raise InfrastructureError(
                 f"kind did not create {self.name} from {self.image}\n{error.output.strip()[-3000:]}",
@@ -174,16 +199,125 @@ class KindCluster(PytestKindCluster):
             self._lease.release()
             self._lease = None
             self.disks.clear()
+            self.__dict__.pop("kube", None)  # the next cluster's API is another one
 
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""
         self.lease.keep()
 
+    # --- saving and putting back --------------------------------------------------------------------------------
+
+    def save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
+        """Cut the power, and keep what there is of the cluster under that name, in place of what had it before.
+
+        All nodes are killed at one instant, and their disks written back, so what is kept is what a power cut leaves
+        (see `harness.cluster.power`). The nodes stay off. Raises `InfrastructureError` when there is no room; then
+        nothing of it stays.
+        """
+        addresses = {state.name: state.address for state in self.node_states()}
+        self.power_cut()
+        for disk in self.disks.values():
+            detach(disk)  # which writes back what the kernel still has of it
+        with snapshots.being_made(cell, name) as partial:
+            snapshot = Snapshot(
+                path=cell.folder / name,
+                cell=cell.facts,
+                nodes=tuple(Blueprint.of(node, address=addresses[node]) for node in self.node_names),
+                disks=tuple(Disk(node, disk.number) for node, disk in self.disks.items()),
+                subnet=self._subnet,
+                store=self.store.name,
+                created=time.time(),
+                facts=facts or {},
+            )
+            self._fill(replace(snapshot, path=partial))
+            return snapshots.finish(partial, snapshot, images=self.store)
+
+    def _fill(self, snapshot: Snapshot) -> None:
+        def save_node(node: str) -> None:
+            stores.save_var(self.var(node), snapshot.var(node), store=self.store)
+            save_changes(node, snapshot.changes(node))
+            if node in self.disks:
+                copy_image(self.disks[node].path, snapshot.disk(node))
+
+        try:
+            with self._each_node() as pool:
+                list(pool.map(save_node, self.node_names))
+            shutil.copyfile(self.kubeconfig_path, snapshot.kubeconfig)
+        except (CommandFailed, OSError) as error:
+            raise InfrastructureError(
+                f"{self.name} could not be saved: {error}",
+                cure=f"is there room under {snapshots.folder()}? `rookery snapshots prune`",
+            ) from error
+
+    def restore(self, snapshot: Snapshot) -> float:
+        """Put the cluster back to what was saved, whatever became of it since, and turn the power on.
+
+        Returns the time (Unix, seconds) right before the nodes started; the API answers by then. The cluster may be
+        one of another process that is gone: then all of it is made again. Whatever goes wrong, nothing is left behind.
+
+        Raises `SnapshotRefused` where a loop device or the network's subnet has been taken by others.
+        """
+        if self._lease is None:
+            self._acquire()
+        try:
+            self.put_back(snapshot)
+            started = time.time()
+            self.power_on()
+        except BaseException:
+            self.delete()
+            raise
+        return started
+
+    def _claim(self, disk: Disk, path: Path) -> None:
+        """Have the node's disk under the number it was saved with; another number is given up for it."""
+        held = self.disks.get(disk.node)
+        if held is not None and held.number == disk.number:
+            return
+        if held is not None:
+            destroy(held)
+            self.lease.discard("loop", held.device)
+        self.disks[disk.node] = claim(path, disk.number, self.lease)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """All of `restore` but turning the power on."""
+        self._remember_volume_loops()
+        remove_containers(self.name)
+        detach_dead(self.dead_volume_loops())
+        try:
+            self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
+            for number, disk in enumerate(snapshot.disks, start=1):
+                self._claim(disk, self.path / f"disk{number}.img")
+        except InfrastructureError as error:
+            raise SnapshotRefused(error.message, cure=error.cure) from error
+        blueprints = _with_free_port(snapshot.nodes)
+
+        def put_back(blueprint: Blueprint) -> None:
+            node = blueprint.name
+            stores.copy_var(snapshot.var(node), self.var(node), store=self.store)
+            if node in self.disks:
+                detach(self.disks[node])
+                copy_image(snapshot.disk(node), self.disks[node].path)
+            blueprint.create(snapshot.changes(node))
+
+        self.lease.add("cluster", self.name)
+        with self._each_node() as pool:
+            list(pool.map(put_back, blueprints))
+        _write_kubeconfig(snapshot.kubeconfig, self.kubeconfig_path, blueprints)
+
     # --- power --------------------------------------------------------------------------------------------------
 
     def power_cut(self, names: Sequence[str] | None = None) -> PowerCut:
         """Kill all nodes, or those named, at once; returns when they are seen dead. See `harness.cluster.power`."""
+        self._remember_volume_loops()
         return power.cut(names or self.node_names)
+
+    def dead_volume_loops(self) -> list[int]:
+        """Loop devices of volumes that are still attached to what died in a power cut."""
+        own = [number for number, sequence in self._volume_loops.items() if loop.sequence(number) == sequence]
+        return [number for number in own if loop.served_by_the_dead(number)]
+
+    def _remember_volume_loops(self) -> None:
+        self._volume_loops |= volume_loops(self.node_names)
 
     def power_on(self, names: Sequence[str] | None = None) -> None:
         """Start the nodes and prepare them again; returns when the API answers."""
@@ -201,6 +335,10 @@ class KindCluster(PytestKindCluster):
         self.power_on(names)
         return power_cut
 
+    def execute(self, node: str, *argv: str, timeout: float = 60) -> str:
+        """What a program prints that is run on a node, as root; raises `CommandFailed`."""
+        return docker_output("exec", node, *argv, timeout=timeout)
+
     def node_states(self) -> list[NodeState]:
         return nodes.states(self.node_names)
 
@@ -209,7 +347,7 @@ class KindCluster(PytestKindCluster):
             nodes.prepare(name, [self.disks[name]] if name in self.disks else [])
 
         names = names or self.node_names
-        with ThreadPoolExecutor(len(names)) as pool:
+        with self._each_node() as pool:
             list(pool.map(prepare, names))
 
     def _api_answers(self) -> None:
@@ -279,6 +417,34 @@ class KindCluster(PytestKindCluster):
         finally:
             process.kill()
             process.wait(10)
+
+
+def _with_free_port(blueprints: Iterable[Blueprint]) -> list[Blueprint]:
+    """The blueprints, with another port for the API server where somebody has taken the one it had."""
+    ported = []
+    for blueprint in blueprints:
+        port = blueprint.api_port
+        ported.append(blueprint if port is None or _is_free(port) else blueprint.with_api_port(_free_port()))
+    return ported
+
+
+def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[Blueprint]) -> None:
+    config = yaml.safe_load(saved.read_text())
+    port = next(blueprint.api_port for blueprint in blueprints if blueprint.api_port)
+    for each in config["clusters"]:
+        address, _, _ = each["cluster"]["server"].rpartition(":")
+        each["cluster"]["server"] = f"{address}:{port}"
+    target.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of before may still linger
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _free_port() -> int:

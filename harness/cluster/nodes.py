@@ -17,7 +17,7 @@ class NodeState:
     name: str
     running: bool
     boot: str  # docker's time of the last start (RFC 3339): the identity of a boot
-    address: str  # on docker's network kind; empty while it is off
+    address: str  # on the cluster's network; empty while it is off
     volume: str  # where /var lies on this machine
 
     @property
@@ -37,7 +37,7 @@ def _state(container: dict) -> NodeState:
         name=container["Name"].removeprefix("/"),
         running=container["State"]["Running"],
         boot=container["State"]["StartedAt"],
-        address=networks["kind"]["IPAddress"] if "kind" in networks else "",
+        address=next((network["IPAddress"] for network in networks.values()), ""),
         volume=next((m["Source"] for m in container["Mounts"] if m["Destination"] == "/var"), ""),
     )
 

@@ -1,9 +1,10 @@
-"""containerd's store for workers, filled once and given to each node as hard links.
+"""A node's /var as it is before its first boot, with every image unpacked in containerd's store: filled once and given
+to each node, the images as hard links.
 
 Importing the images into three nodes writes and unpacks them three times, which takes a minute and more on two cores.
-What lies in the store is never changed in place: blobs are named by their digest, and an unpacked layer is a lower
-directory of overlayfs, from which a container's first write copies. So nodes can share the very same files (and the
-page cache of them), and only containerd's databases are copied.
+What lies in containerd's store is never changed in place: blobs are named by their digest, and an unpacked layer is a
+lower directory of overlayfs, from which a container's first write copies. So nodes share the very same files (and the
+page cache of them); everything else of /var is copied.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from harness.cluster.topology import CONTAINERD_ROOT
+from harness.machine.copying import make_alike
 from harness.machine.docker import docker
 from harness.machine.locks import machine_lock
-from harness.machine.run import run
 from harness.paths import cache_dir
 from harness.waiting import NotYet, wait_for
 
 KEPT = 2  # stores in the cache: the last two sets of images that were used
 IMPORT_SECONDS = 600
 
+CONTAINERD = Path("lib/containerd")
+SHARED = (
+    CONTAINERD / "io.containerd.content.v1.content/blobs",
+    CONTAINERD / "io.containerd.snapshotter.v1.overlayfs/snapshots",
+)
+
 
 def filled_store(node_image: str, node_image_id: str, archive: Path, say: Callable[[str], None]) -> Path:
-    """The store with the node image's own images and those of `archive`, unpacked; from the cache, or filled now."""
+    """The /var of that node image with its own images and those of `archive`, unpacked; from the cache, or made now."""
     store = cache_dir() / "stores" / f"{archive.stem}-{node_image_id.removeprefix('sha256:')[:12]}"
     with machine_lock("stores", within=IMPORT_SECONDS):
         if not store.exists():
-            say("unpacking the images for the workers, once")
+            say("unpacking the images for the nodes, once")
             partial = store.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -40,21 +46,19 @@ def filled_store(node_image: str, node_image_id: str, archive: Path, say: Callab
     return store
 
 
-def copy_store(store: Path, target: Path) -> None:
-    """Give a node its own view of the store: hard links to everything but the databases.
+def copy_var(source: Path, target: Path, *, store: Path) -> None:
+    """Make a node's /var the same as `source`: the store itself, or what was saved of a node.
 
-    Where the two lie on different filesystems the files are copied instead.
+    Images that the node lacks are linked to the store's; whatever a node may write to is its own.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    linked = run(["cp", "-al", str(store), str(target)], timeout=120, check=False)
-    if linked.returncode != 0:
-        shutil.rmtree(target, ignore_errors=True)
-        run(["cp", "-a", "--reflink=auto", str(store), str(target)], timeout=600)
-        return
-    for database in target.glob("*/*.db"):
-        copied = database.with_suffix(".copy")
-        shutil.copy2(database, copied)
-        copied.rename(database)
+    make_alike(source, target, without=SHARED)
+    for part in SHARED:
+        make_alike(source / part, target / part, shared=store / part)
+
+
+def save_var(source: Path, target: Path, *, store: Path) -> None:
+    """Keep a node's /var, linked to the store where it is the same: neither of the two is ever written to."""
+    make_alike(source, target, shared=store)
 
 
 def _fill(store: Path, node_image: str, archive: Path) -> None:
@@ -62,16 +66,27 @@ def _fill(store: Path, node_image: str, archive: Path) -> None:
     # No name and no lease: --rm, and a process that ends by itself when its standard input would.
     container = docker(
         "run", "-d", "--rm", "--privileged", "--label", "io.rookery.store", *mounts, "--entrypoint", "sh", node_image,
-        "-c", f"cp -a {CONTAINERD_ROOT}/. /store/ && exec timeout {IMPORT_SECONDS} containerd --root /store",
+        "-c", f"cp -a /var/. /store/ && exec timeout {IMPORT_SECONDS} containerd --root /store/{CONTAINERD}",
         timeout=60,
     ).stdout.strip()  # fmt: skip
     try:
         wait_for(lambda: _serving(container), what="containerd to serve", within=60)
-        load = ["ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "/images.tar"]
-        docker("exec", container, *load, timeout=IMPORT_SECONDS)
+        docker("exec", container, "sh", "-ec", _IMPORT, timeout=IMPORT_SECONDS)
     finally:
         docker("stop", "-t", "20", container, timeout=60, check=False)
         wait_for(lambda: _gone(container), what=f"container {container[:12]} to be removed", within=30)
+
+
+# The node image brings the control plane's and the network's images as blobs only: each node would unpack them at its
+# first start. Mounting one unpacks it.
+_IMPORT = """
+ctr -n k8s.io images import --all-platforms /images.tar
+mkdir /unpacked
+for image in $(ctr -n k8s.io images ls -q | grep -v ^sha256:); do
+  ctr -n k8s.io images mount "$image" /unpacked >/dev/null
+  ctr -n k8s.io images unmount --rm /unpacked >/dev/null
+done
+"""
 
 
 def _serving(container: str) -> None:

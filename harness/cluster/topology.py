@@ -13,7 +13,7 @@ import yaml
 
 from harness.errors import BadInput
 
-CONTAINERD_ROOT = "/var/lib/containerd"
+VAR = "/var"  # all of a node's state that is not in its container's own files
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,12 @@ class Topology:
         """The pod and the service network; kind's own defaults where the topology is silent."""
         networking = self.config.get("networking") or {}
         subnets = (networking.get("podSubnet", "10.244.0.0/16"), networking.get("serviceSubnet", "10.96.0.0/16"))
-        return [ipaddress.ip_network(subnet) for subnet in subnets]
+        try:
+            return [ipaddress.ip_network(subnet) for subnet in subnets]
+        except ValueError as error:
+            raise BadInput(
+                f"{self.source}: {error}", cure="one network (CIDR) for pods and one for Services: no dual stack"
+            ) from error
 
     def node_names(self, cluster: str) -> list[str]:
         """The names kind gives the nodes, in the order of the topology."""
@@ -70,17 +75,29 @@ class Topology:
         topology._check()
         return topology
 
-    def with_stores(self, cluster: str, stores: Mapping[str, Path]) -> dict[str, Any]:
-        """The configuration to give to kind: each named node gets its folder as containerd's root."""
+    def with_var(self, cluster: str, folders: Mapping[str, Path]) -> dict[str, Any]:
+        """The configuration to give to kind: each named node gets its folder as /var, instead of a volume of docker."""
         config = copy.deepcopy(dict(self.config))
         config["nodes"] = config.get("nodes") or [{"role": "control-plane"}]
         for name, node in zip(self.node_names(cluster), config["nodes"], strict=True):
-            if name in stores:
-                mount = {"hostPath": str(stores[name]), "containerPath": CONTAINERD_ROOT}
+            if name in folders:
+                mount = {"hostPath": str(folders[name]), "containerPath": VAR}
                 node["extraMounts"] = [*node.get("extraMounts", []), mount]
         return config
 
+    def shifted(self, slot: int) -> Topology:
+        """The same with other pods' and Services' addresses, so that clusters in different slots (0, 1, ...) can be
+        reached side by side: networks of the same size, `slot` further on."""
+        if slot == 0:
+            return self
+        pods, services = (_further(network, slot) for network in self.networks)
+        networking = {**(self.config.get("networking") or {}), "podSubnet": str(pods), "serviceSubnet": str(services)}
+        return Topology({**self.config, "networking": networking}, self.source)
+
     def _check(self) -> None:
+        family = (self.config.get("networking") or {}).get("ipFamily", "ipv4")
+        if family != "ipv4" or any(network.version != 4 for network in self.networks):
+            raise BadInput(f"{self.source} is not of IPv4, as the network of its nodes is", cure="ipFamily: ipv4")
         if self.roles.count("control-plane") != 1:
             raise BadInput(
                 f"{self.source} has {self.roles.count('control-plane')} control planes; kind restarts only one",
@@ -93,6 +110,10 @@ class Topology:
                 f"{self.source} asks for useAllDevices, which may take this machine's own disks",
                 cure="name each node's devices; the harness does it for the disks it makes",
             )
+
+
+def _further(network: ipaddress.IPv4Network | ipaddress.IPv6Network, slot: int) -> ipaddress.IPv4Network:
+    return ipaddress.ip_network((int(network.network_address) + slot * network.num_addresses, network.prefixlen))
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

@@ -126,9 +126,11 @@ def _build_one(recipe: Recipe) -> float:
 
 
 def _debootstrap(recipe: Recipe, folder: Path) -> str:
-    """The suite's root filesystem, with docker's usual trimming of what is only documentation."""
+    """The suite's root filesystem without documentation, and with the recipe's files as settings of apt."""
     archive = folder / "root.tar"
     mmdebstrap = ["mmdebstrap", "--variant=minbase", "--dpkgopt=path-exclude=/usr/share/doc/*"]
+    mmdebstrap += [f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d" for _, path in recipe.files()]
+    mmdebstrap += ['--customize-hook=rm -f "$1"/var/cache/apt/*.bin']  # apt does not clean what it is told not to use
     done = run([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS)
     label = f"LABEL {engine.RECIPE_LABEL}={recipe.digest}"
     docker("import", "--change", label, str(archive), recipe.reference, timeout=300)

@@ -60,6 +60,16 @@ def require_room(needs: Needs | None = None) -> None:
         )
 
 
+def require_memory_for(clusters: int, needs: Needs | None = None) -> None:
+    """Raises `InfrastructureError` if this machine could not hold so many clusters at once, with nothing else on it."""
+    needed, total = clusters * (needs or Needs()).memory, _meminfo("MemTotal")
+    if total < needed:
+        raise InfrastructureError(
+            f"{clusters} clusters at once need {needed / GIB:.0f} GiB of memory; this machine has {total / GIB:.0f}",
+            cure=f"pytest -n {max(1, total // (needs or Needs()).memory)}",
+        )
+
+
 def memory(needs: Needs) -> Room:
     """Memory that can be had without swapping."""
     return Room(
@@ -69,10 +79,14 @@ def memory(needs: Needs) -> Room:
 
 def memory_available() -> int:
     """Bytes; `MemAvailable` of proc_meminfo(5)."""
+    return _meminfo("MemAvailable")
+
+
+def _meminfo(name: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise InfrastructureError("/proc/meminfo has no MemAvailable", cure="a kernel of 3.14 or later")
+    raise InfrastructureError(f"/proc/meminfo has no {name}", cure="a kernel of 3.14 or later")
 
 
 def disks(needs: Needs) -> list[Room]:

@@ -23,6 +23,7 @@ __all__ = [
     "LoopDisk",
     "attach",
     "attached",
+    "claim",
     "create_disk",
     "destroy",
     "detach",
@@ -84,6 +85,20 @@ def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
     _require_room(path.parent, size_bytes)
     _create_file(path, size_bytes, lease)
     return _attach_to_free_number(path, lease)
+
+
+def claim(path: Path, number: int, lease: Lease) -> LoopDisk:
+    """The disk with that very number, which an OSD on it will be looked up under; its file need not be there yet.
+
+    Both are recorded in the lease. Raises `InfrastructureError` if somebody else has the number.
+    """
+    disk = LoopDisk(Path(os.path.realpath(path)), number)
+    with machine_lock("loop"):
+        if number in attached().keys() | _leased_numbers():
+            raise InfrastructureError(f"{disk.device} is taken", cure=f"losetup {disk.device}; rookery sweep")
+        lease.add("file", disk.path)
+        lease.add("loop", disk.device, backing_file=str(disk.path))
+    return disk
 
 
 def attach(disk: LoopDisk) -> None:

@@ -9,6 +9,8 @@ import subprocess
 from functools import lru_cache
 from typing import Any
 
+from docker import APIClient
+
 from harness.errors import InfrastructureError
 from harness.machine.run import CommandFailed, output, run
 
@@ -55,6 +57,16 @@ def engine_info() -> dict[str, Any] | None:
     except InfrastructureError:
         return None
     return info if info.get("ServerVersion") and not info.get("ServerErrors") else None
+
+
+@lru_cache(maxsize=1)
+def api() -> APIClient:
+    """The engine's own API, for what the client's commands cannot say: a container with the very settings of another.
+
+    It is the engine that `client` talks to, by DOCKER_HOST or the current context.
+    """
+    context = docker_output("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    return APIClient(base_url=os.environ.get("DOCKER_HOST") or context, version="auto", timeout=120)
 
 
 def can_build(path: str) -> bool:

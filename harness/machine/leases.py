@@ -16,7 +16,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Resource:
     | kind | name | details |
     | --- | --- | --- |
     | cluster | the kind cluster's | |
+    | network | docker's network of the cluster | |
     | process | any | `pid`, `started` |
     | mount | where it is mounted | |
     | loop | `/dev/loop<number>` | `backing_file` |
@@ -148,9 +149,9 @@ class Lease:
         _path(self.name).unlink(missing_ok=True)
         return removed + detach_orphans()
 
-    def has_cluster(self) -> bool:
-        """Whether a kind cluster is among the resources."""
-        return any(resource.kind == "cluster" for resource in self.resources)
+    def has(self, kind: str, name: str | os.PathLike[str] | None = None) -> bool:
+        """Whether a resource of that kind (and name) is on record."""
+        return any(r.kind == kind and name in (None, r.name, Path(r.name)) for r in self.resources)
 
     @classmethod
     def _load(cls, path: Path) -> Lease:
@@ -230,11 +231,28 @@ def detach_orphans() -> list[str]:
 
     Only what is surely dead is touched, and nothing while a cluster of ours exists that may come back to it.
     """
-    if any(lease.has_cluster() for lease in Lease.all()):
+    if any(lease.has("cluster") for lease in Lease.all()):
         return []
+    files = loop.attached().items()
+    return detach_dead([n for n, file in files if file == "/" or RBD_FUSE_PLUGIN_PATH in file])
+
+
+def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
+    """The loop devices that serve volumes on these nodes, each number with the sequence number of its attachment.
+
+    The driver keeps a volume's file in a folder that bears its node's name. Once the node is dead the kernel tells no
+    path any more, so ask before.
+    """
+    folders = [f"{RBD_FUSE_PLUGIN_PATH}{node}/" for node in nodes]
+    found = [n for n, file in loop.attached().items() if any(folder in file for folder in folders)]
+    return {number: loop.sequence(number) for number in found}
+
+
+def detach_dead(numbers: Collection[int]) -> list[str]:
+    """Detach those of these loop devices whose server is dead; returns a line for each."""
     removed = []
     for number, backing_file in loop.attached().items():
-        if (backing_file == "/" or RBD_FUSE_PLUGIN_PATH in backing_file) and _found_dead(number):
+        if number in numbers and _found_dead(number):
             loop.detach(number)
             removed.append(f"loop {loop.device(number)} ({backing_file})")
     return removed
@@ -273,16 +291,28 @@ def _containers_of(cluster: str) -> list[str]:
     return docker.docker_output("ps", "-aq", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}").split()
 
 
-def _remove_cluster(resource: Resource) -> bool:
-    containers = _containers_of(resource.name)
+def remove_containers(cluster: str) -> bool:
+    """Remove the nodes of a kind cluster, running or not; whether there were any.
+
+    Raises `InfrastructureError` for those that stay.
+    """
+    containers = _containers_of(cluster)
     if not containers:
         return False
     docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
-    if left := _containers_of(resource.name):
+    if left := _containers_of(cluster):
         raise InfrastructureError(
-            f"containers of cluster {resource.name} cannot be removed: {' '.join(left)}",
+            f"containers of cluster {cluster} cannot be removed: {' '.join(left)}",
             cure=f"docker rm -f -v {' '.join(left)}",
         )
+    return True
+
+
+def _remove_network(resource: Resource) -> bool:
+    # A network that never came to be is no error; one that still has containers is.
+    if docker.docker("network", "inspect", resource.name, check=False).returncode != 0:
+        return False
+    docker.docker("network", "rm", resource.name)
     return True
 
 
@@ -341,7 +371,8 @@ def _remove_route(resource: Resource) -> bool:
 
 # In the order in which they are removed: the cluster uses all the others, a mount the loop under it, a loop its file.
 _REMOVERS: dict[str, Callable[[Resource], bool]] = {
-    "cluster": _remove_cluster,
+    "cluster": lambda resource: remove_containers(resource.name),
+    "network": _remove_network,
     "process": _end_process,
     "mount": _unmount,
     "loop": _detach_loop,

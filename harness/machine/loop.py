@@ -63,6 +63,17 @@ def device_number(number: int) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def sequence(number: int) -> int:
+    """The kernel's number of this very attachment: another one is made with each, over all disks; 0 if it is free.
+
+    Since Linux 5.15: https://docs.kernel.org/admin-guide/abi-testing.html (/sys/block/<disk>/diskseq)
+    """
+    try:
+        return int((_SYS_BLOCK / f"loop{number}" / "diskseq").read_text())
+    except OSError:
+        return 0
+
+
 def ensure_node(number: int) -> Path:
     """Make the loop device and its node in /dev where they are missing, and return the node."""
     if not (_SYS_BLOCK / f"loop{number}").exists():

@@ -34,7 +34,13 @@ RUNTIME_NAME = "rookery"
 RUNTIME_PATH = Path("/usr/local/lib/rookery/runc-without-caps")
 
 # What a run calls, and the Debian and Ubuntu package it comes in.
-_PACKAGES = {"mmdebstrap": "mmdebstrap", "iptables": "iptables", "ip": "iproute2", "losetup": "util-linux"}
+_PACKAGES = {
+    "mmdebstrap": "mmdebstrap",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "losetup": "util-linux",
+    "rsync": "rsync",
+}
 _ENGINE_PACKAGE = "docker.io"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -100,6 +100,10 @@ class Results:
         self._write_timings()
         self.say(f"{name} in {seconds:.1f} s")
 
+    def seconds(self) -> dict[str, float]:
+        """What each phase took so far; of one that came several times, the last."""
+        return {phase.name: phase.seconds for phase in self._phases}
+
     def stopwatch(self, since_ns: int, prefix: str = "") -> Callable[[str], None]:
         """A function that adds a phase which began at `since_ns` (`time.monotonic_ns()`) and ends when it is called."""
         start = since_ns / 1e9 - self._begin

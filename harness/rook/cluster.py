@@ -27,6 +27,10 @@ RECOVERY_OSD = {
     # heartbeat grace of 20 s, so 8 s instead of 16. Leases guard reads from a primary that was replaced; a shorter one
     # is only renewed more often. https://docs.ceph.com/en/squid/dev/osd_internals/stale_read/
     "osd_pool_default_read_lease_ratio": "0.4",
+    # Without a recorded capacity every boot of an OSD begins with a benchmark (400 MB written to its disk, several
+    # seconds on two cores). On a loop device its result is beyond what Ceph believes of a rotating disk, so it is
+    # thrown away and made again at the next boot. https://docs.ceph.com/en/reef/rados/configuration/mclock-config-ref/
+    "osd_mclock_skip_benchmark": "true",
 }
 
 # A mon's Service has no endpoint until the mon is Ready, which its startup probe decides. Rook's first probe comes

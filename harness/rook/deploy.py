@@ -31,6 +31,7 @@ IMAGE_HELD = minutes(10)  # at most, if nobody ends it
 
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
+MGR_POOL = ".mgr"
 KEY_FIELD = "spec.security.cephx.csi.keyType"
 
 
@@ -244,8 +245,21 @@ class Rook:
             raise NotYet(f"pool {name}: {phase}")
 
     def _healthy_and_clean(self) -> None:
+        self._finish_mgr_pool()
         self.healthy()
         status.check_pgs_clean(self.pgs())
+
+    def _finish_mgr_pool(self) -> None:
+        """Say what the mgr's pool is for, where the mgr did not come to it.
+
+        It makes the pool and then says so. Rook restarts it (to switch modules off) while the first OSDs come up, and
+        between the two steps nobody makes up for the second: POOL_APP_NOT_ENABLED stays (1 bring-up of 5 here). The
+        cure is the one of https://github.com/rook/rook/issues/13210.
+        """
+        for pool in self.ceph("osd", "pool", "ls", "detail"):
+            if pool["pool_name"] == MGR_POOL and not pool["application_metadata"]:
+                self.ceph("osd", "pool", "application", "enable", MGR_POOL, "mgr")
+                raise NotYet(f"pool {MGR_POOL} had no application")
 
     def _ceph_cluster_status(self) -> dict[str, Any]:
         cluster = self.kube.get("CephCluster", self.spec.name, namespace=self.spec.namespace)

@@ -133,6 +133,14 @@ class Mark:
     osdmap_epoch: int
     election_epoch: int
 
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON has it; `from_dict` reads it."""
+        return {**vars(self), "osd_ids": sorted(self.osd_ids)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Mark:
+        return cls(**{**data, "osd_ids": frozenset(data["osd_ids"])})
+
 
 def pgs_of(dump: Mapping[str, Any]) -> tuple[Pg, ...]:
     """The PGs of `ceph pg dump pgs`. Raises `NotYet` while a mgr that has just started waits for their reports."""

@@ -28,10 +28,10 @@ class Files:
         """Apply namespace, claim and pod; does not wait."""
         self._kube.apply([namespace_manifest(self.namespace), self._claim.manifest(), self._pod_manifest()])
 
-    def ready(self, within: float) -> None:
+    def ready(self, within: float, *, since: float = 0.0) -> None:
         """Wait for the claim to be bound and the pod to be Ready, which the mount comes before."""
         wait_for(bound(self._kube, "data", self.namespace), what="claim data Bound", within=within)
-        wait_for(self._pod.ready, what="pod writer Ready", within=within)
+        wait_for(self.restarted(since=since), what="pod writer Ready", within=within)
 
     def close(self) -> None:
         """Nothing of this workload runs outside the cluster."""

@@ -224,7 +224,7 @@ class Volumes:
         """Apply the namespace."""
         self._kube.apply([namespace_manifest(self.namespace)])
 
-    def ready(self, within: float) -> None:
+    def ready(self, within: float, *, since: float = 0.0) -> None:
         """There is nothing to wait for."""
 
     def close(self) -> None:

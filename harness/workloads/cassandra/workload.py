@@ -51,10 +51,11 @@ class Cassandra:
         commitlog_sync: CommitlogSync = "periodic",
         storage_class: str = "rook-ceph-block",
         replicas: int = 3,
+        table: str | None = None,
     ) -> None:
         self.spec = CassandraSpec(image, namespace, replicas, storage_class, commitlog_sync)
         # A table for each history: the keys of another one would look like rows that nobody wrote.
-        self.table = f"{KEYSPACE}.writes_{secrets.token_hex(4)}"
+        self.table = f"{KEYSPACE}.{table or f'writes_{secrets.token_hex(4)}'}"
         self._kube = kube
         self._record = record
         self._client: Client | None = None
@@ -71,12 +72,13 @@ class Cassandra:
         """Apply the objects; does not wait."""
         self._kube.apply(self.spec.objects())
 
-    def ready(self, within: float) -> None:
+    def ready(self, within: float, *, since: float = 0.0) -> None:
         """Wait at most `within` seconds for the ring; then connect, make the table, and prove the commit log's mode.
 
-        Raises `DeadlineExceeded`, and `InfrastructureError` when the nodes run in another mode than was asked for.
+        `since`, Unix time in seconds, asks for containers started after it. Raises `DeadlineExceeded`, and
+        `InfrastructureError` when the nodes run in another mode than was asked for.
         """
-        wait_for(self.ring_whole(), what=f"Cassandra ring of {self.spec.replicas}", within=within)
+        wait_for(self.ring_whole(since=since), what=f"Cassandra ring of {self.spec.replicas}", within=within)
         wait_for(self.rebuild, what="a client of Cassandra", within=CLIENT_WITHIN)
         wait_for(self._create_table, what=f"table {self.table}", within=CLIENT_WITHIN)
         settings = wait_for(self.commitlog_settings, what="Cassandra's commit log settings", within=CLIENT_WITHIN)
@@ -124,6 +126,19 @@ class Cassandra:
         """Start `count` threads that write new rows until they are stopped, about `per_second` in all."""
         client = self._ready_to_write()
         return Writers(client, self._record, count=count, consistency=consistency, per_second=per_second)
+
+    def drain(self) -> None:
+        """Have every node write to its volume what it holds in memory, and take no more writes until it is restarted.
+
+        https://cassandra.apache.org/doc/5.0/cassandra/managing/tools/nodetool/drain.html
+        """
+        pods = list(self.pod_addresses())
+        with ThreadPoolExecutor(len(pods)) as pool:
+            list(pool.map(self._drain_pod, pods))
+
+    def _drain_pod(self, pod: str) -> None:
+        command = ["nodetool", "drain"]
+        self._kube.exec(pod, command, namespace=self.spec.namespace, container=NAME, timeout=NODETOOL_TIMEOUT)
 
     def read_all(self, consistency: str) -> set[int]:
         """Condition: the table can be read at `consistency`; its value is the keys found. Each read is recorded."""

@@ -1,0 +1,157 @@
+"""Benchmarks: commands that measure what the harness itself takes, on a real cluster; nothing here passes or fails by a
+figure.
+
+Each run is a results folder like a scenario's, so every phase can be looked up afterwards.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.cluster.snapshots import Snapshot
+from harness.errors import InfrastructureError
+from harness.history.recorder import Recorder
+from harness.images.catalogue import CASSANDRA
+from harness.layers import ROOK_READY, SEED_ROWS, SEED_TABLE, Layer, cassandra_ready
+from harness.machine import loop
+from harness.machine.copying import differences
+from harness.machine.docker import docker_output
+from harness.machine.run import output, run
+from harness.report.results import Results
+from harness.session import Session
+from harness.settings import Settings
+from harness.storage import StorageCluster
+from harness.waiting import minutes, wait_for
+from harness.workloads.cassandra import Cassandra
+
+ROWS_READABLE = minutes(4)
+
+
+@dataclass
+class Bench:
+    """What was measured: for each run the seconds of each step, and what is the same for all runs."""
+
+    name: str
+    runs: list[dict[str, float]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def medians(self) -> dict[str, float]:
+        """Of each step, over the runs that reached it."""
+        steps = dict.fromkeys(step for run in self.runs for step in run)
+        return {step: round(statistics.median(run[step] for run in self.runs if step in run), 1) for step in steps}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "medians": self.medians}
+
+
+def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Bench:
+    """From nothing to HEALTH_OK, `runs` times, each on nodes and disks of its own; images are there beforehand."""
+    bench = Bench("bring-up")
+    for number in range(1, runs + 1):
+        cluster = StorageCluster(settings, say)
+        with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
+            try:
+                cluster.bring_up(results)
+            finally:
+                cluster.delete()
+            results.finish("passed")
+            bench.runs.append(results.seconds())
+    return bench
+
+
+def restore(
+    settings: Settings, say: Callable[[str], None], *, runs: int, layer: str = "rook", verify: bool = False
+) -> Bench:
+    """Put a saved cluster back `runs` times; it is deployed and saved first where there is no snapshot to use.
+
+    With the layer `cassandra` each run ends when every row that was saved can be read from all replicas. `verify`
+    compares every byte of every node and disk with the snapshot before the first start. After each run what the
+    machine has of loop devices, routes, mounts, networks and containers must be as many as after the first.
+    """
+    wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
+    bench, session = Bench("restore", facts={"layer": wanted.name}), Session(settings, say)
+    try:
+        with Results(Path(settings.results), "bench-restore-0", say=say) as results:
+            cluster = session.cluster(wanted, results)
+            snapshot = cluster.kept(wanted.name)
+            results.finish("passed")
+        bench.facts |= {"snapshot_bytes": snapshot.bytes, "left_each_time": _present()}
+        for number in range(1, runs + 1):
+            with Results(Path(settings.results), f"bench-restore-{number}", say=say) as results:
+                bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=layer == "cassandra"))
+                results.finish("passed")
+            _require_same(bench.facts["left_each_time"], _present(), number)
+        if verify:
+            bench.facts["differences"] = _differences(cluster, snapshot)
+    finally:
+        session.close()
+    return bench
+
+
+def _restore_once(
+    cluster: StorageCluster, snapshot: Snapshot, results: Results, *, with_rows: bool
+) -> dict[str, float]:
+    begin = time.monotonic_ns()
+    cluster.restore(snapshot, results)
+    if with_rows:
+        _read_rows(cluster, results)
+        results.stopwatch(begin)("every row readable")
+    return results.seconds()
+
+
+def _read_rows(cluster: StorageCluster, results: Results) -> None:
+    """Read the rows that came with the cluster, from all three replicas."""
+    with Recorder(results.path("history.jsonl")) as record:
+        cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch", table=SEED_TABLE)
+        try:
+            wait_for(cassandra.rebuild, what="a client of Cassandra", within=ROWS_READABLE)
+            rows = wait_for(lambda: cassandra.read_all("ALL"), what="every row at ALL", within=ROWS_READABLE)
+        finally:
+            cassandra.close()
+    if len(rows) != SEED_ROWS:
+        raise InfrastructureError(f"{len(rows)} rows came back of {SEED_ROWS}")
+
+
+def _present() -> dict[str, int]:
+    """How many of what a cluster takes are on this machine."""
+    return {
+        "loop devices": len(loop.attached()),
+        "routes": len(output(["ip", "route", "show"], timeout=10).splitlines()),
+        "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "networks": len(docker_output("network", "ls", "-q").splitlines()),
+        "containers": len(docker_output("ps", "-aq").splitlines()),
+        "volumes": len(docker_output("volume", "ls", "-q").splitlines()),
+    }
+
+
+def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int) -> None:
+    more = [f"{count} {what}, {before[what]} before" for what, count in now.items() if count > before[what]]
+    if more:
+        raise InfrastructureError(f"restore {number} left something behind: {'; '.join(more)}", cure="rookery sweep")
+
+
+def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
+    """What is not byte for byte as it was saved, once the cluster is put back and before it is started."""
+    cluster.nodes.put_back(snapshot)
+    found: list[str] = []
+    for blueprint in snapshot.nodes:
+        found += differences(snapshot.var(blueprint.name), cluster.nodes.var(blueprint.name))
+    for node, disk in cluster.nodes.disks.items():
+        if run(["cmp", str(snapshot.disk(node)), str(disk.path)], timeout=600, check=False).returncode != 0:
+            found.append(str(disk.path))
+    return found
+
+
+def rows(benches: Sequence[Bench]) -> list[tuple[str, str, str]]:
+    """For a table: step, median, and all runs."""
+    return [
+        (step, f"{median:.1f}", ", ".join(f"{run[step]:.1f}" for run in bench.runs if step in run))
+        for bench in benches
+        for step, median in bench.medians.items()
+    ]

@@ -1,0 +1,230 @@
+"""Snapshots: what a powered-off cluster consists of, kept in the cache folder and put back in seconds.
+
+A snapshot belongs to a cell: one combination of Rook, Ceph, Kubernetes, storage driver, topology and images, deployed
+by one version of this harness under one name. It holds, of every node, /var and the files that differ from the node's
+image, and the disks. What lies in the shared store of images is linked, not copied.
+
+    <cache>/snapshots/<cell>/<name>/snapshot.json   written last: without it the folder is no snapshot
+                                    nodes/<node>/var, nodes/<node>/changes.tar
+                                    disks/<node>.img
+                                    kubeconfig
+
+Time goes on while a cluster is off, so a snapshot is not used for ever. What breaks first is Ceph's health: without
+a deep scrub for 12.25 days a PG makes it HEALTH_WARN (`osd_deep_scrub_interval` of 7 days and three quarters more), and
+without a scrub for 10.5 days (`osd_scrub_max_interval`, half more). Certificates last a year, tokens are renewed when a
+node starts. Past `MAX_AGE_DAYS`, or if its time lies in the future, a snapshot is made anew.
+https://docs.ceph.com/en/reef/rados/configuration/osd-config-ref/#scrubbing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import harness
+from harness.cluster.blueprint import Blueprint
+from harness.errors import BadInput, InfrastructureError
+from harness.machine.copying import allocated, digest_of
+from harness.machine.locks import machine_lock
+from harness.paths import cache_dir
+
+
+class SnapshotRefused(InfrastructureError):
+    """What the snapshot needs of this machine has been taken by others: a loop device, the network's addresses."""
+
+
+FORMAT = 1
+MAX_AGE_DAYS = 7
+_DEPLOYING = ("cluster", "csi", "kube", "layers.py", "machine", "rook", "storage.py", "workloads")
+CELLS_KEPT = 4  # for each name of a cluster, those used last
+DAY = 24 * 3600
+PARTIAL_SECONDS = 3600  # far more than a snapshot takes to be made
+PRUNE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What has to be the same for a snapshot to be the cluster that would be deployed now; all of it JSON."""
+
+    facts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, **facts: Any) -> Cell:
+        """The cell of these facts and of this harness: its code decides what is deployed, so it counts as well."""
+        return cls({**facts, "format": FORMAT, "harness": code_digest()})
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> Path:
+        return folder() / f"{self.facts['cluster']}-{self.key}"
+
+    def find(self, name: str) -> Snapshot | None:
+        """The snapshot of that name, if there is one that may be used now."""
+        found = _read(self.folder / name)
+        if found is None or found.unusable():
+            return None
+        os.utime(self.folder)  # used just now: `_prune` goes by that
+        return found
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A node's disk: the number of its loop device is part of the cluster, OSDs are looked up under it."""
+
+    node: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A saved cluster. `facts` are its saver's, for whoever puts it back; `created` is in seconds since the epoch."""
+
+    path: Path
+    cell: Mapping[str, Any]
+    nodes: tuple[Blueprint, ...]
+    disks: tuple[Disk, ...]
+    subnet: str
+    store: str  # name of the store of images that its files are linked to
+    created: float
+    bytes: int = 0  # on disk, without the images
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.path / "kubeconfig"
+
+    @property
+    def age_days(self) -> float:
+        return (time.time() - self.created) / DAY
+
+    def var(self, node: str) -> Path:
+        return self.path / "nodes" / node / "var"
+
+    def changes(self, node: str) -> Path:
+        return self.path / "nodes" / node / "changes.tar"
+
+    def disk(self, node: str) -> Path:
+        return self.path / "disks" / f"{node}.img"
+
+    def unusable(self) -> str:
+        """Why it must not be used now; empty if it may be."""
+        if (self.cell.get("format"), self.cell.get("harness")) != (FORMAT, code_digest()):
+            return "made by another version of the harness"
+        if self.age_days > MAX_AGE_DAYS:
+            return f"{self.age_days:.0f} days old; {MAX_AGE_DAYS} are the most"
+        if self.age_days < 0:
+            return "made in the future: this machine's clock was set back"
+        if not (cache_dir() / "stores" / self.store).is_dir():
+            return "its store of images is gone"
+        return ""
+
+    def remove(self) -> None:
+        """Remove it, and its cell if it was the last; its index first: without it the folder does not count."""
+        (self.path / "snapshot.json").unlink(missing_ok=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_empty(self.path.parent)
+
+
+def folder() -> Path:
+    return cache_dir() / "snapshots"
+
+
+@lru_cache(maxsize=1)
+def code_digest() -> str:
+    """The code that decides what is deployed, and how it is kept, as one number."""
+    package = Path(harness.__file__).parent
+    return digest_of(*(package / part for part in _DEPLOYING))
+
+
+def check_name(name: str) -> None:
+    """Raises `BadInput` for what cannot be the name of a snapshot."""
+    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
+        raise BadInput(f"{name!r} is no name for a snapshot: letters, digits, '-' and '_'")
+
+
+@contextmanager
+def being_made(cell: Cell, name: str) -> Iterator[Path]:
+    """A folder to fill; removed if that fails. `finish` turns it into the snapshot."""
+    check_name(name)
+    partial = cell.folder / f"{name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    partial.chmod(0o700)  # it holds the cluster's keys
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        _remove_empty(cell.folder)
+
+
+def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
+    """Write the index, give the folder its name, and return the snapshot with its size; another of that name goes."""
+    measured = replace(snapshot, bytes=allocated(partial, without=images))
+    index = {key: value for key, value in asdict(measured).items() if key != "path"}
+    (partial / "snapshot.json").write_text(json.dumps(index, indent=1))
+    with machine_lock("snapshots", within=PRUNE_SECONDS):
+        (snapshot.path / "snapshot.json").unlink(missing_ok=True)
+        shutil.rmtree(snapshot.path, ignore_errors=True)
+        partial.rename(snapshot.path)
+        _prune(keep=snapshot.path.parent)
+    return measured
+
+
+def stored() -> list[Snapshot]:
+    """Every snapshot in the cache, usable or not, the newest first."""
+    indexes = (path for path in folder().glob("*/*/snapshot.json") if path.parent.suffix != ".partial")
+    found = (_read(index.parent) for index in indexes)
+    return sorted(filter(None, found), key=lambda snapshot: snapshot.created, reverse=True)
+
+
+def prune(*, everything: bool = False) -> list[Snapshot]:
+    """Remove the snapshots that cannot be used any more, or all; returns those removed."""
+    removed = [snapshot for snapshot in stored() if everything or snapshot.unusable()]
+    for snapshot in removed:
+        snapshot.remove()
+    for path in folder().glob("*/*"):  # torn ones, and those whose process was killed
+        if everything or (_read(path) is None and time.time() - path.stat().st_mtime > PARTIAL_SECONDS):
+            shutil.rmtree(path, ignore_errors=True)
+            _remove_empty(path.parent)
+    return removed
+
+
+def _prune(keep: Path) -> None:
+    """What can never be used again, and all cells of the same cluster's name but those used last."""
+    prune()
+    name = keep.name.rpartition("-")[0]
+    cells = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
+    for cell in sorted(cells, key=lambda path: path.stat().st_mtime, reverse=True)[CELLS_KEPT - 1 :]:
+        shutil.rmtree(cell, ignore_errors=True)
+
+
+def _remove_empty(cell: Path) -> None:
+    with suppress(OSError):  # it holds something, or is gone
+        cell.rmdir()
+
+
+def _read(path: Path) -> Snapshot | None:
+    """The snapshot in that folder; None if there is none, a torn one, or one of another format."""
+    try:
+        data = json.loads((path / "snapshot.json").read_text())
+        nodes = tuple(Blueprint(**node) for node in data.pop("nodes"))
+        disks = tuple(Disk(**disk) for disk in data.pop("disks"))
+        return Snapshot(path=path, nodes=nodes, disks=disks, **data)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

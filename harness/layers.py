@@ -1,0 +1,52 @@
+"""States in which a scenario may ask for the cluster: each is made once, saved, and put back for every scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+from harness.history.recorder import Recorder
+from harness.images.catalogue import CASSANDRA
+from harness.report.results import Results
+from harness.storage import StorageCluster
+from harness.waiting import minutes
+from harness.workloads.cassandra import Cassandra
+from harness.workloads.cassandra.manifests import CommitlogSync
+
+WORKLOAD_READY = minutes(4)
+SEED_TABLE = "seed"  # what a cluster with Cassandra brings along, to see that its volumes came back with their data
+SEED_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A state of the cluster, made on top of another one or from nothing. `make` may use the results folder of the
+    scenario that asked."""
+
+    name: str
+    make: Callable[[StorageCluster, Results], None]
+    on: Layer | None = None
+
+
+NODES_READY = Layer("nodes-ready", StorageCluster.create_nodes)
+ROOK_READY = Layer("rook-ready", StorageCluster.bring_up)
+
+
+@cache
+def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
+    """Cassandra on three volumes with `SEED_ROWS` rows in `SEED_TABLE`, everything it was given on its volumes."""
+
+    def make(cluster: StorageCluster, results: Results) -> None:
+        with Recorder(results.path("seed.jsonl")) as record:
+            workload = Cassandra(
+                cluster.kube, image=CASSANDRA, record=record, commitlog_sync=commitlog_sync, table=SEED_TABLE
+            )
+            with results.phase("Cassandra deployed"):
+                workload.deploy()
+                workload.ready(WORKLOAD_READY)
+            workload.write(SEED_ROWS)
+            workload.close()
+            workload.drain()
+
+    return Layer(f"cassandra-{commitlog_sync}-ready", make, on=ROOK_READY)

@@ -1,0 +1,48 @@
+"""Whatever a scenario does to the cluster, the next one finds it as it was freshly deployed.
+
+The situation: a cluster that is HEALTH_OK, with an empty pool. The act: everything a storage cluster consists of is
+destroyed. The operator is deleted, the pool with it, the monitors and their stores, and one disk is formatted.
+
+The proof: the same scenario a second time. Nothing of the first one's is there, the pool is and takes a volume, the
+three mons agree, and it is the same Ceph cluster. Which of the two comes first makes no difference.
+
+Budget on 2 cores: 90 seconds for both, on a saved cluster.
+"""
+
+import pytest
+
+from harness import session
+from harness.waiting import minutes, wait_for
+from harness.workloads.files import Files
+
+TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-here", "namespace": "default"}}
+
+
+@pytest.mark.parametrize("turn", ["one", "another"])
+def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
+    assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"
+    whole = wait_for(cluster.rook.mons_in_quorum(), what="three mons in quorum", within=minutes(1))
+    assert len(whole.names) == 3
+    assert cluster.rook.rbd("ls", cluster.rook.spec.pool) == []
+    files = Files(cluster.kube, image=cluster.images.ceph)
+    with session.deployed(files, cluster, results):
+        written = files.write("random", mebibytes=8)
+        assert files.checksum("random") == written
+
+    cluster.kube.apply([TRACE])
+    with results.phase("wrecked"):
+        wreck(cluster)
+
+
+def wreck(cluster):
+    """Leave nothing that could serve."""
+    namespace, pool = cluster.rook.spec.namespace, cluster.rook.spec.pool
+    cluster.kube.delete("Deployment", "rook-ceph-operator", namespace=namespace)
+    cluster.rook.ceph("osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it")
+    assert pool not in [each["poolname"] for each in cluster.rook.ceph("osd", "lspools")]
+    for mon in cluster.rook.mons().mons:
+        cluster.kube.delete("Deployment", f"rook-ceph-mon-{mon}", namespace=namespace)
+    for worker in cluster.nodes.workers:
+        cluster.nodes.execute(worker, "sh", "-c", "rm -rf /var/lib/rook/mon-*")
+    disk = cluster.nodes.disks[cluster.nodes.workers[0]]
+    cluster.nodes.execute(cluster.nodes.workers[0], "dd", "if=/dev/zero", f"of={disk.device}", "bs=1M", "count=64")
