@@ -200,6 +200,7 @@ class StorageCluster:
         results.add_phase("nothing to HEALTH_OK", started, results.elapsed - started)
         with results.phase("storage driver Ready"):
             self._deploy_driver()
+        self.rook.settle()
         self.ready = True
         self.note(results)
 

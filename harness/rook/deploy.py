@@ -32,6 +32,8 @@ IMAGE_HELD = minutes(10)  # at most, if nobody ends it
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
 MGR_POOL = ".mgr"
+OSDS = "app=rook-ceph-osd"
+DEVICE_TYPE = "device-type"
 KEY_FIELD = "spec.security.cephx.csi.keyType"
 
 
@@ -94,6 +96,26 @@ class Rook:
         with self._phase("pool Ready"):
             self._wait(lambda: self._pool_ready(self.spec.pool), "pool Ready", POOL_READY)
         with self._phase("HEALTH_OK"):
+            self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+
+    def settle(self) -> None:
+        """Do what the operator would do the next time it starts, and wait until that is over.
+
+        Rook 1.18 gives a new OSD's pods a label `device-type` which it does not know any more when it looks at the
+        Deployment again, so its next start restarts one OSD after another: seen after every first power cut, a minute
+        long. A cluster that is saved should have that behind it.
+        """
+        osds = self.kube.list("Deployment", namespace=self.spec.namespace, labels=OSDS)
+        unsettled = [osd for osd in osds if DEVICE_TYPE in osd["spec"]["template"]["metadata"]["labels"]]
+        if not unsettled:
+            return
+        with self._phase("OSDs settled"):
+            before = wait_for(self.mark, what="Ceph's state", within=OSDS_UP)
+            for osd in unsettled:
+                forget = {"spec": {"template": {"metadata": {"labels": {DEVICE_TYPE: None}}}}}
+                self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
+            restarted = self.osds_up_from_boots_newer_than(before.osdmap_epoch)
+            self._wait(restarted, "all OSDs up again", OSDS_UP, every=CEPH_POLL)
             self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
