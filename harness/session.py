@@ -16,6 +16,7 @@ from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.errors import BadInput, InfrastructureError, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
+from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
 from harness.report.results import Outcome, Results
 from harness.settings import Settings
@@ -101,8 +102,8 @@ class Session:
         begin = time.monotonic()
         try:
             cluster.restore(snapshot, results)
-        except (DeadlineExceeded, AssertionError):
-            snapshot.remove()  # it does not come back as what it was: the next scenario gets a new one
+        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+            snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
         self.put_back_s.append(time.monotonic() - begin)
 

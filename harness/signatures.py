@@ -103,12 +103,32 @@ POOL_HAS_BOTH_LAYOUTS = Signature(
     source="https://github.com/rook/rook/issues/7362",
 )
 
-# ceph-csi's words for what the diary has as "rbd: error opening pool 'replicapool': (2) No such file or directory".
+# ceph-csi's words, and the userspace driver's, for what the diary has as "rbd: error opening pool 'replicapool': (2) No
+# such file or directory": the pool of a StorageClass, or its data pool, is misspelt, not made yet, or removed.
 POOL_NOT_FOUND = Signature(
     text="pool not found: pool (…) not found in Ceph cluster",
     shown_by=ShownBy.EVENT,
     of="the PersistentVolumeClaim, ProvisioningFailed",
     source="https://github.com/rook/rook/issues/3168",
+)
+
+# --- a volume that somebody else has ------------------------------------------------------------------------------
+
+# A client that lives has the image open for writing: most often a node that is cut off from Kubernetes, but not from
+# Ceph. ceph-csi and the userspace driver say it in the same words.
+IMAGE_IN_USE = Signature(
+    text="rbd image … is still being used",
+    shown_by=ShownBy.EVENT,
+    of="the pod, FailedMount",
+    source="https://github.com/ceph/ceph-csi/issues/4375",
+)
+
+# A pod asks for a volume of ReadWriteOncePod that another pod uses; the scheduler leaves it Pending.
+USED_BY_ANOTHER_POD = Signature(
+    text="node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+    shown_by=ShownBy.EVENT,
+    of="the pod, FailedScheduling",
+    source="https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes",
 )
 
 # --- disks --------------------------------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
 from harness.csi import manifests as csi
 from harness.errors import BadInput, InfrastructureError
-from harness.images import archives, build, engine, recipes, resolve
+from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
-from harness.kube.conditions import nodes_ready, not_ready, rollout_done
+from harness.kube.conditions import crd_established, nodes_ready, not_ready, rollout_done
 from harness.machine import capacity, doctor, loop
 from harness.machine.copying import digest_of
 from harness.machine.disks import require_size
@@ -47,6 +47,7 @@ MONS_IN_QUORUM = minutes(2)
 OSDS_UP = minutes(3)
 PGS_CLEAN = minutes(3)
 DRIVER_READY = minutes(3)
+CRDS_ESTABLISHED = minutes(1)
 CHECKS_IN_A_ROW = 5
 
 
@@ -200,6 +201,7 @@ class StorageCluster:
         results.add_phase("nothing to HEALTH_OK", started, results.elapsed - started)
         with results.phase("storage driver Ready"):
             self._deploy_driver()
+        self.rook.settle()
         self.ready = True
         self.note(results)
 
@@ -329,13 +331,25 @@ class StorageCluster:
         if self.driver == "ceph-csi":
             self.kube.apply([csi.storage_class(provisioner=f"{namespace}.rbd.csi.ceph.com")])
             return
+        self._establish(csi.crds(programs.snapshot_crds()))
         driver = csi.objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
-        self.kube.apply([*driver, csi.storage_class()])
+        self.kube.apply([*driver, csi.storage_class(), csi.snapshot_class()])
         self._driver_ready()
+
+    def _establish(self, crds: Sequence[dict[str, Any]]) -> None:
+        self.kube.apply(crds)
+        for crd in crds:
+            name = crd["metadata"]["name"]
+            wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
 
     def _driver_ready(self) -> None:
         namespace = self._rook_deployed.spec.namespace
-        for kind, name in (("DaemonSet", f"{csi.NAME}-node"), ("Deployment", f"{csi.NAME}-controller")):
+        workloads = (
+            ("DaemonSet", f"{csi.NAME}-node"),
+            ("Deployment", f"{csi.NAME}-controller"),
+            ("Deployment", csi.SNAPSHOT_CONTROLLER),
+        )
+        for kind, name in workloads:
             wait_for(rollout_done(self.kube, kind, name, namespace), what=f"{name} Ready", within=DRIVER_READY)
 
     def _pods_back(self, since: float) -> None:
@@ -484,12 +498,15 @@ class StorageCluster:
 
     @api_may_be_down()
     def no_volumes_left(self) -> None:
-        """Condition: no PersistentVolume, no image in the pool, and no loop device for a volume on any node."""
+        """Condition: no PersistentVolume, nothing in the pool or its trash, and no loop device for a volume."""
         volumes = [volume["metadata"]["name"] for volume in self.kube.list("PersistentVolume")]
         if volumes:
             raise NotYet(f"PersistentVolumes: {', '.join(volumes)}")
         images = self._rook_deployed.rbd("ls", self._rook_deployed.spec.pool)
         if images:
             raise NotYet(f"images in the pool: {', '.join(images)}")
+        trash = self._rook_deployed.rbd("trash", "ls", self._rook_deployed.spec.pool, "--all")
+        if trash:
+            raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
         if left := volume_loops(self.nodes.node_names):
             raise NotYet(f"loop devices: {', '.join(str(loop.device(number)) for number in left)}")

@@ -5,7 +5,8 @@ capabilities the driver does not have. It runs on a node, against the sockets of
 
 What it skips, and why, is in report.json: specs for capabilities that the driver does not claim.
 
-Needs the userspace driver; Rook's own ceph-csi is tested by its authors. Budget on 2 cores: 2 minutes.
+It runs twice, with volumes that are mounted and with raw block volumes. Needs the userspace driver; Rook's own ceph-csi
+is tested by its authors. Budget on 2 cores: 4 minutes for both.
 """
 
 import pytest
@@ -14,12 +15,15 @@ from harness.csi.sanity import run_sanity
 from harness.waiting import minutes, wait_for
 
 
-def test_driver_keeps_to_the_specification(cluster, results, csi_sanity):
+@pytest.mark.parametrize("access_type", ["mount", "block"])
+def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_type):
     if cluster.driver != "rbd-fuse":
         pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
 
     with results.phase("csi-sanity"):
-        report = run_sanity(cluster.kube, csi_sanity, namespace="rook-ceph", pool="replicapool")
+        report = run_sanity(
+            cluster.kube, csi_sanity, namespace="rook-ceph", pool="replicapool", access_type=access_type
+        )
     results.note(passed=report.passed, failed=report.failed, skipped=report.skipped)
     results.say(f"{len(report.passed)} specs passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
 

@@ -41,7 +41,7 @@ def new_files(cluster, storage_driver):
     """Makes workloads, each in a namespace of its own, whose volumes are in the pool `good` (and in `data_pool`)."""
 
     def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
-        data = data_pool.name if data_pool else None
+        data = data_pool.name if data_pool else ""
         classes = storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data)
         cluster.kube.apply([classes])
         return Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)

@@ -77,3 +77,73 @@ def test_another_attachment_of_the_same_number_is_left_alone(loops: Loops, loop:
     loops.release(earlier)
     loops.detach(earlier, Deadline(1))
     assert loops.is_attached(loop)
+
+
+def test_a_readers_device_cannot_be_written_to(loops: Loops, image: Path) -> None:
+    attached = loops.attach(image, Deadline(10), read_only=True)
+    try:
+        assert loops.device(attached).read_bytes() == image.read_bytes()
+        with pytest.raises(OSError, match="not permitted"), loops.device(attached).open("r+b", buffering=0) as device:
+            device.write(bytes(512))
+    finally:
+        loops.detach(attached, Deadline(10))
+    writable = loops.attach(image, Deadline(10))
+    with loops.device(writable).open("r+b", buffering=0) as device:
+        assert device.write(b"x" * 512) == 512
+    loops.detach(writable, Deadline(10))
+
+
+def test_a_device_grows_while_it_is_open_and_never_shrinks(loops: Loops, image: Path, loop: LoopRef) -> None:
+    with loops.device(loop).open("rb") as device:
+        for size, there in ((3 << 20, 3 << 20), (2 << 20, 3 << 20)):
+            loops.grow(loop, image, size)
+            assert device.seek(0, os.SEEK_END) == there
+            assert loops.size(loop) == there
+    assert image.read_bytes().rstrip(b"\0") == b"what the exporter serves"
+
+
+def test_a_device_follows_a_file_that_was_grown_by_others(loops: Loops, image: Path, loop: LoopRef) -> None:
+    os.truncate(image, 4 << 20)
+    loops.grow(loop, image, 0)
+    assert loops.size(loop) == 4 << 20
+
+
+def test_what_was_put_on_top_of_a_device_is_found(loops: Loops, loop: LoopRef) -> None:
+    assert loops.stacked_on(loop) == []
+    above = loops.attach(loops.device(loop), Deadline(10))
+    try:
+        assert loops.stacked_on(loop) == [above]
+        assert loops.stacked_on(above) == []
+    finally:
+        loops.detach(above, Deadline(10))
+
+
+def test_only_free_devices_get_node_files_for_others_to_take(loops: Loops, loop: LoopRef, tmp_path: Path) -> None:
+    dev, sys_block = tmp_path / "dev", Path("/sys/block")
+    before = set(dev.iterdir())
+    loops.provide_nodes()
+    spares = set(dev.iterdir()) - before - {dev / "loop-control"}
+    assert spares
+    assert not [node for node in spares if (sys_block / node.name / "loop/backing_file").exists()]
+
+    above = loops.attach(loops.device(loop), Deadline(10))  # what the kubelet does, though not by this class
+    taken = loops.attach(tmp_path / "image", Deadline(10))
+    assert taken == loop
+    loops.withdraw_nodes()
+    assert loops.device(loop).exists()
+    assert loops.device(above).exists()
+    assert {path.name for path in dev.glob("loop[0-9]*")} == {f"loop{loop.number}", f"loop{above.number}"}
+    loops.detach(above, Deadline(10))
+    assert not loops.device(above).exists()
+
+
+def test_the_kubelets_device_keeps_its_node_file(loops: Loops, loop: LoopRef, tmp_path: Path) -> None:
+    loops.provide_nodes()
+    kubelet = Loops(dev=tmp_path / "dev")
+    above = kubelet.attach(loops.device(loop), Deadline(10))
+    assert not above.made_node, "it was provided"
+    loops.withdraw_nodes()
+    assert loops.device(above).exists()
+    kubelet.detach(above, Deadline(10))
+    loops.withdraw_nodes()
+    assert not loops.device(above).exists()

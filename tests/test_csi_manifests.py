@@ -7,12 +7,15 @@ from pathlib import Path
 import yaml
 
 from harness.csi.driver import DRIVER_NAME
-from harness.csi.manifests import objects, storage_class
+from harness.csi.manifests import NAME, SNAPSHOT_CONTROLLER, crds, objects, snapshot_class, storage_class
+
+CONTROLLER = f"{NAME}-controller"
 
 
-def one(kind: str, **arguments: str) -> dict:
-    (found,) = [item for item in objects(**arguments) if item["kind"] == kind]
-    return found
+def one(kind: str, name: str = "", **arguments: str) -> dict:
+    found = [item for item in objects(**arguments) if item["kind"] == kind]
+    (wanted,) = [item for item in found if len(found) == 1 or item["metadata"]["name"] == (name or CONTROLLER)]
+    return wanted
 
 
 def containers(kind: str) -> dict[str, dict]:
@@ -36,8 +39,11 @@ def test_no_image_is_pulled_when_it_is_there() -> None:
 
 def test_nothing_waits_for_the_lease_of_a_dead_pod() -> None:
     assert one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
-    for sidecar in ("csi-provisioner", "csi-attacher"):
-        assert "--leader-election=false" in containers("Deployment")[sidecar]["command"]
+    for sidecar in ("csi-provisioner", "csi-attacher", "csi-resizer", "csi-snapshotter"):
+        command = containers("Deployment")[sidecar]["command"]
+        assert command[0] == sidecar
+        assert "--leader-election=false" in command
+    assert one("Deployment", SNAPSHOT_CONTROLLER)["spec"]["strategy"] == {"type": "Recreate"}
 
 
 def test_the_node_plugin_shares_mounts_with_its_node() -> None:
@@ -55,9 +61,9 @@ def test_the_node_plugin_shares_mounts_with_its_node() -> None:
 
 def test_secrets_are_read_in_one_namespace_only() -> None:
     items = objects(namespace="rook-operator", cluster_namespace="rook-cluster")
-    rules = {item["kind"]: item for item in items if item["kind"] in ("ClusterRole", "Role")}
-    assert not [rule for rule in rules["ClusterRole"]["rules"] if "secrets" in rule["resources"]]
-    assert rules["Role"]["metadata"]["namespace"] == "rook-cluster"
+    roles = [item for item in items if item["kind"] in ("ClusterRole", "Role")]
+    reading = [role for role in roles for rule in role["rules"] if "secrets" in rule["resources"]]
+    assert [(role["kind"], role["metadata"].get("namespace")) for role in reading] == [("Role", "rook-cluster")]
     accounts = {item["metadata"]["name"] for item in items if item["kind"] == "ServiceAccount"}
     for item in items:
         if item["kind"].endswith("Binding"):
@@ -66,9 +72,42 @@ def test_secrets_are_read_in_one_namespace_only() -> None:
 
 
 def test_every_mount_has_its_volume_and_the_objects_are_plain_yaml(tmp_path: Path) -> None:
-    for kind in ("Deployment", "DaemonSet"):
-        pod = one(kind)["spec"]["template"]["spec"]
-        volumes = {volume["name"] for volume in pod["volumes"]}
-        assert {mount["name"] for it in pod["containers"] for mount in it["volumeMounts"]} == volumes
-    items = [*objects(), storage_class()]
-    assert list(yaml.safe_load_all(yaml.safe_dump_all(items))) == items
+    for item in objects():
+        if item["kind"] in ("Deployment", "DaemonSet"):
+            pod = item["spec"]["template"]["spec"]
+            volumes = {volume["name"] for volume in pod["volumes"]}
+            assert {mount["name"] for it in pod["containers"] for mount in it.get("volumeMounts", [])} == volumes
+            assert item["spec"]["selector"]["matchLabels"] == item["spec"]["template"]["metadata"]["labels"]
+    items = [*objects(), storage_class(), snapshot_class()]
+    (tmp_path / "objects.yaml").write_text("---\n" + yaml.safe_dump_all(items))
+    assert crds(tmp_path / "objects.yaml") == items
+
+
+def test_every_pod_has_its_account() -> None:
+    items = objects()
+    accounts = {item["metadata"]["name"] for item in items if item["kind"] == "ServiceAccount"}
+    pods = [item["spec"]["template"]["spec"] for item in items if item["kind"] in ("Deployment", "DaemonSet")]
+    assert {pod["serviceAccountName"] for pod in pods} == accounts
+
+
+def test_variants_of_the_storage_class() -> None:
+    plain = storage_class()
+    assert plain["allowVolumeExpansion"]
+    assert plain["mountOptions"] == []
+    assert not {"dataPool", "mkfsOptions"} & set(plain["parameters"])
+    variant = storage_class(
+        "xfs", fs_type="xfs", data_pool="ec", mkfs_options="-K -m reflink=0", mount_options=["discard"]
+    )
+    assert variant["metadata"]["name"] == "xfs"
+    assert variant["mountOptions"] == ["discard"]
+    found = variant["parameters"]
+    assert found["csi.storage.k8s.io/fstype"] == "xfs"
+    assert (found["dataPool"], found["mkfsOptions"]) == ("ec", "-K -m reflink=0")
+
+
+def test_snapshots_are_made_by_this_driver_with_the_secrets_of_its_volumes() -> None:
+    snapshots, volumes = snapshot_class(), storage_class()
+    assert (snapshots["driver"], snapshots["deletionPolicy"]) == (DRIVER_NAME, "Delete")
+    name = "csi.storage.k8s.io/{}-secret-name"
+    for use in ("snapshotter", "snapshotter-list"):
+        assert snapshots["parameters"][name.format(use)] == volumes["parameters"][name.format("provisioner")]

@@ -26,11 +26,11 @@ from harness.csi.driver.errors import (
     Unavailable,
 )
 from harness.csi.driver.exporter import Source
-from harness.csi.driver.mounts import Mount
+from harness.csi.driver.mounts import Mount, Usage
 from harness.csi.driver.node import Node, Publish, Stage
 from harness.csi.driver.state import LoopRef, NodeBoot, StateStore
 from harness.csi.driver.takeover import Blocklist, Client, Locker, Use, Verdict
-from harness.csi.driver.volumes import Capability, VolumeId
+from harness.csi.driver.volumes import Capability, Capacity, VolumeId
 from harness.csi.driver.waiting import Deadline
 
 VOLUME = VolumeId("rook-ceph", "replicapool", "csi-vol-1")
@@ -58,7 +58,13 @@ class World:
     mounted: list[Mount] = field(default_factory=list)
     loops: dict[int, tuple[int, Path]] = field(default_factory=dict)  # number: disk sequence number, file
     attachments: int = 0
-    formatted: bool = False
+    image_size: int = 1 << 30  # as Ceph has it
+    device_size: int = 0  # as the loop device has it
+    filesystem: str = ""  # what is on the image
+    filesystem_size: int = 0
+    made_with: tuple[str, ...] = ()
+    writable_export: bool = True
+    spare_nodes: int = 0
     fail_at: int | None = None
     changes: int = 0
     after_start: Client | None = None  # somebody who comes at the same moment
@@ -88,7 +94,7 @@ class World:
     def size(self, image: str) -> int:
         if image not in self.images:
             raise NotFound(image)
-        return 1 << 30
+        return self.image_size
 
     def use(self, image: str) -> Use:
         return Use(tuple(self.watchers), tuple(self.lockers))
@@ -111,7 +117,8 @@ class World:
         self.change()
         self.starts += 1
         self.exporter = Client(100 + self.starts, f"10.244.1.1:0/{100 + self.starts}")
-        self.watchers.append(self.exporter)
+        self.writable_export = not source.read_only
+        self.watchers.append(self.exporter)  # qemu opens the image for writing in any case
         if self.after_start:
             self.watchers.append(self.after_start)
         self.mounted.append(Mount((0, 50 + self.starts), image, "fuse", False))
@@ -133,15 +140,35 @@ class World:
     def find(self, image: Path) -> LoopRef | None:
         return next((LoopRef(number, seq) for number, (seq, file) in self.loops.items() if file == image), None)
 
-    def attach(self, image: Path, deadline: Deadline) -> LoopRef:
+    def attach(self, image: Path, deadline: Deadline, *, read_only: bool = False) -> LoopRef:
         if existing := self.find(image):
             return existing
         self.change()
         assert self.exporter is not None
+        assert read_only is not self.writable_export
         self.attachments += 1
+        self.device_size = self.image_size
         number = next(n for n in range(99) if n not in self.loops)
         self.loops[number] = (self.attachments, image)
         return LoopRef(number, self.attachments)
+
+    def loop_size(self, loop: LoopRef) -> int:
+        return self.device_size
+
+    def grow_loop(self, loop: LoopRef, image: Path, size: int) -> None:
+        assert self.writable_export
+        self.change()
+        self.device_size = max(self.device_size, size)
+
+    def stacked_on(self, loop: LoopRef) -> list[LoopRef]:
+        below = Path(f"/dev/loop{loop.number}")
+        return [LoopRef(number, seq) for number, (seq, file) in self.loops.items() if file == below]
+
+    def provide_nodes(self) -> None:
+        self.spare_nodes += 1
+
+    def withdraw_nodes(self) -> None:
+        self.spare_nodes = 0
 
     def release(self, loop: LoopRef) -> None:
         if self.is_attached(loop):
@@ -150,17 +177,42 @@ class World:
 
     def detach(self, loop: LoopRef, deadline: Deadline) -> None:
         assert not self.of_device((7, loop.number))
+        assert not self.of_device_node(self.device(loop))
         self.release(loop)
 
     # ... of filesystems and mounts
-    def ensure_ext4(self, device: Path, deadline: Deadline) -> None:
+    def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None:
         self.change()
-        self.formatted = True
+        if not self.filesystem:
+            self.filesystem, self.filesystem_size = fs_type, self.device_size
+            self.made_with = tuple(make_options)
+        elif self.filesystem == "ext4":
+            self.filesystem_size = self.device_size
+        assert self.filesystem == fs_type
         assert self.exporter is not None
+        assert self.writable_export
         lock = Locker(self.exporter, "auto 1")
         if lock not in self.lockers:
             assert not self.lockers, "librbd would wait for the dead owner's watch"
             self.lockers.append(lock)
+
+    def require(self, device: Path, fs_type: str, deadline: Deadline) -> None:
+        if self.filesystem != fs_type:
+            raise FailedPrecondition("holds something else")
+
+    def grow_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+        mounted = self.at(point)
+        assert mounted is not None
+        assert (mounted.fs_type, mounted.read_only) == (fs_type, False)
+        self.filesystem_size = self.device_size
+
+    def fill_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+        if fs_type == "xfs":
+            self.grow_filesystem(device, fs_type, point, deadline)
+
+    def usage(self, point: Path) -> Usage:
+        size = self.filesystem_size
+        return Usage(size, 0, size, 1000, 11, 989)
 
     def at(self, point: Path) -> Mount | None:
         return next((mount for mount in reversed(self.mounted) if mount.point == point), None)
@@ -168,13 +220,25 @@ class World:
     def of_device(self, device: tuple[int, int]) -> list[Mount]:
         return [mount for mount in self.mounted if mount.device == device]
 
+    def of_device_node(self, node: Path) -> list[Mount]:
+        return [mount for mount in self.mounted if mount.fs_type == "devtmpfs" and mount.root.name == node.name]
+
     def mount(self, device: Path, point: Path, *, fs_type: str, flags: Sequence[str], deadline: Deadline) -> None:
         self.change()
-        assert self.formatted
-        self.mounted.append(Mount((7, int(device.name.removeprefix("loop"))), point, fs_type, False))
+        assert self.filesystem == fs_type
+        read_only = "ro" in flags
+        assert read_only is not self.writable_export
+        assert not (read_only and fs_type == "ext4" and "noload" not in flags)
+        assert not (fs_type == "xfs" and "nouuid" not in flags)
+        self.mounted.append(Mount((7, int(device.name.removeprefix("loop"))), point, fs_type, read_only))
 
     def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
         self.change()
+        if source.parent == Path("/dev"):
+            point.parent.mkdir(parents=True, exist_ok=True)
+            point.touch()
+            self.mounted.append(Mount((0, 5), point, "devtmpfs", False, Path("/") / source.name))
+            return
         staged = self.at(source)
         assert staged is not None
         point.mkdir(parents=True, exist_ok=True)
@@ -193,9 +257,9 @@ class World:
         node = Node(
             ceph=self,
             exporter=self,
-            loops=self,
+            loops=WorldsLoops(self),
             mounts=self,
-            filesystems=self,
+            filesystems=WorldsFilesystems(self),
             states=StateStore(self.root / "volumes", NodeBoot("kernel", self.boot)),
             in_use_patience=patience,
         )
@@ -216,6 +280,25 @@ class World:
         folders = self.root / "volumes"
         nothing = not self.exporter and not self.mounted and not self.loops and not self.watchers
         return nothing and not (folders.exists() and list(folders.iterdir()))
+
+
+class WorldsLoops:
+    """The world's loop devices, under the names that the pool and the filesystems have taken."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.size, self.grow = world.loop_size, world.grow_loop
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._world, name)
+
+
+class WorldsFilesystems:
+    """Likewise its filesystems."""
+
+    def __init__(self, world: World) -> None:
+        self.ensure, self.require = world.ensure, world.require
+        self.grow, self.fill = world.grow_filesystem, world.fill_filesystem
 
 
 @pytest.fixture
@@ -339,7 +422,7 @@ def test_a_living_stranger_keeps_the_image(world: World) -> None:
     with pytest.raises(ImageInUse) as caught:
         stage(world.driver(patience=0.3))
     assert str(caught.value) == "rbd image replicapool/csi-vol-1 is still being used"
-    assert caught.value.code == "INTERNAL"
+    assert caught.value.code == "FAILED_PRECONDITION"
     assert world.exporter is None
     assert world.watchers == [STRANGER]
     assert world.blocklisted == set()
@@ -426,3 +509,198 @@ def test_publish_and_unpublish(world: World, tmp_path: Path) -> None:
     assert not target.exists()
     unstage(node)
     assert world.is_clean()
+
+
+BLOCK = Capability("SINGLE_NODE_WRITER", block=True)
+READER = Capability("MULTI_NODE_READER_ONLY", fs_type="ext4")
+SOLE_WRITER = Capability("SINGLE_NODE_SINGLE_WRITER", fs_type="ext4")
+GIB = 1 << 30
+
+
+def publish_request(target: Path, capability: Capability = WRITER, **changes) -> Publish:
+    return replace(Publish(str(VOLUME), str(STAGING), str(target), capability), **changes)
+
+
+def test_a_raw_block_volume_is_the_device_itself(world: World, tmp_path: Path) -> None:
+    node, target = world.driver(), tmp_path / "publish" / "pod"
+    request = publish_request(target, BLOCK)
+    with pytest.raises(FailedPrecondition, match="not staged"):
+        node.publish(request, soon())
+    for _ in range(2):
+        node.stage(stage_request(capability=BLOCK), soon())
+        node.publish(request, soon())
+    (shown,) = [mount for mount in world.mounted if mount.point == target]
+    (number,) = world.loops
+    assert shown.root == Path(f"/loop{number}")
+    assert target.is_file()
+    assert world.filesystem == "", "nothing is written to a raw block volume"
+    assert world.spare_nodes, "the kubelet can attach its own loop device"
+    with pytest.raises(FailedPrecondition, match=str(target)):
+        unstage(node)
+    for _ in range(2):
+        node.unpublish(str(VOLUME), str(target), soon())
+        unstage(node)
+    assert not target.exists()
+    assert world.spare_nodes == 0
+    assert world.is_clean()
+
+
+def test_after_a_power_cut_a_raw_block_volume_comes_back_on_another_device(world: World, tmp_path: Path) -> None:
+    node, target = world.driver(), tmp_path / "publish" / "pod"
+    node.stage(stage_request(capability=BLOCK), soon())
+    node.publish(publish_request(target, BLOCK), soon())
+    (number,) = world.loops
+    world.loops[90] = (500, Path(f"/dev/loop{number}"))  # the kubelet's
+    world.power_cut()
+    node = world.driver()
+    assert world.loops == {}, "neither the driver's nor the kubelet's device is left"
+    node.stage(stage_request(capability=BLOCK), soon())
+    node.publish(publish_request(target, BLOCK), soon())
+    node.unpublish(str(VOLUME), str(target), soon())
+    unstage(node)
+    assert world.is_clean()
+
+
+@pytest.mark.parametrize(("first", "second"), [(BLOCK, WRITER), (WRITER, BLOCK), (WRITER, READER), (READER, WRITER)])
+def test_a_volume_is_staged_in_one_way_at_a_time(world: World, first: Capability, second: Capability) -> None:
+    node = world.driver()
+    world.filesystem = "ext4"
+    node.stage(stage_request(capability=first), soon())
+    with pytest.raises(AlreadyExists):
+        node.stage(stage_request(capability=second), soon())
+    unstage(node)
+    node.stage(stage_request(capability=second), soon())
+    assert world.starts == 2
+
+
+def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
+    node, target = world.driver(), tmp_path / "pod"
+    world.filesystem = "ext4"
+    world.watchers = [STRANGER]  # a reader, too: it has not taken the lock
+    for _ in range(2):
+        node.stage(stage_request(capability=READER), soon())
+    node.publish(publish_request(target, READER), soon())
+    assert world.watchers == [STRANGER, world.exporter]
+    staged, published = world.at(STAGING), world.at(target)
+    assert staged is not None
+    assert staged.read_only
+    assert published is not None
+    assert published.read_only
+    assert node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon()) == GIB
+    node.unpublish(str(VOLUME), str(target), soon())
+    unstage(node)
+    assert world.watchers == [STRANGER]
+    with pytest.raises(ImageInUse):
+        stage(node)
+
+
+def test_a_reader_makes_no_filesystem_and_meets_no_writer(world: World) -> None:
+    node = world.driver()
+    with pytest.raises(FailedPrecondition):
+        node.stage(stage_request(capability=READER), soon())
+    unstage(node)
+    world.watchers, world.lockers = [STRANGER], [Locker(STRANGER, "auto 1")]
+    with pytest.raises(ImageInUse):
+        node.stage(stage_request(capability=READER), soon())
+    assert world.filesystem == ""
+
+
+def test_a_reader_comes_back_after_a_power_cut_without_waiting_for_its_own_watch(world: World) -> None:
+    world.filesystem = "ext4"
+    world.driver().stage(stage_request(capability=READER), soon())
+    world.power_cut()
+    world.driver().stage(stage_request(capability=READER), soon())
+    staged = world.at(STAGING)
+    assert staged is not None
+    assert staged.read_only
+    assert list(world.loops) == [staged.device[1]]
+
+
+def test_a_stage_that_was_cut_short_can_be_taken_up_in_another_way(world: World) -> None:
+    node = world.driver()
+    world.fail_at = 3  # the exporter runs, the device is attached, and nothing uses it
+    with pytest.raises(Injected):
+        stage(node)
+    world.filesystem = "ext4"
+    node.stage(stage_request(capability=READER), soon())
+    assert world.starts == 2
+    assert world.watchers == [world.exporter]
+    unstage(node)
+    assert world.is_clean()
+
+
+def test_a_single_writer_has_a_single_target(world: World, tmp_path: Path) -> None:
+    node, target = world.driver(), tmp_path / "one"
+    for capability in (SOLE_WRITER, replace(SOLE_WRITER, block=True, fs_type="")):
+        node.stage(stage_request(capability=capability), soon())
+        for _ in range(2):
+            node.publish(publish_request(target, capability), soon())
+        with pytest.raises(FailedPrecondition, match=str(target)):
+            node.publish(publish_request(tmp_path / "two", capability), soon())
+        node.unpublish(str(VOLUME), str(target), soon())
+        unstage(node)
+
+
+def test_several_pods_of_a_node_may_share_a_volume(world: World, tmp_path: Path) -> None:
+    node, shared = world.driver(), Capability("SINGLE_NODE_MULTI_WRITER", fs_type="xfs")
+    node.stage(stage_request(capability=shared), soon())
+    for name in ("one", "two"):
+        node.publish(publish_request(tmp_path / name, shared), soon())
+    assert world.filesystem == "xfs"
+
+
+def test_mkfs_gets_the_options_of_the_storage_class(world: World) -> None:
+    world.driver().stage(stage_request(context={"mkfsOptions": "-b 1024  -m0"}), soon())
+    assert world.made_with == ("-b", "1024", "-m0")
+
+
+@pytest.mark.parametrize("capability", [WRITER, Capability("SINGLE_NODE_WRITER", fs_type="xfs"), BLOCK])
+def test_a_volume_grows_while_it_is_used(world: World, tmp_path: Path, capability: Capability) -> None:
+    node, target = world.driver(), tmp_path / "pod"
+    with pytest.raises(NotFound, match="not staged"):
+        node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon())
+    node.stage(stage_request(capability=capability), soon())
+    node.publish(publish_request(target, capability), soon())
+    world.image_size = 2 * GIB  # by ControllerExpandVolume
+    for _ in range(2):
+        assert node.expand(str(VOLUME), str(target), Capacity(2 * GIB - 1), soon()) == 2 * GIB
+    assert world.filesystem_size == (0 if capability.block else 2 * GIB)
+    assert node.expand(str(VOLUME), str(target), Capacity(GIB), soon()) == 2 * GIB, "it never shrinks"
+    for arguments in (("", str(target)), (str(VOLUME), "")):
+        with pytest.raises(InvalidArgument):
+            node.expand(*arguments, Capacity(2 * GIB), soon())
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_an_image_that_grew_while_nobody_used_it_is_filled_by_the_next_stage(world: World, fs_type: str) -> None:
+    node, request = world.driver(), stage_request(capability=replace(WRITER, fs_type=fs_type))
+    node.stage(request, soon())
+    unstage(node)
+    world.image_size = 3 * GIB
+    node.stage(request, soon())
+    assert world.filesystem_size == 3 * GIB
+
+
+def test_statistics_of_a_volume(world: World, tmp_path: Path) -> None:
+    node, target = world.driver(), tmp_path / "pod"
+    for capability in (WRITER, BLOCK):
+        node.stage(stage_request(capability=capability), soon())
+        node.publish(publish_request(target, capability), soon())
+        stats = node.stats(str(VOLUME), str(target))
+        assert (stats.size, stats.abnormal) == (GIB, "")
+        assert (stats.usage is None) is capability.block
+        for volume, path in ((str(VOLUME), "some/path"), ("fake-vol-id", str(target)), ("c/p/csi-vol-2", str(target))):
+            with pytest.raises(NotFound):
+                node.stats(volume, path)
+        node.unpublish(str(VOLUME), str(target), soon())
+        unstage(node)
+    for arguments in (("", "some/path"), (str(VOLUME), "")):
+        with pytest.raises(InvalidArgument):
+            node.stats(*arguments)
+
+
+def test_a_volume_whose_exporter_died_is_abnormal(world: World) -> None:
+    node = world.driver()
+    stage(node)
+    world.exporter = None
+    assert "has ended" in node.stats(str(VOLUME), str(STAGING)).abnormal

@@ -62,6 +62,8 @@ STATES = st.builds(
     boot=st.builds(NodeBoot, st.uuids().map(str), st.integers(0)),
     exporter=st.none() | st.builds(Client, st.integers(1), st.just("10.0.0.1:0/1")),
     loop=st.none() | st.builds(LoopRef, st.integers(0, 255), st.integers(1), st.booleans()),
+    block=st.booleans(),
+    read_only=st.booleans(),
     mount_flags=st.lists(st.sampled_from(["discard", "noatime"])).map(tuple),
 )
 
@@ -108,6 +110,17 @@ def test_a_volume_is_free_again_after_its_operation() -> None:
     with pytest.raises(ValueError, match="boom"), operations.holding("v"):
         raise ValueError("boom")
     with operations.holding("v"):
+        pass
+
+
+def test_those_who_share_a_volume_keep_others_out() -> None:
+    operations = Operations()
+    with operations.holding("v", shared=True):
+        with operations.holding("v", shared=True), pytest.raises(OperationPending), operations.holding("v"):
+            pass
+        with pytest.raises(OperationPending), operations.holding("v"):  # one of the two is still there
+            pass
+    with operations.holding("v"), pytest.raises(OperationPending), operations.holding("v", shared=True):
         pass
 
 
@@ -173,6 +186,7 @@ def test_monitors_come_from_rooks_config_map(tmp_path: Path) -> None:
         config.monitors("rook-ceph")
     config.path.write_text(json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789", "10.96.1.2:6789"]}]))
     assert config.monitors("rook-ceph") == ["10.96.1.1:6789", "10.96.1.2:6789"]
+    assert config.clusters() == ["rook-ceph"]
     with pytest.raises(InvalidArgument, match="other"):
         config.monitors("other")
 
@@ -192,6 +206,28 @@ MOUNTINFO = """\
 def test_mountinfo_is_read_with_its_escapes_and_optional_fields() -> None:
     fuse = parse_mountinfo(MOUNTINFO)[1]
     assert (fuse.device, fuse.point, fuse.fs_type, fuse.read_only) == ((0, 50), Path("/plugins/v/image"), "fuse", False)
+
+
+def test_where_a_device_node_is_shown(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "80 60 0:6 /loop3 /publish/one rw - devtmpfs devtmpfs rw\n"
+        "81 60 0:6 /loop31 /publish/two rw - devtmpfs devtmpfs rw\n"
+        "82 60 254:0 /data/loop3 /publish/three rw - ext4 /dev/root rw\n"
+    )
+    assert [str(mount.point) for mount in Mounts(table).of_device_node(Path("/dev/loop3"))] == ["/publish/one"]
+
+
+def test_files_are_bound_to_files_and_folders_to_folders(tmp_path: Path) -> None:
+    programs = Programs()
+    file, folder = tmp_path / "loop3", tmp_path / "staging"
+    file.touch()
+    folder.mkdir()
+    for source in (file, folder):
+        point = tmp_path / "pods" / source.name
+        Mounts(run=programs).bind(source, point, read_only=False, deadline=Deadline(5))
+        assert point.is_dir() is source.is_dir()
+    assert len(programs.ran("--bind")) == 2
 
 
 def test_the_mount_on_top_counts(tmp_path: Path) -> None:
@@ -218,14 +254,68 @@ def device(tmp_path: Path) -> Path:
 NOTHING = Done(2, "", "")
 
 
-def ensure(device: Path, blkid: Done, fsck: Done = Done(0, "", "")) -> Programs:  # noqa: B008 - frozen
-    programs = Programs([(("blkid",), blkid), (("e2fsck",), fsck)])
-    Filesystems(programs).ensure_ext4(device, Deadline(5))
+def ensure(device: Path, blkid: Done, fsck: Done = Done(0, "", ""), fs_type: str = "ext4", options=()) -> Programs:  # noqa: B008 - frozen
+    header = Done(0, "Block count:              1\nBlock size:               4096\n", "")
+    programs = Programs([(("blkid",), blkid), (("e2fsck",), fsck), (("dumpe2fs",), header)])
+    Filesystems(programs).ensure(device, fs_type, options, Deadline(5))
     return programs
 
 
 def test_an_empty_device_gets_a_filesystem(device: Path) -> None:
-    assert ensure(device, NOTHING).ran("mkfs.ext4", str(device))
+    assert ensure(device, NOTHING).ran("mkfs.ext4", "-m0", str(device))
+    assert ensure(device, NOTHING, fs_type="xfs").ran("mkfs.xfs", "-K", str(device))
+
+
+def test_the_options_asked_for_replace_the_default_ones(device: Path) -> None:
+    (made,) = ensure(device, NOTHING, options=("-b", "1024")).ran("mkfs.ext4")
+    assert made == ["mkfs.ext4", "-q", "-b", "1024", str(device)]
+
+
+def test_xfs_is_not_checked_before_it_is_mounted(device: Path) -> None:
+    assert len(ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").calls) == 1
+
+
+@pytest.mark.parametrize("blkid", [Done(0, "TYPE=xfs\n", ""), NOTHING])
+def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
+    programs = Programs([(("blkid",), blkid)])
+    with pytest.raises(FailedPrecondition, match="for reading only"):
+        Filesystems(programs).require(device, "ext4", Deadline(5))
+    assert len(programs.calls) == 1
+
+
+@pytest.mark.parametrize(("size", "grown"), [(4096, False), (8191, False), (8192, True)])
+def test_ext4_fills_its_device_before_it_is_mounted(device: Path, size: int, grown: bool) -> None:
+    os.truncate(device, size)
+    programs = ensure(device, Done(0, "TYPE=ext4\n", ""))
+    assert bool(programs.ran("resize2fs", str(device))) is grown
+    assert bool(programs.ran("e2fsck", "-f")) is grown
+
+
+def test_xfs_fills_its_device_when_it_is_mounted(device: Path) -> None:
+    programs = Programs()
+    for fs_type in ("ext4", "xfs"):
+        Filesystems(programs).fill(device, fs_type, Path("/staging"), Deadline(5))
+    assert programs.calls == [["xfs_growfs", "/staging"]]
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ("resize2fs: Permission denied to resize filesystem", FailedPrecondition),
+        ("resize2fs: Input/output error", CommandFailed),
+    ],
+)
+def test_why_a_filesystem_does_not_grow(device: Path, said: str, error: type) -> None:
+    programs = Programs([(("resize2fs",), Done(1, "", said))])
+    with pytest.raises(error):
+        Filesystems(programs).grow(device, "ext4", Path("/staging"), Deadline(5))
+
+
+def test_a_filesystem_grows_by_its_device_or_by_its_mount(device: Path) -> None:
+    programs, point = Programs(), Path("/staging")
+    for fs_type in ("ext4", "xfs"):
+        Filesystems(programs).grow(device, fs_type, point, Deadline(5))
+    assert programs.calls == [["resize2fs", str(device)], ["xfs_growfs", str(point)]]
 
 
 def test_a_filesystem_is_checked_and_kept(device: Path) -> None:
@@ -248,7 +338,7 @@ def test_a_filesystem_is_checked_and_kept(device: Path) -> None:
 def test_whatever_is_not_surely_empty_is_never_formatted(device: Path, blkid: Done, error: type) -> None:
     programs = Programs([(("blkid",), blkid)])
     with pytest.raises(error):
-        Filesystems(programs).ensure_ext4(device, Deadline(5))
+        Filesystems(programs).ensure(device, "ext4", (), Deadline(5))
     assert not programs.ran("mkfs.ext4")
 
 
@@ -258,7 +348,7 @@ def test_a_device_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> Non
     folder = tmp_path / "device"
     folder.mkdir()  # read(2) fails with EISDIR
     with pytest.raises(DriverError, match="cannot be read"):
-        Filesystems(programs).ensure_ext4(folder, Deadline(5))
+        Filesystems(programs).ensure(folder, "ext4", (), Deadline(5))
     assert not programs.ran("mkfs.ext4")
 
 
@@ -327,6 +417,16 @@ def test_the_exporter_is_a_service_of_the_node_in_the_containers_mounts(tmp_path
     export = json.loads(launch[launch.index("--export") + 1])
     assert (blockdev["pool"], blockdev["image"]) == ("replicapool", "csi-vol-1")
     assert (export["mountpoint"], export["node-name"]) == (str(image), blockdev["node-name"])
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_reader_opens_the_image_for_reading(tmp_path: Path, read_only: bool) -> None:
+    programs = Systemd()
+    made, image = exporter(tmp_path, programs)
+    made.start(Source(VOLUME, SOURCE.monitors, SOURCE.credentials, read_only), image, Deadline(5))
+    (launch,) = programs.ran("systemd-run")
+    assert json.loads(launch[launch.index("--blockdev") + 1])["read-only"] is read_only
+    assert json.loads(launch[launch.index("--export") + 1])["writable"] is not read_only
 
 
 def test_the_key_is_on_no_command_line_and_gone_once_it_was_read(tmp_path: Path) -> None:

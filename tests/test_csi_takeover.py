@@ -57,6 +57,17 @@ def test_a_lock_that_nobody_watches_over_is_left_to_librbd() -> None:
     assert (verdict.others, verdict.dead, verdict.broken) == ((), (), ())
 
 
+def test_a_reader_minds_only_who_has_written() -> None:
+    """qemu watches an image also for reading; the lock is taken with the first write."""
+    lock = Locker(STRANGER, "auto 1")
+    idle, writing = Use(watchers=(STRANGER,)), Use(watchers=(STRANGER, OLD), lockers=(lock,))
+    assert examine(idle, ours=[], blocklist=NOBODY, reading=True).others == ()
+    assert examine(writing, ours=[], blocklist=NOBODY, reading=True).others == (STRANGER,)
+    assert examine(Use(lockers=(lock,)), ours=[], blocklist=NOBODY, reading=True).others == ()
+    blocked = Blocklist(frozenset([STRANGER.address]))
+    assert examine(writing, ours=[], blocklist=blocked, reading=True).others == ()
+
+
 @given(USES, st.sets(st.integers(1, 6)), BLOCKLISTS)
 def test_never_is_a_living_stranger_fenced_or_passed_over(use: Use, ours: set[int], blocklist: Blocklist) -> None:
     verdict = examine(use, ours=ours, blocklist=blocklist)

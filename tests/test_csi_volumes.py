@@ -110,12 +110,13 @@ def test_parameters_that_are_refused_by_name(change: dict[str, str], said: str) 
     "capability",
     [
         None,
-        Capability("SINGLE_NODE_WRITER", block=True),
-        Capability("SINGLE_NODE_WRITER", fs_type="xfs"),
+        Capability("SINGLE_NODE_WRITER", fs_type="btrfs"),
         Capability("MULTI_NODE_MULTI_WRITER", fs_type="ext4"),
+        Capability("MULTI_NODE_SINGLE_WRITER", block=True),
     ],
 )
 def test_unsupported_capabilities_are_refused(capability: Capability | None) -> None:
+    require_supported([Capability("SINGLE_NODE_WRITER", block=True), Capability("MULTI_NODE_READER_ONLY")])
     require_supported([Capability("SINGLE_NODE_WRITER", fs_type="ext4"), Capability("SINGLE_NODE_WRITER")])
     with pytest.raises(InvalidArgument):
         require_supported([Capability("SINGLE_NODE_WRITER"), capability])

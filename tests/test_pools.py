@@ -25,6 +25,11 @@ class Rook:
 
     def apply(self, objects):
         self.applied += objects
+        self.found = pool_object("Ready")
+
+    def delete(self, kind, name, *, namespace):
+        assert (kind, name, namespace) == ("CephBlockPool", "diary", "rook-ceph")
+        self.found = None
 
     def ceph(self, *args):
         assert args == ("osd", "pool", "ls")
@@ -99,6 +104,14 @@ def test_a_pool_is_gone_when_neither_side_has_it():
     with pytest.raises(NotYet, match="Ceph still has"):
         Pools(Rook(None, pools=["diary", ".mgr"])).gone(GOOD)()
     Pools(Rook(None, pools=[".mgr"])).gone(GOOD)()
+
+
+def test_an_extra_pool_is_there_while_it_lasts():
+    rook = Rook()
+    with Pools(rook).extra(GOOD):
+        assert rook.applied == [GOOD.manifest()]
+        assert rook.found
+    assert rook.found is None
 
 
 def test_a_pool_is_empty_without_images():

@@ -32,6 +32,16 @@ SAID = [
         'failed to reconcile CephBlockPool "rook-ceph/both". invalid pool CR "both" spec: invalid pool spec: both '
         "erasurecoded and replicated fields cannot be set at the same time",
     ),
+    (
+        signatures.IMAGE_IN_USE,
+        'MountVolume.MountDevice failed for volume "pvc-5d317451" : rpc error: code = Internal desc = rbd image '
+        "replicapool/csi-vol-1c4d is still being used",
+    ),
+    (
+        signatures.USED_BY_ANOTHER_POD,
+        "0/4 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
+        "access mode. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling.",
+    ),
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5" because it contains a filesystem "ext4"'),
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5": ["Has a FileSystem", "locked"].'),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),

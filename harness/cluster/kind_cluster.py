@@ -268,15 +268,14 @@ class KindCluster(PytestKindCluster):
             raise
         return started
 
-    def _claim(self, disk: Disk, path: Path) -> None:
-        """Have the node's disk under the number it was saved with; another number is given up for it."""
-        held = self.disks.get(disk.node)
-        if held is not None and held.number == disk.number:
-            return
-        if held is not None:
-            destroy(held)
-            self.lease.discard("loop", held.device)
-        self.disks[disk.node] = claim(path, disk.number, self.lease)
+    def _give_up_other_numbers(self, wanted: Iterable[Disk]) -> None:
+        """Destroy the disks that have another loop device than the saved ones; their numbers are free afterwards."""
+        numbers = {disk.node: disk.number for disk in wanted}
+        for node, held in list(self.disks.items()):
+            if numbers.get(node) != held.number:
+                destroy(held)
+                self.lease.discard("loop", held.device)
+                del self.disks[node]
 
     def put_back(self, snapshot: Snapshot) -> None:
         """All of `restore` but turning the power on."""
@@ -285,8 +284,10 @@ class KindCluster(PytestKindCluster):
         detach_dead(self.dead_volume_loops())
         try:
             self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
+            self._give_up_other_numbers(snapshot.disks)
             for number, disk in enumerate(snapshot.disks, start=1):
-                self._claim(disk, self.path / f"disk{number}.img")
+                if disk.node not in self.disks:
+                    self.disks[disk.node] = claim(self.path / f"disk{number}.img", disk.number, self.lease)
         except InfrastructureError as error:
             raise SnapshotRefused(error.message, cure=error.cure) from error
         blueprints = _with_free_port(snapshot.nodes)
@@ -344,7 +345,8 @@ class KindCluster(PytestKindCluster):
 
     def _prepare_nodes(self, names: Sequence[str] | None = None) -> None:
         def prepare(name: str) -> None:
-            nodes.prepare(name, [self.disks[name]] if name in self.disks else [])
+            disks = [self.disks[name]] if name in self.disks else []
+            nodes.prepare(name, disks, str(self.topology.networks[1]))
 
         names = names or self.node_names
         with self._each_node() as pool:

@@ -42,19 +42,23 @@ def _state(container: dict) -> NodeState:
     )
 
 
-def prepare(name: str, disks: Sequence[LoopDisk]) -> None:
-    """Make a node's /dev, /sys and udev database fit for storage; docker resets all three at each start.
+def prepare(name: str, disks: Sequence[LoopDisk], services: str) -> None:
+    """Make a node's /dev, /sys and udev database fit for storage, and its network fit for a start from nothing; all of
+    it is gone at each start of the node. `services` is the network of Services (CIDR).
 
     - /dev holds no block device but the node's own disks. A privileged container gets every one of the machine's, and
       what a node cannot see, nothing on it can take: neither another node's disk nor the machine's.
     - /sys is writable, which kernel clients (`rbd map`) need (https://github.com/kubernetes-sigs/kind/issues/745).
     - /run/udev/data has an entry for every block device in /sys/block: no udevd runs in a node, and ceph-volume of
       Ceph 20 refuses every device if one has none (https://github.com/rook/rook/issues/17746).
+    - A Service's address that kube-proxy does not serve (yet) is refused. Otherwise a pod that starts before kube-proxy
+      sends its first packet out of the cluster, and the kernel sticks to that for the whole connection: CoreDNS then
+      answered nothing for 33 s after every start, until its connection to the API timed out.
     """
     wanted = {disk.device: disk.device_number for disk in disks}
     make = "".join(f"[ -b {device} ] || mknod -m 660 {device} b {a} {b}\n" for device, (a, b) in wanted.items())
     spare = " ".join(f"! -path {device}" for device in wanted)
-    docker("exec", name, "sh", "-ec", _PREPARE.format(spare=spare, make=make), timeout=30)
+    docker("exec", name, "sh", "-ec", _PREPARE.format(spare=spare, make=make, services=services), timeout=30)
 
 
 _PREPARE = """
@@ -66,6 +70,10 @@ for dev in /sys/block/*/dev /sys/block/*/*/dev; do
   [ -e "$dev" ] || continue
   read -r number < "$dev"
   [ -e "/run/udev/data/b$number" ] || printf 'I:1\\nE:ID_TYPE=disk\\nV:1\\n' > "/run/udev/data/b$number"
+done
+for chain in FORWARD OUTPUT; do
+  rule="$chain -d {services} -m conntrack --ctstate NEW -j REJECT"
+  iptables -w -C $rule 2>/dev/null || iptables -w -A $rule
 done
 """
 

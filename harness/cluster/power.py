@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from harness.cluster import nodes
 from harness.cluster.nodes import NodeState
 from harness.errors import InfrastructureError
+from harness.machine import containers
 from harness.machine.docker import docker
-from harness.waiting import NotYet, wait_for
 
-KILL_SECONDS = 30
 START_SECONDS = 120
 
 
@@ -49,8 +48,7 @@ def cut(names: Sequence[str]) -> PowerCut:
     if off:
         raise InfrastructureError(f"no power to cut: {', '.join(off)} is off already")
     wall, started = time.time(), time.monotonic_ns()
-    docker("kill", *names, timeout=KILL_SECONDS)
-    wait_for(lambda: _all_dead(names), what="every node to be dead", within=KILL_SECONDS, every=0.05)
+    containers.kill(names)
     return PowerCut(started, time.monotonic_ns(), wall, tuple(before))
 
 
@@ -65,9 +63,3 @@ def start(names: Sequence[str]) -> list[NodeState]:
     if off:
         raise InfrastructureError(f"did not start: {', '.join(off)}", cure=f"docker logs {off[0]}")
     return after
-
-
-def _all_dead(names: Sequence[str]) -> None:
-    alive = [state.name for state in nodes.states(names) if state.running]
-    if alive:
-        raise NotYet(f"{', '.join(alive)} still running")

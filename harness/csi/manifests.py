@@ -1,12 +1,17 @@
-"""The Kubernetes objects of the userspace CSI driver, and the StorageClass that uses it.
+"""The Kubernetes objects of the userspace CSI driver, and the classes that use it.
 
-The controller is one pod with Kubernetes' own external-provisioner and external-attacher; the node plugin runs on every
-node and registers itself with the kubelet, so there is no node-driver-registrar.
+The controller is one pod with Kubernetes' own sidecars (external-provisioner, -attacher, -resizer and -snapshotter);
+the node plugin runs on every node and registers itself with the kubelet, so there is no node-driver-registrar.
+Snapshots take a controller that belongs to no driver, and the CRDs that it serves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from harness.csi.driver import DRIVER_NAME
 
@@ -14,6 +19,7 @@ Object = dict[str, Any]
 
 IMAGE = "localhost/rookery/rbd-fuse-csi:1"
 NAME = "rbd-fuse-csi"
+SNAPSHOT_CONTROLLER = "snapshot-controller"
 CONTROLLER_LABELS = {"app": f"{NAME}-controller"}
 NODE_LABELS = {"app": f"{NAME}-node"}
 
@@ -23,9 +29,15 @@ _CLUSTER_CONFIG_MAP = "rook-ceph-mon-endpoints"
 _RUN_DIR = "/run/rookery-csi"
 _READY_FILE = f"{_RUN_DIR}/ready"
 
+_SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 _RBAC = "rbac.authorization.k8s.io/v1"
 # The driver writes the file when it serves (and, on a node, when the kubelet has registered it), and removes it first.
 _READINESS = {"exec": {"command": ["test", "-e", _READY_FILE]}, "periodSeconds": 2, "timeoutSeconds": 5}
+# No leader election: with one replica and Recreate there is never a second one, and after a power cut nobody has to
+# wait until the lease of the pod that was killed has run out.
+_CONTROLLER_FLAGS = ["--leader-election=false", "--retry-interval-start=500ms", "--retry-interval-max=10s", "--v=2"]
+# Without the CRDs of group snapshots, each start would wait for them for a while.
+_NO_GROUPS = "--feature-gates=CSIVolumeGroupSnapshot=false"
 _COMMON_MOUNTS = [
     {"name": "cluster-config", "mountPath": "/etc/ceph-csi-config", "readOnly": True},
     {"name": "run", "mountPath": _RUN_DIR},
@@ -53,7 +65,13 @@ def objects(
         *_rbac(namespace, cluster_namespace),
         _controller(namespace, image),
         _node(namespace, image, kubelet_dir),
+        *_snapshot_controller(namespace, image),
     ]
+
+
+def crds(path: Path) -> list[Object]:
+    """The CRDs of a YAML file, external-snapshotter's for example. They have to be there before `objects`."""
+    return [found for found in yaml.safe_load_all(path.read_text()) if found]
 
 
 def storage_class(
@@ -61,13 +79,16 @@ def storage_class(
     pool: str = "replicapool",
     cluster_namespace: str = "rook-ceph",
     provisioner: str = DRIVER_NAME,
-    data_pool: str | None = None,
+    *,
+    fs_type: str = "ext4",
+    data_pool: str = "",
+    mkfs_options: str = "",
+    mount_options: Sequence[str] = (),
 ) -> Object:
     """A StorageClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/storageclass.yaml.
 
-    `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes.
-    `data_pool` is where the images' data goes, such as an erasure-coded pool, which cannot hold what else an image is
-    made of; that goes into `pool`.
+    `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes. With a
+    `data_pool`, erasure-coded for example, `pool` holds the images' metadata only. `mkfs_options` replace the driver's.
     """
     secrets = {
         "provisioner": "rook-csi-rbd-provisioner",
@@ -80,10 +101,10 @@ def storage_class(
         "pool": pool,
         "imageFormat": "2",
         "imageFeatures": "layering",
-        "csi.storage.k8s.io/fstype": "ext4",
+        "csi.storage.k8s.io/fstype": fs_type,
     }
-    if data_pool is not None:
-        parameters["dataPool"] = data_pool
+    parameters |= {"dataPool": data_pool} if data_pool else {}
+    parameters |= {"mkfsOptions": mkfs_options} if mkfs_options else {}
     for use, secret in secrets.items():
         parameters[f"csi.storage.k8s.io/{use}-secret-name"] = secret
         parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = cluster_namespace
@@ -95,6 +116,24 @@ def storage_class(
         "parameters": parameters,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
+        "allowVolumeExpansion": True,
+        "mountOptions": list(mount_options),
+    }
+
+
+def snapshot_class(
+    name: str = "rook-ceph-block", cluster_namespace: str = "rook-ceph", driver: str = DRIVER_NAME
+) -> Object:
+    """A VolumeSnapshotClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/snapshotclass.yaml."""
+    parameters = {"clusterID": cluster_namespace}
+    for use in ("snapshotter", "snapshotter-list"):
+        parameters[f"csi.storage.k8s.io/{use}-secret-name"] = "rook-csi-rbd-provisioner"
+        parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = cluster_namespace
+    return {
+        **_named(f"{_SNAPSHOT_GROUP}/v1", "VolumeSnapshotClass", name),
+        "driver": driver,
+        "parameters": parameters,
+        "deletionPolicy": "Delete",
     }
 
 
@@ -121,36 +160,29 @@ def _rbac(namespace: str, cluster_namespace: str) -> list[Object]:
     rules = [
         _rule("", ["persistentvolumes"], ["get", "list", "watch", "create", "patch", "delete"]),
         _rule("", ["persistentvolumeclaims"], ["get", "list", "watch", "update"]),
+        _rule("", ["persistentvolumeclaims/status"], ["patch"]),
         _rule("", ["events"], ["list", "watch", "create", "update", "patch"]),
         _rule("", ["nodes"], ["get", "list", "watch"]),
         _rule(storage, ["storageclasses", "csinodes"], ["get", "list", "watch"]),
         _rule(storage, ["volumeattachments"], ["get", "list", "watch", "patch"]),
         _rule(storage, ["volumeattachments/status"], ["patch"]),
-        _rule("snapshot.storage.k8s.io", ["volumesnapshots"], ["get", "list", "watch", "update"]),
-        _rule("snapshot.storage.k8s.io", ["volumesnapshotcontents"], ["get", "list"]),
+        _rule(storage, ["volumeattributesclasses"], ["get", "list", "watch"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshots"], ["get", "list", "watch", "update"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshotclasses"], ["get", "list", "watch"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshotcontents"], ["get", "list", "watch", "update", "patch"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshotcontents/status"], ["update", "patch"]),
     ]
     account = f"{NAME}-controller"
     return [
-        _named("v1", "ServiceAccount", account, namespace),
+        *_account(account, namespace, rules),
         _named("v1", "ServiceAccount", f"{NAME}-node", namespace),
-        {**_named(_RBAC, "ClusterRole", account), "rules": rules},
-        _binding("ClusterRoleBinding", "ClusterRole", account, namespace),
         {**_named(_RBAC, "Role", account, cluster_namespace), "rules": [_rule("", ["secrets"], ["get", "list"])]},
         _binding("RoleBinding", "Role", account, namespace, of=cluster_namespace),
     ]
 
 
 def _controller(namespace: str, image: str) -> Object:
-    # No leader election: with one replica and Recreate there is never a second one, and after a power cut nobody has to
-    # wait until the lease of the pod that was killed has run out.
-    sidecar = [
-        "--csi-address=/csi/csi.sock",
-        "--leader-election=false",
-        "--timeout=120s",
-        "--retry-interval-start=500ms",
-        "--retry-interval-max=10s",
-        "--v=2",
-    ]
+    sidecar = ["--csi-address=/csi/csi.sock", "--timeout=120s", *_CONTROLLER_FLAGS]
     socket = {"name": "socket", "mountPath": "/csi"}
     containers = [
         {
@@ -169,21 +201,64 @@ def _controller(namespace: str, image: str) -> Object:
             "command": ["csi-attacher", *sidecar],
             "volumeMounts": [socket],
         },
+        {
+            **_container("csi-resizer", image),
+            # Growing a volume in use is what this driver does, so nobody has to look for pods that use it.
+            "command": ["csi-resizer", *sidecar, "--handle-volume-inuse-error=false"],
+            "volumeMounts": [socket],
+        },
+        {
+            **_container("csi-snapshotter", image),
+            "command": ["csi-snapshotter", *sidecar, _NO_GROUPS],
+            "volumeMounts": [socket],
+        },
     ]
+    volumes = [{"name": "socket", "emptyDir": {}}, *_COMMON_VOLUMES]
+    return _single(f"{NAME}-controller", namespace, CONTROLLER_LABELS, containers, volumes)
+
+
+def _snapshot_controller(namespace: str, image: str) -> list[Object]:
+    """external-snapshotter's other half: it makes a VolumeSnapshotContent, which the sidecar serves, of each snapshot.
+
+    As in its own deploy/kubernetes/snapshot-controller.
+    """
+    every = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    rules = [
+        _rule("", ["persistentvolumes"], ["get", "list", "watch"]),
+        _rule("", ["persistentvolumeclaims"], ["get", "list", "watch", "update"]),
+        _rule("", ["events"], ["list", "watch", "create", "update", "patch"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshotclasses"], ["get", "list", "watch"]),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshots", "volumesnapshotcontents"], every),
+        _rule(_SNAPSHOT_GROUP, ["volumesnapshots/status", "volumesnapshotcontents/status"], ["update", "patch"]),
+    ]
+    container = {
+        **_container(SNAPSHOT_CONTROLLER, image),
+        "command": [SNAPSHOT_CONTROLLER, *_CONTROLLER_FLAGS, _NO_GROUPS],
+    }
+    return [
+        *_account(SNAPSHOT_CONTROLLER, namespace, rules),
+        _single(SNAPSHOT_CONTROLLER, namespace, {"app": SNAPSHOT_CONTROLLER}, [container], []),
+    ]
+
+
+def _single(
+    name: str, namespace: str, labels: dict[str, str], containers: list[Object], volumes: list[Object]
+) -> Object:
+    """A Deployment that is never two pods, with the ServiceAccount of its name."""
     return {
-        **_named("apps/v1", "Deployment", f"{NAME}-controller", namespace),
+        **_named("apps/v1", "Deployment", name, namespace),
         "spec": {
             "replicas": 1,
             "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": CONTROLLER_LABELS},
+            "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": CONTROLLER_LABELS},
+                "metadata": {"labels": labels},
                 "spec": {
-                    "serviceAccountName": f"{NAME}-controller",
+                    "serviceAccountName": name,
                     "priorityClassName": "system-cluster-critical",
                     "terminationGracePeriodSeconds": 10,
                     "containers": containers,
-                    "volumes": [{"name": "socket", "emptyDir": {}}, *_COMMON_VOLUMES],
+                    "volumes": volumes,
                 },
             },
         },
@@ -253,6 +328,15 @@ def _container(name: str, image: str) -> Object:
 def _named(api_version: str, kind: str, name: str, namespace: str = "") -> Object:
     metadata = {"name": name, "namespace": namespace} if namespace else {"name": name}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata}
+
+
+def _account(name: str, namespace: str, rules: list[Object]) -> list[Object]:
+    """A ServiceAccount with a ClusterRole of its name."""
+    return [
+        _named("v1", "ServiceAccount", name, namespace),
+        {**_named(_RBAC, "ClusterRole", name), "rules": rules},
+        _binding("ClusterRoleBinding", "ClusterRole", name, namespace),
+    ]
 
 
 def _rule(group: str, resources: list[str], verbs: list[str]) -> Object:

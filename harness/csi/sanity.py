@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 from harness.csi import manifests
@@ -19,12 +20,16 @@ from harness.kube import Kube
 from harness.machine.docker import docker
 from harness.waiting import minutes
 
+AccessType = Literal["mount", "block"]
+
 RUN_SECONDS = minutes(15)
+VOLUME_BYTES = 1 << 30
 
 # Below the kubelet's folder, the only part of a node that the driver's pod shares with it.
 _FOLDER = "/var/lib/kubelet/csi-sanity"
 _CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", "ControllerUnpublishVolume")
-_CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities",)
+_CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
+_CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
 _NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
 
 
@@ -54,8 +59,10 @@ class SanityReport:
         return cls(tuple(passed), failed, skipped)
 
 
-def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str) -> SanityReport:
+def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_type: AccessType) -> SanityReport:
     """Run the csi-sanity `program` on the node of the driver's controller, with volumes in `pool`.
+
+    Its volumes are mounted filesystems or raw block devices, by `access_type`.
 
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
@@ -66,7 +73,7 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str) -> Sanit
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
         _write(node, "secrets.yaml", _secrets(kube, namespace))
         _write(node, "parameters.yaml", {"clusterID": namespace, "pool": pool})
-        done = docker("exec", node, *_command(pod), timeout=RUN_SECONDS, check=False)
+        done = docker("exec", node, *_command(pod, access_type), timeout=RUN_SECONDS, check=False)
         report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
         if report.returncode != 0:
             raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
@@ -75,7 +82,7 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str) -> Sanit
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: dict) -> list[str]:
+def _command(pod: dict, access_type: AccessType) -> list[str]:
     empty_dirs = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir"
     return [
         f"{_FOLDER}/csi-sanity",
@@ -85,7 +92,9 @@ def _command(pod: dict) -> list[str]:
         f"--csi.stagingdir={_FOLDER}/staging",
         f"--csi.secrets={_FOLDER}/secrets.yaml",
         f"--csi.testvolumeparameters={_FOLDER}/parameters.yaml",
-        f"--csi.testvolumesize={1 << 30}",
+        f"--csi.testvolumesize={VOLUME_BYTES}",
+        f"--csi.testvolumeexpandsize={2 * VOLUME_BYTES}",
+        f"--csi.testvolumeaccesstype={access_type}",
         f"--ginkgo.junit-report={_FOLDER}/junit.xml",
         "--ginkgo.no-color",
     ]

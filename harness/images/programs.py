@@ -1,4 +1,4 @@
-"""Programs that this machine runs itself, out of images that are built for them."""
+"""Programs that this machine runs itself, and other files it needs, out of images that are built for them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ def csi_sanity() -> Path:
     if not program.exists():
         build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program)
     return program
+
+
+def snapshot_crds() -> Path:
+    """The CRDs of snapshots, in one YAML file, of the release whose controllers are in the userspace driver's image."""
+    recipe = recipes.need(catalogue.RBD_FUSE_CSI)
+    crds = cache_dir() / "crds" / f"snapshots-{recipe.digest}.yaml"
+    if not crds.exists():
+        build.export_file(recipe.reference, "/usr/local/share/crds/snapshots.yaml", crds)
+    return crds

@@ -217,6 +217,16 @@ class Kube:
         path = f"{self._type('Pod', 'v1').path(namespace, pod)}/log"
         return self._request("GET", path, query=query, accept="*/*").decode(errors="replace")
 
+    def volume_stats(self, node: str) -> list[Object]:
+        """What the kubelet of a node knows of the volumes of claims (`pvcRef`): bytes and inodes. It asks the storage
+        driver once a minute.
+
+        https://kubernetes.io/docs/reference/instrumentation/node-metrics/#summary-api-source
+        """
+        summary = self._json("GET", f"/api/v1/nodes/{quote(node, safe='')}/proxy/stats/summary")
+        volumes = [volume for pod in summary.get("pods", []) for volume in pod.get("volume", [])]
+        return [volume for volume in volumes if volume.get("pvcRef")]
+
     def events(self, namespace: str, *, name: str | None = None) -> list[Object]:
         """The events of a namespace, or of the objects called `name` in it."""
         fields = f"involvedObject.name={name}" if name else ""

@@ -23,6 +23,7 @@ from typing import Any
 
 from harness.errors import BadInput, InfrastructureError
 from harness.machine import docker, loop
+from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
 from harness.machine.run import output, run
@@ -299,6 +300,9 @@ def remove_containers(cluster: str) -> bool:
     containers = _containers_of(cluster)
     if not containers:
         return False
+    running = docker.docker_output("ps", "--format", "{{.Names}}", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}")
+    if names := running.split():
+        kill(names)
     docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
     if left := _containers_of(cluster):
         raise InfrastructureError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,14 @@ OSDS_UP = minutes(5)
 POOL_READY = minutes(3)
 HEALTH_OK = minutes(5)
 CRDS_ESTABLISHED = minutes(1)
+CLIENT_STARTED = minutes(1)
+IMAGE_HELD = minutes(10)  # at most, if nobody ends it
 
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
 MGR_POOL = ".mgr"
+OSDS = "app=rook-ceph-osd"
+DEVICE_TYPE = "device-type"
 KEY_FIELD = "spec.security.cephx.csi.keyType"
 
 
@@ -94,6 +98,26 @@ class Rook:
         with self._phase("HEALTH_OK"):
             self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
 
+    def settle(self) -> None:
+        """Do what the operator would do the next time it starts, and wait until that is over.
+
+        Rook 1.18 gives a new OSD's pods a label `device-type` which it does not know any more when it looks at the
+        Deployment again, so its next start restarts one OSD after another: seen after every first power cut, a minute
+        long. A cluster that is saved should have that behind it.
+        """
+        osds = self.kube.list("Deployment", namespace=self.spec.namespace, labels=OSDS)
+        unsettled = [osd for osd in osds if DEVICE_TYPE in osd["spec"]["template"]["metadata"]["labels"]]
+        if not unsettled:
+            return
+        with self._phase("OSDs settled"):
+            before = wait_for(self.mark, what="Ceph's state", within=OSDS_UP)
+            for osd in unsettled:
+                forget = {"spec": {"template": {"metadata": {"labels": {DEVICE_TYPE: None}}}}}
+                self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
+            restarted = self.osds_up_from_boots_newer_than(before.osdmap_epoch)
+            self._wait(restarted, "all OSDs up again", OSDS_UP, every=CEPH_POLL)
+            self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ask`)."""
         return toolbox.ask(self.kube, self.spec.namespace, "ceph", *args, timeout=timeout)
@@ -105,6 +129,28 @@ class Rook:
     def rados(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `rados <args>` answers, as `ceph` does."""
         return toolbox.ask(self.kube, self.spec.namespace, "rados", *args, timeout=timeout)
+
+    @contextlib.contextmanager
+    def image_held(self, image: str) -> Iterator[None]:
+        """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as a writer does.
+
+        That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
+        """
+
+        def start() -> Callable[[], None]:
+            return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+
+        end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)
+
+        def held() -> None:
+            if not self.rbd("status", image)["watchers"]:
+                raise NotYet("nobody watches it")
+
+        try:
+            self._wait(held, f"a client to hold {image}", CLIENT_STARTED)
+            yield
+        finally:
+            end()
 
     def health(self) -> Health:
         """How Ceph says it is."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from harness.errors import BadInput
 from harness.kube import api_may_be_down
 from harness.kube.symptoms import event_shown
 from harness.rook.cluster import NAMESPACE, Object
-from harness.rook.deploy import Rook
+from harness.rook.deploy import POOL_READY, Rook
 from harness.signatures import Signature
-from harness.waiting import NotYet
+from harness.waiting import NotYet, wait_for
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,17 @@ class Pools:
     def delete(self, pool: BlockPool) -> None:
         """Ask for it to be deleted; Rook does so when no image is left in it."""
         self._kube.delete("CephBlockPool", pool.name, namespace=pool.namespace)
+
+    @contextmanager
+    def extra(self, pool: BlockPool) -> Iterator[None]:
+        """While it lasts there is this pool, Ready. No image may be left in it at the end."""
+        self.apply(pool)
+        try:
+            wait_for(self.ready(pool), what=f"pool {pool.name} Ready", within=POOL_READY)
+            yield
+        finally:
+            self.delete(pool)
+        wait_for(self.gone(pool), what=f"pool {pool.name} to be gone", within=POOL_READY)
 
     @api_may_be_down()
     def phase(self, pool: BlockPool) -> str:

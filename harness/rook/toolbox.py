@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
 from typing import Any
 
 from harness.kube import ExecFailed, Kube, api_may_be_down
@@ -31,6 +33,18 @@ def ask(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECO
         return json.loads(output) if output.strip() else None
     except ValueError as error:
         raise NotYet(f"{' '.join(command)}: not JSON: {output[:200]!r}") from error
+
+
+def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], None]:
+    """Run a command in the toolbox for at most `seconds`, without waiting for it; returns how to end it.
+
+    Raises `NotYet` when no toolbox pod is Ready.
+    """
+    with api_may_be_down():
+        pod = _ready_pod(kube, namespace)
+    run = shlex.join(["timeout", f"{seconds:.0f}", *command])
+    pid = kube.exec(pod, ["sh", "-c", f"nohup {run} >/dev/null 2>&1 & echo $!"], namespace=namespace).strip()
+    return lambda: kube.exec(pod, ["sh", "-c", f"kill {pid} 2>/dev/null || true"], namespace=namespace)
 
 
 def _argv(command: tuple[str, ...], timeout: float) -> list[str]:

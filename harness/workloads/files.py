@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from harness.kube import ExecFailed, Kube, api_may_be_down
-from harness.kube.conditions import bound, not_ready, not_started
+from harness.kube import ExecFailed, Kube
+from harness.kube.conditions import bound, not_started
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import NotYet, wait_for
+from harness.workloads.volumes import MOUNT, POD_READY, Claim, Object, Pod, PodSpec, namespace_manifest
 
-MOUNT = "/volume"
 POD = "writer"
 CLAIM = "data"
-POD_READY = minutes(2)
-POD_GONE = minutes(2)
-EXEC_SECONDS = 60.0
 
 _APPEND = f"i=0; while true; do i=$((i+1)); echo $i >> {MOUNT}/log && sync {MOUNT}/log && echo $i > /tmp/synced; done"
 
@@ -30,11 +26,12 @@ class Files:
         self.namespace = namespace
         self._kube = kube
         self._image = image
-        self._storage_class = storage_class
+        self._claim = Claim(CLAIM, namespace, storage_class=storage_class)
+        self._pod = Pod(kube, POD, namespace)
 
     def deploy(self) -> None:
         """Apply namespace, claim and pod; does not wait."""
-        self._kube.apply([_namespace(self.namespace), self._claim(), self._pod()])
+        self._kube.apply([namespace_manifest(self.namespace), self._claim.manifest(), self._pod_manifest()])
 
     def ready(self, within: float, *, since: float = 0.0) -> None:
         """Wait for the claim to be bound and the pod to be Ready, which the mount comes before."""
@@ -47,17 +44,17 @@ class Files:
     @property
     def node(self) -> str:
         """The node the pod runs on."""
-        return self._existing_pod()["spec"]["nodeName"]
+        return self._pod.node
 
     @property
     def uid(self) -> str:
         """The pod's identity: another one means that the pod was made anew."""
-        return self._existing_pod()["metadata"]["uid"]
+        return self._pod.existing()["metadata"]["uid"]
 
     @property
-    def volume(self) -> dict[str, Any]:
+    def volume(self) -> Object:
         """The PersistentVolume behind the claim. Raises `NotYet` while the claim is not bound."""
-        name = bound(self._kube, CLAIM, self.namespace)()
+        name = self.bound()
         volume = self._kube.get("PersistentVolume", name)
         if volume is None:
             raise NotYet(f"there is no PersistentVolume {name}")
@@ -65,16 +62,16 @@ class Files:
 
     def mounted(self) -> None:
         """Condition: the pod's container runs, which the mount of its volume comes before."""
-        if reason := not_started(self._existing_pod(), since=0):
+        if reason := not_started(self._pod.existing(), since=0):
             raise NotYet(reason)
 
     def names(self) -> list[str]:
         """The files on the volume, without what mkfs makes."""
-        return [name for name in self._sh(f"ls {MOUNT}").split() if name != "lost+found"]
+        return [name for name in self._pod.sh(f"ls {MOUNT}").split() if name != "lost+found"]
 
     def pod_says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
         """Condition: an event of the pod says it."""
-        return event_shown(self._kube, self.namespace, signature, of=POD, since=since)
+        return self._pod.says(signature, since=since)
 
     def claim_says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
         """Condition: an event of the claim says it."""
@@ -94,23 +91,20 @@ class Files:
 
     def write(self, name: str, mebibytes: int) -> str:
         """Write a file of random bytes, sync it, and return its SHA-256."""
-        path = f"{MOUNT}/{name}"
-        self._sh(f"head -c {mebibytes}M /dev/urandom > {path} && sync {path}")
-        return self.checksum(name)
+        return self._pod.write(name, mebibytes)
 
     def checksum(self, name: str) -> str:
         """SHA-256 of a file, read from the volume: what the page cache has of it is dropped first."""
-        path = f"{MOUNT}/{name}"
-        return self._sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
+        return self._pod.checksum(name)
 
     def start_appending(self) -> None:
         """Begin to append numbered lines to one file, each synced before the next."""
-        self._sh(f"rm -f /tmp/synced; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
+        self._pod.sh(f"rm -f /tmp/synced; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
 
     def appended(self) -> int:
         """Condition: the number of the last line that was synced."""
         try:
-            return int(self._sh("cat /tmp/synced").strip())
+            return int(self._pod.sh("cat /tmp/synced").strip())
         except (ExecFailed, ValueError) as error:
             raise NotYet(f"no line was synced yet: {error}") from error
 
@@ -123,71 +117,17 @@ class Files:
 
     def lines(self) -> list[int]:
         """The numbers in the file, as they can be read now."""
-        return [int(line) for line in self._sh(f"cat {MOUNT}/log").split()]
+        return [int(line) for line in self._pod.sh(f"cat {MOUNT}/log").split()]
 
     def restarted(self, *, since: float) -> Callable[[], None]:
         """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
-
-        @api_may_be_down()
-        def condition() -> None:
-            if reason := not_ready(self._existing_pod(), since=since):
-                raise NotYet(reason)
-
-        return condition
+        return self._pod.restarted(since=since)
 
     def move(self, node: str) -> None:
         """Delete the pod, and start it anew on another node with the same volume."""
-        self._kube.delete("Pod", POD, namespace=self.namespace, grace_seconds=1)
-        wait_for(self._pod_gone, what=f"pod {POD} to be gone", within=POD_GONE)
-        self._kube.apply([self._pod(node)])
-        wait_for(self._pod_ready, what=f"pod {POD} Ready on {node}", within=POD_READY)
+        self._pod.delete()
+        self._kube.apply([self._pod_manifest(node)])
+        wait_for(self._pod.ready, what=f"pod {POD} Ready on {node}", within=POD_READY)
 
-    def _sh(self, script: str) -> str:
-        return self._kube.exec(POD, ["sh", "-c", script], namespace=self.namespace, timeout=EXEC_SECONDS)
-
-    def _existing_pod(self) -> dict[str, Any]:
-        pod = self._kube.get("Pod", POD, namespace=self.namespace)
-        if pod is None:
-            raise NotYet(f"there is no pod {POD}")
-        return pod
-
-    @api_may_be_down()
-    def _pod_ready(self) -> None:
-        if reason := not_ready(self._existing_pod()):
-            raise NotYet(reason)
-
-    @api_may_be_down()
-    def _pod_gone(self) -> None:
-        if self._kube.get("Pod", POD, namespace=self.namespace):
-            raise NotYet("it is still there")
-
-    def _claim(self) -> dict[str, Any]:
-        spec = {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": self._storage_class,
-        }
-        metadata = {"name": CLAIM, "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec}
-
-    def _pod(self, node: str | None = None) -> dict[str, Any]:
-        container = {
-            "name": POD,
-            "image": self._image,
-            "imagePullPolicy": "IfNotPresent",
-            "command": ["sleep", "infinity"],
-            "securityContext": {"runAsUser": 0},
-            "volumeMounts": [{"name": "data", "mountPath": MOUNT}],
-        }
-        spec: dict[str, Any] = {
-            "containers": [container],
-            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": CLAIM}}],
-        }
-        if node:
-            spec["nodeSelector"] = {"kubernetes.io/hostname": node}
-        metadata = {"name": POD, "namespace": self.namespace}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
-def _namespace(name: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    def _pod_manifest(self, node: str = "") -> Object:
+        return PodSpec(POD, self._claim, self._image, node=node).manifest()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import InvalidArgument, Unauthenticated, Unavailable
 
@@ -36,8 +37,20 @@ class ClusterConfig:
 
     path: Path
 
+    def clusters(self) -> list[str]:
+        """The ids of the clusters. Raises `Unavailable` before Rook has written any."""
+        return [cluster["clusterID"] for cluster in self._read()]
+
     def monitors(self, cluster_id: str) -> list[str]:
         """The monitors' addresses. Raises `Unavailable` before Rook has written any, `InvalidArgument` if unknown."""
+        for cluster in self._read():
+            if cluster.get("clusterID") == cluster_id:
+                if not cluster.get("monitors"):
+                    raise Unavailable(f"no monitors are known yet for cluster ID ({cluster_id})")
+                return list(cluster["monitors"])
+        raise InvalidArgument(f"missing configuration for cluster ID ({cluster_id})")
+
+    def _read(self) -> list[dict[str, Any]]:
         try:
             clusters = json.loads(self.path.read_text())
         except FileNotFoundError:
@@ -46,9 +59,4 @@ class ClusterConfig:
             raise Unavailable(f"{self.path}: {error}") from error
         if not clusters:
             raise Unavailable(f"no cluster is configured yet in {self.path}")
-        for cluster in clusters:
-            if cluster.get("clusterID") == cluster_id:
-                if not cluster.get("monitors"):
-                    raise Unavailable(f"no monitors are known yet for cluster ID ({cluster_id})")
-                return list(cluster["monitors"])
-        raise InvalidArgument(f"missing configuration for cluster ID ({cluster_id})")
+        return clusters

@@ -1,7 +1,7 @@
 """What the driver can answer instead of a result: each error names its gRPC status code.
 
-Codes are those of the specification ("Error Scheme" and the tables below each RPC); where the text is one that users
-of ceph-csi search for, both the text and the code are ceph-csi's.
+Codes are those of the specification ("Error Scheme" and the tables below each RPC); texts that users of ceph-csi
+search for are ceph-csi's.
 """
 
 from __future__ import annotations
@@ -35,6 +35,16 @@ class FailedPrecondition(DriverError):
     """Something else has to be done first."""
 
     code = "FAILED_PRECONDITION"
+
+
+class HasSnapshots(FailedPrecondition):
+    """The image has snapshots, so it cannot be removed."""
+
+
+class InvalidToken(DriverError):
+    """A list cannot be gone on with from there; the caller has to begin it anew."""
+
+    code = "ABORTED"
 
 
 class OutOfRange(DriverError):
@@ -83,14 +93,14 @@ class OperationPending(DriverError):
 
 
 class PoolNotFound(DriverError):
-    """The pool is not there; text and code as ceph-csi has them."""
+    """The pool is not there; text and code as ceph-csi has them: the specification knows no pools."""
 
     def __init__(self, pool: str) -> None:
         super().__init__(f"pool not found: pool ({pool}) not found in Ceph cluster")
 
 
-class ImageInUse(DriverError):
-    """Another living client has the image open; text and code as ceph-csi has them."""
+class ImageInUse(FailedPrecondition):
+    """Another living client has the image open; the text is ceph-csi's."""
 
     def __init__(self, image: str) -> None:
         super().__init__(f"rbd image {image} is still being used")

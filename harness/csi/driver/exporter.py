@@ -60,6 +60,7 @@ class Source:
     volume: VolumeId
     monitors: Sequence[str]
     credentials: Credentials
+    read_only: bool = False  # then librbd never takes its lock, and any number of nodes may serve it
 
 
 class ExporterFailed(DriverError):
@@ -142,6 +143,8 @@ class Exporter:
             "image": volume.image,
             "conf": str(configuration),
             "user": source.credentials.user,
+            "read-only": source.read_only,
+            # What the filesystem discards, the loop device punches out of the file, and this out of the image.
             "discard": "unmap",
             # librbd's write-back cache, which honours flushes: what fsync has confirmed is on the OSDs
             "cache": {"direct": False, "no-flush": False},
@@ -151,7 +154,7 @@ class Exporter:
             "id": "export",
             "node-name": "image",
             "mountpoint": str(image),
-            "writable": True,
+            "writable": not source.read_only,
             "allow-other": "off",
         }
         daemon = ["qemu-storage-daemon", "--blockdev", json.dumps(blockdev), "--export", json.dumps(export)]

@@ -9,6 +9,7 @@ https://docs.ceph.com/en/latest/rbd/api/librbdpy/
 
 from __future__ import annotations
 
+import calendar
 import errno
 import json
 from collections.abc import Iterator, Sequence
@@ -18,10 +19,12 @@ import rados
 import rbd
 
 from .clusters import ClusterConfig, Credentials
+from .copying import ImageInfo
 from .errors import (
     AlreadyExists,
     DriverError,
     FailedPrecondition,
+    HasSnapshots,
     InvalidArgument,
     NotFound,
     PoolNotFound,
@@ -36,6 +39,10 @@ _TIMEOUTS = {
     "rados_mon_op_timeout": "5",
     "rados_osd_op_timeout": "5",
 }
+# An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
+# DetachChildRequest). Without this it could not be removed before them.
+_REMOVING = {"rbd_move_parent_to_trash_on_remove": "true"}
+_SOURCE, _DEPTH = "rookery.source", "rookery.depth"  # keys of an image's metadata
 _FEATURES = {
     "layering": rbd.RBD_FEATURE_LAYERING,
     "exclusive-lock": rbd.RBD_FEATURE_EXCLUSIVE_LOCK,
@@ -47,7 +54,8 @@ _BY_ERRNO: dict[int, type[DriverError]] = {
     errno.ENOENT: NotFound,
     errno.EEXIST: AlreadyExists,
     errno.EBUSY: FailedPrecondition,
-    errno.ENOTEMPTY: FailedPrecondition,
+    errno.ENOTEMPTY: HasSnapshots,
+    errno.ECHILD: FailedPrecondition,  # clones
     errno.EINVAL: InvalidArgument,
     errno.EACCES: Unauthenticated,
     errno.EPERM: Unauthenticated,
@@ -69,25 +77,106 @@ class Pool:
         self._ioctx = ioctx
 
     def create(self, image: str, size: int, features: Sequence[str], data_pool: str = "") -> None:
-        """Make an image of `size` bytes. Raises `AlreadyExists`."""
-        bits = 0
-        for name in features:
-            bits |= _FEATURES[name]
+        """Make an image of `size` bytes. Raises `AlreadyExists`, `PoolNotFound` for a data pool that is not there."""
+        self._require_pool(data_pool)
         with _translated(f"create image {image}"):
-            rbd.RBD().create(self._ioctx, image, size, old_format=False, features=bits, data_pool=data_pool or None)
+            rbd.RBD().create(
+                self._ioctx, image, size, old_format=False, features=_bits(features), data_pool=data_pool or None
+            )
 
     def size(self, image: str) -> int:
         """Its size in bytes. Raises `NotFound`."""
         with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
             return opened.size()
 
+    def info(self, image: str) -> ImageInfo:
+        """What is known of it. Raises `NotFound`."""
+        with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
+            labels = dict(opened.metadata_list())
+            return ImageInfo(
+                size=opened.size(),
+                created=calendar.timegm(opened.create_timestamp().utctimetuple()),
+                source=labels.get(_SOURCE, ""),
+                depth=int(labels.get(_DEPTH, "0")),
+            )
+
+    def list_images(self) -> list[str]:
+        """The names of all images, without those in the trash."""
+        with _translated("list images"):
+            return rbd.RBD().list(self._ioctx)
+
+    def resize(self, image: str, size: int) -> None:
+        """Give it another size; who has it open for writing does it, on request. Raises `NotFound`."""
+        with _translated(f"resize image {image}"), rbd.Image(self._ioctx, image) as opened:
+            opened.resize(size)
+
     def remove(self, image: str) -> None:
         """Remove it; also the half of one that a create cut short has left.
 
-        Raises `NotFound`, `FailedPrecondition` when it is in use or has snapshots.
+        Raises `NotFound`, `HasSnapshots`, `FailedPrecondition` when it is in use.
         """
         with _translated(f"remove image {image}"):
             rbd.RBD().remove(self._ioctx, image)
+
+    def remove_trashed(self, image: str) -> None:
+        """Go on with a removal that was cut short, which leaves the image in the trash; one with clones stays there."""
+        with _translated("list the trash"):
+            found = [entry["id"] for entry in rbd.RBD().trash_list(self._ioctx) if entry["name"] == image]
+        for image_id in found:
+            with suppress(NotFound, FailedPrecondition), _translated(f"remove image {image} from the trash"):
+                rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
+
+    def snapshot(self, image: str, name: str) -> None:
+        """Take a snapshot of it as it is now. Raises `NotFound`, `AlreadyExists`."""
+        with _translated(f"snapshot {image}@{name}"), rbd.Image(self._ioctx, image) as opened:
+            opened.create_snap(name)
+
+    def drop_snapshot(self, image: str, name: str) -> None:
+        """Remove a snapshot if it is there; its clones keep what they need of it. Raises `NotFound` for the image."""
+        with (
+            _translated(f"remove snapshot {image}@{name}"),
+            rbd.Image(self._ioctx, image) as opened,
+            suppress(rbd.ImageNotFound),
+        ):
+            opened.remove_snap(name)
+
+    def snapshots(self, image: str) -> list[str]:
+        """Its snapshots by name, without those that only its clones need. Raises `NotFound`."""
+        with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
+            return [it["name"] for it in opened.list_snaps() if it["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER]
+
+    def clone(
+        self, parent_pool: str, parent: str, snapshot: str, image: str, features: Sequence[str], data_pool: str = ""
+    ) -> None:
+        """Make a copy-on-write copy of a snapshot, in this pool. Raises `NotFound`, `AlreadyExists`, `PoolNotFound`."""
+        self._require_pool(data_pool)
+        with _translated(f"clone {parent_pool}/{parent}@{snapshot} to {image}"):
+            origin = self._cluster.open_ioctx(parent_pool)
+            try:
+                rbd.RBD().clone(
+                    *(origin, parent, snapshot, self._ioctx, image),
+                    features=_bits(features),
+                    data_pool=data_pool or None,
+                    clone_format=2,  # in which a snapshot with clones can be removed
+                )
+            finally:
+                origin.close()
+
+    def label(self, image: str, *, source: str, depth: int) -> None:
+        """Note what it is a copy of, and how many copies of copies are below it. Raises `NotFound`."""
+        with _translated(f"label image {image}"), rbd.Image(self._ioctx, image) as opened:
+            opened.metadata_set(_SOURCE, source)
+            opened.metadata_set(_DEPTH, str(depth))
+
+    def rename(self, image: str, name: str) -> None:
+        """Give it another name. Raises `NotFound`, `AlreadyExists`."""
+        with _translated(f"rename image {image} to {name}"):
+            rbd.RBD().rename(self._ioctx, image, name)
+
+    def flatten(self, image: str) -> None:
+        """Copy everything it shares with what it is a clone of: it depends on nothing then. Raises `NotFound`."""
+        with _translated(f"flatten image {image}"), rbd.Image(self._ioctx, image) as opened:
+            opened.flatten()
 
     def use(self, image: str) -> Use:
         """Who has it open. Raises `NotFound`."""
@@ -127,6 +216,13 @@ class Pool:
                     for locker in verdict.broken:
                         _break(opened, locker)
 
+    def _require_pool(self, name: str) -> None:
+        if not name:
+            return
+        with _translated(f"pool {name}"):
+            if not self._cluster.pool_exists(name):
+                raise PoolNotFound(name)
+
 
 class Ceph:
     """The way to pools, by the id of their cluster."""
@@ -138,18 +234,19 @@ class Ceph:
         """See `ClusterConfig.monitors`."""
         return self._config.monitors(cluster_id)
 
+    def clusters(self) -> list[str]:
+        """See `ClusterConfig.clusters`."""
+        return self._config.clusters()
+
+    def pools(self, cluster_id: str, credentials: Credentials) -> list[str]:
+        """The names of the cluster's pools. Raises as `pool` does."""
+        with self._connection(cluster_id, credentials) as cluster, _translated("list pools"):
+            return cluster.list_pools()
+
     @contextmanager
     def pool(self, cluster_id: str, pool: str, credentials: Credentials) -> Iterator[Pool]:
         """A connection to a pool. Raises `PoolNotFound`, `Unavailable`, `Unauthenticated`, `InvalidArgument`."""
-        settings = {
-            "mon_host": ",".join(self.monitors(cluster_id)),
-            "key": credentials.key,  # as a setting, so that no keyring file has to be written
-            **_TIMEOUTS,
-        }
-        with _translated(f"connect to cluster {cluster_id}", missing=Unavailable):
-            cluster = rados.Rados(rados_id=credentials.user, conf=settings)
-            cluster.connect()
-        try:
+        with self._connection(cluster_id, credentials) as cluster:
             try:
                 ioctx = cluster.open_ioctx(pool)
             except rados.ObjectNotFound as error:
@@ -160,8 +257,29 @@ class Ceph:
                 yield Pool(cluster, ioctx)
             finally:
                 ioctx.close()
+
+    @contextmanager
+    def _connection(self, cluster_id: str, credentials: Credentials) -> Iterator[rados.Rados]:
+        settings = {
+            "mon_host": ",".join(self.monitors(cluster_id)),
+            "key": credentials.key,  # as a setting, so that no keyring file has to be written
+            **_TIMEOUTS,
+            **_REMOVING,
+        }
+        with _translated(f"connect to cluster {cluster_id}", missing=Unavailable):
+            cluster = rados.Rados(rados_id=credentials.user, conf=settings)
+            cluster.connect()
+        try:
+            yield cluster
         finally:
             cluster.shutdown()
+
+
+def _bits(features: Sequence[str]) -> int:
+    bits = 0
+    for name in features:
+        bits |= _FEATURES[name]
+    return bits
 
 
 def _break(opened: rbd.Image, locker: Locker) -> None:

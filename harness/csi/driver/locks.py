@@ -1,4 +1,4 @@
-"""One operation at a time on a volume; a second one is told so at once.
+"""One operation at a time on a volume, or several that only copy it; any other one is told so at once.
 
 "Concurrency" in the specification: a plugin that gets a call for a volume with another call pending answers ABORTED.
 """
@@ -18,12 +18,14 @@ class Operations:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._pending: set[str] = set()
+        self._pending: dict[str, int] = {}  # how many share the key; 0: one alone has it
         self._stuck: dict[str, CommandTimedOut] = {}
 
     @contextmanager
-    def holding(self, key: str, *, volume: str = "") -> Iterator[None]:
+    def holding(self, key: str, *, volume: str = "", shared: bool = False) -> Iterator[None]:
         """Hold `key` for the length of the block; `volume` is what the error names, if that is something else.
+
+        Operations that are `shared` may hold it together.
 
         A program that outlived its deadline (a `mount` in uninterruptible sleep) keeps the key after the block has
         ended: starting the same again beside it would only pile up more of them.
@@ -32,10 +34,11 @@ class Operations:
         """
         with self._guard:
             stuck = self._stuck.get(key)
-            if key in self._pending or (stuck is not None and stuck.still_runs()):
+            sharing = self._pending.get(key)
+            if (sharing is not None and not (shared and sharing)) or (stuck is not None and stuck.still_runs()):
                 raise OperationPending(volume or key)
             self._stuck.pop(key, None)
-            self._pending.add(key)
+            self._pending[key] = (sharing or 0) + 1 if shared else 0
         try:
             yield
         except CommandTimedOut as overrun:
@@ -43,4 +46,7 @@ class Operations:
             raise
         finally:
             with self._guard:
-                self._pending.discard(key)
+                if self._pending[key] > 1:
+                    self._pending[key] -= 1
+                else:
+                    del self._pending[key]

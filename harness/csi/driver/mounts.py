@@ -13,6 +13,7 @@ from .waiting import Deadline
 
 Run = Callable[..., Done]
 
+_DEV_TYPES = ("devtmpfs", "tmpfs")  # what a /dev is
 _UNMOUNT_NOW = 10.0  # seconds; a lazy unmount does not wait for the filesystem
 
 
@@ -24,6 +25,19 @@ class Mount:
     point: Path
     fs_type: str
     read_only: bool
+    root: Path = Path("/")  # what of the filesystem is mounted: a file, for the bind mount of one
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How full a filesystem is: bytes, and inodes."""
+
+    total: int
+    used: int
+    available: int
+    inodes: int
+    inodes_used: int
+    inodes_available: int
 
 
 def parse_mountinfo(text: str) -> list[Mount]:
@@ -31,7 +45,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
     mounts = []
     for line in text.splitlines():
         fields, _, rest = line.partition(" - ")
-        _, _, device, _, point, options = fields.split(" ")[:6]
+        _, _, device, root, point, options = fields.split(" ")[:6]
         major, _, minor = device.partition(":")
         mounts.append(
             Mount(
@@ -39,6 +53,7 @@ def parse_mountinfo(text: str) -> list[Mount]:
                 point=Path(_unescape(point)),
                 fs_type=rest.split(" ")[0],
                 read_only="ro" in options.split(","),
+                root=Path(_unescape(root)),
             )
         )
     return mounts
@@ -64,6 +79,10 @@ class Mounts:
         """Where a block device is mounted."""
         return [mount for mount in self._all() if mount.device == device]
 
+    def of_device_node(self, node: Path) -> list[Mount]:
+        """Where the node file of a device ("/dev/loop3") is bind-mounted: how raw block volumes are published."""
+        return [mount for mount in self._all() if mount.fs_type in _DEV_TYPES and mount.root.name == node.name]
+
     def mount(self, device: Path, point: Path, *, fs_type: str, flags: Sequence[str], deadline: Deadline) -> None:
         """Mount a filesystem; the folder is made when it is missing."""
         point.mkdir(parents=True, exist_ok=True)
@@ -71,8 +90,15 @@ class Mounts:
         self._run(["mount", "-t", fs_type, *options, str(device), str(point)], timeout=deadline.remaining())
 
     def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
-        """Show `source` at `point` as well; read-only takes a second mount call (mount(8), "Bind mount operation")."""
-        point.mkdir(parents=True, exist_ok=True)
+        """Show `source`, a folder or a file, at `point` as well, which is made when it is missing.
+
+        Read-only takes a second mount call (mount(8), "Bind mount operation").
+        """
+        if source.is_dir():
+            point.mkdir(parents=True, exist_ok=True)
+        else:
+            point.parent.mkdir(parents=True, exist_ok=True)
+            point.touch(exist_ok=True)
         self._run(["mount", "--bind", str(source), str(point)], timeout=deadline.remaining())
         if read_only:
             remount = ["mount", "-o", "remount,bind,ro", str(point)]
@@ -88,6 +114,18 @@ class Mounts:
         """Take away what is mounted at `point` even if it is dead or in use; those who use it keep it."""
         while self.at(point) is not None:
             self._run(["umount", "--lazy", str(point)], timeout=_UNMOUNT_NOW)
+
+    def usage(self, point: Path) -> Usage:
+        """How full the filesystem at `point` is."""
+        found = os.statvfs(point)
+        return Usage(
+            total=found.f_blocks * found.f_frsize,
+            used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+            available=found.f_bavail * found.f_frsize,
+            inodes=found.f_files,
+            inodes_used=found.f_files - found.f_ffree,
+            inodes_available=found.f_favail,
+        )
 
     def _all(self) -> list[Mount]:
         return parse_mountinfo(self._table.read_text())

@@ -1,92 +1,41 @@
-"""The node's part: an image becomes a FUSE file, the file a block device, and the device a mounted filesystem.
+"""The node's part: a volume's device becomes a mounted filesystem, or is shown as it is.
 
 Stage:   claim the image -> start the exporter -> note who it is -> attach a loop device -> mkfs or fsck -> mount
-Unstage: the reverse. Publish and unpublish are bind mounts of the staged filesystem.
+Unstage: the reverse. Publish and unpublish are bind mounts of the staged filesystem, or of the device's node file.
 
-Each step finds out by itself whether it has been done, so a call that was cut short anywhere is taken up by the next.
-What a look at the node cannot tell is in the volume's state file.
+Down to the device this is the work of `devices`. Here, too, each step finds out by itself whether it has been done.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from .clusters import Credentials
-from .errors import AlreadyExists, DriverError, FailedPrecondition, ImageInUse, InvalidArgument, Unavailable
-from .exporter import Source
+from .devices import IN_USE_PATIENCE, Ceph, Devices, Exporter, Loops
+from .errors import AlreadyExists, DriverError, FailedPrecondition, InvalidArgument, NotFound
+from .filesystems import mount_flags
 from .locks import Operations
-from .mounts import Mount, Mounts
+from .mounts import Mount, Mounts, Usage
 from .state import LoopRef, StateStore, VolumeState
-from .takeover import Blocklist, Client, Use, Verdict, examine
-from .volumes import Capability, VolumeId, require_supported
-from .waiting import Deadline, retry
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-# Seconds. Longer than the 30 s after which the OSDs drop the watch of a client that is dead without our knowing
-# (osd_client_watch_timeout): who still watches after that is alive.
-IN_USE_PATIENCE = 40.0
-_DETACH = 10.0  # seconds for the kernel to let go of a loop device that nothing is mounted on
+from .volumes import Capability, Capacity, VolumeId, make_options, require_supported
+from .waiting import Deadline
 
 LOOP_MAJOR = 7
-
-
-class Pool(Protocol):
-    """What the node needs of `images.Pool`."""
-
-    def size(self, image: str) -> int: ...
-
-    def use(self, image: str) -> Use: ...
-
-    def blocklist(self) -> Blocklist: ...
-
-    def fence(self, image: str, verdict: Verdict) -> None: ...
-
-
-class Ceph(Protocol):
-    """What the node needs of `images.Ceph`."""
-
-    def monitors(self, cluster_id: str) -> list[str]: ...
-
-    def pool(self, cluster_id: str, pool: str, credentials: Credentials) -> AbstractContextManager[Pool]: ...
-
-
-class Exporter(Protocol):
-    """What the node needs of `exporter.Exporter`."""
-
-    def is_running(self, volume: VolumeId) -> bool: ...
-
-    def start(self, source: Source, image: Path, deadline: Deadline) -> None: ...
-
-    def stop(self, volume: VolumeId, image: Path) -> None: ...
-
-
-class Loops(Protocol):
-    """What the node needs of `loops.Loops`."""
-
-    def device(self, loop: LoopRef) -> Path: ...
-
-    def is_attached(self, loop: LoopRef) -> bool: ...
-
-    def find(self, image: Path) -> LoopRef | None: ...
-
-    def attach(self, image: Path, deadline: Deadline) -> LoopRef: ...
-
-    def release(self, loop: LoopRef) -> None: ...
-
-    def detach(self, loop: LoopRef, deadline: Deadline) -> None: ...
 
 
 class Filesystems(Protocol):
     """What the node needs of `filesystems.Filesystems`."""
 
-    def ensure_ext4(self, device: Path, deadline: Deadline) -> None: ...
+    def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None: ...
+
+    def require(self, device: Path, fs_type: str, deadline: Deadline) -> None: ...
+
+    def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
+
+    def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -97,6 +46,7 @@ class Stage:
     staging_path: str
     capability: Capability | None
     secrets: Mapping[str, str] = field(repr=False)
+    context: Mapping[str, str] = field(default_factory=dict)  # what CreateVolume gave back
 
 
 @dataclass(frozen=True)
@@ -110,8 +60,17 @@ class Publish:
     readonly: bool = False
 
 
+@dataclass(frozen=True)
+class Stats:
+    """NodeGetVolumeStatsResponse."""
+
+    size: int  # bytes, of the device
+    usage: Usage | None  # None for a raw block volume: only who uses it knows
+    abnormal: str  # what is wrong with the volume, "" if nothing is
+
+
 class Node:
-    """NodeStageVolume, NodePublishVolume and their reverses."""
+    """NodeStageVolume and NodePublishVolume with their reverses, NodeExpandVolume, NodeGetVolumeStats."""
 
     def __init__(
         self,
@@ -124,53 +83,47 @@ class Node:
         states: StateStore,
         in_use_patience: float = IN_USE_PATIENCE,
     ) -> None:
-        self._ceph = ceph
-        self._exporter = exporter
-        self._loops = loops
+        self._devices = Devices(
+            ceph=ceph, exporter=exporter, loops=loops, mounts=mounts, states=states, in_use_patience=in_use_patience
+        )
         self._mounts = mounts
         self._filesystems = filesystems
         self._states = states
-        self._in_use_patience = in_use_patience
         self._operations = Operations()
 
     def recover(self) -> None:
-        """Clear what an earlier life of the node has left: loop devices of exporters that died with it.
-
-        The kernel is the host's and keeps them attached to nothing. The last exporter's identity stays on record: it is
-        needed for taking over the image.
-        """
-        for state in self._states.all():
-            if state.boot == self._states.boot:
-                continue
-            try:
-                self._clear_leftovers(state)
-                log.info("%s: cleared what the node's earlier life has left", state.volume)
-            except (DriverError, OSError) as error:
-                log.warning("%s: what the node's earlier life has left stays: %s", state.volume, error)
+        """Clear what an earlier life of the node has left."""
+        self._devices.recover()
 
     def stage(self, request: Stage, deadline: Deadline) -> None:
-        """Mount the volume at the staging path.
+        """Mount the volume at the staging path; of a raw block volume, only have the device there.
 
         Right after a power cut Ceph does not answer yet. The call then waits for it until the deadline: that is
         faster than to fail, as the kubelet doubles its pause after each failure.
         """
         if not request.volume_id or not request.staging_path:
             raise InvalidArgument("volume id and staging target path are required")
-        require_supported([request.capability])
-        flags = request.capability.mount_flags if request.capability else ()
+        capability = _supported(request.capability)
         volume = VolumeId.parse(request.volume_id)
         credentials = Credentials.from_secrets(request.secrets)
+        wanted = VolumeState(
+            volume,
+            self._states.boot,
+            block=capability.block,
+            read_only=capability.read_only,
+            mount_flags=capability.mount_flags,
+        )
         staging = Path(request.staging_path)
         with self._operations.holding(request.volume_id):
-            if self._is_staged(volume, staging, flags):
-                return
-            self._export(volume, credentials, deadline)
-            state = self._attach(volume, flags, deadline)
-            loop = _loop_of(state)
-            device = self._loops.device(loop)
-            if not self._mounts.of_device((LOOP_MAJOR, loop.number)):  # else it is in use already, and e2fsck refuses
-                self._filesystems.ensure_ext4(device, deadline)
-            self._mounts.mount(device, staging, fs_type="ext4", flags=flags, deadline=deadline)
+            if self._is_staged(wanted, staging):
+                loop = self._loop_of(volume)
+            else:
+                loop = self._devices.serve(wanted, credentials, deadline)
+                if not capability.block:
+                    self._mount(loop, capability, make_options(request.context), staging, deadline)
+            if not capability.block and not capability.read_only:
+                device = self._devices.node_file(loop)
+                self._filesystems.fill(device, capability.filesystem, staging, deadline)
 
     def unstage(self, volume_id: str, staging_path: str, deadline: Deadline) -> None:
         """Unmount the volume and end everything that served it, from the top downwards.
@@ -183,33 +136,30 @@ class Node:
         volume = VolumeId.parse(volume_id)
         with self._operations.holding(volume_id):
             staging = Path(staging_path)
-            loop = self._attached_loop(self._states.load(volume))
-            if loop is not None:
-                self._require_unpublished(volume, loop, staging)
+            loop = self._devices.find(self._states.load(volume))
+            if loop is not None and (users := self._uses(loop, besides=staging)):
+                raise FailedPrecondition(f"volume {volume} is still mounted at {', '.join(users)}")
             self._mounts.unmount(staging, deadline)
-            if loop is not None:
-                self._loops.detach(loop, deadline.at_most(_DETACH))
-            self._exporter.stop(volume, self._states.image(volume))
-            self._states.forget(volume)
+            self._devices.end(volume, deadline)
 
     def publish(self, request: Publish, deadline: Deadline) -> None:
-        """Show the staged filesystem at the target path."""
+        """Show the staged filesystem, or the device, at the target path."""
         if not request.volume_id or not request.target_path:
             raise InvalidArgument("volume id and target path are required")
-        require_supported([request.capability])
+        capability = _supported(request.capability)
         if not request.staging_path:
             raise FailedPrecondition("staging target path is required")
-        VolumeId.parse(request.volume_id)
-        staging, target = Path(request.staging_path), Path(request.target_path)
-        with self._operations.holding(request.target_path, volume=request.volume_id):
-            staged = self._mounts.at(staging)
-            if staged is None:
-                raise FailedPrecondition(f"volume {request.volume_id} is not staged at {staging}")
-            if not _is_published(staged, self._mounts.at(target), read_only=request.readonly):
-                self._mounts.bind(staging, target, read_only=request.readonly, deadline=deadline)
+        volume = VolumeId.parse(request.volume_id)
+        # For a single writer the volume is held, so that no other target can come at the same moment.
+        key = request.volume_id if capability.single_writer else request.target_path
+        with self._operations.holding(key, volume=request.volume_id):
+            if capability.block:
+                self._publish_device(volume, capability, request, deadline)
+            else:
+                self._publish_filesystem(volume, capability, request, deadline)
 
     def unpublish(self, volume_id: str, target_path: str, deadline: Deadline) -> None:
-        """Take the filesystem away from the target path, and the path itself, which publishing made."""
+        """Take the volume away from the target path, and the path itself, which publishing made."""
         if not volume_id or not target_path:
             raise InvalidArgument("volume id and target path are required")
         target = Path(target_path)
@@ -219,151 +169,146 @@ class Node:
                 target.rmdir()  # never its content: it is a mount point, and nothing is mounted any more
             else:
                 target.unlink(missing_ok=True)
+                self._devices.withdraw_from_kubelet()
 
-    def _is_staged(self, volume: VolumeId, staging: Path, flags: tuple[str, ...]) -> bool:
+    def expand(self, volume_id: str, volume_path: str, capacity: Capacity, deadline: Deadline) -> int:
+        """Let those who use the volume see the size that the controller has given to its image; returns the size.
+
+        Raises `NotFound` unless the volume is staged here, `FailedPrecondition` if it can grow only when it is not.
+        """
+        if not volume_id or not volume_path:
+            raise InvalidArgument("volume id and volume path are required")
+        volume = VolumeId.parse(volume_id)
+        with self._operations.holding(volume_id):
+            state, loop = self._states.load(volume), self._loop_of(volume)
+            if state.read_only:  # and so is whoever may have asked for more room
+                return self._devices.size(loop)
+            if capacity.required:
+                self._devices.grow(volume, loop, capacity.size())
+            mounted = self._mounts.of_device((LOOP_MAJOR, loop.number))
+            if mounted:
+                device = self._devices.node_file(loop)
+                self._filesystems.grow(device, mounted[0].fs_type, mounted[0].point, deadline)
+            return self._devices.size(loop)
+
+    def stats(self, volume_id: str, volume_path: str) -> Stats:
+        """How full the volume is, and whether it is served. Raises `NotFound` unless it is at `volume_path`."""
+        if not volume_id or not volume_path:
+            raise InvalidArgument("volume id and volume path are required")
+        volume = VolumeId.parse(volume_id)
+        loop = self._loop_of(volume)
+        path = Path(volume_path)
+        mounted = self._mounts.at(path)
+        if mounted is None or (not _is_on(mounted, loop) and mounted not in self._published_devices(loop)):
+            raise NotFound(f"volume {volume} is not at {path}")
+        abnormal = "" if self._devices.is_served(volume) else f"the exporter of {volume.spec} has ended"
+        usage = self._mounts.usage(path) if _is_on(mounted, loop) else None
+        return Stats(self._devices.size(loop), usage, abnormal)
+
+    def _is_staged(self, wanted: VolumeState, staging: Path) -> bool:
+        """Whether the volume is staged as wanted; raises `AlreadyExists` if it is in another way.
+
+        What stands on an exporter that has died is taken away. Pods that have it open keep a dead filesystem; a new
+        pod gets a living one.
+        """
+        state = self._states.load(wanted.volume)
+        loop = self._devices.find(state)
         mounted = self._mounts.at(staging)
-        if mounted is None:
-            return False
-        state = self._states.load(volume)
-        if not self._exporter.is_running(volume) or not _is_on(mounted, self._attached_loop(state)):
-            # A filesystem whose exporter died. Pods that have it open keep a dead one; a new pod gets a living one.
+        if loop is None or not self._devices.is_served(wanted.volume):
             self._mounts.unmount_lazily(staging)
             return False
-        if set(flags) != set(state.mount_flags):
-            raise AlreadyExists(f"volume {volume} is staged with mount flags {','.join(state.mount_flags) or '(none)'}")
-        return True
+        if mounted is not None and not _is_on(mounted, loop):
+            self._mounts.unmount_lazily(staging)
+            mounted = None
+        in_use = mounted is not None or state.block or self._uses(loop, besides=staging)
+        if in_use and _way(state) != _way(wanted):
+            raise AlreadyExists(f"volume {wanted.volume} is staged {_way(state)}, not {_way(wanted)}")
+        return mounted is not None or state.block
 
-    def _export(self, volume: VolumeId, credentials: Credentials, deadline: Deadline) -> None:
-        """Have an exporter running whose identity is on record."""
-        state = self._states.load(volume)
-        if not self._is_served(volume):
-            self._claim(state, credentials, deadline)
-            self._clear_leftovers(state)
-            self._states.save(VolumeState(volume, self._states.boot))
-            source = Source(volume, self._ceph.monitors(volume.cluster), credentials)
-            self._exporter.start(source, self._states.image(volume), deadline)
-            state = self._states.load(volume)
-        if state.exporter is None:
-            state.exporter = self._identify(volume, credentials, deadline)
-            self._states.save(state)
+    def _mount(
+        self, loop: LoopRef, capability: Capability, options: Sequence[str], staging: Path, deadline: Deadline
+    ) -> None:
+        device, fs_type = self._devices.node_file(loop), capability.filesystem
+        if capability.read_only:
+            self._filesystems.require(device, fs_type, deadline)
+        elif not self._mounts.of_device((LOOP_MAJOR, loop.number)):  # else it is in use already, and e2fsck refuses
+            self._filesystems.ensure(device, fs_type, options, deadline)
+        flags = (*mount_flags(fs_type, read_only=capability.read_only), *capability.mount_flags)
+        self._mounts.mount(device, staging, fs_type=fs_type, flags=flags, deadline=deadline)
 
-    def _is_served(self, volume: VolumeId) -> bool:
-        """Whether the exporter runs and its file is there; one without the other is ended."""
-        image = self._states.image(volume)
-        if not self._exporter.is_running(volume):
-            return False
-        if self._mounts.at(image) is None:
-            self._exporter.stop(volume, image)
-            return False
-        return True
+    def _publish_filesystem(
+        self, volume: VolumeId, capability: Capability, request: Publish, deadline: Deadline
+    ) -> None:
+        staging, target = Path(request.staging_path), Path(request.target_path)
+        staged = self._mounts.at(staging)
+        if staged is None:
+            raise FailedPrecondition(f"volume {volume} is not staged at {staging}")
+        read_only = request.readonly or staged.read_only
+        published = self._mounts.at(target)
+        if published is not None:
+            _require_same(staged, published, read_only=read_only)
+            return
+        if capability.single_writer:
+            self._require_sole(volume, besides=(staging, target))
+        self._mounts.bind(staging, target, read_only=read_only, deadline=deadline)
 
-    def _claim(self, state: VolumeState, credentials: Credentials, deadline: Deadline) -> None:
-        """Make sure that no living client has the image open, and fence the dead one of our own.
+    def _publish_device(self, volume: VolumeId, capability: Capability, request: Publish, deadline: Deadline) -> None:
+        target, state = Path(request.target_path), self._states.load(volume)
+        loop = self._devices.find(state)
+        if loop is None or not state.block:
+            raise FailedPrecondition(f"volume {volume} is not staged as a raw block volume")
+        self._devices.provide_for_kubelet()  # also again: it may have failed for the lack of it
+        published = self._mounts.at(target)
+        if published is not None and published in self._published_devices(loop):
+            return
+        if published is not None:  # the device of an exporter that has died
+            self._mounts.unmount(target, deadline)
+        if capability.single_writer:
+            self._require_sole(volume, besides=(target,))
+        self._mounts.bind(self._devices.node_file(loop), target, read_only=False, deadline=deadline)
 
-        No exporter of the volume runs on this node, so the one on record is dead, in whichever life of the node it was
-        started. Anybody else is given time to turn out dead, too.
+    def _require_sole(self, volume: VolumeId, *, besides: Sequence[Path]) -> None:
+        if others := self._uses(self._loop_of(volume), besides=besides):
+            raise FailedPrecondition(f"volume {volume} has a single writer, at {', '.join(others)}")
 
-        Raises `NotFound`, `PoolNotFound`, `ImageInUse`, and `Unavailable` if Ceph does not answer until the deadline.
-        """
-        volume = state.volume
-        ours = [state.exporter.id] if state.exporter else []
+    def _loop_of(self, volume: VolumeId) -> LoopRef:
+        loop = self._devices.find(self._states.load(volume))
+        if loop is None:
+            raise NotFound(f"volume {volume} is not staged on this node")
+        return loop
 
-        def claim(pool: Pool) -> None:
-            verdict = examine(pool.use(volume.image), ours=ours, blocklist=pool.blocklist())
-            if verdict.others:
-                raise ImageInUse(volume.spec)
-            if verdict.dead:
-                log.info("%s: fencing this node's dead exporter %s", volume, verdict.dead)
-                pool.fence(volume.image, verdict)
+    def _published_devices(self, loop: LoopRef) -> list[Mount]:
+        return self._mounts.of_device_node(self._devices.node_file(loop))
 
-        # The patience with others begins when Ceph answers, not when it was asked.
-        self._ask(volume, credentials, lambda pool: pool.size(volume.image), deadline)
-        self._ask(volume, credentials, claim, deadline.at_most(self._in_use_patience), on=(Unavailable, ImageInUse))
-
-    def _identify(self, volume: VolumeId, credentials: Credentials, deadline: Deadline) -> Client:
-        """The exporter's client: the one that watches the image, as there was no other when it started.
-
-        If there is another after all, somebody else has claimed the image at the same moment. Both would then write,
-        as librbd hands the lock over on request, so this one gives way.
-        """
-
-        def only_watcher(pool: Pool) -> Client:
-            watching = examine(pool.use(volume.image), ours=(), blocklist=pool.blocklist()).others
-            if not watching:
-                raise Unavailable(f"the exporter of {volume.spec} does not watch its image yet")
-            if len(watching) > 1:
-                raise ImageInUse(volume.spec)
-            return watching[0]
-
-        try:
-            return self._ask(volume, credentials, only_watcher, deadline)
-        except ImageInUse:
-            self._exporter.stop(volume, self._states.image(volume))
-            raise
-
-    def _attach(self, volume: VolumeId, flags: tuple[str, ...], deadline: Deadline) -> VolumeState:
-        state = self._states.load(volume)
-        if state.loop is None or not self._loops.is_attached(state.loop):
-            state.loop = self._loops.attach(self._states.image(volume), deadline)
-        state.mount_flags = flags
-        self._states.save(state)
-        return state
-
-    def _clear_leftovers(self, state: VolumeState) -> None:
-        """Loop device and mount of an exporter that is dead."""
-        if state.loop is not None:
-            self._loops.release(state.loop)
-            state.loop = None
-            self._states.save(state)
-        self._mounts.unmount_lazily(self._states.image(state.volume))
-
-    def _attached_loop(self, state: VolumeState) -> LoopRef | None:
-        """The volume's loop device: the one on record, or one whose record was lost to a crash."""
-        if state.loop is not None and self._loops.is_attached(state.loop):
-            return state.loop
-        if self._exporter.is_running(state.volume):
-            return self._loops.find(self._states.image(state.volume))
-        return None
-
-    def _require_unpublished(self, volume: VolumeId, loop: LoopRef, staging: Path) -> None:
-        mounted = self._mounts.of_device((LOOP_MAJOR, loop.number))
-        points = [str(mount.point) for mount in mounted if mount.point != staging]
-        if points:
-            raise FailedPrecondition(f"volume {volume} is still mounted at {', '.join(points)}")
-
-    def _ask(
-        self,
-        volume: VolumeId,
-        credentials: Credentials,
-        question: Callable[[Pool], T],
-        deadline: Deadline,
-        *,
-        on: tuple[type[DriverError], ...] = (Unavailable,),
-    ) -> T:
-        """Ask Ceph until it answers, over a new connection each time."""
-
-        def attempt() -> T:
-            with self._ceph.pool(volume.cluster, volume.pool, credentials) as pool:
-                return question(pool)
-
-        return retry(attempt, on=on, deadline=deadline)
+    def _uses(self, loop: LoopRef, *, besides: Path | Sequence[Path]) -> list[str]:
+        """Where the device, or the filesystem on it, is mounted."""
+        apart = (besides,) if isinstance(besides, Path) else besides
+        mounted = [*self._mounts.of_device((LOOP_MAJOR, loop.number)), *self._published_devices(loop)]
+        return [str(mount.point) for mount in mounted if mount.point not in apart]
 
 
-def _loop_of(state: VolumeState) -> LoopRef:
-    if state.loop is None:
-        raise DriverError(f"volume {state.volume} has no loop device on record")
-    return state.loop
+def _supported(capability: Capability | None) -> Capability:
+    require_supported([capability])
+    if capability is None:  # which has been refused
+        raise DriverError("no capability")
+    return capability
 
 
-def _is_on(mounted: Mount, loop: LoopRef | None) -> bool:
-    return loop is not None and mounted.device == (LOOP_MAJOR, loop.number)
+def _is_on(mounted: Mount, loop: LoopRef) -> bool:
+    return mounted.device == (LOOP_MAJOR, loop.number)
 
 
-def _is_published(staged: Mount, published: Mount | None, *, read_only: bool) -> bool:
-    if published is None:
-        return False
+def _way(state: VolumeState) -> str:
+    """How a volume is staged, in words."""
+    if state.block:
+        kind = "as a raw block volume"
+    else:
+        kind = f"with mount flags {','.join(sorted(state.mount_flags)) or '(none)'}"
+    return f"{kind}, {'ro' if state.read_only else 'rw'}"
+
+
+def _require_same(staged: Mount, published: Mount, *, read_only: bool) -> None:
     if published.device != staged.device:
         raise AlreadyExists(f"another filesystem is mounted at {published.point}")
     if published.read_only != read_only:
         raise AlreadyExists(f"the volume is published at {published.point} {'ro' if published.read_only else 'rw'}")
-    return True

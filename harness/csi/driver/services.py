@@ -19,8 +19,9 @@ import csi_pb2_grpc
 import grpc
 
 from . import DRIVER_NAME, DRIVER_VERSION
-from .controller import Controller, CreateVolume
-from .errors import DriverError
+from .controller import ContentSource, Controller, CreateVolume, Snapshot
+from .errors import DriverError, InvalidArgument
+from .mounts import Usage
 from .node import Node, Publish, Stage
 from .volumes import Capability, Capacity
 from .waiting import Deadline
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 NODE_BUDGET = 100.0
 _MARGIN = 5.0  # seconds before the caller's own deadline
 _THREADS = 64  # calls at a time: each may wait for Ceph, and a probe must still get through
+_SUBJECTS = ("volume_id", "snapshot_id", "name", "source_volume_id")  # what a call's log line is about
 _GRACE = 5.0  # seconds for calls under way when the driver is told to end
 
 
@@ -42,7 +44,10 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
 
     def GetPluginCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         service = csi.PluginCapability.Service(type=csi.PluginCapability.Service.CONTROLLER_SERVICE)
-        return csi.GetPluginCapabilitiesResponse(capabilities=[csi.PluginCapability(service=service)])
+        expansion = csi.PluginCapability.VolumeExpansion(type=csi.PluginCapability.VolumeExpansion.ONLINE)
+        return csi.GetPluginCapabilitiesResponse(
+            capabilities=[csi.PluginCapability(service=service), csi.PluginCapability(volume_expansion=expansion)]
+        )
 
     def Probe(self, request: Any, context: grpc.ServicerContext) -> Any:
         response = csi.ProbeResponse()
@@ -58,31 +63,43 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     def ControllerGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         rpc = csi.ControllerServiceCapability.RPC
+        kinds = (
+            rpc.CREATE_DELETE_VOLUME,
+            rpc.PUBLISH_UNPUBLISH_VOLUME,
+            rpc.EXPAND_VOLUME,
+            rpc.CREATE_DELETE_SNAPSHOT,
+            rpc.LIST_SNAPSHOTS,
+            rpc.CLONE_VOLUME,
+            rpc.SINGLE_NODE_MULTI_WRITER,
+        )
         return csi.ControllerGetCapabilitiesResponse(
-            capabilities=[
-                csi.ControllerServiceCapability(rpc=rpc(type=kind))
-                for kind in (rpc.CREATE_DELETE_VOLUME, rpc.PUBLISH_UNPUBLISH_VOLUME)
-            ]
+            capabilities=[csi.ControllerServiceCapability(rpc=rpc(type=kind)) for kind in kinds]
         )
 
     def CreateVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         volume = self._controller.create(
             CreateVolume(
                 name=request.name,
-                capacity=Capacity(request.capacity_range.required_bytes, request.capacity_range.limit_bytes),
+                capacity=_capacity(request),
                 capabilities=tuple(_capability(message) for message in request.volume_capabilities),
                 parameters=dict(request.parameters),
                 secrets=dict(request.secrets),
-                has_source=request.HasField("volume_content_source"),
+                source=_source(request),
             )
         )
-        return csi.CreateVolumeResponse(
-            volume=csi.Volume(volume_id=str(volume.id), capacity_bytes=volume.size, volume_context=volume.context)
-        )
+        made = csi.Volume(volume_id=str(volume.id), capacity_bytes=volume.size, volume_context=volume.context)
+        if request.HasField("volume_content_source"):
+            made.content_source.CopyFrom(request.volume_content_source)
+        return csi.CreateVolumeResponse(volume=made)
 
     def DeleteVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._controller.delete(request.volume_id, dict(request.secrets))
         return csi.DeleteVolumeResponse()
+
+    def ControllerExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
+        size = self._controller.expand(request.volume_id, _capacity(request), dict(request.secrets))
+        # The exporter, the loop device and the filesystem have to be told.
+        return csi.ControllerExpandVolumeResponse(capacity_bytes=size, node_expansion_required=True)
 
     def ControllerPublishVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._controller.publish(
@@ -108,6 +125,25 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
             response.confirmed.parameters.update(request.parameters)
         return response
 
+    def CreateSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:
+        snapshot = self._controller.create_snapshot(request.name, request.source_volume_id, dict(request.secrets))
+        return csi.CreateSnapshotResponse(snapshot=_snapshot(snapshot))
+
+    def DeleteSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self._controller.delete_snapshot(request.snapshot_id, dict(request.secrets))
+        return csi.DeleteSnapshotResponse()
+
+    def ListSnapshots(self, request: Any, context: grpc.ServicerContext) -> Any:
+        snapshots, next_token = self._controller.list_snapshots(
+            dict(request.secrets),
+            snapshot_id=request.snapshot_id,
+            source_volume_id=request.source_volume_id,
+            starting_token=request.starting_token,
+            max_entries=request.max_entries,
+        )
+        entries = [csi.ListSnapshotsResponse.Entry(snapshot=_snapshot(snapshot)) for snapshot in snapshots]
+        return csi.ListSnapshotsResponse(entries=entries, next_token=next_token)
+
 
 class NodeService(csi_pb2_grpc.NodeServicer):
     """What the kubelet calls."""
@@ -121,12 +157,25 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
     def NodeGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         rpc = csi.NodeServiceCapability.RPC
+        kinds = (
+            rpc.STAGE_UNSTAGE_VOLUME,
+            rpc.GET_VOLUME_STATS,
+            rpc.EXPAND_VOLUME,
+            rpc.SINGLE_NODE_MULTI_WRITER,
+            rpc.VOLUME_CONDITION,
+        )
         return csi.NodeGetCapabilitiesResponse(
-            capabilities=[csi.NodeServiceCapability(rpc=rpc(type=rpc.STAGE_UNSTAGE_VOLUME))]
+            capabilities=[csi.NodeServiceCapability(rpc=rpc(type=kind)) for kind in kinds]
         )
 
     def NodeStageVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
-        stage = Stage(request.volume_id, request.staging_target_path, _capability_of(request), dict(request.secrets))
+        stage = Stage(
+            request.volume_id,
+            request.staging_target_path,
+            _capability_of(request),
+            dict(request.secrets),
+            dict(request.volume_context),
+        )
         self._node.stage(stage, _deadline(context))
         return csi.NodeStageVolumeResponse()
 
@@ -149,6 +198,17 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         self._node.unpublish(request.volume_id, request.target_path, _deadline(context))
         return csi.NodeUnpublishVolumeResponse()
 
+    def NodeExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
+        size = self._node.expand(request.volume_id, request.volume_path, _capacity(request), _deadline(context))
+        return csi.NodeExpandVolumeResponse(capacity_bytes=size)
+
+    def NodeGetVolumeStats(self, request: Any, context: grpc.ServicerContext) -> Any:
+        stats = self._node.stats(request.volume_id, request.volume_path)
+        response = csi.NodeGetVolumeStatsResponse(usage=_usage(stats.size, stats.usage))
+        response.volume_condition.abnormal = bool(stats.abnormal)
+        response.volume_condition.message = stats.abnormal or "the exporter of the image runs"
+        return response
+
 
 class CallLog(grpc.ServerInterceptor):
     """One line a call (method, volume, seconds, code), and the driver's errors as gRPC statuses.
@@ -163,7 +223,7 @@ class CallLog(grpc.ServerInterceptor):
         method = details.method.rpartition("/")[2]
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
-            subject = getattr(request, "volume_id", "") or getattr(request, "name", "") or "-"
+            subject = next((found for field in _SUBJECTS if (found := getattr(request, field, ""))), "-")
             started = time.monotonic()
             response, code, text = _answer(handler.unary_unary, request, context)
             seconds = time.monotonic() - started
@@ -221,6 +281,43 @@ def _deadline(context: grpc.ServicerContext) -> Deadline:
     remaining = context.time_remaining()
     seconds = NODE_BUDGET if remaining is None else min(NODE_BUDGET, remaining - _MARGIN)
     return Deadline(seconds, cancelled=lambda: not context.is_active())
+
+
+def _capacity(request: Any) -> Capacity:
+    return Capacity(request.capacity_range.required_bytes, request.capacity_range.limit_bytes)
+
+
+def _source(request: Any) -> ContentSource | None:
+    """What a new volume is to hold. Raises `InvalidArgument` for a kind that the specification got later."""
+    if not request.HasField("volume_content_source"):
+        return None
+    found = request.volume_content_source
+    source = ContentSource(snapshot_id=found.snapshot.snapshot_id, volume_id=found.volume.volume_id)
+    if not source.snapshot_id and not source.volume_id:
+        raise InvalidArgument("the volume content source names neither a snapshot nor a volume")
+    return source
+
+
+def _snapshot(snapshot: Snapshot) -> Any:
+    made = csi.Snapshot(
+        snapshot_id=str(snapshot.id),
+        source_volume_id=snapshot.source_id,
+        size_bytes=snapshot.size,
+        ready_to_use=True,
+    )
+    made.creation_time.FromSeconds(snapshot.created)
+    return made
+
+
+def _usage(size: int, usage: Usage | None) -> list[Any]:
+    if usage is None:
+        return [csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=size)]
+    return [
+        csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=usage.total, used=usage.used, available=usage.available),
+        csi.VolumeUsage(
+            unit=csi.VolumeUsage.INODES, total=usage.inodes, used=usage.inodes_used, available=usage.inodes_available
+        ),
+    ]
 
 
 def _capability_of(request: Any) -> Capability | None:

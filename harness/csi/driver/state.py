@@ -58,6 +58,8 @@ class VolumeState:
     boot: NodeBoot
     exporter: Client | None = None  # the last exporter's client, as Ceph knows it
     loop: LoopRef | None = None
+    block: bool = False  # staged as a raw block volume
+    read_only: bool = False
     mount_flags: tuple[str, ...] = ()  # of the staging mount
 
     def to_json(self) -> str:
@@ -73,12 +75,18 @@ class VolumeState:
             boot=NodeBoot(**data["boot"]),
             exporter=Client(**data["exporter"]) if data["exporter"] else None,
             loop=LoopRef(**data["loop"]) if data["loop"] else None,
+            block=bool(data["block"]),
+            read_only=bool(data["read_only"]),
             mount_flags=tuple(data["mount_flags"]),
         )
 
 
 class StateStore:
-    """`<root>/<volume>/state.json`, beside the volume's FUSE file `image`."""
+    """`<root>/<volume>/state.json`, beside the volume's FUSE file `image`.
+
+    `root` bears the node's name: the kernel tells the path of a loop device's file to the whole machine, and nodes that
+    are containers share a kernel.
+    """
 
     def __init__(self, root: Path, boot: NodeBoot) -> None:
         self._root = root

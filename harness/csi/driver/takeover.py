@@ -1,7 +1,8 @@
 """Who has an image open, and whether that stands in the way of exporting it here.
 
 A client that has an image open for writing watches its header object; after the first write it holds the exclusive
-lock as well. The watch of a client that was killed lasts 30 s (`osd_client_watch_timeout`), and so long does librbd
+lock as well. qemu opens images for writing even when it is to read only, so a reader watches too; but it never takes
+the lock. The watch of a client that was killed lasts 30 s (`osd_client_watch_timeout`), and so long does librbd
 wait before it takes over the lock of a dead client. One client is known to be dead sooner: the exporter that this same
 node recorded and that does not run any more.
 
@@ -73,14 +74,19 @@ class Verdict:
     broken: tuple[Locker, ...] = ()  # ours: break these locks, after the fencing
 
 
-def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist) -> Verdict:
+def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist, reading: bool = False) -> Verdict:
     """Sort the clients of an image; `ours` are ids of clients of this node that are known to be dead.
+
+    A writer may have no other client beside it; one who is only `reading`, none that has written.
 
     A lock without a watch stands in nobody's way: librbd breaks it by itself at the next exporter's first write.
     """
     broken = tuple(locker for locker in use.lockers if locker.client.id in ours)
     mine = [client for client in use.watchers if client.id in ours]
     others = [client for client in use.watchers if client.id not in ours and not blocklist.covers(client)]
+    if reading:
+        writers = {locker.client.id for locker in use.lockers}
+        others = [client for client in others if client.id in writers]
     return Verdict(
         others=_unique(others),
         dead=_unique([*mine, *(locker.client for locker in broken)]),

@@ -14,12 +14,17 @@ MIB = 1 << 20
 DEFAULT_SIZE = 1 << 30  # as ceph-csi does when no size is asked for
 MAX_STRING = 128  # bytes; "Size Limits" of the specification
 
-ACCESS_MODES = ("SINGLE_NODE_WRITER",)
-FILESYSTEMS = ("ext4",)
+# A single node's writer, with either of the names it has since specification 1.5, and readers on one node or on many.
+WRITERS = ("SINGLE_NODE_WRITER", "SINGLE_NODE_SINGLE_WRITER", "SINGLE_NODE_MULTI_WRITER")
+READERS = ("SINGLE_NODE_READER_ONLY", "MULTI_NODE_READER_ONLY")
+ACCESS_MODES = (*WRITERS, *READERS)
+FILESYSTEMS = ("ext4", "xfs")
 FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
 # The exclusive lock keeps a second writer out, whatever the StorageClass says.
 ALWAYS = ("layering", "exclusive-lock")
 
+# How ceph-csi names images, too.
+_VOLUME, _SNAPSHOT = "csi-vol-", "csi-snap-"
 _NAMESPACE = uuid.UUID("1a1c0b8e-7d40-4a3f-9a6f-5b0c2f6f2a11")  # of volumes whose name is not "pvc-<uuid>"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _VOLUME_ID = re.compile(rf"({_PART})/({_PART})/({_PART})")
@@ -37,7 +42,7 @@ class VolumeId:
     def parse(cls, text: str) -> VolumeId:
         """Raises `NotFound` for an id that this driver cannot have given out."""
         match = _VOLUME_ID.fullmatch(text)
-        if match is None:
+        if match is None or match[3].startswith(_SNAPSHOT):
             raise NotFound(f"volume {text} does not exist: not an id of this driver")
         return cls(*match.groups())
 
@@ -63,17 +68,37 @@ class VolumeId:
         return f"{self.image}-{hashlib.sha256(str(self).encode()).hexdigest()[:8]}"
 
 
+class SnapshotId(VolumeId):
+    """Likewise of a snapshot: it is an image of its own, a copy-on-write clone of the volume's."""
+
+    @classmethod
+    def parse(cls, text: str) -> SnapshotId:
+        """Raises `NotFound` for an id that this driver cannot have given out."""
+        match = _VOLUME_ID.fullmatch(text)
+        if match is None or not match[3].startswith(_SNAPSHOT):
+            raise NotFound(f"snapshot {text} does not exist: not an id of this driver")
+        return cls(*match.groups())
+
+
 def image_name(name: str) -> str:
     """The image of the volume that the CO calls `name`: the same for the same name, so that a repeated call finds it.
 
     `pvc-<uuid>`, as external-provisioner names them, becomes `csi-vol-<uuid>`; any other name (up to 128 bytes, while
     an image's is limited to 96) is hashed.
     """
+    return _VOLUME + _unique(name, "pvc-")
+
+
+def snapshot_name(name: str) -> str:
+    """The image of the snapshot that the CO calls `name`; external-snapshotter calls it `snapshot-<uuid>`."""
+    return _SNAPSHOT + _unique(name, "snapshot-")
+
+
+def _unique(name: str, prefix: str) -> str:
     try:
-        unique = uuid.UUID(name.removeprefix("pvc-"))
+        return str(uuid.UUID(name.removeprefix(prefix)))
     except ValueError:
-        unique = uuid.uuid5(_NAMESPACE, name)
-    return f"csi-vol-{unique}"
+        return str(uuid.uuid5(_NAMESPACE, name))
 
 
 @dataclass(frozen=True)
@@ -85,10 +110,23 @@ class Capability:
     fs_type: str = ""
     mount_flags: tuple[str, ...] = ()
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nobody may write, so that any number of nodes may have the image open."""
+        return self.access_mode in READERS
+
+    @property
+    def single_writer(self) -> bool:
+        """Whether the volume may be published to one target on its node only (Kubernetes: ReadWriteOncePod)."""
+        return self.access_mode == "SINGLE_NODE_SINGLE_WRITER"
+
+    @property
+    def filesystem(self) -> str:
+        """The filesystem to be mounted; "" for a raw block volume."""
+        return "" if self.block else self.fs_type or FILESYSTEMS[0]
+
     def objection(self) -> str:
         """Why this driver cannot do it; empty if it can."""
-        if self.block:
-            return "raw block volumes are not supported"
         if self.access_mode not in ACCESS_MODES:
             return f"access mode {self.access_mode} is not supported, only {', '.join(ACCESS_MODES)}"
         if self.fs_type and self.fs_type not in FILESYSTEMS:
@@ -104,6 +142,11 @@ def require_supported(capabilities: Iterable[Capability | None]) -> None:
     for capability in wanted:
         if capability is not None and (objection := capability.objection()):
             raise InvalidArgument(objection)
+
+
+def make_options(context: Mapping[str, str]) -> tuple[str, ...]:
+    """What to give to mkfs, of a volume context: ceph-csi's parameter `mkfsOptions`, which replaces the defaults."""
+    return tuple(context.get("mkfsOptions", "").split())
 
 
 @dataclass(frozen=True)

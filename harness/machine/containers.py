@@ -1,0 +1,84 @@
+"""Killing containers so that they are dead, whatever filesystems they served to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from harness.machine.docker import docker, docker_output
+from harness.machine.run import CommandFailed, run
+from harness.waiting import DeadlineExceeded, NotYet, wait_for
+
+KILL_SECONDS = 40
+STUCK_SECONDS = 3  # nodes were dead within 1.5 s wherever nothing was stuck
+_FUSE_CONTROL = Path("/sys/fs/fuse/connections")
+
+
+def kill(names: Sequence[str]) -> None:
+    """SIGKILL to every process of these containers at once; returns when all are dead.
+
+    If a FUSE server is the last process to leave a mount namespace in which the filesystem on its own file is mounted,
+    the kernel unmounts that in the server's name, writes back what is cached, and waits for the server: for ever (seen
+    with Linux 6.18, once in some 30 cuts). Then the containers' FUSE connections are aborted, which is what the end of
+    a server does anyway.
+
+    Raises `CommandFailed` if the engine refuses, `DeadlineExceeded` if one lives on.
+    """
+    connections = _fuse_connections(names)
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(docker, "kill", *names, timeout=KILL_SECONDS)
+        try:
+            wait_for(lambda: _all_dead(names, killing), what="the kill", within=STUCK_SECONDS, every=0.05)
+        except DeadlineExceeded:
+            abort(connections)
+            with suppress(CommandFailed):  # the engine has given up on what was stuck until now
+                killing.result()
+    wait_for(lambda: _all_dead(names), what="every container to be dead", within=KILL_SECONDS, every=0.05)
+
+
+def abort(connections: Collection[int]) -> None:
+    """Abort FUSE connections by their numbers: every request that waits for their servers fails.
+
+    https://docs.kernel.org/filesystems/fuse.html#control-filesystem
+    """
+    if not (connections and _control_mounted()):
+        return
+    for connection in connections:
+        with suppress(OSError):  # gone by now
+            (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
+
+
+def _control_mounted() -> bool:
+    """The control filesystem, mounted where every distribution's init mounts it, if nobody did."""
+    if not _FUSE_CONTROL.is_dir():
+        return False
+    if not _FUSE_CONTROL.is_mount():
+        run(["mount", "-t", "fusectl", "fusectl", str(_FUSE_CONTROL)], timeout=10)
+    return True
+
+
+def _fuse_connections(names: Sequence[str]) -> set[int]:
+    """The connections of all FUSE filesystems mounted in these containers, by their numbers.
+
+    Of the mounts, not of the files: a server that does not answer would not let a file be asked. The number is the
+    minor one of the filesystem's device; see proc_pid_mountinfo(5).
+    """
+    found = set()
+    for pid in docker_output("inspect", "-f", "{{.State.Pid}}", *names).split():
+        with suppress(OSError):  # dead by itself
+            for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
+                mount, _, filesystem = line.partition(" - ")
+                if filesystem.startswith(("fuse ", "fuse.", "fuseblk ")):
+                    found.add(int(mount.split()[2].partition(":")[2]))
+    return found
+
+
+def _all_dead(names: Sequence[str], killing: Future[object] | None = None) -> None:
+    states = docker_output("inspect", "-f", "{{.Name}} {{.State.Running}}", *names).splitlines()
+    alive = [state.split()[0].lstrip("/") for state in states if state.endswith(" true")]
+    if alive and killing is not None and killing.done():
+        killing.result()  # which raises, if the engine refused
+    if alive:
+        raise NotYet(f"{', '.join(alive)} still running")

@@ -1,0 +1,351 @@
+"""Claims, snapshots and pods that a scenario makes one by one, and what pods have on their volumes, by checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.kube import ExecFailed, Kube, api_may_be_down
+from harness.kube.conditions import bound, not_ready
+from harness.kube.symptoms import event_shown
+from harness.signatures import Signature
+from harness.waiting import NotYet, minutes, wait_for
+
+Object = dict[str, Any]
+
+MOUNT = "/volume"
+DEVICE = "/dev/volume"
+BOUND = minutes(1)
+POD_READY = minutes(2)
+POD_GONE = minutes(2)
+SNAPSHOT_READY = minutes(1)
+EXEC_SECONDS = 60.0
+SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim to be made. `source` is a snapshot or another claim whose content it is to have."""
+
+    name: str
+    namespace: str
+    size: str = "1Gi"
+    access_mode: str = "ReadWriteOnce"
+    block: bool = False
+    storage_class: str = "rook-ceph-block"
+    source: Claim | Snapshot | None = None
+
+    def manifest(self) -> Object:
+        spec: Object = {
+            "accessModes": [self.access_mode],
+            "volumeMode": "Block" if self.block else "Filesystem",
+            "resources": {"requests": {"storage": self.size}},
+            "storageClassName": self.storage_class,
+        }
+        if self.source is not None:
+            spec["dataSource"] = self.source.reference()
+        return _object("v1", "PersistentVolumeClaim", self.name, self.namespace, spec)
+
+    def reference(self) -> Object:
+        return {"kind": "PersistentVolumeClaim", "name": self.name}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A VolumeSnapshot to be made."""
+
+    name: str
+    claim: Claim
+    snapshot_class: str = "rook-ceph-block"
+
+    def manifest(self) -> Object:
+        source = {"persistentVolumeClaimName": self.claim.name}
+        spec = {"volumeSnapshotClassName": self.snapshot_class, "source": source}
+        return _object(SNAPSHOT_API, "VolumeSnapshot", self.name, self.claim.namespace, spec)
+
+    def reference(self) -> Object:
+        return {"apiGroup": SNAPSHOT_API.partition("/")[0], "kind": "VolumeSnapshot", "name": self.name}
+
+
+@dataclass(frozen=True)
+class PodSpec:
+    """A pod that sleeps beside the volume of a claim; `image` needs a shell and coreutils."""
+
+    name: str
+    claim: Claim
+    image: str
+    node: str = ""
+    read_only: bool = False
+    privileged: bool = False
+
+    def manifest(self) -> Object:
+        container: Object = {
+            "name": "main",
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sleep", "infinity"],
+            "securityContext": {"runAsUser": 0, "privileged": self.privileged},
+        }
+        if self.claim.block:
+            container["volumeDevices"] = [{"name": "data", "devicePath": DEVICE}]
+        else:
+            container["volumeMounts"] = [{"name": "data", "mountPath": MOUNT}]
+        source = {"claimName": self.claim.name, "readOnly": self.read_only}
+        spec: Object = {
+            "containers": [container],
+            "volumes": [{"name": "data", "persistentVolumeClaim": source}],
+            "terminationGracePeriodSeconds": 1,  # `sleep` heeds no TERM
+        }
+        if self.node:
+            spec["nodeSelector"] = {"kubernetes.io/hostname": self.node}
+        return _object("v1", "Pod", self.name, self.claim.namespace, spec)
+
+
+class Pod:
+    """A pod that has been applied."""
+
+    def __init__(self, kube: Kube, name: str, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self._kube = kube
+
+    @api_may_be_down()
+    def ready(self) -> Object:
+        """Condition: the pod is Ready, which its volume's mount comes before."""
+        pod = self.existing()
+        if reason := not_ready(pod):
+            raise NotYet(reason)
+        return pod
+
+    def restarted(self, *, since: float) -> Callable[[], None]:
+        """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            if reason := not_ready(self.existing(), since=since):
+                raise NotYet(reason)
+
+        return condition
+
+    @api_may_be_down()
+    def gone(self) -> None:
+        """Condition: there is no such pod any more."""
+        if self._kube.get("Pod", self.name, namespace=self.namespace):
+            raise NotYet("it is still there")
+
+    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the pod says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=self.name, since=since)
+
+    def delete(self) -> None:
+        """Delete it and wait until it is gone; its volume may still be mounted on its node for a moment."""
+        self._kube.delete("Pod", self.name, namespace=self.namespace, grace_seconds=1)
+        wait_for(self.gone, what=f"pod {self.name} to be gone", within=POD_GONE)
+
+    @property
+    def node(self) -> str:
+        """The node the pod runs on."""
+        return self.existing()["spec"]["nodeName"]
+
+    @property
+    def restarts(self) -> int:
+        """How often its container was started again."""
+        return sum(status["restartCount"] for status in self.existing()["status"]["containerStatuses"])
+
+    def existing(self) -> Object:
+        """The pod as the API has it; `NotYet` if it has none."""
+        pod = self._kube.get("Pod", self.name, namespace=self.namespace)
+        if pod is None:
+            raise NotYet(f"there is no pod {self.name}")
+        return pod
+
+    def sh(self, script: str) -> str:
+        """What a shell script in the pod prints. Raises `ExecFailed`."""
+        return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=EXEC_SECONDS)
+
+    def write(self, name: str, mebibytes: int) -> str:
+        """Write a file of random bytes, sync it, and return its SHA-256."""
+        path = f"{MOUNT}/{name}"
+        self.sh(f"head -c {mebibytes}M /dev/urandom > {path} && sync {path}")
+        return self.checksum(name)
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a file, read from the volume: what the page cache has of it is dropped first."""
+        path = f"{MOUNT}/{name}"
+        return self.sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
+
+    def write_device(self, mebibytes: int, *, at: int = 0) -> str:
+        """Write random bytes to the raw block volume, `at` so many MiB from its start, and return their SHA-256."""
+        self.sh(
+            f"head -c {mebibytes}M /dev/urandom | "
+            f"dd of={DEVICE} bs=1M seek={at} iflag=fullblock oflag=direct conv=fsync status=none"
+        )
+        return self.checksum_device(mebibytes, at=at)
+
+    def checksum_device(self, mebibytes: int, *, at: int = 0) -> str:
+        """SHA-256 of a part of the raw block volume, read past the page cache."""
+        read = f"dd if={DEVICE} bs=1M skip={at} count={mebibytes} iflag=direct status=none"
+        return self.sh(f"{read} | sha256sum").split()[0]
+
+    def device_bytes(self) -> int:
+        """The size of the raw block volume, as the pod sees it."""
+        return int(self.sh(f"blockdev --getsize64 {DEVICE}"))
+
+    def filesystem_bytes(self) -> int:
+        """The size of the mounted filesystem, as the pod sees it."""
+        return int(self.sh(f"df --output=size --block-size=1 {MOUNT}").split()[1])
+
+    def mount_options(self) -> list[str]:
+        """How the volume is mounted: its filesystem's type first, then the options."""
+        for line in self.sh("cat /proc/mounts").splitlines():
+            _, point, fs_type, options, *_ = line.split()
+            if point == MOUNT:
+                return [fs_type, *options.split(",")]
+        raise AssertionError(f"nothing is mounted at {MOUNT}")
+
+    def refuses_writes(self) -> str:
+        """What the volume says to an attempt to write on it. Raises `AssertionError` when it takes it."""
+        try:
+            self.sh(f"touch {MOUNT}/forbidden")
+        except ExecFailed as error:
+            return error.output
+        raise AssertionError(f"{self.name} may write on its volume")
+
+
+class Volumes:
+    """A namespace for claims and pods; whatever is in it goes with it."""
+
+    def __init__(self, kube: Kube, *, image: str, namespace: str = "volumes") -> None:
+        self.namespace = namespace
+        self._kube = kube
+        self._image = image
+
+    def deploy(self) -> None:
+        """Apply the namespace."""
+        self._kube.apply([namespace_manifest(self.namespace)])
+
+    def ready(self, within: float, *, since: float = 0.0) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """Nothing of this workload runs outside the cluster."""
+
+    def claim(self, name: str, **spec: Any) -> Claim:
+        """Apply a claim (see `Claim`) and wait until it is bound."""
+        claim = self.apply_claim(name, **spec)
+        wait_for(bound(self._kube, name, self.namespace), what=f"claim {name} Bound", within=BOUND)
+        return claim
+
+    def apply_claim(self, name: str, **spec: Any) -> Claim:
+        """Apply a claim without waiting for it."""
+        claim = Claim(name, self.namespace, **spec)
+        self._kube.apply([claim.manifest()])
+        return claim
+
+    def bound(self, claim: Claim) -> Callable[[], str]:
+        """Condition: the claim is bound."""
+        return bound(self._kube, claim.name, self.namespace)
+
+    def claim_says(self, claim: Claim, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the claim says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=claim.name, since=since)
+
+    def image_of(self, claim: Claim) -> str:
+        """`POOL/IMAGE` behind a claim that is bound."""
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
+        volume = self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
+        attributes = volume["spec"]["csi"]["volumeAttributes"]
+        return f"{attributes['pool']}/{attributes['imageName']}"
+
+    def grow(self, claim: Claim, size: str) -> None:
+        """Ask for more; the pods that use the claim see when they have it."""
+        wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
+        self._kube.patch("PersistentVolumeClaim", claim.name, wanted, namespace=self.namespace)
+
+    def grown(self, claim: Claim, size: str) -> Callable[[], None]:
+        """Condition: the claim's own status has the new size, which it gets when the node is done, too."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
+            status = found.get("status", {})
+            if status.get("capacity", {}).get("storage") != size:
+                reasons = [each.get("message") or each["type"] for each in status.get("conditions", [])]
+                raise NotYet(f"{status.get('capacity')}: {'; '.join(reasons)}")
+
+        return condition
+
+    def delete_claim(self, claim: Claim) -> None:
+        """Delete the claim and wait until its volume is gone as well."""
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
+        volume = found.get("spec", {}).get("volumeName", "")
+        self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+
+        @api_may_be_down()
+        def gone() -> None:
+            if volume and self._kube.get("PersistentVolume", volume):
+                raise NotYet(f"{volume} is still there")
+
+        wait_for(gone, what=f"the volume of claim {claim.name} to be gone", within=POD_GONE)
+
+    def snapshot(self, name: str, claim: Claim) -> Snapshot:
+        """Take a snapshot and wait until it can be used."""
+        snapshot = Snapshot(name, claim)
+        self._kube.apply([snapshot.manifest()])
+        wait_for(self._usable(snapshot), what=f"snapshot {name} ready to use", within=SNAPSHOT_READY)
+        return snapshot
+
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        """Delete the snapshot and wait until it is gone, with its content in the storage."""
+        self._kube.delete("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+
+        @api_may_be_down()
+        def gone() -> None:
+            if self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace):
+                raise NotYet("it is still there")
+            contents = [content["metadata"]["name"] for content in self._kube.list("VolumeSnapshotContent")]
+            if contents:
+                raise NotYet(f"contents: {', '.join(contents)}")
+
+        wait_for(gone, what=f"snapshot {snapshot.name} to be gone", within=POD_GONE)
+
+    def pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
+        """Start a pod on the claim's volume (see `PodSpec`) and wait until it is Ready."""
+        pod = self.apply_pod(name, claim, **spec)
+        wait_for(pod.ready, what=f"pod {name} Ready", within=POD_READY)
+        return pod
+
+    def apply_pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
+        """Start a pod without waiting for it."""
+        self._kube.apply([PodSpec(name, claim, self._image, **spec).manifest()])
+        return Pod(self._kube, name, self.namespace)
+
+    def move(self, pod: Pod, claim: Claim, node: str) -> Pod:
+        """Delete the pod, and start it anew on another node with the same volume."""
+        pod.delete()
+        return self.pod(pod.name, claim, node=node)
+
+    def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
+        @api_may_be_down()
+        def condition() -> None:
+            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace) or {}
+            status = found.get("status", {})
+            if not status.get("readyToUse"):
+                raise NotYet(status.get("error", {}).get("message") or "not ready to use")
+
+        return condition
+
+
+def namespace_manifest(name: str) -> Object:
+    """A namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str, spec: Object) -> Object:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }

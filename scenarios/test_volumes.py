@@ -1,0 +1,314 @@
+"""What a volume can be and do, one test a capability, each proven by checksums of what is read back.
+
+Whatever driver serves `rook-ceph-block` here (Rook's ceph-csi, or the userspace driver where the kernel has no rbd), a
+claim has to behave in the same way. So that no page cache stands in for the storage, what is compared was read by
+another pod, mostly on another node, or past the cache.
+
+What is asked for by ceph-csi's own parameter names is asked of both drivers. Snapshots need the snapshot controller,
+which is deployed beside the userspace driver only.
+
+Budget on 2 cores: 1 to 2 minutes a test.
+"""
+
+import pytest
+
+from harness import session
+from harness.csi import manifests as csi
+from harness.machine.runc_without_caps import lacking_capabilities
+from harness.rook.pools import BlockPool, ErasureCode
+from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, USED_BY_ANOTHER_POD
+from harness.waiting import NotYet, minutes, wait_for
+from harness.workloads.volumes import Volumes
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@pytest.fixture
+def volumes(cluster, results):
+    workload = Volumes(cluster.kube, image=cluster.images.ceph)
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+@pytest.fixture
+def storage_class(cluster):
+    """Makes variants of the cluster's StorageClass, which go when the test ends."""
+    provisioner = cluster.kube.get("StorageClass", "rook-ceph-block")["provisioner"]
+    made = []
+
+    def make(name, **variant):
+        cluster.kube.apply([csi.storage_class(name, provisioner=provisioner, **variant)])
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        cluster.kube.delete("StorageClass", name)
+
+
+@pytest.fixture
+def snapshots(cluster):
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
+
+
+def other_node(cluster, node):
+    return next(name for name in cluster.nodes.workers if name != node)
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_filesystem_moves_between_nodes(cluster, volumes, storage_class, fs_type):
+    """A file that was synced on one node is read on another, from the filesystem that was asked for."""
+    claim = volumes.claim("data", storage_class=storage_class(f"block-{fs_type}", fs_type=fs_type))
+    pod = volumes.pod("writer", claim)
+    assert pod.mount_options()[0] == fs_type
+    checksum = pod.write("random", mebibytes=64)
+
+    pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+    assert pod.checksum("random") == checksum
+
+
+def test_raw_block_volume(cluster, volumes):
+    """A device without a filesystem: what was written to it on one node is on it on another."""
+    claim = volumes.claim("device", block=True)
+    pod = volumes.pod("writer", claim)
+    assert pod.device_bytes() == GIB
+    start, end = pod.write_device(64), pod.write_device(64, at=1024 - 64)
+
+    pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+    assert pod.checksum_device(64) == start
+    assert pod.checksum_device(64, at=1024 - 64) == end
+
+
+def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
+    """The device comes back under another number maybe, and with everything that was synced to it."""
+    claim = volumes.claim("device", block=True)
+    pod = volumes.pod("writer", claim)
+    checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
+
+    cut = cluster.power_cut([node])
+    since_cut = results.stopwatch(cut.started_ns)
+    cluster.power_on([node])
+    wait_for(pod.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
+    since_cut("volume there again")
+    assert pod.checksum_device(64) == checksum
+    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    cluster.storage_whole(mark)
+
+
+def test_options_of_the_storage_class(volumes, storage_class):
+    """mkfsOptions and mountOptions, by ceph-csi's names, reach mkfs and mount."""
+    name = storage_class("block-options", mkfs_options="-b1024 -m0", mount_options=["noatime", "discard"])
+    pod = volumes.pod("writer", volumes.claim("data", storage_class=name))
+    checksum = pod.write("random", mebibytes=16)
+
+    assert pod.sh("stat --file-system --format=%S /volume").strip() == "1024"
+    assert {"noatime", "discard"} <= set(pod.mount_options())
+    assert pod.checksum("random") == checksum
+
+
+def test_one_pod_at_a_time(volumes):
+    """ReadWriteOncePod: a second pod waits, on the same node as well, until the first is gone."""
+    claim = volumes.claim("data", access_mode="ReadWriteOncePod")
+    first = volumes.pod("first", claim)
+    checksum = first.write("random", mebibytes=16)
+
+    second = volumes.apply_pod("second", claim)
+    wait_for(second.says(USED_BY_ANOTHER_POD), what="the second pod to be held back", within=minutes(1))
+    first.delete()
+    wait_for(second.ready, what="the second pod Ready", within=minutes(2))
+    assert second.checksum("random") == checksum
+
+
+def test_many_nodes_read(cluster, volumes, snapshots):
+    """ReadOnlyMany: a copy of a volume, mounted on every node at once, and nobody can write to it."""
+    source = volumes.claim("source")
+    writer = volumes.pod("writer", source)
+    checksum = writer.write("random", mebibytes=64)
+    writer.delete()  # unmounted: readers cannot replay a journal
+
+    claim = volumes.claim("shared", access_mode="ReadOnlyMany", source=source)
+    readers = [volumes.pod(f"reader-{node}", claim, node=node) for node in cluster.nodes.workers]
+    for reader in readers:
+        assert reader.checksum("random") == checksum
+        assert "Read-only file system" in reader.refuses_writes()
+        assert "ro" in reader.mount_options()
+
+
+@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+def test_filesystem_grows_in_use(volumes, storage_class, fs_type):
+    """A claim is made larger while its pod runs: the pod sees the room, writes into it, and loses nothing."""
+    if fs_type == "ext4" and "CAP_SYS_RESOURCE" in lacking_capabilities():
+        pytest.skip("this machine withholds CAP_SYS_RESOURCE, without which no kernel lets ext4 grow in use")
+    claim = volumes.claim("data", storage_class=storage_class(f"block-{fs_type}", fs_type=fs_type))
+    pod = volumes.pod("writer", claim)
+    checksum, before = pod.write("random", mebibytes=64), pod.filesystem_bytes()
+
+    volumes.grow(claim, "2Gi")
+    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    assert pod.filesystem_bytes() - before > 0.9 * GIB
+    pod.sh("fallocate --length 1100M /volume/more-than-there-was")
+    beyond = pod.write("beyond", mebibytes=64)
+    assert pod.restarts == 0
+    assert (pod.checksum("random"), pod.checksum("beyond")) == (checksum, beyond)
+
+
+def test_filesystem_grows_at_its_next_mount(volumes):
+    """Where ext4 may not grow in use, and wherever the claim is made larger between two pods."""
+    claim = volumes.claim("data")
+    pod = volumes.pod("writer", claim)
+    checksum, before, node = pod.write("random", mebibytes=64), pod.filesystem_bytes(), pod.node
+    volumes.grow(claim, "2Gi")
+    pod.delete()
+
+    pod = volumes.pod("writer", claim, node=node)
+    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    assert pod.filesystem_bytes() - before > 0.9 * GIB
+    assert pod.checksum("random") == checksum
+
+
+def test_raw_block_volume_grows_in_use(cluster, volumes):
+    """The same for a device: what is written behind its former end is there on another node."""
+    claim = volumes.claim("device", block=True)
+    pod = volumes.pod("writer", claim)
+    before = pod.write_device(64)
+
+    volumes.grow(claim, "2Gi")
+    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    assert pod.device_bytes() == 2 * GIB
+    beyond = pod.write_device(64, at=2048 - 64)
+    assert pod.restarts == 0
+
+    pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+    assert (pod.checksum_device(64), pod.checksum_device(64, at=2048 - 64)) == (before, beyond)
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["filesystem", "block"])
+def test_snapshot_is_restored(cluster, volumes, snapshots, block):
+    """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
+    claim = volumes.claim("data", block=block)
+    pod = volumes.pod("writer", claim)
+    old = pod.write_device(64) if block else pod.write("random", mebibytes=64)
+    snapshot = volumes.snapshot("before", claim)
+    new = pod.write_device(64) if block else pod.write("random", mebibytes=64)
+    assert new != old
+
+    pod.delete()
+    volumes.delete_claim(claim)
+    restored = volumes.claim("restored", source=snapshot, size="2Gi", block=block)
+    reader = volumes.pod("reader", restored)
+    assert (reader.checksum_device(64) if block else reader.checksum("random")) == old
+    assert (reader.device_bytes() if block else reader.filesystem_bytes()) > 1.8 * GIB
+
+    volumes.delete_snapshot(snapshot)
+    reader = volumes.move(reader, restored, other_node(cluster, reader.node))
+    assert (reader.checksum_device(64) if block else reader.checksum("random")) == old
+
+
+def test_clone_of_a_volume_in_use(volumes, snapshots):
+    """A clone holds what had been synced, goes its own way from there, and outlives its source."""
+    source = volumes.claim("source")
+    writer = volumes.pod("writer", source)
+    old = writer.write("random", mebibytes=64)
+    clone = volumes.claim("clone", source=source)
+    new = writer.write("random", mebibytes=64)
+
+    reader = volumes.pod("reader", clone, node=writer.node)  # both on one node: a filesystem and its twin
+    assert reader.checksum("random") == old
+    reader.write("own", mebibytes=16)
+    assert writer.checksum("random") == new
+    assert writer.sh("ls /volume").split() == ["lost+found", "random"]
+
+    writer.delete()
+    volumes.delete_claim(source)
+    assert reader.checksum("random") == old
+
+
+def test_statistics(cluster, volumes):
+    """The kubelet knows how full the volume is, in bytes and inodes."""
+    claim = volumes.claim("data")
+    pod = volumes.pod("writer", claim)
+    checksum, node = pod.write("random", mebibytes=128), pod.node
+
+    def known():
+        wanted = {"name": claim.name, "namespace": claim.namespace}
+        found = [volume for volume in cluster.kube.volume_stats(node) if volume["pvcRef"] == wanted]
+        if not found or found[0].get("usedBytes", 0) < 128 * MIB:
+            raise NotYet(f"the kubelet knows {found}")
+        return found[0]
+
+    stats = wait_for(known, what="the kubelet to know of the 128 MiB", within=minutes(3), every=5)
+    assert stats["usedBytes"] + stats["availableBytes"] <= stats["capacityBytes"] <= GIB
+    assert stats["inodesUsed"] >= 12
+    assert pod.checksum("random") == checksum
+
+
+def test_discarded_room_goes_back_to_the_pool(cluster, volumes):
+    """fstrim after a file was removed: the image takes no more room in the pool than what is still there."""
+    claim = volumes.claim("data")
+    pod = volumes.pod("writer", claim, privileged=True)  # for fstrim
+    kept = pod.write("kept", mebibytes=16)
+    pod.write("removed", mebibytes=256)
+    image = volumes.image_of(claim)
+
+    def used():
+        (found,) = cluster.rook.rbd("du", image)["images"]
+        return found["used_size"]
+
+    full = used()
+    assert full >= 256 * MIB
+    pod.sh("rm /volume/removed && sync && fstrim /volume")
+    assert used() <= full - 200 * MIB
+    assert pod.checksum("kept") == kept
+
+
+def test_image_that_another_client_holds(cluster, volumes):
+    """One writer: while a client that lives has the image open, no node gets it; when it is gone, the next one does."""
+    claim = volumes.claim("data")
+    pod = volumes.pod("writer", claim)
+    checksum = pod.write("random", mebibytes=16)
+    image, node = volumes.image_of(claim), other_node(cluster, pod.node)
+    pod.delete()
+
+    with cluster.rook.image_held(image):
+        pod = volumes.apply_pod("writer", claim, node=node)
+        message = wait_for(pod.says(IMAGE_IN_USE), what="the image to be refused", within=minutes(4))
+        assert image in message
+    wait_for(pod.ready, what="the pod Ready when the image is free", within=minutes(4))
+    assert pod.checksum("random") == checksum
+
+
+def test_pool_that_is_not_there(cluster, pools, volumes, storage_class):
+    """A StorageClass names a pool that does not exist; the claim says so, and is bound once the pool is made."""
+    pool = BlockPool("made-later", replicas=cluster.rook.spec.pool_size)
+    claim = volumes.apply_claim("data", storage_class=storage_class("block-elsewhere", pool=pool.name))
+    lacks_its_pool = volumes.claim_says(claim, POOL_NOT_FOUND)
+    assert pool.name in wait_for(lacks_its_pool, what="the claim to say what it lacks", within=minutes(2))
+
+    with pools.extra(pool):
+        wait_for(volumes.bound(claim), what="the claim Bound", within=minutes(3))
+        pod = volumes.pod("writer", claim)
+        checksum = pod.write("random", mebibytes=16)
+        pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+        assert pod.checksum("random") == checksum
+        pod.delete()
+        volumes.delete_claim(claim)
+
+
+def test_erasure_coded_data_pool(cluster, pools, volumes, storage_class):
+    """dataPool: the image is found in the replicated pool, and its data lies in an erasure-coded one."""
+    if len(cluster.nodes.workers) < 3:
+        pytest.skip("two data chunks and a coding chunk need three nodes")
+    pool = BlockPool("erasure-coded", erasure_code=ErasureCode(data=2, coding=1))
+    with pools.extra(pool):
+        name = storage_class("block-erasure-coded", data_pool=pool.name)
+        claim = volumes.claim("data", storage_class=name)
+        assert cluster.rook.rbd("info", volumes.image_of(claim))["data_pool"] == pool.name
+        pod = volumes.pod("writer", claim)
+        checksum = pod.write("random", mebibytes=64)
+
+        pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+        assert pod.checksum("random") == checksum
+        pod.delete()
+        volumes.delete_claim(claim)

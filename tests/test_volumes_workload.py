@@ -1,0 +1,114 @@
+"""Claims, snapshots and pods of scenarios: what is asked of Kubernetes, and what is understood of its answers."""
+
+import pytest
+
+from harness.kube import ExecFailed
+from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
+from harness.waiting import NotYet
+from harness.workloads.volumes import DEVICE, MOUNT, Claim, Pod, PodSpec, Snapshot, Volumes
+
+CLAIM = Claim("data", "volumes")
+
+
+class Kube:
+    """Answers with what it was told to; remembers what it was asked to change."""
+
+    def __init__(self):
+        self.objects = {}
+        self.messages = []
+        self.printed = ""
+        self.patched = []
+
+    def get(self, kind, name, *, namespace=None):
+        return self.objects.get((kind, name))
+
+    def events(self, namespace, *, name):
+        return [{"message": message} for message in self.messages]
+
+    def exec(self, pod, argv, *, namespace, timeout):
+        if isinstance(self.printed, Exception):
+            raise self.printed
+        return self.printed
+
+    def patch(self, kind, name, patch, *, namespace):
+        self.patched.append((kind, name, patch))
+
+
+@pytest.fixture
+def kube():
+    return Kube()
+
+
+@pytest.fixture
+def volumes(kube):
+    return Volumes(kube, image="ceph")
+
+
+def pod_of(claim, **options):
+    manifest = PodSpec("writer", claim, "ceph", **options).manifest()
+    return manifest["spec"], manifest["spec"]["containers"][0]
+
+
+def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
+    spec, container = pod_of(CLAIM, node="worker", read_only=True)
+    assert container["volumeMounts"] == [{"name": "data", "mountPath": MOUNT}]
+    assert "volumeDevices" not in container
+    assert spec["nodeSelector"] == {"kubernetes.io/hostname": "worker"}
+    assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
+    _, container = pod_of(Claim("data", "volumes", block=True))
+    assert container["volumeDevices"] == [{"name": "data", "devicePath": DEVICE}]
+    assert "volumeMounts" not in container
+
+
+def test_a_claim_names_its_source():
+    assert CLAIM.manifest()["spec"]["volumeMode"] == "Filesystem"
+    assert "dataSource" not in CLAIM.manifest()["spec"]
+    clone = Claim("clone", "volumes", source=CLAIM, block=True, size="2Gi").manifest()["spec"]
+    assert clone["dataSource"] == {"kind": "PersistentVolumeClaim", "name": "data"}
+    assert (clone["volumeMode"], clone["resources"]["requests"]["storage"]) == ("Block", "2Gi")
+    snapshot = Snapshot("before", CLAIM)
+    assert snapshot.manifest()["spec"]["source"] == {"persistentVolumeClaimName": "data"}
+    restored = Claim("restored", "volumes", source=snapshot).manifest()["spec"]
+    assert restored["dataSource"]["apiGroup"] == "snapshot.storage.k8s.io"
+
+
+def test_an_event_shows_a_signature(kube, volumes):
+    pod = Pod(kube, "writer", "volumes")
+    with pytest.raises(NotYet, match="none"):
+        pod.says(IMAGE_IN_USE)()
+    kube.messages = ["scheduled", "pool not found: pool (gone) not found in Ceph cluster"]
+    with pytest.raises(NotYet, match="pool not found"):
+        pod.says(IMAGE_IN_USE)()
+    assert volumes.claim_says(CLAIM, POOL_NOT_FOUND)() == kube.messages[1]
+
+
+def test_the_image_behind_a_claim(kube, volumes):
+    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+    attributes = {"pool": "replicapool", "imageName": "csi-vol-1"}
+    kube.objects["PersistentVolume", "pvc-1"] = {"spec": {"csi": {"volumeAttributes": attributes}}}
+    assert volumes.image_of(CLAIM) == "replicapool/csi-vol-1"
+
+
+def test_a_claim_has_grown_when_its_status_says_so(kube, volumes):
+    volumes.grow(CLAIM, "2Gi")
+    assert kube.patched == [
+        ("PersistentVolumeClaim", "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+    ]
+    status = {"capacity": {"storage": "1Gi"}, "conditions": [{"type": "FileSystemResizePending"}]}
+    kube.objects["PersistentVolumeClaim", "data"] = {"status": status}
+    with pytest.raises(NotYet, match="FileSystemResizePending"):
+        volumes.grown(CLAIM, "2Gi")()
+    status["capacity"]["storage"] = "2Gi"
+    volumes.grown(CLAIM, "2Gi")()
+
+
+def test_what_a_pod_says_of_its_volume(kube):
+    pod = Pod(kube, "writer", "volumes")
+    kube.printed = f"overlay / overlay rw 0 0\n/dev/loop3 {MOUNT} xfs ro,noatime,nouuid 0 0\n"
+    assert pod.mount_options() == ["xfs", "ro", "noatime", "nouuid"]
+    kube.printed = "1B-blocks\n1020702720\n"
+    assert pod.filesystem_bytes() == 1020702720
+    with pytest.raises(AssertionError, match="may write"):
+        pod.refuses_writes()
+    kube.printed = ExecFailed("touch", 1, "touch: Read-only file system")
+    assert "Read-only" in pod.refuses_writes()
