@@ -21,7 +21,9 @@ from harness.layers import ROOK_READY, SEED_ROWS, SEED_TABLE, Layer, cassandra_r
 from harness.machine import loop
 from harness.machine.copying import differences
 from harness.machine.docker import docker_output
+from harness.machine.leases import RBD_FUSE_PLUGIN_PATH
 from harness.machine.run import output, run
+from harness.paths import state_dir
 from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
@@ -121,13 +123,19 @@ def _read_rows(cluster: StorageCluster, results: Results) -> None:
 def _present() -> dict[str, int]:
     """How many of what a cluster takes are on this machine."""
     return {
-        "loop devices": len(loop.attached()),
+        "loop devices": len([file for file in loop.attached().values() if _may_be_a_nodes(file)]),
         "routes": len(output(["ip", "route", "show"], timeout=10).splitlines()),
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
         "networks": len(docker_output("network", "ls", "-q").splitlines()),
         "containers": len(docker_output("ps", "-aq").splitlines()),
         "volumes": len(docker_output("volume", "ls", "-q").splitlines()),
     }
+
+
+def _may_be_a_nodes(backing_file: str) -> bool:
+    """A disk, a volume's file, or one whose server is dead."""
+    places = (str(state_dir()), RBD_FUSE_PLUGIN_PATH)
+    return backing_file == "/" or any(place in backing_file for place in places)
 
 
 def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int) -> None:

@@ -60,19 +60,22 @@ def _control_mounted() -> bool:
 
 
 def _fuse_connections(names: Sequence[str]) -> set[int]:
-    """The connections of all FUSE filesystems mounted in these containers, by their numbers.
+    """The connections of all FUSE filesystems that are mounted in these containers and not on this machine itself.
 
-    Of the mounts, not of the files: a server that does not answer would not let a file be asked. The number is the
-    minor one of the filesystem's device; see proc_pid_mountinfo(5).
+    Of the mounts, not of the files: a server that does not answer would not let a file be asked.
     """
-    found = set()
+    found: set[int] = set()
     for pid in docker_output("inspect", "-f", "{{.State.Pid}}", *names).split():
         with suppress(OSError):  # dead by itself
-            for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
-                mount, _, filesystem = line.partition(" - ")
-                if filesystem.startswith(("fuse ", "fuse.", "fuseblk ")):
-                    found.add(int(mount.split()[2].partition(":")[2]))
-    return found
+            found |= _mounted_connections(pid)
+    return found - _mounted_connections("self")
+
+
+def _mounted_connections(pid: str) -> set[int]:
+    """A connection's number is the minor one of its filesystem's device; see proc_pid_mountinfo(5)."""
+    mounts = (line.partition(" - ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+    own = [mount for mount, _, filesystem in mounts if filesystem.startswith(("fuse ", "fuse."))]
+    return {int(mount.split()[2].partition(":")[2]) for mount in own}
 
 
 def _all_dead(names: Sequence[str], killing: Future[object] | None = None) -> None:
