@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import pytest
 
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
-from harness.errors import BadInput, InfrastructureError, Unknown
+from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
+from harness.machine import capacity
 from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
 from harness.report.results import Outcome, Results
@@ -58,6 +59,8 @@ class Session:
     def cluster(self, layer: Layer, results: Results, *, read_only: bool = False) -> StorageCluster:
         """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once."""
         if self._cluster is None:
+            if self._slots > 1:
+                capacity.require_memory_for(self._slots)
             self._cluster = StorageCluster(self.settings, self.say, slot=self._slot, slots=self._slots)
         cluster = self._cluster
         if self._pristine is not layer:
@@ -83,7 +86,7 @@ class Session:
         else:
             self._put(cluster, layer.on, results)
         layer.make(cluster, results)
-        cluster.save(layer.name, results)
+        cluster.save_layer(layer.name, results)
         self._made.add(layer.name)
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
@@ -91,6 +94,8 @@ class Session:
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+            with suppress(RookeryError, DeadlineExceeded, OSError):  # whatever is there
+                cluster.gather_logs(results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
         self.put_back_s.append(time.monotonic() - begin)

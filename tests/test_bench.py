@@ -1,5 +1,6 @@
 """What a bench counts and compares; what it measures is faked."""
 
+import json
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from harness.errors import InfrastructureError
 from harness.layers import SEED_ROWS, SEED_TABLE
 from harness.report.results import Results
 from harness.settings import Settings
+from harness.waiting import DeadlineExceeded
 
 
 def quiet(line):
@@ -21,7 +23,7 @@ def quiet(line):
 def test_a_median_is_over_the_runs_that_reached_the_step():
     measured = Bench("restore", [{"API": 3.0, "HEALTH_OK": 30.04}, {"API": 1.0}, {"HEALTH_OK": 20.0, "API": 8.0}])
     assert measured.medians == {"API": 3.0, "HEALTH_OK": 25.0}
-    assert rows([measured]) == [("API", "3.0", "3.0, 1.0, 8.0"), ("HEALTH_OK", "25.0", "30.0, 20.0")]
+    assert rows(measured) == [("API", "3.0", "3.0, 1.0, 8.0"), ("HEALTH_OK", "25.0", "30.0, 20.0")]
 
 
 def test_a_bench_without_runs_has_no_medians():
@@ -61,10 +63,20 @@ def clusters(monkeypatch, tmp_path):
 
 def test_each_bring_up_is_of_a_cluster_of_its_own_which_goes(clusters, tmp_path):
     settings = Settings(results=str(tmp_path / "results"))
-    assert bench.bring_up(settings, quiet, runs=1).runs == [{"nothing to HEALTH_OK": 101}]
-    with pytest.raises(InfrastructureError):
-        bench.bring_up(settings, quiet, runs=3)
-    assert [cluster.deleted for cluster in clusters] == [True, True]
+    measured = bench.bring_up(settings, quiet, runs=1)
+    assert measured.runs == [{"nothing to HEALTH_OK": 101}]
+    assert measured.passed
+    assert [cluster.deleted for cluster in clusters] == [True]
+
+
+def test_a_bring_up_that_fails_ends_the_bench_which_keeps_what_it_measured(clusters, tmp_path):
+    measured = bench.bring_up(Settings(results=str(tmp_path / "results")), quiet, runs=3)
+    assert measured.runs == [{"nothing to HEALTH_OK": 101}]
+    assert measured.facts == {"failed": "InfrastructureError: no room"}
+    assert not measured.passed
+    assert [cluster.deleted for cluster in clusters] == [True, True]  # and there is no third one
+    outcomes = {path.parent.name[-1]: json.loads(path.read_text()) for path in tmp_path.glob("results/*/timings.json")}
+    assert {number: timings["outcome"] for number, timings in outcomes.items()} == {"1": "passed", "2": "failed"}
 
 
 @pytest.fixture
@@ -94,14 +106,43 @@ def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, 
     measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=2, verify=verify)
     assert session.did == ["cluster rook-ready", "kept rook-ready", "restore", "restore", "close"]
     assert measured.runs == [{"restored: HEALTH_OK": 20}] * 2
+    assert measured.passed == (not verify)
     assert measured.facts == {"layer": "rook-ready", "snapshot_bytes": 7, "left_each_time": {"mounts": 40}, **more}
 
 
 def test_a_restore_that_leaves_something_ends_the_bench_and_the_cluster(session, tmp_path):
     session.left = 1
-    with pytest.raises(InfrastructureError, match="restore 1 left something behind: 41 mounts, 40 before"):
-        bench.restore(Settings(results=str(tmp_path)), quiet, runs=2)
+    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=2)
+    left = "InfrastructureError: restore 1 left something behind: 41 mounts, 40 before"
+    assert measured.facts["failed"].startswith(left)
+    assert measured.runs == [{"restored: HEALTH_OK": 20}]
+    assert not measured.passed
+    assert session.did.count("restore") == 1
     assert session.did[-2:] == ["restore", "close"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DeadlineExceeded("HEALTH_OK", 60, "2 osds down"),
+        AssertionError("another fsid"),
+        OSError(5, "Input/output error"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_restore_that_fails_ends_the_bench_which_keeps_what_it_measured(session, tmp_path, monkeypatch, error):
+    def restore_once(*_, **__):
+        if session.did.count("restore") == 1:
+            raise error
+        session.did.append("restore")
+        return {"restored: HEALTH_OK": 20}
+
+    monkeypatch.setattr(bench, "_restore_once", restore_once)
+    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=3)
+    assert measured.runs == [{"restored: HEALTH_OK": 20}]
+    assert measured.facts["failed"] == f"{type(error).__name__}: {error}"
+    assert not measured.passed
+    assert session.did[-1] == "close"
 
 
 def test_with_cassandra_a_run_ends_when_its_rows_are_read(session, tmp_path, monkeypatch):

@@ -224,8 +224,9 @@ def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["rook-ready", "old-ready"])])
 def test_pruned_snapshots_are_told(saved, capsys, option, names):
-    assert cli.main(["snapshots", "prune", *option, "--json"]) == 0
-    assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
+    for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
+        assert cli.main(argv) == 0
+        assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
     assert cli.main(["snapshots", "prune", *option]) == 0
     assert capsys.readouterr().out.splitlines() == [f"removed 0123456789ab/{name} (1.50 GiB)" for name in names]
 
@@ -265,6 +266,22 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     assert cli.main(argv) == 0
     assert "25.0" in capsys.readouterr().out
     assert asked == [("1.17.9", {"runs": 2, "layer": "cassandra", "verify": False})] * 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({"layer": "rook-ready", "differences": []}, 0),
+        ({"failed": "InfrastructureError: no room"}, 3),
+        ({"differences": ["lib/state"]}, 3),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
+def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
+    monkeypatch.setattr(cli.bench, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
+    assert cli.main(["bench", "restore", "--runs", "1", *option]) == status
+    printed = capsys.readouterr().out
+    assert [text for text in ("20.0", *map(str, facts)) if text not in printed] == []
 
 
 def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, capsys):

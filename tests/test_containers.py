@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -30,15 +31,22 @@ MOUNTS = {
 
 @pytest.fixture
 def control(tmp_path, monkeypatch):
-    """FUSE's control filesystem, with four connections; mounting it is only recorded."""
+    """FUSE's control filesystem, with four connections; (un)mounting it is only recorded."""
     control = SimpleNamespace(path=tmp_path / "connections", mounted=[])
     for connection in (41, 42, 43, 44):
         (control.path / str(connection)).mkdir(parents=True)
         (control.path / str(connection) / "abort").touch()
     control.aborted = lambda: {int(file.parent.name) for file in control.path.glob("*/abort") if file.read_text()}
     monkeypatch.setattr(containers, "_FUSE_CONTROL", control.path)
-    monkeypatch.setattr(containers, "run", lambda argv, *, timeout: control.mounted.append(argv))
+    monkeypatch.setattr(containers, "run", lambda argv, *, timeout, check=True: control.mounted.append(argv))
     return control
+
+
+class Mounted(type(Path())):
+    """A folder that looks like a place where something is mounted."""
+
+    def is_mount(self):
+        return True
 
 
 @pytest.fixture
@@ -149,9 +157,18 @@ def test_a_connection_that_is_gone_does_not_keep_the_others_from_being_aborted(c
     assert control.aborted() == {41, 42}
 
 
-def test_the_control_filesystem_is_mounted_if_nobody_did(control):
+def test_the_control_filesystem_is_mounted_for_the_time_being_if_nobody_did(control):
     containers.abort([41])
-    assert control.mounted == [["mount", "-t", "fusectl", "fusectl", str(control.path)]]
+    mount, umount = control.mounted
+    assert mount == ["mount", "-t", "fusectl", "fusectl", str(control.path)]
+    assert umount == ["umount", str(control.path)]
+
+
+def test_a_control_filesystem_that_is_there_stays(control, monkeypatch):
+    monkeypatch.setattr(containers, "_FUSE_CONTROL", Mounted(control.path))
+    containers.abort([41])
+    assert control.aborted() == {41}
+    assert control.mounted == []
 
 
 def test_without_a_connection_nothing_is_mounted(control):
@@ -170,9 +187,7 @@ def test_a_real_connection_is_aborted_and_its_device_is_one_of_the_dead(fuse_fil
     control.mkdir()
     monkeypatch.setattr(containers, "_FUSE_CONTROL", control)
     assert loop.attach(loop_number, fuse_file.path)
-    try:
-        containers.abort([os.minor(os.stat(fuse_file.path).st_dev)])
-        assert loop.served_by_the_dead(loop_number)
-        fuse_file.server.wait(timeout=10)
-    finally:
-        subprocess.run(["umount", str(control)], check=True, timeout=10)
+    containers.abort([os.minor(os.stat(fuse_file.path).st_dev)])
+    assert loop.served_by_the_dead(loop_number)
+    fuse_file.server.wait(timeout=10)
+    assert not control.is_mount()

@@ -55,6 +55,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
         doctor.fuse(tmp_path),
         *(doctor.kernel_feature(feature, tmp_path, "6.1") for feature in doctor.KERNEL_FEATURES),
         doctor.kind(),
+        doctor.rsync(),
         doctor.kubectl(),
         doctor.free_disk([nothing]),
         doctor.free_memory(nothing),
@@ -64,7 +65,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
     ]
     assert {check.name for check in checks if check.state == "ok" or not check.cure} == set()
     assert {check.name for check in checks if check.state == "missing"} == {
-        "docker engine", "capability bounding set", "loop", "FUSE", "kind ≥ 0.30", "free disk", "free memory",
+        "docker engine", "capability bounding set", "loop", "FUSE", "kind ≥ 0.30", "rsync", "free disk", "free memory",
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Putting a cluster back: order, what is refused, and ports; docker and loop devices are faked."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import yaml
 
 from harness.cluster import kind_cluster, snapshots
 from harness.cluster.blueprint import Blueprint
-from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
+from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig, merge_kubeconfig
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import InfrastructureError
@@ -54,10 +55,54 @@ def test_the_kubeconfig_leads_to_the_port_and_is_otherwise_as_it_was_saved(tmp_p
     assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 
+def kubeconfig_of(*names, port=40001):
+    """A kubeconfig with clusters of those names, the last of which is the current one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": f"https://127.0.0.1:{port}"}} for name in names],
+        "users": [{"name": name, "user": {"token": f"{port}"}} for name in names],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
+        "current-context": names[-1],
+    }
+
+
+@pytest.fixture
+def merged(tmp_path):
+    """Merges kind-c at port 40002 into a file of that content (None: there is no file); returns what that becomes."""
+
+    def merge(content):
+        (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40002)))
+        if content is not None:
+            (tmp_path / "config").write_text(content)
+        merge_kubeconfig(tmp_path / "own", tmp_path / "config")
+        assert {path.name for path in tmp_path.iterdir()} == {"own", "config"}
+        assert (tmp_path / "config").stat().st_mode & 0o777 == 0o600
+        return yaml.safe_load((tmp_path / "config").read_text())
+
+    return merge
+
+
+@pytest.mark.parametrize("content", [None, "", "apiVersion: v1\nkind: Config\nclusters: null\n"])
+def test_a_kubeconfig_that_has_nothing_gets_the_cluster(merged, content):
+    assert merged(content) == kubeconfig_of("kind-c", port=40002)
+
+
+def test_a_kubeconfig_keeps_what_others_have_in_it_and_the_cluster_replaces_its_own(merged):
+    others = {**kubeconfig_of("kind-c", "production"), "preferences": {"colors": True}}
+    found = merged(yaml.safe_dump(others))
+    for part in ("clusters", "users", "contexts"):
+        own, production = others[part]
+        assert found[part] == [production, *kubeconfig_of("kind-c", port=40002)[part]]
+        assert own["name"] == "kind-c"
+    assert found["current-context"] == "kind-c"
+    assert found["preferences"] == {"colors": True}
+
+
 @pytest.fixture
 def snapshot(tmp_path):
     (tmp_path / "snapshot").mkdir()
-    (tmp_path / "snapshot/kubeconfig").write_text("clusters: []")
+    (tmp_path / "snapshot/kubeconfig").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
     return Snapshot(
         path=tmp_path / "snapshot",
         cell={},
@@ -132,10 +177,15 @@ def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started
         ("containers removed", "c"),  # first: they hold everything else
         ("dead detached",),
         ("network", "rookery-c", "172.20.0.0/16"),
-        ("claim", "disk1.img", 264),
-        ("claim", "disk2.img", 265),
+        ("claim", "c-worker.img", 264),
+        ("claim", "c-worker2.img", 265),
     ]
-    of_one = [("var", "c-worker2"), ("detach", 265), ("disk", "c-worker2.img", "disk2.img"), ("container", "c-worker2")]
+    of_one = [
+        ("var", "c-worker2"),
+        ("detach", 265),
+        ("disk", "c-worker2.img", "c-worker2.img"),
+        ("container", "c-worker2"),
+    ]
     assert [each for each in machine.did if each in of_one] == of_one
     assert {("var", "c-control-plane"), ("container", "c-control-plane")} <= set(machine.did)
     assert machine.did[-1] == ("power on",)
@@ -149,6 +199,21 @@ def test_devices_of_volumes_are_detached_once_their_nodes_are_dead_unless_others
     assert machine.did[:2] == [("containers removed", "c"), ("dead detached", 1)]
 
 
+def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_it_alone(cluster, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.restore(snapshot)
+    asked_for, own = (yaml.safe_load(path.read_text()) for path in (tmp_path / "config", cluster.path / "kubeconfig"))
+    assert [each["name"] for each in asked_for["clusters"]] == ["production", "kind-c"]
+    assert own == kubeconfig_of("kind-c")
+
+
+def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
+    cluster.restore(snapshot)
+    assert cluster.kubeconfig_path == cluster.path / "kubeconfig"
+    assert yaml.safe_load(cluster.kubeconfig_path.read_text()) == kubeconfig_of("kind-c")
+
+
 def test_disks_that_it_has_are_not_claimed_again(cluster, machine, snapshot):
     cluster.restore(snapshot)
     machine.did.clear()
@@ -160,9 +225,8 @@ def test_disks_that_it_has_are_not_claimed_again(cluster, machine, snapshot):
 def give(cluster, **numbers):
     """Have the cluster hold disks of those numbers, as after a deployment."""
     cluster._acquire()
-    for number, (node, loop) in enumerate(numbers.items(), start=1):
-        disk = LoopDisk(cluster.path / f"disk{number}.img", loop)
-        cluster.disks[node.replace("_", "-")] = disk
+    for node, loop in ((name.replace("_", "-"), number) for name, number in numbers.items()):
+        disk = cluster.disks[node] = LoopDisk(cluster.path / f"{node}.img", loop)
         cluster.lease.add("loop", disk.device, backing_file=str(disk.path))
 
 
@@ -170,7 +234,7 @@ def test_disks_of_other_numbers_than_the_saved_ones_are_given_up_for_those(clust
     give(cluster, c_worker=270, c_worker2=271)
     cluster.restore(snapshot)
     assert [disk.number for disk in cluster.disks.values()] == [264, 265]  # OSDs are looked up under them
-    of_one = [("destroy", 271), ("claim", "disk2.img", 265), ("disk", "c-worker2.img", "disk2.img")]
+    of_one = [("destroy", 271), ("claim", "c-worker2.img", 265), ("disk", "c-worker2.img", "c-worker2.img")]
     assert [each for each in machine.did if each in of_one] == of_one
     assert machine.did.index(("containers removed", "c")) < machine.did.index(("destroy", 270))  # they use it
     assert {resource.name for resource in cluster.lease.resources if resource.kind == "loop"} == {
@@ -184,7 +248,7 @@ def test_only_disks_of_other_numbers_are_given_up(cluster, machine, snapshot):
     cluster.restore(snapshot)
     assert [each for each in machine.did if each[0] in ("destroy", "claim")] == [
         ("destroy", 271),
-        ("claim", "disk2.img", 265),
+        ("claim", "c-worker2.img", 265),
     ]
 
 
@@ -259,19 +323,66 @@ def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snaps
     assert machine.did[-1] == ("released",)
 
 
-def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(cluster, machine, monkeypatch):
+def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):
+    def stuck(lease):
+        raise InfrastructureError("container stuck")
+
+    cluster.restore(snapshot)
+    lease = cluster.lease
+    monkeypatch.setattr(Lease, "release", stuck)
+    with pytest.raises(InfrastructureError, match="container stuck"):
+        cluster.delete()
+    assert [found.resources for found in Lease.all()] == [lease.resources]
+    assert cluster.disks == {}
+    cluster.delete()  # there is nothing of it left to remove here
+
+
+@pytest.fixture
+def saveable(cluster, monkeypatch):
+    """The cluster, with nodes of which something can be saved."""
+    states = [SimpleNamespace(name=name, address="172.20.0.2") for name in cluster.node_names]
+    monkeypatch.setattr(cluster, "node_states", lambda: states)
+    monkeypatch.setattr(cluster, "power_cut", lambda: None)
+    monkeypatch.setattr(kind_cluster.stores, "save_var", lambda source, target, *, store: target.mkdir(parents=True))
+    monkeypatch.setattr(kind_cluster, "save_changes", lambda name, target: None)
+    monkeypatch.setattr(Blueprint, "of", lambda name, *, address: Blueprint(name, "sha256:1", {}, {}, address))
+    return cluster
+
+
+def test_a_snapshot_is_as_old_as_what_the_cluster_was_put_back_from(saveable, snapshot):
+    """What breaks with time goes on from the first deployment: a snapshot of a snapshot is no younger."""
+    saveable.restore(replace(snapshot, created=4711.0))
+    assert saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "cassandra-ready").created == 4711.0
+
+
+def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkeypatch):
+    clock = SimpleNamespace(now=4711.0)
+
+    def time():
+        clock.now += 1
+        return clock.now
+
+    monkeypatch.setattr(kind_cluster, "time", SimpleNamespace(time=time))
+    monkeypatch.setattr(kind_cluster, "create_disk", lambda path, size, lease: LoopDisk(path, 264))
+    monkeypatch.setattr(saveable, "_run_kind", lambda: machine.did.append(("kind",)))
+    monkeypatch.setattr(saveable, "_prepare_nodes", lambda: machine.did.append(("prepared",)))
+    monkeypatch.setattr(saveable, "_routes_added", lambda: None)
+    saveable.create()
+    clock.now = 9999.0
+    saved = saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    assert saved.created == 4712.0
+    assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
+
+
+def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(saveable, monkeypatch):
     def full(source, target, *, store):
         target.mkdir(parents=True)
         raise OSError(28, "No space left on device")
 
-    states = [SimpleNamespace(name=name, address="172.20.0.2") for name in cluster.node_names]
-    monkeypatch.setattr(cluster, "node_states", lambda: states)
-    monkeypatch.setattr(cluster, "power_cut", lambda: None)
+    cluster = saveable
     monkeypatch.setattr(kind_cluster.stores, "save_var", full)
-    monkeypatch.setattr(kind_cluster, "save_changes", lambda name, target: None)
-    monkeypatch.setattr(Blueprint, "of", lambda name, *, address: Blueprint(name, "sha256:1", {}, {}, address))
     cell = snapshots.Cell.of(cluster="c")
     with pytest.raises(InfrastructureError, match=r"c could not be saved: .*No space left") as caught:
-        cluster.save(cell, "rook-ready")
+        cluster.power_off_and_save(cell, "rook-ready")
     assert "rookery snapshots prune" in caught.value.cure
     assert not cell.folder.exists()

@@ -15,6 +15,8 @@ from harness.errors import BadInput, InfrastructureError
 from harness.machine import docker, leases, loop
 from harness.machine.leases import Lease, SweepIncomplete, sweep
 from harness.machine.processes import Process
+from harness.machine.run import CommandFailed
+from harness.waiting import DeadlineExceeded
 
 ROOT = Path(__file__).parent.parent
 
@@ -159,6 +161,24 @@ def test_nodes_that_run_are_killed_before_they_are_removed(engine):
     assert leases.remove_containers("mine")
     assert engine.killed == [["c1"]]
     assert engine.containers == {"c3": "other"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CommandFailed(["docker", "kill"], 1, "no such process"), DeadlineExceeded("the kill", 30, "c1 still running")],
+)
+def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, error):
+    def kill(names):
+        engine.off |= set(names)  # as far as docker knows
+        raise error
+
+    engine.containers = {"c1": "mine"}
+    monkeypatch.setattr(leases, "kill", kill)
+    assert leases.remove_containers("mine")
+    assert engine.containers == {}
+    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    with pytest.raises(InfrastructureError):
+        leases.remove_containers("mine")
 
 
 def test_nothing_is_killed_where_no_node_runs(engine):

@@ -88,6 +88,7 @@ class Cluster:
     refused: ClassVar[set[str]] = set()
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
+    mute: BaseException | None = None  # why there are no logs
 
     def __init__(self, settings, say, *, slot=0, slots=1):
         self.place = (slot, slots)
@@ -106,7 +107,7 @@ class Cluster:
             raise InfrastructureError("no room")
         self.ready = True
 
-    def save(self, name, results):
+    def save_layer(self, name, results):
         self.did.append(f"save {name}")
         self.stored.add(name)
         self.refused.discard(name)
@@ -124,6 +125,11 @@ class Cluster:
 
     def note(self, results):
         results.note(driver="fake")
+
+    def gather_logs(self, results, moment):
+        self.did.append(f"logs {moment}")
+        if self.mute:
+            raise self.mute
 
     def delete(self):
         self.did.append("delete")
@@ -146,6 +152,7 @@ def machine(monkeypatch):
     for name in ("stored", "refused", "broken"):
         monkeypatch.setattr(Cluster, name, set())
     monkeypatch.setattr(Cluster, "lost", {})
+    monkeypatch.setattr(Cluster, "mute", None)
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     return Cluster
 
@@ -265,8 +272,17 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
     assert caught.value is error
     assert machine.stored == {"nodes"}
     assert running.put_back_s == []
-    running._cluster.did_since()
+    assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
     assert running.cluster(ROOK, results, read_only=True).did_since() == DEPLOYED
+
+
+@pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
+def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
+    machine.stored.add("rook")
+    machine.lost["rook"], machine.mute = AssertionError("another fsid"), mute
+    with pytest.raises(AssertionError, match="another fsid"):
+        running.cluster(ROOK, results)
+    assert machine.stored == set()
 
 
 def test_a_layer_that_does_not_come_back_is_made_anew_on_what_does(running, results, machine):
@@ -289,9 +305,29 @@ def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running,
     assert running.cluster(ROOK, results, read_only=True).did_since() == ["restore rook"]
 
 
-def test_sessions_side_by_side_have_clusters_in_slots_of_their_own(machine, results):
-    assert Session(Settings(), quiet, slot=2, slots=4).cluster(ROOK, results).place == (2, 4)
+def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memory_for_all(
+    machine, results, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
     assert Session(Settings(), quiet).cluster(ROOK, results).place == (0, 1)
+    assert asked == []  # alone, what is free counts
+    running = Session(Settings(), quiet, slot=2, slots=4)
+    assert asked == []  # there may be no scenario that needs a cluster
+    assert running.cluster(ROOK, results).place == (2, 4)
+    running.cluster(ROOK, results)
+    assert asked == [4]
+
+
+def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machine, results, monkeypatch):
+    def too_small(clusters):
+        raise InfrastructureError(f"{clusters} clusters at once need more")
+
+    monkeypatch.setattr(session.capacity, "require_memory_for", too_small)
+    running = Session(Settings(), quiet, slots=2)
+    with pytest.raises(InfrastructureError, match="2 clusters at once"):
+        running.cluster(ROOK, results)
+    assert running._cluster is None
 
 
 def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, results, monkeypatch):

@@ -38,7 +38,7 @@ def machine(monkeypatch):
     def at(seconds):
         monkeypatch.setattr(snapshots.time, "time", lambda: seconds)
 
-    monkeypatch.setattr(snapshots, "code_digest", lambda: "this version")
+    monkeypatch.setattr(snapshots, "CODE", "this version")
     (cache_dir() / "stores" / STORE).mkdir(parents=True)
     at(NOW)
     return at
@@ -111,7 +111,7 @@ def test_a_cell_is_found_by_the_name_of_its_cluster(cell):
 
 
 def test_a_cell_is_another_one_with_another_harness(cell, monkeypatch):
-    monkeypatch.setattr(snapshots, "code_digest", lambda: "next version")
+    monkeypatch.setattr(snapshots, "CODE", "next version")
     assert Cell.of(**FACTS).key != cell.key
     monkeypatch.setattr(snapshots, "FORMAT", snapshots.FORMAT + 1)
     assert len({Cell.of(**FACTS).key, cell.key}) == 2
@@ -140,7 +140,7 @@ def test_time_makes_a_snapshot_unusable(cell, machine, days, reason):
 
 def test_a_snapshot_of_another_harness_is_unusable(cell, monkeypatch):
     saved = save(cell)
-    monkeypatch.setattr(snapshots, "code_digest", lambda: "next version")
+    monkeypatch.setattr(snapshots, "CODE", "next version")
     assert saved.unusable() == "made by another version of the harness"
     assert cell.find("rook-ready") is None
 
@@ -290,16 +290,42 @@ def test_asking_for_what_is_not_there_is_no_use(cell):
     assert set(snapshots.folder().iterdir()) == folders(cell, *others)
 
 
+def test_what_is_pruned_while_it_is_used_is_no_error(cell, monkeypatch):
+    saved = save(cell)
+
+    def usable_until_asked(snapshot):
+        snapshot.remove()
+        return ""
+
+    monkeypatch.setattr(Snapshot, "unusable", usable_until_asked)
+    assert cell.find("rook-ready") == saved
+    assert not cell.folder.exists()
+
+
 def test_clusters_side_by_side_do_not_cost_each_other_their_cells(cell):
     of_others = [*cells_of("rookery-gw0", CELLS_KEPT), *cells_of("rookery-gw1", CELLS_KEPT)]
     save(cell)
     assert set(snapshots.folder().iterdir()) == folders(cell, *of_others)
 
 
-def test_what_can_never_be_used_again_goes_when_another_one_comes(cell, machine):
-    old = save(Cell.of(cluster="another"), created=NOW - (MAX_AGE_DAYS + 1) * DAY)
+def test_what_can_never_be_used_again_counts_among_the_cells_used_last_and_no_other_cluster_removes_it(cell):
+    too_old = NOW - (MAX_AGE_DAYS + 1) * DAY
+    of_another = save(Cell.of(cluster="another"), created=too_old)
+    old = save(Cell.of(cluster="rookery"), created=too_old)
+    os.utime(old.path.parent, (NOW - DAY, NOW - DAY))
     save(cell)
+    assert old.path.exists()
+    save(Cell.of(**{**FACTS, "rook": "1.18.9"}))
     assert not old.path.exists()
+    assert snapshots.prune() == [of_another]
+
+
+def test_only_one_process_prunes(cell, monkeypatch):
+    old = save(cell, created=NOW - (MAX_AGE_DAYS + 1) * DAY)
+    monkeypatch.setattr(snapshots, "PRUNE_SECONDS", 0.1)
+    with machine_lock("snapshots"), pytest.raises(DeadlineExceeded, match=r"snapshots\.lock"):
+        snapshots.prune(everything=True)
+    assert snapshots.prune() == [old]
 
 
 def test_a_snapshot_takes_its_place_only_while_no_other_process_prunes(cell, monkeypatch):

@@ -67,6 +67,12 @@ def cluster(new_cluster):
     return new_cluster()
 
 
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
+        yield results
+
+
 def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
     monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: None))
     with pytest.raises(BadInput, match="no snapshot mine") as caught:
@@ -88,6 +94,65 @@ def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
 
 
 @pytest.fixture
+def saving(cluster, results, monkeypatch):
+    """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
+    saving = SimpleNamespace(cluster=cluster, did=[], stored={})
+
+    def power_off_and_save(cell, name, facts):
+        saving.did.append(f"save {name}, ready: {cluster.ready}")
+        saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
+        return saving.stored[name]
+
+    def restore(snapshot, results=None):
+        saving.did.append(f"restore {snapshot.name}")
+        cluster.ready = True
+
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=saving.stored.get))
+    monkeypatch.setattr(cluster, "restore", restore)
+    cluster.kind = SimpleNamespace(
+        power_off_and_save=power_off_and_save, delete=lambda: saving.did.append("delete"), node_names=[]
+    )
+    cluster._results, cluster.ready = results, True
+    return saving
+
+
+def test_a_cluster_is_not_ready_while_it_is_saved_and_is_turned_on_again(saving, results):
+    assert saving.cluster.save_layer("rook-ready", results) is saving.stored["rook-ready"]
+    assert saving.did == ["save rook-ready, ready: False", "restore rook-ready"]
+    assert saving.cluster.ready
+
+
+def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_with_the_cluster(saving, results):
+    layer = saving.cluster.save_layer("rook-ready", results)
+    assert saving.cluster.kept("rook-ready") is layer
+    for name in ("rook-ready", "before-upgrade", "before-upgrade"):
+        saving.cluster.save(name)
+    assert set(saving.stored) == {"rook-ready", "scenario-rook-ready", "scenario-before-upgrade"}
+    assert saving.cluster.kept("rook-ready") is saving.stored["scenario-rook-ready"]
+    assert saving.cluster.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
+    saving.cluster.delete()
+    assert saving.stored == {"rook-ready": layer}
+    assert saving.did[-1] == "delete"
+
+
+def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
+    for name in ("", "../rook-ready"):
+        with pytest.raises(BadInput, match="is no name for a snapshot"):
+            saving.cluster.save(name)
+    assert saving.did == []
+
+
+@pytest.mark.parametrize("end", [StorageCluster.delete, lambda cluster: cluster.create_nodes(cluster._results)])
+def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
+    cluster = saving.cluster
+    cluster.rook, cluster.started = object(), 4711.0
+    cluster.kind.create = lambda: saving.did.append(f"create, ready: {cluster.ready}")
+    end(cluster)
+    assert (cluster.rook, cluster.ready, cluster.started) == (None, False, 0.0)
+    assert saving.did in (["delete"], ["create, ready: False"])
+
+
+@pytest.fixture
 def images_missing(monkeypatch):
     """A machine on which `prepare` ends where it asks for images."""
 
@@ -100,12 +165,6 @@ def images_missing(monkeypatch):
     monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage, "ensure_images", ensure_images)
-
-
-@pytest.fixture
-def results(tmp_path):
-    with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
-        yield results
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):
@@ -180,6 +239,12 @@ def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
 )
 def test_a_cluster_that_would_be_another_one_has_another_cell(prepared, settings):
     assert prepared(**settings).cell.key != prepared().cell.key
+
+
+def test_the_folder_that_nodes_have_their_var_in_makes_another_cell(prepared, monkeypatch, tmp_path):
+    before = prepared().cell
+    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "elsewhere"))
+    assert prepared().cell.key != before.key
 
 
 def test_another_kind_makes_another_cell(prepared):

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.machine.docker import docker, docker_output
+from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed, run
 from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
@@ -43,20 +44,19 @@ def abort(connections: Collection[int]) -> None:
 
     https://docs.kernel.org/filesystems/fuse.html#control-filesystem
     """
-    if not (connections and _control_mounted()):
+    if not (connections and _FUSE_CONTROL.is_dir()):
         return
-    for connection in connections:
-        with suppress(OSError):  # gone by now
-            (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
-
-
-def _control_mounted() -> bool:
-    """The control filesystem, mounted where every distribution's init mounts it, if nobody did."""
-    if not _FUSE_CONTROL.is_dir():
-        return False
-    if not _FUSE_CONTROL.is_mount():
-        run(["mount", "-t", "fusectl", "fusectl", str(_FUSE_CONTROL)], timeout=10)
-    return True
+    with machine_lock("fusectl"):  # nobody unmounts it under another
+        mounted = _FUSE_CONTROL.is_mount()  # by every distribution's init, but not in a container
+        if not mounted:
+            run(["mount", "-t", "fusectl", "fusectl", str(_FUSE_CONTROL)], timeout=10)
+        try:
+            for connection in connections:
+                with suppress(OSError):  # gone by now
+                    (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
+        finally:
+            if not mounted:
+                run(["umount", str(_FUSE_CONTROL)], timeout=10, check=False)
 
 
 def _fuse_connections(names: Sequence[str]) -> set[int]:

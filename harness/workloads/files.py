@@ -56,6 +56,10 @@ class Files:
         path = f"{MOUNT}/{name}"
         return self._sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
 
+    def names(self) -> list[str]:
+        """The files on the volume, without what mkfs makes."""
+        return [name for name in self._sh(f"ls {MOUNT}").split() if name != "lost+found"]
+
     def start_appending(self) -> None:
         """Begin to append numbered lines to one file, each synced before the next."""
         self._sh(f"rm -f /tmp/synced; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
