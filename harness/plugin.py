@@ -93,7 +93,7 @@ def _new_session(config: pytest.Config, settings: Settings) -> Session:
         return Session(settings, session.speaker(terminal, capture))
     name = worker["workerid"]  # gw0, gw1, ...
     own = replace(settings, cluster_name=f"{settings.cluster_name}-{name}")
-    say, slot = session.speaker(terminal, capture, name), int(name.removeprefix("gw"))
+    say, slot = session.speaker(None, capture, name), int(name.removeprefix("gw"))  # its terminal is nowhere
     return Session(own, say, slot=slot, slots=worker["workercount"])
 
 
