@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.cluster.snapshots import Snapshot
-from harness.errors import InfrastructureError
+from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images.catalogue import CASSANDRA
 from harness.layers import ROOK_READY, SEED_ROWS, SEED_TABLE, Layer, cassandra_ready
 from harness.machine import loop
 from harness.machine.copying import differences
 from harness.machine.docker import docker_output
+from harness.machine.leases import RBD_FUSE_PLUGIN_PATH
 from harness.machine.run import output, run
+from harness.paths import state_dir
 from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import minutes, wait_for
+from harness.waiting import DeadlineExceeded, minutes, wait_for
 from harness.workloads.cassandra import Cassandra
 
 ROWS_READABLE = minutes(4)
@@ -41,6 +43,11 @@ class Bench:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def passed(self) -> bool:
+        """Whether every run came to its end, and nothing differed."""
+        return not self.facts.get("failed") and not self.facts.get("differences")
+
+    @property
     def medians(self) -> dict[str, float]:
         """Of each step, over the runs that reached it."""
         steps = dict.fromkeys(step for run in self.runs for step in run)
@@ -51,17 +58,24 @@ class Bench:
 
 
 def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Bench:
-    """From nothing to HEALTH_OK, `runs` times, each on nodes and disks of its own; images are there beforehand."""
+    """From nothing to HEALTH_OK, `runs` times, each on nodes and disks of its own; images are there beforehand.
+
+    A run that fails ends the benchmark, as in `restore`.
+    """
     bench = Bench("bring-up")
     for number in range(1, runs + 1):
         cluster = StorageCluster(settings, say)
-        with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
-            try:
+        try:
+            with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
                 cluster.bring_up(results)
-            finally:
-                cluster.delete()
-            results.finish("passed")
-            bench.runs.append(results.seconds())
+                bench.runs.append(results.seconds())
+        except BadInput:
+            raise
+        except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+            bench.facts["failed"] = f"{type(error).__name__}: {error}"
+            break
+        finally:
+            cluster.delete()
     return bench
 
 
@@ -70,9 +84,11 @@ def restore(
 ) -> Bench:
     """Put a saved cluster back `runs` times; it is deployed and saved first where there is no snapshot to use.
 
-    With the layer `cassandra` each run ends when every row that was saved can be read from all replicas. `verify`
-    compares every byte of every node and disk with the snapshot before the first start. After each run what the
-    machine has of loop devices, routes, mounts, networks and containers must be as many as after the first.
+    With the layer `cassandra` each run ends when every row that was saved can be read from all replicas. After each run
+    what the machine has of loop devices, routes, mounts, networks and containers must be as many as before it. `verify`
+    puts it back once more, compares every byte of every node's /var and disk with the snapshot, and notes what differs.
+
+    A run that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`.
     """
     wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
     bench, session = Bench("restore", facts={"layer": wanted.name}), Session(settings, say)
@@ -80,15 +96,17 @@ def restore(
         with Results(Path(settings.results), "bench-restore-0", say=say) as results:
             cluster = session.cluster(wanted, results)
             snapshot = cluster.kept(wanted.name)
-            results.finish("passed")
         bench.facts |= {"snapshot_bytes": snapshot.bytes, "left_each_time": _present()}
         for number in range(1, runs + 1):
             with Results(Path(settings.results), f"bench-restore-{number}", say=say) as results:
                 bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=layer == "cassandra"))
-                results.finish("passed")
             _require_same(bench.facts["left_each_time"], _present(), number)
         if verify:
             bench.facts["differences"] = _differences(cluster, snapshot)
+    except BadInput:
+        raise
+    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+        bench.facts["failed"] = f"{type(error).__name__}: {error}"
     finally:
         session.close()
     return bench
@@ -121,13 +139,19 @@ def _read_rows(cluster: StorageCluster, results: Results) -> None:
 def _present() -> dict[str, int]:
     """How many of what a cluster takes are on this machine."""
     return {
-        "loop devices": len(loop.attached()),
+        "loop devices": len([file for file in loop.attached().values() if _may_be_a_nodes(file)]),
         "routes": len(output(["ip", "route", "show"], timeout=10).splitlines()),
         "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
         "networks": len(docker_output("network", "ls", "-q").splitlines()),
         "containers": len(docker_output("ps", "-aq").splitlines()),
         "volumes": len(docker_output("volume", "ls", "-q").splitlines()),
     }
+
+
+def _may_be_a_nodes(backing_file: str) -> bool:
+    """A disk, a volume's file, or one whose server is dead."""
+    places = (str(state_dir()), RBD_FUSE_PLUGIN_PATH)
+    return backing_file == "/" or any(place in backing_file for place in places)
 
 
 def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int) -> None:
@@ -148,10 +172,9 @@ def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
     return found
 
 
-def rows(benches: Sequence[Bench]) -> list[tuple[str, str, str]]:
+def rows(bench: Bench) -> list[tuple[str, str, str]]:
     """For a table: step, median, and all runs."""
     return [
         (step, f"{median:.1f}", ", ".join(f"{run[step]:.1f}" for run in bench.runs if step in run))
-        for bench in benches
         for step, median in bench.medians.items()
     ]

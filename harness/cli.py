@@ -1,6 +1,6 @@
 """The `rookery` command, and nothing else.
 
-Exit status: 0 all is well, 1 something is degraded (doctor) or a scenario failed (run), 2 bad input or something
+Exit status: 0 all is well, 1 something is degraded (doctor), 2 bad input or something
 missing, 3 the infrastructure failed, 130 interrupted.
 """
 
@@ -121,7 +121,8 @@ def _add_snapshots(commands: argparse._SubParsersAction) -> None:
     inner = snapshots_parser.add_subparsers(metavar="COMMAND")
     prune = inner.add_parser("prune", help="remove those that cannot be used any more")
     prune.add_argument("--all", action="store_true", help="remove every one; the next run deploys anew")
-    _json_option(prune)
+    # Suppressed, so that `snapshots --json prune` is the same as `snapshots prune --json`.
+    prune.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON instead of a table")
     prune.set_defaults(command=_prune_snapshots)
 
 
@@ -209,12 +210,11 @@ def _list_snapshots(arguments: argparse.Namespace) -> int:
     for snapshot in found:
         cell = snapshot.cell
         of = f"{cell['cluster']}: Rook {cell['rook']}, Kubernetes {cell['kubernetes']}, {cell['driver']}"
-        age = f"{snapshot.age_days * 24:.0f} h" if snapshot.age_days < 2 else f"{snapshot.age_days:.0f} days"
         table.add_row(
             f"{snapshot.path.parent.name}/{snapshot.name}",
             of,
             f"{snapshot.bytes / GIB:.2f} GiB",
-            age,
+            _age(_created(snapshot)),
             snapshot.unusable() or "yes",
         )
     Console().print(table)
@@ -223,12 +223,16 @@ def _list_snapshots(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _created(snapshot: snapshots.Snapshot) -> str:
+    return datetime.fromtimestamp(snapshot.created, timezone.utc).isoformat(timespec="seconds")
+
+
 def _described(snapshot: snapshots.Snapshot) -> dict[str, object]:
     return {
         "name": snapshot.name,
         "path": str(snapshot.path),
         "bytes": snapshot.bytes,
-        "created": datetime.fromtimestamp(snapshot.created, timezone.utc).isoformat(timespec="seconds"),
+        "created": _created(snapshot),
         "unusable": snapshot.unusable(),
         "cell": dict(snapshot.cell),
     }
@@ -273,16 +277,17 @@ def _progress(arguments: argparse.Namespace) -> Callable[[str], None]:
 
 
 def _report_bench(arguments: argparse.Namespace, measured: bench.Bench) -> int:
+    status = 0 if measured.passed else 3
     if arguments.json:
         print(json.dumps(measured.as_dict(), indent=1))
-        return 0
+        return status
     table = Table("step", "median, s", "runs, s")
-    for row in bench.rows([measured]):
+    for row in bench.rows(measured):
         table.add_row(*row)
     Console().print(table)
     for name, fact in measured.facts.items():
         print(f"{name}: {fact}")
-    return 0
+    return status
 
 
 def _list_images(arguments: argparse.Namespace) -> int:

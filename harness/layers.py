@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.images.catalogue import CASSANDRA
 from harness.report.results import Results
@@ -45,8 +46,12 @@ def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
             with results.phase("Cassandra deployed"):
                 workload.deploy()
                 workload.ready(WORKLOAD_READY)
-            workload.write(SEED_ROWS)
-            workload.close()
+            try:
+                written = workload.write(SEED_ROWS)
+            finally:
+                workload.close()
+            if written != SEED_ROWS:
+                raise InfrastructureError(f"{written} of {SEED_ROWS} rows were acknowledged")
             workload.drain()
 
     return Layer(f"cassandra-{commitlog_sync}-ready", make, on=ROOK_READY)

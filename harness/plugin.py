@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,15 +23,17 @@ from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
 from harness.layers import NODES_READY, ROOK_READY, Layer, cassandra_ready
-from harness.machine import capacity
 from harness.report.results import Results
-from harness.session import Session
+from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
+from harness.waiting import DeadlineExceeded
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import CommitlogSync
 
 SESSION = pytest.StashKey[Session]()
+WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
+WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 
 
@@ -78,7 +81,7 @@ def _session(config: pytest.Config) -> Session:
         try:
             settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
         except BadInput as error:  # no scenario can be run with such settings
-            pytest.exit(str(error), returncode=session.BAD_INPUT)
+            pytest.exit(str(error), returncode=BAD_INPUT)
         config.stash[SESSION] = _new_session(config, settings)
     return config.stash[SESSION]
 
@@ -90,9 +93,8 @@ def _new_session(config: pytest.Config, settings: Settings) -> Session:
     if worker is None:
         return Session(settings, session.speaker(terminal, capture))
     name = worker["workerid"]  # gw0, gw1, ...
-    capacity.require_memory_for(worker["workercount"])
     own = replace(settings, cluster_name=f"{settings.cluster_name}-{name}")
-    say, slot = session.speaker(terminal, capture, name), int(name.removeprefix("gw"))
+    say, slot = session.speaker(None, capture, name), int(name.removeprefix("gw"))  # its terminal is nowhere
     return Session(own, say, slot=slot, slots=worker["workercount"])
 
 
@@ -131,7 +133,8 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
-    read_only = request.node.get_closest_marker("read_only") is not None
+    # The fixture `cassandra` makes a table, so whoever has it leaves something.
+    read_only = request.node.get_closest_marker("read_only") is not None and "cassandra" not in request.fixturenames
     topology = request.node.get_closest_marker("topology")
     path = topology.args[0] if topology else None
     return _session(request.config).cluster(layer, results, read_only=read_only, topology=path)
@@ -192,8 +195,18 @@ def _blamed(error: BaseException, when: str | None) -> BaseException:
     return InfrastructureError(f"{type(error).__name__}: {error}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of pytest-xdist has ended: its exit status counts, of which pytest itself knows only failed tests."""
+    status = getattr(node, "workeroutput", {}).get(WORKER_STATUS, 0)
+    node.config.stash.setdefault(WORKERS, []).append(status)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    workers = [status for status in session.config.stash.get(WORKERS, []) if status]
+    if workers and exitstatus in (0, FAILED):
+        session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
     running = session.config.stash.get(SESSION, None)
     if running is None:
         return
@@ -201,7 +214,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         running.say(summary)
     try:
         running.close()
-    except RookeryError as error:
+    except (RookeryError, DeadlineExceeded, OSError) as error:
         running.say(str(error))
-        running.failed(error)
+        running.failed(_blamed(error, None))
     session.exitstatus = running.exit_status(exitstatus)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKER_STATUS] = int(session.exitstatus)

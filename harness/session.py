@@ -5,17 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
-from harness.errors import BadInput, InfrastructureError, Unknown
+from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
+from harness.machine import capacity
 from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
 from harness.report.results import Outcome, Results
@@ -51,7 +51,7 @@ class Session:
         self._cluster: StorageCluster | None = None
         self._pristine: Layer | None = None  # what the cluster is, unless a scenario may have changed it
         self._topology = settings.topology  # of the cluster there is
-        self._made: set[Path] = set()  # snapshots made in this run: `--fresh` trusts no others
+        self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
@@ -84,8 +84,9 @@ class Session:
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; from nothing where there is none that may be used."""
-        snapshot = cluster.cell.find(layer.name)
-        if snapshot is not None and (snapshot.path in self._made or not self.settings.fresh):
+        trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
+        snapshot = cluster.cell.find(layer.name) if trusted else None
+        if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
                 return
@@ -96,13 +97,16 @@ class Session:
         else:
             self._put(cluster, layer.on, results)
         layer.make(cluster, results)
-        self._made.add(cluster.save(layer.name, results).path)
+        cluster.save_layer(layer.name, results)
+        self._made.add((self._topology, layer.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+            with suppress(RookeryError, DeadlineExceeded, OSError):  # whatever is there
+                cluster.gather_logs(results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
         self.put_back_s.append(time.monotonic() - begin)
@@ -115,6 +119,8 @@ class Session:
         return f"a cluster was put back {len(self.put_back_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
     def _new_cluster(self, topology: str) -> StorageCluster:
+        if self._slots > 1:
+            capacity.require_memory_for(self._slots)
         self._topology = topology
         settings = replace(self.settings, topology=topology)
         return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cluster import nodes as node_containers
+from harness.cluster import snapshots
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
@@ -28,6 +29,7 @@ from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import Lease, sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
+from harness.paths import state_dir
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
@@ -39,6 +41,7 @@ from harness.waiting import NotYet, minutes, wait_for
 
 Say = Callable[[str], None]
 
+_OF_A_SCENARIO = "scenario-"  # before the names of snapshots that scenarios make for themselves
 IMAGES_READY = minutes(60)  # another run may be building all of them
 
 # Deadlines of a recovery, each counted from the end of the one before; measured medians are in docs/power-cycle.md.
@@ -149,6 +152,7 @@ class StorageCluster:
         self.kind: KindCluster | None = None
         self.rook: Rook | None = None
         self._results: Results | None = None  # of whoever has the cluster now
+        self._saved: set[str] = set()  # names of what scenarios saved
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
@@ -188,6 +192,7 @@ class StorageCluster:
     def create_nodes(self, results: Results) -> None:
         """Nodes with disks, and nothing deployed on them."""
         self.prepare(results)
+        self._forget()
         with results.phase("kind cluster created"):
             self.nodes.create()
 
@@ -223,23 +228,36 @@ class StorageCluster:
             images={reference: _image_id(reference) for reference in self._catalogue.all},
             built=self._ceph_is_built,
             store=self.nodes.store.name,
+            state=str(state_dir()),  # nodes mount their /var from there
         )
 
-    def save(self, name: str, results: Results | None = None) -> Snapshot:
+    def save(self, name: str) -> None:
         """Power the cluster off, keep what it then is under that name, and turn it on again, recovered as by `restore`.
+
+        For a scenario: `restore(name)` puts it back; it goes with the cluster.
+        """
+        snapshots.check_name(name)
+        full = f"{_OF_A_SCENARIO}{name}"
+        self._saved.add(full)  # first: it may be there even if what follows fails
+        self.save_layer(full)
+
+    def save_layer(self, name: str, results: Results | None = None) -> Snapshot:
+        """The same, kept for runs to come.
 
         With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs.
         """
         results = self._reporting_to(results)
         facts = {"mark": self.mark().as_dict()} if self.rook else {}
+        self.ready = False
         with results.phase(f"{name} saved"):
-            snapshot = self.nodes.save(self.cell, name, facts)
+            snapshot = self.nodes.power_off_and_save(self.cell, name, facts)
         self.restore(snapshot, results)
         return snapshot
 
     def kept(self, name: str) -> Snapshot:
         """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""
-        snapshot = self.cell.find(name)
+        own = f"{_OF_A_SCENARIO}{name}"
+        snapshot = self.cell.find(own if own in self._saved else name)
         if snapshot is None:
             raise BadInput(f"there is no snapshot {name} of this cluster", cure="rookery snapshots")
         return snapshot
@@ -295,8 +313,16 @@ class StorageCluster:
         )
 
     def delete(self) -> None:
+        """Remove the cluster, and what scenarios saved of it; idempotent."""
+        self._forget()
+        while self._saved:
+            if found := self.cell.find(self._saved.pop()):
+                found.remove()
         if self.kind is not None:
             self.kind.delete()
+
+    def _forget(self) -> None:
+        self.rook, self.ready, self.started = None, False, 0.0
 
     def _rook(self, results: Results) -> Rook:
         spec = CephSpec(

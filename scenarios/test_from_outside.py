@@ -9,8 +9,7 @@ else; the headless name resolves to the addresses of all pods. After a power cut
 address, rows go through it again, not one that was acknowledged is missing, and the headless name has followed the
 pods to their new addresses.
 
-Needs the images of MetalLB and docker's network `kind` with room for eight addresses more. Budget on 2 cores: 420
-seconds.
+Needs the images of MetalLB, and eight addresses of the nodes' network that nobody has. Budget on 2 cores: 420 seconds.
 """
 
 from ipaddress import IPv4Address
@@ -31,7 +30,7 @@ ADDRESSES = 8
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_written_through_a_load_balancer(cluster, cassandra, history, results):
     """Before and after a power cut, by the same address."""
-    first, last = spare_addresses(ADDRESSES)
+    first, last = spare_addresses(cluster.nodes.network, ADDRESSES)
     with results.phase("MetalLB Ready"):
         MetalLB(cluster.kube, version=METALLB_VERSION, first=first, last=last, fetch=fetch_module).deploy()
 

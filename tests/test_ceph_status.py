@@ -12,6 +12,7 @@ from harness.kube import ApiUnavailable, ExecFailed
 from harness.rook import CephSpec, Rook, deploy
 from harness.rook.status import (
     Health,
+    Mark,
     OsdMap,
     Pg,
     Quorum,
@@ -22,7 +23,7 @@ from harness.rook.status import (
     pgs_of,
 )
 from harness.rook.toolbox import ask
-from harness.waiting import NotYet
+from harness.waiting import DeadlineExceeded, NotYet
 
 FSID = "5f1e2f4e-0000-4000-8000-00000000cafe"
 SPEC = CephSpec(image="quay.io/ceph/ceph:v18.2.7", disks={f"w{n}": [f"/dev/loop{n}"] for n in range(3)})
@@ -299,6 +300,7 @@ def test_deploy_applies_all_it_can_before_it_waits(monkeypatch):
     kube = FakeCluster(
         {
             "osd dump": json.dumps(osd_dump((1, 1, 8), (1, 1, 9), (1, 1, 9))),
+            "osd pool ls detail": json.dumps(pools(mgr={"mgr": {}})),
             "health detail": json.dumps(health()),
             "pg dump pgs": json.dumps({"pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 9}]}),
         }
@@ -321,3 +323,93 @@ def test_deploy_applies_all_it_can_before_it_waits(monkeypatch):
         "pool Ready",
         "HEALTH_OK",
     ]
+
+
+class FakeOsds(FakeToolbox):
+    """OSDs that boot anew when the pods of one are made anew; `types` are the labels that Rook gave those of each."""
+
+    def __init__(self, *types: str) -> None:
+        super().__init__(
+            {
+                "osd dump": json.dumps(osd_dump((1, 1, 8), (1, 1, 9), (1, 1, 9), epoch=40)),
+                "quorum_status": json.dumps(quorum_status("a", "b", "c")),
+                "osd pool ls detail": json.dumps(pools(mgr={"mgr": {}})),
+                "health detail": json.dumps(health()),
+                "pg dump pgs": json.dumps(
+                    {"pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 44}]}
+                ),
+            }
+        )
+        self.types = types
+        self.patched: dict[str, dict] = {}
+        self.phases: list[str] = []
+
+    def list(self, kind, **selectors):
+        if kind != "Deployment":
+            return super().list(kind, **selectors)
+        assert selectors == {"namespace": "rook-ceph", "labels": "app=rook-ceph-osd"}
+        labels = [{"app": "rook-ceph-osd"} | ({"device-type": each} if each else {}) for each in self.types]
+        return [
+            {
+                "metadata": {"name": f"rook-ceph-osd-{n}", "labels": {"ceph-osd-id": str(n)}},
+                "spec": {"template": {"metadata": {"labels": each}}},
+            }
+            for n, each in enumerate(labels)
+        ]
+
+    def patch(self, kind, name, patch, *, namespace):
+        assert (kind, namespace) == ("Deployment", "rook-ceph")
+        self.patched[name] = patch
+        self.answers["osd dump"] = json.dumps(osd_dump((1, 1, 42), (1, 1, 43), (1, 1, 43), epoch=44))
+
+    @contextmanager
+    def phase(self, name):
+        self.phases.append(name)
+        yield
+
+    def settle(self):
+        Rook(self, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC, phase=self.phase).settle()
+
+
+def test_osds_without_a_label_that_rook_forgets_are_left_alone():
+    kube = FakeOsds("", "", "")
+    kube.settle()
+    assert (kube.patched, kube.phases, kube.asked) == ({}, [], [])
+
+
+def test_a_label_that_rook_forgets_is_taken_away_where_it_is_and_the_boots_are_waited_for():
+    kube = FakeOsds("loop", "", "loop")
+    kube.settle()
+    forget = {"spec": {"template": {"metadata": {"labels": {"device-type": None}}}}}
+    assert kube.patched == {"rook-ceph-osd-0": forget, "rook-ceph-osd-2": forget}
+    assert kube.phases == ["OSDs settled"]
+    assert kube.asked[-2:] == ["tools-1: pg dump pgs", "tools-1: health detail"]  # after all of it
+
+
+def test_osds_that_do_not_boot_anew_have_not_settled(monkeypatch):
+    monkeypatch.setattr(deploy, "OSDS_UP", 0)
+    monkeypatch.setattr(FakeOsds, "patch", lambda *_args, **_options: None)
+    with pytest.raises(DeadlineExceeded, match="OSDs not restarted yet: 0, 1, 2"):
+        FakeOsds("loop", "loop", "loop").settle()
+
+
+def pools(*, mgr: dict) -> list[dict]:
+    """`ceph osd pool ls detail`, with what the mgr's own pool is said to be for."""
+    return [
+        {"pool_name": "replicapool", "application_metadata": {}},  # Rook's to say
+        {"pool_name": ".mgr", "application_metadata": mgr},
+    ]
+
+
+def test_a_pool_of_the_mgr_that_it_did_not_finish_is_finished():
+    enable = "osd pool application enable .mgr mgr"
+    kube = FakeCluster({"osd pool ls detail": json.dumps(pools(mgr={})), enable: ""})
+    with pytest.raises(NotYet, match=r"pool \.mgr had no application"):
+        Rook(kube, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC)._healthy_and_clean()
+    assert kube.asked == ["tools-1: osd pool ls detail", f"tools-1: {enable}"]
+
+
+def test_a_mark_is_the_same_after_json():
+    mark = Mark(fsid=FSID, osd_ids=frozenset({2, 0, 10}), osdmap_epoch=40, election_epoch=14)
+    assert mark.as_dict()["osd_ids"] == [0, 2, 10]
+    assert Mark.from_dict(json.loads(json.dumps(mark.as_dict()))) == mark

@@ -1,20 +1,24 @@
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
 
 from harness import __version__, cli
+from harness.bench import Bench
+from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError
 from harness.images.resolve import Image, Origin
 from harness.machine.doctor import Check
+from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded
 
 
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
-        (["--help"], ["doctor", "setup", "images", "sweep", "examples:"]),
+        (["--help"], ["doctor", "setup", "images", "snapshots", "bench", "sweep", "examples:"]),
         (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
         (["setup", "--help"], ["--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
@@ -22,6 +26,13 @@ from harness.waiting import DeadlineExceeded
         (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,rbd-fuse}"]),
         (["images", "save", "--help"], ["file", "--rook VERSION"]),
         (["images", "load", "--help"], ["file"]),
+        (["snapshots", "--help"], ["prune", "--json"]),
+        (["snapshots", "prune", "--help"], ["--all", "--json"]),
+        (["bench", "--help"], ["bring-up", "restore"]),
+        (
+            ["bench", "restore", "--help"],
+            ["--runs N", "--layer {rook,cassandra}", "--verify", "--json", "--rook VERSION"],
+        ),
         (["--version"], [__version__]),
     ],
 )
@@ -34,7 +45,8 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
     assert [text for text in shown if text not in out] == []
 
 
-@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"]])
+@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
+                                  ["bench", "restore", "--keep-cluster"]])  # fmt: skip
 def test_a_wrong_command_line_is_bad_input(argv, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(argv)
@@ -158,6 +170,118 @@ def test_sweep_names_what_is_kept(machine, capsys):
 def test_sweep_says_that_there_was_nothing(machine, capsys):
     assert cli.main(["sweep"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
+
+
+@pytest.fixture
+def saved(monkeypatch, tmp_path):
+    """Two snapshots, one of them a day old and one that cannot be used any more; those removed are told."""
+    cell = {"cluster": "rookery", "rook": "1.18.8", "kubernetes": "1.32.0", "driver": "rbd-fuse"}
+
+    def snapshot(name, hours, reason):
+        found = Snapshot(
+            path=tmp_path / "0123456789ab" / name, cell=cell, nodes=(), disks=(), subnet="", store="images",
+            created=time.time() - hours * 3600, bytes=3 * 1024**3 // 2,
+        )  # fmt: skip
+        monkeypatch.setitem(reasons, found.path, reason)
+        return found
+
+    reasons = {}
+    monkeypatch.setattr(Snapshot, "unusable", lambda snapshot: reasons[snapshot.path])
+    found = [snapshot("rook-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
+    monkeypatch.setattr(cli.snapshots, "stored", lambda: found)
+    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: found if everything else found[1:])
+    return found
+
+
+def test_snapshots_are_listed_as_json_with_what_they_are_of(saved, capsys):
+    assert cli.main(["snapshots", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["unusable"], each["bytes"]) for each in listed] == [
+        ("rook-ready", "", 3 * 1024**3 // 2),
+        ("old-ready", "9 days old", 3 * 1024**3 // 2),
+    ]
+    assert {each["cell"]["rook"] for each in listed} == {"1.18.8"}
+    assert datetime.fromisoformat(listed[0]["created"]).timestamp() == pytest.approx(saved[0].created, abs=1)
+
+
+def test_snapshots_are_listed_for_reading(saved, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["snapshots"]) == 0
+    out = capsys.readouterr().out
+    usable, old = [line for line in out.splitlines() if "-ready" in line]
+    assert [text for text in ("Rook 1.18.8", "1.50 GiB", "24 h", "yes") if text not in usable] == []
+    assert [text for text in ("9 days", "9 days old") if text not in old] == []
+    assert "2 snapshots, 3.00 GiB" in out
+
+
+def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
+    saved.clear()
+    assert cli.main(["snapshots", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["snapshots"]) == 0
+    assert "0 snapshots" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["rook-ready", "old-ready"])])
+def test_pruned_snapshots_are_told(saved, capsys, option, names):
+    for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
+        assert cli.main(argv) == 0
+        assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
+    assert cli.main(["snapshots", "prune", *option]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"removed 0123456789ab/{name} (1.50 GiB)" for name in names]
+
+
+def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
+    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: [])
+    assert cli.main(["snapshots", "prune"]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+@pytest.mark.parametrize("bench", ["bring-up", "restore"])
+def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench):
+    monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made
+    assert cli.main(["bench", bench, "--runs", "0"]) == 2
+    assert "--runs 0: at least one" in capsys.readouterr().err
+
+
+def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
+    asked = []
+
+    def restore(settings, say, **options):
+        asked.append((settings.rook, options))
+        say("HEALTH_OK in 20.0 s")
+        return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"layer": "cassandra"})
+
+    monkeypatch.setattr(cli.bench, "restore", restore)
+    argv = ["bench", "restore", "--runs", "2", "--layer", "cassandra", "--rook", "v1.17.9"]
+    assert cli.main([*argv, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {
+        "name": "restore",
+        "runs": [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}],
+        "facts": {"layer": "cassandra"},
+        "medians": {"HEALTH_OK": 25.0},
+    }
+    assert printed.err == "HEALTH_OK in 20.0 s\n"
+    assert cli.main(argv) == 0
+    assert "25.0" in capsys.readouterr().out
+    assert asked == [("1.17.9", {"runs": 2, "layer": "cassandra", "verify": False})] * 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({"layer": "rook-ready", "differences": []}, 0),
+        ({"failed": "InfrastructureError: no room"}, 3),
+        ({"differences": ["lib/state"]}, 3),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
+def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
+    monkeypatch.setattr(cli.bench, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
+    assert cli.main(["bench", "restore", "--runs", "1", *option]) == status
+    printed = capsys.readouterr().out
+    assert [text for text in ("20.0", *map(str, facts)) if text not in printed] == []
 
 
 def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, capsys):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BadInput, InfrastructureError
 from harness.machine import disks, loop
-from harness.machine.disks import MIN_DISK_BYTES, attached, create_disk, parse_size
+from harness.machine.disks import MIN_DISK_BYTES, attached, claim, create_disk, parse_size
 from harness.machine.leases import Lease
 
 needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reason="needs root and loop devices")
@@ -17,7 +17,6 @@ needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reaso
 
 @pytest.fixture
 def lease(tmp_path, monkeypatch):
-    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr("harness.machine.leases.detach_orphans", lambda: [])  # those of other clusters on this machine
     lease = Lease.acquire("disks")
     yield lease
@@ -156,3 +155,39 @@ def test_file_and_device_are_on_record_before_they_are_made(lease, tmp_path, mon
         create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
     on_record = json.loads((tmp_path / "state/leases/disks.json").read_text())["resources"]
     assert [r["kind"] for r in on_record] == ["file", "loop"]
+
+
+def test_a_number_is_claimed_before_its_file_is_there(lease, tmp_path):
+    disk = claim(tmp_path / "a.img", loop.FIRST_NUMBER + 50, lease)
+    assert disk.number == loop.FIRST_NUMBER + 50
+    assert not disk.path.exists()
+    assert lease.has("file", disk.path)
+    assert lease.has("loop", disk.device)
+
+
+@needs_loop
+def test_a_claimed_disk_is_attached_once_its_file_is_there(lease, tmp_path):
+    number = max([loop.FIRST_NUMBER, *attached()]) + 50
+    disk = claim(tmp_path / "a.img", number, lease)
+    with disk.path.open("wb") as file:
+        file.truncate(MIN_DISK_BYTES)
+    disks.attach(disk)
+    assert attached()[number] == str(disk.path)
+    lease.release()
+    assert number not in attached()
+    assert not disk.path.exists()
+
+
+def test_a_number_that_another_disk_has_is_not_claimed(lease, tmp_path):
+    held = claim(tmp_path / "a.img", loop.FIRST_NUMBER + 50, lease)  # detached, but somebody's
+    with pytest.raises(InfrastructureError, match=rf"{held.device} is taken"):
+        claim(tmp_path / "b.img", held.number, lease)
+    assert not lease.has("file", tmp_path / "b.img")
+    assert lease.has("loop", held.device)
+
+
+def test_a_number_that_is_attached_to_something_else_is_not_claimed(lease, tmp_path, monkeypatch):
+    monkeypatch.setattr(disks, "attached", lambda: {250: "/var/lib/snapd/snaps/core.snap"})
+    with pytest.raises(InfrastructureError, match="/dev/loop250 is taken"):
+        claim(tmp_path / "a.img", 250, lease)
+    assert lease.resources == []

@@ -55,6 +55,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
         doctor.fuse(tmp_path),
         *(doctor.kernel_feature(feature, tmp_path, "6.1") for feature in doctor.KERNEL_FEATURES),
         doctor.kind(),
+        doctor.rsync(),
         doctor.kubectl(),
         doctor.free_disk([nothing]),
         doctor.free_memory(nothing),
@@ -64,7 +65,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
     ]
     assert {check.name for check in checks if check.state == "ok" or not check.cure} == set()
     assert {check.name for check in checks if check.state == "missing"} == {
-        "docker engine", "capability bounding set", "loop", "FUSE", "kind ≥ 0.30", "free disk", "free memory",
+        "docker engine", "capability bounding set", "loop", "FUSE", "kind ≥ 0.30", "rsync", "free disk", "free memory",
     }  # fmt: skip
 
 
@@ -174,3 +175,13 @@ def test_anything_that_answers_is_reachable_and_silence_is_not_waited_for(monkey
             registry.shutdown()
             serving.join()
         assert time.monotonic() - start < 8  # a name look-up or a TCP time-out would take longer
+
+
+def test_memory_for_several_clusters_is_that_of_the_whole_machine(monkeypatch):
+    meminfo = {"MemTotal": 25 * 1024**3, "MemAvailable": 0}  # what is in use now goes with what the clusters replace
+    monkeypatch.setattr(capacity, "_meminfo", meminfo.__getitem__)
+    needs = capacity.Needs(memory=6 * 1024**3, engine=0, state=0)
+    capacity.require_memory_for(4, needs)
+    with pytest.raises(capacity.InfrastructureError, match="5 clusters at once need 30 GiB of memory") as caught:
+        capacity.require_memory_for(5, needs)
+    assert caught.value.cure == "pytest -n 4"

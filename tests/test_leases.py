@@ -15,40 +15,56 @@ from harness.errors import BadInput, InfrastructureError
 from harness.machine import docker, leases, loop
 from harness.machine.leases import Lease, SweepIncomplete, sweep
 from harness.machine.processes import Process
+from harness.machine.run import CommandFailed
+from harness.waiting import DeadlineExceeded
 
 ROOT = Path(__file__).parent.parent
-FIRST_OF_TESTS = 200  # the loop numbers above are used here
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reason="needs root and loop devices")
-needs_fuse = pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="needs /dev/fuse")
 
 
-@pytest.fixture(autouse=True)
-def state(tmp_path, monkeypatch):
-    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
-    found_dead = leases._found_dead  # devices of other clusters on this machine are not the tests' business
-    monkeypatch.setattr(leases, "_found_dead", lambda number: number > FIRST_OF_TESTS and found_dead(number))
+@pytest.fixture
+def state(tmp_path):
     return tmp_path / "state"
 
 
 @pytest.fixture
 def engine(monkeypatch):
-    """A docker engine that has containers, each with the name of its cluster."""
-    engine = SimpleNamespace(containers={}, stuck=set())
+    """A docker engine that has containers, each with the name of its cluster, and networks.
 
-    def docker_output(*args, timeout=60):
-        cluster = args[-1].removeprefix("label=io.x-k8s.kind.cluster=")
-        return "\n".join(container for container, of in engine.containers.items() if of == cluster)
+    What is not `off` must be killed before it is removed; `killed` has the names of each kill.
+    """
+    engine = SimpleNamespace(containers={}, off=set(), killed=[], stuck=set(), networks=set())
+
+    def docker_output(command, *options, timeout=60):
+        assert command == "ps"
+        cluster = options[-1].removeprefix("label=io.x-k8s.kind.cluster=")
+        found = [container for container, of in engine.containers.items() if of == cluster]
+        return "\n".join(found if "-aq" in options else [name for name in found if name not in engine.off])
+
+    def kill(names):
+        engine.killed.append(names)
+        engine.off |= set(names)
 
     def remove(*args, **_):
+        if args[0] == "network":
+            return network(*args[1:])
         assert args[:3] == ("rm", "-f", "-v")
         for container in args[3:]:
+            assert container in engine.off
             if container not in engine.stuck:
                 del engine.containers[container]
 
+    def network(command, name):
+        if command == "rm":
+            assert not engine.containers, "docker removes no network that containers are on"
+            engine.networks.remove(name)
+        return SimpleNamespace(returncode=0 if name in engine.networks else 1)
+
     monkeypatch.setattr(docker, "docker_output", docker_output)
     monkeypatch.setattr(docker, "docker", remove)
+    monkeypatch.setattr(leases, "kill", kill)
     return engine
 
 
@@ -140,6 +156,60 @@ def test_the_cluster_goes_first_and_wholly(engine, tmp_path):
     assert engine.containers == {"c3": "other"}
 
 
+def test_nodes_that_run_are_killed_before_they_are_removed(engine):
+    engine.containers, engine.off = {"c1": "mine", "c2": "mine", "c3": "other"}, {"c2"}
+    assert leases.remove_containers("mine")
+    assert engine.killed == [["c1"]]
+    assert engine.containers == {"c3": "other"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CommandFailed(["docker", "kill"], 1, "no such process"), DeadlineExceeded("the kill", 30, "c1 still running")],
+)
+def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, error):
+    def kill(names):
+        engine.off |= set(names)  # as far as docker knows
+        raise error
+
+    engine.containers = {"c1": "mine"}
+    monkeypatch.setattr(leases, "kill", kill)
+    assert leases.remove_containers("mine")
+    assert engine.containers == {}
+    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    with pytest.raises(InfrastructureError):
+        leases.remove_containers("mine")
+
+
+def test_nothing_is_killed_where_no_node_runs(engine):
+    engine.containers, engine.off = {"c1": "mine"}, {"c1"}
+    assert leases.remove_containers("mine")
+    assert not leases.remove_containers("mine")
+    assert engine.killed == []
+
+
+def test_the_network_goes_after_the_containers_on_it(engine):
+    engine.containers, engine.networks = {"c1": "mine"}, {"rookery-mine", "kind"}
+    lease = dead_lease()
+    for kind, name in (("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")):
+        lease.add(kind, name)
+    assert sweep() == ["cluster mine", "network rookery-mine"]
+    assert engine.networks == {"kind"}
+
+
+def test_a_lease_tells_what_is_on_record(tmp_path):
+    lease = Lease.acquire("mine")
+    lease.add("network", "rookery-mine")
+    lease.add("file", tmp_path / "file")
+    assert lease.has("network")
+    assert lease.has("network", "rookery-mine")
+    assert lease.has("file", tmp_path / "file")
+    assert not lease.has("cluster")
+    assert not lease.has("network", "rookery-other")
+    lease.discard("network", "rookery-mine")
+    assert not lease.has("network")
+
+
 def test_what_a_stuck_cluster_uses_stays_and_stays_on_record(engine, tmp_path):
     engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
     lease = dead_lease()
@@ -188,10 +258,11 @@ def test_numbers_of_another_boot_are_forgotten(state):
 def test_a_run_killed_with_its_disk_attached(tmp_path):
     run = (
         "import sys, pathlib; from harness.machine.leases import Lease; from harness.machine.disks import *\n"
+        "from harness.machine import loop; loop.FIRST_NUMBER = int(sys.argv[2])\n"
         "disk = create_disk(pathlib.Path(sys.argv[1]), MIN_DISK_BYTES, Lease.acquire('killed'))\n"
         "print(disk.number, flush=True); sys.stdin.read()"
     )
-    argv = [sys.executable, "-c", run, str(tmp_path / "disk.img")]
+    argv = [sys.executable, "-c", run, str(tmp_path / "disk.img"), str(loop.FIRST_NUMBER)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as killed:
         number = int(killed.stdout.readline())
         assert sweep() == []
@@ -202,46 +273,35 @@ def test_a_run_killed_with_its_disk_attached(tmp_path):
     assert not (tmp_path / "disk.img").exists()
 
 
-@needs_loop
-def test_a_loop_number_that_is_another_files_by_now_is_left_alone(tmp_path):
-    number = free_number()
+def test_a_loop_number_that_is_another_files_by_now_is_left_alone(loop_number, tmp_path):
     (tmp_path / "other").write_bytes(bytes(1 << 20))
-    dead_lease().add("loop", f"/dev/loop{number}", backing_file=str(tmp_path / "ours"))
-    assert loop.attach(number, tmp_path / "other")
-    try:
-        assert sweep() == []
-        assert loop.attached()[number] == str(tmp_path / "other")
-    finally:
-        loop.detach(number)
-        loop.remove(number)
+    dead_lease().add("loop", f"/dev/loop{loop_number}", backing_file=str(tmp_path / "ours"))
+    assert loop.attach(loop_number, tmp_path / "other")
+    assert sweep() == []
+    assert loop.attached()[loop_number] == str(tmp_path / "other")
 
 
-@needs_loop
-@needs_fuse
-def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engine, tmp_path):
-    number = free_number()
-    volume = tmp_path / "volume"
-    volume.touch()
-    argv = [sys.executable, str(ROOT / "tests/fuse_file.py"), str(volume)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout.readline() == "mounted\n"
-        try:
-            assert loop.attach(number, volume)
-            subprocess.run(["umount", "--lazy", str(volume)], check=True, timeout=10)
-            assert loop.attached()[number] == "/"
-            assert sweep() == []  # its server lives
-            server.kill()
-            server.wait(timeout=10)
+def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engine, loop_number, fuse_file):
+    assert loop.attach(loop_number, fuse_file.path)
+    subprocess.run(["umount", "--lazy", str(fuse_file.path)], check=True, timeout=10)
+    assert loop.attached()[loop_number] == "/"
+    assert sweep() == []  # its server lives
+    fuse_file.server.kill()
+    fuse_file.server.wait(timeout=10)
 
-            lease = Lease.acquire("cluster")
-            lease.add("cluster", "mine")
-            assert sweep() == []
-            assert lease.release() == [f"loop /dev/loop{number} (/)"]
-            assert number not in loop.attached()
-        finally:
-            server.kill()
-            loop.detach(number)
-            loop.remove(number)
+    lease = Lease.acquire("cluster")
+    lease.add("cluster", "mine")
+    assert sweep() == []
+    assert lease.release() == [f"loop /dev/loop{loop_number} (/)"]
+    assert loop_number not in loop.attached()
+
+
+def test_devices_of_volumes_are_those_of_the_nodes_that_are_named(monkeypatch):
+    plugin = "/var/lib/rookery/clusters/c/nodes/c-worker/lib/kubelet/plugins/rbd-fuse.csi.rookery.io"
+    files = {3: f"{plugin}/c-worker/volume", 4: f"{plugin}/c-worker2/volume", 5: "/", 64: "/d/c-worker/disk1.img"}
+    monkeypatch.setattr(loop, "attached", lambda: files)
+    monkeypatch.setattr(loop, "sequence", lambda number: 10 * number)
+    assert leases.volume_loops(["c-worker", "c-control-plane"]) == {3: 30}
 
 
 @needs_root
@@ -291,10 +351,6 @@ def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
     assert data["owner"]["pid"] == os.getpid()
     assert data["resources"] == [{"kind": "route", "name": "10.244.1.0/24", "details": {"via": "172.18.0.3"}}]
     assert Lease.all() == [lease]
-
-
-def free_number() -> int:
-    return max([FIRST_OF_TESTS, *loop.attached()]) + 1
 
 
 def mount_tmpfs(path: Path) -> None:

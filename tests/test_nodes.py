@@ -14,10 +14,24 @@ from harness.machine.run import CommandFailed, run
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 # A mount namespace stands for the node. Its /sys is read-only and knows a disk with two partitions and two loops;
-# its /dev has the disk, one loop device, and a device in a folder. Nothing of it is this machine's.
+# its /dev has the disk, one loop device, and a device in a folder. Its iptables keeps rules in a file. Nothing of it is
+# this machine's.
 NODE = r"""
 mount -t tmpfs tmpfs /run
-mkdir -p /run/udev/data
+mkdir -p /run/udev/data /run/bin
+cat > /run/bin/iptables <<'END'
+#!/bin/sh
+mode=$1$2
+shift 2
+case $mode in
+-w-C) grep -qxF -e "$*" /run/rules ;;
+-w-A) echo "$*" >> /run/rules ;;
+*) exit 2 ;;
+esac
+END
+chmod +x /run/bin/iptables
+export PATH="/run/bin:$PATH"
+touch /run/rules
 echo 'N:sda' > /run/udev/data/b8:0
 mount -t tmpfs tmpfs /sys
 for entry in sda=8:0 sda/sda1=8:1 sda/sda2=8:2 loop205=7:205 loop206=7:206; do
@@ -39,7 +53,9 @@ for loop in /dev/loop*; do [ ! -b "$loop" ] || stat -c '%n 0x%t:0x%T' "$loop"; d
 touch /sys/writable && echo '/sys is writable'
 cd /run/udev/data
 for entry in *; do echo "$entry" $(cat "$entry"); done
+sed 's/^/rule: /' /run/rules
 """
+SERVICES = "10.97.0.0/16"
 
 
 @pytest.fixture
@@ -56,7 +72,7 @@ def node(monkeypatch):
 
         monkeypatch.setattr(nodes, "docker", docker)
         monkeypatch.setattr(loop, "device_number", lambda number: (7, number))  # of devices that are nowhere attached
-        nodes.prepare("c-worker", disks)
+        nodes.prepare("c-worker", disks, SERVICES)
         (report,) = reports
         return report
 
@@ -68,6 +84,7 @@ def node(monkeypatch):
 
 
 ENTRY = "I:1 E:ID_TYPE=disk V:1"
+RULES = [f"rule: {c} -d {SERVICES} -m conntrack --ctstate NEW -j REJECT" for c in ("FORWARD", "OUTPUT")]
 ENTRIES = [f"b7:205 {ENTRY}", f"b7:206 {ENTRY}", "b8:0 N:sda", f"b8:1 {ENTRY}", f"b8:2 {ENTRY}"]
 
 
@@ -80,18 +97,25 @@ def test_a_node_sees_its_own_disks_and_no_other(node, times):
         "/dev/loop205 0x7:0xcd", "/dev/loop206 0x7:0xce",
         "/sys is writable",
         *ENTRIES,
+        *RULES,
     ]  # fmt: skip
 
 
 @needs_root
 def test_a_node_without_disks_sees_none(node):
-    assert node() == ["/dev/null c 666", "/sys is writable", *ENTRIES]
+    assert node() == ["/dev/null c 666", "/sys is writable", *ENTRIES, *RULES]
 
 
 @needs_root
 def test_a_machine_without_partitions_is_no_trouble(node):
     without = "mount -o remount,rw /sys; rm -r /sys/block/sda; mount -o remount,ro /sys\n"
-    assert node(before=without)[2:] == ENTRIES[:3]
+    assert node(before=without)[2:] == [*ENTRIES[:3], *RULES]
+
+
+@needs_root
+def test_a_rule_that_is_missing_alone_is_added_alone(node):
+    there = RULES[0].removeprefix("rule: ")
+    assert node(before=f"echo '{there}' > /run/rules\n")[-3:] == [ENTRIES[-1], *RULES]
 
 
 def test_a_process_that_hangs_is_named_with_its_node(monkeypatch):

@@ -1,9 +1,12 @@
 """The plugin inside a pytest of its own, with the storage cluster faked: options, exit status, results folder."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import fields
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
@@ -11,36 +14,52 @@ import pytest
 from harness import plugin, session
 from harness.errors import BadInput, InfrastructureError
 from harness.settings import Settings, option_name
+from harness.waiting import DeadlineExceeded
 
 
 class Cluster:
-    """Comes up, or fails to with `trouble`; going down may fail as well."""
+    """Comes up, or fails to with `trouble`; going down may fail as well. Every phase is one thing that was done."""
 
     trouble = None
     trouble_at_end = None
+    kube = None
+    stored: ClassVar[set[str]] = set()
 
-    def __init__(self, settings, say):
+    def __init__(self, settings, say, *, slot=0, slots=1):
         self.ready = False
-        self.nodes = SimpleNamespace(disks={})
+        self.started = 0.0
+        self.cell = SimpleNamespace(find=lambda name: SimpleNamespace(name=name) if name in self.stored else None)
+        self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
+
+    def prepare(self, results):
+        pass
 
     def bring_up(self, results):
         with results.phase("kind cluster created"):
             if self.trouble:
                 raise self.trouble
-        results.note(driver="fake")
         self.ready = True
 
+    def save_layer(self, name, results):
+        self.stored.add(name)
+
+    def restore(self, snapshot, results):
+        results.add_phase(f"{snapshot.name} put back", 0, 0)
+
     def note(self, results):
-        results.note(driver="fake, again")
+        results.note(driver="fake")
 
     def delete(self):
-        if self.trouble_at_end:
+        if self.trouble_at_end and self.ready:
             raise self.trouble_at_end
 
 
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setattr(session, "StorageCluster", Cluster)
+    monkeypatch.setattr(Cluster, "stored", set())
+    for layer in (plugin.ROOK_READY, plugin.NODES_READY):
+        monkeypatch.setitem(vars(layer), "make", lambda cluster, results: cluster.bring_up(results))
     return Cluster
 
 
@@ -60,6 +79,10 @@ def scenario(pytester, cluster):
 def folder(pytester):
     (found,) = (pytester.path / "results").iterdir()
     return found
+
+
+def phases(of):
+    return [phase["name"] for phase in json.loads((of / "timings.json").read_text())["phases"]]
 
 
 def outcomes(pytester):
@@ -93,10 +116,9 @@ def test_options_and_kind_cluster_are_ours_beside_pytest_kind(pytester, monkeypa
 def test_a_scenario_that_passed(scenario, pytester):
     assert scenario("pass").ret == 0
     assert outcomes(pytester) == ("passed", "passed", None)
-    assert [phase["name"] for phase in json.loads((folder(pytester) / "timings.json").read_text())["phases"]] == [
-        "kind cluster created"
-    ]
-    assert json.loads((folder(pytester) / "report.json").read_text())["driver"] == "fake"
+    assert phases(folder(pytester))[0] == "kind cluster created"
+    report = json.loads((folder(pytester) / "report.json").read_text())
+    assert (report["driver"], report["layer"]) == ("fake", "rook-ready")
     assert folder(pytester).name.endswith("Z-it")
 
 
@@ -128,21 +150,138 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
 
 
-def test_a_cluster_that_a_scenario_failed_on_is_replaced(pytester, cluster):
-    pytester.makepyfile("def test_a(cluster): assert False\ndef test_b(cluster): pass\n")
-    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
-    phases = [
-        json.loads((found / "timings.json").read_text())["phases"] for found in (pytester.path / "results").iterdir()
-    ]
-    assert [len(found) for found in phases] == [1, 1]
+def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pytester, cluster):
+    cluster.stored.add("rook-ready")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_a(cluster): assert False
+        def test_b(cluster): pass
+        @pytest.mark.read_only
+        def test_c(cluster): pass
+        def test_d(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran.assert_outcomes(passed=3, failed=1)
+    assert ran.ret == 1
+    done = [phases(found) for found in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
+    put_back = ["rook-ready put back"]
+    assert done == [put_back, put_back, put_back, []]  # of those, only test_c left it as it was
+    ran.stdout.fnmatch_lines(["*a cluster was put back 3 times in *"])
 
 
+def test_a_scenario_with_cassandra_makes_a_table_so_it_is_never_one_that_only_reads(pytester, cluster, monkeypatch):
+    monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: None)
+    monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
+    cluster.stored.add("cassandra-periodic-ready")
+    pytester.makepyfile(
+        """
+        import pytest
+        pytestmark = pytest.mark.read_only
+
+        def test_a(cluster, cassandra): pass
+        def test_b(cassandra): pass
+        def test_c(cassandra): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran.assert_outcomes(passed=3)
+    ran.stdout.fnmatch_lines(["*a cluster was put back 3 times in *"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "fixtures", "layer"),
+    [
+        ("", ["cluster"], "rook-ready"),
+        ("", ["cassandra"], "cassandra-periodic-ready"),
+        ("@pytest.mark.cassandra(commitlog_sync='batch')", ["cluster", "cassandra"], "cassandra-batch-ready"),
+    ],
+)
+def test_a_scenario_that_asks_for_cassandra_gets_a_cluster_that_has_it(pytester, marker, fixtures, layer):
+    (item,) = pytester.getitems(f"import pytest\n{marker}\ndef test_it({', '.join(fixtures)}): pass")
+    assert plugin._layer(item, item.fixturenames).name == layer
+    assert plugin._layer(item, item.fixturenames) is plugin._layer(item, item.fixturenames)  # else never reused
+
+
+def test_workers_of_xdist_have_clusters_and_slots_of_their_own():
+    config = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: None),
+        workerinput={"workerid": "gw3", "workercount": 4},
+    )
+    running = plugin._new_session(config, Settings(cluster_name="mine"))
+    assert (running.settings.cluster_name, running._slot, running._slots) == ("mine-gw3", 3, 4)
+    del config.workerinput
+    alone = plugin._new_session(config, Settings(cluster_name="mine"))
+    assert (alone.settings.cluster_name, alone._slot, alone._slots) == ("mine", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [InfrastructureError("container stuck"), DeadlineExceeded("rm", 60, "container stuck"), OSError("container stuck")],
+    ids=lambda trouble: type(trouble).__name__,
+)
 @pytest.mark.parametrize(("body", "status"), [("pass", 3), ("assert False", 1)])
-def test_a_cluster_that_cannot_be_removed_does_not_hide_what_failed(scenario, cluster, monkeypatch, body, status):
-    monkeypatch.setattr(cluster, "trouble_at_end", InfrastructureError("container stuck"))
+def test_a_cluster_that_cannot_be_removed_does_not_hide_what_failed(
+    scenario, cluster, monkeypatch, body, status, trouble
+):
+    monkeypatch.setattr(cluster, "trouble_at_end", trouble)
     ran = scenario(body)
     assert ran.ret == status
     ran.stdout.fnmatch_lines(["*container stuck"])
+
+
+@pytest.mark.parametrize(
+    ("of_pytest", "workers", "status"),
+    [
+        (1, [3, 1], 1),
+        (1, [3, 2], 2),
+        (1, [0, 3], 3),
+        (1, [0, 0], 1),  # a worker was killed: pytest-xdist has that as a failure of its test
+        (1, [], 1),
+        (0, [0, 0], 0),
+        (2, [3, 1], 2),  # interrupted
+    ],
+)
+def test_the_exit_status_with_xdist_is_that_of_the_weightiest_failure_of_its_workers(of_pytest, workers, status):
+    config = SimpleNamespace(stash=pytest.Stash())
+    for worker in workers:
+        plugin.pytest_testnodedown(SimpleNamespace(config=config, workeroutput={plugin.WORKER_STATUS: worker}))
+    plugin.pytest_testnodedown(SimpleNamespace(config=config))  # killed
+    ending = SimpleNamespace(config=config, exitstatus=of_pytest)
+    plugin.pytest_sessionfinish(ending, of_pytest)
+    assert ending.exitstatus == status
+
+
+WITH_A_CLUSTER_IN_EACH_WORKER = """
+import pytest
+from harness import session
+from harness.errors import *
+from test_plugin import Cluster
+
+@pytest.fixture(autouse=True, scope="session")
+def faked():
+    session.StorageCluster = Cluster
+    session.capacity.require_memory_for = lambda clusters: None
+    Cluster.stored = {"rook-ready"}
+"""
+
+
+def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    pytester.makeconftest(WITH_A_CLUSTER_IN_EACH_WORKER)
+    pytester.makepyfile(
+        """
+        from harness.errors import InfrastructureError
+
+        def test_a(cluster): pass
+        def test_b(cluster): raise InfrastructureError("docker is gone")
+        """
+    )
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
+    ran.assert_outcomes(passed=1, failed=1)
+    assert ran.ret == 3
 
 
 def test_settings_that_make_no_sense_end_the_run(scenario, pytester):

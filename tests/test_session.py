@@ -1,12 +1,18 @@
-"""Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes and removes its cluster."""
+"""Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes its cluster, puts it back,
+and removes it."""
 
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
 
 from harness import session
+from harness.cluster.snapshots import SnapshotRefused
 from harness.errors import BadInput, InfrastructureError, Unknown
+from harness.layers import Layer
+from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
 from harness.report.results import Results
 from harness.session import Session, finish, outcome_of
@@ -65,93 +71,358 @@ def test_the_exit_status_is_that_of_the_weightiest_failure(failures, status):
     assert running.exit_status(5) == status
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot; there is one as long as its name is in `Cluster.stored`."""
+
+    name: str
+
+    def remove(self):
+        Cluster.stored.remove(self.name)
+
+
 class Cluster:
-    """A StorageCluster that remembers what was done to it."""
+    """A StorageCluster that remembers what was done to it; `stored` has the names of the snapshots there are."""
 
-    fails = False
+    stored: ClassVar[set[str]] = set()
+    refused: ClassVar[set[str]] = set()
+    broken: ClassVar[set[str]] = set()  # layers that cannot be made
+    lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
+    mute: BaseException | None = None  # why there are no logs
 
-    def __init__(self, settings, say):
+    def __init__(self, settings, say, *, slot=0, slots=1):
+        self.topology = settings.topology
+        self.place = (slot, slots)
         self.ready = False
         self.did = []
+        self.cell = SimpleNamespace(find=lambda name: Saved(name) if name in self.stored else None)
         self.nodes = SimpleNamespace(keep=lambda: self.did.append("keep"), kubeconfig_path="/k")
 
-    def bring_up(self, results):
-        self.did.append("bring_up")
-        if self.fails:
+    def prepare(self, results):
+        pass
+
+    def make(self, name):
+        self.ready = False
+        self.did.append(f"make {name}")
+        if name in self.broken:
             raise InfrastructureError("no room")
         self.ready = True
 
-    def create_nodes(self, results):
-        self.did.append("create_nodes")
+    def save_layer(self, name, results):
+        self.did.append(f"save {name}")
+        self.stored.add(name)
+        self.refused.discard(name)
+        self.lost.pop(name, None)
+        return Saved(name)
+
+    def restore(self, snapshot, results):
+        self.ready = False
+        if snapshot.name in self.refused:
+            raise SnapshotRefused("/dev/loop64 is taken")
+        self.did.append(f"restore {snapshot.name}")
+        if error := self.lost.get(snapshot.name):
+            raise error
+        self.ready = True
 
     def note(self, results):
-        self.did.append("note")
+        results.note(driver="fake")
+
+    def gather_logs(self, results, moment):
+        self.did.append(f"logs {moment}")
+        if self.mute:
+            raise self.mute
 
     def delete(self):
         self.did.append("delete")
 
+    def did_since(self):
+        """What was done since this was asked last."""
+        did, self.did = self.did, []
+        return did
+
+
+ROOK = Layer("rook", lambda cluster, results: cluster.make("rook"))
+NODES = Layer("nodes", lambda cluster, results: cluster.make("nodes"))
+CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK)
+DEPLOYED = ["delete", "make rook", "save rook"]
+
 
 @pytest.fixture
-def running(monkeypatch):
+def machine(monkeypatch):
+    """Where snapshots outlive sessions; returns what can be set of its clusters."""
+    for name in ("stored", "refused", "broken"):
+        monkeypatch.setattr(Cluster, name, set())
+    monkeypatch.setattr(Cluster, "lost", {})
+    monkeypatch.setattr(Cluster, "mute", None)
     monkeypatch.setattr(session, "StorageCluster", Cluster)
+    return Cluster
+
+
+@pytest.fixture
+def running(machine):
     return Session(Settings(), quiet)
 
 
-def test_the_next_scenario_gets_the_same_cluster(running, results):
-    cluster = running.storage(results)
-    assert running.storage(results) is cluster
-    assert running.nodes(results) is cluster.nodes
-    assert cluster.did == ["bring_up", "note"]
+def test_the_first_scenario_has_the_cluster_deployed_and_saved(running, results):
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    assert (results.noted("layer"), results.noted("driver")) == ("rook", "fake")
 
 
-def test_bare_nodes_are_replaced_for_a_scenario_that_needs_storage(running, results):
-    running.nodes(results)
-    bare = running._cluster
-    assert running.storage(results) is not bare
-    assert bare.did == ["create_nodes", "delete"]
+def test_every_other_scenario_gets_it_put_back(running, results):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    assert running.cluster(ROOK, results) is cluster
+    assert running.cluster(ROOK, results, read_only=True) is cluster
+    assert cluster.did_since() == ["restore rook", "restore rook"]
 
 
-def test_a_cluster_that_did_not_come_up_is_made_anew(running, results, monkeypatch):
-    monkeypatch.setattr(Cluster, "fails", True)
-    with pytest.raises(InfrastructureError):
-        running.storage(results)
-    broken = running._cluster
-    monkeypatch.setattr(Cluster, "fails", False)
-    assert running.storage(results) is not broken
-    assert broken.did == ["bring_up", "delete"]
+def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, results):
+    cluster = running.cluster(ROOK, results, read_only=True)
+    cluster.did_since()
+    running.cluster(ROOK, results, read_only=True)
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == []
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
 
 
-def test_a_cluster_that_a_scenario_failed_on_is_made_anew(running, results):
-    spoiled = running.storage(results)
+def test_a_scenario_that_only_reads_in_another_state_is_no_reason_to_leave_it(running, results):
+    cluster = running.cluster(NODES, results, read_only=True)
+    cluster.did_since()
+    running.cluster(ROOK, results, read_only=True)
+    running.cluster(NODES, results)
+    assert cluster.did_since() == [*DEPLOYED, "restore nodes"]
+
+
+def test_a_failure_spoils_even_what_was_only_to_be_read(running, results):
+    cluster = running.cluster(ROOK, results, read_only=True)
+    cluster.did_since()
     running.failed(AssertionError("row lost"))
-    fresh = running.storage(results)
-    assert fresh is not spoiled
-    assert spoiled.did == ["bring_up", "delete"]
-    assert running.storage(results) is fresh
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+
+
+def test_a_snapshot_of_an_earlier_run_is_used(running, results, machine):
+    machine.stored.add("rook")
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
+
+
+def test_a_layer_is_made_on_the_one_below(running, results):
+    cluster = running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == [*DEPLOYED, "make cassandra", "save cassandra"]
+    running.cluster(CASSANDRA, results)
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore cassandra", "restore rook"]
+
+
+def test_a_layer_is_made_on_what_was_saved_of_the_one_below(running, results, machine):
+    machine.stored.add("rook")
+    assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra", "save cassandra"]
+
+
+def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine):
+    machine.stored |= {"rook", "cassandra"}
+    running.settings = Settings(fresh=True)
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    running.cluster(CASSANDRA, results)
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra", "restore cassandra"]
+
+
+def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine):
+    said = []
+    machine.stored.add("rook")
+    machine.refused.add("rook")
+    running.say = said.append
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    assert said == ["rook cannot be put back: /dev/loop64 is taken; deploying anew"]
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+
+
+@pytest.mark.parametrize(("layer", "anew"), [(ROOK, ["delete"]), (CASSANDRA, ["restore rook"])], ids=["base", "on it"])
+def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, anew):
+    machine.broken.add(layer.name)
+    with pytest.raises(InfrastructureError):
+        running.cluster(layer, results, read_only=True)
+    assert layer.name not in machine.stored
+    machine.broken.clear()
+    running._cluster.did_since()
+    cluster = running.cluster(layer, results, read_only=True)
+    assert cluster.did_since() == [*anew, f"make {layer.name}", f"save {layer.name}"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LATE,
+        AssertionError("another fsid"),
+        CommandFailed(["tar", "-x"], 2, "Unexpected EOF in archive"),
+        OSError(5, "Input/output error"),
+    ],
+    ids=["too late", "another cluster", "damaged", "unreadable"],
+)
+def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_again(running, results, machine, error):
+    machine.stored |= {"rook", "nodes"}
+    machine.lost["rook"] = error
+    with pytest.raises(type(error)) as caught:
+        running.cluster(ROOK, results, read_only=True)
+    assert caught.value is error
+    assert machine.stored == {"nodes"}
+    assert running.put_back_s == []
+    assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
+    assert running.cluster(ROOK, results, read_only=True).did_since() == DEPLOYED
+
+
+@pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
+def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
+    machine.stored.add("rook")
+    machine.lost["rook"], machine.mute = AssertionError("another fsid"), mute
+    with pytest.raises(AssertionError, match="another fsid"):
+        running.cluster(ROOK, results)
+    assert machine.stored == set()
+
+
+def test_a_layer_that_does_not_come_back_is_made_anew_on_what_does(running, results, machine):
+    machine.stored |= {"rook", "cassandra"}
+    machine.lost["cassandra"] = LATE
+    with pytest.raises(DeadlineExceeded):
+        running.cluster(CASSANDRA, results)
+    running._cluster.did_since()
+    cluster = running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra"]
+
+
+def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running, results, machine):
+    machine.stored.add("rook")
+    machine.lost["rook"] = InfrastructureError("docker is gone")
+    with pytest.raises(InfrastructureError, match="docker is gone"):
+        running.cluster(ROOK, results, read_only=True)
+    machine.lost.clear()
+    running._cluster.did_since()
+    assert running.cluster(ROOK, results, read_only=True).did_since() == ["restore rook"]
+
+
+def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memory_for_all(
+    machine, results, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
+    assert Session(Settings(), quiet).cluster(ROOK, results).place == (0, 1)
+    assert asked == []  # alone, what is free counts
+    running = Session(Settings(), quiet, slot=2, slots=4)
+    assert asked == []  # there may be no scenario that needs a cluster
+    assert running.cluster(ROOK, results).place == (2, 4)
+    running.cluster(ROOK, results)
+    assert asked == [4]
+
+
+def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machine, results, monkeypatch):
+    def too_small(clusters):
+        raise InfrastructureError(f"{clusters} clusters at once need more")
+
+    monkeypatch.setattr(session.capacity, "require_memory_for", too_small)
+    running = Session(Settings(), quiet, slots=2)
+    with pytest.raises(InfrastructureError, match="2 clusters at once"):
+        running.cluster(ROOK, results)
+    assert running._cluster is None
+
+
+SPECIAL = "kind-configs/kubelet-root-dir.yaml"
+
+
+def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
+    usual = running.cluster(ROOK, results, read_only=True)
+    usual.did_since()
+    special = running.cluster(ROOK, results, read_only=True, topology=SPECIAL)
+    assert (usual.topology, special.topology) == (Settings().topology, SPECIAL)
+    assert usual.did_since() == ["delete"]
+    assert special.did_since() == ["restore rook"]  # untouched, but another one
+    assert running.cluster(ROOK, results, topology=SPECIAL) is special
+    assert running.cluster(ROOK, results).topology == usual.topology
+
+
+def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, results):
+    running.settings = Settings(fresh=True)
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results, topology=SPECIAL).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
+
+
+def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, results, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+
+    def restore(cluster, snapshot, results):
+        clock.now += 20
+
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(Cluster, "restore", restore)
+    machine.stored.add("rook")
+    running = Session(Settings(), quiet)
+    assert running.summary() == ""
+    running.cluster(ROOK, results)
+    running.cluster(ROOK, results)
+    clock.now += 60
+    assert running.summary() == "a cluster was put back 2 times in 40 s, 40% of the run"
 
 
 def test_the_end_removes_the_cluster_once(running, results):
-    cluster = running.storage(results)
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
     running.close()
     running.close()
-    assert cluster.did == ["bring_up", "delete"]
+    assert cluster.did_since() == ["delete"]
 
 
 def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_told(running, results):
     said = []
     running.settings, running.say = Settings(keep_cluster=True), said.append
-    cluster = running.storage(results)
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
     running.close()
-    assert cluster.did == ["bring_up", "keep"]
+    assert cluster.did_since() == ["keep"]
     assert "KUBECONFIG=/k" in said[0]
 
 
-def test_a_cluster_that_did_not_come_up_is_not_kept(running, results):
+def test_a_cluster_that_did_not_come_up_is_not_kept(running, results, machine):
+    machine.broken.add("rook")
     running.settings = Settings(keep_cluster=True)
-    running.nodes(results)
-    bare = running._cluster
+    with pytest.raises(InfrastructureError):
+        running.cluster(ROOK, results)
+    cluster = running._cluster
+    cluster.did_since()
     running.close()
-    assert bare.did == ["create_nodes", "delete"]
+    assert cluster.did_since() == ["delete"]
+
+
+class Workload:
+    """Remembers what was done to it, and since when it was asked to be ready."""
+
+    namespace = "w"
+
+    def __init__(self):
+        self.did = []
+
+    def deploy(self):
+        self.did.append("deploy")
+
+    def ready(self, within, *, since=0.0):
+        self.did.append(("ready", since))
+
+    def close(self):
+        self.did.append("close")
+
+
+def test_a_workload_that_came_with_the_cluster_must_have_started_with_it(results):
+    workload, gathered = Workload(), []
+    cluster = SimpleNamespace(started=4711.0, gather_logs=lambda results, moment: gathered.append(moment))
+    with pytest.raises(AssertionError), session.in_use(workload, cluster, results):
+        raise AssertionError("row lost")
+    assert workload.did == [("ready", 4711.0), "close"]  # neither deployed nor removed: it goes with the cluster
+    assert gathered == ["at-the-end"]
 
 
 def call(error=None):
@@ -202,11 +473,3 @@ def test_junit_of_what_passed_holds_no_trouble(tmp_path):
     write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "passed", None)
     suite = parse(tmp_path / "j.xml").find("testsuite")
     assert (suite.get("failures"), suite.get("errors"), len(suite.find("testcase"))) == ("0", "0", 0)
-
-
-def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
-    usual = running.storage(results)
-    special = running.storage(results, topology="kind-configs/kubelet-root-dir.yaml")
-    assert special is not usual
-    assert running.storage(results, topology="kind-configs/kubelet-root-dir.yaml") is special
-    assert running.storage(results) is not special

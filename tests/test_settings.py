@@ -66,9 +66,15 @@ def test_workers_are_a_number():
         Settings.from_sources({"workers": "many"}, environment={})
 
 
-@pytest.mark.parametrize(("text", "kept"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
-def test_a_switch_can_be_text(text, kept):
-    assert Settings.from_sources({}, environment={"ROOKERY_KEEP_CLUSTER": text}).keep_cluster is kept
+@pytest.mark.parametrize("name", ["keep_cluster", "fresh"])
+@pytest.mark.parametrize(("text", "on"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
+def test_a_switch_can_be_text(name, text, on):
+    assert getattr(Settings.from_sources({}, environment={f"ROOKERY_{name.upper()}": text}), name) is on
+
+
+def test_a_switch_can_be_set_in_the_file(pyproject):
+    found = Settings.from_sources({}, environment={}, pyproject=pyproject("fresh = true\nworkers = 4"))
+    assert (found.fresh, found.keep_cluster, found.workers) == (True, False, 4)
 
 
 def test_the_disk_size_is_in_bytes():

@@ -19,8 +19,8 @@ ENGINE = {"ServerVersion": "20.10.24", "DefaultRuntime": "runc"}
 def machine(tmp_path, monkeypatch):
     """A Debian as root without engine, without systemd, with everything else; what is done to it is recorded."""
     machine = SimpleNamespace(
-        engine=None, programs={"apt-get", "mmdebstrap", "iptables", "ip", "losetup"}, lacking=[], systemd=False,
-        ran=[], started=[], said=[],
+        engine=None, programs={"apt-get", "mmdebstrap", "iptables", "ip", "losetup", "rsync"}, lacking=[],
+        systemd=False, ran=[], started=[], said=[],
     )  # fmt: skip
 
     def run(argv, **_):
@@ -74,9 +74,9 @@ def test_an_engine_that_is_installed_but_stopped_is_not_replaced(machine):
 
 def test_only_missing_packages_are_installed(machine):
     machine.engine = ENGINE
-    machine.programs -= {"ip", "mmdebstrap"}
+    machine.programs -= {"ip", "mmdebstrap", "rsync"}
     machine.setup()
-    assert machine.ran[-1][-2:] == ["mmdebstrap", "iproute2"]
+    assert machine.ran[-1][-4:] == ["--no-install-recommends", "mmdebstrap", "iproute2", "rsync"]
 
 
 def test_where_a_capability_lacks_the_engine_gets_the_wrapper(machine):

@@ -1,73 +1,81 @@
-"""Stores: the same files for every node, but for the databases."""
+"""Stores: the same files for every node, and none of them ever changed by one."""
 
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.cluster import stores
 from harness.errors import InfrastructureError
-from harness.machine.run import run
+
+BLOB = "lib/containerd/io.containerd.content.v1.content/blobs/sha256/abc"
+LAYER = "lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs/bin/sh"
+DATABASES = (
+    "lib/containerd/io.containerd.snapshotter.v1.overlayfs/metadata.db",
+    "lib/containerd/io.containerd.metadata.v1.bolt/meta.db",
+)
+OTHER = "lib/dpkg/status"
+WRITTEN = "lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/9/fs/data/rows"  # of a container of the node
+
+needs_rsync = pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
+
+
+def write(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    for name, text in {
-        "io.containerd.content.v1.content/blobs/sha256/abc": "a blob",
-        "io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs/bin/sh": "a program",
-        "io.containerd.snapshotter.v1.overlayfs/metadata.db": "snapshots",
-        "io.containerd.metadata.v1.bolt/meta.db": "images",
-    }.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
+    write(tmp_path / "store", **{name: f"{name} of the images" for name in (BLOB, LAYER, OTHER, *DATABASES)})
+    return tmp_path / "store"
 
 
-def test_blobs_and_layers_are_shared_and_databases_are_not(store: Path, tmp_path: Path) -> None:
+@needs_rsync
+def test_a_node_shares_blobs_and_layers_with_the_store_and_nothing_else(store: Path, tmp_path: Path) -> None:
     node = tmp_path / "node"
-    stores.copy_store(store, node)
+    stores.copy_var(store, node, store=store)
 
-    shared = [path for path in store.rglob("*") if path.is_file() and path.suffix != ".db"]
-    assert shared
-    for path in shared:
-        assert path.samefile(node / path.relative_to(store))
-    for database in ("io.containerd.metadata.v1.bolt/meta.db", "io.containerd.snapshotter.v1.overlayfs/metadata.db"):
-        (node / database).write_text("changed by the node")
-        assert (store / database).read_text() != "changed by the node"
+    assert contents(node) == contents(store)
+    shared = {name for name in contents(store) if (node / name).samefile(store / name)}
+    assert shared == {BLOB, LAYER}
 
 
-def test_removing_a_nodes_view_leaves_the_store(store: Path, tmp_path: Path) -> None:
-    node = tmp_path / "node"
-    stores.copy_store(store, node)
+@needs_rsync
+def test_what_a_node_writes_reaches_neither_store_nor_snapshot(store: Path, tmp_path: Path) -> None:
+    node, saved = tmp_path / "node", tmp_path / "saved"
+    of_images = contents(store)
+    stores.copy_var(store, node, store=store)
+    write(node, **{OTHER: "installed", WRITTEN: "rows", DATABASES[0]: "one snapshot more"})
+    stores.save_var(node, saved, store=store)
+    as_saved = contents(node)
+    assert contents(saved) == as_saved
+    assert (saved / BLOB).samefile(store / BLOB)
+    assert (saved / DATABASES[1]).samefile(store / DATABASES[1])  # nobody writes to either of the two
 
-    (node / "io.containerd.content.v1.content/blobs/sha256/abc").unlink()
+    for name in (OTHER, *DATABASES, WRITTEN):
+        with (node / name).open("a") as file:  # in place, as a database does
+            file.write(" spoiled")
+    (node / BLOB).unlink()  # as the kubelet does with images that nobody uses
+    (node / LAYER).unlink()
+    write(node, **{"lib/left": "by a scenario"})
+    assert contents(store) == of_images
+    assert contents(saved) == as_saved
 
-    assert (store / "io.containerd.content.v1.content/blobs/sha256/abc").read_text() == "a blob"
-
-
-def test_on_another_filesystem_the_files_are_copied(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def no_links(argv: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        if "-al" not in argv:
-            return run(argv, **options)
-        (node / "io.containerd.metadata.v1.bolt").mkdir(parents=True)  # cp makes directories before its first link
-        return subprocess.CompletedProcess(argv, 1, "", "cp: cannot create hard link: Invalid cross-device link")
-
-    node = tmp_path / "disk" / "node"
-    monkeypatch.setattr(stores, "run", no_links)
-    stores.copy_store(store, node)
-
-    files = {path.relative_to(store): path for path in store.rglob("*") if path.is_file()}
-    assert {path.relative_to(node) for path in node.rglob("*") if path.is_file()} == set(files)
-    for name, original in files.items():
-        assert (node / name).read_text() == original.read_text()
-        assert not original.samefile(node / name)
+    stores.copy_var(saved, node, store=store)
+    assert contents(node) == as_saved
+    assert contents(saved) == as_saved
+    assert (node / BLOB).samefile(store / BLOB)
+    assert {name for name in as_saved if (node / name).samefile(saved / name)} == {BLOB, LAYER}
 
 
 def test_only_the_last_stores_are_kept(tmp_path: Path) -> None:

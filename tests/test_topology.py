@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.cluster.topology import CONTAINERD_ROOT, Topology
+from harness.cluster.topology import VAR, Topology
 from harness.errors import BadInput
 
 KIND_CONFIGS = sorted((Path(__file__).parent.parent / "kind-configs").glob("*.yaml"))
@@ -75,22 +77,81 @@ def test_no_worker_is_too_few(load):
         load().with_workers(0)
 
 
-def test_stores_become_containerds_root_beside_other_mounts(load):
+def test_folders_become_the_nodes_var_beside_other_mounts(load):
     other = {"hostPath": "/srv", "containerPath": "/srv"}
     topology = load(nodes=[CONTROL_PLANE, {**WORKER, "extraMounts": [other]}, WORKER])
-    config = topology.with_stores("c", {"c-worker": Path("/s/1"), "c-worker2": Path("/s/2")})
-    assert [node.get("extraMounts") for node in config["nodes"]] == [
-        None,
-        [other, {"hostPath": "/s/1", "containerPath": CONTAINERD_ROOT}],
-        [{"hostPath": "/s/2", "containerPath": CONTAINERD_ROOT}],
+    folders = {"c-control-plane": Path("/s/0"), "c-worker": Path("/s/1"), "c-worker2": Path("/s/2")}
+    config = topology.with_var("c", folders)
+    assert [node["extraMounts"] for node in config["nodes"]] == [
+        [{"hostPath": "/s/0", "containerPath": VAR}],
+        [other, {"hostPath": "/s/1", "containerPath": VAR}],
+        [{"hostPath": "/s/2", "containerPath": VAR}],
     ]
     assert topology.config["nodes"][1]["extraMounts"] == [other]  # the topology itself is as it was read
+
+
+def test_a_node_without_a_folder_keeps_its_volume(load):
+    config = load().with_var("c", {"c-worker": Path("/s/1")})
+    assert ["extraMounts" in node for node in config["nodes"]] == [False, True]
 
 
 def test_networks_are_kinds_own_where_the_topology_is_silent(load):
     assert load().networks == [ipaddress.ip_network("10.244.0.0/16"), ipaddress.ip_network("10.96.0.0/16")]
     given = load(networking={"podSubnet": "10.1.0.0/16"})
     assert given.networks == [ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("10.96.0.0/16")]
+
+
+@pytest.mark.parametrize(
+    ("networking", "reason"),
+    [
+        ({"podSubnet": "fd00:10:244::/56"}, "is not of IPv4"),
+        ({"serviceSubnet": "fd00:10:96::/112"}, "is not of IPv4"),
+        ({"ipFamily": "dual", "podSubnet": "10.244.0.0/16,fd00:10:244::/56"}, "is not of IPv4"),
+        ({"podSubnet": "10.244.0.0/16,fd00:10:244::/56"}, "does not appear to be an IPv4 or IPv6"),
+        ({"podSubnet": "10.244.0.1/16"}, "has host bits set"),
+        ({"podSubnet": "everything"}, "does not appear to be an IPv4 or IPv6"),
+    ],
+)
+def test_networks_that_nodes_cannot_be_given_back_on_are_refused(load, networking, reason):
+    with pytest.raises(BadInput, match=reason):
+        load(networking=networking)
+
+
+@pytest.mark.parametrize("family", ["ipv6", "dual"])
+def test_a_family_without_networks_is_refused(load, family):
+    with pytest.raises(BadInput, match="ipFamily: ipv4"):
+        load(networking={"ipFamily": family})
+
+
+def test_the_family_that_kind_has_by_itself_may_be_named(load):
+    assert load(networking={"ipFamily": "ipv4"}).networks == load().networks
+
+
+def test_the_first_slot_has_the_topology_as_it_was_read(load):
+    topology = load(networking={"podSubnet": "10.1.0.0/16"})
+    assert topology.shifted(0) is topology
+
+
+@given(st.lists(st.integers(0, 100), min_size=2, max_size=2, unique=True))
+def test_clusters_in_different_slots_share_no_address(slots):
+    topology = Topology({"networking": {"disableDefaultCNI": True}})
+    one, other = (topology.shifted(slot).networks for slot in slots)
+    assert [a for a in one for b in other if a.overlaps(b)] == []
+    assert [network.prefixlen for network in one + other] == [16, 16, 16, 16]
+
+
+@given(st.integers(8, 24), st.integers(8, 24), st.integers(1, 9))
+def test_another_slot_changes_the_networks_and_nothing_else(pods, services, slot):
+    networking = {"podSubnet": f"10.0.0.0/{pods}", "serviceSubnet": f"172.0.0.0/{services}", "apiServerPort": 1}
+    topology = Topology({"networking": networking, "nodes": [CONTROL_PLANE, WORKER]}, "mine")
+    shifted = topology.shifted(slot)
+    assert [network.prefixlen for network in shifted.networks] == [pods, services]
+    assert shifted.config["networking"]["apiServerPort"] == 1
+    assert (shifted.config["nodes"], shifted.source) == (topology.config["nodes"], "mine")
+    assert topology.config["networking"]["podSubnet"] == f"10.0.0.0/{pods}"
+    assert [int(network.network_address) for network in shifted.networks] == [
+        int(network.network_address) + slot * network.num_addresses for network in topology.networks
+    ]
 
 
 PATCH = "kind: ClusterConfiguration\nrook:\n  storage:\n    - useAllDevices: {}\n"

@@ -10,16 +10,14 @@ from typing import Any
 from harness.errors import InfrastructureError
 from harness.machine.docker import docker_output
 
-NETWORK = "kind"  # docker's network that kind makes, for all its clusters
 
-
-def spare_addresses(count: int) -> tuple[IPv4Address, IPv4Address]:
-    """The first and the last of `count` addresses in a row, at the upper end of the nodes' network.
+def spare_addresses(network: str, count: int) -> tuple[IPv4Address, IPv4Address]:
+    """The first and the last of `count` addresses in a row, at the upper end of that network of the nodes.
 
     Docker hands addresses out from the lower end. Raises `InfrastructureError` if the network is too small, or if
     somebody has one of them.
     """
-    return free_at_the_end(json.loads(docker_output("network", "inspect", NETWORK))[0], count)
+    return free_at_the_end(json.loads(docker_output("network", "inspect", network))[0], count)
 
 
 def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, IPv4Address]:
@@ -27,7 +25,7 @@ def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, I
     subnets = [ipaddress.ip_network(each["Subnet"]) for each in network["IPAM"]["Config"]]
     subnet = next((each for each in subnets if each.version == 4), None)
     if subnet is None or subnet.num_addresses < 4 * count:
-        raise InfrastructureError(f"docker's network {NETWORK} has no {count} addresses to spare: {subnets}")
+        raise InfrastructureError(f"the nodes' network has no {count} addresses to spare: {subnets}")
     last = IPv4Address(int(subnet.broadcast_address) - 1)
     first = IPv4Address(int(last) - count + 1)
     holders = {

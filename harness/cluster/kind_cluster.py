@@ -31,6 +31,7 @@ from harness.machine.copying import copy_image
 from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach
 from harness.machine.docker import docker, docker_output
 from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
+from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed, run
 from harness.paths import state_dir
 from harness.waiting import NotYet, wait_for
@@ -73,7 +74,8 @@ class KindCluster(PytestKindCluster):
         self.image = image
         self.topology = topology
         self.path = state_dir() / "clusters" / name
-        self.kubeconfig_path = kubeconfig or self.path / "kubeconfig"
+        self._own_kubeconfig = self.path / "kubeconfig"
+        self.kubeconfig_path = kubeconfig or self._own_kubeconfig
         self.kind_path = kind
         self.kubectl_path = Path("kubectl")
         self.disk_size = disk_size
@@ -82,6 +84,7 @@ class KindCluster(PytestKindCluster):
         self._volume_loops: dict[int, int] = {}  # seen alive: number and sequence number of the attachment
         self.network = f"rookery-{name}"
         self._subnet = ""
+        self._deployed = 0.0  # Unix time, seconds; of a cluster that was put back, when it was made in the first place
         self._store: Path | None = None
         self._lease: Lease | None = None
 
@@ -98,7 +101,7 @@ class KindCluster(PytestKindCluster):
     @cached_property
     def kube(self) -> Kube:
         """The cluster's API."""
-        return Kube(self.kubeconfig_path)
+        return Kube(self._own_kubeconfig)
 
     @property
     def api(self) -> pykube.HTTPClient:
@@ -151,11 +154,11 @@ class KindCluster(PytestKindCluster):
             self._lease = Lease.acquire(self.name)
         self.lease.add("directory", self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.kubeconfig_path.touch(0o600)
+        self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
-        for number, worker in enumerate(self.workers, start=1):
-            self.disks[worker] = create_disk(self.path / f"disk{number}.img", self.disk_size, self.lease)
+        for worker in self.workers:
+            self.disks[worker] = create_disk(self._disk_file(worker), self.disk_size, self.lease)
         self._subnet = network.create(self.network, self.lease)
         with self._each_node() as pool:
             list(pool.map(lambda name: stores.copy_var(self.store, self.var(name), store=self.store), self.node_names))
@@ -163,12 +166,23 @@ class KindCluster(PytestKindCluster):
         (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         self.lease.add("cluster", self.name)
         self._run_kind()
+        self._deployed = time.time()
+        self._publish_kubeconfig()
         self._prepare_nodes()
         wait_for(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
     def var(self, node: str) -> Path:
         """Where a node's /var lies on this machine."""
         return self.path / "nodes" / node
+
+    def _disk_file(self, node: str) -> Path:
+        return self.path / f"{node}.img"
+
+    def _publish_kubeconfig(self) -> None:
+        """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
+        if self.kubeconfig_path != self._own_kubeconfig:
+            with machine_lock("kubeconfig"):
+                merge_kubeconfig(self._own_kubeconfig, self.kubeconfig_path)
 
     def _each_node(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(len(self.node_names))
@@ -182,7 +196,7 @@ class KindCluster(PytestKindCluster):
             f"--image={self.image}",
             "--wait=0s",
         ]
-        command += [f"--config={self.path / 'kind.yaml'}", f"--kubeconfig={self.kubeconfig_path}", "--quiet"]
+        command += [f"--config={self.path / 'kind.yaml'}", f"--kubeconfig={self._own_kubeconfig}", "--quiet"]
         try:
             # The variable that makes kind use another network than its own:
             # https://kind.sigs.k8s.io/docs/user/known-issues/#docker-network
@@ -196,10 +210,12 @@ class KindCluster(PytestKindCluster):
     def delete(self) -> None:
         """Remove the cluster with its disks and routes; idempotent."""
         if self._lease is not None:
-            self._lease.release()
-            self._lease = None
-            self.disks.clear()
-            self.__dict__.pop("kube", None)  # the next cluster's API is another one
+            try:
+                self._lease.release()
+            finally:  # what could not be removed stays on record, for a sweep
+                self._lease = None
+                self.disks.clear()
+                self.__dict__.pop("kube", None)  # the next cluster's API is another one
 
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""
@@ -207,7 +223,7 @@ class KindCluster(PytestKindCluster):
 
     # --- saving and putting back --------------------------------------------------------------------------------
 
-    def save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
+    def power_off_and_save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
         """Cut the power, and keep what there is of the cluster under that name, in place of what had it before.
 
         All nodes are killed at one instant, and their disks written back, so what is kept is what a power cut leaves
@@ -226,7 +242,7 @@ class KindCluster(PytestKindCluster):
                 disks=tuple(Disk(node, disk.number) for node, disk in self.disks.items()),
                 subnet=self._subnet,
                 store=self.store.name,
-                created=time.time(),
+                created=self._deployed,
                 facts=facts or {},
             )
             self._fill(replace(snapshot, path=partial))
@@ -242,7 +258,7 @@ class KindCluster(PytestKindCluster):
         try:
             with self._each_node() as pool:
                 list(pool.map(save_node, self.node_names))
-            shutil.copyfile(self.kubeconfig_path, snapshot.kubeconfig)
+            shutil.copyfile(self._own_kubeconfig, snapshot.kubeconfig)
         except (CommandFailed, OSError) as error:
             raise InfrastructureError(
                 f"{self.name} could not be saved: {error}",
@@ -281,13 +297,13 @@ class KindCluster(PytestKindCluster):
         """All of `restore` but turning the power on."""
         self._remember_volume_loops()
         remove_containers(self.name)
-        detach_dead(self.dead_volume_loops())
+        detach_dead(self._loops_seen())
+        self._give_up_other_numbers(snapshot.disks)
         try:
             self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
-            self._give_up_other_numbers(snapshot.disks)
-            for number, disk in enumerate(snapshot.disks, start=1):
+            for disk in snapshot.disks:
                 if disk.node not in self.disks:
-                    self.disks[disk.node] = claim(self.path / f"disk{number}.img", disk.number, self.lease)
+                    self.disks[disk.node] = claim(self._disk_file(disk.node), disk.number, self.lease)
         except InfrastructureError as error:
             raise SnapshotRefused(error.message, cure=error.cure) from error
         blueprints = _with_free_port(snapshot.nodes)
@@ -303,7 +319,9 @@ class KindCluster(PytestKindCluster):
         self.lease.add("cluster", self.name)
         with self._each_node() as pool:
             list(pool.map(put_back, blueprints))
-        _write_kubeconfig(snapshot.kubeconfig, self.kubeconfig_path, blueprints)
+        _write_kubeconfig(snapshot.kubeconfig, self._own_kubeconfig, blueprints)
+        self._deployed = snapshot.created
+        self._publish_kubeconfig()
 
     # --- power --------------------------------------------------------------------------------------------------
 
@@ -314,8 +332,11 @@ class KindCluster(PytestKindCluster):
 
     def dead_volume_loops(self) -> list[int]:
         """Loop devices of volumes that are still attached to what died in a power cut."""
-        own = [number for number, sequence in self._volume_loops.items() if loop.sequence(number) == sequence]
-        return [number for number in own if loop.served_by_the_dead(number)]
+        return [number for number in self._loops_seen() if loop.served_by_the_dead(number)]
+
+    def _loops_seen(self) -> list[int]:
+        """Loop devices that have served volumes of this cluster, and still are attached to the same."""
+        return [number for number, sequence in self._volume_loops.items() if loop.sequence(number) == sequence]
 
     def _remember_volume_loops(self) -> None:
         self._volume_loops |= volume_loops(self.node_names)
@@ -437,6 +458,27 @@ def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[Blueprint]
         address, _, _ = each["cluster"]["server"].rpartition(":")
         each["cluster"]["server"] = f"{address}:{port}"
     target.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def merge_kubeconfig(source: Path, target: Path) -> None:
+    """Put the clusters, users and contexts of one kubeconfig into another, in place of those of the same names, and
+    make its context the current one there."""
+    target = target.resolve()  # a link stays one
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        config = yaml.safe_load(target.read_text()) if target.exists() else None
+    except yaml.YAMLError as error:
+        raise BadInput(f"{target} is no kubeconfig: {error}", cure="--kubeconfig with another file") from error
+    config = config or {"apiVersion": "v1", "kind": "Config"}
+    new = yaml.safe_load(source.read_text())
+    for part in ("clusters", "users", "contexts"):
+        names = {each["name"] for each in new[part]}
+        config[part] = [each for each in config.get(part) or [] if each["name"] not in names] + new[part]
+    config["current-context"] = new["current-context"]
+    draft = target.with_name(f"{target.name}.new")
+    draft.touch(0o600)
+    draft.write_text(yaml.safe_dump(config, sort_keys=False))
+    draft.replace(target)
 
 
 def _is_free(port: int) -> bool:

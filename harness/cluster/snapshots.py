@@ -26,7 +26,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,10 @@ class SnapshotRefused(InfrastructureError):
 FORMAT = 1
 MAX_AGE_DAYS = 7
 _DEPLOYING = ("cluster", "csi", "kube", "layers.py", "machine/copying.py", "rook", "storage.py", "workloads")
-CELLS_KEPT = 4  # for each name of a cluster, those used last
+CELLS_KEPT = 2  # for each name of a cluster, those used last
 DAY = 24 * 3600
+# The code that decides what is deployed, and how it is kept, as one number; taken before any of it runs.
+CODE = digest_of(*(Path(harness.__file__).parent / part for part in _DEPLOYING))
 PARTIAL_SECONDS = 3600  # far more than a snapshot takes to be made
 PRUNE_SECONDS = 120
 
@@ -60,7 +61,7 @@ class Cell:
     @classmethod
     def of(cls, **facts: Any) -> Cell:
         """The cell of these facts and of this harness: its code decides what is deployed, so it counts as well."""
-        return cls({**facts, "format": FORMAT, "harness": code_digest()})
+        return cls({**facts, "format": FORMAT, "harness": CODE})
 
     @property
     def key(self) -> str:
@@ -75,7 +76,8 @@ class Cell:
         found = _read(self.folder / name)
         if found is None or found.unusable():
             return None
-        os.utime(self.folder)  # used just now: `_prune` goes by that
+        with suppress(FileNotFoundError):
+            os.utime(self.folder)  # used just now: `_prune` goes by that
         return found
 
 
@@ -124,7 +126,7 @@ class Snapshot:
 
     def unusable(self) -> str:
         """Why it must not be used now; empty if it may be."""
-        if (self.cell.get("format"), self.cell.get("harness")) != (FORMAT, code_digest()):
+        if (self.cell.get("format"), self.cell.get("harness")) != (FORMAT, CODE):
             return "made by another version of the harness"
         if self.age_days > MAX_AGE_DAYS:
             return f"{self.age_days:.0f} days old; {MAX_AGE_DAYS} are the most"
@@ -143,13 +145,6 @@ class Snapshot:
 
 def folder() -> Path:
     return cache_dir() / "snapshots"
-
-
-@lru_cache(maxsize=1)
-def code_digest() -> str:
-    """The code that decides what is deployed, and how it is kept, as one number."""
-    package = Path(harness.__file__).parent
-    return digest_of(*(package / part for part in _DEPLOYING))
 
 
 def check_name(name: str) -> None:
@@ -195,23 +190,31 @@ def stored() -> list[Snapshot]:
 
 def prune(*, everything: bool = False) -> list[Snapshot]:
     """Remove the snapshots that cannot be used any more, or all; returns those removed."""
-    removed = [snapshot for snapshot in stored() if everything or snapshot.unusable()]
-    for snapshot in removed:
-        snapshot.remove()
-    for path in folder().glob("*/*"):  # torn ones, and those whose process was killed
-        if everything or (_read(path) is None and time.time() - path.stat().st_mtime > PARTIAL_SECONDS):
-            shutil.rmtree(path, ignore_errors=True)
-            _remove_empty(path.parent)
+    with machine_lock("snapshots", within=PRUNE_SECONDS):
+        removed = [snapshot for snapshot in stored() if everything or snapshot.unusable()]
+        for snapshot in removed:
+            snapshot.remove()
+        for path in folder().glob("*/*"):  # torn ones, and those whose process was killed
+            if everything or (_read(path) is None and _unused_for(path) > PARTIAL_SECONDS):
+                shutil.rmtree(path, ignore_errors=True)
+                _remove_empty(path.parent)
     return removed
 
 
 def _prune(keep: Path) -> None:
-    """What can never be used again, and all cells of the same cluster's name but those used last."""
-    prune()
+    """All cells of the same cluster's name but those used last."""
     name = keep.name.rpartition("-")[0]
     cells = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
-    for cell in sorted(cells, key=lambda path: path.stat().st_mtime, reverse=True)[CELLS_KEPT - 1 :]:
+    for cell in sorted(cells, key=_unused_for)[CELLS_KEPT - 1 :]:
         shutil.rmtree(cell, ignore_errors=True)
+
+
+def _unused_for(path: Path) -> float:
+    """Seconds; 0 if it is gone by now."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def _remove_empty(cell: Path) -> None:

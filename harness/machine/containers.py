@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.machine.docker import docker, docker_output
+from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed, run
 from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
@@ -43,36 +44,38 @@ def abort(connections: Collection[int]) -> None:
 
     https://docs.kernel.org/filesystems/fuse.html#control-filesystem
     """
-    if not (connections and _control_mounted()):
+    if not (connections and _FUSE_CONTROL.is_dir()):
         return
-    for connection in connections:
-        with suppress(OSError):  # gone by now
-            (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
-
-
-def _control_mounted() -> bool:
-    """The control filesystem, mounted where every distribution's init mounts it, if nobody did."""
-    if not _FUSE_CONTROL.is_dir():
-        return False
-    if not _FUSE_CONTROL.is_mount():
-        run(["mount", "-t", "fusectl", "fusectl", str(_FUSE_CONTROL)], timeout=10)
-    return True
+    with machine_lock("fusectl"):  # nobody unmounts it under another
+        mounted = _FUSE_CONTROL.is_mount()  # by every distribution's init, but not in a container
+        if not mounted:
+            run(["mount", "-t", "fusectl", "fusectl", str(_FUSE_CONTROL)], timeout=10)
+        try:
+            for connection in connections:
+                with suppress(OSError):  # gone by now
+                    (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
+        finally:
+            if not mounted:
+                run(["umount", str(_FUSE_CONTROL)], timeout=10, check=False)
 
 
 def _fuse_connections(names: Sequence[str]) -> set[int]:
-    """The connections of all FUSE filesystems mounted in these containers, by their numbers.
+    """The connections of all FUSE filesystems that are mounted in these containers and not on this machine itself.
 
-    Of the mounts, not of the files: a server that does not answer would not let a file be asked. The number is the
-    minor one of the filesystem's device; see proc_pid_mountinfo(5).
+    Of the mounts, not of the files: a server that does not answer would not let a file be asked.
     """
-    found = set()
+    found: set[int] = set()
     for pid in docker_output("inspect", "-f", "{{.State.Pid}}", *names).split():
         with suppress(OSError):  # dead by itself
-            for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
-                mount, _, filesystem = line.partition(" - ")
-                if filesystem.startswith(("fuse ", "fuse.", "fuseblk ")):
-                    found.add(int(mount.split()[2].partition(":")[2]))
-    return found
+            found |= _mounted_connections(pid)
+    return found - _mounted_connections("self")
+
+
+def _mounted_connections(pid: str) -> set[int]:
+    """A connection's number is the minor one of its filesystem's device; see proc_pid_mountinfo(5)."""
+    mounts = (line.partition(" - ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+    own = [mount for mount, _, filesystem in mounts if filesystem.startswith(("fuse ", "fuse."))]
+    return {int(mount.split()[2].partition(":")[2]) for mount in own}
 
 
 def _all_dead(names: Sequence[str], killing: Future[object] | None = None) -> None:

@@ -70,6 +70,7 @@ def diagnose() -> list[Check]:
             fuse(Path("/")),
             *(kernel_feature(feature, Path("/"), platform.release()) for feature in KERNEL_FEATURES),
             kind(),
+            rsync(),
             kubectl(),
             free_disk(capacity.disks(capacity.Needs())),
             free_memory(capacity.memory(capacity.Needs())),
@@ -175,6 +176,12 @@ def kind() -> Check:
     except InfrastructureError as error:
         return Check(name, "missing", error.message, error.cure)
     return Check(name, "ok", f"{'.'.join(map(str, version_of(path) or ()))}, {path}")
+
+
+def rsync() -> Check:
+    if path := shutil.which("rsync"):
+        return Check("rsync", "ok", path)
+    return Check("rsync", "missing", "none: clusters could not be saved and put back", _SETUP)
 
 
 def kubectl() -> Check:

@@ -26,7 +26,7 @@ from harness.machine import docker, loop
 from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
-from harness.machine.run import output, run
+from harness.machine.run import CommandFailed, output, run
 from harness.paths import state_dir
 from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
@@ -302,7 +302,8 @@ def remove_containers(cluster: str) -> bool:
         return False
     running = docker.docker_output("ps", "--format", "{{.Names}}", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}")
     if names := running.split():
-        kill(names)
+        with contextlib.suppress(CommandFailed, DeadlineExceeded):  # then `rm -f` has its try
+            kill(names)
     docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
     if left := _containers_of(cluster):
         raise InfrastructureError(

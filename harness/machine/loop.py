@@ -64,7 +64,7 @@ def device_number(number: int) -> tuple[int, int]:
 
 
 def sequence(number: int) -> int:
-    """The kernel's number of this very attachment: another one is made with each, over all disks; 0 if it is free.
+    """The kernel's number of this very attachment: another one with each, over all disks; 0 if the device is not there.
 
     Since Linux 5.15: https://docs.kernel.org/admin-guide/abi-testing.html (/sys/block/<disk>/diskseq)
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -114,9 +114,12 @@ class Rook:
             for osd in unsettled:
                 forget = {"spec": {"template": {"metadata": {"labels": {DEVICE_TYPE: None}}}}}
                 self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
-            restarted = self.osds_up_from_boots_newer_than(before.osdmap_epoch)
+            ids = {int(osd["metadata"]["labels"]["ceph-osd-id"]) for osd in unsettled}
+            restarted = self._osds_restarted(ids, before.osdmap_epoch)
             self._wait(restarted, "all OSDs up again", OSDS_UP, every=CEPH_POLL)
-            self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+            clean = self.pgs_active_clean(newer_than=before.osdmap_epoch)
+            self._wait(clean, "PGs active+clean", OSDS_UP, every=CEPH_POLL)
+            self._wait(self.healthy, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ask`)."""
@@ -193,6 +196,17 @@ class Rook:
     def pgs_active_clean(self, newer_than: int = 0) -> Callable[[], object]:
         """Condition: all PGs active+clean, by reports newer than OSD map epoch `newer_than`."""
         return lambda: status.check_pgs_clean(self.pgs(), reported_after=newer_than)
+
+    def _osds_restarted(self, ids: Collection[int], epoch: int) -> Callable[[], OsdMap]:
+        """Condition: all OSDs up and in, and these by boots after OSD map `epoch`."""
+
+        def condition() -> OsdMap:
+            found = self.osds_up()
+            if old := [osd.id for osd in found.osds if osd.id in ids and osd.up_from <= epoch]:
+                raise NotYet(f"OSDs not restarted yet: {', '.join(map(str, old))}")
+            return found
+
+        return condition
 
     def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Callable[[], Quorum]:
         """Condition: `count` mons (all by default) in quorum, by an election after epoch `elected_after`."""

@@ -1,0 +1,388 @@
+"""Putting a cluster back: order, what is refused, and ports; docker and loop devices are faked."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from harness.cluster import kind_cluster, snapshots
+from harness.cluster.blueprint import Blueprint
+from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig, merge_kubeconfig
+from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
+from harness.cluster.topology import Topology
+from harness.errors import InfrastructureError
+from harness.machine.disks import LoopDisk
+from harness.machine.leases import Lease
+
+NODES = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
+API = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "40001"}]}
+CONTROL_PLANE = Blueprint("c-control-plane", "sha256:1", {}, {"NetworkMode": "rookery-c", "PortBindings": API}, "")
+WORKERS = tuple(Blueprint(name, "sha256:1", {}, {"NetworkMode": "rookery-c"}, "") for name in ("c-worker", "c-worker2"))
+
+
+def test_a_port_that_is_free_is_kept():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    blueprints = [CONTROL_PLANE.with_api_port(port), *WORKERS]
+    assert _with_free_port(blueprints) == blueprints
+
+
+def test_a_port_that_somebody_listens_at_is_replaced_by_a_free_one():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = listener.getsockname()[1]
+        moved, *workers = _with_free_port([CONTROL_PLANE.with_api_port(taken), *WORKERS])
+    assert moved.api_port not in (None, taken)
+    assert moved.with_api_port(taken) == CONTROL_PLANE.with_api_port(taken)
+    assert workers == list(WORKERS)
+
+
+def test_the_kubeconfig_leads_to_the_port_and_is_otherwise_as_it_was_saved(tmp_path):
+    saved = {
+        "clusters": [{"name": "kind-c", "cluster": {"server": "https://127.0.0.1:40001", "certificate": "abc"}}],
+        "users": [{"name": "kind-c"}],
+    }
+    (tmp_path / "saved").write_text(yaml.safe_dump(saved))
+    (tmp_path / "kubeconfig").touch(0o600)
+    _write_kubeconfig(tmp_path / "saved", tmp_path / "kubeconfig", [*WORKERS, CONTROL_PLANE.with_api_port(40002)])
+    saved["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:40002"
+    assert yaml.safe_load((tmp_path / "kubeconfig").read_text()) == saved
+    assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
+
+
+def kubeconfig_of(*names, port=40001):
+    """A kubeconfig with clusters of those names, the last of which is the current one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": f"https://127.0.0.1:{port}"}} for name in names],
+        "users": [{"name": name, "user": {"token": f"{port}"}} for name in names],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
+        "current-context": names[-1],
+    }
+
+
+@pytest.fixture
+def merged(tmp_path):
+    """Merges kind-c at port 40002 into a file of that content (None: there is no file); returns what that becomes."""
+
+    def merge(content):
+        (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40002)))
+        if content is not None:
+            (tmp_path / "config").write_text(content)
+        merge_kubeconfig(tmp_path / "own", tmp_path / "config")
+        assert {path.name for path in tmp_path.iterdir()} == {"own", "config"}
+        assert (tmp_path / "config").stat().st_mode & 0o777 == 0o600
+        return yaml.safe_load((tmp_path / "config").read_text())
+
+    return merge
+
+
+@pytest.mark.parametrize("content", [None, "", "apiVersion: v1\nkind: Config\nclusters: null\n"])
+def test_a_kubeconfig_that_has_nothing_gets_the_cluster(merged, content):
+    assert merged(content) == kubeconfig_of("kind-c", port=40002)
+
+
+def test_a_kubeconfig_keeps_what_others_have_in_it_and_the_cluster_replaces_its_own(merged):
+    others = {**kubeconfig_of("kind-c", "production"), "preferences": {"colors": True}}
+    found = merged(yaml.safe_dump(others))
+    for part in ("clusters", "users", "contexts"):
+        own, production = others[part]
+        assert found[part] == [production, *kubeconfig_of("kind-c", port=40002)[part]]
+        assert own["name"] == "kind-c"
+    assert found["current-context"] == "kind-c"
+    assert found["preferences"] == {"colors": True}
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot/kubeconfig").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
+    return Snapshot(
+        path=tmp_path / "snapshot",
+        cell={},
+        nodes=(CONTROL_PLANE, *WORKERS),
+        disks=(Disk("c-worker", 264), Disk("c-worker2", 265)),
+        subnet="172.20.0.0/16",
+        store="images",
+        created=0.0,
+    )
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Remembers what was done to it, in order for each node; `taken` makes its network or loop devices somebody's.
+
+    `volumes` are the loop devices of volumes as long as their nodes live, `sequence` tells the attachment of each.
+    """
+    machine = SimpleNamespace(did=[], taken="", volumes={}, sequence={})
+
+    def did(what, *of):
+        machine.did.append((what, *of))
+
+    def create_network(name, lease, *, subnet=None):
+        if machine.taken == "network":
+            raise InfrastructureError(f"network {name} cannot have {subnet}", cure="docker network ls")
+        lease.add("network", name)
+        did("network", name, subnet)
+        return subnet
+
+    def claim(path, number, lease):
+        disk = LoopDisk(path, number)
+        if lease.has("loop", disk.device) or (machine.taken == "loop" and number == 265):
+            raise InfrastructureError(f"{disk.device} is taken", cure="losetup")
+        lease.add("loop", disk.device, backing_file=str(path))
+        did("claim", path.name, number)
+        return disk
+
+    monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
+
+    def remove_containers(name):
+        did("containers removed", name)
+        machine.volumes = {}
+
+    monkeypatch.setattr(kind_cluster, "remove_containers", remove_containers)
+    monkeypatch.setattr(kind_cluster, "volume_loops", lambda names: machine.volumes)
+    monkeypatch.setattr(kind_cluster, "detach_dead", lambda numbers: did("dead detached", *numbers))
+    monkeypatch.setattr(kind_cluster.loop, "sequence", lambda number: machine.sequence.get(number))
+    monkeypatch.setattr(kind_cluster.loop, "served_by_the_dead", lambda number: number in machine.sequence)
+    monkeypatch.setattr(kind_cluster.network, "create", create_network)
+    monkeypatch.setattr(kind_cluster, "claim", claim)
+    monkeypatch.setattr(kind_cluster, "destroy", lambda disk: did("destroy", disk.number))
+    monkeypatch.setattr(kind_cluster, "detach", lambda disk: did("detach", disk.number))
+    monkeypatch.setattr(kind_cluster.stores, "copy_var", lambda source, target, *, store: did("var", target.name))
+    monkeypatch.setattr(kind_cluster, "copy_image", lambda source, target: did("disk", source.name, target.name))
+    monkeypatch.setattr(Blueprint, "create", lambda blueprint, changes: did("container", blueprint.name))
+    monkeypatch.setattr(kind_cluster, "_is_free", lambda port: True)
+    monkeypatch.setattr(Lease, "release", lambda lease: did("released"))
+    return machine
+
+
+@pytest.fixture
+def cluster(tmp_path, machine, monkeypatch):
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
+    cluster._store = tmp_path / "images"
+    monkeypatch.setattr(cluster, "power_on", lambda: machine.did.append(("power on",)))
+    return cluster
+
+
+def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started(cluster, machine, snapshot):
+    cluster.restore(snapshot)
+    assert machine.did[:5] == [
+        ("containers removed", "c"),  # first: they hold everything else
+        ("dead detached",),
+        ("network", "rookery-c", "172.20.0.0/16"),
+        ("claim", "c-worker.img", 264),
+        ("claim", "c-worker2.img", 265),
+    ]
+    of_one = [
+        ("var", "c-worker2"),
+        ("detach", 265),
+        ("disk", "c-worker2.img", "c-worker2.img"),
+        ("container", "c-worker2"),
+    ]
+    assert [each for each in machine.did if each in of_one] == of_one
+    assert {("var", "c-control-plane"), ("container", "c-control-plane")} <= set(machine.did)
+    assert machine.did[-1] == ("power on",)
+    assert cluster.lease.has("cluster", "c")
+    assert cluster.disks["c-worker"].number == 264
+
+
+def test_devices_of_volumes_are_detached_once_their_nodes_are_dead_unless_others_have_them(cluster, machine, snapshot):
+    machine.volumes, machine.sequence = {1: 10, 2: 20}, {1: 10, 2: 21, 3: 30}  # 2 was attached anew since
+    cluster.restore(snapshot)
+    assert machine.did[:2] == [("containers removed", "c"), ("dead detached", 1)]
+
+
+def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_it_alone(cluster, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.restore(snapshot)
+    asked_for, own = (yaml.safe_load(path.read_text()) for path in (tmp_path / "config", cluster.path / "kubeconfig"))
+    assert [each["name"] for each in asked_for["clusters"]] == ["production", "kind-c"]
+    assert own == kubeconfig_of("kind-c")
+
+
+def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
+    cluster.restore(snapshot)
+    assert cluster.kubeconfig_path == cluster.path / "kubeconfig"
+    assert yaml.safe_load(cluster.kubeconfig_path.read_text()) == kubeconfig_of("kind-c")
+
+
+def test_disks_that_it_has_are_not_claimed_again(cluster, machine, snapshot):
+    cluster.restore(snapshot)
+    machine.did.clear()
+    cluster.restore(snapshot)
+    assert [each for each in machine.did if each[0] == "claim"] == []
+    assert machine.did[-1] == ("power on",)
+
+
+def give(cluster, **numbers):
+    """Have the cluster hold disks of those numbers, as after a deployment."""
+    cluster._acquire()
+    for node, loop in ((name.replace("_", "-"), number) for name, number in numbers.items()):
+        disk = cluster.disks[node] = LoopDisk(cluster.path / f"{node}.img", loop)
+        cluster.lease.add("loop", disk.device, backing_file=str(disk.path))
+
+
+def test_disks_of_other_numbers_than_the_saved_ones_are_given_up_for_those(cluster, machine, snapshot):
+    give(cluster, c_worker=270, c_worker2=271)
+    cluster.restore(snapshot)
+    assert [disk.number for disk in cluster.disks.values()] == [264, 265]  # OSDs are looked up under them
+    of_one = [("destroy", 271), ("claim", "c-worker2.img", 265), ("disk", "c-worker2.img", "c-worker2.img")]
+    assert [each for each in machine.did if each in of_one] == of_one
+    assert machine.did.index(("containers removed", "c")) < machine.did.index(("destroy", 270))  # they use it
+    assert {resource.name for resource in cluster.lease.resources if resource.kind == "loop"} == {
+        "/dev/loop264",
+        "/dev/loop265",
+    }
+
+
+def test_only_disks_of_other_numbers_are_given_up(cluster, machine, snapshot):
+    give(cluster, c_worker=264, c_worker2=271)
+    cluster.restore(snapshot)
+    assert [each for each in machine.did if each[0] in ("destroy", "claim")] == [
+        ("destroy", 271),
+        ("claim", "c-worker2.img", 265),
+    ]
+
+
+def test_numbers_that_its_own_disks_have_are_no_obstacle(cluster, machine, snapshot):
+    give(cluster, c_worker=263, c_worker2=264)
+    cluster.restore(snapshot)
+    assert [disk.number for disk in cluster.disks.values()] == [264, 265]
+
+
+@pytest.fixture
+def cuts(machine, monkeypatch):
+    """The names of each cut; no volume has a loop device that the kernel would tell afterwards."""
+    cuts = []
+
+    def cut(names):
+        cuts.append(names)
+        machine.volumes = {}
+
+    monkeypatch.setattr(kind_cluster.power, "cut", cut)
+    return cuts
+
+
+def test_the_power_of_all_nodes_is_cut_unless_some_are_named(cluster, cuts):
+    cluster.power_cut(["c-worker"])
+    cluster.power_cut()
+    assert cuts == [["c-worker"], ["c-control-plane", "c-worker", "c-worker2"]]
+
+
+def test_devices_that_died_in_a_cut_are_known_from_before_it(cluster, machine, cuts):
+    machine.volumes, machine.sequence = {1: 10, 2: 20}, {1: 10, 2: 21, 3: 30}  # 2 was attached anew since
+    assert cluster.dead_volume_loops() == []
+    cluster.power_cut()
+    assert cluster.dead_volume_loops() == [1]
+
+
+def test_nodes_that_start_are_prepared_with_their_disks_and_the_network_of_services(cluster, machine, monkeypatch):
+    give(cluster, c_worker=264)
+    kube = SimpleNamespace(reset=lambda: None, healthy=lambda: True, list=lambda kind: [])
+    monkeypatch.setattr(KindCluster, "kube", kube)
+    monkeypatch.setattr(kind_cluster, "attach", lambda disk: machine.did.append(("attach", disk.number)))
+    monkeypatch.setattr(kind_cluster.power, "start", lambda names: machine.did.append(("start", *names)))
+    monkeypatch.setattr(kind_cluster.nodes, "prepare", lambda *of: machine.did.append(("prepare", *of)))
+    cluster.topology = cluster.topology.shifted(1)
+    names = ["c-control-plane", "c-worker"]
+    KindCluster.power_on(cluster, names)
+    assert machine.did[:2] == [("attach", 264), ("start", *names)]
+    assert sorted(machine.did[2:]) == [
+        ("prepare", "c-control-plane", [], "10.97.0.0/16"),
+        ("prepare", "c-worker", [cluster.disks["c-worker"]], "10.97.0.0/16"),
+    ]
+
+
+@pytest.mark.parametrize("taken", ["network", "loop"])
+def test_what_others_have_taken_refuses_the_snapshot_and_nothing_is_left(cluster, machine, snapshot, taken):
+    machine.taken = taken
+    with pytest.raises(SnapshotRefused, match=r"is taken|cannot have") as caught:
+        cluster.restore(snapshot)
+    assert caught.value.cure
+    assert machine.did[-1] == ("released",)
+    assert [each for each in machine.did if each[0] in ("container", "power on")] == []
+    assert cluster.disks == {}
+
+
+def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snapshot, monkeypatch):
+    def fail(blueprint, changes):
+        raise InfrastructureError("making it again: no such image")
+
+    monkeypatch.setattr(Blueprint, "create", fail)
+    with pytest.raises(InfrastructureError, match="no such image") as caught:
+        cluster.restore(snapshot)
+    assert not isinstance(caught.value, SnapshotRefused)  # deploying anew would not help
+    assert machine.did[-1] == ("released",)
+
+
+def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):
+    def stuck(lease):
+        raise InfrastructureError("container stuck")
+
+    cluster.restore(snapshot)
+    lease = cluster.lease
+    monkeypatch.setattr(Lease, "release", stuck)
+    with pytest.raises(InfrastructureError, match="container stuck"):
+        cluster.delete()
+    assert [found.resources for found in Lease.all()] == [lease.resources]
+    assert cluster.disks == {}
+    cluster.delete()  # there is nothing of it left to remove here
+
+
+@pytest.fixture
+def saveable(cluster, monkeypatch):
+    """The cluster, with nodes of which something can be saved."""
+    states = [SimpleNamespace(name=name, address="172.20.0.2") for name in cluster.node_names]
+    monkeypatch.setattr(cluster, "node_states", lambda: states)
+    monkeypatch.setattr(cluster, "power_cut", lambda: None)
+    monkeypatch.setattr(kind_cluster.stores, "save_var", lambda source, target, *, store: target.mkdir(parents=True))
+    monkeypatch.setattr(kind_cluster, "save_changes", lambda name, target: None)
+    monkeypatch.setattr(Blueprint, "of", lambda name, *, address: Blueprint(name, "sha256:1", {}, {}, address))
+    return cluster
+
+
+def test_a_snapshot_is_as_old_as_what_the_cluster_was_put_back_from(saveable, snapshot):
+    """What breaks with time goes on from the first deployment: a snapshot of a snapshot is no younger."""
+    saveable.restore(replace(snapshot, created=4711.0))
+    assert saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "cassandra-ready").created == 4711.0
+
+
+def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkeypatch):
+    clock = SimpleNamespace(now=4711.0)
+
+    def time():
+        clock.now += 1
+        return clock.now
+
+    monkeypatch.setattr(kind_cluster, "time", SimpleNamespace(time=time))
+    monkeypatch.setattr(kind_cluster, "create_disk", lambda path, size, lease: LoopDisk(path, 264))
+    monkeypatch.setattr(saveable, "_run_kind", lambda: machine.did.append(("kind",)))
+    monkeypatch.setattr(saveable, "_prepare_nodes", lambda: machine.did.append(("prepared",)))
+    monkeypatch.setattr(saveable, "_routes_added", lambda: None)
+    saveable.create()
+    clock.now = 9999.0
+    saved = saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    assert saved.created == 4712.0
+    assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
+
+
+def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(saveable, monkeypatch):
+    def full(source, target, *, store):
+        target.mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    cluster = saveable
+    monkeypatch.setattr(kind_cluster.stores, "save_var", full)
+    cell = snapshots.Cell.of(cluster="c")
+    with pytest.raises(InfrastructureError, match=r"c could not be saved: .*No space left") as caught:
+        cluster.power_off_and_save(cell, "rook-ready")
+    assert "rookery snapshots prune" in caught.value.cure
+    assert not cell.folder.exists()

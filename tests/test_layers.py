@@ -1,0 +1,48 @@
+"""What a layer makes, with the workload faked."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from harness import layers
+from harness.errors import InfrastructureError
+from harness.layers import SEED_ROWS, cassandra_ready
+from harness.report.results import Results
+
+
+@pytest.fixture
+def workload(monkeypatch):
+    """Cassandra, which acknowledges `acknowledges` rows of those it is given, or fails by raising that."""
+    workload = SimpleNamespace(acknowledges=SEED_ROWS, did=[])
+
+    def write(count):
+        assert count == SEED_ROWS
+        if isinstance(workload.acknowledges, Exception):
+            raise workload.acknowledges
+        return workload.acknowledges
+
+    workload.write = write
+    for name in ("deploy", "close", "drain"):
+        setattr(workload, name, lambda name=name: workload.did.append(name))
+    workload.ready = lambda within: workload.did.append("ready")
+    monkeypatch.setattr(layers, "Cassandra", lambda kube, **_: workload)
+    return workload
+
+
+def make(tmp_path):
+    with Results(tmp_path, "cassandra", say=lambda line: None) as results:
+        cassandra_ready("batch").make(SimpleNamespace(kube=None), results)
+
+
+def test_rows_are_on_the_volumes_before_the_cluster_is_saved(workload, tmp_path):
+    make(tmp_path)
+    assert workload.did == ["deploy", "ready", "close", "drain"]
+
+
+@pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])
+def test_a_cluster_without_all_rows_is_no_such_layer(workload, tmp_path, acknowledges):
+    workload.acknowledges = acknowledges
+    told = f"{SEED_ROWS - 1} of {SEED_ROWS} rows were acknowledged|no host available"
+    with pytest.raises(InfrastructureError, match=told):
+        make(tmp_path)
+    assert workload.did == ["deploy", "ready", "close"]

@@ -1,0 +1,266 @@
+"""A storage cluster's place among others on this machine, its cell, and what it may be asked to put back."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from harness import storage
+from harness.cluster.topology import Topology
+from harness.errors import BadInput, InfrastructureError
+from harness.images.catalogue import Catalogue
+from harness.machine.leases import Lease
+from harness.report.results import Results
+from harness.settings import Settings
+from harness.storage import StorageCluster
+
+TOPOLOGY = Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
+CEPH = "quay.io/ceph/ceph:v18.2.7"
+KIND_CONFIGS = Path(__file__).parent.parent / "kind-configs"
+
+
+def addresses(slot=0, step=1):
+    found = storage._with_free_addresses(TOPOLOGY, slot, step=step, other_than="mine")
+    return [str(network) for network in found.networks]
+
+
+def test_a_cluster_alone_has_the_addresses_of_its_slot():
+    assert addresses() == ["10.244.0.0/16", "10.96.0.0/16"]
+    assert addresses(slot=2) == ["10.246.0.0/16", "10.98.0.0/16"]
+
+
+@pytest.mark.parametrize("taken", ["10.244.1.0/24", "10.96.0.0/16"])
+def test_addresses_that_lead_to_another_cluster_are_passed_over(taken):
+    Lease.acquire("kept").add("route", taken, via="172.20.0.3")
+    assert addresses() == ["10.245.0.0/16", "10.97.0.0/16"]
+    assert addresses(slot=1) == ["10.245.0.0/16", "10.97.0.0/16"]
+
+
+def test_clusters_that_come_up_side_by_side_do_not_meet_where_they_give_way():
+    """None of them has a route yet, so none can tell the others where it goes."""
+    for slot in (0, 1):
+        Lease.acquire(f"kept-{slot}").add("route", f"10.{244 + slot}.1.0/24", via="172.20.0.3")
+    found = [addresses(slot, step=3) for slot in range(3)]
+    assert found == [[f"10.{244 + n}.0.0/16", f"10.{96 + n}.0.0/16"] for n in (3, 4, 2)]
+
+
+def test_its_own_routes_are_no_obstacle_and_neither_are_other_networks():
+    Lease.acquire("mine").add("route", "10.244.1.0/24", via="172.20.0.3")
+    Lease.acquire("other").add("route", "192.168.1.0/24", via="172.20.0.3")
+    assert addresses() == ["10.244.0.0/16", "10.96.0.0/16"]
+
+
+@pytest.fixture
+def new_cluster(monkeypatch):
+    monkeypatch.setattr(storage, "chosen_driver", lambda settings: "rbd-fuse")
+
+    def new_cluster(*, slot=0, slots=1, **settings):
+        given = Settings(topology=str(KIND_CONFIGS / "default.yaml"), **settings)
+        return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
+
+    return new_cluster
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    return new_cluster()
+
+
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
+        yield results
+
+
+def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: None))
+    with pytest.raises(BadInput, match="no snapshot mine") as caught:
+        cluster.restore("mine", SimpleNamespace())
+    assert caught.value.cure == "rookery snapshots"
+    with pytest.raises(BadInput, match="no snapshot mine"):
+        cluster.kept("mine")
+
+
+def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
+    saved = object()
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find={"mine": saved}.get))
+    assert cluster.kept("mine") is saved
+
+
+def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
+    with pytest.raises(InfrastructureError, match="nobody has this cluster yet"):
+        cluster.save("mine")
+
+
+@pytest.fixture
+def saving(cluster, results, monkeypatch):
+    """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
+    saving = SimpleNamespace(cluster=cluster, did=[], stored={})
+
+    def power_off_and_save(cell, name, facts):
+        saving.did.append(f"save {name}, ready: {cluster.ready}")
+        saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
+        return saving.stored[name]
+
+    def restore(snapshot, results=None):
+        saving.did.append(f"restore {snapshot.name}")
+        cluster.ready = True
+
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=saving.stored.get))
+    monkeypatch.setattr(cluster, "restore", restore)
+    cluster.kind = SimpleNamespace(
+        power_off_and_save=power_off_and_save, delete=lambda: saving.did.append("delete"), node_names=[]
+    )
+    cluster._results, cluster.ready = results, True
+    return saving
+
+
+def test_a_cluster_is_not_ready_while_it_is_saved_and_is_turned_on_again(saving, results):
+    assert saving.cluster.save_layer("rook-ready", results) is saving.stored["rook-ready"]
+    assert saving.did == ["save rook-ready, ready: False", "restore rook-ready"]
+    assert saving.cluster.ready
+
+
+def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_with_the_cluster(saving, results):
+    layer = saving.cluster.save_layer("rook-ready", results)
+    assert saving.cluster.kept("rook-ready") is layer
+    for name in ("rook-ready", "before-upgrade", "before-upgrade"):
+        saving.cluster.save(name)
+    assert set(saving.stored) == {"rook-ready", "scenario-rook-ready", "scenario-before-upgrade"}
+    assert saving.cluster.kept("rook-ready") is saving.stored["scenario-rook-ready"]
+    assert saving.cluster.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
+    saving.cluster.delete()
+    assert saving.stored == {"rook-ready": layer}
+    assert saving.did[-1] == "delete"
+
+
+def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
+    for name in ("", "../rook-ready"):
+        with pytest.raises(BadInput, match="is no name for a snapshot"):
+            saving.cluster.save(name)
+    assert saving.did == []
+
+
+@pytest.mark.parametrize("end", [StorageCluster.delete, lambda cluster: cluster.create_nodes(cluster._results)])
+def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
+    cluster = saving.cluster
+    cluster.rook, cluster.started = object(), 4711.0
+    cluster.kind.create = lambda: saving.did.append(f"create, ready: {cluster.ready}")
+    end(cluster)
+    assert (cluster.rook, cluster.ready, cluster.started) == (None, False, 0.0)
+    assert saving.did in (["delete"], ["create, ready: False"])
+
+
+@pytest.fixture
+def images_missing(monkeypatch):
+    """A machine on which `prepare` ends where it asks for images."""
+
+    def ensure_images(settings, say):
+        raise InfrastructureError("no registry answers")
+
+    for name in ("require_root", "require_room"):
+        monkeypatch.setattr(storage.capacity, name, lambda: None)
+    monkeypatch.setattr(storage, "sweep", list)
+    monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
+    monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
+    monkeypatch.setattr(storage, "ensure_images", ensure_images)
+
+
+def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):
+    cluster = new_cluster(slot=1, slots=2)
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match="no registry answers"):
+            cluster.prepare(results)
+        assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(1).networks
+
+
+def test_a_second_try_to_prepare_gives_way_to_what_came_up_meanwhile(new_cluster, images_missing, results):
+    cluster = new_cluster(slot=1, slots=2, cluster_name="mine")
+    with pytest.raises(InfrastructureError):
+        cluster.prepare(results)
+    Lease.acquire("other").add("route", "10.245.1.0/24", via="172.20.0.3")
+    with pytest.raises(InfrastructureError):
+        cluster.prepare(results)
+    assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(3).networks
+
+
+def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled(cluster, results, monkeypatch):
+    did = []
+    rook = SimpleNamespace(
+        deploy=lambda: did.append("Rook deployed"), settle=lambda: did.append(f"settled, ready: {cluster.ready}")
+    )
+    cluster.kind = SimpleNamespace(create=lambda: did.append("nodes"))
+    monkeypatch.setattr(cluster, "_rook", lambda results: rook)
+    monkeypatch.setattr(cluster, "_deploy_driver", lambda: did.append("driver"))
+    monkeypatch.setattr(cluster, "note", lambda results: did.append("noted"))
+    cluster.bring_up(results)
+    assert did == ["nodes", "Rook deployed", "driver", "settled, ready: False", "noted"]
+    assert cluster.ready
+
+
+@pytest.fixture
+def prepared(new_cluster, monkeypatch):
+    """Returns a cluster of those settings, prepared with images and a kind that are faked by id and version."""
+    machine = SimpleNamespace(kind=(0, 33, 0), ids={})
+    monkeypatch.setattr(storage, "version_of", lambda path: machine.kind)
+    monkeypatch.setattr(storage, "_image_id", lambda reference: machine.ids.get(reference, "sha256:1"))
+
+    def prepared(*, store="images-1", origin="built from packages", **settings):
+        cluster = new_cluster(**settings)
+        cluster.images = Catalogue(node="kindest/node:v1.32.0", operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
+        cluster.origins = {CEPH: origin}
+        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores") / store)
+        return cluster
+
+    prepared.machine = machine
+    return prepared
+
+
+def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
+    cell = prepared(cluster_name="mine").cell
+    assert json.loads(json.dumps(cell.facts))["kind"] == [0, 33, 0]
+    assert cell.folder.name == f"mine-{cell.key}"
+    assert cell == prepared(cluster_name="mine").cell
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cluster_name": "other"},
+        {"rook": "1.17.9"},
+        {"kubernetes": "1.31.0"},
+        {"workers": 4},
+        {"disk_size": "20GiB"},
+        {"store": "images-2"},
+        {"origin": "vendor's"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_cluster_that_would_be_another_one_has_another_cell(prepared, settings):
+    assert prepared(**settings).cell.key != prepared().cell.key
+
+
+def test_the_folder_that_nodes_have_their_var_in_makes_another_cell(prepared, monkeypatch, tmp_path):
+    before = prepared().cell
+    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "elsewhere"))
+    assert prepared().cell.key != before.key
+
+
+def test_another_kind_makes_another_cell(prepared):
+    before = prepared().cell
+    prepared.machine.kind = (0, 34, 0)
+    assert prepared().cell.key != before.key
+
+
+def test_an_image_that_was_made_anew_makes_another_cell(prepared):
+    before = prepared().cell
+    prepared.machine.ids["csi:1"] = "sha256:2"
+    assert prepared().cell.key != before.key
+
+
+def test_other_manifests_under_the_same_version_make_another_cell(prepared, tmp_path):
+    (tmp_path / "operator.yaml").write_text("kind: Deployment")
+    before = prepared(rook_manifests=str(tmp_path)).cell
+    (tmp_path / "operator.yaml").write_text("kind: DaemonSet")
+    assert len({before.key, prepared(rook_manifests=str(tmp_path)).cell.key, prepared().cell.key}) == 3
