@@ -25,7 +25,7 @@ A power cut kills the nodes' processes and, with the userspace driver, the page 
 synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
 `harness.cluster.power`.
 
-Budget on 2 cores: 8 minutes for both, from nothing.
+Budget on 2 cores: 13 minutes for both, half of it for the first deployment and saving of Cassandra in each mode.
 """
 
 import pytest

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -149,7 +150,7 @@ def folder() -> Path:
 
 def check_name(name: str) -> None:
     """Raises `BadInput` for what cannot be the name of a snapshot."""
-    if not name or not all(letter.isascii() and (letter.isalnum() or letter in "-_") for letter in name):
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise BadInput(f"{name!r} is no name for a snapshot: letters, digits, '-' and '_'")
 
 

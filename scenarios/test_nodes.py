@@ -1,0 +1,19 @@
+"""Nodes with disks and nothing deployed on them: where a scenario about another storage system would begin.
+
+Each worker's /dev has the disk that was made for it and no other block device: neither another node's nor one of the
+machine's, so nothing on the node can take what is not its own.
+
+Budget on 2 cores: 1 minute, from nothing.
+"""
+
+import pytest
+
+
+@pytest.mark.read_only
+def test_each_node_has_its_own_disk_and_no_other(kind_cluster):
+    devices = {
+        node: kind_cluster.execute(node, "find", "/dev", "-type", "b").split() for node in kind_cluster.node_names
+    }
+    own = {node: [disk.device] for node, disk in kind_cluster.disks.items()}
+    assert devices == {node: own.get(node, []) for node in kind_cluster.node_names}
+    assert len(own) == len(kind_cluster.workers)
