@@ -67,7 +67,7 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
-    config.addinivalue_line("markers", "read_only: leaves the cluster as it was; the next scenario gets it at once")
+    config.addinivalue_line("markers", "leaves_nothing: of what it makes; the next scenario gets its cluster at once")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
     config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
@@ -134,10 +134,10 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     # The fixture `cassandra` makes a table, so whoever has it leaves something.
-    read_only = request.node.get_closest_marker("read_only") is not None and "cassandra" not in request.fixturenames
+    tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames
     topology = request.node.get_closest_marker("topology")
     path = topology.args[0] if topology else None
-    return _session(request.config).cluster(layer, results, read_only=read_only, topology=path)
+    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=path)
 
 
 def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:

@@ -59,9 +59,9 @@ class Session:
         self._pristine = None
 
     def cluster(
-        self, layer: Layer, results: Results, *, read_only: bool = False, topology: str | None = None
+        self, layer: Layer, results: Results, *, leaves_nothing: bool = False, topology: str | None = None
     ) -> StorageCluster:
-        """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once.
+        """The cluster in that state; whoever `leaves_nothing` promises to leave it so, and the next gets it at once.
 
         With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
         """
@@ -79,7 +79,7 @@ class Session:
             self._put(cluster, layer, results)
         cluster.note(results)
         results.note(layer=layer.name)
-        self._pristine = layer if read_only else None
+        self._pristine = layer if leaves_nothing else None
         return cluster
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:

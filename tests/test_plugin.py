@@ -158,7 +158,7 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
 
         def test_a(cluster): assert False
         def test_b(cluster): pass
-        @pytest.mark.read_only
+        @pytest.mark.leaves_nothing
         def test_c(cluster): pass
         def test_d(cluster): pass
         """
@@ -179,7 +179,7 @@ def test_a_scenario_with_cassandra_makes_a_table_so_it_is_never_one_that_only_re
     pytester.makepyfile(
         """
         import pytest
-        pytestmark = pytest.mark.read_only
+        pytestmark = pytest.mark.leaves_nothing
 
         def test_a(cluster, cassandra): pass
         def test_b(cassandra): pass
