@@ -18,6 +18,7 @@ import pytest
 
 from harness import session
 from harness.cluster.kind_cluster import KindCluster
+from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
@@ -35,6 +36,7 @@ SESSION = pytest.StashKey[Session]()
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
+LEFT = pytest.StashKey[LeftBehind]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
     config.addinivalue_line("markers", "leaves_nothing: of what it makes; the next scenario gets its cluster at once")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
+    config.addinivalue_line("markers", "leaves_volumes(why): it wrecks what would tell whether volumes have leaked")
     config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
@@ -117,7 +120,8 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     name = request.node.name.removeprefix("test_")
     with Results(Path(running.settings.results), name, say=running.say) as results:
         yield results
-        session.finish(results, request.node.nodeid, request.node.stash.get(CALLS, {}))
+        stash = request.node.stash
+        session.finish(results, request.node.nodeid, stash.get(CALLS, {}), left=stash.get(LEFT, None))
 
 
 @pytest.fixture
@@ -127,9 +131,19 @@ def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluste
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
-    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for."""
-    return _cluster(request, _layer(request.node, request.fixturenames), results)
+def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[StorageCluster]:
+    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for.
+
+    A scenario that passes must not leave anything of volumes that are gone (see `harness.csi.leaks`).
+    """
+    cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
+    yield cluster
+    marker, stash = request.node.get_closest_marker("leaves_volumes"), request.node.stash
+    try:
+        session.require_nothing_left(cluster, results, stash.get(CALLS, {}), excuse=marker.args[0] if marker else "")
+    except LeftBehind as error:
+        stash[LEFT] = error
+        raise
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
+from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
@@ -25,6 +26,7 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
+LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
 
 
 class Workload(Protocol):
@@ -145,9 +147,37 @@ class Session:
         return BAD_INPUT if any(isinstance(error, BadInput) for error in self.failures) else INFRASTRUCTURE
 
 
-def finish(results: Results, scenario: str, calls: Mapping[str, Any]) -> None:
-    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call"), and write its junit.xml."""
-    error = next((call.excinfo.value for call in calls.values() if call.excinfo), None)
+def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
+    """See that a scenario that has passed leaves nothing of volumes behind; of one that has not, note what it left.
+
+    With an `excuse` nobody looks, nor at a cluster that is gone or has a node switched off, where nothing would answer.
+    Raises `LeftBehind`.
+    """
+    call = calls.get("call")
+    if call is None or outcome_of(_error_of(call), at_setup=False) == "skipped" or cluster.driver != "rbd-fuse":
+        return
+    if excuse:
+        results.note(leaves_volumes=excuse)
+    elif call.excinfo is not None:
+        with suppress(RookeryError, NotYet, OSError):
+            results.note(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.powered else [])
+    elif cluster.powered:
+        try:
+            with results.phase("nothing left behind"):
+                wait_for(cluster.nothing_leaked, what="nothing left behind", within=LEAKS_GONE, every=1)
+        except DeadlineExceeded as error:
+            results.note(left_behind=error.reason.splitlines())
+            raise LeftBehind(str(error)) from error
+
+
+def _error_of(call: Any) -> BaseException | None:
+    return call.excinfo.value if call.excinfo else None
+
+
+def finish(results: Results, scenario: str, calls: Mapping[str, Any], *, left: BaseException | None = None) -> None:
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what it has `left` behind, and
+    write its junit.xml."""
+    error = next((found for call in calls.values() if (found := _error_of(call))), None) or left
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
