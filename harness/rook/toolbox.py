@@ -39,9 +39,12 @@ def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable
     """
     with api_may_be_down():
         pod = _ready_pod(kube, namespace)
-    run = shlex.join(["timeout", f"{seconds:.0f}", *command])
-    pid = kube.exec(pod, ["sh", "-c", f"nohup {run} >/dev/null 2>&1 & echo $!"], namespace=namespace).strip()
-    return lambda: kube.exec(pod, ["sh", "-c", f"kill {pid} 2>/dev/null || true"], namespace=namespace)
+    # With an input that does not end: `rbd watch` ends with its. In a group of its own, so that nothing stays behind.
+    run = f"sleep {seconds:.0f} | {shlex.join(['timeout', f'{seconds:.0f}', *command])}"
+    group = kube.exec(
+        pod, ["sh", "-c", f"setsid sh -c {shlex.quote(run)} >/dev/null 2>&1 & echo $!"], namespace=namespace
+    ).strip()
+    return lambda: kube.exec(pod, ["sh", "-c", f"kill -- -{group} 2>/dev/null || true"], namespace=namespace)
 
 
 def _answer(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> Any:
