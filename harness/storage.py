@@ -15,7 +15,7 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
-from harness.csi import inventory
+from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
 from harness.errors import BadInput, InfrastructureError
@@ -428,21 +428,51 @@ class StorageCluster:
 
     def replace_driver_pod(self, node: str) -> None:
         """Delete the storage driver's pod on a node and wait until another one serves there; volumes stay mounted."""
-        namespace = self._rook_deployed.spec.namespace
-        pods = self._driver_pods(node)
+        self._replace_pods(lambda: self._driver_pods(node), f"another pod of the storage driver on {node}")
+
+    def kill_driver(self, node: str) -> None:
+        """The same for the userspace driver, in the middle of what it does: SIGKILL comes first."""
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", "-m driver node")
+        self.replace_driver_pod(node)
+
+    def kill_driver_controller(self) -> None:
+        """SIGKILL to the userspace driver's controller; returns when another pod of it serves."""
+        node = deployed.controller_pod(self.kube, self._rook_deployed.spec.namespace).node
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", "-m driver controller")
+        self._replace_pods(self._controller_pods, "another controller of the storage driver")
+
+    def driver_back(self, node: str, *, since: float) -> Callable[[], None]:
+        """Condition: the storage driver serves on a node, by a pod whose containers started after `since` (Unix)."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            pods = self._driver_pods(node)
+            reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
+            if reasons or not pods:
+                raise NotYet("; ".join(reasons) or "it has no pod there")
+
+        return condition
+
+    def _replace_pods(self, find: Callable[[], list[dict[str, Any]]], what: str) -> None:
+        pods = find()
         for pod in pods:
-            self.kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
+            metadata = pod["metadata"]
+            self.kube.delete("Pod", metadata["name"], namespace=metadata["namespace"], grace_seconds=1)
         old = {pod["metadata"]["uid"] for pod in pods}
 
         @api_may_be_down()
         def replaced() -> None:
-            found = self._driver_pods(node)
+            found = find()
             if not found or any(pod["metadata"]["uid"] in old for pod in found):
                 raise NotYet("the old pod is still there, or no new one")
             if reasons := [reason for pod in found if (reason := not_ready(pod))]:
                 raise NotYet("; ".join(reasons))
 
-        wait_for(replaced, what=f"another pod of the storage driver on {node}", within=DRIVER_READY)
+        wait_for(replaced, what=what, within=DRIVER_READY)
+
+    def _controller_pods(self) -> list[dict[str, Any]]:
+        labels = ",".join(f"{name}={value}" for name, value in csi.CONTROLLER_LABELS.items())
+        return self.kube.list("Pod", namespace=self._rook_deployed.spec.namespace, labels=labels)
 
     def _driver_pods(self, node: str) -> list[dict[str, Any]]:
         # ceph-csi's pods have the CSI operator's name since Rook 1.18, before that Rook's own.

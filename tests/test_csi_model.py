@@ -36,7 +36,7 @@ WRITER = Capability("SINGLE_NODE_WRITER", fs_type="ext4")
 SECRETS = {"userID": "csi", "userKey": "AQ=="}
 PARAMETERS = {"clusterID": "rook-ceph", "pool": "replicapool"}
 randoms = st.randoms(use_true_random=False)
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def plan(random: Random, mixture: m.Mixture = SMALL) -> m.Plan:

@@ -155,7 +155,7 @@ def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
 _SCRIPT = """
 echo "{mark}mounts"; cat /proc/self/mountinfo
 echo "{mark}units"; systemctl list-units --all --plain --no-legend --full 'rookery-rbd-*.service'
-echo "{mark}processes"; ps -eww -o args= | grep '^qemu-storage-daemon'
+echo "{mark}processes"; ps -eww -o args= | grep 'qemu-storage-daemo[n]'
 echo "{mark}records"; ls "{kubelet}/plugins/{driver}/$1" 2>/dev/null
 exit 0
 """

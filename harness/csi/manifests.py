@@ -266,6 +266,8 @@ def _single(
 
 
 def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
+    registration = f"{kubelet_dir}/plugins_registry/{DRIVER_NAME}-reg.sock"
+    service = f"{kubelet_dir}/plugins/{DRIVER_NAME}/csi.sock"
     driver = {
         **_container("driver", image),
         "command": [
@@ -278,6 +280,14 @@ def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "securityContext": {"privileged": True},
         "readinessProbe": _READINESS,
+        # Whose sockets are removed under it is not registered any more, and nobody can call it. Volumes do not mind its
+        # restart, and node-driver-registrar's probe does the same (--mode=kubelet-registration-probe).
+        "livenessProbe": {
+            "exec": {"command": ["test", "-S", registration, "-a", "-S", service]},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
         "volumeMounts": [
             # Shared with the node: what the driver and the exporters mount there has to appear on the node, for the
             # kubelet and for a later pod of this driver.

@@ -5,7 +5,6 @@ https://github.com/kubernetes-csi/csi-test/tree/master/cmd/csi-sanity
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from harness.csi import manifests
-from harness.csi.driver import DRIVER_NAME
+from harness.cluster.kubelet_dir import DEFAULT
+from harness.csi import deployed
+from harness.csi.deployed import NODE_SECRET, PROVISIONER_SECRET, ControllerPod
 from harness.errors import InfrastructureError
 from harness.kube import Kube
 from harness.machine.docker import docker
@@ -26,7 +26,7 @@ RUN_SECONDS = minutes(15)
 VOLUME_BYTES = 1 << 30
 
 # Below the kubelet's folder, the only part of a node that the driver's pod shares with it.
-_FOLDER = "/var/lib/kubelet/csi-sanity"
+_FOLDER = f"{DEFAULT}/csi-sanity"
 _CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", "ControllerUnpublishVolume")
 _CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
 _CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
@@ -66,8 +66,8 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_t
 
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
-    pod = _controller_pod(kube, namespace)
-    node = pod["spec"]["nodeName"]
+    pod = deployed.controller_pod(kube, namespace)
+    node = pod.node
     docker("exec", node, "mkdir", "-p", _FOLDER)
     try:
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
@@ -82,12 +82,11 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_t
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: dict, access_type: AccessType) -> list[str]:
-    empty_dirs = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir"
+def _command(pod: ControllerPod, access_type: AccessType) -> list[str]:
     return [
         f"{_FOLDER}/csi-sanity",
-        f"--csi.endpoint=unix:///var/lib/kubelet/plugins/{DRIVER_NAME}/csi.sock",
-        f"--csi.controllerendpoint=unix://{empty_dirs}/socket/csi.sock",
+        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT)}",
+        f"--csi.controllerendpoint=unix://{pod.socket(DEFAULT)}",
         f"--csi.mountdir={_FOLDER}/mount",
         f"--csi.stagingdir={_FOLDER}/staging",
         f"--csi.secrets={_FOLDER}/secrets.yaml",
@@ -100,22 +99,11 @@ def _command(pod: dict, access_type: AccessType) -> list[str]:
     ]
 
 
-def _controller_pod(kube: Kube, namespace: str) -> dict:
-    labels = ",".join(f"{name}={value}" for name, value in manifests.CONTROLLER_LABELS.items())
-    pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
-    if not pods:
-        raise InfrastructureError(f"no pod of the CSI controller in {namespace}")
-    return pods[0]
-
-
 def _secrets(kube: Kube, namespace: str) -> dict[str, dict[str, str]]:
     """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
     found = {}
-    for calls, name in ((_CONTROLLER_CALLS, "rook-csi-rbd-provisioner"), (_NODE_CALLS, "rook-csi-rbd-node")):
-        secret = kube.get("Secret", name, namespace=namespace)
-        if secret is None:
-            raise InfrastructureError(f"no Secret {name} in {namespace}")
-        plain = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    for calls, name in ((_CONTROLLER_CALLS, PROVISIONER_SECRET), (_NODE_CALLS, NODE_SECRET)):
+        plain = deployed.secret(kube, namespace, name)
         found |= {f"{call}Secret": plain for call in calls}
     return found
 
