@@ -157,3 +157,14 @@ UNKNOWN_FIELD_DIRECTORIES = Signature(
     of="the CephCluster",
     source="https://github.com/rook/rook/issues/4724",
 )
+
+# --- the dashboard ------------------------------------------------------------------------------------------------
+
+# The operator watches the Services that it owns and sets each to what it makes of the CephCluster
+# (pkg/operator/ceph/controller/predicate.go), so `kubectl edit` of one lasts for seconds.
+SERVICE_PUT_RIGHT = Signature(
+    text='will reconcile resource "rook-ceph-mgr-dashboard" based on patch',
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/3013",
+)

@@ -45,6 +45,11 @@ SAID = [
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5" because it contains a filesystem "ext4"'),
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5": ["Has a FileSystem", "locked"].'),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
+    (
+        signatures.SERVICE_PUT_RIGHT,
+        'ceph-spec: controller will reconcile resource "rook-ceph-mgr-dashboard" based on patch: '
+        '{"spec":{"type":"LoadBalancer"}}',
+    ),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (
         signatures.SEED_LOOKUP_FAILED,
