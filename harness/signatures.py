@@ -168,3 +168,15 @@ SERVICE_PUT_RIGHT = Signature(
     of="the operator",
     source="https://github.com/rook/rook/issues/3013",
 )
+
+# --- CephFS -------------------------------------------------------------------------------------------------------
+
+# An MDS that does not keep up: it has missed its own heartbeat and sends no beacon, or no mon answers its beacons
+# (src/mds/Beacon.cc). What should not be seen, where the other texts should.
+MDS_LAGGY = Signature(
+    text="MDS connection to Monitors appears to be laggy",
+    also=("MDS internal heartbeat is not healthy",),
+    shown_by=ShownBy.LOG,
+    of="container mds",
+    source="https://docs.ceph.com/en/reef/cephfs/troubleshooting/",
+)
