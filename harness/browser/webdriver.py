@@ -18,6 +18,7 @@ import urllib3
 from harness.errors import InfrastructureError
 from harness.waiting import NotYet
 
+CHROMIUM = "/usr/bin/chromium"  # where the driver runs
 COMMAND_SECONDS = 60.0
 LOAD_SECONDS = 30.0
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's reference: a constant of the specification
@@ -74,7 +75,7 @@ class Browser:
         """Condition: the driver answers and has started a browser."""
         if self._session:
             return
-        options = {"binary": "/usr/bin/chromium", "args": list(ARGUMENTS)}
+        options = {"binary": CHROMIUM, "args": list(ARGUMENTS)}
         wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
         wanted["timeouts"] = {"pageLoad": int(LOAD_SECONDS * 1000)}
         if not self._ask("GET", "/status")["ready"]:
