@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from harness.kube import api_may_be_down
 from harness.rook.deploy import Rook
+from harness.rook.filesystems import Filesystem, Filesystems
 from harness.signatures import MDS_LAGGY
-from harness.waiting import NotYet
 
 MDS = "app=rook-ceph-mds"
 CONTAINER = "mds"
 LIMIT = "mds_cache_memory_limit"
+OVERSIZED = 1.5  # times the limit, which is one to aim at: mds_health_cache_threshold, Ceph's own measure
 LOG_ENTRIES = 10_000  # all that the mons keep
 
+# Of the checks that are about filesystems, those that say that an MDS does not keep up, or is not there.
 # https://docs.ceph.com/en/reef/cephfs/health-messages/
 TROUBLES = (
     "MDS_CACHE_OVERSIZED",
@@ -35,56 +37,44 @@ TROUBLES = (
 
 
 @dataclass(frozen=True)
-class Mds:
-    """A metadata server that serves a filesystem; bytes."""
+class Cache:
+    """What the active MDS of a filesystem holds in memory; bytes."""
 
-    name: str
     filesystem: str
-    state: str  # "active"; "active(laggy)" while the mons have not heard of it for long
-    cache: int
-    cache_limit: int
+    used: int
+    limit: int
 
-    def troubles(self) -> list[str]:
-        """What is wrong with it now."""
-        found = [] if self.state == "active" else [f"mds.{self.name} is {self.state}"]
-        if self.cache > self.cache_limit:
-            found.append(f"mds.{self.name} has {self.cache} bytes in its cache, of {self.cache_limit}")
-        return found
+    @property
+    def oversized(self) -> bool:
+        return self.used > OVERSIZED * self.limit
 
 
 class MdsWatch:
     """The metadata servers of these filesystems, from now on."""
 
-    def __init__(self, rook: Rook, filesystems: Sequence[str]) -> None:
+    def __init__(self, rook: Rook, filesystems: Sequence[Filesystem]) -> None:
         self._rook = rook
-        self._filesystems = list(filesystems)
+        self._watched = list(filesystems)
         self._since = time.time()
 
-    def servers(self) -> list[Mds]:
-        """Condition: Ceph answers, and each filesystem has somebody who serves it."""
-        return [self._asked(name, state, fs) for fs in self._filesystems for name, state in self._ranks(fs)]
+    def caches(self) -> list[Cache]:
+        """Condition: every filesystem has an active MDS, which answers."""
+        return [self._cache(filesystem) for filesystem in self._watched]
 
     def troubles(self) -> list[str]:
-        """Condition: Ceph and Kubernetes answer; everything that went wrong with an MDS since the watch began."""
-        now = [line for server in self.servers() for line in server.troubles()]
-        now += [f"{check.code}: {check.summary}" for check in self._rook.health().checks if check.code in TROUBLES]
-        return now + self._in_the_clusters_log() + self._in_their_own_logs()
+        """Condition: as `caches`; everything that went wrong with an MDS since the watch began."""
+        found = [f"the MDS of {cache.filesystem} is oversized: {cache}" for cache in self.caches() if cache.oversized]
+        for filesystem in self._watched:
+            status = Filesystems(self._rook).status(filesystem)
+            found += [f"{mds} of {filesystem.name}" for mds in status.mds if mds not in status.active]
+            found += [line for line in status.complaints if line.partition(":")[0] in TROUBLES]
+        return found + self._in_the_clusters_log() + self._in_their_own_logs()
 
-    def as_notes(self) -> list[dict[str, Any]]:
-        """Condition: as `servers`; for the results."""
-        return [asdict(server) for server in self.servers()]
-
-    def _ranks(self, filesystem: str) -> list[tuple[str, str]]:
-        try:
-            return serving(self._rook.ceph("fs", "status", filesystem))
-        except LookupError as error:
-            raise NotYet(f"nobody serves {filesystem}: {error}") from error
-
-    def _asked(self, name: str, state: str, filesystem: str) -> Mds:
-        tell = ("tell", f"mds.{name}")
-        pool = self._rook.ceph(*tell, "cache", "status")["pool"]
+    def _cache(self, filesystem: Filesystem) -> Cache:
+        tell = ("tell", f"mds.{filesystem.name}:0")
+        used = self._rook.ceph(*tell, "cache", "status")["pool"]["bytes"]
         limit = self._rook.ceph(*tell, "config", "get", LIMIT)[LIMIT]
-        return Mds(name, filesystem, state, cache=int(pool["bytes"]), cache_limit=int(limit))
+        return Cache(filesystem.name, int(used), int(limit))
 
     def _in_the_clusters_log(self) -> list[str]:
         return raised(self._rook.ceph("log", "last", str(LOG_ENTRIES), "warn", "cluster"), since=self._since)
@@ -93,24 +83,13 @@ class MdsWatch:
     def _in_their_own_logs(self) -> list[str]:
         kube, namespace = self._rook.kube, self._rook.spec.namespace
         found = []
-        for fs in self._filesystems:
-            for pod in kube.list("Pod", namespace=namespace, labels=f"{MDS},rook_file_system={fs}"):
+        for filesystem in self._watched:
+            for pod in kube.list("Pod", namespace=namespace, labels=f"{MDS},rook_file_system={filesystem.name}"):
                 name = pod["metadata"]["name"]
                 text = kube.logs(name, namespace=namespace, container=CONTAINER, since=self._since)
                 if line := MDS_LAGGY.line_in(text):
                     found.append(f"{name}: {line}")
         return found
-
-
-def serving(status: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Who serves a filesystem, and in which state, of `ceph fs status FILESYSTEM`; standbys do not.
-
-    Raises `LookupError` if nobody does, or not all of it: a rank that failed has no name.
-    """
-    ranks = [mds for mds in status["mdsmap"] if isinstance(mds.get("rank"), int)]
-    if not ranks or any("name" not in mds for mds in ranks):
-        raise LookupError(ranks)
-    return [(mds["name"], mds["state"]) for mds in ranks]
 
 
 def raised(log: Iterable[Mapping[str, Any]], *, since: float) -> list[str]:
