@@ -146,6 +146,22 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[Storag
         raise
 
 
+@pytest.fixture
+def other_cluster(
+    request: pytest.FixtureRequest, cluster: StorageCluster, results: Results
+) -> Iterator[StorageCluster]:
+    """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
+    other = _session(request.config).another()
+    try:
+        other.bring_up(results)
+        cluster.note(results)
+        yield other
+    finally:
+        if other.ready:
+            other.gather_logs(results, "other-cluster-at-the-end")
+        other.delete()
+
+
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     # The fixture `cassandra` makes a table, so whoever has it leaves something.
     tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames

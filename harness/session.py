@@ -127,6 +127,13 @@ class Session:
         settings = replace(self.settings, topology=topology)
         return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots)
 
+    def another(self) -> StorageCluster:
+        """One more cluster, to be brought up beside the one there is, and deleted, by whoever asks."""
+        capacity.require_memory_for(2 * self._slots)
+        settings = replace(self.settings, cluster_name=f"{self.settings.cluster_name}-other", kubeconfig=None)
+        # Other addresses than those of the sessions side by side, and of what they ask for besides.
+        return StorageCluster(settings, self.say, slot=self._slot + self._slots, slots=self._slots)
+
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""
         cluster, self._cluster = self._cluster, None

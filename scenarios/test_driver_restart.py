@@ -29,19 +29,11 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.csi.deployment import registered_on, registered_on_none_of
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
-from harness.workloads.volumes import Volumes
 
 
 @pytest.fixture
 def files(cluster, results):
     workload = Files(cluster.kube, image=cluster.images.ceph)
-    with session.deployed(workload, cluster, results):
-        yield workload
-
-
-@pytest.fixture
-def volumes(cluster, results):
-    workload = Volumes(cluster.kube, image=cluster.images.ceph)
     with session.deployed(workload, cluster, results):
         yield workload
 

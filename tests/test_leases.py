@@ -50,6 +50,8 @@ def engine(monkeypatch):
     def remove(*args, **_):
         if args[0] == "network":
             return network(*args[1:])
+        if args[0] == "container":
+            return SimpleNamespace(returncode=0 if args[-1] in engine.containers else 1)
         assert args[:3] == ("rm", "-f", "-v")
         for container in args[3:]:
             assert container in engine.off
@@ -189,11 +191,13 @@ def test_nothing_is_killed_where_no_node_runs(engine):
 
 
 def test_the_network_goes_after_the_containers_on_it(engine):
-    engine.containers, engine.networks = {"c1": "mine"}, {"rookery-mine", "kind"}
+    engine.containers, engine.networks = {"c1": "mine", "browser": "no cluster's"}, {"rookery-mine", "kind"}
+    engine.off.add("browser")
     lease = dead_lease()
-    for kind, name in (("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")):
+    resources = [("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")]
+    for kind, name in [*resources, ("container", "browser"), ("container", "never made either")]:
         lease.add(kind, name)
-    assert sweep() == ["cluster mine", "network rookery-mine"]
+    assert sweep() == ["cluster mine", "container browser", "network rookery-mine"]
     assert engine.networks == {"kind"}
 
 

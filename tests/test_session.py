@@ -91,6 +91,7 @@ class Cluster:
     mute: BaseException | None = None  # why there are no logs
 
     def __init__(self, settings, say, *, slot=0, slots=1):
+        self.settings = settings
         self.topology = settings.topology
         self.place = (slot, slots)
         self.ready = False
@@ -329,6 +330,18 @@ def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machi
     with pytest.raises(InfrastructureError, match="2 clusters at once"):
         running.cluster(ROOK, results)
     assert running._cluster is None
+
+
+def test_another_cluster_has_a_name_and_a_slot_that_no_session_has(machine, results, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
+    running = Session(Settings(cluster_name="mine", kubeconfig="/k"), quiet, slot=2, slots=4)
+    first, other = running.cluster(ROOK, results), running.another()
+    assert (first.settings.cluster_name, other.settings.cluster_name) == ("mine", "mine-other")
+    assert other.settings.kubeconfig is None  # what was asked for leads to the first
+    assert other.place == (6, 4)
+    assert asked == [4, 8]
+    assert running.cluster(ROOK, results) is first
 
 
 SPECIAL = "kind-configs/kubelet-root-dir.yaml"

@@ -44,6 +44,7 @@ class Resource:
     | kind | name | details |
     | --- | --- | --- |
     | cluster | the kind cluster's | |
+    | container | a container's that is no node | |
     | network | docker's network of the cluster | |
     | process | any | `pid`, `started` |
     | mount | where it is mounted | |
@@ -317,6 +318,13 @@ def remove_containers(cluster: str) -> bool:
     return True
 
 
+def _remove_container(resource: Resource) -> bool:
+    if docker.docker("container", "inspect", resource.name, check=False).returncode != 0:
+        return False
+    docker.docker("rm", "-f", "-v", resource.name)
+    return True
+
+
 def _remove_network(resource: Resource) -> bool:
     # A network that never came to be is no error; one that still has containers is.
     if docker.docker("network", "inspect", resource.name, check=False).returncode != 0:
@@ -378,9 +386,11 @@ def _remove_route(resource: Resource) -> bool:
     return True
 
 
-# In the order in which they are removed: the cluster uses all the others, a mount the loop under it, a loop its file.
+# In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
+# under it, a loop its file.
 _REMOVERS: dict[str, Callable[[Resource], bool]] = {
     "cluster": lambda resource: remove_containers(resource.name),
+    "container": _remove_container,
     "network": _remove_network,
     "process": _end_process,
     "mount": _unmount,
