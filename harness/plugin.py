@@ -75,9 +75,11 @@ def pytest_configure(config: pytest.Config) -> None:
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.user_properties += [("bug", bug.url) for bug in markers.bugs(item)]  # in every junit.xml
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        item.user_properties += [("bug", bug.url) for bug in markers.bugs(item)]  # in every junit.xml
     large = [item for item in items if item.get_closest_marker(markers.LARGE)]
     if large and not _large_asked_for(config):
         config.stash[LEFT_OUT] = len(large)

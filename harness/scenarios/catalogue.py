@@ -100,7 +100,11 @@ def collect(folder: Path, pattern: str = "") -> list[Scenario]:
             cure=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
         )
     if done.returncode not in (0, NOTHING_COLLECTED):
-        raise BadInput(f"pytest cannot collect {folder}:\n{_end(done.stdout + done.stderr)}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
+        raise BadInput(
+            "\n".join([f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, said)]),
+            cure=f"see `pytest --collect-only {folder}`",
+        )
     if not collected["found"]:
         raise BadInput(
             f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
