@@ -30,7 +30,7 @@ from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh", "large")
+NOT_FOR_BENCHES = ("keep_cluster", "fresh", "large", "seed")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:

@@ -19,6 +19,7 @@ import pytest
 
 from harness import session
 from harness.cluster.kind_cluster import KindCluster
+from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
@@ -37,6 +38,7 @@ SESSION = pytest.StashKey[Session]()
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
+LEFT = pytest.StashKey[LeftBehind]()
 LEFT_OUT = pytest.StashKey[int]()  # so many scenarios were too large
 
 
@@ -142,7 +144,8 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])
         yield results
-        session.finish(results, node.nodeid, node.stash.get(CALLS, {}), node.user_properties)
+        calls, left = node.stash.get(CALLS, {}), node.stash.get(LEFT, None)
+        session.finish(results, node.nodeid, calls, left=left, properties=node.user_properties)
 
 
 @pytest.fixture
@@ -152,17 +155,27 @@ def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluste
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
-    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for."""
-    return _cluster(request, _layer(request.node, request.fixturenames), results)
+def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[StorageCluster]:
+    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for.
+
+    A scenario that passes must not leave anything of volumes that are gone (see `harness.csi.leaks`).
+    """
+    cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
+    yield cluster
+    marker, stash = request.node.get_closest_marker("leaves_volumes"), request.node.stash
+    try:
+        session.require_nothing_left(cluster, results, stash.get(CALLS, {}), excuse=marker.args[0] if marker else "")
+    except LeftBehind as error:
+        stash[LEFT] = error
+        raise
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     # The fixture `cassandra` makes a table, so whoever has it leaves something.
-    read_only = request.node.get_closest_marker("read_only") is not None and "cassandra" not in request.fixturenames
+    tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames
     topology = request.node.get_closest_marker("topology")
     path = topology.args[0] if topology else None
-    return _session(request.config).cluster(layer, results, read_only=read_only, topology=path)
+    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=path)
 
 
 def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:

@@ -15,7 +15,9 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
+from harness.csi import inventory
 from harness.csi import manifests as csi
+from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
 from harness.errors import BadInput, InfrastructureError
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
@@ -521,6 +523,30 @@ class StorageCluster:
         """Condition: no loop device that served a volume before a power cut is still attached to what died."""
         if dead := self.nodes.dead_volume_loops():
             raise NotYet(f"attached to the dead: {', '.join(str(loop.device(number)) for number in dead)}")
+
+    @api_may_be_down()
+    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+        """What is left of volumes that the API does not know, and what of those that it knows is gone.
+
+        `also` is what should exist beside that. Of the userspace driver only. Raises `NotYet` while Ceph or the API
+        does not answer, `CommandFailed` when a node is off.
+        """
+        found = Found(
+            pools=inventory.pools(self.kube, self._rook_deployed.spec.namespace),
+            nodes=inventory.nodes(self.nodes.node_names, kubelet_dir(self.topology)),
+            dead_loops=tuple(self.nodes.dead_volume_loops()),
+        )
+        return compare(inventory.wanted_by(self.kube) | also, found)
+
+    def nothing_leaked(self, also: Wanted = NOTHING) -> None:
+        """Condition: there are no `leaks`. What is being deleted takes a moment."""
+        if found := self.leaks(also):
+            raise NotYet("\n".join(map(str, found)))
+
+    @property
+    def powered(self) -> bool:
+        """Whether it came up, and no node of it is off."""
+        return self.ready and all(state.running for state in self.nodes.node_states())
 
     @api_may_be_down()
     def no_volumes_left(self) -> None:

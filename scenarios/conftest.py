@@ -2,12 +2,14 @@
 
 import pytest
 
+from harness import session
 from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
 from harness.kube.dns import Resolver
 from harness.rook.pools import Pools
 from harness.rook.toolbox import LABELS as TOOLBOX
 from harness.rook.versions import Flavour, release_of
 from harness.workloads.files import Files
+from harness.workloads.volumes import Volumes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,3 +45,11 @@ def files(cluster, results):
 def pools(cluster) -> Pools:
     """The pools of the cluster, beside the one that `rook-ceph-block` uses."""
     return Pools(cluster.rook)
+
+
+@pytest.fixture
+def volumes(cluster, results):
+    """Claims and pods of the scenario's own choosing; removed at its end, with everything in them."""
+    workload = Volumes(cluster.kube, image=cluster.images.ceph)
+    with session.deployed(workload, cluster, results):
+        yield workload

@@ -85,3 +85,24 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
 
     cluster.storage_whole(mark)
     since_cut("storage whole again")
+
+
+def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
+    """The device comes back under another number maybe, and with everything that was synced to it.
+
+    Reproduces: the power cut of one node, for a volume without a filesystem.
+
+    Budget: 150 s
+    """
+    claim = volumes.claim("device", block=True)
+    pod = volumes.pod("writer", claim)
+    checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
+
+    cut = cluster.power_cut([node])
+    since_cut = results.stopwatch(cut.started_ns)
+    cluster.power_on([node])
+    wait_for(pod.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
+    since_cut("volume there again")
+    assert pod.checksum_device(64) == checksum
+    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    cluster.storage_whole(mark)

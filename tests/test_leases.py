@@ -296,6 +296,27 @@ def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engi
     assert loop_number not in loop.attached()
 
 
+def test_what_lies_on_a_dead_device_is_detached_with_it(engine, loop_number, fuse_file):
+    """As the kubelet leaves it: its own device on top of the one of a raw block volume."""
+    upper = loop_number + 1
+    assert loop.attach(loop_number, fuse_file.path)
+    assert loop.attach(upper, loop.device(loop_number))
+    try:
+        assert loop.stacked_on(loop_number) == [upper]
+        assert loop.stacked_on(upper) == []
+        subprocess.run(["umount", "--lazy", str(fuse_file.path)], check=True, timeout=10)
+        fuse_file.server.kill()
+        fuse_file.server.wait(timeout=10)
+        assert sweep() == [
+            f"loop /dev/loop{upper} (on top of /dev/loop{loop_number})",
+            f"loop /dev/loop{loop_number} (/)",
+        ]
+        assert not {loop_number, upper} & set(loop.attached())
+    finally:
+        loop.detach(upper)
+        loop.remove(upper)
+
+
 def test_devices_of_volumes_are_those_of_the_nodes_that_are_named(monkeypatch):
     plugin = "/var/lib/rookery/clusters/c/nodes/c-worker/lib/kubelet/plugins/rbd-fuse.csi.rookery.io"
     files = {3: f"{plugin}/c-worker/volume", 4: f"{plugin}/c-worker2/volume", 5: "/", 64: "/d/c-worker/disk1.img"}

@@ -250,10 +250,14 @@ def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
 
 
 def detach_dead(numbers: Collection[int]) -> list[str]:
-    """Detach those of these loop devices whose server is dead; returns a line for each."""
+    """Detach those of these loop devices whose server is dead, and what was put on top of them; returns a line for
+    each."""
     removed = []
     for number, backing_file in loop.attached().items():
         if number in numbers and _found_dead(number):
+            for above in loop.stacked_on(number):
+                loop.detach(above)
+                removed.append(f"loop {loop.device(above)} (on top of {loop.device(number)})")
             loop.detach(number)
             removed.append(f"loop {loop.device(number)} ({backing_file})")
     return removed

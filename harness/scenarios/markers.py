@@ -12,7 +12,8 @@ BUG, LARGE = "bug", "large"
 
 SIGNATURES = {
     "scenario": "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out",
-    "read_only": "read_only: leaves the cluster as it was; the next scenario gets it at once",
+    "leaves_nothing": "leaves_nothing: of what it makes; the next scenario gets its cluster at once",
+    "leaves_volumes": "leaves_volumes(why): it wrecks what would tell whether volumes have leaked",
     "cassandra": "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log",
     "topology": "topology(path): the scenario needs nodes of that kind configuration",
     BUG: "bug(url, symptom=None): the report that the scenario was made of, and the signature by which it is known",
