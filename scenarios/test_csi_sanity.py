@@ -5,8 +5,13 @@ capabilities the driver does not have. It runs on a node, against the sockets of
 
 What it skips, and why, is in report.json: specs for capabilities that the driver does not claim.
 
-It runs twice, with volumes that are mounted and with raw block volumes. Needs the userspace driver; Rook's own ceph-csi
-is tested by its authors. Budget on 2 cores: 4 minutes for both.
+It runs twice, with volumes that are mounted and with raw block volumes.
+
+Reproduces: no trouble; it shows that the userspace driver is one that every orchestrator of CSI may use.
+
+Needs: the userspace driver (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
+
+Budget: 120 s
 """
 
 import pytest

@@ -13,10 +13,9 @@ other pod takes them. The proof: the files are read by a client on a third node,
 and each has the checksum that it was meant to have, with none missing and none added. Neither while the files were made
 nor while they moved was an MDS laggy, slow, or beyond its cache, by Ceph's health, its log, and the MDSs' own logs.
 
-Needs: CephFS volumes (StorageClass `rook-cephfs`), python3 and rsync in the image of Ceph; the large one 12 GiB of
-memory.
+Needs: CephFS volumes (StorageClass `rook-cephfs`), python3 and rsync in the image of Ceph.
 
-Budget: 420 s for the first on 2 cores, 720 s for the large one.
+Budget: 420 s
 """
 
 from __future__ import annotations
@@ -130,7 +129,12 @@ def test_between_two_filesystems_of_a_cluster(cluster, side, results):
 
 @pytest.mark.large
 def test_between_two_clusters(cluster, other_cluster, side, results):
-    """The same, from one cluster's pod to the other's."""
+    """The same, from one cluster's pod to the other's.
+
+    Needs: 12 GiB of memory, for a second cluster.
+
+    Budget: 720 s
+    """
     target, source = side(cluster, "target", worker=0), side(other_cluster, "source", worker=0)
     with reaching(cluster.nodes, source.pod.node):
         move_and_compare(source, target, results)
