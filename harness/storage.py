@@ -16,6 +16,7 @@ from harness.cluster.power import PowerCut
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
 from harness.csi import manifests as csi
+from harness.csi.driver import CEPHFS_UNITS
 from harness.errors import BadInput, InfrastructureError
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
@@ -35,6 +36,7 @@ from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import CephSpec
 from harness.rook.deploy import CEPH_POLL, Rook
+from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.status import Mark
 from harness.settings import Settings
 from harness.waiting import NotYet, minutes, wait_for
@@ -360,7 +362,8 @@ class StorageCluster:
         self._establish(csi.crds(programs.snapshot_crds()))
         driver = csi.objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
         self.kube.apply([*driver, csi.storage_class(), csi.snapshot_class()])
-        self._driver_ready()
+        self._plugin_ready(csi.RBD)
+        self._rolled_out("Deployment", csi.SNAPSHOT_CONTROLLER)
 
     def _establish(self, crds: Sequence[dict[str, Any]]) -> None:
         self.kube.apply(crds)
@@ -368,15 +371,33 @@ class StorageCluster:
             name = crd["metadata"]["name"]
             wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
 
-    def _driver_ready(self) -> None:
+    def serve_filesystem(self, filesystem: Filesystem) -> None:
+        """Make a CephFS filesystem, and have its volumes served: `rook-cephfs`. Nothing of it is there by default."""
+        filesystems = Filesystems(self._rook_deployed)
+        filesystems.apply(filesystem)
+        self.deploy_filesystem_driver(filesystem)  # which starts while Rook is at it
+        filesystems.make(filesystem)
+
+    def deploy_filesystem_driver(self, filesystem: Filesystem) -> None:
+        """Have the driver for CephFS Ready, and the classes for volumes of this filesystem, which may not be there."""
         namespace = self._rook_deployed.spec.namespace
-        workloads = (
-            ("DaemonSet", f"{csi.NAME}-node"),
-            ("Deployment", f"{csi.NAME}-controller"),
-            ("Deployment", csi.SNAPSHOT_CONTROLLER),
-        )
-        for kind, name in workloads:
-            wait_for(rollout_done(self.kube, kind, name, namespace), what=f"{name} Ready", within=DRIVER_READY)
+        names = {"filesystem": filesystem.name, "pool": filesystem.data_pool}
+        if self.driver == "ceph-csi":
+            provisioner = f"{namespace}.cephfs.csi.ceph.com"
+            self.kube.apply([csi.filesystem_storage_class(provisioner=provisioner, **names)])
+            return
+        driver = csi.filesystem_objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
+        classes = [csi.filesystem_storage_class(**names), csi.filesystem_snapshot_class()]
+        self.kube.apply([*driver, *classes])
+        self._plugin_ready(csi.CEPHFS)
+
+    def _plugin_ready(self, plugin: csi.Plugin) -> None:
+        self._rolled_out("DaemonSet", plugin.node)
+        self._rolled_out("Deployment", plugin.controller)
+
+    def _rolled_out(self, kind: str, name: str) -> None:
+        done = rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace)
+        wait_for(done, what=f"{name} Ready", within=DRIVER_READY)
 
     def _pods_back(self, since: float) -> None:
         """Wait until every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
@@ -424,17 +445,17 @@ class StorageCluster:
             raise InfrastructureError("Rook has not been deployed")
         return self.rook
 
-    def replace_driver_pod(self, node: str) -> None:
+    def replace_driver_pod(self, node: str, plugin: csi.Plugin = csi.RBD) -> None:
         """Delete the storage driver's pod on a node and wait until another one serves there; volumes stay mounted."""
         namespace = self._rook_deployed.spec.namespace
-        pods = self._driver_pods(node)
+        pods = self._driver_pods(node, plugin)
         for pod in pods:
             self.kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
         old = {pod["metadata"]["uid"] for pod in pods}
 
         @api_may_be_down()
         def replaced() -> None:
-            found = self._driver_pods(node)
+            found = self._driver_pods(node, plugin)
             if not found or any(pod["metadata"]["uid"] in old for pod in found):
                 raise NotYet("the old pod is still there, or no new one")
             if reasons := [reason for pod in found if (reason := not_ready(pod))]:
@@ -442,11 +463,18 @@ class StorageCluster:
 
         wait_for(replaced, what=f"another pod of the storage driver on {node}", within=DRIVER_READY)
 
-    def _driver_pods(self, node: str) -> list[dict[str, Any]]:
+    def driver_log(self, node: str, plugin: csi.Plugin = csi.RBD) -> str:
+        """What the storage driver's pod on a node has said since its container was started."""
+        namespace = self._rook_deployed.spec.namespace
+        names = [pod["metadata"]["name"] for pod in self._driver_pods(node, plugin)]
+        return "".join(self.kube.logs(name, namespace=namespace) for name in names)
+
+    def _driver_pods(self, node: str, plugin: csi.Plugin) -> list[dict[str, Any]]:
         # ceph-csi's pods have the CSI operator's name since Rook 1.18, before that Rook's own.
+        kind = plugin.storage
         names = {
-            "rbd-fuse": [f"{csi.NAME}-node"],
-            "ceph-csi": ["rook-ceph.rbd.csi.ceph.com-nodeplugin", "csi-rbdplugin"],
+            "rbd-fuse": [plugin.node],
+            "ceph-csi": [f"rook-ceph.{kind}.csi.ceph.com-nodeplugin", f"csi-{kind}plugin"],
         }
         return self.kube.list(
             "Pod",
@@ -536,3 +564,16 @@ class StorageCluster:
             raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
         if left := volume_loops(self.nodes.node_names):
             raise NotYet(f"loop devices: {', '.join(str(loop.device(number)) for number in left)}")
+        self._no_filesystem_volumes_left()
+
+    def _no_filesystem_volumes_left(self) -> None:
+        """Condition: no subvolume in any filesystem, and on no node a client that has mounted one."""
+        filesystems = Filesystems(self._rook_deployed)
+        names = filesystems.in_ceph()
+        for name in sorted(names):
+            filesystems.empty(Filesystem(name))()
+        if names:
+            for worker in self.nodes.workers:
+                clients = node_containers.services(worker, f"{CEPHFS_UNITS}-*")
+                if clients:
+                    raise NotYet(f"clients of CephFS on {worker}: {', '.join(clients)}")

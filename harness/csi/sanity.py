@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from harness.csi import manifests
-from harness.csi.driver import DRIVER_NAME
+from harness.csi.manifests import CEPHFS, RBD, Plugin
 from harness.errors import InfrastructureError
 from harness.kube import Kube
 from harness.machine.docker import docker
@@ -31,6 +30,25 @@ _CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", 
 _CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
 _CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
 _NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested: a driver, by volumes that are made and used in this way."""
+
+    plugin: Plugin
+    parameters: Mapping[str, str]  # of a StorageClass
+    access_type: AccessType = "mount"
+
+    @classmethod
+    def images(cls, pool: str, access_type: AccessType) -> Subject:
+        """RBD images in that pool, mounted or as raw block devices."""
+        return cls(RBD, {"pool": pool}, access_type)
+
+    @classmethod
+    def subvolumes(cls, filesystem: str, pool: str) -> Subject:
+        """Subvolumes of that CephFS filesystem, their files in that pool of it."""
+        return cls(CEPHFS, {"fsName": filesystem, "pool": pool})
 
 
 @dataclass(frozen=True)
@@ -59,21 +77,20 @@ class SanityReport:
         return cls(tuple(passed), failed, skipped)
 
 
-def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_type: AccessType) -> SanityReport:
-    """Run the csi-sanity `program` on the node of the driver's controller, with volumes in `pool`.
-
-    Its volumes are mounted filesystems or raw block devices, by `access_type`.
+def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -> SanityReport:
+    """Run the csi-sanity `program` on the node of the driver's controller.
 
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
-    pod = _controller_pod(kube, namespace)
+    plugin = subject.plugin
+    pod = _controller_pod(kube, plugin, namespace)
     node = pod["spec"]["nodeName"]
     docker("exec", node, "mkdir", "-p", _FOLDER)
     try:
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
-        _write(node, "secrets.yaml", _secrets(kube, namespace))
-        _write(node, "parameters.yaml", {"clusterID": namespace, "pool": pool})
-        done = docker("exec", node, *_command(pod, access_type), timeout=RUN_SECONDS, check=False)
+        _write(node, "secrets.yaml", _secrets(kube, plugin, namespace))
+        _write(node, "parameters.yaml", {"clusterID": namespace, **subject.parameters})
+        done = docker("exec", node, *_command(pod, subject), timeout=RUN_SECONDS, check=False)
         report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
         if report.returncode != 0:
             raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
@@ -82,11 +99,11 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_t
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: dict, access_type: AccessType) -> list[str]:
+def _command(pod: dict, subject: Subject) -> list[str]:
     empty_dirs = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir"
     return [
         f"{_FOLDER}/csi-sanity",
-        f"--csi.endpoint=unix:///var/lib/kubelet/plugins/{DRIVER_NAME}/csi.sock",
+        f"--csi.endpoint=unix:///var/lib/kubelet/plugins/{subject.plugin.driver}/csi.sock",
         f"--csi.controllerendpoint=unix://{empty_dirs}/socket/csi.sock",
         f"--csi.mountdir={_FOLDER}/mount",
         f"--csi.stagingdir={_FOLDER}/staging",
@@ -94,24 +111,24 @@ def _command(pod: dict, access_type: AccessType) -> list[str]:
         f"--csi.testvolumeparameters={_FOLDER}/parameters.yaml",
         f"--csi.testvolumesize={VOLUME_BYTES}",
         f"--csi.testvolumeexpandsize={2 * VOLUME_BYTES}",
-        f"--csi.testvolumeaccesstype={access_type}",
+        f"--csi.testvolumeaccesstype={subject.access_type}",
         f"--ginkgo.junit-report={_FOLDER}/junit.xml",
         "--ginkgo.no-color",
     ]
 
 
-def _controller_pod(kube: Kube, namespace: str) -> dict:
-    labels = ",".join(f"{name}={value}" for name, value in manifests.CONTROLLER_LABELS.items())
+def _controller_pod(kube: Kube, plugin: Plugin, namespace: str) -> dict:
+    labels = f"app={plugin.controller}"
     pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
     if not pods:
-        raise InfrastructureError(f"no pod of the CSI controller in {namespace}")
+        raise InfrastructureError(f"no pod of {plugin.controller} in {namespace}")
     return pods[0]
 
 
-def _secrets(kube: Kube, namespace: str) -> dict[str, dict[str, str]]:
+def _secrets(kube: Kube, plugin: Plugin, namespace: str) -> dict[str, dict[str, str]]:
     """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
     found = {}
-    for calls, name in ((_CONTROLLER_CALLS, "rook-csi-rbd-provisioner"), (_NODE_CALLS, "rook-csi-rbd-node")):
+    for calls, name in ((_CONTROLLER_CALLS, plugin.provisioner_secret), (_NODE_CALLS, plugin.node_secret)):
         secret = kube.get("Secret", name, namespace=namespace)
         if secret is None:
             raise InfrastructureError(f"no Secret {name} in {namespace}")

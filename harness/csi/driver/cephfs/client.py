@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import CEPHFS_UNITS
 from ..clusters import Credentials, client_files
 from ..commands import run
 from ..errors import DriverError, Unavailable
@@ -93,7 +94,7 @@ class FuseClients:
         self._mounts = mounts
         self._secrets_dir = secrets_dir
         self._sockets = sockets
-        self._units = Units("rookery-cephfs", pid=pid, run=run, properties=_PROPERTIES)
+        self._units = Units(CEPHFS_UNITS, pid=pid, run=run, properties=_PROPERTIES)
         self._ask = ask
         self._ask_every = ask_every
 
