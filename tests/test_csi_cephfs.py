@@ -208,10 +208,8 @@ class FakeCluster:
 
     def fs_subvolume_snapshot_create(self, vol_name: str, group_name: str, sub_name: str, snap_name: str) -> str:
         found = self.open(sub_name)
-        if snap_name in found.snapshots:
-            raise Refused(errno.EEXIST)
         self.change()
-        found.snapshots[snap_name] = (found.content, found.size)
+        found.snapshots.setdefault(snap_name, (found.content, found.size))
         return ""
 
     def fs_subvolume_snapshot_ls(self, vol_name: str, group_name: str, sub_name: str) -> Any:
@@ -648,6 +646,17 @@ def test_a_copy_cut_short_anywhere_is_finished_or_removed_without_a_trace(
 
 def names(cluster: FakeCluster) -> dict[str, list[str]]:
     return {name: list(it.snapshots) for name, it in cluster.members().items()}
+
+
+def test_a_copy_begun_anew_has_the_content_of_now(controller: CephfsController, cluster: FakeCluster) -> None:
+    source = source_of(controller, cluster, "volume")
+    cluster.fail_at = cluster.changes + 2  # the snapshot is taken, and nothing more
+    with pytest.raises(Injected):
+        controller.create(request(source=source))
+    cluster.fail_at = None
+    cluster.members()[SubvolumeId.parse(source.volume_id).subvolume].content = "newer"
+    made = controller.create(request(source=source))
+    assert cluster.members()[SubvolumeId.parse(str(made.id)).subvolume].content == "newer"
 
 
 def test_a_copy_under_way_is_removed(controller: CephfsController, cluster: FakeCluster) -> None:

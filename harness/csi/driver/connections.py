@@ -92,14 +92,17 @@ def ask_mgr(cluster: rados.Rados, prefix: str, **arguments: Any) -> str:
     return _ask(cluster.mgr_command, prefix, arguments)
 
 
-def _ask(send: Callable[[str, bytes], tuple[int, bytes, str]], prefix: str, arguments: Mapping[str, Any]) -> str:
+def _ask(
+    send: Callable[[str, bytes], tuple[int, str | bytes, str | bytes]], prefix: str, arguments: Mapping[str, Any]
+) -> str:
+    # The bindings do not agree with themselves on which of the two texts is bytes.
     try:
         status, output, text = send(json.dumps({"prefix": prefix, "format": "json", **arguments}), b"")
     except rados.Error as error:
         raise error_of(getattr(error, "errno", None), f"{prefix}: {error}") from error
     if status != 0:
-        raise error_of(status, f"{prefix}: {text}")
-    return output.decode()
+        raise error_of(status, f"{prefix}: {text if isinstance(text, str) else text.decode(errors='replace')}")
+    return output if isinstance(output, str) else output.decode()
 
 
 def error_of(number: int | None, text: str, *, missing: type[DriverError] = NotFound) -> DriverError:

@@ -97,7 +97,7 @@ class Filesystem:
     # --- snapshots ----------------------------------------------------------------------------------------------
 
     def take_snapshot(self, subvolume: str, snapshot: str) -> None:
-        """Take a snapshot of it as it is now. Raises `NotFound`, `AlreadyExists`."""
+        """Take a snapshot of it as it is now; one that is there already stays as it is. Raises `NotFound`."""
         self._ask("fs subvolume snapshot create", sub_name=subvolume, snap_name=snapshot)
 
     def label_snapshot(self, subvolume: str, snapshot: str, size: int) -> None:

@@ -156,11 +156,9 @@ def remove(filesystem: Filesystem, volume: SubvolumeId, deadline: Deadline) -> N
 
 def _start(filesystem: Filesystem, copy: Copy) -> None:
     if isinstance(copy.source, SubvolumeId):
-        try:
-            filesystem.take_snapshot(copy.subvolume, copy.snapshot)
-        except AlreadyExists:  # of an attempt that got no further, maybe long ago
+        with suppress(NotFound):  # of an attempt that got no further, maybe long ago
             filesystem.remove_snapshot(copy.subvolume, copy.snapshot)
-            filesystem.take_snapshot(copy.subvolume, copy.snapshot)
+        filesystem.take_snapshot(copy.subvolume, copy.snapshot)
     filesystem.clone(copy.subvolume, copy.snapshot, copy.target.subvolume, copy.pool)
 
 
