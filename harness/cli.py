@@ -28,7 +28,7 @@ from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh")
+NOT_FOR_BENCHES = ("keep_cluster", "fresh", "seed")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:

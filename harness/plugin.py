@@ -18,6 +18,7 @@ import pytest
 
 from harness import session
 from harness.cluster.kind_cluster import KindCluster
+from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
@@ -35,6 +36,7 @@ SESSION = pytest.StashKey[Session]()
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
+LEFT = pytest.StashKey[LeftBehind]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -67,8 +69,9 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
-    config.addinivalue_line("markers", "read_only: leaves the cluster as it was; the next scenario gets it at once")
+    config.addinivalue_line("markers", "leaves_nothing: of what it makes; the next scenario gets its cluster at once")
     config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
+    config.addinivalue_line("markers", "leaves_volumes(why): it wrecks what would tell whether volumes have leaked")
     config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
@@ -117,7 +120,8 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     name = request.node.name.removeprefix("test_")
     with Results(Path(running.settings.results), name, say=running.say) as results:
         yield results
-        session.finish(results, request.node.nodeid, request.node.stash.get(CALLS, {}))
+        stash = request.node.stash
+        session.finish(results, request.node.nodeid, stash.get(CALLS, {}), left=stash.get(LEFT, None))
 
 
 @pytest.fixture
@@ -127,17 +131,43 @@ def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluste
 
 
 @pytest.fixture
-def cluster(request: pytest.FixtureRequest, results: Results) -> StorageCluster:
-    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for."""
-    return _cluster(request, _layer(request.node, request.fixturenames), results)
+def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[StorageCluster]:
+    """A cluster that is HEALTH_OK and serves `rook-ceph-block`, and has Cassandra on it if `cassandra` is asked for.
+
+    A scenario that passes must not leave anything of volumes that are gone (see `harness.csi.leaks`).
+    """
+    cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
+    yield cluster
+    marker, stash = request.node.get_closest_marker("leaves_volumes"), request.node.stash
+    try:
+        session.require_nothing_left(cluster, results, stash.get(CALLS, {}), excuse=marker.args[0] if marker else "")
+    except LeftBehind as error:
+        stash[LEFT] = error
+        raise
+
+
+@pytest.fixture
+def other_cluster(
+    request: pytest.FixtureRequest, cluster: StorageCluster, results: Results
+) -> Iterator[StorageCluster]:
+    """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
+    other = _session(request.config).another()
+    try:
+        other.bring_up(results)
+        cluster.note(results)
+        yield other
+    finally:
+        if other.ready:
+            other.gather_logs(results, "other-cluster-at-the-end")
+        other.delete()
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     # The fixture `cassandra` makes a table, so whoever has it leaves something.
-    read_only = request.node.get_closest_marker("read_only") is not None and "cassandra" not in request.fixturenames
+    tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames
     topology = request.node.get_closest_marker("topology")
     path = topology.args[0] if topology else None
-    return _session(request.config).cluster(layer, results, read_only=read_only, topology=path)
+    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=path)
 
 
 def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import pytest
 
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
+from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
@@ -25,6 +26,7 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
+LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
 
 
 class Workload(Protocol):
@@ -59,9 +61,9 @@ class Session:
         self._pristine = None
 
     def cluster(
-        self, layer: Layer, results: Results, *, read_only: bool = False, topology: str | None = None
+        self, layer: Layer, results: Results, *, leaves_nothing: bool = False, topology: str | None = None
     ) -> StorageCluster:
-        """The cluster in that state; `read_only` promises to leave it so, and the next scenario gets it at once.
+        """The cluster in that state; whoever `leaves_nothing` promises to leave it so, and the next gets it at once.
 
         With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
         """
@@ -79,7 +81,7 @@ class Session:
             self._put(cluster, layer, results)
         cluster.note(results)
         results.note(layer=layer.name)
-        self._pristine = layer if read_only else None
+        self._pristine = layer if leaves_nothing else None
         return cluster
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
@@ -125,6 +127,13 @@ class Session:
         settings = replace(self.settings, topology=topology)
         return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots)
 
+    def another(self) -> StorageCluster:
+        """One more cluster, to be brought up beside the one there is, and deleted, by whoever asks."""
+        capacity.require_memory_for(2 * self._slots)
+        settings = replace(self.settings, cluster_name=f"{self.settings.cluster_name}-other", kubeconfig=None)
+        # Other addresses than those of the sessions side by side, and of what they ask for besides.
+        return StorageCluster(settings, self.say, slot=self._slot + self._slots, slots=self._slots)
+
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""
         cluster, self._cluster = self._cluster, None
@@ -145,9 +154,37 @@ class Session:
         return BAD_INPUT if any(isinstance(error, BadInput) for error in self.failures) else INFRASTRUCTURE
 
 
-def finish(results: Results, scenario: str, calls: Mapping[str, Any]) -> None:
-    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call"), and write its junit.xml."""
-    error = next((call.excinfo.value for call in calls.values() if call.excinfo), None)
+def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
+    """See that a scenario that has passed leaves nothing of volumes behind; of one that has not, note what it left.
+
+    With an `excuse` nobody looks, nor at a cluster that is gone or has a node switched off, where nothing would answer.
+    Raises `LeftBehind`.
+    """
+    call = calls.get("call")
+    if call is None or outcome_of(_error_of(call), at_setup=False) == "skipped" or cluster.driver != "rbd-fuse":
+        return
+    if excuse:
+        results.note(leaves_volumes=excuse)
+    elif call.excinfo is not None:
+        with suppress(RookeryError, NotYet, OSError):
+            results.note(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.powered else [])
+    elif cluster.powered:
+        try:
+            with results.phase("nothing left behind"):
+                wait_for(cluster.nothing_leaked, what="nothing left behind", within=LEAKS_GONE, every=1)
+        except DeadlineExceeded as error:
+            results.note(left_behind=error.reason.splitlines())
+            raise LeftBehind(str(error)) from error
+
+
+def _error_of(call: Any) -> BaseException | None:
+    return call.excinfo.value if call.excinfo else None
+
+
+def finish(results: Results, scenario: str, calls: Mapping[str, Any], *, left: BaseException | None = None) -> None:
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what it has `left` behind, and
+    write its junit.xml."""
+    error = next((found for call in calls.values() if (found := _error_of(call))), None) or left
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
@@ -194,10 +231,22 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace and wait until it is gone; its pods are given a second, as nobody will use them again."""
-    kube.delete("Namespace", namespace)
-    for pod in kube.list("Pod", namespace=namespace):
-        kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
+    """Delete a namespace and wait until it is gone; its pods are given a second, as nobody will use them again.
+
+    What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
+    """
+    kinds = ("StatefulSet", "Deployment", "Pod", "PersistentVolumeClaim")
+    for kind in kinds:
+        for found in kube.list(kind, namespace=namespace):
+            kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)
+
+    @api_may_be_down()
+    def emptied() -> None:
+        names = [
+            f"{kind} {found['metadata']['name']}" for kind in kinds for found in kube.list(kind, namespace=namespace)
+        ]
+        if names:
+            raise NotYet(f"there is still {', '.join(names)}")
 
     @api_may_be_down()
     def gone() -> None:
@@ -205,6 +254,8 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
             reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
             raise NotYet("; ".join(reasons) or "it is still there")
 
+    wait_for(emptied, what=f"pods and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
+    kube.delete("Namespace", namespace)
     wait_for(gone, what=f"namespace {namespace} to be gone", within=WORKLOAD_GONE)
 
 

@@ -46,6 +46,7 @@ class Settings:
     kubernetes: str = setting("1.32.0", "version of Kubernetes", "VERSION")
     driver: str = setting("auto", "storage driver; auto: ceph-csi where the kernel has rbd", choices=DRIVERS)
     registry_mirror: str | None = setting(None, "registry host that serves the others' images", "HOST")
+    seed: int | None = setting(None, "seed of random operations (default: another one each time; it is printed)", "N")
     results: str = setting("results", "folder for results", "DIR")
 
     @property
@@ -85,6 +86,7 @@ class Settings:
 
 
 _SWITCHES = ("keep_cluster", "fresh")
+_NUMBERS = ("workers", "seed")
 
 
 def option_name(name: str) -> str:
@@ -105,13 +107,13 @@ def _from_pyproject(path: Path | None) -> dict[str, Any]:
 
 def _converted(name: str, value: Any) -> Any:
     """Text from the environment as the type of its setting."""
-    if name == "workers" and value is not None:
+    if name in _NUMBERS and value is not None:
         try:
             return int(value)
         except ValueError as error:
-            raise BadInput(f"--workers {value}: not a number") from error
+            raise BadInput(f"{option_name(name)} {value}: not a number") from error
     if name in _SWITCHES and isinstance(value, str):
         return value.lower() in ("1", "true", "yes", "on")
-    if not isinstance(value, str) and name not in ("workers", *_SWITCHES):  # `ceph = 19.2` is a number in TOML
+    if not isinstance(value, str) and name not in (*_NUMBERS, *_SWITCHES):  # `ceph = 19.2` is a number in TOML
         raise BadInput(f"{name} = {value}: not text", cure="put it in quotes")
     return value

@@ -165,3 +165,26 @@ UNKNOWN_FIELD_DIRECTORIES = Signature(
     of="the CephCluster",
     source="https://github.com/rook/rook/issues/4724",
 )
+
+# --- the dashboard ------------------------------------------------------------------------------------------------
+
+# The operator watches the Services that it owns and sets each to what it makes of the CephCluster
+# (pkg/operator/ceph/controller/predicate.go), so `kubectl edit` of one lasts for seconds.
+SERVICE_PUT_RIGHT = Signature(
+    text='will reconcile resource "rook-ceph-mgr-dashboard" based on patch',
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/3013",
+)
+
+# --- CephFS -------------------------------------------------------------------------------------------------------
+
+# An MDS that does not keep up: it has missed its own heartbeat and sends no beacon, or no mon answers its beacons
+# (src/mds/Beacon.cc). What should not be seen, where the other texts should.
+MDS_LAGGY = Signature(
+    text="MDS connection to Monitors appears to be laggy",
+    also=("MDS internal heartbeat is not healthy",),
+    shown_by=ShownBy.LOG,
+    of="container mds",
+    source="https://docs.ceph.com/en/reef/cephfs/troubleshooting/",
+)

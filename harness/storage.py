@@ -15,8 +15,10 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
+from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
+from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
 from harness.errors import BadInput, InfrastructureError
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
@@ -447,21 +449,51 @@ class StorageCluster:
 
     def replace_driver_pod(self, node: str, plugin: csi.Plugin = csi.RBD) -> None:
         """Delete the storage driver's pod on a node and wait until another one serves there; volumes stay mounted."""
-        namespace = self._rook_deployed.spec.namespace
-        pods = self._driver_pods(node, plugin)
+        self._replace_pods(lambda: self._driver_pods(node, plugin), f"another pod of the storage driver on {node}")
+
+    def kill_driver(self, node: str) -> None:
+        """The same for the userspace driver, in the middle of what it does: SIGKILL comes first."""
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", f"-m driver node --storage={csi.RBD.storage}")
+        self.replace_driver_pod(node)
+
+    def kill_driver_controller(self) -> None:
+        """SIGKILL to the userspace driver's controller; returns when another pod of it serves."""
+        node = deployed.controller_pod(self.kube, self._rook_deployed.spec.namespace).node
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", f"-m driver controller --storage={csi.RBD.storage}")
+        self._replace_pods(self._controller_pods, "another controller of the storage driver")
+
+    def driver_back(self, node: str, *, since: float) -> Callable[[], None]:
+        """Condition: the storage driver serves on a node, by a pod whose containers started after `since` (Unix)."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            pods = self._driver_pods(node, csi.RBD)
+            reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
+            if reasons or not pods:
+                raise NotYet("; ".join(reasons) or "it has no pod there")
+
+        return condition
+
+    def _replace_pods(self, find: Callable[[], list[dict[str, Any]]], what: str) -> None:
+        pods = find()
         for pod in pods:
-            self.kube.delete("Pod", pod["metadata"]["name"], namespace=namespace, grace_seconds=1)
+            metadata = pod["metadata"]
+            self.kube.delete("Pod", metadata["name"], namespace=metadata["namespace"], grace_seconds=1)
         old = {pod["metadata"]["uid"] for pod in pods}
 
         @api_may_be_down()
         def replaced() -> None:
-            found = self._driver_pods(node, plugin)
+            found = find()
             if not found or any(pod["metadata"]["uid"] in old for pod in found):
                 raise NotYet("the old pod is still there, or no new one")
             if reasons := [reason for pod in found if (reason := not_ready(pod))]:
                 raise NotYet("; ".join(reasons))
 
-        wait_for(replaced, what=f"another pod of the storage driver on {node}", within=DRIVER_READY)
+        wait_for(replaced, what=what, within=DRIVER_READY)
+
+    def _controller_pods(self) -> list[dict[str, Any]]:
+        labels = f"app={csi.RBD.controller}"
+        return self.kube.list("Pod", namespace=self._rook_deployed.spec.namespace, labels=labels)
 
     def driver_log(self, node: str, plugin: csi.Plugin = csi.RBD) -> str:
         """What the storage driver's pod on a node has said since its container was started."""
@@ -549,6 +581,30 @@ class StorageCluster:
         """Condition: no loop device that served a volume before a power cut is still attached to what died."""
         if dead := self.nodes.dead_volume_loops():
             raise NotYet(f"attached to the dead: {', '.join(str(loop.device(number)) for number in dead)}")
+
+    @api_may_be_down()
+    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+        """What is left of volumes that the API does not know, and what of those that it knows is gone.
+
+        `also` is what should exist beside that. Of the userspace driver only. Raises `NotYet` while Ceph or the API
+        does not answer, `CommandFailed` when a node is off.
+        """
+        found = Found(
+            pools=inventory.pools(self.kube, self._rook_deployed.spec.namespace),
+            nodes=inventory.nodes(self.nodes.node_names, kubelet_dir(self.topology)),
+            dead_loops=tuple(self.nodes.dead_volume_loops()),
+        )
+        return compare(inventory.wanted_by(self.kube) | also, found)
+
+    def nothing_leaked(self, also: Wanted = NOTHING) -> None:
+        """Condition: there are no `leaks`. What is being deleted takes a moment."""
+        if found := self.leaks(also):
+            raise NotYet("\n".join(map(str, found)))
+
+    @property
+    def powered(self) -> bool:
+        """Whether it came up, and no node of it is off."""
+        return self.ready and all(state.running for state in self.nodes.node_states())
 
     @api_may_be_down()
     def no_volumes_left(self) -> None:

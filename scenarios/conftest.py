@@ -2,13 +2,23 @@
 
 import pytest
 
+from harness import session
+from harness.browser import browser_on
+from harness.cluster.addresses import spare_addresses
 from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
+from harness.images import programs
+from harness.images.build import fetch_module
+from harness.images.catalogue import METALLB_VERSION
 from harness.kube.dns import Resolver
+from harness.metallb import MetalLB
 from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.pools import Pools
 from harness.rook.toolbox import LABELS as TOOLBOX
 from harness.rook.versions import Flavour, release_of
 from harness.workloads.files import Files
+from harness.workloads.volumes import Volumes
+
+ADDRESSES = 8  # of the nodes' network, for Services of type LoadBalancer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,3 +69,30 @@ def filesystem(cluster, results) -> Filesystem:
 def pools(cluster) -> Pools:
     """The pools of the cluster, beside the one that `rook-ceph-block` uses."""
     return Pools(cluster.rook)
+
+
+@pytest.fixture
+def volumes(cluster, results):
+    """Claims and pods of the scenario's own choosing; removed at its end, with everything in them."""
+    workload = Volumes(cluster.kube, image=cluster.images.ceph)
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+@pytest.fixture
+def metallb(cluster, results) -> MetalLB:
+    """What gives Services of type LoadBalancer an address, Ready."""
+    first, last = spare_addresses(cluster.nodes.network, ADDRESSES)
+    found = MetalLB(cluster.kube, version=METALLB_VERSION, first=first, last=last, fetch=fetch_module)
+    with results.phase("MetalLB Ready"):
+        found.deploy()
+    return found
+
+
+@pytest.fixture
+def browser(cluster, results, say):
+    """A real browser outside the cluster, on the network of its nodes."""
+    with results.phase("image of the browser ready"):
+        image = programs.chromium(say)
+    with browser_on(cluster.nodes.network, cluster.nodes.lease, image=image) as browser:
+        yield browser

@@ -12,32 +12,20 @@ pods to their new addresses.
 Needs the images of MetalLB, and eight addresses of the nodes' network that nobody has. Budget on 2 cores: 420 seconds.
 """
 
-from ipaddress import IPv4Address
-
 import pytest
 from steps import judge, power_cycle_under_load
 
-from harness.cluster.addresses import spare_addresses
 from harness.errors import Unknown
-from harness.images.build import fetch_module
-from harness.images.catalogue import METALLB_VERSION
-from harness.metallb import MetalLB
 from harness.waiting import minutes, wait_for
-
-ADDRESSES = 8
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-def test_written_through_a_load_balancer(cluster, cassandra, history, results):
+def test_written_through_a_load_balancer(cluster, cassandra, metallb, history, results):
     """Before and after a power cut, by the same address."""
-    first, last = spare_addresses(cluster.nodes.network, ADDRESSES)
-    with results.phase("MetalLB Ready"):
-        MetalLB(cluster.kube, version=METALLB_VERSION, first=first, last=last, fetch=fetch_module).deploy()
-
     service = cassandra.client_service
     service.create()
     address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(2))
-    assert first <= IPv4Address(address) <= last
+    assert metallb.owns(address)
     results.note(address=address)
     wait_for(lambda: cassandra.connect_through(address), what=f"a client through {address}", within=minutes(2))
     assert cassandra.write(rows=1_000) == 1_000

@@ -9,7 +9,7 @@ Budget on 2 cores: 1 minute, from nothing.
 import pytest
 
 
-@pytest.mark.read_only
+@pytest.mark.leaves_nothing
 def test_each_node_has_its_own_disk_and_no_other(kind_cluster):
     devices = {
         node: kind_cluster.execute(node, "find", "/dev", "-type", "b").split() for node in kind_cluster.node_names

@@ -21,6 +21,7 @@ from harness.workloads.files import Files
 TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-here", "namespace": "default"}}
 
 
+@pytest.mark.leaves_volumes("the pool and the monitors are destroyed on purpose")
 @pytest.mark.parametrize("turn", ["one", "another"])
 def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
     assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"

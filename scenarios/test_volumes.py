@@ -12,23 +12,17 @@ Budget on 2 cores: 1 to 2 minutes a test.
 
 import pytest
 
-from harness import session
 from harness.csi import manifests as csi
 from harness.machine.runc_without_caps import lacking_capabilities
 from harness.rook.pools import BlockPool, ErasureCode
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, USED_BY_ANOTHER_POD
 from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.volumes import Volumes
+
+# Each removes what it made, to the last image and loop device, so one cluster serves them all.
+pytestmark = pytest.mark.leaves_nothing
 
 GIB = 1 << 30
 MIB = 1 << 20
-
-
-@pytest.fixture
-def volumes(cluster, results):
-    workload = Volumes(cluster.kube, image=cluster.images.ceph)
-    with session.deployed(workload, cluster, results):
-        yield workload
 
 
 @pytest.fixture
@@ -79,22 +73,6 @@ def test_raw_block_volume(cluster, volumes):
     pod = volumes.move(pod, claim, other_node(cluster, pod.node))
     assert pod.checksum_device(64) == start
     assert pod.checksum_device(64, at=1024 - 64) == end
-
-
-def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
-    """The device comes back under another number maybe, and with everything that was synced to it."""
-    claim = volumes.claim("device", block=True)
-    pod = volumes.pod("writer", claim)
-    checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
-
-    cut = cluster.power_cut([node])
-    since_cut = results.stopwatch(cut.started_ns)
-    cluster.power_on([node])
-    wait_for(pod.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
-    since_cut("volume there again")
-    assert pod.checksum_device(64) == checksum
-    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
-    cluster.storage_whole(mark)
 
 
 def test_options_of_the_storage_class(volumes, storage_class):

@@ -57,6 +57,15 @@ def test_nothing_waits_for_the_lease_of_a_dead_pod() -> None:
     assert one("Deployment", SNAPSHOT_CONTROLLER)["spec"]["strategy"] == {"type": "Recreate"}
 
 
+def test_a_driver_whose_sockets_are_gone_is_started_anew() -> None:
+    (driver,) = one("DaemonSet", kubelet_dir="/kubelet")["spec"]["template"]["spec"]["containers"]
+    command = driver["livenessProbe"]["exec"]["command"]
+    assert {word for word in command if word.startswith("/kubelet/")} == {
+        f"/kubelet/plugins_registry/{DRIVER_NAME}-reg.sock",
+        f"/kubelet/plugins/{DRIVER_NAME}/csi.sock",
+    }
+
+
 def test_the_node_plugin_shares_mounts_with_its_node() -> None:
     kubelet_dir = "/var/lib/k8s-kubelet"
     pod = one("DaemonSet", kubelet_dir=kubelet_dir)["spec"]["template"]["spec"]

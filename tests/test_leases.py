@@ -50,6 +50,8 @@ def engine(monkeypatch):
     def remove(*args, **_):
         if args[0] == "network":
             return network(*args[1:])
+        if args[0] == "container":
+            return SimpleNamespace(returncode=0 if args[-1] in engine.containers else 1)
         assert args[:3] == ("rm", "-f", "-v")
         for container in args[3:]:
             assert container in engine.off
@@ -189,11 +191,13 @@ def test_nothing_is_killed_where_no_node_runs(engine):
 
 
 def test_the_network_goes_after_the_containers_on_it(engine):
-    engine.containers, engine.networks = {"c1": "mine"}, {"rookery-mine", "kind"}
+    engine.containers, engine.networks = {"c1": "mine", "browser": "no cluster's"}, {"rookery-mine", "kind"}
+    engine.off.add("browser")
     lease = dead_lease()
-    for kind, name in (("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")):
+    resources = [("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")]
+    for kind, name in [*resources, ("container", "browser"), ("container", "never made either")]:
         lease.add(kind, name)
-    assert sweep() == ["cluster mine", "network rookery-mine"]
+    assert sweep() == ["cluster mine", "container browser", "network rookery-mine"]
     assert engine.networks == {"kind"}
 
 
@@ -294,6 +298,27 @@ def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engi
     assert sweep() == []
     assert lease.release() == [f"loop /dev/loop{loop_number} (/)"]
     assert loop_number not in loop.attached()
+
+
+def test_what_lies_on_a_dead_device_is_detached_with_it(engine, loop_number, fuse_file):
+    """As the kubelet leaves it: its own device on top of the one of a raw block volume."""
+    upper = loop_number + 1
+    assert loop.attach(loop_number, fuse_file.path)
+    assert loop.attach(upper, loop.device(loop_number))
+    try:
+        assert loop.stacked_on(loop_number) == [upper]
+        assert loop.stacked_on(upper) == []
+        subprocess.run(["umount", "--lazy", str(fuse_file.path)], check=True, timeout=10)
+        fuse_file.server.kill()
+        fuse_file.server.wait(timeout=10)
+        assert sweep() == [
+            f"loop /dev/loop{upper} (on top of /dev/loop{loop_number})",
+            f"loop /dev/loop{loop_number} (/)",
+        ]
+        assert not {loop_number, upper} & set(loop.attached())
+    finally:
+        loop.detach(upper)
+        loop.remove(upper)
 
 
 def test_devices_of_volumes_are_those_of_the_nodes_that_are_named(monkeypatch):

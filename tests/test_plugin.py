@@ -14,7 +14,7 @@ import pytest
 from harness import plugin, session
 from harness.errors import BadInput, InfrastructureError
 from harness.settings import Settings, option_name
-from harness.waiting import DeadlineExceeded
+from harness.waiting import DeadlineExceeded, NotYet
 
 
 class Cluster:
@@ -23,6 +23,9 @@ class Cluster:
     trouble = None
     trouble_at_end = None
     kube = None
+    driver = "rbd-fuse"
+    powered = True
+    left: ClassVar[list[str]] = []  # what the next scenario leaves behind
     stored: ClassVar[set[str]] = set()
 
     def __init__(self, settings, say, *, slot=0, slots=1):
@@ -48,6 +51,13 @@ class Cluster:
 
     def note(self, results):
         results.note(driver="fake")
+
+    def leaks(self):
+        return self.left
+
+    def nothing_leaked(self):
+        if self.left:
+            raise NotYet("\n".join(self.left))
 
     def delete(self):
         if self.trouble_at_end and self.ready:
@@ -158,7 +168,7 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
 
         def test_a(cluster): assert False
         def test_b(cluster): pass
-        @pytest.mark.read_only
+        @pytest.mark.leaves_nothing
         def test_c(cluster): pass
         def test_d(cluster): pass
         """
@@ -167,9 +177,65 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
     ran.assert_outcomes(passed=3, failed=1)
     assert ran.ret == 1
     done = [phases(found) for found in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
-    put_back = ["rook-ready put back"]
-    assert done == [put_back, put_back, put_back, []]  # of those, only test_c left it as it was
+    clean, put_back = "nothing left behind", "rook-ready put back"
+    assert done == [[put_back], [put_back, clean], [put_back, clean], [clean]]  # only test_c left it as it was
     ran.stdout.fnmatch_lines(["*a cluster was put back 3 times in *"])
+
+
+@pytest.fixture
+def leaving(cluster, monkeypatch):
+    """A scenario leaves an image behind."""
+    monkeypatch.setattr(cluster, "left", ["replicapool: image csi-vol-1: nobody has it"])
+    monkeypatch.setattr(session, "LEAKS_GONE", 0)
+
+
+def report_of(pytester):
+    return json.loads((folder(pytester) / "report.json").read_text())
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
+    ran = scenario("pass")
+    assert ran.ret == 1
+    ran.assert_outcomes(passed=1, errors=1)
+    ran.stdout.fnmatch_lines(["*LeftBehind: *image csi-vol-1: nobody has it"])
+    assert outcomes(pytester) == ("failed", "failed", "failure")
+    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+
+
+@pytest.mark.usefixtures("leaving")
+def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
+    scenario("assert 1 == 2").assert_outcomes(failed=1)
+    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+
+
+@pytest.mark.usefixtures("leaving")
+@pytest.mark.parametrize("other", [{"driver": "ceph-csi"}, {"powered": False}], ids=["ceph-csi", "powered off"])
+def test_nothing_is_looked_for_where_nobody_would_answer(scenario, pytester, cluster, monkeypatch, other):
+    for name, value in other.items():
+        monkeypatch.setattr(cluster, name, value)
+    assert scenario("pass").ret == 0
+    assert "left_behind" not in report_of(pytester)
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_was_skipped_has_left_nothing(scenario, pytester):
+    assert scenario("pytest.skip('for another driver')").ret == 0
+    assert "left_behind" not in report_of(pytester)
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.leaves_volumes("the pool is destroyed")
+        def test_it(cluster): pass
+        """
+    )
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
+    assert report_of(pytester)["leaves_volumes"] == "the pool is destroyed"
 
 
 def test_a_scenario_with_cassandra_makes_a_table_so_it_is_never_one_that_only_reads(pytester, cluster, monkeypatch):
@@ -179,7 +245,7 @@ def test_a_scenario_with_cassandra_makes_a_table_so_it_is_never_one_that_only_re
     pytester.makepyfile(
         """
         import pytest
-        pytestmark = pytest.mark.read_only
+        pytestmark = pytest.mark.leaves_nothing
 
         def test_a(cluster, cassandra): pass
         def test_b(cassandra): pass

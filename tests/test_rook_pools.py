@@ -131,8 +131,8 @@ def test_figures_of_the_commands():
     rados = {"pools": [{"name": "diary", "size_bytes": "300"}]}
     status = {
         "OSDs": [
-            {"id": 0, "host name": "worker", "kb used": 2, "kb available": 8, "state": ["exists", "up"]},
-            {"id": 1, "host name": "worker2", "kb used": 1, "kb available": 9, "state": ["exists"]},
+            {"id": 0, "host name": "worker", "kb used": 2048, "kb available": 8192, "state": ["exists", "up"]},
+            {"id": 1, "host name": "worker2", "kb used": 1024, "kb available": 9216, "state": ["exists"]},
         ]
     }
 

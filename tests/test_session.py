@@ -91,6 +91,7 @@ class Cluster:
     mute: BaseException | None = None  # why there are no logs
 
     def __init__(self, settings, say, *, slot=0, slots=1):
+        self.settings = settings
         self.topology = settings.topology
         self.place = (slot, slots)
         self.ready = False
@@ -173,14 +174,14 @@ def test_every_other_scenario_gets_it_put_back(running, results):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
     assert running.cluster(ROOK, results) is cluster
-    assert running.cluster(ROOK, results, read_only=True) is cluster
+    assert running.cluster(ROOK, results, leaves_nothing=True) is cluster
     assert cluster.did_since() == ["restore rook", "restore rook"]
 
 
 def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, results):
-    cluster = running.cluster(ROOK, results, read_only=True)
+    cluster = running.cluster(ROOK, results, leaves_nothing=True)
     cluster.did_since()
-    running.cluster(ROOK, results, read_only=True)
+    running.cluster(ROOK, results, leaves_nothing=True)
     running.cluster(ROOK, results)
     assert cluster.did_since() == []
     running.cluster(ROOK, results)
@@ -188,15 +189,15 @@ def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, 
 
 
 def test_a_scenario_that_only_reads_in_another_state_is_no_reason_to_leave_it(running, results):
-    cluster = running.cluster(NODES, results, read_only=True)
+    cluster = running.cluster(NODES, results, leaves_nothing=True)
     cluster.did_since()
-    running.cluster(ROOK, results, read_only=True)
+    running.cluster(ROOK, results, leaves_nothing=True)
     running.cluster(NODES, results)
     assert cluster.did_since() == [*DEPLOYED, "restore nodes"]
 
 
 def test_a_failure_spoils_even_what_was_only_to_be_read(running, results):
-    cluster = running.cluster(ROOK, results, read_only=True)
+    cluster = running.cluster(ROOK, results, leaves_nothing=True)
     cluster.did_since()
     running.failed(AssertionError("row lost"))
     running.cluster(ROOK, results)
@@ -247,11 +248,11 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
 def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, anew):
     machine.broken.add(layer.name)
     with pytest.raises(InfrastructureError):
-        running.cluster(layer, results, read_only=True)
+        running.cluster(layer, results, leaves_nothing=True)
     assert layer.name not in machine.stored
     machine.broken.clear()
     running._cluster.did_since()
-    cluster = running.cluster(layer, results, read_only=True)
+    cluster = running.cluster(layer, results, leaves_nothing=True)
     assert cluster.did_since() == [*anew, f"make {layer.name}", f"save {layer.name}"]
 
 
@@ -269,12 +270,12 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
     machine.stored |= {"rook", "nodes"}
     machine.lost["rook"] = error
     with pytest.raises(type(error)) as caught:
-        running.cluster(ROOK, results, read_only=True)
+        running.cluster(ROOK, results, leaves_nothing=True)
     assert caught.value is error
     assert machine.stored == {"nodes"}
     assert running.put_back_s == []
     assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
-    assert running.cluster(ROOK, results, read_only=True).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results, leaves_nothing=True).did_since() == DEPLOYED
 
 
 @pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
@@ -300,10 +301,10 @@ def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running,
     machine.stored.add("rook")
     machine.lost["rook"] = InfrastructureError("docker is gone")
     with pytest.raises(InfrastructureError, match="docker is gone"):
-        running.cluster(ROOK, results, read_only=True)
+        running.cluster(ROOK, results, leaves_nothing=True)
     machine.lost.clear()
     running._cluster.did_since()
-    assert running.cluster(ROOK, results, read_only=True).did_since() == ["restore rook"]
+    assert running.cluster(ROOK, results, leaves_nothing=True).did_since() == ["restore rook"]
 
 
 def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memory_for_all(
@@ -331,13 +332,25 @@ def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machi
     assert running._cluster is None
 
 
+def test_another_cluster_has_a_name_and_a_slot_that_no_session_has(machine, results, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
+    running = Session(Settings(cluster_name="mine", kubeconfig="/k"), quiet, slot=2, slots=4)
+    first, other = running.cluster(ROOK, results), running.another()
+    assert (first.settings.cluster_name, other.settings.cluster_name) == ("mine", "mine-other")
+    assert other.settings.kubeconfig is None  # what was asked for leads to the first
+    assert other.place == (6, 4)
+    assert asked == [4, 8]
+    assert running.cluster(ROOK, results) is first
+
+
 SPECIAL = "kind-configs/kubelet-root-dir.yaml"
 
 
 def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
-    usual = running.cluster(ROOK, results, read_only=True)
+    usual = running.cluster(ROOK, results, leaves_nothing=True)
     usual.did_since()
-    special = running.cluster(ROOK, results, read_only=True, topology=SPECIAL)
+    special = running.cluster(ROOK, results, leaves_nothing=True, topology=SPECIAL)
     assert (usual.topology, special.topology) == (Settings().topology, SPECIAL)
     assert usual.did_since() == ["delete"]
     assert special.did_since() == ["restore rook"]  # untouched, but another one

@@ -50,6 +50,21 @@ SAID = [
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5" because it contains a filesystem "ext4"'),
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5": ["Has a FileSystem", "locked"].'),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
+    (
+        signatures.SERVICE_PUT_RIGHT,
+        'ceph-spec: controller will reconcile resource "rook-ceph-mgr-dashboard" based on patch: '
+        '{"spec":{"type":"LoadBalancer"}}',
+    ),
+    (
+        signatures.MDS_LAGGY,
+        "debug 2026-11-24T10:27:42.633+0000 7f8ef7a936c0  1 mds.beacon.myfs-a MDS connection to Monitors appears to be "
+        "laggy; 15.9s since last acked beacon",
+    ),
+    (
+        signatures.MDS_LAGGY,
+        "mds.beacon.myfs-a Skipping beacon heartbeat to monitors (last acked 4.00013s ago); MDS internal heartbeat is "
+        "not healthy!",
+    ),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (
         signatures.SEED_LOOKUP_FAILED,

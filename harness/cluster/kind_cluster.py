@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pykube
 import yaml
@@ -377,16 +378,21 @@ class KindCluster(PytestKindCluster):
         if not self.kube.healthy():
             raise NotYet("GET /readyz fails")
 
-    def _routes_added(self) -> None:
+    def pod_ranges(self) -> dict[str, str]:
+        """Condition: every node has a range of pod addresses; each range (CIDR), with the node's address."""
+        ranges = {}
         for node in self.kube.list("Node"):
-            name, ranges = node["metadata"]["name"], node["spec"].get("podCIDRs")
-            if not ranges:
-                raise NotYet(f"{name} has none")
-            address = next(a["address"] for a in node["status"]["addresses"] if a["type"] == "InternalIP")
-            for destination in ranges:
-                routes.add_route(destination, address, self.lease)
-            if name.endswith("-control-plane"):
-                routes.add_route(str(self.topology.networks[1]), address, self.lease)
+            if not node["spec"].get("podCIDRs"):
+                raise NotYet(f"{node['metadata']['name']} has none")
+            ranges |= dict.fromkeys(node["spec"]["podCIDRs"], _internal_address(node))
+        return ranges
+
+    def _routes_added(self) -> None:
+        for destination, address in self.pod_ranges().items():
+            routes.add_route(destination, address, self.lease)
+        for node in self.kube.list("Node"):
+            if node["metadata"]["name"].endswith("-control-plane"):
+                routes.add_route(str(self.topology.networks[1]), _internal_address(node), self.lease)
 
     # --- pytest-kind's surface ----------------------------------------------------------------------------------
 
@@ -440,6 +446,10 @@ class KindCluster(PytestKindCluster):
         finally:
             process.kill()
             process.wait(10)
+
+
+def _internal_address(node: Mapping[str, Any]) -> str:
+    return next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
 
 
 def _with_free_port(blueprints: Iterable[Blueprint]) -> list[Blueprint]:

@@ -79,6 +79,16 @@ def registered_nowhere(kube: Kube, driver: str) -> Callable[[], None]:
     return condition
 
 
+def registered_on_none_of(kube: Kube, driver: str, nodes: Collection[str]) -> Callable[[], None]:
+    """Condition: none of these nodes has a kubelet with which the driver is registered."""
+
+    def condition() -> None:
+        if found := _registered(kube, driver) & set(nodes):
+            raise NotYet(f"{driver} is in the CSINode of {', '.join(sorted(found))}")
+
+    return condition
+
+
 @api_may_be_down()
 def _registered(kube: Kube, driver: str) -> set[str]:
     return {

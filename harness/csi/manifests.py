@@ -366,6 +366,8 @@ def _single(name: str, namespace: str, containers: list[Object], volumes: list[O
 
 def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Object:
     labels = {"app": plugin.node}
+    registration = f"{kubelet_dir}/plugins_registry/{plugin.driver}-reg.sock"
+    service = f"{kubelet_dir}/plugins/{plugin.driver}/csi.sock"
     driver = {
         **_container("driver", image),
         "command": [
@@ -378,6 +380,14 @@ def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Objec
         "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
         "securityContext": {"privileged": True},
         "readinessProbe": _READINESS,
+        # Whose sockets are removed under it is not registered any more, and nobody can call it. Volumes do not mind its
+        # restart, and node-driver-registrar's probe does the same (--mode=kubelet-registration-probe).
+        "livenessProbe": {
+            "exec": {"command": ["test", "-S", registration, "-a", "-S", service]},
+            "periodSeconds": 5,
+            "timeoutSeconds": 5,
+            "failureThreshold": 3,
+        },
         "volumeMounts": [
             # Shared with the node: what the driver and its services mount there has to appear on the node, for the
             # kubelet and for a later pod of this driver.

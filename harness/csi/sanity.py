@@ -5,7 +5,6 @@ https://github.com/kubernetes-csi/csi-test/tree/master/cmd/csi-sanity
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
+from harness.cluster.kubelet_dir import DEFAULT
+from harness.csi import deployed
+from harness.csi.deployed import ControllerPod
 from harness.csi.manifests import CEPHFS, RBD, Plugin
 from harness.errors import InfrastructureError
 from harness.kube import Kube
@@ -25,7 +27,7 @@ RUN_SECONDS = minutes(15)
 VOLUME_BYTES = 1 << 30
 
 # Below the kubelet's folder, the only part of a node that the driver's pod shares with it.
-_FOLDER = "/var/lib/kubelet/csi-sanity"
+_FOLDER = f"{DEFAULT}/csi-sanity"
 _CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", "ControllerUnpublishVolume")
 _CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
 _CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
@@ -83,8 +85,8 @@ def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
     plugin = subject.plugin
-    pod = _controller_pod(kube, plugin, namespace)
-    node = pod["spec"]["nodeName"]
+    pod = deployed.controller_pod(kube, namespace, plugin)
+    node = pod.node
     docker("exec", node, "mkdir", "-p", _FOLDER)
     try:
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
@@ -99,12 +101,11 @@ def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: dict, subject: Subject) -> list[str]:
-    empty_dirs = f"/var/lib/kubelet/pods/{pod['metadata']['uid']}/volumes/kubernetes.io~empty-dir"
+def _command(pod: ControllerPod, subject: Subject) -> list[str]:
     return [
         f"{_FOLDER}/csi-sanity",
-        f"--csi.endpoint=unix:///var/lib/kubelet/plugins/{subject.plugin.driver}/csi.sock",
-        f"--csi.controllerendpoint=unix://{empty_dirs}/socket/csi.sock",
+        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT, subject.plugin)}",
+        f"--csi.controllerendpoint=unix://{pod.socket(DEFAULT)}",
         f"--csi.mountdir={_FOLDER}/mount",
         f"--csi.stagingdir={_FOLDER}/staging",
         f"--csi.secrets={_FOLDER}/secrets.yaml",
@@ -117,22 +118,11 @@ def _command(pod: dict, subject: Subject) -> list[str]:
     ]
 
 
-def _controller_pod(kube: Kube, plugin: Plugin, namespace: str) -> dict:
-    labels = f"app={plugin.controller}"
-    pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
-    if not pods:
-        raise InfrastructureError(f"no pod of {plugin.controller} in {namespace}")
-    return pods[0]
-
-
 def _secrets(kube: Kube, plugin: Plugin, namespace: str) -> dict[str, dict[str, str]]:
     """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
     found = {}
     for calls, name in ((_CONTROLLER_CALLS, plugin.provisioner_secret), (_NODE_CALLS, plugin.node_secret)):
-        secret = kube.get("Secret", name, namespace=namespace)
-        if secret is None:
-            raise InfrastructureError(f"no Secret {name} in {namespace}")
-        plain = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+        plain = deployed.secret(kube, namespace, name)
         found |= {f"{call}Secret": plain for call in calls}
     return found
 

@@ -1,10 +1,10 @@
-"""Programs that this machine runs itself, and other files it needs, out of images that are built for them."""
+"""Programs that this machine runs itself or in docker, and other files it needs, out of images built for them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from harness.images import build, catalogue, recipes
+from harness.images import build, catalogue, recipes, resolve
 from harness.paths import cache_dir
 
 
@@ -29,3 +29,9 @@ def snapshot_crds() -> Path:
     if not crds.exists():
         build.export_file(recipe.reference, "/usr/local/share/crds/snapshots.yaml", crds)
     return crds
+
+
+def chromium(say: resolve.Say) -> str:
+    """The image of a browser that this machine's docker runs, built where it is not here yet."""
+    resolve.ensure([catalogue.CHROMIUM], say, registries_reachable=lambda: False)  # none has it
+    return catalogue.CHROMIUM

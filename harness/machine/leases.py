@@ -44,6 +44,7 @@ class Resource:
     | kind | name | details |
     | --- | --- | --- |
     | cluster | the kind cluster's | |
+    | container | a container's that is no node | |
     | network | docker's network of the cluster | |
     | process | any | `pid`, `started` |
     | mount | where it is mounted | |
@@ -250,10 +251,14 @@ def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
 
 
 def detach_dead(numbers: Collection[int]) -> list[str]:
-    """Detach those of these loop devices whose server is dead; returns a line for each."""
+    """Detach those of these loop devices whose server is dead, and what was put on top of them; returns a line for
+    each."""
     removed = []
     for number, backing_file in loop.attached().items():
         if number in numbers and _found_dead(number):
+            for above in loop.stacked_on(number):
+                loop.detach(above)
+                removed.append(f"loop {loop.device(above)} (on top of {loop.device(number)})")
             loop.detach(number)
             removed.append(f"loop {loop.device(number)} ({backing_file})")
     return removed
@@ -310,6 +315,13 @@ def remove_containers(cluster: str) -> bool:
             f"containers of cluster {cluster} cannot be removed: {' '.join(left)}",
             cure=f"docker rm -f -v {' '.join(left)}",
         )
+    return True
+
+
+def _remove_container(resource: Resource) -> bool:
+    if docker.docker("container", "inspect", resource.name, check=False).returncode != 0:
+        return False
+    docker.docker("rm", "-f", "-v", resource.name)
     return True
 
 
@@ -374,9 +386,11 @@ def _remove_route(resource: Resource) -> bool:
     return True
 
 
-# In the order in which they are removed: the cluster uses all the others, a mount the loop under it, a loop its file.
+# In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
+# under it, a loop its file.
 _REMOVERS: dict[str, Callable[[Resource], bool]] = {
     "cluster": lambda resource: remove_containers(resource.name),
+    "container": _remove_container,
     "network": _remove_network,
     "process": _end_process,
     "mount": _unmount,

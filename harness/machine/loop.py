@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _GET_STATUS64 = 0x4C05
 _CTL_ADD = 0x4C80
 _CTL_REMOVE = 0x4C81
 _LOOP_INFO64_BYTES = 232
+_RDEVICE = struct.Struct("=16xQ")  # of struct loop_info64
 
 _SYS_BLOCK = Path("/sys/block")
 _CONTROL = Path("/dev/loop-control")
@@ -155,6 +157,26 @@ def served_by_the_dead(number: int) -> bool:
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def stacked_on(number: int) -> list[int]:
+    """The loop devices whose file is this device's node: the kubelet attaches one to each raw block volume, as a lock.
+
+    A node that was killed leaves both, and the upper one holds the lower one open.
+    """
+    below = os.makedev(*device_number(number))
+    return [other for other in attached() if other != number and _backing_device(other) == below]
+
+
+def _backing_device(number: int) -> int | None:
+    """What the backing file is the node of, by device number; None if it is no such file, or can no longer be asked."""
+    status = bytearray(_LOOP_INFO64_BYTES)
+    try:
+        with _opened(ensure_node(number), os.O_RDONLY) as loop:
+            fcntl.ioctl(loop, _GET_STATUS64, status)
+    except OSError:
+        return None
+    return _RDEVICE.unpack_from(status)[0] or None
 
 
 def _control(request: int, number: int, tolerated: tuple[int, ...]) -> bool:

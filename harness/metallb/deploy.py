@@ -23,6 +23,11 @@ class MetalLB:
         self._addresses = (first, last)
         self._fetch = fetch
 
+    def owns(self, address: str) -> bool:
+        """Whether it is one of those that are handed out."""
+        first, last = self._addresses
+        return first <= IPv4Address(address) <= last
+
     def deploy(self) -> None:
         """Apply everything and wait until it serves. Raises `DeadlineExceeded`."""
         objects = manifests.on_workers(manifests.manifests_for(self._version, self._fetch))

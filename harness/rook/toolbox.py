@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness.kube import ExecFailed, Kube, api_may_be_down
@@ -23,16 +24,12 @@ def ask(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECO
     Raises `NotYet` when no toolbox pod is Ready, the API cannot answer, or the command fails or takes longer than
     `timeout` seconds: mons without a quorum and a mgr that is not there yet show themselves as exactly that.
     """
-    with api_may_be_down():
-        pod = _ready_pod(kube, namespace)
-        try:
-            output = kube.exec(pod, _argv(command, timeout), namespace=namespace, timeout=timeout + _SLACK_SECONDS)
-        except ExecFailed as error:
-            raise NotYet(f"{' '.join(command)}: {_last_line(error.output) or error}") from error
-    try:
-        return json.loads(output) if output.strip() else None
-    except ValueError as error:
-        raise NotYet(f"{' '.join(command)}: not JSON: {output[:200]!r}") from error
+    return _answer(kube, namespace, _argv(command), " ".join(command), timeout)
+
+
+def ask_program(kube: Kube, namespace: str, program: Path, *, timeout: float = COMMAND_SECONDS) -> Any:
+    """What a Python program prints as JSON, run in the toolbox, where Ceph's bindings are; raises as `ask` does."""
+    return _answer(kube, namespace, ["python3", "-c", program.read_text()], program.name, timeout)
 
 
 def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], None]:
@@ -42,18 +39,34 @@ def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable
     """
     with api_may_be_down():
         pod = _ready_pod(kube, namespace)
-    run = shlex.join(["timeout", f"{seconds:.0f}", *command])
-    pid = kube.exec(pod, ["sh", "-c", f"nohup {run} >/dev/null 2>&1 & echo $!"], namespace=namespace).strip()
-    return lambda: kube.exec(pod, ["sh", "-c", f"kill {pid} 2>/dev/null || true"], namespace=namespace)
+    # With an input that does not end: `rbd watch` ends with its. In a group of its own, so that nothing stays behind.
+    run = f"sleep {seconds:.0f} | {shlex.join(['timeout', f'{seconds:.0f}', *command])}"
+    group = kube.exec(
+        pod, ["sh", "-c", f"setsid sh -c {shlex.quote(run)} >/dev/null 2>&1 & echo $!"], namespace=namespace
+    ).strip()
+    return lambda: kube.exec(pod, ["sh", "-c", f"kill -- -{group} 2>/dev/null || true"], namespace=namespace)
 
 
-def _argv(command: tuple[str, ...], timeout: float) -> list[str]:
+def _answer(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> Any:
     # A command that hangs (no mgr, no quorum) would outlive our exec, one more of them with every poll.
-    ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}"]
+    ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}", *argv]
+    with api_may_be_down():
+        pod = _ready_pod(kube, namespace)
+        try:
+            output = kube.exec(pod, ends_itself, namespace=namespace, timeout=timeout + _SLACK_SECONDS)
+        except ExecFailed as error:
+            raise NotYet(f"{what}: {_last_line(error.output) or error}") from error
+    try:
+        return json.loads(output) if output.strip() else None
+    except ValueError as error:
+        raise NotYet(f"{what}: not JSON: {output[:200]!r}") from error
+
+
+def _argv(command: tuple[str, ...]) -> list[str]:
     program, *args = command
     # Each program has its own way to be told how long it may look for the mons.
     patience = ["--connect-timeout", str(_CONNECT_SECONDS)] if program == "ceph" else []
-    return [*ends_itself, program, *patience, *args, "--format", "json"]
+    return [program, *patience, *args, "--format", "json"]
 
 
 def _ready_pod(kube: Kube, namespace: str) -> str:

@@ -54,13 +54,16 @@ def used_by_rados_df(df: Mapping[str, Any]) -> dict[str, int]:
 
 
 def osds_of_status(status: Mapping[str, Any]) -> tuple[OsdUsage, ...]:
-    """Of `ceph osd status`."""
+    """Of `ceph osd status`, whose JSON calls them kb and gives bytes, as its own table does not.
+
+    https://github.com/ceph/ceph/blob/v18.2.7/src/pybind/mgr/status/module.py
+    """
     return tuple(
         OsdUsage(
             id=osd["id"],
             host=osd["host name"],
-            used=osd["kb used"] * KIB,
-            available=osd["kb available"] * KIB,
+            used=osd["kb used"],
+            available=osd["kb available"],
             state=frozenset(osd["state"]),
         )
         for osd in status["OSDs"]

@@ -177,9 +177,17 @@ class Pod:
             raise NotYet(f"there is no pod {self.name}")
         return pod
 
-    def sh(self, script: str) -> str:
-        """What a shell script in the pod prints. Raises `ExecFailed`."""
-        return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=EXEC_SECONDS)
+    @property
+    def address(self) -> str:
+        """The address at which other pods reach it."""
+        address = self.existing()["status"].get("podIP")
+        if not address:
+            raise NotYet(f"pod {self.name} has no address")
+        return address
+
+    def sh(self, script: str, *, timeout: float = EXEC_SECONDS) -> str:
+        """What a shell script in the pod prints within `timeout` seconds. Raises `ExecFailed`."""
+        return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=timeout)
 
     def write(self, name: str, mebibytes: int) -> str:
         """Write a file of random bytes, sync it, and return its SHA-256."""

@@ -14,4 +14,5 @@ https://github.com/container-storage-interface/spec/blob/v1.11.0/spec.md
 DRIVER_NAME = "rbd-fuse.csi.rookery.io"
 CEPHFS_DRIVER_NAME = "cephfs-fuse.csi.rookery.io"
 DRIVER_VERSION = "1"
-CEPHFS_UNITS = "rookery-cephfs"  # how the names of the services begin that mount subvolumes on a node
+# How the names of the services begin that serve volumes on a node.
+RBD_UNITS, CEPHFS_UNITS = "rookery-rbd", "rookery-cephfs"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import RBD_UNITS
 from .clusters import Credentials, client_files
 from .commands import run
 from .errors import DriverError, Unavailable
@@ -45,7 +46,7 @@ class Exporter:
     ) -> None:
         self._mounts = mounts
         self._secrets_dir = secrets_dir
-        self._units = Units("rookery-rbd", pid=pid, run=run)
+        self._units = Units(RBD_UNITS, pid=pid, run=run)
         self._ask_every = ask_every
 
     def is_running(self, volume: VolumeId) -> bool:

@@ -200,11 +200,11 @@ class Loops:
         """The number of the loop device that this one's file is the node of, if it is such a file.
 
         By its path first: other devices of the machine are not opened. That is the kubelet's path of a raw block volume
-        or, when that is unmounted, the node's name.
+        or, when that is unmounted, the node's name; "/" when the node was killed with all its mounts.
         """
         try:
             path = (self._sys_block / f"loop{number}/loop/backing_file").read_text().rstrip("\n")
-            if "/volumeDevices/" not in path and re.fullmatch(r"loop\d+", Path(path).name) is None:
+            if path != "/" and "/volumeDevices/" not in path and not re.fullmatch(r"loop\d+", Path(path).name):
                 return None
             below = self._status(number)[2]
         except OSError:

@@ -63,7 +63,7 @@ class Units:
         answer = done.stdout.strip()
         if answer in ("active", "inactive", "failed"):
             return answer == "active"
-        raise Unavailable(f"{self._name(slug)}: {answer or done.stderr.strip() or 'systemd does not answer'}")
+        raise Unavailable(f"{self.name(slug)}: {answer or done.stderr.strip() or 'systemd does not answer'}")
 
     def start(self, slug: str, description: str, program: Sequence[str]) -> None:
         """Start the program, in the mounts of the driver's container. Raises `CommandFailed`."""
@@ -71,7 +71,7 @@ class Units:
             *_ON_THE_NODE,
             "systemd-run",
             "--quiet",
-            f"--unit={self._name(slug)}",
+            f"--unit={self.name(slug)}",
             f"--description={description}",
             *(f"--property={name}={value}" for name, value in self._properties.items()),
             "--",
@@ -84,23 +84,24 @@ class Units:
         """Have the service ended, if there is one. Raises `DriverError` if it is not, in `timeout` seconds."""
         done = self._systemctl("stop", slug, timeout=timeout)
         if self.is_running(slug):
-            raise DriverError(f"{self._name(slug)} cannot be stopped: {done.stderr.strip()}")
+            raise DriverError(f"{self.name(slug)} cannot be stopped: {done.stderr.strip()}")
         self._systemctl("reset-failed", slug)
 
     def kill(self, slug: str) -> None:
         """End it without letting it do anything more. Raises as `stop` does."""
-        self._run([*_ON_THE_NODE, "systemctl", "kill", "--signal=KILL", self._name(slug)], timeout=_ASK, check=False)
+        self._run([*_ON_THE_NODE, "systemctl", "kill", "--signal=KILL", self.name(slug)], timeout=_ASK, check=False)
         self.stop(slug)
 
     def last_words(self, slug: str) -> str:
         """What it has printed last."""
-        name = f"--unit={self._name(slug)}"
+        name = f"--unit={self.name(slug)}"
         argv = [*_ON_THE_NODE, "journalctl", name, "--lines=10", "--output=cat", "--no-pager"]
         return self._run(argv, timeout=_ASK, check=False).stdout.strip()
 
-    def _name(self, slug: str) -> str:
+    def name(self, slug: str) -> str:
+        """What systemd knows the service of that volume by."""
         return f"{self._prefix}-{slug}.service"
 
     def _systemctl(self, verb: str, slug: str, *, timeout: float = _ASK) -> Done:
         # Without check: a unit that is not loaded is no error here, for none of the verbs.
-        return self._run([*_ON_THE_NODE, "systemctl", verb, self._name(slug)], timeout=timeout, check=False)
+        return self._run([*_ON_THE_NODE, "systemctl", verb, self.name(slug)], timeout=timeout, check=False)

@@ -1,0 +1,46 @@
+"""A driver as it is deployed, for those who call it beside Kubernetes: its controller, its sockets, its secrets."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from harness.csi.manifests import RBD, Plugin
+from harness.errors import InfrastructureError
+from harness.kube import Kube
+
+
+@dataclass(frozen=True)
+class ControllerPod:
+    """The pod of the driver's controller, at one moment."""
+
+    uid: str
+    node: str
+
+    def socket(self, kubelet_dir: str) -> str:
+        """The controller's socket as a path of its node."""
+        return f"{kubelet_dir}/pods/{self.uid}/volumes/kubernetes.io~empty-dir/socket/csi.sock"
+
+
+def node_socket(kubelet_dir: str, plugin: Plugin = RBD) -> str:
+    """The socket of a node's driver, by which the kubelet calls it."""
+    return f"{kubelet_dir}/plugins/{plugin.driver}/csi.sock"
+
+
+def controller_pod(kube: Kube, namespace: str, plugin: Plugin = RBD) -> ControllerPod:
+    """Where the controller runs; of two, of which one is going, the newer. Raises `InfrastructureError` if nowhere."""
+    labels = f"app={plugin.controller}"
+    pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
+    if not pods:
+        raise InfrastructureError(f"no pod of the CSI controller in {namespace}")
+    newest: dict[str, Any] = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
+    return ControllerPod(newest["metadata"]["uid"], newest["spec"]["nodeName"])
+
+
+def secret(kube: Kube, namespace: str, name: str) -> dict[str, str]:
+    """A Secret's content. Raises `InfrastructureError` if there is none of that name."""
+    found = kube.get("Secret", name, namespace=namespace)
+    if found is None:
+        raise InfrastructureError(f"no Secret {name} in {namespace}")
+    return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}

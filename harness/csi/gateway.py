@@ -1,0 +1,95 @@
+"""`python3 gateway.py PORT`: what a kubelet or a sidecar would call on this node's sockets, asked for over HTTP.
+
+Runs in a pod of the driver's image, which has gRPC and the stubs of csi.proto; it is not part of the driver. A process
+of Python for each call would take longer than the call, so this one stays. It needs the kubelet's folder, with the
+mounts that come and go in it (mountPropagation HostToContainer).
+
+Requests are JSON objects, answered by {"code": ..., "message": ..., "response": {...}}, where the code is gRPC's:
+
+- {"do": "call", "socket", "service": "Node", "method": "NodeStageVolume", "request": {...}, "seconds"}
+- {"do": "write", "target", "content", "bytes"}: write a file of pseudo-random bytes, which follow from `content`
+- {"do": "read", "target"}: {"sha256"} of the file, read past the page cache; "" if there is none
+"""
+
+import hashlib
+import json
+import os
+import random
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import csi_pb2
+import grpc
+from google.protobuf import json_format
+
+FILE = "content"
+
+
+def call(socket, service, method, request, seconds):
+    described = csi_pb2.DESCRIPTOR.services_by_name[service].methods_by_name[method]
+    wanted, given = (getattr(csi_pb2, it.name) for it in (described.input_type, described.output_type))
+    with grpc.insecure_channel(f"unix://{socket}") as channel:
+        answer = channel.unary_unary(
+            f"/csi.v1.{service}/{method}",
+            request_serializer=wanted.SerializeToString,
+            response_deserializer=given.FromString,
+        )
+        try:
+            response = answer(json_format.ParseDict(request, wanted()), timeout=seconds)
+        except grpc.RpcError as error:
+            return {"code": error.code().name, "message": error.details()}
+    return {"code": "OK", "response": json_format.MessageToDict(response, preserving_proto_field_name=True)}
+
+
+def write(target, content, bytes):
+    if not os.path.ismount(target):
+        return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
+    with open(Path(target) / FILE, "wb") as file:
+        file.write(random.Random(content).randbytes(bytes))
+        file.flush()
+        os.fsync(file.fileno())
+    directory = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return {"code": "OK"}
+
+
+def read(target):
+    if not os.path.ismount(target):
+        return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
+    try:
+        with open(Path(target) / FILE, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return {"code": "OK", "response": {"sha256": hashlib.sha256(file.read()).hexdigest()}}
+    except FileNotFoundError:
+        return {"code": "OK", "response": {"sha256": ""}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer({"code": "OK"})
+
+    def do_POST(self):
+        wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            answer = {"call": call, "write": write, "read": read}[wanted.pop("do")](**wanted)
+        except OSError as error:  # of the filesystem on the volume
+            answer = {"code": "DATA_LOSS", "message": str(error)}
+        self.answer(answer)
+
+    def answer(self, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):  # requests carry secrets
+        pass
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()

@@ -1,0 +1,96 @@
+"""`python3 list_images.py`: what Ceph's pools hold of RBD images, read object by object, and printed as JSON.
+
+Runs inside Rook's toolbox, so it needs Ceph's Python bindings and nothing else. One process and one connection for all
+pools: the `rbd` command would take one for each image. Everything is read from the objects that librbd keeps, since
+what an operation cut short has left is just what `rbd ls` does not show.
+
+https://docs.ceph.com/en/latest/dev/rbd-layering/ ; src/include/rbd_types.h names the objects
+"""
+
+import json
+import re
+
+import rados
+import rbd
+
+DIRECTORY, TRASH = "rbd_directory", "rbd_trash"
+KEYS_AT_ONCE = 1000
+# rbd_data.<id>.<number>, with the number of the pool of the image before the id where that is another pool.
+OF_AN_IMAGE = re.compile(
+    r"rbd_(?:header|object_map)\.([^.]+)(?:\.[0-9a-f]{16})?|rbd_data\.(?:\d+\.)?([^.]+)\.[0-9a-f]{16}"
+)
+BY_NAME = "rbd_id."
+
+
+def keys(ioctx, name):
+    """The keys of an object's omap; none of an object that is not there."""
+    found, last = [], ""
+    while True:
+        with rados.ReadOpCtx() as operation:
+            values, _ = ioctx.get_omap_vals(operation, last, "", KEYS_AT_ONCE)
+            try:
+                ioctx.operate_read_op(operation, name)
+            except rados.ObjectNotFound:
+                return found
+            page = [key for key, _ in values]
+        if not page:
+            return found
+        found += page
+        last = page[-1]
+
+
+def image(ioctx, **which):
+    """What is known of an image (by `name` or `image_id`); its id is "" if there is a name and nothing behind it."""
+    try:
+        with rbd.Image(ioctx, read_only=True, **which) as opened:
+            snapshots = list(opened.list_snaps())
+            users = [it["name"] for it in snapshots if it["namespace"] == rbd.RBD_SNAP_NAMESPACE_TYPE_USER]
+            try:
+                parent = opened.parent_id()
+            except rbd.ImageNotFound:
+                parent = ""
+            return {
+                "id": opened.id(),
+                "parent": parent,
+                "snapshots": users,
+                "for_clones": len(snapshots) - len(users),  # removed, and kept for the clones that need them
+            }
+    except rbd.ImageNotFound:
+        return {"id": "", "parent": "", "snapshots": [], "for_clones": 0}
+
+
+def pool(ioctx):
+    """What one pool holds; None if it has nothing to do with RBD."""
+    objects = [it.key for it in ioctx.list_objects() if it.key.startswith("rbd_")]
+    if not objects:
+        return None
+    # In an erasure-coded pool, which has no omaps, there is only data.
+    directory = keys(ioctx, DIRECTORY) if DIRECTORY in objects else []
+    trash = keys(ioctx, TRASH) if TRASH in objects else []
+    # librbd's own list leaves out the images whose removal has begun, which are those that a crash leaves behind.
+    names = {it["id"]: it["name"] for it in rbd.RBD().trash_list(ioctx)} if trash else {}
+    listed = [key[len("name_") :] for key in directory if key.startswith("name_")]
+    trashed = [key[len("id_") :] for key in trash if key.startswith("id_")]
+    return {
+        "images": {name: image(ioctx, name=name) for name in listed},
+        "ids": [key[len("id_") :] for key in directory if key.startswith("id_")],
+        "trash": {it: {"name": names.get(it, ""), **image(ioctx, image_id=it)} for it in trashed},
+        "objects_of": sorted({found[1] or found[2] for name in objects if (found := OF_AN_IMAGE.fullmatch(name))}),
+        "names_of": [name[len(BY_NAME) :] for name in objects if name.startswith(BY_NAME)],
+    }
+
+
+def main():
+    found = {}
+    with rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="admin") as cluster:
+        for name in cluster.list_pools():
+            if name.startswith("."):  # the managers' own
+                continue
+            with cluster.open_ioctx(name) as ioctx:
+                if (held := pool(ioctx)) is not None:
+                    found[name] = held
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""Twenty thousand small files move from one CephFS to another, pod to pod by rsync.
+
+Reproduces: the operator's diary moved 2,255,364 files under 4 KB between two clusters so, by 136,763.90 bytes a second:
+five hours, and some 122 files a second. Small files are bound by the metadata servers (MDS), not by the network, so
+files a second is what is reported here, beside the diary's.
+
+1. Two filesystems in one cluster, each with an MDS of its own.
+2. The same between two clusters, each on a network of its own, to both of which the node of the sending pod is
+   connected (large: it brings up a second cluster).
+
+The situation: a pod on each filesystem's volume, on different nodes. The files are made on one, an rsync daemon in the
+other pod takes them. The proof: the files are read by a client on a third node, which has nothing of them in its cache,
+and each has the checksum that it was meant to have, with none missing and none added. Neither while the files were made
+nor while they moved was an MDS laggy, slow, or beyond its cache, by Ceph's health, its log, and the MDSs' own logs.
+
+Needs: CephFS volumes (StorageClass `rook-cephfs`), python3 and rsync in the image of Ceph; the large one 12 GiB of
+memory.
+
+Budget: 420 s for the first on 2 cores, 720 s for the large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import pytest
+
+from harness.cluster.peering import reaching
+from harness.report.results import Results
+from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.mds import MdsWatch
+from harness.storage import StorageCluster
+from harness.waiting import minutes, wait_for
+from harness.workloads.moving import checksums, differences, make_files, move, serve
+from harness.workloads.small_files import expected
+from harness.workloads.volumes import Claim, Pod, Volumes
+
+FILES = 20_000
+SEED = 2_255_364
+OF_THE_DIARY = 122  # files a second
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of the move: a pod on a volume of that filesystem, and a watch over who serves it."""
+
+    cluster: StorageCluster
+    volumes: Volumes
+    claim: Claim
+    pod: Pod
+    mds: MdsWatch
+
+    def read_elsewhere(self) -> Pod:
+        """The pod anew on a node that has neither this side's cache nor, where nodes are enough, the other's."""
+        others = [name for name in self.cluster.nodes.workers if name != self.pod.node]
+        return self.volumes.move(self.pod, self.claim, others[-1])
+
+
+@pytest.fixture
+def side(results) -> Callable[..., Side]:
+    """Makes an end of the move, on the worker of that number."""
+    clusters = []
+
+    def make(cluster: StorageCluster, name: str, *, worker: int) -> Side:
+        filesystem = Filesystem(name, replicas=cluster.rook.spec.pool_size)
+        with results.phase(f"filesystem {name} served"):
+            Filesystems(cluster.rook).make(filesystem)
+        volumes = Volumes(cluster.kube, image=cluster.images.ceph, namespace=name)
+        volumes.deploy()
+        claim = volumes.claim(name, access_mode="ReadWriteMany", storage_class=storage_class(cluster, filesystem))
+        pod = volumes.pod(name, claim, node=cluster.nodes.workers[worker])
+        clusters.append(cluster)
+        return Side(cluster, volumes, claim, pod, MdsWatch(cluster.rook, [filesystem]))
+
+    yield make
+    if clusters:
+        clusters[0].gather_logs(results, "at-the-end")
+
+
+def storage_class(cluster: StorageCluster, filesystem: Filesystem) -> str:
+    """The name of a StorageClass like the cluster's own, for volumes in that filesystem."""
+    own = cluster.kube.get("StorageClass", "rook-cephfs")
+    assert own is not None, "the storage driver of this cluster has no StorageClass rook-cephfs"
+    parameters = {**own["parameters"], "fsName": filesystem.name, "pool": filesystem.data_pool}
+    cluster.kube.apply([{**own, "metadata": {"name": filesystem.name}, "parameters": parameters}])
+    return filesystem.name
+
+
+def move_and_compare(source: Side, target: Side, results: Results) -> None:
+    """Make the files on one side, move them to the other, and find there what was made."""
+    with results.phase(f"{FILES} files made"):
+        make_files(source.pod, FILES, seed=SEED)
+    url = serve(target.pod)
+    with results.phase(f"{FILES} files moved"):
+        moved = move(source.pod, url)
+    results.note(
+        files_per_second=round(moved.per_second, 1),
+        files_per_second_of_the_diary=OF_THE_DIARY,
+        bytes_per_second=round(moved.bytes / moved.seconds),
+        moved=asdict(moved),
+    )
+    results.say(f"{moved.per_second:.0f} files a second; the diary's: {OF_THE_DIARY}")
+    assert moved.files == FILES
+
+    with results.phase("every file compared"):
+        reader = target.read_elsewhere()
+        differing = differences(expected(FILES, SEED), checksums(reader))
+    assert not differing, differing
+
+    results.note(
+        mds={
+            side.volumes.namespace: [
+                asdict(each) for each in wait_for(side.mds.caches, what="the MDS's cache", within=minutes(1), every=1.0)
+            ]
+            for side in (source, target)
+        }
+    )
+    for side in (source, target):
+        what = f"what the MDS of {side.volumes.namespace} went through"
+        troubles = wait_for(side.mds.troubles, what=what, within=minutes(1), every=1.0)
+        assert not troubles, "\n".join(troubles)
+
+
+def test_between_two_filesystems_of_a_cluster(cluster, side, results):
+    """All arrive as they were, and neither MDS is in trouble."""
+    source, target = side(cluster, "source", worker=0), side(cluster, "target", worker=1)
+    move_and_compare(source, target, results)
+
+
+@pytest.mark.large
+def test_between_two_clusters(cluster, other_cluster, side, results):
+    """The same, from one cluster's pod to the other's."""
+    target, source = side(cluster, "target", worker=0), side(other_cluster, "source", worker=0)
+    with reaching(cluster.nodes, source.pod.node):
+        move_and_compare(source, target, results)
