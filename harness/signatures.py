@@ -112,6 +112,14 @@ POOL_NOT_FOUND = Signature(
     source="https://github.com/rook/rook/issues/3168",
 )
 
+# The userspace driver's words: the filesystem of a StorageClass is misspelt, not made yet, or removed.
+FILESYSTEM_NOT_FOUND = Signature(
+    text="filesystem not found: filesystem (…) not found in Ceph cluster",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim, ProvisioningFailed",
+    source="https://rook.io/docs/rook/latest-release/Storage-Configuration/Shared-Filesystem-CephFS/filesystem-storage/",
+)
+
 # --- a volume that somebody else has ------------------------------------------------------------------------------
 
 # A client that lives has the image open for writing: most often a node that is cut off from Kubernetes, but not from

@@ -17,6 +17,7 @@ from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
 from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
+from harness.csi.driver import CEPHFS_UNITS
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
 from harness.errors import BadInput, InfrastructureError
 from harness.images import archives, build, engine, programs, recipes, resolve
@@ -37,6 +38,7 @@ from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import CephSpec
 from harness.rook.deploy import CEPH_POLL, Rook
+from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.status import Mark
 from harness.settings import Settings
 from harness.waiting import NotYet, minutes, wait_for
@@ -362,7 +364,8 @@ class StorageCluster:
         self._establish(csi.crds(programs.snapshot_crds()))
         driver = csi.objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
         self.kube.apply([*driver, csi.storage_class(), csi.snapshot_class()])
-        self._driver_ready()
+        self._plugin_ready(csi.RBD)
+        self._rolled_out("Deployment", csi.SNAPSHOT_CONTROLLER)
 
     def _establish(self, crds: Sequence[dict[str, Any]]) -> None:
         self.kube.apply(crds)
@@ -370,15 +373,33 @@ class StorageCluster:
             name = crd["metadata"]["name"]
             wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
 
-    def _driver_ready(self) -> None:
+    def serve_filesystem(self, filesystem: Filesystem) -> None:
+        """Make a CephFS filesystem, and have its volumes served: `rook-cephfs`. Nothing of it is there by default."""
+        filesystems = Filesystems(self._rook_deployed)
+        filesystems.apply(filesystem)
+        self.deploy_filesystem_driver(filesystem)  # which starts while Rook is at it
+        filesystems.make(filesystem)
+
+    def deploy_filesystem_driver(self, filesystem: Filesystem) -> None:
+        """Have the driver for CephFS Ready, and the classes for volumes of this filesystem, which may not be there."""
         namespace = self._rook_deployed.spec.namespace
-        workloads = (
-            ("DaemonSet", f"{csi.NAME}-node"),
-            ("Deployment", f"{csi.NAME}-controller"),
-            ("Deployment", csi.SNAPSHOT_CONTROLLER),
-        )
-        for kind, name in workloads:
-            wait_for(rollout_done(self.kube, kind, name, namespace), what=f"{name} Ready", within=DRIVER_READY)
+        names = {"filesystem": filesystem.name, "pool": filesystem.data_pool}
+        if self.driver == "ceph-csi":
+            provisioner = f"{namespace}.cephfs.csi.ceph.com"
+            self.kube.apply([csi.filesystem_storage_class(provisioner=provisioner, **names)])
+            return
+        driver = csi.filesystem_objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
+        classes = [csi.filesystem_storage_class(**names), csi.filesystem_snapshot_class()]
+        self.kube.apply([*driver, *classes])
+        self._plugin_ready(csi.CEPHFS)
+
+    def _plugin_ready(self, plugin: csi.Plugin) -> None:
+        self._rolled_out("DaemonSet", plugin.node)
+        self._rolled_out("Deployment", plugin.controller)
+
+    def _rolled_out(self, kind: str, name: str) -> None:
+        done = rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace)
+        wait_for(done, what=f"{name} Ready", within=DRIVER_READY)
 
     def _pods_back(self, since: float) -> None:
         """Wait until every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
@@ -426,19 +447,19 @@ class StorageCluster:
             raise InfrastructureError("Rook has not been deployed")
         return self.rook
 
-    def replace_driver_pod(self, node: str) -> None:
+    def replace_driver_pod(self, node: str, plugin: csi.Plugin = csi.RBD) -> None:
         """Delete the storage driver's pod on a node and wait until another one serves there; volumes stay mounted."""
-        self._replace_pods(lambda: self._driver_pods(node), f"another pod of the storage driver on {node}")
+        self._replace_pods(lambda: self._driver_pods(node, plugin), f"another pod of the storage driver on {node}")
 
     def kill_driver(self, node: str) -> None:
         """The same for the userspace driver, in the middle of what it does: SIGKILL comes first."""
-        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", "-m driver node")
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", f"-m driver node --storage={csi.RBD.storage}")
         self.replace_driver_pod(node)
 
     def kill_driver_controller(self) -> None:
         """SIGKILL to the userspace driver's controller; returns when another pod of it serves."""
         node = deployed.controller_pod(self.kube, self._rook_deployed.spec.namespace).node
-        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", "-m driver controller")
+        self.nodes.execute(node, "pkill", "-KILL", "-f", "--", f"-m driver controller --storage={csi.RBD.storage}")
         self._replace_pods(self._controller_pods, "another controller of the storage driver")
 
     def driver_back(self, node: str, *, since: float) -> Callable[[], None]:
@@ -446,7 +467,7 @@ class StorageCluster:
 
         @api_may_be_down()
         def condition() -> None:
-            pods = self._driver_pods(node)
+            pods = self._driver_pods(node, csi.RBD)
             reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
             if reasons or not pods:
                 raise NotYet("; ".join(reasons) or "it has no pod there")
@@ -471,14 +492,21 @@ class StorageCluster:
         wait_for(replaced, what=what, within=DRIVER_READY)
 
     def _controller_pods(self) -> list[dict[str, Any]]:
-        labels = ",".join(f"{name}={value}" for name, value in csi.CONTROLLER_LABELS.items())
+        labels = f"app={csi.RBD.controller}"
         return self.kube.list("Pod", namespace=self._rook_deployed.spec.namespace, labels=labels)
 
-    def _driver_pods(self, node: str) -> list[dict[str, Any]]:
+    def driver_log(self, node: str, plugin: csi.Plugin = csi.RBD) -> str:
+        """What the storage driver's pod on a node has said since its container was started."""
+        namespace = self._rook_deployed.spec.namespace
+        names = [pod["metadata"]["name"] for pod in self._driver_pods(node, plugin)]
+        return "".join(self.kube.logs(name, namespace=namespace) for name in names)
+
+    def _driver_pods(self, node: str, plugin: csi.Plugin) -> list[dict[str, Any]]:
         # ceph-csi's pods have the CSI operator's name since Rook 1.18, before that Rook's own.
+        kind = plugin.storage
         names = {
-            "rbd-fuse": [f"{csi.NAME}-node"],
-            "ceph-csi": ["rook-ceph.rbd.csi.ceph.com-nodeplugin", "csi-rbdplugin"],
+            "rbd-fuse": [plugin.node],
+            "ceph-csi": [f"rook-ceph.{kind}.csi.ceph.com-nodeplugin", f"csi-{kind}plugin"],
         }
         return self.kube.list(
             "Pod",
@@ -592,3 +620,16 @@ class StorageCluster:
             raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
         if left := volume_loops(self.nodes.node_names):
             raise NotYet(f"loop devices: {', '.join(str(loop.device(number)) for number in left)}")
+        self._no_filesystem_volumes_left()
+
+    def _no_filesystem_volumes_left(self) -> None:
+        """Condition: no subvolume in any filesystem, and on no node a client that has mounted one."""
+        filesystems = Filesystems(self._rook_deployed)
+        names = filesystems.in_ceph()
+        for name in sorted(names):
+            filesystems.empty(Filesystem(name))()
+        if names:
+            for worker in self.nodes.workers:
+                clients = node_containers.services(worker, f"{CEPHFS_UNITS}-*")
+                if clients:
+                    raise NotYet(f"clients of CephFS on {worker}: {', '.join(clients)}")

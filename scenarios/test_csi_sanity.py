@@ -1,34 +1,44 @@
-"""The userspace CSI driver keeps to the specification, by the specification's own test.
+"""The userspace CSI drivers keep to the specification, by the specification's own test.
 
 csi-sanity calls each RPC as no orchestrator would: without arguments, twice, for volumes that do not exist, with
 capabilities the driver does not have. It runs on a node, against the sockets of the deployed driver and a real pool.
 
 What it skips, and why, is in report.json: specs for capabilities that the driver does not claim.
 
-It runs twice, with volumes that are mounted and with raw block volumes.
+It runs three times: with images that are mounted, with images as raw block volumes, and with subvolumes of CephFS.
 
-Reproduces: no trouble; it shows that the userspace driver is one that every orchestrator of CSI may use.
+Reproduces: no trouble; it shows that the userspace drivers are such that every orchestrator of CSI may use them.
 
-Needs: the userspace driver (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
+Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
 
-Budget: 120 s
+Budget: 180 s
 """
 
 import pytest
 
-from harness.csi.sanity import run_sanity
+from harness.csi.sanity import Subject, run_sanity
 from harness.waiting import minutes, wait_for
+
+
+@pytest.fixture(autouse=True)
+def userspace_driver(cluster):
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
 
 
 @pytest.mark.parametrize("access_type", ["mount", "block"])
 def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_type):
-    if cluster.driver != "rbd-fuse":
-        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
+    keeps_to_the_specification(cluster, results, csi_sanity, Subject.images("replicapool", access_type))
 
+
+def test_cephfs_driver_keeps_to_the_specification(cluster, filesystem, results, csi_sanity):
+    subject = Subject.subvolumes(filesystem.name, filesystem.data_pool)
+    keeps_to_the_specification(cluster, results, csi_sanity, subject)
+
+
+def keeps_to_the_specification(cluster, results, program, subject):
     with results.phase("csi-sanity"):
-        report = run_sanity(
-            cluster.kube, csi_sanity, namespace="rook-ceph", pool="replicapool", access_type=access_type
-        )
+        report = run_sanity(cluster.kube, program, subject, namespace="rook-ceph")
     results.note(passed=report.passed, failed=report.failed, skipped=report.skipped)
     results.say(f"{len(report.passed)} specs passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
 

@@ -35,6 +35,7 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.csi import deployed, direct
 from harness.csi import model as m
 from harness.csi.execution import Driver, Execution, summary
+from harness.csi.manifests import RBD
 from harness.errors import Unknown
 from harness.machine.runc_without_caps import lacking_capabilities
 from harness.waiting import minutes, wait_for
@@ -77,8 +78,8 @@ def driver(cluster, calls):
         calls,
         cluster_id=namespace,
         pool=cluster.rook.spec.pool,
-        controller_secret=deployed.secret(cluster.kube, namespace, deployed.PROVISIONER_SECRET),
-        node_secret=deployed.secret(cluster.kube, namespace, deployed.NODE_SECRET),
+        controller_secret=deployed.secret(cluster.kube, namespace, RBD.provisioner_secret),
+        node_secret=deployed.secret(cluster.kube, namespace, RBD.node_secret),
         kill=kill,
     )
 

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from harness.csi import inventory
-from harness.csi.driver import DRIVER_NAME, exporter
+from harness.csi.driver import DRIVER_NAME, RBD_UNITS
+from harness.csi.driver.units import Units
 from harness.csi.driver.volumes import VolumeId
 from harness.csi.leaks import Attachment, Found, Image, Node, Pool, Use, VolumeMount, Wanted, compare
 
@@ -250,4 +251,4 @@ def test_an_empty_node_lists_nothing() -> None:
 
 
 def test_units_are_found_by_the_name_that_the_driver_gives_them() -> None:
-    assert inventory._UNIT.fullmatch(exporter._unit(VOLUME))[1] == SLUG
+    assert inventory._UNIT.fullmatch(Units(RBD_UNITS).name(VOLUME.slug))[1] == SLUG

@@ -6,8 +6,19 @@ from pathlib import Path
 
 import yaml
 
-from harness.csi.driver import DRIVER_NAME
-from harness.csi.manifests import NAME, SNAPSHOT_CONTROLLER, crds, objects, snapshot_class, storage_class
+from harness.csi.driver import CEPHFS_DRIVER_NAME, DRIVER_NAME
+from harness.csi.manifests import (
+    CEPHFS,
+    NAME,
+    SNAPSHOT_CONTROLLER,
+    crds,
+    filesystem_objects,
+    filesystem_snapshot_class,
+    filesystem_storage_class,
+    objects,
+    snapshot_class,
+    storage_class,
+)
 
 CONTROLLER = f"{NAME}-controller"
 
@@ -120,3 +131,34 @@ def test_snapshots_are_made_by_this_driver_with_the_secrets_of_its_volumes() -> 
     name = "csi.storage.k8s.io/{}-secret-name"
     for use in ("snapshotter", "snapshotter-list"):
         assert snapshots["parameters"][name.format(use)] == volumes["parameters"][name.format("provisioner")]
+
+
+def test_the_cephfs_driver_has_pods_of_its_own_beside_the_other() -> None:
+    others, ours = objects(), filesystem_objects()
+    names = [{(item["kind"], item["metadata"]["name"]) for item in items} for items in (others, ours)]
+    assert not names[0] & names[1]
+    assert SNAPSHOT_CONTROLLER not in {item["metadata"]["name"] for item in ours}
+    pods = {item["kind"]: item["spec"] for item in ours if item["kind"] in ("Deployment", "DaemonSet")}
+    assert set(pods) == {"Deployment", "DaemonSet"}
+    for spec in pods.values():
+        containers = {container["name"]: container for container in spec["template"]["spec"]["containers"]}
+        assert "--storage=cephfs" in containers["driver"]["command"]
+        assert not any(word.startswith("--default-fstype") for it in containers.values() for word in it["command"])
+    driver = next(item for item in ours if item["kind"] == "CSIDriver")
+    assert driver["metadata"]["name"] == CEPHFS_DRIVER_NAME
+    assert driver["spec"]["attachRequired"]
+    labels = pods["DaemonSet"]["template"]["metadata"]["labels"]
+    assert labels == {"app": CEPHFS.node}
+
+
+def test_the_classes_of_cephfs() -> None:
+    volumes, snapshots = filesystem_storage_class(), filesystem_snapshot_class()
+    assert (volumes["provisioner"], snapshots["driver"]) == (CEPHFS_DRIVER_NAME, CEPHFS_DRIVER_NAME)
+    assert volumes["metadata"]["name"] == snapshots["metadata"]["name"] == "rook-cephfs"
+    found = volumes["parameters"]
+    assert (found["clusterID"], found["fsName"], found["pool"]) == ("rook-ceph", "myfs", "myfs-replicated")
+    assert not {"mounter", "fuseMountOptions", "csi.storage.k8s.io/fstype"} & set(found)
+    secrets = {value for key, value in found.items() if key.endswith("-secret-name")}
+    assert secrets == {"rook-csi-cephfs-provisioner", "rook-csi-cephfs-node"}
+    variant = filesystem_storage_class(mounter="fuse", fuse_mount_options="debug")["parameters"]
+    assert (variant["mounter"], variant["fuseMountOptions"]) == ("fuse", "debug")

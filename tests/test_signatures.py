@@ -28,6 +28,11 @@ SAID = [
         "(replicapool) not found in Ceph cluster",
     ),
     (
+        signatures.FILESYSTEM_NOT_FOUND,
+        'failed to provision volume with StorageClass "rook-cephfs": rpc error: code = Internal desc = filesystem not '
+        "found: filesystem (myfs) not found in Ceph cluster",
+    ),
+    (
         signatures.POOL_HAS_BOTH_LAYOUTS,
         'failed to reconcile CephBlockPool "rook-ceph/both". invalid pool CR "both" spec: invalid pool spec: both '
         "erasurecoded and replicated fields cannot be set at the same time",

@@ -14,6 +14,7 @@ from harness.machine.leases import Lease
 from harness.report.results import Results
 from harness.settings import Settings
 from harness.storage import StorageCluster
+from harness.waiting import NotYet
 
 TOPOLOGY = Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -264,3 +265,53 @@ def test_other_manifests_under_the_same_version_make_another_cell(prepared, tmp_
     before = prepared(rook_manifests=str(tmp_path)).cell
     (tmp_path / "operator.yaml").write_text("kind: DaemonSet")
     assert len({before.key, prepared(rook_manifests=str(tmp_path)).cell.key, prepared().cell.key}) == 3
+
+
+class Made:
+    """What is asked for when a filesystem is served, in its order."""
+
+    def __init__(self, did):
+        self.did = did
+
+    def apply(self, filesystem):
+        self.did.append(f"{filesystem.name} asked for")
+
+    def make(self, filesystem):
+        self.did.append(f"{filesystem.name} served")
+
+
+def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypatch):
+    did = []
+    cluster.rook = SimpleNamespace()
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: Made(did))
+    monkeypatch.setattr(cluster, "deploy_filesystem_driver", lambda filesystem: did.append("driver Ready"))
+    cluster.serve_filesystem(storage.Filesystem())
+    assert did == ["myfs asked for", "driver Ready", "myfs served"]
+
+
+@pytest.mark.parametrize(
+    ("names", "left", "clients", "why"),
+    [
+        (["myfs"], ["csi-vol-1"], [], "csi-vol-1"),
+        (["myfs"], [], ["rookery-cephfs-csi-vol-1.service"], "clients of CephFS on worker"),
+        (["myfs"], [], [], None),
+        ([], [], ["not asked for"], None),
+    ],
+)
+def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, clients, why):
+    def empty(filesystem):
+        def condition():
+            if left:
+                raise NotYet(", ".join(left))
+
+        return condition
+
+    cluster.rook, cluster.kind = SimpleNamespace(), SimpleNamespace(workers=["worker"])
+    found = SimpleNamespace(in_ceph=lambda: set(names), empty=empty)
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: found)
+    monkeypatch.setattr(storage.node_containers, "services", lambda worker, pattern: clients)
+    if why is None:
+        cluster._no_filesystem_volumes_left()
+    else:
+        with pytest.raises(NotYet, match=why):
+            cluster._no_filesystem_volumes_left()

@@ -1,11 +1,13 @@
 """Claims, snapshots and pods of scenarios: what is asked of Kubernetes, and what is understood of its answers."""
 
+import subprocess
+
 import pytest
 
 from harness.kube import ExecFailed
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
 from harness.waiting import NotYet
-from harness.workloads.volumes import DEVICE, MOUNT, Claim, Pod, PodSpec, Snapshot, Volumes
+from harness.workloads.volumes import DEVICE, MOUNT, Claim, Filled, Pod, PodSpec, Snapshot, Subvolume, Volumes
 
 CLAIM = Claim("data", "volumes")
 
@@ -87,6 +89,37 @@ def test_the_image_behind_a_claim(kube, volumes):
     attributes = {"pool": "replicapool", "imageName": "csi-vol-1"}
     kube.objects["PersistentVolume", "pvc-1"] = {"spec": {"csi": {"volumeAttributes": attributes}}}
     assert volumes.image_of(CLAIM) == "replicapool/csi-vol-1"
+
+
+def test_the_subvolume_behind_a_claim(kube, volumes):
+    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+    attributes = {"subvolumeName": "csi-vol-1", "subvolumePath": "/volumes/csi/csi-vol-1/2"}
+    kube.objects["PersistentVolume", "pvc-1"] = {"spec": {"csi": {"volumeAttributes": attributes}}}
+    assert volumes.subvolume_of(CLAIM) == Subvolume("csi-vol-1", "/volumes/csi/csi-vol-1/2")
+
+
+def test_claims_have_what_their_namespace_says_unless_they_say_otherwise(kube):
+    volumes = Volumes(kube, image="ceph", storage_class="rook-cephfs", access_mode="ReadWriteMany")
+    kube.apply = lambda objects: None
+    claim = volumes.apply_claim("data", access_mode="ReadOnlyMany")
+    assert (claim.storage_class, claim.access_mode) == ("rook-cephfs", "ReadOnlyMany")
+
+
+@pytest.mark.parametrize("room", [2, 99])
+def test_a_volume_is_filled_until_it_refuses(kube, tmp_path, monkeypatch, room):
+    """The script itself, in this machine's shell, with a `sync` that refuses from the third file on."""
+    fake = tmp_path / "sync"
+    fake.write_text(
+        f"#!/bin/sh\n[ $(ls {tmp_path}/volume | wc -l) -le {room} ] || {{ echo quota exceeded >&2; exit 1; }}"
+    )
+    fake.chmod(0o755)
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr("harness.workloads.volumes.MOUNT", f"{tmp_path}/volume")
+    monkeypatch.setattr("harness.workloads.volumes._PIECE", 1)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    kube.exec = lambda pod, argv, **_: subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
+    found = Pod(kube, "writer", "volumes").fill("piece", 3)
+    assert found == (Filled(2, "quota exceeded") if room == 2 else Filled(3, ""))
 
 
 def test_a_claim_has_grown_when_its_status_says_so(kube, volumes):

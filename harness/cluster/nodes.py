@@ -89,6 +89,12 @@ def uninterruptible(names: Iterable[str]) -> list[str]:
     return found
 
 
+def services(name: str, pattern: str) -> list[str]:
+    """The services of a node's systemd by that name which are loaded, be they running or failed."""
+    units = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service", pattern]
+    return [line.split()[0] for line in docker_output("exec", name, *units).splitlines() if line.strip()]
+
+
 def journal(name: str, lines: int = 5000) -> str:
     """The newest lines of a node's journal, or why it cannot be read."""
     done = docker("exec", name, "journalctl", "--no-pager", "-n", str(lines), timeout=30, check=False)

@@ -1,4 +1,4 @@
-"""The driver as it is deployed, for those who call it beside Kubernetes: its controller, its sockets, its secrets."""
+"""A driver as it is deployed, for those who call it beside Kubernetes: its controller, its sockets, its secrets."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from harness.csi import manifests
-from harness.csi.driver import DRIVER_NAME
+from harness.csi.manifests import RBD, Plugin
 from harness.errors import InfrastructureError
 from harness.kube import Kube
-
-PROVISIONER_SECRET, NODE_SECRET = "rook-csi-rbd-provisioner", "rook-csi-rbd-node"
 
 
 @dataclass(frozen=True)
@@ -26,14 +23,14 @@ class ControllerPod:
         return f"{kubelet_dir}/pods/{self.uid}/volumes/kubernetes.io~empty-dir/socket/csi.sock"
 
 
-def node_socket(kubelet_dir: str) -> str:
+def node_socket(kubelet_dir: str, plugin: Plugin = RBD) -> str:
     """The socket of a node's driver, by which the kubelet calls it."""
-    return f"{kubelet_dir}/plugins/{DRIVER_NAME}/csi.sock"
+    return f"{kubelet_dir}/plugins/{plugin.driver}/csi.sock"
 
 
-def controller_pod(kube: Kube, namespace: str) -> ControllerPod:
+def controller_pod(kube: Kube, namespace: str, plugin: Plugin = RBD) -> ControllerPod:
     """Where the controller runs; of two, of which one is going, the newer. Raises `InfrastructureError` if nowhere."""
-    labels = ",".join(f"{name}={value}" for name, value in manifests.CONTROLLER_LABELS.items())
+    labels = f"app={plugin.controller}"
     pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
     if not pods:
         raise InfrastructureError(f"no pod of the CSI controller in {namespace}")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.csi.driver import DRIVER_NAME
+from harness.csi.driver import DRIVER_NAME, RBD_UNITS
 from harness.csi.driver.errors import NotFound
 from harness.csi.driver.mounts import Mount, parse_mountinfo
 from harness.csi.driver.node import LOOP_MAJOR
@@ -24,7 +24,7 @@ Object = Mapping[str, Any]
 
 _LISTING_SECONDS = 30.0
 _LIST_IMAGES = Path(toolbox.__file__).with_name("list_images.py")
-_UNIT = re.compile(r"rookery-rbd-(\S+)\.service")
+_UNIT = re.compile(rf"{RBD_UNITS}-(\S+)\.service")
 _FILE = re.compile(rf"/plugins/{re.escape(DRIVER_NAME)}/([^/\s]+)/([^/\s]+)/image")
 _MARK = "--- "
 
@@ -140,7 +140,7 @@ def _image(name: str, known: Mapping[str, Any]) -> Image:
 
 def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
     """What the nodes have of volumes, asked of all at once. Raises `CommandFailed` for one that is off."""
-    script = _SCRIPT.format(kubelet=kubelet_dir, driver=DRIVER_NAME, mark=_MARK)
+    script = _SCRIPT.format(kubelet=kubelet_dir, driver=DRIVER_NAME, units=RBD_UNITS, mark=_MARK)
 
     def ask(name: str) -> str:
         return docker_output("exec", name, "sh", "-c", script, "sh", name, timeout=_LISTING_SECONDS)
@@ -154,7 +154,7 @@ def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
 # Each part behind a line that names it. Everything is read from tables: no path is asked that may be dead.
 _SCRIPT = """
 echo "{mark}mounts"; cat /proc/self/mountinfo
-echo "{mark}units"; systemctl list-units --all --plain --no-legend --full 'rookery-rbd-*.service'
+echo "{mark}units"; systemctl list-units --all --plain --no-legend --full '{units}-*.service'
 echo "{mark}processes"; ps -eww -o args= | grep 'qemu-storage-daemo[n]'
 echo "{mark}records"; ls "{kubelet}/plugins/{driver}/$1" 2>/dev/null
 exit 0

@@ -1,27 +1,64 @@
-"""The Kubernetes objects of the userspace CSI driver, and the classes that use it.
+"""The Kubernetes objects of the userspace CSI drivers, and the classes that use them.
 
-The controller is one pod with Kubernetes' own sidecars (external-provisioner, -attacher, -resizer and -snapshotter);
-the node plugin runs on every node and registers itself with the kubelet, so there is no node-driver-registrar.
-Snapshots take a controller that belongs to no driver, and the CRDs that it serves.
+A driver's controller is one pod with Kubernetes' own sidecars (external-provisioner, -attacher, -resizer and
+-snapshotter); its node plugin runs on every node and registers itself with the kubelet, so there is no
+node-driver-registrar. Snapshots take a controller that belongs to no driver, and the CRDs that it serves.
+
+The driver for CephFS has pods of its own, beside those of the one for RBD, so that only a cluster with a filesystem
+has to start and to feed them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from harness.csi.driver import DRIVER_NAME
+from harness.csi.driver import CEPHFS_DRIVER_NAME, DRIVER_NAME
 
 Object = dict[str, Any]
 
 IMAGE = "localhost/rookery/rbd-fuse-csi:1"
-NAME = "rbd-fuse-csi"
 SNAPSHOT_CONTROLLER = "snapshot-controller"
-CONTROLLER_LABELS = {"app": f"{NAME}-controller"}
-NODE_LABELS = {"app": f"{NAME}-node"}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A driver, as it is deployed."""
+
+    name: str  # of its objects
+    driver: str  # what the kubelets know it by
+    storage: str  # what the program is to serve: its option --storage
+    secrets: str  # how the names of the secrets begin that Rook makes for it
+    default_fs_type: str = ""
+
+    @property
+    def controller(self) -> str:
+        """The name of the controller's Deployment, and the value of its pods' label `app`."""
+        return f"{self.name}-controller"
+
+    @property
+    def node(self) -> str:
+        """Likewise of the node plugin's DaemonSet."""
+        return f"{self.name}-node"
+
+    @property
+    def provisioner_secret(self) -> str:
+        """The secret for what the controller does."""
+        return f"{self.secrets}-provisioner"
+
+    @property
+    def node_secret(self) -> str:
+        """The secret for what a node does."""
+        return f"{self.secrets}-node"
+
+
+RBD = Plugin("rbd-fuse-csi", DRIVER_NAME, "rbd", "rook-csi-rbd", default_fs_type="ext4")
+CEPHFS = Plugin("cephfs-fuse-csi", CEPHFS_DRIVER_NAME, "cephfs", "rook-csi-cephfs")
+NAME = RBD.name
 
 # The ConfigMap in which Rook keeps the monitors of a cluster, also in the form ceph-csi reads. Unlike
 # rook-ceph-csi-config, which Rook fills for its own CSI driver, it is there in every version.
@@ -55,17 +92,33 @@ def objects(
     kubelet_dir: str = "/var/lib/kubelet",
     cluster_namespace: str = "rook-ceph",
 ) -> list[Object]:
-    """All objects of the driver, in the order in which they are to be applied.
+    """All objects of the driver for RBD, in the order in which they are to be applied, and the snapshot controller.
 
     `namespace` is that of Rook's operator, whose ConfigMap the pods mount; `cluster_namespace` is that of the
     CephCluster, where the secrets are which the sidecars read.
     """
     return [
-        _csi_driver(),
-        *_rbac(namespace, cluster_namespace),
-        _controller(namespace, image),
-        _node(namespace, image, kubelet_dir),
+        *_plugin(RBD, namespace, image, kubelet_dir, cluster_namespace),
         *_snapshot_controller(namespace, image),
+    ]
+
+
+def filesystem_objects(
+    namespace: str = "rook-ceph",
+    image: str = IMAGE,
+    kubelet_dir: str = "/var/lib/kubelet",
+    cluster_namespace: str = "rook-ceph",
+) -> list[Object]:
+    """Likewise of the driver for CephFS, which goes beside the other one, and shares its snapshot controller."""
+    return _plugin(CEPHFS, namespace, image, kubelet_dir, cluster_namespace)
+
+
+def _plugin(plugin: Plugin, namespace: str, image: str, kubelet_dir: str, cluster_namespace: str) -> list[Object]:
+    return [
+        _csi_driver(plugin),
+        *_rbac(plugin, namespace, cluster_namespace),
+        _controller(plugin, namespace, image),
+        _node(plugin, namespace, image, kubelet_dir),
     ]
 
 
@@ -90,12 +143,6 @@ def storage_class(
     `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes. With a
     `data_pool`, erasure-coded for example, `pool` holds the images' metadata only. `mkfs_options` replace the driver's.
     """
-    secrets = {
-        "provisioner": "rook-csi-rbd-provisioner",
-        "controller-expand": "rook-csi-rbd-provisioner",
-        "controller-publish": "rook-csi-rbd-provisioner",
-        "node-stage": "rook-csi-rbd-node",
-    }
     parameters = {
         "clusterID": cluster_namespace,
         "pool": pool,
@@ -105,15 +152,50 @@ def storage_class(
     }
     parameters |= {"dataPool": data_pool} if data_pool else {}
     parameters |= {"mkfsOptions": mkfs_options} if mkfs_options else {}
-    for use, secret in secrets.items():
-        parameters[f"csi.storage.k8s.io/{use}-secret-name"] = secret
-        parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = cluster_namespace
+    return _storage_class(name, provisioner, RBD, cluster_namespace, parameters, mount_options)
+
+
+def filesystem_storage_class(
+    name: str = "rook-cephfs",
+    filesystem: str = "myfs",
+    pool: str = "myfs-replicated",
+    cluster_namespace: str = "rook-ceph",
+    provisioner: str = CEPHFS_DRIVER_NAME,
+    *,
+    mounter: str = "",
+    fuse_mount_options: str = "",
+    mount_options: Sequence[str] = (),
+) -> Object:
+    """A StorageClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/cephfs/storageclass.yaml.
+
+    `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.cephfs.csi.ceph.com`).
+    """
+    parameters = {"clusterID": cluster_namespace, "fsName": filesystem, "pool": pool}
+    parameters |= {"mounter": mounter} if mounter else {}
+    parameters |= {"fuseMountOptions": fuse_mount_options} if fuse_mount_options else {}
+    return _storage_class(name, provisioner, CEPHFS, cluster_namespace, parameters, mount_options)
+
+
+def _storage_class(
+    name: str,
+    provisioner: str,
+    plugin: Plugin,
+    cluster_namespace: str,
+    parameters: dict[str, str],
+    mount_options: Sequence[str],
+) -> Object:
+    secrets = {
+        "provisioner": plugin.provisioner_secret,
+        "controller-expand": plugin.provisioner_secret,
+        "controller-publish": plugin.provisioner_secret,
+        "node-stage": plugin.node_secret,
+    }
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
         "metadata": {"name": name},
         "provisioner": provisioner,
-        "parameters": parameters,
+        "parameters": parameters | _secret_parameters(secrets, cluster_namespace),
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
         "allowVolumeExpansion": True,
@@ -121,27 +203,44 @@ def storage_class(
     }
 
 
+def _secret_parameters(secrets: dict[str, str], namespace: str) -> dict[str, str]:
+    """Which secret each kind of call is to be given."""
+    parameters = {}
+    for use, secret in secrets.items():
+        parameters[f"csi.storage.k8s.io/{use}-secret-name"] = secret
+        parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = namespace
+    return parameters
+
+
 def snapshot_class(
     name: str = "rook-ceph-block", cluster_namespace: str = "rook-ceph", driver: str = DRIVER_NAME
 ) -> Object:
     """A VolumeSnapshotClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/snapshotclass.yaml."""
-    parameters = {"clusterID": cluster_namespace}
-    for use in ("snapshotter", "snapshotter-list"):
-        parameters[f"csi.storage.k8s.io/{use}-secret-name"] = "rook-csi-rbd-provisioner"
-        parameters[f"csi.storage.k8s.io/{use}-secret-namespace"] = cluster_namespace
+    return _snapshot_class(name, driver, RBD, cluster_namespace)
+
+
+def filesystem_snapshot_class(
+    name: str = "rook-cephfs", cluster_namespace: str = "rook-ceph", driver: str = CEPHFS_DRIVER_NAME
+) -> Object:
+    """Likewise for CephFS, as in Rook's deploy/examples/csi/cephfs/snapshotclass.yaml."""
+    return _snapshot_class(name, driver, CEPHFS, cluster_namespace)
+
+
+def _snapshot_class(name: str, driver: str, plugin: Plugin, cluster_namespace: str) -> Object:
+    secrets = dict.fromkeys(("snapshotter", "snapshotter-list"), plugin.provisioner_secret)
     return {
         **_named(f"{_SNAPSHOT_GROUP}/v1", "VolumeSnapshotClass", name),
         "driver": driver,
-        "parameters": parameters,
+        "parameters": {"clusterID": cluster_namespace, **_secret_parameters(secrets, cluster_namespace)},
         "deletionPolicy": "Delete",
     }
 
 
-def _csi_driver() -> Object:
+def _csi_driver(plugin: Plugin) -> Object:
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "CSIDriver",
-        "metadata": {"name": DRIVER_NAME},
+        "metadata": {"name": plugin.driver},
         "spec": {
             "attachRequired": True,
             "podInfoOnMount": False,
@@ -151,7 +250,7 @@ def _csi_driver() -> Object:
     }
 
 
-def _rbac(namespace: str, cluster_namespace: str) -> list[Object]:
+def _rbac(plugin: Plugin, namespace: str, cluster_namespace: str) -> list[Object]:
     """What the sidecars ask of the API, as their own deploy/kubernetes/rbac.yaml say, and secrets in one namespace.
 
     The node plugin asks nothing of the API; its account exists so that it does not run as `default`.
@@ -172,28 +271,29 @@ def _rbac(namespace: str, cluster_namespace: str) -> list[Object]:
         _rule(_SNAPSHOT_GROUP, ["volumesnapshotcontents"], ["get", "list", "watch", "update", "patch"]),
         _rule(_SNAPSHOT_GROUP, ["volumesnapshotcontents/status"], ["update", "patch"]),
     ]
-    account = f"{NAME}-controller"
+    account = plugin.controller
     return [
         *_account(account, namespace, rules),
-        _named("v1", "ServiceAccount", f"{NAME}-node", namespace),
+        _named("v1", "ServiceAccount", plugin.node, namespace),
         {**_named(_RBAC, "Role", account, cluster_namespace), "rules": [_rule("", ["secrets"], ["get", "list"])]},
         _binding("RoleBinding", "Role", account, namespace, of=cluster_namespace),
     ]
 
 
-def _controller(namespace: str, image: str) -> Object:
+def _controller(plugin: Plugin, namespace: str, image: str) -> Object:
+    fs_type = [f"--default-fstype={plugin.default_fs_type}"] if plugin.default_fs_type else []
     sidecar = ["--csi-address=/csi/csi.sock", "--timeout=120s", *_CONTROLLER_FLAGS]
     socket = {"name": "socket", "mountPath": "/csi"}
     containers = [
         {
             **_container("driver", image),
-            "command": ["python3", "-m", "driver", "controller", f"--ready-file={_READY_FILE}"],
+            "command": [*_program("controller", plugin), f"--ready-file={_READY_FILE}"],
             "readinessProbe": _READINESS,
             "volumeMounts": [socket, *_COMMON_MOUNTS],
         },
         {
             **_container("csi-provisioner", image),
-            "command": ["csi-provisioner", *sidecar, "--default-fstype=ext4", "--extra-create-metadata"],
+            "command": ["csi-provisioner", *sidecar, *fs_type, "--extra-create-metadata"],
             "volumeMounts": [socket],
         },
         {
@@ -214,7 +314,7 @@ def _controller(namespace: str, image: str) -> Object:
         },
     ]
     volumes = [{"name": "socket", "emptyDir": {}}, *_COMMON_VOLUMES]
-    return _single(f"{NAME}-controller", namespace, CONTROLLER_LABELS, containers, volumes)
+    return _single(plugin.controller, namespace, containers, volumes)
 
 
 def _snapshot_controller(namespace: str, image: str) -> list[Object]:
@@ -237,14 +337,13 @@ def _snapshot_controller(namespace: str, image: str) -> list[Object]:
     }
     return [
         *_account(SNAPSHOT_CONTROLLER, namespace, rules),
-        _single(SNAPSHOT_CONTROLLER, namespace, {"app": SNAPSHOT_CONTROLLER}, [container], []),
+        _single(SNAPSHOT_CONTROLLER, namespace, [container], []),
     ]
 
 
-def _single(
-    name: str, namespace: str, labels: dict[str, str], containers: list[Object], volumes: list[Object]
-) -> Object:
-    """A Deployment that is never two pods, with the ServiceAccount of its name."""
+def _single(name: str, namespace: str, containers: list[Object], volumes: list[Object]) -> Object:
+    """A Deployment that is never two pods, with the ServiceAccount of its name, which is its pods' label `app`, too."""
+    labels = {"app": name}
     return {
         **_named("apps/v1", "Deployment", name, namespace),
         "spec": {
@@ -265,13 +364,14 @@ def _single(
     }
 
 
-def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
-    registration = f"{kubelet_dir}/plugins_registry/{DRIVER_NAME}-reg.sock"
-    service = f"{kubelet_dir}/plugins/{DRIVER_NAME}/csi.sock"
+def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Object:
+    labels = {"app": plugin.node}
+    registration = f"{kubelet_dir}/plugins_registry/{plugin.driver}-reg.sock"
+    service = f"{kubelet_dir}/plugins/{plugin.driver}/csi.sock"
     driver = {
         **_container("driver", image),
         "command": [
-            *("python3", "-m", "driver", "node"),
+            *_program("node", plugin),
             "--node-id=$(NODE_NAME)",
             f"--kubelet-dir={kubelet_dir}",
             f"--ready-file={_READY_FILE}",
@@ -289,7 +389,7 @@ def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
             "failureThreshold": 3,
         },
         "volumeMounts": [
-            # Shared with the node: what the driver and the exporters mount there has to appear on the node, for the
+            # Shared with the node: what the driver and its services mount there has to appear on the node, for the
             # kubelet and for a later pod of this driver.
             {"name": "kubelet", "mountPath": kubelet_dir, "mountPropagation": "Bidirectional"},
             {"name": "dev", "mountPath": "/dev"},
@@ -297,18 +397,18 @@ def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
         ],
     }
     return {
-        **_named("apps/v1", "DaemonSet", f"{NAME}-node", namespace),
+        **_named("apps/v1", "DaemonSet", plugin.node, namespace),
         "spec": {
-            "selector": {"matchLabels": NODE_LABELS},
-            # Volumes stay up meanwhile (the exporters are not in the pod), so all nodes may be updated at once.
+            "selector": {"matchLabels": labels},
+            # Volumes stay up meanwhile (what serves them is not in the pod), so all nodes may be updated at once.
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}},
             "template": {
-                "metadata": {"labels": NODE_LABELS},
+                "metadata": {"labels": labels},
                 "spec": {
-                    "serviceAccountName": f"{NAME}-node",
+                    "serviceAccountName": plugin.node,
                     "automountServiceAccountToken": False,
                     "priorityClassName": "system-node-critical",
-                    # The exporters are services of the node's systemd, which is PID 1 only with hostPID. With
+                    # What serves volumes are services of the node's systemd, which is PID 1 only with hostPID. With
                     # hostNetwork the driver reaches Ceph as they do, and before the pod network is up again.
                     "hostPID": True,
                     "hostNetwork": True,
@@ -324,6 +424,10 @@ def _node(namespace: str, image: str, kubelet_dir: str) -> Object:
             },
         },
     }
+
+
+def _program(role: str, plugin: Plugin) -> list[str]:
+    return ["python3", "-m", "driver", role, f"--storage={plugin.storage}"]
 
 
 def _container(name: str, image: str) -> Object:

@@ -14,7 +14,8 @@ from xml.etree import ElementTree
 
 from harness.cluster.kubelet_dir import DEFAULT
 from harness.csi import deployed
-from harness.csi.deployed import NODE_SECRET, PROVISIONER_SECRET, ControllerPod
+from harness.csi.deployed import ControllerPod
+from harness.csi.manifests import CEPHFS, RBD, Plugin
 from harness.errors import InfrastructureError
 from harness.kube import Kube
 from harness.machine.docker import docker
@@ -31,6 +32,25 @@ _CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", 
 _CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
 _CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
 _NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is tested: a driver, by volumes that are made and used in this way."""
+
+    plugin: Plugin
+    parameters: Mapping[str, str]  # of a StorageClass
+    access_type: AccessType = "mount"
+
+    @classmethod
+    def images(cls, pool: str, access_type: AccessType) -> Subject:
+        """RBD images in that pool, mounted or as raw block devices."""
+        return cls(RBD, {"pool": pool}, access_type)
+
+    @classmethod
+    def subvolumes(cls, filesystem: str, pool: str) -> Subject:
+        """Subvolumes of that CephFS filesystem, their files in that pool of it."""
+        return cls(CEPHFS, {"fsName": filesystem, "pool": pool})
 
 
 @dataclass(frozen=True)
@@ -59,21 +79,20 @@ class SanityReport:
         return cls(tuple(passed), failed, skipped)
 
 
-def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_type: AccessType) -> SanityReport:
-    """Run the csi-sanity `program` on the node of the driver's controller, with volumes in `pool`.
-
-    Its volumes are mounted filesystems or raw block devices, by `access_type`.
+def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -> SanityReport:
+    """Run the csi-sanity `program` on the node of the driver's controller.
 
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
-    pod = deployed.controller_pod(kube, namespace)
+    plugin = subject.plugin
+    pod = deployed.controller_pod(kube, namespace, plugin)
     node = pod.node
     docker("exec", node, "mkdir", "-p", _FOLDER)
     try:
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
-        _write(node, "secrets.yaml", _secrets(kube, namespace))
-        _write(node, "parameters.yaml", {"clusterID": namespace, "pool": pool})
-        done = docker("exec", node, *_command(pod, access_type), timeout=RUN_SECONDS, check=False)
+        _write(node, "secrets.yaml", _secrets(kube, plugin, namespace))
+        _write(node, "parameters.yaml", {"clusterID": namespace, **subject.parameters})
+        done = docker("exec", node, *_command(pod, subject), timeout=RUN_SECONDS, check=False)
         report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
         if report.returncode != 0:
             raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
@@ -82,10 +101,10 @@ def run_sanity(kube: Kube, program: Path, *, namespace: str, pool: str, access_t
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: ControllerPod, access_type: AccessType) -> list[str]:
+def _command(pod: ControllerPod, subject: Subject) -> list[str]:
     return [
         f"{_FOLDER}/csi-sanity",
-        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT)}",
+        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT, subject.plugin)}",
         f"--csi.controllerendpoint=unix://{pod.socket(DEFAULT)}",
         f"--csi.mountdir={_FOLDER}/mount",
         f"--csi.stagingdir={_FOLDER}/staging",
@@ -93,16 +112,16 @@ def _command(pod: ControllerPod, access_type: AccessType) -> list[str]:
         f"--csi.testvolumeparameters={_FOLDER}/parameters.yaml",
         f"--csi.testvolumesize={VOLUME_BYTES}",
         f"--csi.testvolumeexpandsize={2 * VOLUME_BYTES}",
-        f"--csi.testvolumeaccesstype={access_type}",
+        f"--csi.testvolumeaccesstype={subject.access_type}",
         f"--ginkgo.junit-report={_FOLDER}/junit.xml",
         "--ginkgo.no-color",
     ]
 
 
-def _secrets(kube: Kube, namespace: str) -> dict[str, dict[str, str]]:
+def _secrets(kube: Kube, plugin: Plugin, namespace: str) -> dict[str, dict[str, str]]:
     """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
     found = {}
-    for calls, name in ((_CONTROLLER_CALLS, PROVISIONER_SECRET), (_NODE_CALLS, NODE_SECRET)):
+    for calls, name in ((_CONTROLLER_CALLS, plugin.provisioner_secret), (_NODE_CALLS, plugin.node_secret)):
         plain = deployed.secret(kube, namespace, name)
         found |= {f"{call}Secret": plain for call in calls}
     return found

@@ -208,6 +208,13 @@ class Filesystems:
         """How its MDSs are. Raises `NotYet` while Ceph cannot answer or has no such filesystem."""
         return FilesystemStatus.parse(self._rook.ceph("fs", "get", filesystem.name), self._rook.health())
 
+    def node_of(self, filesystem: Filesystem, mds: Mds) -> str:
+        """Condition: that MDS has a pod; the node it is on."""
+        for pod in self._pods(filesystem):
+            if pod["metadata"]["name"].startswith(f"rook-ceph-mds-{mds.name}-"):
+                return pod["spec"]["nodeName"]
+        raise NotYet(f"there is no pod of MDS {mds.name}")
+
     def says(self, filesystem: Filesystem, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
         """Condition: an event of the CephFilesystem says it."""
         return event_shown(self._kube, filesystem.namespace, signature, of=filesystem.name, since=since)
@@ -264,8 +271,7 @@ class Filesystems:
                 conditions = found.get("status", {}).get("conditions", [])
                 reasons = [each.get("message", "") for each in conditions if each.get("status") == "True"]
                 raise NotYet(f"CephFilesystem {filesystem.name} is still there: {'; '.join(reasons)}")
-            labels = f"app=rook-ceph-mds,rook_file_system={filesystem.name}"
-            if pods := self._kube.list("Pod", namespace=filesystem.namespace, labels=labels):
+            if pods := self._pods(filesystem):
                 raise NotYet(f"MDS pods: {', '.join(pod['metadata']['name'] for pod in pods)}")
             if filesystem.name in self.in_ceph():
                 raise NotYet(f"Ceph still has {filesystem.name}")
@@ -273,3 +279,8 @@ class Filesystems:
                 raise NotYet(f"Ceph still has the pools {', '.join(sorted(left))}")
 
         return condition
+
+    @api_may_be_down()
+    def _pods(self, filesystem: Filesystem) -> list[Object]:
+        labels = f"app=rook-ceph-mds,rook_file_system={filesystem.name}"
+        return self._kube.list("Pod", namespace=filesystem.namespace, labels=labels)

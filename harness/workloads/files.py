@@ -18,15 +18,21 @@ _APPEND = f"i=0; while true; do i=$((i+1)); echo $i >> {MOUNT}/log && sync {MOUN
 
 
 class Files:
-    """A claim of ReadWriteOnce and one pod that mounts it; `image` needs a shell and coreutils."""
+    """A claim and one pod that mounts it; `image` needs a shell and coreutils."""
 
     def __init__(
-        self, kube: Kube, *, image: str, namespace: str = "files", storage_class: str = "rook-ceph-block"
+        self,
+        kube: Kube,
+        *,
+        image: str,
+        namespace: str = "files",
+        storage_class: str = "rook-ceph-block",
+        access_mode: str = "ReadWriteOnce",
     ) -> None:
         self.namespace = namespace
         self._kube = kube
         self._image = image
-        self._claim = Claim(CLAIM, namespace, storage_class=storage_class)
+        self._claim = Claim(CLAIM, namespace, storage_class=storage_class, access_mode=access_mode)
         self._pod = Pod(kube, POD, namespace)
 
     def deploy(self) -> None:
@@ -122,6 +128,13 @@ class Files:
     def restarted(self, *, since: float) -> Callable[[], None]:
         """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
         return self._pod.restarted(since=since)
+
+    def beside(self, name: str, node: str) -> Pod:
+        """Start another pod on the same volume and wait until it is Ready; the claim has to allow it."""
+        self._kube.apply([PodSpec(name, self._claim, self._image, node=node).manifest()])
+        pod = Pod(self._kube, name, self.namespace)
+        wait_for(pod.ready, what=f"pod {name} Ready on {node}", within=POD_READY)
+        return pod
 
     def move(self, node: str) -> None:
         """Delete the pod, and start it anew on another node with the same volume."""

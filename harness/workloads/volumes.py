@@ -21,6 +21,7 @@ POD_READY = minutes(2)
 POD_GONE = minutes(2)
 SNAPSHOT_READY = minutes(1)
 EXEC_SECONDS = 60.0
+_PIECE = 4  # MiB
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
 
@@ -66,6 +67,22 @@ class Snapshot:
 
     def reference(self) -> Object:
         return {"apiGroup": SNAPSHOT_API.partition("/")[0], "kind": "VolumeSnapshot", "name": self.name}
+
+
+@dataclass(frozen=True)
+class Subvolume:
+    """A subvolume of CephFS: its name, and its path in the filesystem."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Filled:
+    """How much a volume took until it refused, in MiB, and what it said then; "" if it never did."""
+
+    mebibytes: int
+    refusal: str
 
 
 @dataclass(frozen=True)
@@ -212,6 +229,19 @@ class Pod:
                 return [fs_type, *options.split(",")]
         raise AssertionError(f"nothing is mounted at {MOUNT}")
 
+    def append(self, name: str, line: str) -> list[str]:
+        """Append a line to a file, sync it, and return the lines that are in it then."""
+        path = f"{MOUNT}/{name}"
+        return self.sh(f"echo {line} >> {path} && sync {path} && cat {path}").split("\n")[:-1]
+
+    def fill(self, name: str, mebibytes: int) -> Filled:
+        """Write files of 4 MiB, each synced, until the volume refuses, or that many MiB are written."""
+        path, said, count = f"{MOUNT}/{name}", "/tmp/refused", -(-mebibytes // _PIECE)
+        write = f"head -c {_PIECE}M /dev/urandom > {path}-$i && sync {path}-$i"
+        script = f"i=0; : > {said}; while [ $i -lt {count} ] && {{ {write}; }} 2> {said}; do i=$((i+1)); done"
+        written, _, refusal = self.sh(f"{script}; echo $i; cat {said}").partition("\n")
+        return Filled(int(written) * _PIECE, refusal.strip())
+
     def refuses_writes(self) -> str:
         """What the volume says to an attempt to write on it. Raises `AssertionError` when it takes it."""
         try:
@@ -222,12 +252,25 @@ class Pod:
 
 
 class Volumes:
-    """A namespace for claims and pods; whatever is in it goes with it."""
+    """A namespace for claims and pods; whatever is in it goes with it.
 
-    def __init__(self, kube: Kube, *, image: str, namespace: str = "volumes") -> None:
+    `snapshot_class` is that of its snapshots; `claims` is what its claims have unless they say otherwise (see `Claim`).
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        image: str,
+        namespace: str = "volumes",
+        snapshot_class: str = "rook-ceph-block",
+        **claims: Any,
+    ) -> None:
         self.namespace = namespace
         self._kube = kube
         self._image = image
+        self._snapshot_class = snapshot_class
+        self._claims = claims
 
     def deploy(self) -> None:
         """Apply the namespace."""
@@ -247,7 +290,7 @@ class Volumes:
 
     def apply_claim(self, name: str, **spec: Any) -> Claim:
         """Apply a claim without waiting for it."""
-        claim = Claim(name, self.namespace, **spec)
+        claim = Claim(name, self.namespace, **{**self._claims, **spec})
         self._kube.apply([claim.manifest()])
         return claim
 
@@ -261,10 +304,18 @@ class Volumes:
 
     def image_of(self, claim: Claim) -> str:
         """`POOL/IMAGE` behind a claim that is bound."""
+        attributes = self._attributes_of(claim)
+        return f"{attributes['pool']}/{attributes['imageName']}"
+
+    def subvolume_of(self, claim: Claim) -> Subvolume:
+        """The subvolume of CephFS behind a claim that is bound."""
+        attributes = self._attributes_of(claim)
+        return Subvolume(attributes["subvolumeName"], attributes["subvolumePath"])
+
+    def _attributes_of(self, claim: Claim) -> dict[str, str]:
         found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
         volume = self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
-        attributes = volume["spec"]["csi"]["volumeAttributes"]
-        return f"{attributes['pool']}/{attributes['imageName']}"
+        return volume["spec"]["csi"]["volumeAttributes"]
 
     def grow(self, claim: Claim, size: str) -> None:
         """Ask for more; the pods that use the claim see when they have it."""
@@ -299,7 +350,7 @@ class Volumes:
 
     def snapshot(self, name: str, claim: Claim) -> Snapshot:
         """Take a snapshot and wait until it can be used."""
-        snapshot = Snapshot(name, claim)
+        snapshot = Snapshot(name, claim, self._snapshot_class)
         self._kube.apply([snapshot.manifest()])
         wait_for(self._usable(snapshot), what=f"snapshot {name} ready to use", within=SNAPSHOT_READY)
         return snapshot

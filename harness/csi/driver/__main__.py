@@ -13,12 +13,15 @@ import csi_pb2_grpc
 import grpc
 import pluginregistration_pb2_grpc
 
-from . import DRIVER_NAME, services
+from . import CEPHFS_DRIVER_NAME, DRIVER_NAME, images, services
+from .cephfs import ceph as cephfs
+from .cephfs.client import FuseClients
+from .cephfs.controller import CephfsController
+from .cephfs.node import CephfsNode, MountRecords
 from .clusters import ClusterConfig
 from .controller import Controller
 from .exporter import Exporter
 from .filesystems import Filesystems
-from .images import Ceph
 from .loops import Loops
 from .mounts import Mounts
 from .node import Node
@@ -27,6 +30,8 @@ from .registration import RegistrationService
 from .state import NodeBoot, StateStore
 
 log = logging.getLogger("driver")
+
+NAMES = {"rbd": DRIVER_NAME, "cephfs": CEPHFS_DRIVER_NAME}
 
 
 def main() -> None:
@@ -38,7 +43,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     servers = serve_controller(arguments) if arguments.role == "controller" else serve_node(arguments)
-    log.info("%s serves as %s", DRIVER_NAME, arguments.role)
+    log.info("%s serves as %s", NAMES[arguments.storage], arguments.role)
     ended.wait()
     arguments.ready_file.unlink(missing_ok=True)
     services.stop(*servers)
@@ -46,11 +51,12 @@ def main() -> None:
 
 def serve_controller(arguments: argparse.Namespace) -> list[grpc.Server]:
     """Identity and Controller, for the sidecars in the same pod."""
-    controller = Controller(Ceph(ClusterConfig(arguments.cluster_config)), RegisteredNodes())
+    name = NAMES[arguments.storage]
+    controller = _controller(arguments, RegisteredNodes(name))
     server = services.serve(
         arguments.socket,
         [
-            lambda it: csi_pb2_grpc.add_IdentityServicer_to_server(services.IdentityService(), it),
+            lambda it: csi_pb2_grpc.add_IdentityServicer_to_server(services.IdentityService(name), it),
             lambda it: csi_pb2_grpc.add_ControllerServicer_to_server(services.ControllerService(controller), it),
         ],
     )
@@ -60,38 +66,59 @@ def serve_controller(arguments: argparse.Namespace) -> list[grpc.Server]:
 
 def serve_node(arguments: argparse.Namespace) -> list[grpc.Server]:
     """Identity and Node, for the kubelet, and the socket on which it finds them."""
-    plugin_dir = arguments.kubelet_dir / "plugins" / DRIVER_NAME
+    name = NAMES[arguments.storage]
+    plugin_dir = arguments.kubelet_dir / "plugins" / name
     socket = plugin_dir / "csi.sock"
-    mounts = Mounts()
-    node = Node(
-        ceph=Ceph(ClusterConfig(arguments.cluster_config)),
-        exporter=Exporter(mounts, secrets_dir=arguments.secrets_dir),
-        loops=Loops(),
-        mounts=mounts,
-        filesystems=Filesystems(),
-        states=StateStore(plugin_dir / arguments.node_id, NodeBoot.current()),
-    )
-    node.recover()
-    registration = RegistrationService(socket, on_registered=arguments.ready_file.touch)
+    node = _node(arguments, plugin_dir)
+    registration = RegistrationService(name, socket, on_registered=arguments.ready_file.touch)
     serving = services.serve(
         socket,
         [
-            lambda it: csi_pb2_grpc.add_IdentityServicer_to_server(services.IdentityService(), it),
+            lambda it: csi_pb2_grpc.add_IdentityServicer_to_server(services.IdentityService(name), it),
             lambda it: csi_pb2_grpc.add_NodeServicer_to_server(services.NodeService(node, arguments.node_id), it),
         ],
     )
     # After the driver's own socket: the kubelet calls it as soon as it sees this one.
     registering = services.serve(
-        arguments.kubelet_dir / "plugins_registry" / f"{DRIVER_NAME}-reg.sock",
+        arguments.kubelet_dir / "plugins_registry" / f"{name}-reg.sock",
         [lambda it: pluginregistration_pb2_grpc.add_RegistrationServicer_to_server(registration, it)],
     )
     return [registering, serving]
+
+
+def _controller(arguments: argparse.Namespace, nodes: RegisteredNodes) -> Controller | CephfsController:
+    config = ClusterConfig(arguments.cluster_config)
+    if arguments.storage == "cephfs":
+        return CephfsController(cephfs.Ceph(config), nodes)
+    return Controller(images.Ceph(config), nodes)
+
+
+def _node(arguments: argparse.Namespace, plugin_dir: Path) -> Node | CephfsNode:
+    config, mounts, boot = ClusterConfig(arguments.cluster_config), Mounts(), NodeBoot.current()
+    if arguments.storage == "cephfs":
+        return CephfsNode(
+            ceph=cephfs.Ceph(config),
+            clients=FuseClients(mounts, secrets_dir=arguments.secrets_dir, sockets=plugin_dir),
+            mounts=mounts,
+            records=MountRecords(plugin_dir / arguments.node_id, boot),
+        )
+    node = Node(
+        ceph=images.Ceph(config),
+        exporter=Exporter(mounts, secrets_dir=arguments.secrets_dir),
+        loops=Loops(),
+        mounts=mounts,
+        filesystems=Filesystems(),
+        states=StateStore(plugin_dir / arguments.node_id, boot),
+    )
+    node.recover()
+    return node
 
 
 def _arguments() -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--cluster-config", type=Path, default=Path("/etc/ceph-csi-config/csi-cluster-config-json"))
     common.add_argument("--ready-file", type=Path, default=Path("/run/rookery-csi/ready"))
+    common.add_argument("--storage", choices=sorted(NAMES), default="rbd", help="what the volumes are of")
     parser = argparse.ArgumentParser(prog="driver", description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
     controller = roles.add_parser("controller", parents=[common])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,15 @@ class Credentials:
 
     @classmethod
     def from_secrets(cls, secrets: Mapping[str, str]) -> Credentials:
-        """The user of a call, by ceph-csi's names `userID` and `userKey`. Raises `Unauthenticated`."""
-        user, key = secrets.get("userID", ""), secrets.get("userKey", "")
-        if not user or not key:
-            raise Unauthenticated("the secrets must hold userID and userKey")
-        return cls(user, key)
+        """The user of a call, by ceph-csi's names: `userID` and `userKey`, of CephFS also `adminID` and `adminKey`.
+
+        Raises `Unauthenticated`.
+        """
+        for kind in ("user", "admin"):
+            user, key = secrets.get(f"{kind}ID", ""), secrets.get(f"{kind}Key", "")
+            if user and key:
+                return cls(user, key)
+        raise Unauthenticated("the secrets must hold userID and userKey, or adminID and adminKey")
 
 
 @dataclass(frozen=True)
@@ -60,3 +66,25 @@ class ClusterConfig:
         if not clusters:
             raise Unavailable(f"no cluster is configured yet in {self.path}")
         return clusters
+
+
+@contextmanager
+def client_files(
+    folder: Path, monitors: Sequence[str], credentials: Credentials, settings: Sequence[str] = ()
+) -> Iterator[Path]:
+    """A ceph.conf and a keyring in `folder`, for as long as a client program reads them: until it serves.
+
+    `settings` are lines of the configuration, "client_oc_size = 33554432". The folder has to be in a tmpfs, so that no
+    key is ever written to a disk.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        keyring, configuration = folder / "keyring", folder / "ceph.conf"
+        keyring.touch(mode=0o600)
+        keyring.write_text(f"[client.{credentials.user}]\n\tkey = {credentials.key}\n")
+        # No time-outs here, unlike the driver's own connections: I/O waits for Ceph, as on any disk.
+        lines = ["[global]", f"mon_host = {','.join(monitors)}", f"keyring = {keyring}", *settings]
+        configuration.write_text("\n".join(lines) + "\n")
+        yield configuration
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import copying
+from .attaching import Attaching, Nodes
 from .clusters import Credentials
 from .copying import Copy, ImageInfo
 from .errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
-    InvalidToken,
     NotFound,
     OutOfRange,
     PoolNotFound,
 )
 from .locks import Operations
+from .messages import ContentSource, CreateVolume, Snapshot, Volume, kept_parameters, page
 from .volumes import (
     Capability,
     Capacity,
@@ -58,61 +58,15 @@ class Ceph(Protocol):
     def pool(self, cluster_id: str, pool: str, credentials: Credentials) -> AbstractContextManager[Pool]: ...
 
 
-class Nodes(Protocol):
-    """What the controller needs of `nodes.RegisteredNodes`."""
-
-    def knows(self, node_id: str) -> bool: ...
-
-
-@dataclass(frozen=True)
-class ContentSource:
-    """VolumeContentSource: what a new volume is to hold."""
-
-    snapshot_id: str = ""
-    volume_id: str = ""
-
-    def parse(self) -> VolumeId:
-        """The image to copy. Raises `NotFound` for an id that this driver cannot have given out."""
-        return SnapshotId.parse(self.snapshot_id) if self.snapshot_id else VolumeId.parse(self.volume_id)
-
-
-@dataclass(frozen=True)
-class CreateVolume:
-    """CreateVolumeRequest."""
-
-    name: str
-    capacity: Capacity
-    capabilities: tuple[Capability, ...]
-    parameters: Mapping[str, str]
-    secrets: Mapping[str, str] = field(repr=False)
-    source: ContentSource | None = None
-
-
-@dataclass(frozen=True)
-class Volume:
-    """Of CreateVolumeResponse."""
-
-    id: VolumeId
-    size: int
-    context: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Of CreateSnapshotResponse and ListSnapshotsResponse. It can be used as soon as it is there."""
-
-    id: SnapshotId
-    source_id: str
-    size: int  # bytes
-    created: int  # Unix time in seconds
-
-
-class Controller:
+class Controller(Attaching):
     """The RPCs of the controller service."""
 
+    objection = staticmethod(Capability.objection)
+    nodes_expand = True  # the exporter, the loop device and the filesystem have to be told
+
     def __init__(self, ceph: Ceph, nodes: Nodes) -> None:
+        super().__init__(nodes)
         self._ceph = ceph
-        self._nodes = nodes
         self._operations = Operations()
 
     # --- volumes ------------------------------------------------------------------------------------------------
@@ -129,7 +83,7 @@ class Controller:
         request.capacity.size()  # that there is one
         volume = VolumeId.of(parameters.cluster_id, parameters.pool, image_name(request.name))
         credentials = Credentials.from_secrets(request.secrets)
-        source = request.source.parse() if request.source else None
+        source = _image_of(request.source) if request.source else None
         if source == volume:
             raise InvalidArgument(f"volume {request.name} cannot be made from itself")
         with ExitStack() as stack:
@@ -173,36 +127,6 @@ class Controller:
         if not capacity.allows(current):
             raise OutOfRange(f"volume {volume} has {current} bytes, more than limit_bytes {capacity.limit}")
         return current
-
-    def publish(
-        self, volume_id: str, node_id: str, capability: Capability | None, readonly: bool, secrets: Mapping[str, str]
-    ) -> None:
-        """Admit the volume to a node. Nothing has to be done for that, but both must exist."""
-        if not volume_id or not node_id:
-            raise InvalidArgument("volume id and node id are required")
-        require_supported([capability])
-        if readonly:
-            raise InvalidArgument("read-only publishing is not supported")
-        volume = VolumeId.parse(volume_id)
-        if secrets:
-            self._require_image(volume, secrets)
-        if not self._nodes.knows(node_id):
-            raise NotFound(f"node {node_id} does not run this driver")
-
-    def unpublish(self, volume_id: str) -> None:
-        """Take the volume from a node: nothing to do, as nothing was done."""
-        if not volume_id:
-            raise InvalidArgument("volume id is missing")
-
-    def validate(self, volume_id: str, capabilities: Sequence[Capability], secrets: Mapping[str, str]) -> str:
-        """Why the volume cannot be used in these ways; empty if it can. Raises `NotFound`."""
-        if not volume_id:
-            raise InvalidArgument("volume id is missing")
-        if not capabilities:
-            raise InvalidArgument("volume capabilities are missing")
-        volume = VolumeId.parse(volume_id)
-        self._require_image(volume, secrets)
-        return next((objection for capability in capabilities if (objection := capability.objection())), "")
 
     # --- snapshots ----------------------------------------------------------------------------------------------
 
@@ -252,18 +176,9 @@ class Controller:
 
         Raises `InvalidToken`, whose code makes the caller begin anew.
         """
-        if max_entries < 0:
-            raise InvalidArgument("max_entries cannot be negative")
         credentials = Credentials.from_secrets(secrets)
-        found = sorted(self._find_snapshots(credentials, snapshot_id, source_volume_id), key=lambda it: str(it.id))
-        if starting_token:
-            try:
-                SnapshotId.parse(starting_token)
-            except NotFound as error:
-                raise InvalidToken(f"starting_token ({starting_token}) is none of this driver's") from error
-            found = [snapshot for snapshot in found if str(snapshot.id) >= starting_token]
-        listed, rest = (found[:max_entries], found[max_entries:]) if max_entries else (found, [])
-        return listed, str(rest[0].id) if rest else ""
+        found = list(self._find_snapshots(credentials, snapshot_id, source_volume_id))
+        return page(found, starting_token, max_entries, SnapshotId.parse)
 
     def _find_snapshots(self, credentials: Credentials, snapshot_id: str, source_id: str) -> Iterator[Snapshot]:
         try:
@@ -307,7 +222,7 @@ class Controller:
         if source.cluster != volume.cluster:
             raise InvalidArgument(f"{source} is in another Ceph cluster than pool {volume.pool}")
         with self._existing(source, credentials) as origin:
-            size = _size_of_copy(capacity, origin.size(source.image), source)
+            size = capacity.size_of_copy(origin.size(source.image), str(source))
             copy = Copy(source, volume.image, size, parameters.features, parameters.data_pool)
             copying.make(copy, origin, pool)
         return pool.info(volume.image)
@@ -320,7 +235,11 @@ class Controller:
             except FailedPrecondition as error:
                 raise FailedPrecondition(f"rbd image {image.spec} is still being used: {error}") from error
 
-    def _require_image(self, volume: VolumeId, secrets: Mapping[str, str]) -> None:
+    def _require_id(self, volume_id: str) -> None:
+        VolumeId.parse(volume_id)
+
+    def _require_volume(self, volume_id: str, secrets: Mapping[str, str]) -> None:
+        volume = VolumeId.parse(volume_id)
         with self._existing(volume, Credentials.from_secrets(secrets)) as pool:
             pool.size(volume.image)
 
@@ -354,15 +273,11 @@ def _existing_image(pool: Pool, image: str, size: int, parameters: Parameters) -
         return ImageInfo(size, 0)
 
 
-def _size_of_copy(capacity: Capacity, least: int, source: VolumeId) -> int:
-    """The size of a volume that is to hold the content of `source`, which has `least` bytes."""
-    size = capacity.size() if capacity.required else least
-    if size < least or (capacity.limit and size > capacity.limit):
-        raise OutOfRange(f"{source} has {least} bytes: a volume of its content cannot have less")
-    return size
+def _image_of(source: ContentSource) -> VolumeId:
+    """The image to copy. Raises `NotFound` for an id that this driver cannot have given out."""
+    return SnapshotId.parse(source.snapshot_id) if source.snapshot_id else VolumeId.parse(source.volume_id)
 
 
 def _context(parameters: Mapping[str, str], volume: VolumeId) -> dict[str, str]:
     """The volume context: ceph-csi's keys; the PV shows them."""
-    kept = {key: value for key, value in parameters.items() if not key.startswith("csi.storage.k8s.io/")}
-    return {**kept, "imageName": volume.image}
+    return {**kept_parameters(parameters), "imageName": volume.image}

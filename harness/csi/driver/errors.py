@@ -37,6 +37,10 @@ class FailedPrecondition(DriverError):
     code = "FAILED_PRECONDITION"
 
 
+class NotSupported(DriverError):
+    """Ceph does no such thing with this image, subvolume, or pool."""
+
+
 class HasSnapshots(FailedPrecondition):
     """The image has snapshots, so it cannot be removed."""
 
@@ -97,6 +101,19 @@ class PoolNotFound(DriverError):
 
     def __init__(self, pool: str) -> None:
         super().__init__(f"pool not found: pool ({pool}) not found in Ceph cluster")
+
+
+class FilesystemNotFound(DriverError):
+    """The CephFS filesystem is not there, which the specification knows as little as pools."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"filesystem not found: filesystem ({name}) not found in Ceph cluster")
+
+
+class ClonePending(DriverError):
+    """The content of a new volume is still being copied; the caller asks again until it is there."""
+
+    code = "ABORTED"
 
 
 class ImageInUse(FailedPrecondition):

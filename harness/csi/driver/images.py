@@ -1,44 +1,23 @@
 """RBD images by librados and librbd. This module needs Ceph's Python bindings.
 
-Every connection of the driver itself is short and has small time-outs, so that a call can be asked again; a whole
-cluster that has just lost its power answers at some moment, and the next attempt sees it at once, while a single long
-one would be deep in the monitor client's back-off.
-
 https://docs.ceph.com/en/latest/rbd/api/librbdpy/
 """
 
 from __future__ import annotations
 
 import calendar
-import errno
-import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import rados
 import rbd
 
 from .clusters import ClusterConfig, Credentials
+from .connections import ask_monitors, connection, error_of
 from .copying import ImageInfo
-from .errors import (
-    AlreadyExists,
-    DriverError,
-    FailedPrecondition,
-    HasSnapshots,
-    InvalidArgument,
-    NotFound,
-    PoolNotFound,
-    ResourceExhausted,
-    Unauthenticated,
-    Unavailable,
-)
+from .errors import FailedPrecondition, NotFound, PoolNotFound
 from .takeover import Blocklist, Client, Locker, Use, Verdict
 
-_TIMEOUTS = {
-    "client_mount_timeout": "3",  # seconds to reach a monitor
-    "rados_mon_op_timeout": "5",
-    "rados_osd_op_timeout": "5",
-}
 # An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
 # DetachChildRequest). Without this it could not be removed before them.
 _REMOVING = {"rbd_move_parent_to_trash_on_remove": "true"}
@@ -49,23 +28,6 @@ _FEATURES = {
     "object-map": rbd.RBD_FEATURE_OBJECT_MAP,
     "fast-diff": rbd.RBD_FEATURE_FAST_DIFF,
     "deep-flatten": rbd.RBD_FEATURE_DEEP_FLATTEN,
-}
-_BY_ERRNO: dict[int, type[DriverError]] = {
-    errno.ENOENT: NotFound,
-    errno.EEXIST: AlreadyExists,
-    errno.EBUSY: FailedPrecondition,
-    errno.ENOTEMPTY: HasSnapshots,
-    errno.ECHILD: FailedPrecondition,  # clones
-    errno.EINVAL: InvalidArgument,
-    errno.EACCES: Unauthenticated,
-    errno.EPERM: Unauthenticated,
-    errno.ENOSPC: ResourceExhausted,
-    errno.EDQUOT: ResourceExhausted,
-    errno.ETIMEDOUT: Unavailable,
-    errno.ENOTCONN: Unavailable,
-    errno.ECONNREFUSED: Unavailable,
-    errno.ESHUTDOWN: Unavailable,
-    errno.EAGAIN: Unavailable,
 }
 
 
@@ -195,12 +157,7 @@ class Pool:
 
     def blocklist(self) -> Blocklist:
         """The clients that the OSDs refuse."""
-        command = json.dumps({"prefix": "osd blocklist ls", "format": "json"})
-        with _translated("osd blocklist ls"):
-            status, output, text = self._cluster.mon_command(command, b"")
-        if status != 0:
-            raise _error(-status, f"osd blocklist ls: {text}")
-        return Blocklist.parse(output.decode())
+        return Blocklist.parse(ask_monitors(self._cluster, "osd blocklist ls"))
 
     def fence(self, image: str, verdict: Verdict) -> None:
         """Shut out the dead clients of a verdict, and break their locks.
@@ -252,27 +209,14 @@ class Ceph:
             except rados.ObjectNotFound as error:
                 raise PoolNotFound(pool) from error
             except rados.Error as error:
-                raise _error(error.errno, f"pool {pool}: {error}") from error
+                raise error_of(error.errno, f"pool {pool}: {error}") from error
             try:
                 yield Pool(cluster, ioctx)
             finally:
                 ioctx.close()
 
-    @contextmanager
-    def _connection(self, cluster_id: str, credentials: Credentials) -> Iterator[rados.Rados]:
-        settings = {
-            "mon_host": ",".join(self.monitors(cluster_id)),
-            "key": credentials.key,  # as a setting, so that no keyring file has to be written
-            **_TIMEOUTS,
-            **_REMOVING,
-        }
-        with _translated(f"connect to cluster {cluster_id}", missing=Unavailable):
-            cluster = rados.Rados(rados_id=credentials.user, conf=settings)
-            cluster.connect()
-        try:
-            yield cluster
-        finally:
-            cluster.shutdown()
+    def _connection(self, cluster_id: str, credentials: Credentials) -> AbstractContextManager[rados.Rados]:
+        return connection(self._config, cluster_id, credentials, _REMOVING)
 
 
 def _bits(features: Sequence[str]) -> int:
@@ -288,15 +232,9 @@ def _break(opened: rbd.Image, locker: Locker) -> None:
 
 
 @contextmanager
-def _translated(doing: str, *, missing: type[DriverError] = NotFound) -> Iterator[None]:
+def _translated(doing: str) -> Iterator[None]:
     """Ceph's exceptions as the driver's, by their errno."""
     try:
         yield
     except (rados.Error, rbd.Error) as error:
-        raise _error(getattr(error, "errno", None), f"{doing}: {error}", missing=missing) from error
-
-
-def _error(number: int | None, text: str, *, missing: type[DriverError] = NotFound) -> DriverError:
-    if number == errno.ENOENT:
-        return missing(text)
-    return _BY_ERRNO.get(abs(number or 0), DriverError)(text)
+        raise error_of(getattr(error, "errno", None), f"{doing}: {error}") from error

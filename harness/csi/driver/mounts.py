@@ -30,7 +30,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Usage:
-    """How full a filesystem is: bytes, and inodes."""
+    """How full a filesystem is: bytes, and inodes; of those all are 0 where they are not limited."""
 
     total: int
     used: int
@@ -118,13 +118,15 @@ class Mounts:
     def usage(self, point: Path) -> Usage:
         """How full the filesystem at `point` is."""
         found = os.statvfs(point)
+        # CephFS tells how many inodes there are, and -1 for those that are free.
+        limited = found.f_ffree <= found.f_files
         return Usage(
             total=found.f_blocks * found.f_frsize,
             used=(found.f_blocks - found.f_bfree) * found.f_frsize,
             available=found.f_bavail * found.f_frsize,
-            inodes=found.f_files,
-            inodes_used=found.f_files - found.f_ffree,
-            inodes_available=found.f_favail,
+            inodes=found.f_files if limited else 0,
+            inodes_used=found.f_files - found.f_ffree if limited else 0,
+            inodes_available=found.f_favail if limited else 0,
         )
 
     def _all(self) -> list[Mount]:

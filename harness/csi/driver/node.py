@@ -8,17 +8,18 @@ Down to the device this is the work of `devices`. Here, too, each step finds out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from .clusters import Credentials
 from .devices import IN_USE_PATIENCE, Ceph, Devices, Exporter, Loops
-from .errors import AlreadyExists, DriverError, FailedPrecondition, InvalidArgument, NotFound
+from .errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from .filesystems import mount_flags
 from .locks import Operations
-from .mounts import Mount, Mounts, Usage
+from .messages import Publish, Stage, Stats
+from .mounts import Mount, Mounts
+from .publishing import show
 from .state import LoopRef, StateStore, VolumeState
 from .volumes import Capability, Capacity, VolumeId, make_options, require_supported
 from .waiting import Deadline
@@ -36,37 +37,6 @@ class Filesystems(Protocol):
     def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
 
     def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
-
-
-@dataclass(frozen=True)
-class Stage:
-    """NodeStageVolumeRequest."""
-
-    volume_id: str
-    staging_path: str
-    capability: Capability | None
-    secrets: Mapping[str, str] = field(repr=False)
-    context: Mapping[str, str] = field(default_factory=dict)  # what CreateVolume gave back
-
-
-@dataclass(frozen=True)
-class Publish:
-    """NodePublishVolumeRequest."""
-
-    volume_id: str
-    staging_path: str
-    target_path: str
-    capability: Capability | None
-    readonly: bool = False
-
-
-@dataclass(frozen=True)
-class Stats:
-    """NodeGetVolumeStatsResponse."""
-
-    size: int  # bytes, of the device
-    usage: Usage | None  # None for a raw block volume: only who uses it knows
-    abnormal: str  # what is wrong with the volume, "" if nothing is
 
 
 class Node:
@@ -103,7 +73,7 @@ class Node:
         """
         if not request.volume_id or not request.staging_path:
             raise InvalidArgument("volume id and staging target path are required")
-        capability = _supported(request.capability)
+        (capability,) = require_supported([request.capability])
         volume = VolumeId.parse(request.volume_id)
         credentials = Credentials.from_secrets(request.secrets)
         wanted = VolumeState(
@@ -146,7 +116,7 @@ class Node:
         """Show the staged filesystem, or the device, at the target path."""
         if not request.volume_id or not request.target_path:
             raise InvalidArgument("volume id and target path are required")
-        capability = _supported(request.capability)
+        (capability,) = require_supported([request.capability])
         if not request.staging_path:
             raise FailedPrecondition("staging target path is required")
         volume = VolumeId.parse(request.volume_id)
@@ -239,18 +209,11 @@ class Node:
     def _publish_filesystem(
         self, volume: VolumeId, capability: Capability, request: Publish, deadline: Deadline
     ) -> None:
-        staging, target = Path(request.staging_path), Path(request.target_path)
-        staged = self._mounts.at(staging)
-        if staged is None:
-            raise FailedPrecondition(f"volume {volume} is not staged at {staging}")
-        read_only = request.readonly or staged.read_only
-        published = self._mounts.at(target)
-        if published is not None:
-            _require_same(staged, published, read_only=read_only)
-            return
-        if capability.single_writer:
-            self._require_sole(volume, besides=(staging, target))
-        self._mounts.bind(staging, target, read_only=read_only, deadline=deadline)
+        def require_sole() -> None:
+            if capability.single_writer:
+                self._require_sole(volume, besides=(Path(request.staging_path), Path(request.target_path)))
+
+        show(self._mounts, request, read_only=False, require_sole=require_sole, deadline=deadline)
 
     def _publish_device(self, volume: VolumeId, capability: Capability, request: Publish, deadline: Deadline) -> None:
         target, state = Path(request.target_path), self._states.load(volume)
@@ -287,13 +250,6 @@ class Node:
         return [str(mount.point) for mount in mounted if mount.point not in apart]
 
 
-def _supported(capability: Capability | None) -> Capability:
-    require_supported([capability])
-    if capability is None:  # which has been refused
-        raise DriverError("no capability")
-    return capability
-
-
 def _is_on(mounted: Mount, loop: LoopRef) -> bool:
     return mounted.device == (LOOP_MAJOR, loop.number)
 
@@ -305,10 +261,3 @@ def _way(state: VolumeState) -> str:
     else:
         kind = f"with mount flags {','.join(sorted(state.mount_flags)) or '(none)'}"
     return f"{kind}, {'ro' if state.read_only else 'rw'}"
-
-
-def _require_same(staged: Mount, published: Mount, *, read_only: bool) -> None:
-    if published.device != staged.device:
-        raise AlreadyExists(f"another filesystem is mounted at {published.point}")
-    if published.read_only != read_only:
-        raise AlreadyExists(f"the volume is published at {published.point} {'ro' if published.read_only else 'rw'}")

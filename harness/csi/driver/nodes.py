@@ -14,7 +14,6 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from . import DRIVER_NAME
 from .errors import Unavailable
 
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -22,16 +21,17 @@ _TIMEOUT = 10.0  # seconds
 
 
 class RegisteredNodes:
-    """The nodes on which the kubelet has registered this driver."""
+    """The nodes on which the kubelet has registered the driver of that name."""
 
-    def __init__(self, account: Path = _ACCOUNT) -> None:
+    def __init__(self, driver_name: str, account: Path = _ACCOUNT) -> None:
+        self._driver_name = driver_name
         self._account = account
 
     def knows(self, node_id: str) -> bool:
         """Whether the driver serves the node of this name. Raises `Unavailable` when the API does not answer."""
         csi_node = self._get(f"/apis/storage.k8s.io/v1/csinodes/{urllib.parse.quote(node_id, safe='')}")
         drivers = ((csi_node or {}).get("spec") or {}).get("drivers") or []
-        return any(driver.get("name") == DRIVER_NAME and driver.get("nodeID") == node_id for driver in drivers)
+        return any(driver.get("name") == self._driver_name and driver.get("nodeID") == node_id for driver in drivers)
 
     def _get(self, path: str) -> dict | None:
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]

@@ -18,21 +18,20 @@ import grpc
 import pluginregistration_pb2 as registration
 import pluginregistration_pb2_grpc
 
-from . import DRIVER_NAME
-
 log = logging.getLogger(__name__)
 
 
 class RegistrationService(pluginregistration_pb2_grpc.RegistrationServicer):
     """Tells the kubelet where the driver listens; `on_registered` is called when the kubelet has accepted it."""
 
-    def __init__(self, endpoint: Path, on_registered: Callable[[], None]) -> None:
+    def __init__(self, driver_name: str, endpoint: Path, on_registered: Callable[[], None]) -> None:
+        self._driver_name = driver_name
         self._endpoint = endpoint
         self._on_registered = on_registered
 
     def GetInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
         return registration.PluginInfo(
-            type="CSIPlugin", name=DRIVER_NAME, endpoint=str(self._endpoint), supported_versions=["1.0.0"]
+            type="CSIPlugin", name=self._driver_name, endpoint=str(self._endpoint), supported_versions=["1.0.0"]
         )
 
     def NotifyRegistrationStatus(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -1,7 +1,7 @@
 """The CSI services on gRPC: messages in, messages out, one log line a call.
 
 This module needs grpcio and the stubs of csi.proto (`csi_pb2`, `csi_pb2_grpc`); what the calls do is in `controller`
-and `node`.
+and `node`, for CephFS in `cephfs.controller` and `cephfs.node`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import csi_pb2 as csi
 import csi_pb2_grpc
 import grpc
 
-from . import DRIVER_NAME, DRIVER_VERSION
-from .controller import ContentSource, Controller, CreateVolume, Snapshot
+from . import DRIVER_VERSION
+from .cephfs.controller import CephfsController
+from .cephfs.node import CephfsNode
+from .controller import Controller
 from .errors import DriverError, InvalidArgument
+from .messages import ContentSource, CreateVolume, Publish, Snapshot, Stage
 from .mounts import Usage
-from .node import Node, Publish, Stage
+from .node import Node
 from .volumes import Capability, Capacity
 from .waiting import Deadline
 
@@ -39,8 +42,11 @@ _GRACE = 5.0  # seconds for calls under way when the driver is told to end
 class IdentityService(csi_pb2_grpc.IdentityServicer):
     """Who the driver is."""
 
+    def __init__(self, driver_name: str) -> None:
+        self._driver_name = driver_name
+
     def GetPluginInfo(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return csi.GetPluginInfoResponse(name=DRIVER_NAME, vendor_version=DRIVER_VERSION)
+        return csi.GetPluginInfoResponse(name=self._driver_name, vendor_version=DRIVER_VERSION)
 
     def GetPluginCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         service = csi.PluginCapability.Service(type=csi.PluginCapability.Service.CONTROLLER_SERVICE)
@@ -58,7 +64,7 @@ class IdentityService(csi_pb2_grpc.IdentityServicer):
 class ControllerService(csi_pb2_grpc.ControllerServicer):
     """What the sidecars call."""
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: Controller | CephfsController) -> None:
         self._controller = controller
 
     def ControllerGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
@@ -98,8 +104,9 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     def ControllerExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         size = self._controller.expand(request.volume_id, _capacity(request), dict(request.secrets))
-        # The exporter, the loop device and the filesystem have to be told.
-        return csi.ControllerExpandVolumeResponse(capacity_bytes=size, node_expansion_required=True)
+        return csi.ControllerExpandVolumeResponse(
+            capacity_bytes=size, node_expansion_required=self._controller.nodes_expand
+        )
 
     def ControllerPublishVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
         self._controller.publish(
@@ -148,7 +155,7 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 class NodeService(csi_pb2_grpc.NodeServicer):
     """What the kubelet calls."""
 
-    def __init__(self, node: Node, node_id: str) -> None:
+    def __init__(self, node: Node | CephfsNode, node_id: str) -> None:
         self._node = node
         self._node_id = node_id
 
@@ -157,13 +164,14 @@ class NodeService(csi_pb2_grpc.NodeServicer):
 
     def NodeGetCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         rpc = csi.NodeServiceCapability.RPC
-        kinds = (
+        kinds = [
             rpc.STAGE_UNSTAGE_VOLUME,
             rpc.GET_VOLUME_STATS,
-            rpc.EXPAND_VOLUME,
             rpc.SINGLE_NODE_MULTI_WRITER,
             rpc.VOLUME_CONDITION,
-        )
+        ]
+        if isinstance(self._node, Node):
+            kinds.append(rpc.EXPAND_VOLUME)
         return csi.NodeGetCapabilitiesResponse(
             capabilities=[csi.NodeServiceCapability(rpc=rpc(type=kind)) for kind in kinds]
         )
@@ -199,6 +207,8 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         return csi.NodeUnpublishVolumeResponse()
 
     def NodeExpandVolume(self, request: Any, context: grpc.ServicerContext) -> Any:
+        if not isinstance(self._node, Node):
+            raise NotImplementedError
         size = self._node.expand(request.volume_id, request.volume_path, _capacity(request), _deadline(context))
         return csi.NodeExpandVolumeResponse(capacity_bytes=size)
 
@@ -206,7 +216,7 @@ class NodeService(csi_pb2_grpc.NodeServicer):
         stats = self._node.stats(request.volume_id, request.volume_path)
         response = csi.NodeGetVolumeStatsResponse(usage=_usage(stats.size, stats.usage))
         response.volume_condition.abnormal = bool(stats.abnormal)
-        response.volume_condition.message = stats.abnormal or "the exporter of the image runs"
+        response.volume_condition.message = stats.abnormal or "what serves the volume runs"
         return response
 
 
@@ -312,12 +322,11 @@ def _snapshot(snapshot: Snapshot) -> Any:
 def _usage(size: int, usage: Usage | None) -> list[Any]:
     if usage is None:
         return [csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=size)]
-    return [
-        csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=usage.total, used=usage.used, available=usage.available),
-        csi.VolumeUsage(
-            unit=csi.VolumeUsage.INODES, total=usage.inodes, used=usage.inodes_used, available=usage.inodes_available
-        ),
-    ]
+    found = [csi.VolumeUsage(unit=csi.VolumeUsage.BYTES, total=usage.total, used=usage.used, available=usage.available)]
+    if usage.inodes:
+        inodes = {"total": usage.inodes, "used": usage.inodes_used, "available": usage.inodes_available}
+        found.append(csi.VolumeUsage(unit=csi.VolumeUsage.INODES, **inodes))
+    return found
 
 
 def _capability_of(request: Any) -> Capability | None:

@@ -6,10 +6,10 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from .takeover import Client
 from .volumes import VolumeId
@@ -81,32 +81,53 @@ class VolumeState:
         )
 
 
-class StateStore:
-    """`<root>/<volume>/state.json`, beside the volume's FUSE file `image`.
+class Record(Protocol):
+    """What a node writes down of one volume."""
+
+    @property
+    def volume(self) -> Id: ...
+
+    def to_json(self) -> str: ...
+
+
+class Id(Protocol):
+    """The id of a volume of any storage."""
+
+    @property
+    def slug(self) -> str: ...
+
+
+V = TypeVar("V", bound=Id)
+R = TypeVar("R", bound=Record)
+
+
+class Records(Generic[V, R]):
+    """`<root>/<volume>/state.json`, one for each volume of this node.
 
     `root` bears the node's name: the kernel tells the path of a loop device's file to the whole machine, and nodes that
-    are containers share a kernel.
+    are containers share a kernel. `fresh` makes the record of a volume of which nothing is known, in this life of the
+    node; `read` is the reverse of its `to_json`.
     """
 
-    def __init__(self, root: Path, boot: NodeBoot) -> None:
+    def __init__(
+        self, root: Path, boot: NodeBoot, *, fresh: Callable[[V, NodeBoot], R], read: Callable[[str], R]
+    ) -> None:
         self._root = root
+        self._fresh = fresh
+        self._parse = read
         self.boot = boot
 
-    def folder(self, volume: VolumeId) -> Path:
+    def folder(self, volume: V) -> Path:
         """Where the volume's files are; it may not exist."""
         return self._root / volume.slug
 
-    def image(self, volume: VolumeId) -> Path:
-        """The file that the exporter is mounted on."""
-        return self.folder(volume) / "image"
-
-    def load(self, volume: VolumeId) -> VolumeState:
+    def load(self, volume: V) -> R:
         """What is known of the volume; a fresh record when nothing is."""
-        return self._read(self.folder(volume) / "state.json") or VolumeState(volume, self.boot)
+        return self._read(self.folder(volume) / "state.json") or self._fresh(volume, self.boot)
 
-    def save(self, state: VolumeState) -> None:
+    def save(self, state: R) -> None:
         """Write the record so that a power cut leaves the old one or the new one, never half of one."""
-        folder = self.folder(state.volume)
+        folder = self._root / state.volume.slug
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "state.json.new"
         with draft.open("w") as file:
@@ -120,22 +141,32 @@ class StateStore:
         finally:
             os.close(directory)
 
-    def forget(self, volume: VolumeId) -> None:
+    def forget(self, volume: V) -> None:
         """Remove the volume's folder; nothing may be mounted in it any more."""
         shutil.rmtree(self.folder(volume), ignore_errors=True)
 
-    def all(self) -> Iterator[VolumeState]:
+    def all(self) -> Iterator[R]:
         """Every volume on record."""
         for path in sorted(self._root.glob("*/state.json")):
             if state := self._read(path):
                 yield state
 
-    @staticmethod
-    def _read(path: Path) -> VolumeState | None:
+    def _read(self, path: Path) -> R | None:
         try:
-            return VolumeState.from_json(path.read_text())
+            return self._parse(path.read_text())
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
             log.warning("%s cannot be read and is taken for missing: %r", path, error)
             return None
+
+
+class StateStore(Records[VolumeId, VolumeState]):
+    """The records of RBD volumes, each beside the volume's FUSE file `image`."""
+
+    def __init__(self, root: Path, boot: NodeBoot) -> None:
+        super().__init__(root, boot, fresh=VolumeState, read=VolumeState.from_json)
+
+    def image(self, volume: VolumeId) -> Path:
+        """The file that the exporter is mounted on."""
+        return self.folder(volume) / "image"

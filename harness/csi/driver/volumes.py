@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from .errors import InvalidArgument, NotFound, OutOfRange
@@ -86,15 +86,16 @@ def image_name(name: str) -> str:
     `pvc-<uuid>`, as external-provisioner names them, becomes `csi-vol-<uuid>`; any other name (up to 128 bytes, while
     an image's is limited to 96) is hashed.
     """
-    return _VOLUME + _unique(name, "pvc-")
+    return _VOLUME + unique(name, "pvc-")
 
 
 def snapshot_name(name: str) -> str:
     """The image of the snapshot that the CO calls `name`; external-snapshotter calls it `snapshot-<uuid>`."""
-    return _SNAPSHOT + _unique(name, "snapshot-")
+    return _SNAPSHOT + unique(name, "snapshot-")
 
 
-def _unique(name: str, prefix: str) -> str:
+def unique(name: str, prefix: str) -> str:
+    """The UUID in a name of that form, or one that is the same for the same name."""
     try:
         return str(uuid.UUID(name.removeprefix(prefix)))
     except ValueError:
@@ -134,14 +135,21 @@ class Capability:
         return ""
 
 
-def require_supported(capabilities: Iterable[Capability | None]) -> None:
-    """Raises `InvalidArgument` for the first capability that is missing or that this driver cannot provide."""
-    wanted = list(capabilities)
-    if not wanted or None in wanted:
+Objection = Callable[[Capability], str]
+"""Why a kind of storage cannot provide a capability; empty if it can."""
+
+
+def require_supported(
+    capabilities: Collection[Capability | None], objection: Objection = Capability.objection
+) -> list[Capability]:
+    """The capabilities. Raises `InvalidArgument` for the first one that is missing or that cannot be provided."""
+    wanted = [capability for capability in capabilities if capability is not None]
+    if not wanted or len(wanted) < len(capabilities):
         raise InvalidArgument("volume capability is missing")
     for capability in wanted:
-        if capability is not None and (objection := capability.objection()):
-            raise InvalidArgument(objection)
+        if text := objection(capability):
+            raise InvalidArgument(text)
+    return wanted
 
 
 def make_options(context: Mapping[str, str]) -> tuple[str, ...]:
@@ -207,6 +215,13 @@ class Capacity:
         size = (wanted // MIB if not self.required else -(-wanted // MIB)) * MIB
         if size == 0 or (self.limit and size > self.limit):
             raise OutOfRange(f"no whole number of MiB lies between {self.required} and {self.limit} bytes")
+        return size
+
+    def size_of_copy(self, least: int, source: str) -> int:
+        """The size of a volume with the content of `source`, which has `least` bytes. Raises `OutOfRange`."""
+        size = self.size() if self.required else least
+        if size < least or (self.limit and size > self.limit):
+            raise OutOfRange(f"{source} has {least} bytes: a volume of its content cannot have less")
         return size
 
     def allows(self, size: int) -> bool:

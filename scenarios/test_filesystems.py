@@ -1,0 +1,273 @@
+"""CephFS: volumes that many nodes write to, each capability proven by checksums of what another client reads.
+
+A filesystem is made for each scenario (CephFilesystem: two pools, an MDS and one that stands by), and volumes of it are
+claimed by `rook-cephfs`. Whatever driver serves that (Rook's ceph-csi, or the userspace driver by ceph-fuse where the
+kernel has no ceph), a claim has to behave in the same way. Snapshots need the snapshot controller, which is deployed
+beside the userspace driver only.
+
+Every pod has the filesystem mounted by a client of its own node, and what is compared was written by another client's
+node where that matters: no page cache stands in for the MDS's word.
+
+Budget on 2 cores: 1 minute for the filesystem and 1 to 3 for what is done in it.
+"""
+
+import pytest
+
+from harness import session
+from harness.csi import manifests as csi
+from harness.rook.filesystems import Filesystem
+from harness.signatures import FILESYSTEM_NOT_FOUND
+from harness.waiting import NotYet, minutes, wait_for
+from harness.workloads.files import Files
+from harness.workloads.volumes import Volumes
+
+MIB = 1 << 20
+SHARED = {"storage_class": "rook-cephfs", "access_mode": "ReadWriteMany"}
+# Ceph's quotas are no exact ones: a filesystem's clients learn with a delay what others, and they, have used of it.
+QUOTA_IS_REFUSED_BY = 1.5  # times the size
+
+
+@pytest.fixture
+def volumes(cluster, filesystem, results):
+    workload = Volumes(cluster.kube, image=cluster.images.ceph, snapshot_class="rook-cephfs", **SHARED)
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+@pytest.fixture
+def files(cluster, filesystem, results):
+    workload = Files(cluster.kube, image=cluster.images.ceph, **SHARED)
+    with session.deployed(workload, cluster, results):
+        yield workload
+
+
+@pytest.fixture
+def snapshots(cluster):
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
+
+
+@pytest.fixture
+def userspace_driver(cluster):
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
+
+
+def other_node(cluster, *nodes):
+    return next(name for name in cluster.nodes.workers if name not in nodes)
+
+
+def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
+    """ReadWriteMany: each node reads at once what another has just written, and none loses what another appends."""
+    claim = volumes.claim("shared")
+    pods = [volumes.pod(f"on-{node}", claim, node=node) for node in cluster.nodes.workers]
+    mounted = filesystems.mounted(filesystem, volumes.subvolume_of(claim).path)
+    assert sorted(client.host for client in mounted) == sorted(cluster.nodes.workers)
+
+    written = {pod.name: pod.write(pod.name, mebibytes=16) for pod in pods}
+    for reader in pods:
+        assert {name: reader.checksum(name) for name in written} == written
+
+    expected = []
+    for round_ in range(10):
+        for pod in pods:
+            expected.append(f"{round_}-{pod.name}")
+            assert pod.append("log", expected[-1]) == expected
+
+    pods[0].sh(f"mv /volume/{pods[0].name} /volume/renamed && rm /volume/log")
+    assert pods[-1].checksum("renamed") == written[pods[0].name]
+    assert "log" not in pods[-1].sh("ls /volume").split()
+
+
+def test_some_pods_only_read(cluster, volumes):
+    """A pod that mounts the volume read-only sees what others write, and cannot write itself."""
+    claim = volumes.claim("shared")
+    writer = volumes.pod("writer", claim)
+    readers = [
+        volumes.pod(f"reader-{node}", claim, node=node, read_only=True)
+        for node in (writer.node, other_node(cluster, writer.node))
+    ]
+    checksum = writer.write("random", mebibytes=16)
+    for reader in readers:
+        assert reader.checksum("random") == checksum
+        assert "Read-only file system" in reader.refuses_writes()
+
+
+def test_quota_is_kept_and_grows_in_use(volumes):
+    """The size of a volume is what it takes, and no more; a claim made larger in use takes more at once."""
+    claim = volumes.claim("small", size="128Mi")
+    pod = volumes.pod("writer", claim)
+    assert pod.filesystem_bytes() == 128 * MIB
+    checksum = pod.write("random", mebibytes=16)
+
+    used = 16 + refused(pod.fill("first", mebibytes=256))
+    assert 128 - 8 <= used <= 128 * QUOTA_IS_REFUSED_BY
+
+    volumes.grow(claim, "256Mi")
+    wait_for(volumes.grown(claim, "256Mi"), what="the claim to have 256Mi", within=minutes(2))
+    wait_for(lambda: has_bytes(pod, 256 * MIB), what="the pod to see 256 MiB", within=minutes(1))
+    beyond = pod.write("beyond", mebibytes=32)
+    used += 32 + refused(pod.fill("second", mebibytes=512))
+    assert 256 - 16 <= used <= 256 * QUOTA_IS_REFUSED_BY
+    assert pod.restarts == 0
+    assert (pod.checksum("random"), pod.checksum("beyond")) == (checksum, beyond)
+
+
+def refused(filled):
+    """How many MiB the volume took before it refused for its size."""
+    said = filled.refusal
+    assert "quota exceeded" in said or "No space left" in said, f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
+    return filled.mebibytes
+
+
+def has_bytes(pod, size):
+    found = pod.filesystem_bytes()
+    if found != size:
+        raise NotYet(f"{found / MIB:.0f} MiB")
+
+
+def test_snapshot_is_restored(cluster, volumes, snapshots):
+    """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
+    claim = volumes.claim("data", size="256Mi")
+    pod = volumes.pod("writer", claim)
+    old = pod.write("random", mebibytes=32)
+    snapshot = volumes.snapshot("before", claim)
+    new = pod.write("random", mebibytes=32)
+    assert new != old
+
+    pod.delete()
+    volumes.delete_claim(claim)
+    restored = volumes.claim("restored", source=snapshot, size="512Mi")
+    reader = volumes.pod("reader", restored)
+    assert reader.checksum("random") == old
+    assert reader.filesystem_bytes() == 512 * MIB
+
+    volumes.delete_snapshot(snapshot)
+    reader = volumes.move(reader, restored, other_node(cluster, reader.node))
+    assert reader.checksum("random") == old
+
+
+def test_clone_of_a_volume_in_use(filesystems, filesystem, volumes, snapshots):
+    """A clone holds what had been synced, goes its own way from there, and outlives its source.
+
+    Ceph copies it; the snapshot that it takes for that is gone afterwards.
+    """
+    source = volumes.claim("source", size="256Mi")
+    writer = volumes.pod("writer", source)
+    old = writer.write("random", mebibytes=32)
+    clone = volumes.claim("clone", source=source, size="256Mi")
+    new = writer.write("random", mebibytes=32)
+
+    reader = volumes.pod("reader", clone, node=writer.node)
+    assert reader.checksum("random") == old
+    reader.write("own", mebibytes=16)
+    assert writer.checksum("random") == new
+    assert writer.sh("ls /volume").split() == ["random"]
+    assert filesystems.snapshots(filesystem, volumes.subvolume_of(source).name) == []
+
+    writer.delete()
+    volumes.delete_claim(source)
+    assert reader.checksum("random") == old
+
+
+def test_statistics(cluster, volumes):
+    """The kubelet knows how full the volume is."""
+    claim = volumes.claim("data", size="512Mi")
+    pod = volumes.pod("writer", claim)
+    checksum, node = pod.write("random", mebibytes=128), pod.node
+
+    def known():
+        wanted = {"name": claim.name, "namespace": claim.namespace}
+        found = [volume for volume in cluster.kube.volume_stats(node) if volume["pvcRef"] == wanted]
+        if not found or found[0].get("usedBytes", 0) < 128 * MIB:
+            raise NotYet(f"the kubelet knows {found}")
+        return found[0]
+
+    stats = wait_for(known, what="the kubelet to know of the 128 MiB", within=minutes(3), every=5)
+    assert stats["capacityBytes"] == 512 * MIB
+    assert stats["usedBytes"] + stats["availableBytes"] <= stats["capacityBytes"]
+    assert pod.checksum("random") == checksum
+
+
+def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_driver):
+    """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
+
+    At the end the filesystem is deleted, and nothing is left of it: no MDS, no pool.
+    """
+    filesystem = Filesystem(replicas=cluster.rook.spec.pool_size)
+    cluster.deploy_filesystem_driver(filesystem)
+    volumes = Volumes(cluster.kube, image=cluster.images.ceph, **SHARED)
+    with session.deployed(volumes, cluster, results):
+        claim = volumes.apply_claim("data")
+        lacks_it = volumes.claim_says(claim, FILESYSTEM_NOT_FOUND)
+        assert filesystem.name in wait_for(lacks_it, what="the claim to say what it lacks", within=minutes(2))
+        with results.phase("filesystem served"):
+            filesystems.make(filesystem)
+        wait_for(volumes.bound(claim), what="the claim Bound", within=minutes(3))
+        pod = volumes.pod("writer", claim)
+        checksum = pod.write("random", mebibytes=16)
+        pod = volumes.move(pod, claim, other_node(cluster, pod.node))
+        assert pod.checksum("random") == checksum
+    with results.phase("filesystem removed"):
+        filesystems.remove(filesystem)
+
+
+def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
+    """The driver's pod on a node is deleted while a pod there writes: no line waits for it, and none is lost."""
+    checksum = files.write("random", mebibytes=16)
+    files.start_appending()
+    before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
+
+    with results.phase("driver's pod replaced"):
+        cluster.replace_driver_pod(files.node, csi.CEPHFS)
+        after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
+    results.note(synced_before=before, synced_after=after)
+    last = wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+
+    with results.phase("volume moved to another node"):
+        files.move(other_node(cluster, files.node))
+    lines = files.lines()
+    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
+    assert len(lines) >= last, f"{last} lines were synced, {len(lines)} are there"
+    assert files.checksum("random") == checksum
+
+
+def test_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
+    """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
+
+    What the dead client held is free at once: the driver fences it when its node comes back (the address is on Ceph's
+    blocklist), and nobody has to wait for the MDS to give it up.
+
+    The node is not the one of the active MDS: the time-outs of a failover are another matter.
+    """
+    active = wait_for(filesystems.served(filesystem), what="an active MDS", within=minutes(1)).active[0]
+    of_the_mds = wait_for(lambda: filesystems.node_of(filesystem, active), what="its pod", within=minutes(1))
+    if files.node == of_the_mds:
+        files.move(other_node(cluster, of_the_mds))
+    elsewhere = files.beside("reader", other_node(cluster, files.node))
+    files.start_appending()
+    synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(2))
+    node, mark = files.node, cluster.mark()
+    clients = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
+    (dead,) = [client for client in clients if client.host == node]
+
+    cut = cluster.power_cut([node])
+    since_cut = results.stopwatch(cut.started_ns)
+    cluster.power_on([node])
+    assert [state.boot for state in cut.before] != [s.boot for s in cluster.nodes.node_states() if s.name == node]
+
+    wait_for(files.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(4))
+    since_cut("volume mounted again")
+    lines = files.lines()
+    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
+    assert len(lines) >= synced, f"{synced} lines were synced, {len(lines)} are there"
+    assert [int(line) for line in elsewhere.sh("cat /volume/log").split()] == lines
+
+    fenced = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fencing" in line]
+    assert any(dead.address in line for line in fenced), f"{dead.address} was not fenced by the driver: {fenced}"
+    blocklist = wait_for(lambda: cluster.rook.ceph("osd", "dump"), what="the OSD map", within=minutes(1))["blocklist"]
+    assert dead.address in blocklist
+    cluster.storage_whole(mark)
+    since_cut("storage whole again")
+    left = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
+    assert dead.id not in [client.id for client in left], "the dead client's session is still there"
