@@ -10,6 +10,7 @@ from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.images.catalogue import CASSANDRA
 from harness.report.results import Results
+from harness.rook.filesystems import Filesystem
 from harness.storage import StorageCluster
 from harness.waiting import minutes
 from harness.workloads.cassandra import Cassandra
@@ -32,6 +33,19 @@ class Layer:
 
 NODES_READY = Layer("nodes-ready", StorageCluster.create_nodes)
 ROOK_READY = Layer("rook-ready", StorageCluster.bring_up)
+
+
+def _serve_filesystem(cluster: StorageCluster, results: Results) -> None:
+    with results.phase("filesystem served"):
+        cluster.serve_filesystem(filesystem_of(cluster))
+
+
+def filesystem_of(cluster: StorageCluster) -> Filesystem:
+    """The CephFS filesystem of a cluster that has one."""
+    return Filesystem(replicas=cluster.rook.spec.pool_size)
+
+
+FILESYSTEM_READY = Layer("cephfs-ready", _serve_filesystem, on=ROOK_READY)
 
 
 @cache

@@ -24,8 +24,9 @@ from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
-from harness.layers import NODES_READY, ROOK_READY, Layer, cassandra_ready
+from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.report.results import Results, scenario_name
+from harness.rook.filesystems import Filesystem
 from harness.scenarios import markers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
@@ -195,7 +196,9 @@ def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> 
 
 
 def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:
-    return cassandra_ready(_commitlog_sync(item)) if "cassandra" in fixtures else ROOK_READY
+    if "cassandra" in fixtures:
+        return cassandra_ready(_commitlog_sync(item))
+    return FILESYSTEM_READY if "filesystem" in fixtures else ROOK_READY
 
 
 def _commitlog_sync(item: pytest.Item) -> CommitlogSync:
@@ -214,6 +217,12 @@ def history(results: Results) -> Iterator[Recorder]:
     """What the scenario's clients see, in history.jsonl."""
     with Recorder(results.path("history.jsonl")) as recorder:
         yield recorder
+
+
+@pytest.fixture
+def filesystem(cluster: StorageCluster) -> Filesystem:
+    """The CephFS filesystem that the cluster then has, and serves as `rook-cephfs`."""
+    return filesystem_of(cluster)
 
 
 @pytest.fixture

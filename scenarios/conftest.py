@@ -11,7 +11,7 @@ from harness.images.build import fetch_module
 from harness.images.catalogue import METALLB_VERSION
 from harness.kube.dns import Resolver
 from harness.metallb import MetalLB
-from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.filesystems import Filesystems
 from harness.rook.pools import Pools
 from harness.rook.toolbox import LABELS as TOOLBOX
 from harness.rook.versions import Flavour, release_of
@@ -54,15 +54,6 @@ def files(cluster, results):
 def filesystems(cluster) -> Filesystems:
     """The CephFS filesystems of the cluster, which has none by default."""
     return Filesystems(cluster.rook)
-
-
-@pytest.fixture
-def filesystem(cluster, results) -> Filesystem:
-    """A CephFS filesystem that is served, as `rook-cephfs`; it goes when the cluster is put back."""
-    filesystem = Filesystem(replicas=cluster.rook.spec.pool_size)
-    with results.phase("filesystem served"):
-        cluster.serve_filesystem(filesystem)
-    return filesystem
 
 
 @pytest.fixture

@@ -1,14 +1,18 @@
 """CephFS: volumes that many nodes write to, each capability proven by checksums of what another client reads.
 
-A filesystem is made for each scenario (CephFilesystem: two pools, an MDS and one that stands by), and volumes of it are
-claimed by `rook-cephfs`. Whatever driver serves that (Rook's ceph-csi, or the userspace driver by ceph-fuse where the
+The cluster has a filesystem (CephFilesystem: two pools, an MDS and one that stands by); volumes of it are claimed by
+`rook-cephfs`. Whatever driver serves that (Rook's ceph-csi, or the userspace driver by ceph-fuse where the
 kernel has no ceph), a claim has to behave in the same way. Snapshots need the snapshot controller, which is deployed
 beside the userspace driver only.
 
 Every pod has the filesystem mounted by a client of its own node, and what is compared was written by another client's
 node where that matters: no page cache stands in for the MDS's word.
 
-Budget on 2 cores: 1 minute for the filesystem and 1 to 3 for what is done in it.
+Reproduces: no trouble; it shows what a shared volume is and can do.
+
+Needs: nothing but a cluster.
+
+Budget: 150 s
 """
 
 import pytest
@@ -57,6 +61,7 @@ def other_node(cluster, *nodes):
     return next(name for name in cluster.nodes.workers if name not in nodes)
 
 
+@pytest.mark.leaves_nothing
 def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
     """ReadWriteMany: each node reads at once what another has just written, and none loses what another appends."""
     claim = volumes.claim("shared")
@@ -79,6 +84,7 @@ def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
     assert "log" not in pods[-1].sh("ls /volume").split()
 
 
+@pytest.mark.leaves_nothing
 def test_some_pods_only_read(cluster, volumes):
     """A pod that mounts the volume read-only sees what others write, and cannot write itself."""
     claim = volumes.claim("shared")
@@ -93,6 +99,7 @@ def test_some_pods_only_read(cluster, volumes):
         assert "Read-only file system" in reader.refuses_writes()
 
 
+@pytest.mark.leaves_nothing
 def test_quota_is_kept_and_grows_in_use(volumes):
     """The size of a volume is what it takes, and no more; a claim made larger in use takes more at once."""
     claim = volumes.claim("small", size="128Mi")
@@ -126,6 +133,7 @@ def has_bytes(pod, size):
         raise NotYet(f"{found / MIB:.0f} MiB")
 
 
+@pytest.mark.leaves_nothing
 def test_snapshot_is_restored(cluster, volumes, snapshots):
     """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
     claim = volumes.claim("data", size="256Mi")
@@ -147,6 +155,7 @@ def test_snapshot_is_restored(cluster, volumes, snapshots):
     assert reader.checksum("random") == old
 
 
+@pytest.mark.leaves_nothing
 def test_clone_of_a_volume_in_use(filesystems, filesystem, volumes, snapshots):
     """A clone holds what had been synced, goes its own way from there, and outlives its source.
 
@@ -170,6 +179,7 @@ def test_clone_of_a_volume_in_use(filesystems, filesystem, volumes, snapshots):
     assert reader.checksum("random") == old
 
 
+@pytest.mark.leaves_nothing
 def test_statistics(cluster, volumes):
     """The kubelet knows how full the volume is."""
     claim = volumes.claim("data", size="512Mi")
@@ -212,6 +222,7 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
         filesystems.remove(filesystem)
 
 
+@pytest.mark.leaves_nothing
 def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
     """The driver's pod on a node is deleted while a pod there writes: no line waits for it, and none is lost."""
     checksum = files.write("random", mebibytes=16)

@@ -65,6 +65,8 @@ def side(results) -> Callable[..., Side]:
         filesystem = Filesystem(name, replicas=cluster.rook.spec.pool_size)
         with results.phase(f"filesystem {name} served"):
             Filesystems(cluster.rook).make(filesystem)
+            if cluster.kube.get("StorageClass", "rook-cephfs") is None:  # the first one of the cluster
+                cluster.deploy_filesystem_driver(filesystem)
         volumes = Volumes(cluster.kube, image=cluster.images.ceph, namespace=name)
         volumes.deploy()
         claim = volumes.claim(name, access_mode="ReadWriteMany", storage_class=storage_class(cluster, filesystem))
@@ -80,7 +82,7 @@ def side(results) -> Callable[..., Side]:
 def storage_class(cluster: StorageCluster, filesystem: Filesystem) -> str:
     """The name of a StorageClass like the cluster's own, for volumes in that filesystem."""
     own = cluster.kube.get("StorageClass", "rook-cephfs")
-    assert own is not None, "the storage driver of this cluster has no StorageClass rook-cephfs"
+    assert own is not None
     parameters = {**own["parameters"], "fsName": filesystem.name, "pool": filesystem.data_pool}
     cluster.kube.apply([{**own, "metadata": {"name": filesystem.name}, "parameters": parameters}])
     return filesystem.name
