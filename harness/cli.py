@@ -24,11 +24,13 @@ from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
 from harness.machine import doctor, setup
 from harness.machine.leases import Lease, sweep
+from harness.report.results import last_results
+from harness.scenarios import catalogue, showing
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh", "seed")
+NOT_FOR_BENCHES = ("keep_cluster", "fresh", "large", "seed")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:
@@ -36,6 +38,7 @@ examples:
   rookery setup                     bring it to where a run works
   rookery images ensure             have every image of a run, pulled or built
   pytest scenarios/                 run the scenarios (or: python3 -m tox -e e2e)
+  rookery scenarios power           what there is to run, and what came of it last
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery bench restore --runs 3    how long it takes to put one back
   rookery sweep                     remove what killed runs left behind
@@ -79,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_images(commands)
 
+    _add_scenarios(commands)
     _add_snapshots(commands)
     _add_bench(commands)
 
@@ -109,6 +113,23 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         if name == "save":
             _image_options(sub)
         sub.set_defaults(command=command)
+
+
+def _add_scenarios(commands: argparse._SubParsersAction) -> None:
+    listed = commands.add_parser("scenarios", help="what there is to run, what it reproduces, what came of it last")
+    listed.description = (
+        "Lists the scenarios as pytest collects them, with what they state of themselves and their last results. "
+        "Needs neither docker nor a cluster."
+    )
+    listed.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="only those; as pytest's -k has it")
+    listed.add_argument(
+        "--scenarios", type=Path, default=Path("scenarios"), metavar="DIR", help="their folder (default: scenarios)"
+    )
+    form = listed.add_mutually_exclusive_group()
+    _json_option(form)
+    form.add_argument("--markdown", action="store_true", help="print docs/scenarios.md")
+    _options(listed, ["results"])
+    listed.set_defaults(command=_list_scenarios)
 
 
 def _add_snapshots(commands: argparse._SubParsersAction) -> None:
@@ -157,7 +178,7 @@ def _options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=meta["help"], **more)
 
 
-def _json_option(parser: argparse.ArgumentParser) -> None:
+def _json_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -198,6 +219,20 @@ def _sweep(arguments: argparse.Namespace) -> int:
         print(f"kept: {', '.join(kept)}; `rookery sweep --all` removes what is kept")
     if not removed:
         print("nothing to remove")
+    return 0
+
+
+def _list_scenarios(arguments: argparse.Namespace) -> int:
+    found = catalogue.collect(arguments.scenarios, arguments.pattern)
+    if arguments.markdown:
+        print(showing.page(found), end="")
+        return 0
+    last = last_results(Path(_settings(arguments).results))
+    if arguments.json:
+        print(json.dumps([scenario.as_dict(last.get(scenario.name)) for scenario in found], indent=1))
+        return 0
+    Console().print(showing.listing(found, last, ago=_age))
+    print(showing.summary(found, last))
     return 0
 
 

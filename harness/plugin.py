@@ -9,8 +9,9 @@ about the storage under test.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
 from harness.layers import NODES_READY, ROOK_READY, Layer, cassandra_ready
-from harness.report.results import Results
+from harness.report.results import Results, scenario_name
+from harness.scenarios import markers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
@@ -37,6 +39,7 @@ WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's worker
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 LEFT = pytest.StashKey[LeftBehind]()
+LEFT_OUT = pytest.StashKey[int]()  # so many scenarios were too large
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,13 +71,32 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out")
-    config.addinivalue_line("markers", "leaves_nothing: of what it makes; the next scenario gets its cluster at once")
-    config.addinivalue_line("markers", "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log")
-    config.addinivalue_line("markers", "leaves_volumes(why): it wrecks what would tell whether volumes have leaked")
-    config.addinivalue_line("markers", "topology(path): the scenario needs nodes of that kind configuration")
+    for signature in markers.SIGNATURES.values():
+        config.addinivalue_line("markers", signature)
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.user_properties += [("bug", bug.url) for bug in markers.bugs(item)]  # in every junit.xml
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    large = [item for item in items if item.get_closest_marker(markers.LARGE)]
+    if large and not _large_asked_for(config):
+        config.stash[LEFT_OUT] = len(large)
+        config.hook.pytest_deselected(items=large)
+        items[:] = [item for item in items if not item.get_closest_marker(markers.LARGE)]
+
+
+def _large_asked_for(config: pytest.Config) -> bool:
+    """By the setting, or by an expression that says of itself what is to be done with them."""
+    return bool(re.search(rf"\b{markers.LARGE}\b", config.option.markexpr)) or _session(config).settings.large
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | list[str]:
+    number = config.stash.get(LEFT_OUT, 0)
+    return f"large scenarios left out: {number}; `--large` runs them as well" if number else []
 
 
 def _session(config: pytest.Config) -> Session:
@@ -117,11 +139,13 @@ def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     """The scenario's results folder, with its phases; closed with the scenario's outcome and a junit.xml."""
     running = _session(request.config)
-    name = request.node.name.removeprefix("test_")
+    name, node = scenario_name(request.node.name), request.node
     with Results(Path(running.settings.results), name, say=running.say) as results:
+        if reported := markers.bugs(node):
+            results.note(bugs=[asdict(bug) for bug in reported])
         yield results
-        stash = request.node.stash
-        session.finish(results, request.node.nodeid, stash.get(CALLS, {}), left=stash.get(LEFT, None))
+        calls, left = node.stash.get(CALLS, {}), node.stash.get(LEFT, None)
+        session.finish(results, node.nodeid, calls, left=left, properties=node.user_properties)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -181,14 +181,21 @@ def _error_of(call: Any) -> BaseException | None:
     return call.excinfo.value if call.excinfo else None
 
 
-def finish(results: Results, scenario: str, calls: Mapping[str, Any], *, left: BaseException | None = None) -> None:
+def finish(
+    results: Results,
+    scenario: str,
+    calls: Mapping[str, Any],
+    *,
+    left: BaseException | None = None,
+    properties: Iterable[tuple[str, object]] = (),
+) -> None:
     """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what it has `left` behind, and
     write its junit.xml."""
     error = next((found for call in calls.values() if (found := _error_of(call))), None) or left
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
-    write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error)
+    write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error, properties)
 
 
 def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:

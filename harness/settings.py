@@ -34,6 +34,7 @@ class Settings:
     cluster_name: str = setting("rookery", "name of the kind cluster", "NAME")
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
     fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
+    large: bool = setting(False, "run the scenarios marked `large` as well")
     kubeconfig: str | None = setting(None, "where to write the cluster's kubeconfig", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
@@ -85,7 +86,7 @@ class Settings:
                 object.__setattr__(self, name, value.removeprefix("v"))
 
 
-_SWITCHES = ("keep_cluster", "fresh")
+_SWITCHES = ("keep_cluster", "fresh", "large")
 _NUMBERS = ("workers", "seed")
 
 

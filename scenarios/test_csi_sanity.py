@@ -6,8 +6,12 @@ capabilities the driver does not have. It runs on a node, against the sockets of
 What it skips, and why, is in report.json: specs for capabilities that the driver does not claim.
 
 It runs three times: with images that are mounted, with images as raw block volumes, and with subvolumes of CephFS.
-Needs the userspace drivers; Rook's own ceph-csi is tested by its authors. Budget on 2 cores: 4 minutes for the images,
-4 more for CephFS.
+
+Reproduces: no trouble; it shows that the userspace drivers are ones that every orchestrator of CSI may use.
+
+Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
+
+Budget: 120 s
 """
 
 import pytest
@@ -28,6 +32,10 @@ def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_
 
 
 def test_cephfs_driver_keeps_to_the_specification(cluster, filesystem, results, csi_sanity):
+    """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows.
+
+    Budget: 300 s
+    """
     subject = Subject.subvolumes(filesystem.name, filesystem.data_pool)
     keeps_to_the_specification(cluster, results, csi_sanity, subject)
 

@@ -14,7 +14,7 @@ own, which is the way that lasts.
 Needs: the images of MetalLB and of the browser (Debian's Chromium; built at the first time, some 400 MB), and eight
 addresses of the nodes' network that nobody has.
 
-Budget: 240 s for both on 2 cores, with images cached.
+Budget: 180 s
 """
 
 import time

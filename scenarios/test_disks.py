@@ -1,7 +1,8 @@
 """Which disks are taken, and which are somebody's.
 
-Reproduces the set-up of the operator's diary under Rook 1.x: a node brings unused block devices. Whoever has worked
-with `useAllDevices: true` (Rook's default) on a machine with data knows why this has a scenario.
+Reproduces: the set-up of the operator's diary under Rook 1.x, where each node brings unused block devices.
+
+Whoever has worked with `useAllDevices: true` (Rook's default) on a machine with data knows why this has a scenario.
 
 1. A worker gets three more disks, all of them named in the CephCluster: one is blank, one has a filesystem, one a
    partition table. A fourth is attached to the machine beside the nodes. The proof: the blank one becomes an OSD; Rook
@@ -9,8 +10,9 @@ with `useAllDevices: true` (Rook's default) on a machine with data knows why thi
 2. `spec.storage.directories`, by which the diary's cluster was made, is refused by the API server as an unknown field.
    A CephCluster that would take every disk is refused by the harness, Rook's own example first of all.
 
-Needs 24 GiB of address space on the machine's disk, of which some hundred MiB are written, and `mkfs.ext4`. Budget on 2
-cores: 420 seconds for the first, 10 for the second.
+Needs: 24 GiB of address space on the machine's disk, of which some hundred MiB are written, and `mkfs.ext4`.
+
+Budget: 420 s
 """
 
 import time
@@ -66,7 +68,15 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
 
 
 def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
-    """By the API server what is not known any more, by the harness what would take this machine's disks."""
+    """By the API server what is not known any more, by the harness what would take this machine's disks.
+
+    Reproduces: `directories:`, by which the diary's cluster was made and which is gone since Rook 1.3, and
+    `useAllDevices: true`, Rook's default since.
+
+    Needs: nothing but a cluster.
+
+    Budget: 60 s
+    """
     another = ceph_cluster(replace(cluster.rook.spec, name="another"))
     cluster.kube.try_create(another)
     another["spec"]["storage"]["directories"] = [{"path": "/var/lib/rook"}]

@@ -1,6 +1,6 @@
 """Clients outside the cluster, through a LoadBalancer Service, and what becomes of them when the power goes.
 
-Reproduces the workload of the operator's diary: beside the headless Service, `cassandracl` of type LoadBalancer
+Reproduces: the workload of the operator's diary: beside the headless Service, `cassandracl` of type LoadBalancer
 publishes port 9042 by an address that MetalLB gives it, and clients know nothing of pods.
 
 The situation: MetalLB in layer 2 mode with a few addresses of the nodes' own network; Cassandra on three volumes. The
@@ -9,7 +9,9 @@ else; the headless name resolves to the addresses of all pods. After a power cut
 address, rows go through it again, not one that was acknowledged is missing, and the headless name has followed the
 pods to their new addresses.
 
-Needs the images of MetalLB, and eight addresses of the nodes' network that nobody has. Budget on 2 cores: 420 seconds.
+Needs: the images of MetalLB, and eight addresses of the nodes' network that nobody has.
+
+Budget: 420 s
 """
 
 import pytest

@@ -1,9 +1,11 @@
 """The headless Service is gone, and nobody notices until the power goes.
 
-Reproduces trouble 2 of the operator's diary. A StatefulSet's pods have their names through the Service named in its
-`serviceName`. An operator who wants clients from outside deletes that Service and makes one of type LoadBalancer
-instead. Nothing happens: running replicas know each other's addresses. After a power cut every address is another, and
-the seed, `cassandra-0.cassandra…`, has no name any more.
+Reproduces: trouble 2 of the operator's diary: everything stops after a power cut, since the seed cannot be looked up.
+
+A StatefulSet's pods have their names through the Service named in its `serviceName`. An operator who wants clients from
+outside deletes that Service and makes one of type LoadBalancer instead. Nothing happens: running replicas know each
+other's addresses. After a power cut every address is another, and the seed, `cassandra-0.cassandra…`, has no name any
+more.
 
 The situation: Cassandra on three volumes, and writes at QUORUM. The act: the headless Service is replaced by
 `cassandracl`, and every write is still acknowledged; then the power goes while clients write. The symptom: the storage
@@ -15,7 +17,9 @@ The twin does the same with both Services from the start: the same power cut, an
 
 Replicas sync before they acknowledge (`commitlog_sync: batch`), so not one row may be missing.
 
-Needs nothing but a cluster. Budget on 2 cores: 360 seconds for the trouble, 300 for the twin.
+Needs: nothing but a cluster.
+
+Budget: 360 s
 """
 
 import time
@@ -27,6 +31,7 @@ from harness.signatures import SEED_LOOKUP_FAILED
 from harness.waiting import minutes, wait_for
 
 
+@pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
     """Latent until the power cut, and cured by defining both Services."""
@@ -53,7 +58,12 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
-    """The twin: the power cut alone is not the trouble."""
+    """The twin: the power cut alone is not the trouble.
+
+    Reproduces: the diary's cure, both Services, under the same power cut.
+
+    Budget: 300 s
+    """
     assert cassandra.write(rows=1_000) == 1_000
     cassandra.client_service.create()
 

@@ -1,12 +1,14 @@
 """A StorageClass belongs to no namespace: any may use it, and what each has is its own.
 
-Reproduces the set-up of the operator's diary: `rook-ceph-block` is made once, beside Rook, and used from `cassandra`
+Reproduces: the set-up of the operator's diary: `rook-ceph-block` is made once, beside Rook, and used from `cassandra`
 and from whatever comes later.
 
 The situation: two namespaces made for this, each with a claim of the same name. The proof: both are Bound, to two
 volumes and two images, and what is written in one is not seen in the other.
 
-Needs nothing but a cluster. Budget on 2 cores: 120 seconds.
+Needs: nothing but a cluster.
+
+Budget: 120 s
 """
 
 from harness.waiting import minutes

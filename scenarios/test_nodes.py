@@ -3,7 +3,12 @@
 Each worker's /dev has the disk that was made for it and no other block device: neither another node's nor one of the
 machine's, so nothing on the node can take what is not its own.
 
-Budget on 2 cores: 1 minute, from nothing.
+Reproduces: no trouble; on the nodes of a plain kind cluster every disk of the machine may be seen by every node, and a
+storage system that looks for disks may take those of its neighbour.
+
+Needs: nodes, and nothing on them.
+
+Budget: 60 s, from nothing
 """
 
 import pytest
@@ -11,6 +16,7 @@ import pytest
 
 @pytest.mark.leaves_nothing
 def test_each_node_has_its_own_disk_and_no_other(kind_cluster):
+    """Of block devices there is one on each worker, and none on the control plane."""
     devices = {
         node: kind_cluster.execute(node, "find", "/dev", "-type", "b").split() for node in kind_cluster.node_names
     }

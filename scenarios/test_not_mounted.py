@@ -1,8 +1,10 @@
 """The claim is bound, the volume is there, and the pod cannot mount it.
 
-Reproduces trouble 1 of the operator's diary. A kubelet finds storage drivers in its own directory; a driver that was
-deployed for another directory makes volumes (that is the controller's part, and needs no kubelet), and is unknown where
-they are to be mounted. In 2018 it was FlexVolume's plugin directory; today it is the kubelet's `--root-dir`.
+Reproduces: trouble 1 of the operator's diary: FailedMount, the driver being in another directory than the kubelet's.
+
+A kubelet finds storage drivers in its own directory; a driver that was deployed for another directory makes volumes
+(that is the controller's part, and needs no kubelet), and is unknown where they are to be mounted. In 2018 it was
+FlexVolume's plugin directory; today it is the kubelet's `--root-dir`.
 
 Three ways to get there, each with the cure the diary names, the right directory and the driver applied again:
 
@@ -17,7 +19,9 @@ never attached does not get that far today: FailedAttachVolume, `CSINode … doe
 attached shows FailedMount, `driver name … not found in the list of registered CSI drivers`. The proof: after the cure
 the same pod, not made anew, mounts the volume within three minutes, and the data is right.
 
-Budget on 2 cores: 240 seconds for the first two, and those of a cluster of its own for the second; 300 for the third.
+Needs: nothing but a cluster.
+
+Budget: 240 s
 """
 
 import pytest
@@ -33,21 +37,30 @@ from harness.workloads.files import Files
 ANOTHER = "/var/lib/kubelet-of-another-distribution"
 
 
+@pytest.mark.bug("https://github.com/rook/rook/issues/1888", symptom=DRIVER_NOT_ON_NODE)
 def test_driver_for_another_directory(cluster, storage_driver, files, results):
     """Everything but the mount works."""
     assert kubelet_dir(cluster.topology) == DEFAULT, "this form needs kubelets as most are"
     bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=ANOTHER)
 
 
+@pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_ON_NODE)
 @pytest.mark.topology("kind-configs/kubelet-root-dir.yaml")
 def test_kubelets_with_another_directory(cluster, storage_driver, files, results):
-    """The diary's own form: the driver is as it always is, and the kubelets are not."""
+    """The diary's own form: the driver is as it always is, and the kubelets are not.
+
+    Needs: nodes whose kubelets have another `--root-dir` (kind-configs/kubelet-root-dir.yaml): a cluster of its own.
+    """
     assert kubelet_dir(cluster.topology) != DEFAULT, "this form needs kubelets with another --root-dir"
     bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=DEFAULT)
 
 
+@pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_REGISTERED)
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
-    """What is mounted stays mounted; the node's next start shows it."""
+    """What is mounted stays mounted; the node's next start shows it.
+
+    Budget: 300 s
+    """
     files.deploy()
     files.ready(within=minutes(3))
     before, pod = files.write("before", mebibytes=16), files.uid

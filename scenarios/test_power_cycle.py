@@ -25,7 +25,11 @@ A power cut kills the nodes' processes and, with the userspace driver, the page 
 synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
 `harness.cluster.power`.
 
-Budget on 2 cores: 13 minutes for both, half of it for the first deployment and saving of Cassandra in each mode.
+Reproduces: the power cut of the operator's diary, all nodes at once, which there was imitated by restarting them.
+
+Needs: nothing but a cluster.
+
+Budget: 360 s
 """
 
 import pytest
@@ -50,7 +54,10 @@ def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results
 
 @pytest.mark.cassandra(commitlog_sync="periodic")
 def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
-    """What is missing was acknowledged since the last sync of the commit log; the report names each row."""
+    """What is missing was acknowledged since the last sync of the commit log; the report names each row.
+
+    Budget: 240 s
+    """
     cassandra.write(rows=1_000)
     cut_power_under_load(cluster, cassandra, history, results, cut_number=1)
     judge(cassandra, history, results)

@@ -9,7 +9,12 @@ three mons agree, and it is the same Ceph cluster. Which of the two comes first 
 A scenario may also save the cluster for itself, and put it back as often as it likes: what came before is there again,
 what came after is gone, the content of volumes as well.
 
-Budget on 2 cores: 6 minutes for all three, on a saved cluster.
+Reproduces: no trouble of storage, but the one of every suite of tests on a cluster: that the next one finds what the
+last one left.
+
+Needs: nothing but a cluster.
+
+Budget: 90 s
 """
 
 import pytest
@@ -24,6 +29,7 @@ TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-he
 @pytest.mark.leaves_volumes("the pool and the monitors are destroyed on purpose")
 @pytest.mark.parametrize("turn", ["one", "another"])
 def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
+    """Twice the same, and the second does not know which it is."""
     assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"
     whole = wait_for(cluster.rook.mons_in_quorum(), what="three mons in quorum", within=minutes(1))
     assert len(whole.names) == 3
@@ -39,6 +45,10 @@ def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
 
 
 def test_a_scenario_saves_for_itself(cluster, results):
+    """What was written before is there, what was written after is not.
+
+    Budget: 200 s
+    """
     files = Files(cluster.kube, image=cluster.images.ceph)
     with session.deployed(files, cluster, results):
         written = files.write("before", mebibytes=8)

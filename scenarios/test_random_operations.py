@@ -1,5 +1,7 @@
 """Two hundred calls to the storage driver by chance, while it and its nodes are killed: it does what its model says.
 
+Reproduces: what no list of cases has: calls repeated, cut short, out of order and at the same time, under kills.
+
 Create, stage, publish, write, read, expand, snapshot, restore, unpublish, unstage, delete, in any order, most of them
 sensible, others not: twice, out of order, for what does not exist, on the wrong node. The model (`harness.csi.model`)
 knows each answer beforehand. Calls to different volumes are under way at the same time.
@@ -14,7 +16,11 @@ model does not.
 
 The calls go to the driver's own sockets, beside kubelets and sidecars. The seed is printed and stands in report.json;
 `--seed N` (or ROOKERY_SEED) makes the same sequence again, which plan.txt shows. What came of each call is in
-operations.jsonl. Needs the userspace driver. Budget on 2 cores: 5 minutes.
+operations.jsonl.
+
+Needs: the userspace driver.
+
+Budget: 420 s
 """
 
 import json

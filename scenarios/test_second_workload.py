@@ -1,6 +1,6 @@
 """A second database, and the same power cut.
 
-Reproduces no trouble of the operator's diary: it shows that what the diary's database survives is no accident of that
+Reproduces: no trouble of the operator's diary: it shows that what the diary's database survives is no accident of that
 database, and that the harness takes another one without being changed.
 
 The situation: PostgreSQL on one RBD volume, clients that commit one row at a time and remember what was acknowledged.
@@ -8,7 +8,9 @@ The act: every node loses its power in the middle of it, and comes back, twice. 
 log, and every acknowledged row is there. It syncs before it acknowledges (read from the running server), so not one may
 be missing.
 
-Needs the image of PostgreSQL. Budget on 2 cores: 360 seconds.
+Needs: the image of PostgreSQL.
+
+Budget: 360 s
 """
 
 import pytest

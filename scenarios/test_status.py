@@ -1,13 +1,15 @@
 """What an operator looks at first: `ceph osd status`, `ceph df`, `ceph osd lspools`, `rados df`, `rbd ls`.
 
-Reproduces the set-up of the operator's diary, seen through the toolbox pod: which OSDs there are, which pools, and how
+Reproduces: the set-up of the operator's diary, seen through the toolbox pod: which OSDs there are, which pools, and how
 full they are. The commands are asked for JSON and parsed; a table is for people.
 
 The situation: one volume, on which 512 MiB of random bytes are written and synced. The proof: every command that counts
 has grown by that, or by that times the copies of the pool, within 10 %; they name the same pools; each OSD is up, on a
 host of its own; and the one image is the one that the PersistentVolume names.
 
-Needs nothing but a cluster. Budget on 2 cores: 120 seconds.
+Needs: nothing but a cluster.
+
+Budget: 120 s
 """
 
 from harness.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
@@ -18,6 +20,7 @@ TOLERANCE = 0.1
 
 
 def test_figures_agree_with_what_was_written(cluster, files, results):
+    """Every command that counts, within 10 % of what was written."""
     rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size
 
     def figures() -> dict[str, int]:

@@ -18,7 +18,7 @@ from harness.waiting import DeadlineExceeded
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
-        (["--help"], ["doctor", "setup", "images", "snapshots", "bench", "sweep", "examples:"]),
+        (["--help"], ["doctor", "setup", "images", "scenarios", "snapshots", "bench", "sweep", "examples:"]),
         (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
         (["setup", "--help"], ["--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
@@ -26,6 +26,7 @@ from harness.waiting import DeadlineExceeded
         (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,rbd-fuse}"]),
         (["images", "save", "--help"], ["file", "--rook VERSION"]),
         (["images", "load", "--help"], ["file"]),
+        (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
         (["bench", "--help"], ["bring-up", "restore"]),
@@ -46,7 +47,8 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
 
 
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
-                                  ["bench", "restore", "--keep-cluster"]])  # fmt: skip
+                                  ["bench", "restore", "--keep-cluster"],
+                                  ["scenarios", "--json", "--markdown"]])  # fmt: skip
 def test_a_wrong_command_line_is_bad_input(argv, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(argv)

@@ -68,6 +68,7 @@ class World:
     fail_at: int | None = None
     changes: int = 0
     after_start: Client | None = None  # somebody who comes at the same moment
+    leaves_after: int | None = None  # looks at the watchers after which that one is gone
 
     def change(self) -> None:
         self.changes += 1
@@ -97,7 +98,12 @@ class World:
         return self.image_size
 
     def use(self, image: str) -> Use:
-        return Use(tuple(self.watchers), tuple(self.lockers))
+        seen = Use(tuple(self.watchers), tuple(self.lockers))
+        if self.leaves_after is not None and self.after_start in self.watchers:
+            self.leaves_after -= 1
+            if not self.leaves_after:
+                self.watchers.remove(self.after_start)
+        return seen
 
     def blocklist(self) -> Blocklist:
         return Blocklist(frozenset(self.blocklisted))
@@ -434,6 +440,13 @@ def test_two_nodes_that_claim_the_image_at_one_moment_both_give_way(world: World
         stage(world.driver())
     assert world.exporter is None
     assert world.loops == {}
+
+
+def test_who_only_passes_by_is_waited_for(world: World) -> None:
+    """The controller, for example, which removes a snapshot of the image."""
+    world.after_start, world.leaves_after = STRANGER, 2
+    stage(world.driver(patience=10))
+    assert world.serves()
 
 
 def test_staging_waits_for_ceph(world: World) -> None:

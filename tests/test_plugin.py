@@ -367,3 +367,71 @@ def test_tests_without_a_cluster_keep_pytests_exit_status(pytester, cluster):
     pytester.makepyfile("def test_it():\n    raise ValueError")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
     assert not (pytester.path / "results").exists()
+
+
+def test_the_bug_a_scenario_was_made_of_is_in_its_report_and_in_every_junit(pytester, cluster):
+    pytester.makepyfile(
+        """
+        import pytest
+        from harness.signatures import IMAGE_IN_USE
+
+        @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/4375", symptom=IMAGE_IN_USE)
+        def test_it(cluster): assert False
+        """
+    )
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--junitxml=all.xml").ret == 1
+    url = "https://github.com/ceph/ceph-csi/issues/4375"
+    (bug,) = json.loads((folder(pytester) / "report.json").read_text())["bugs"]
+    assert bug["url"] == url
+    assert "is still being used" in bug["symptom"]
+    for junit in (folder(pytester) / "junit.xml", pytester.path / "all.xml"):
+        case = ElementTree.fromstring(junit.read_bytes()).find(".//testcase")
+        assert [found.attrib for found in case.findall("properties/property")] == [{"name": "bug", "value": url}]
+        assert case.find("failure") is not None
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["bug", "bug()", "bug('ceph-csi 4375')", "bug('https://a', 'https://b')", "bug('https://a', symptom='a text')",
+     "bug('https://a', sign='a')"],
+)  # fmt: skip
+def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: a bug is marked by the address of its report*"])
+
+
+@pytest.mark.parametrize(
+    ("options", "passed", "deselected"),
+    [
+        ([], 1, 1),
+        (["--large"], 2, 0),
+        (["-m", "large"], 1, 1),
+        (["-m", "large or not large"], 2, 0),
+        (["-m", "not larger"], 1, 1),
+        (["-n", "2"], 1, 0),  # workers tell nobody what they have deselected
+        (["-n", "2", "--large"], 2, 0),
+    ],
+)
+def test_large_scenarios_are_run_when_they_are_asked_for(pytester, options, passed, deselected):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_small(): pass
+        @pytest.mark.large
+        def test_large(): pass
+        """
+    )
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    ran.assert_outcomes(passed=passed, deselected=deselected)
+    left_out = "large scenarios left out: 1; `--large` runs them as well" in ran.outlines
+    assert left_out == (not {"--large", "-m", "-n"} & set(options) or "not larger" in options)
+
+
+def test_large_is_a_setting_as_the_others(pytester, monkeypatch):
+    pytester.makepyfile("import pytest\n@pytest.mark.large\ndef test_large(): pass")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    monkeypatch.setenv("ROOKERY_LARGE", "yes")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harness.report.logs import bound_logs, fair_share
 from harness.report.memory import MemorySampler, used_mib
-from harness.report.results import Results
+from harness.report.results import Results, last_results
 
 
 class Clock:
@@ -199,3 +199,32 @@ def test_logs_within_the_limit_are_left_alone_and_links_are_not_followed(tmp_pat
 
 def test_a_run_without_logs_has_nothing_to_bound(tmp_path):
     assert bound_logs(tmp_path / "nothing") == 0
+
+
+def test_the_last_result_of_each_scenario_whatever_else_lies_there(tmp_path):
+    for time, outcome in (
+        ("20261124T090000Z", "passed"),
+        ("20261123T090000Z", "failed"),
+        ("20261122T090000Z", "passed"),
+    ):
+        folder = tmp_path / f"{time}-power_cycle[batch]"
+        folder.mkdir()
+        timings = {"scenario": "power_cycle[batch]", "outcome": outcome, "total_s": 12.5}
+        (folder / "timings.json").write_text(json.dumps(timings))
+    for name, text in (("torn", "{"), ("other", "[]"), ("empty", "{}"), ("wrong", '{"total_s": null}')):
+        (tmp_path / f"20261125T090000Z-{name}").mkdir()
+        (tmp_path / f"20261125T090000Z-{name}" / "timings.json").write_text(text)
+    (tmp_path / "20261125T090000Z-without").mkdir()
+    (tmp_path / "some-folder").mkdir()
+    (tmp_path / "a-file").touch()
+    (last,) = last_results(tmp_path).values()
+    assert (last.outcome, last.seconds, last.started) == ("passed", 12.5, "2026-11-24T09:00:00+00:00")
+    assert last.folder == tmp_path / "20261124T090000Z-power_cycle[batch]"
+    assert last_results(tmp_path / "not-there") == {}
+
+
+def test_what_was_just_run_is_the_last_result(tmp_path, results):
+    with Results(tmp_path, "just_now", say=lambda line: None):
+        pass
+    last = last_results(tmp_path)
+    assert (last["just_now"].outcome, last["power_cycle"].outcome) == ("passed", "running")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,14 @@ _CONTROL = {
 }  # not allowed in XML 1.0
 
 
-def write_junit(path: Path, scenario: str, seconds: float, outcome: Outcome, error: BaseException | None) -> None:
+def write_junit(
+    path: Path,
+    scenario: str,
+    seconds: float,
+    outcome: Outcome,
+    error: BaseException | None,
+    properties: Iterable[tuple[str, object]] = (),
+) -> None:
     """Write one test case, as https://github.com/testmoapp/junitxml describes the format.
 
     What the storage did wrong is a `failure`; what the infrastructure did, or nobody can tell, is an `error`.
@@ -24,6 +32,10 @@ def write_junit(path: Path, scenario: str, seconds: float, outcome: Outcome, err
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
     case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
+    if properties := list(properties):
+        among = ElementTree.SubElement(case, "properties")
+        for key, value in properties:
+            ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_CONTROL))
     if outcome != "passed":
         kind = {"failed": "failure", "skipped": "skipped"}.get(outcome, "error")
         text = str(error).translate(_CONTROL)

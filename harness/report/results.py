@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from harness.report.logs import bound_logs
 from harness.report.memory import MemorySampler
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "infrastructure"]
+STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,16 @@ class Phase:
     name: str
     start_s: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class LastResult:
+    """What came of a scenario when it ran last; `running` as well where a run died."""
+
+    outcome: str
+    seconds: float  # with all that was deployed or put back for it
+    started: str  # ISO 8601, UTC
+    folder: Path
 
 
 class Results:
@@ -148,7 +160,7 @@ def _rounded(name: str, start_s: float, seconds: float) -> Phase:
 
 def _new_folder(root: Path, scenario: str) -> Path:
     """`<root>/20261124T080312Z-<scenario>`, with a number after it when that second is taken."""
-    stem = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}-{scenario}"
+    stem = f"{datetime.now(timezone.utc):{STARTED}}-{scenario}"
     root.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1000):
         folder = root / (stem if number == 1 else f"{stem}-{number}")
@@ -158,3 +170,22 @@ def _new_folder(root: Path, scenario: str) -> Path:
             continue
         return folder
     raise FileExistsError(root / stem)
+
+
+def scenario_name(test: str) -> str:
+    """The name under which a test has its results: `power_cycle[batch]` of `test_power_cycle[batch]`."""
+    return test.removeprefix("test_")
+
+
+def last_results(root: Path) -> dict[str, LastResult]:
+    """The last result of every scenario that has one under `root`, by its name; what cannot be read is passed over."""
+    last: dict[str, LastResult] = {}
+    for folder in sorted(root.glob("*-*")):  # by name: the oldest first
+        try:
+            started = datetime.strptime(folder.name.partition("-")[0], STARTED).replace(tzinfo=timezone.utc)
+            timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
+            result = LastResult(timings["outcome"], float(timings["total_s"]), started.isoformat(), folder)
+            last[timings["scenario"]] = result
+        except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
+            continue
+    return last

@@ -223,8 +223,9 @@ class Devices:
     def _identify(self, volume: VolumeId, credentials: Credentials, deadline: Deadline) -> Client:
         """The exporter's client: the one that watches the image, as there was no other when it started.
 
-        If there is another after all, somebody else has claimed the image at the same moment. Both would then write,
-        as librbd hands the lock over on request, so this one gives way.
+        If there is another after all, it may be the controller, which takes or removes a snapshot and is soon gone.
+        One that stays has claimed the image at the same moment. Both would then write, as librbd hands the lock over
+        on request, so this one gives way.
         """
 
         def only_watcher(pool: Pool) -> Client:
@@ -236,7 +237,8 @@ class Devices:
             return watching[0]
 
         try:
-            return self._ask(volume, credentials, only_watcher, deadline)
+            patience = deadline.at_most(self._in_use_patience)
+            return self._ask(volume, credentials, only_watcher, patience, on=(Unavailable, ImageInUse))
         except ImageInUse:
             self._exporter.stop(volume, self._states.image(volume))
             raise

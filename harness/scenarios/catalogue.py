@@ -1,0 +1,130 @@
+"""All scenarios of a folder, with what they state and what came of them last."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+from harness.machine.run import run
+from harness.report.results import LastResult
+from harness.scenarios.docstrings import BUDGET, NEEDS, REPRODUCES, Stated, read
+from harness.scenarios.markers import LARGE, Bug
+
+COLLECTED_WITHIN = 60.0  # seconds; two in fact
+NOTHING_COLLECTED = 5  # https://docs.pytest.org/en/stable/reference/exit-codes.html
+SHOWN_OF_AN_ERROR = 2000  # characters, the last ones: what was raised stands at the end
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One test, or one of its variants (`[ext4]`)."""
+
+    file: str  # below the folder of scenarios
+    test: str
+    variant: str
+    name: str  # by which its results are found
+    module: Stated
+    own: Stated
+    markers: tuple[str, ...]
+    bugs: tuple[Bug, ...]
+
+    @property
+    def id(self) -> str:
+        """By which pytest runs it, in the folder of scenarios."""
+        return f"{self.file}::{self.test}" + (f"[{self.variant}]" if self.variant else "")
+
+    @cached_property
+    def stated(self) -> Stated:
+        return self.own.within(self.module)
+
+    @property
+    def title(self) -> str:
+        return self.own.title or self.module.title
+
+    @property
+    def reproduces(self) -> str:
+        return self.stated.statements.get(REPRODUCES, "")
+
+    @property
+    def needs(self) -> str:
+        return self.stated.statements.get(NEEDS, "")
+
+    @property
+    def budget(self) -> str:
+        """The budget with all that is said of it; `stated.budget_s` is its seconds."""
+        return self.stated.statements.get(BUDGET, "")
+
+    @property
+    def large(self) -> bool:
+        return LARGE in self.markers
+
+    def as_dict(self, last: LastResult | None) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "title": self.title,
+            "reproduces": self.reproduces,
+            "needs": self.needs,
+            "budget_s": self.stated.budget_s,
+            "budget": self.budget,
+            "markers": list(self.markers),
+            "bugs": [asdict(bug) for bug in self.bugs],
+            "last": last and {**asdict(last), "folder": str(last.folder)},
+        }
+
+
+def collect(folder: Path, pattern: str = "") -> list[Scenario]:
+    """The scenarios in `folder` in the order of files, those that pytest's `-k pattern` selects; needs no cluster.
+
+    Raises `BadInput` if there is no such folder, nothing in it or nothing that matches, or if pytest cannot import it.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder", cure="go to the project's folder, or give --scenarios DIR")
+    argv = [sys.executable, "-m", "harness.scenarios.collecting", str(folder), *([pattern] if pattern else [])]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = run(argv, timeout=COLLECTED_WITHIN, check=False, env=environment)
+    try:
+        collected = json.loads(done.stdout)
+    except ValueError:  # it did not come to its end
+        collected = {"found": [], "errors": []}
+    if collected["errors"]:
+        raise BadInput(
+            "\n".join(f"{error['of']} cannot be collected:\n{_end(error['text'])}" for error in collected["errors"]),
+            cure=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
+        )
+    if done.returncode not in (0, NOTHING_COLLECTED):
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
+        raise BadInput(
+            "\n".join([f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, said)]),
+            cure=f"see `pytest --collect-only {folder}`",
+        )
+    if not collected["found"]:
+        raise BadInput(
+            f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
+            cure="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not large'",
+        )
+    return [_scenario(found) for found in collected["found"]]
+
+
+def _end(text: str) -> str:
+    return text.strip()[-SHOWN_OF_AN_ERROR:]
+
+
+def _scenario(found: Mapping[str, Any]) -> Scenario:
+    return Scenario(
+        file=found["file"],
+        test=found["test"],
+        variant=found["variant"],
+        name=found["name"],
+        module=read(found["module_docstring"]),
+        own=read(found["docstring"]),
+        markers=tuple(found["markers"]),
+        bugs=tuple(Bug(**bug) for bug in found["bugs"]),
+    )
