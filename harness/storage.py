@@ -373,17 +373,20 @@ class StorageCluster:
             name = crd["metadata"]["name"]
             wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
 
-    def serve_filesystem(self, filesystem: Filesystem) -> None:
-        """Make a CephFS filesystem, and have its volumes served: `rook-cephfs`. Nothing of it is there by default."""
+    def serve_filesystem(self, filesystem: Filesystem, storage_class: str = "rook-cephfs") -> None:
+        """Make a CephFS filesystem, and have its volumes served, by that class. Nothing of it is there by default."""
         filesystems = Filesystems(self._rook_deployed)
         filesystems.apply(filesystem)
-        self.deploy_filesystem_driver(filesystem)  # which starts while Rook is at it
+        self.deploy_filesystem_driver(filesystem, storage_class)  # which starts while Rook is at it
         filesystems.make(filesystem)
 
-    def deploy_filesystem_driver(self, filesystem: Filesystem) -> None:
-        """Have the driver for CephFS Ready, and the classes for volumes of this filesystem, which may not be there."""
+    def deploy_filesystem_driver(self, filesystem: Filesystem, storage_class: str = "rook-cephfs") -> None:
+        """Have the driver for CephFS Ready, and a class for volumes of this filesystem, which may not be there.
+
+        A StorageClass cannot be changed: each filesystem needs another one.
+        """
         namespace = self._rook_deployed.spec.namespace
-        names = {"filesystem": filesystem.name, "pool": filesystem.data_pool}
+        names = {"name": storage_class, "filesystem": filesystem.name, "pool": filesystem.data_pool}
         if self.driver == "ceph-csi":
             provisioner = f"{namespace}.cephfs.csi.ceph.com"
             self.kube.apply([csi.filesystem_storage_class(provisioner=provisioner, **names)])

@@ -7,17 +7,19 @@ What it skips, and why, is in report.json: specs for capabilities that the drive
 
 It runs three times: with images that are mounted, with images as raw block volumes, and with subvolumes of CephFS.
 
-Reproduces: no trouble; it shows that the userspace drivers are such that every orchestrator of CSI may use them.
+Reproduces: no trouble; it shows that the userspace drivers are ones that every orchestrator of CSI may use.
 
 Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
 
-Budget: 180 s
+Budget: 120 s
 """
 
 import pytest
 
 from harness.csi.sanity import Subject, run_sanity
 from harness.waiting import minutes, wait_for
+
+pytestmark = pytest.mark.leaves_nothing
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,10 @@ def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_
 
 
 def test_cephfs_driver_keeps_to_the_specification(cluster, filesystem, results, csi_sanity):
+    """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows.
+
+    Budget: 300 s
+    """
     subject = Subject.subvolumes(filesystem.name, filesystem.data_pool)
     keeps_to_the_specification(cluster, results, csi_sanity, subject)
 

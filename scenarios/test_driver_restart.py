@@ -42,6 +42,7 @@ def files(cluster, results):
         yield workload
 
 
+@pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
 def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
     """What serves a volume outlives the pod that has started it.
@@ -115,6 +116,7 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
     cluster.storage_whole(mark)
 
 
+@pytest.mark.leaves_nothing
 def test_kubelet_restarts(cluster, volumes, storage_driver, results):
     """A kubelet that restarts has every driver register again.
 
@@ -135,6 +137,7 @@ def test_kubelet_restarts(cluster, volumes, storage_driver, results):
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
 
 
+@pytest.mark.leaves_nothing
 def test_registration_socket_is_removed(cluster, volumes, storage_driver, results):
     """A driver whose registration socket was removed makes it anew.
 

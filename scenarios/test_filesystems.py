@@ -2,17 +2,16 @@
 
 The cluster has a filesystem (CephFilesystem: two pools, an MDS and one that stands by); volumes of it are claimed by
 `rook-cephfs`. Whatever driver serves that (Rook's ceph-csi, or the userspace driver by ceph-fuse where the
-kernel has no ceph), a claim has to behave in the same way. Snapshots need the snapshot controller, which is deployed
-beside the userspace driver only.
+kernel has no ceph), a claim has to behave in the same way.
 
 Every pod has the filesystem mounted by a client of its own node, and what is compared was written by another client's
 node where that matters: no page cache stands in for the MDS's word.
 
-Reproduces: no trouble; it shows what a shared volume is and can do.
+Reproduces: no trouble; what Rook's users know of CephFS, one thing after the other.
 
 Needs: nothing but a cluster.
 
-Budget: 150 s
+Budget: 180 s
 """
 
 import pytest
@@ -134,7 +133,7 @@ def has_bytes(pod, size):
 
 
 @pytest.mark.leaves_nothing
-def test_snapshot_is_restored(cluster, volumes, snapshots):
+def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes, snapshots):
     """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
     claim = volumes.claim("data", size="256Mi")
     pod = volumes.pod("writer", claim)
@@ -156,7 +155,7 @@ def test_snapshot_is_restored(cluster, volumes, snapshots):
 
 
 @pytest.mark.leaves_nothing
-def test_clone_of_a_volume_in_use(filesystems, filesystem, volumes, snapshots):
+def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
     """A clone holds what had been synced, goes its own way from there, and outlives its source.
 
     Ceph copies it; the snapshot that it takes for that is gone afterwards.
@@ -180,7 +179,7 @@ def test_clone_of_a_volume_in_use(filesystems, filesystem, volumes, snapshots):
 
 
 @pytest.mark.leaves_nothing
-def test_statistics(cluster, volumes):
+def test_statistics_of_a_shared_volume(cluster, volumes):
     """The kubelet knows how full the volume is."""
     claim = volumes.claim("data", size="512Mi")
     pod = volumes.pod("writer", claim)
@@ -203,6 +202,8 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
     """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
 
     At the end the filesystem is deleted, and nothing is left of it: no MDS, no pool.
+
+    Needs: the userspace driver.
     """
     filesystem = Filesystem(replicas=cluster.rook.spec.pool_size)
     cluster.deploy_filesystem_driver(filesystem)
@@ -223,8 +224,12 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
 
 
 @pytest.mark.leaves_nothing
-def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
-    """The driver's pod on a node is deleted while a pod there writes: no line waits for it, and none is lost."""
+@pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
+def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
+    """The driver's pod on a node is deleted while a pod there writes: no line waits for it, and none is lost.
+
+    Reproduces: a ceph-fuse that lives in the driver's pod: with it goes every mount of its node.
+    """
     checksum = files.write("random", mebibytes=16)
     files.start_appending()
     before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
@@ -243,13 +248,17 @@ def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
     assert files.checksum("random") == checksum
 
 
-def test_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
+def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
     """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
 
     What the dead client held is free at once: the driver fences it when its node comes back (the address is on Ceph's
     blocklist), and nobody has to wait for the MDS to give it up.
 
     The node is not the one of the active MDS: the time-outs of a failover are another matter.
+
+    Needs: the userspace driver, and two nodes beside that of the active MDS.
+
+    Budget: 300 s
     """
     active = wait_for(filesystems.served(filesystem), what="an active MDS", within=minutes(1)).active[0]
     of_the_mds = wait_for(lambda: filesystems.node_of(filesystem, active), what="its pod", within=minutes(1))

@@ -13,7 +13,7 @@ other pod takes them. The proof: the files are read by a client on a third node,
 and each has the checksum that it was meant to have, with none missing and none added. Neither while the files were made
 nor while they moved was an MDS laggy, slow, or beyond its cache, by Ceph's health, its log, and the MDSs' own logs.
 
-Needs: CephFS volumes (StorageClass `rook-cephfs`), python3 and rsync in the image of Ceph.
+Needs: python3 and rsync in the image of Ceph.
 
 Budget: 420 s
 """
@@ -27,7 +27,7 @@ import pytest
 
 from harness.cluster.peering import reaching
 from harness.report.results import Results
-from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.filesystems import Filesystem
 from harness.rook.mds import MdsWatch
 from harness.storage import StorageCluster
 from harness.waiting import minutes, wait_for
@@ -64,12 +64,10 @@ def side(results) -> Callable[..., Side]:
     def make(cluster: StorageCluster, name: str, *, worker: int) -> Side:
         filesystem = Filesystem(name, replicas=cluster.rook.spec.pool_size)
         with results.phase(f"filesystem {name} served"):
-            Filesystems(cluster.rook).make(filesystem)
-            if cluster.kube.get("StorageClass", "rook-cephfs") is None:  # the first one of the cluster
-                cluster.deploy_filesystem_driver(filesystem)
+            cluster.serve_filesystem(filesystem, storage_class=name)
         volumes = Volumes(cluster.kube, image=cluster.images.ceph, namespace=name)
         volumes.deploy()
-        claim = volumes.claim(name, access_mode="ReadWriteMany", storage_class=storage_class(cluster, filesystem))
+        claim = volumes.claim(name, access_mode="ReadWriteMany", storage_class=name)
         pod = volumes.pod(name, claim, node=cluster.nodes.workers[worker])
         clusters.append(cluster)
         return Side(cluster, volumes, claim, pod, MdsWatch(cluster.rook, [filesystem]))
@@ -77,15 +75,6 @@ def side(results) -> Callable[..., Side]:
     yield make
     if clusters:
         clusters[0].gather_logs(results, "at-the-end")
-
-
-def storage_class(cluster: StorageCluster, filesystem: Filesystem) -> str:
-    """The name of a StorageClass like the cluster's own, for volumes in that filesystem."""
-    own = cluster.kube.get("StorageClass", "rook-cephfs")
-    assert own is not None
-    parameters = {**own["parameters"], "fsName": filesystem.name, "pool": filesystem.data_pool}
-    cluster.kube.apply([{**own, "metadata": {"name": filesystem.name}, "parameters": parameters}])
-    return filesystem.name
 
 
 def move_and_compare(source: Side, target: Side, results: Results) -> None:

@@ -284,9 +284,11 @@ def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypa
     did = []
     cluster.rook = SimpleNamespace()
     monkeypatch.setattr(storage, "Filesystems", lambda rook: Made(did))
-    monkeypatch.setattr(cluster, "deploy_filesystem_driver", lambda filesystem: did.append("driver Ready"))
+    monkeypatch.setattr(
+        cluster, "deploy_filesystem_driver", lambda filesystem, name: did.append(f"driver Ready for {name}")
+    )
     cluster.serve_filesystem(storage.Filesystem())
-    assert did == ["myfs asked for", "driver Ready", "myfs served"]
+    assert did == ["myfs asked for", "driver Ready for rook-cephfs", "myfs served"]
 
 
 @pytest.mark.parametrize(

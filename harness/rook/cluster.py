@@ -142,7 +142,9 @@ def _ceph_config(spec: CephSpec) -> dict[str, dict[str, str]]:
             "osd_pool_default_size": str(spec.pool_size),
             "mon_allow_pool_size_one": "true",
             "mon_warn_on_pool_no_redundancy": "false",
-            "mon_data_avail_warn": "10",  # a full host disk is the doctor's business, not a HEALTH_WARN
+            # Of the machine's disk, whose room in bytes is checked before a run: a tenth of a large one is plenty.
+            "mon_data_avail_warn": "3",
+            "mon_data_avail_crit": "2",
             "bdev_flock_retry": "20",  # a restarted OSD may meet its predecessor's lock on the device
             "bluefs_buffered_io": "false",
             **RECOVERY_GLOBAL,
