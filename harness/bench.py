@@ -1,5 +1,4 @@
-"""Benchmarks: commands that measure what the harness itself takes, on a real cluster; nothing here passes or fails by a
-figure.
+"""Benchmarks: commands that measure on a real cluster; nothing here passes or fails by a figure.
 
 Each run is a results folder like a scenario's, so every phase can be looked up afterwards.
 """
@@ -8,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,29 +31,63 @@ from harness.waiting import DeadlineExceeded, minutes, wait_for
 from harness.workloads.cassandra import Cassandra
 
 ROWS_READABLE = minutes(4)
+TROUBLE = ("failed", "differences", "failures", "left")  # facts that say that not all was well
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The median of a step is to be at most `at_most`, or at least `share` of the median of the step `of`."""
+
+    step: str
+    at_most: float | None = None
+    of: str = ""
+    share: float = 0.0
+
+    def reached(self, medians: Mapping[str, float]) -> float | None:
+        """What is held against the goal: the median, or its share of the other one. None if it was not measured."""
+        measured = medians.get(self.step)
+        if measured is None or self.at_most is not None:
+            return measured
+        return round(measured / medians[self.of], 3) if medians.get(self.of) else None
+
+    def met(self, medians: Mapping[str, float]) -> bool | None:
+        """Whether it is; None if it was not measured."""
+        reached = self.reached(medians)
+        if reached is None:
+            return None
+        return reached >= self.share if self.at_most is None else reached <= self.at_most
+
+    def as_dict(self, medians: Mapping[str, float]) -> dict[str, Any]:
+        return {**asdict(self), "reached": self.reached(medians), "met": self.met(medians)}
 
 
 @dataclass
 class Bench:
-    """What was measured: for each run the seconds of each step, and what is the same for all runs."""
+    """What was measured: for each run the figure of each step, and what is the same for all runs.
+
+    Figures are seconds, but for steps that have another one of `units`.
+    """
 
     name: str
     runs: list[dict[str, float]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    goals: Sequence[Goal] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every run came to its end, and nothing differed."""
-        return not self.facts.get("failed") and not self.facts.get("differences")
+        """Whether every run came to its end, nothing differed, and nothing was left behind."""
+        return not any(self.facts.get(trouble) for trouble in TROUBLE)
 
     @property
     def medians(self) -> dict[str, float]:
         """Of each step, over the runs that reached it."""
         steps = dict.fromkeys(step for run in self.runs for step in run)
-        return {step: round(statistics.median(run[step] for run in self.runs if step in run), 1) for step in steps}
+        return {step: round(statistics.median(run[step] for run in self.runs if step in run), 2) for step in steps}
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "medians": self.medians}
+        medians = self.medians
+        return {**asdict(self), "medians": medians, "goals": [goal.as_dict(medians) for goal in self.goals]}
 
 
 def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Bench:
@@ -172,9 +205,45 @@ def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
     return found
 
 
-def rows(bench: Bench) -> list[tuple[str, str, str]]:
-    """For a table: step, median, and all runs."""
+@dataclass(frozen=True)
+class Row:
+    """A step as a table has it."""
+
+    step: str
+    median: str
+    goal: str
+    reached: str
+    runs: str
+
+
+def rows(bench: Bench) -> list[Row]:
+    """For a table: every step that was measured."""
+    medians, goals = bench.medians, {goal.step: goal for goal in bench.goals}
     return [
-        (step, f"{median:.1f}", ", ".join(f"{run[step]:.1f}" for run in bench.runs if step in run))
-        for step, median in bench.medians.items()
+        Row(
+            step,
+            f"{_figure(median)} {bench.units.get(step, 's')}".rstrip(),
+            *_of_goal(goals.get(step), medians),
+            ", ".join(_figure(run[step]) for run in bench.runs if step in run),
+        )
+        for step, median in medians.items()
     ]
+
+
+def _of_goal(goal: Goal | None, medians: Mapping[str, float]) -> tuple[str, str]:
+    """The goal, and what was reached of it with a word about it, where that is no share but the median itself."""
+    if goal is None:
+        return "", ""
+    reached, verdict = goal.reached(medians), "met" if goal.met(medians) else "missed"
+    if goal.at_most is not None:
+        return f"at most {goal.at_most:g}", verdict
+    if reached is None:
+        return f"{goal.share:.0%} of {goal.of}", "not measured"
+    return f"{goal.share:.0%} of {goal.of}", f"{reached:.0%}, {verdict}"
+
+
+def _figure(value: float) -> str:
+    """About three digits, and a count as it is."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.{2 if value < 10 else 1 if value < 1000 else 0}f}"

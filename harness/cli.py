@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, bench, storage
+from harness import __version__, bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
@@ -41,6 +41,7 @@ examples:
   rookery scenarios power           what there is to run, and what came of it last
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery bench restore --runs 3    how long it takes to put one back
+  rookery bench volumes             what volumes can do, and how long they take
   rookery sweep                     remove what killed runs left behind
 """
 
@@ -148,15 +149,27 @@ def _add_snapshots(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_bench(commands: argparse._SubParsersAction) -> None:
-    benches = commands.add_parser("bench", help="measure what the harness takes on this machine")
-    benches.description = "Prints the median and every run of each step; each run's results folder has all of it."
+    benches = commands.add_parser("bench", help="measure what the harness and its volumes take on this machine")
+    benches.description = (
+        "Prints the median and every run of each step, and the goal where there is one; no figure is a failure. "
+        "Each run's results folder has all of it."
+    )
     inner = benches.add_subparsers(required=True, metavar="BENCH")
     for name, command, text in (
         ("bring-up", _bench_bring_up, "from nothing to HEALTH_OK, with the images at hand"),
         ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
+        ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and many at once"),
     ):
         sub = inner.add_parser(name, help=text)
-        sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
+        if name == "volumes":
+            sub.add_argument(
+                "--rounds", type=int, default=3, metavar="N", help="of bandwidth and random writes (default: 3)"
+            )
+            sub.add_argument(
+                "--only", nargs="+", choices=tuple(volume_bench.PARTS), default=(), help="only these parts of it"
+            )
+        else:
+            sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
         if name == "restore":
             sub.add_argument("--layer", choices=("rook", "cassandra"), default="rook", help="what was saved")
             sub.add_argument("--verify", action="store_true", help="in the end compare all of it, byte for byte")
@@ -286,24 +299,37 @@ def _prune_snapshots(arguments: argparse.Namespace) -> int:
 
 
 def _bench_bring_up(arguments: argparse.Namespace) -> int:
-    return _report_bench(arguments, bench.bring_up(_settings(arguments), _progress(arguments), runs=_runs(arguments)))
+    return _report_bench(
+        arguments,
+        bench.bring_up(_settings(arguments), _progress(arguments), runs=_at_least_one("--runs", arguments.runs)),
+    )
 
 
 def _bench_restore(arguments: argparse.Namespace) -> int:
     measured = bench.restore(
         _settings(arguments),
         _progress(arguments),
-        runs=_runs(arguments),
+        runs=_at_least_one("--runs", arguments.runs),
         layer=arguments.layer,
         verify=arguments.verify,
     )
     return _report_bench(arguments, measured)
 
 
-def _runs(arguments: argparse.Namespace) -> int:
-    if arguments.runs < 1:
-        raise BadInput(f"--runs {arguments.runs}: at least one")
-    return arguments.runs
+def _bench_volumes(arguments: argparse.Namespace) -> int:
+    measured = volume_bench.volumes(
+        _settings(arguments),
+        _progress(arguments),
+        rounds=_at_least_one("--rounds", arguments.rounds),
+        only=arguments.only,
+    )
+    return _report_bench(arguments, measured)
+
+
+def _at_least_one(option: str, number: int) -> int:
+    if number < 1:
+        raise BadInput(f"{option} {number}: at least one")
+    return number
 
 
 def _progress(arguments: argparse.Namespace) -> Callable[[str], None]:
@@ -316,9 +342,10 @@ def _report_bench(arguments: argparse.Namespace, measured: bench.Bench) -> int:
     if arguments.json:
         print(json.dumps(measured.as_dict(), indent=1))
         return status
-    table = Table("step", "median, s", "runs, s")
+    columns = ["step", "median", *(("goal", "reached") if measured.goals else ()), "runs"]
+    table = Table(*columns)
     for row in bench.rows(measured):
-        table.add_row(*row)
+        table.add_row(*(getattr(row, column) for column in columns))
     Console().print(table)
     for name, fact in measured.facts.items():
         print(f"{name}: {fact}")

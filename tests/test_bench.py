@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import bench
-from harness.bench import Bench, rows
+from harness.bench import Bench, Goal, Row, rows
 from harness.cluster.blueprint import Blueprint
 from harness.errors import InfrastructureError
 from harness.layers import SEED_ROWS, SEED_TABLE
@@ -22,12 +22,52 @@ def quiet(line):
 
 def test_a_median_is_over_the_runs_that_reached_the_step():
     measured = Bench("restore", [{"API": 3.0, "HEALTH_OK": 30.04}, {"API": 1.0}, {"HEALTH_OK": 20.0, "API": 8.0}])
-    assert measured.medians == {"API": 3.0, "HEALTH_OK": 25.0}
-    assert rows(measured) == [("API", "3.0", "3.0, 1.0, 8.0"), ("HEALTH_OK", "25.0", "30.0, 20.0")]
+    assert measured.medians == {"API": 3.0, "HEALTH_OK": 25.02}
+    assert rows(measured) == [
+        Row("API", "3.00 s", "", "", "3.00, 1.00, 8.00"),
+        Row("HEALTH_OK", "25.0 s", "", "", "30.0, 20.0"),
+    ]
 
 
 def test_a_bench_without_runs_has_no_medians():
-    assert Bench("restore").as_dict() == {"name": "restore", "runs": [], "facts": {}, "medians": {}}
+    nothing = {"runs": [], "facts": {}, "medians": {}, "units": {}, "goals": []}
+    assert Bench("restore").as_dict() == {"name": "restore", **nothing}
+
+
+GOALS = (Goal("write", of="reference", share=0.8), Goal("Bound", at_most=1.5), Goal("left", at_most=0))
+UNITS = {"write": "MiB/s", "reference": "MiB/s", "left": ""}
+
+
+def judged(*runs):
+    return Bench("volumes", list(runs), units=UNITS, goals=GOALS)
+
+
+def test_a_figure_stands_beside_its_goal():
+    measured = judged({"reference": 1200.0, "write": 960.0}, {"Bound": 1.51, "left": 0})
+    assert rows(measured) == [
+        Row("reference", "1200 MiB/s", "", "", "1200"),
+        Row("write", "960.0 MiB/s", "80% of reference", "80%, met", "960.0"),
+        Row("Bound", "1.51 s", "at most 1.5", "missed", "1.51"),
+        Row("left", "0", "at most 0", "met", "0"),
+    ]
+    assert [(goal["reached"], goal["met"]) for goal in measured.as_dict()["goals"]] == [
+        (0.8, True),
+        (1.51, False),
+        (0, True),
+    ]
+    assert measured.passed  # whatever the figures
+
+
+def test_a_share_is_of_medians_and_is_missed_by_little():
+    measured = judged({"reference": 10.0, "write": 7.9}, {"reference": 1.0, "write": 9.0}, {"reference": 99.0})
+    assert GOALS[0].reached(measured.medians) == 0.845
+    assert GOALS[0].met({"reference": 1000.0, "write": 799.0}) is False
+
+
+@pytest.mark.parametrize("run", [{}, {"reference": 9.0}, {"write": 9.0}, {"write": 9.0, "reference": 0.0}])
+def test_a_goal_of_what_was_not_measured_is_neither_met_nor_missed(run):
+    assert GOALS[0].met(judged(run).medians) is None
+    assert all("met" not in row.reached for row in rows(judged(run)))
 
 
 def test_what_is_left_behind_is_named_and_less_of_it_is_no_trouble():

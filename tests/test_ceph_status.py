@@ -212,6 +212,23 @@ def test_a_command_without_output_answers_none():
     assert ask(FakeToolbox({"health mute X": ""}), "rook-ceph", "ceph", "health", "mute", "X") is None
 
 
+def test_a_command_that_knows_no_json_is_asked_for_none():
+    asked = []
+
+    class Toolbox(FakeToolbox):
+        def exec(self, pod, argv, *, namespace, timeout):
+            asked.append(argv)
+            if "rm" in argv:
+                raise ExecFailed("rbd rm", 16, "rbd: error: image still has watchers")
+            return "elapsed: 1   ops: 1\n"
+
+    bench = ("rbd", "bench", "--io-type", "write", "replicapool/bench")
+    assert rook(Toolbox()).output_of(*bench, timeout=300) == "elapsed: 1   ops: 1\n"
+    assert asked == [["timeout", "--kill-after=2", "300", *bench]]
+    with pytest.raises(NotYet, match="rbd rm replicapool/bench: rbd: error: image still has watchers"):
+        rook(Toolbox()).output_of("rbd", "rm", "replicapool/bench")
+
+
 def rook(kube) -> Rook:
     return Rook(kube, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import __version__, cli
-from harness.bench import Bench
+from harness.bench import Bench, Goal
 from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError
 from harness.images.resolve import Image, Origin
@@ -29,7 +29,11 @@ from harness.waiting import DeadlineExceeded
         (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
-        (["bench", "--help"], ["bring-up", "restore"]),
+        (["bench", "--help"], ["bring-up", "restore", "volumes"]),
+        (
+            ["bench", "volumes", "--help"],
+            ["--rounds N", "--only {bandwidth,random,latency,parallel}", "--json", "--driver {auto,ceph-csi,rbd-fuse}"],
+        ),
         (
             ["bench", "restore", "--help"],
             ["--runs N", "--layer {rook,cassandra}", "--verify", "--json", "--rook VERSION"],
@@ -48,7 +52,8 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
 
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
                                   ["bench", "restore", "--keep-cluster"],
-                                  ["scenarios", "--json", "--markdown"]])  # fmt: skip
+                                  ["scenarios", "--json", "--markdown"],
+                                  ["bench", "volumes", "--only", "nothing"]])  # fmt: skip
 def test_a_wrong_command_line_is_bad_input(argv, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(argv)
@@ -239,11 +244,32 @@ def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
     assert capsys.readouterr().out == "nothing to remove\n"
 
 
-@pytest.mark.parametrize("bench", ["bring-up", "restore"])
-def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench):
+@pytest.mark.parametrize(("bench", "option"), [("bring-up", "--runs"), ("restore", "--runs"), ("volumes", "--rounds")])
+def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench, option):
     monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made
-    assert cli.main(["bench", bench, "--runs", "0"]) == 2
-    assert "--runs 0: at least one" in capsys.readouterr().err
+    assert cli.main(["bench", bench, option, "0"]) == 2
+    assert f"{option} 0: at least one" in capsys.readouterr().err
+
+
+def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    asked = []
+
+    def volumes(settings, say, **options):
+        asked.append(options)
+        goals = [Goal("sequential write, ext4", of="sequential write, rbd bench", share=0.8)]
+        run = {"sequential write, rbd bench": 100.0, "sequential write, ext4": 81.2}
+        return Bench("volumes", [run], units=dict.fromkeys(run, "MiB/s"), goals=goals)
+
+    monkeypatch.setattr(cli.volume_bench, "volumes", volumes)
+    assert cli.main(["bench", "volumes", "--only", "bandwidth", "random", "--rounds", "1"]) == 0
+    printed = capsys.readouterr().out
+    shown = ("81.2 MiB/s", "80% of sequential write, rbd bench", "81%, met")
+    assert [text for text in shown if text not in printed] == []
+    assert cli.main(["bench", "volumes", "--json"]) == 0
+    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    assert (goal["reached"], goal["met"]) == (0.812, True)
+    assert asked == [{"rounds": 1, "only": ["bandwidth", "random"]}, {"rounds": 3, "only": ()}]
 
 
 def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
@@ -262,6 +288,8 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
         "name": "restore",
         "runs": [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}],
         "facts": {"layer": "cassandra"},
+        "units": {},
+        "goals": [],
         "medians": {"HEALTH_OK": 25.0},
     }
     assert printed.err == "HEALTH_OK in 20.0 s\n"
@@ -276,6 +304,9 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
         ({"layer": "rook-ready", "differences": []}, 0),
         ({"failed": "InfrastructureError: no room"}, 3),
         ({"differences": ["lib/state"]}, 3),
+        ({"failures": [], "left": []}, 0),
+        ({"failures": ["data-3: no room"], "left": []}, 3),
+        ({"failures": [], "left": ["/dev/loop70"]}, 3),
     ],
 )
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])

@@ -21,7 +21,7 @@ from harness.kube import ApiUnavailable, ExecFailed, Kube, KubeError, api_may_be
 from harness.kube import client as kube_client
 from harness.kube.bundle import collect, newest
 from harness.kube.conditions import bound, crd_established, nodes_ready, not_ready, pods_ready, rollout_done, unix_time
-from harness.waiting import NotYet
+from harness.waiting import DeadlineExceeded, NotYet
 
 CORE = {
     "pods": "Pod",
@@ -55,6 +55,7 @@ class Api(ThreadingHTTPServer):
         self.custom: dict[str, dict[str, str]] = {}
         self.discoveries = 0
         self.exec = lambda send: None
+        self.changes: list[list[dict]] = []  # what a watch is told, one list at a time
 
     def groups(self, root: str) -> list[dict]:
         if root == "/api":
@@ -93,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
             return
         if path in ("/api", "/apis"):
             self._answer(200, {"items": self.server.groups(path)})
+        elif "watch" in query:
+            self._stream()
         elif path.endswith("/exec"):
             self._upgrade()
         elif path == "/readyz":
@@ -159,6 +162,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _stream(self) -> None:
+        """Changes as chunks, each torn in the middle of a line, until there is nothing left to tell."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for changes in self.server.changes:
+            text = "".join(json.dumps(change) + "\n" for change in changes).encode()
+            for part in (text[:7], text[7:]):
+                self.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def _upgrade(self) -> None:
         """RFC 6455, as little of it as an exec needs."""
@@ -317,6 +331,59 @@ def test_health_is_a_plain_answer(api, kube, dead):
     api.failures = [500]
     assert kube.healthy() is False
     assert dead.healthy() is False
+
+
+def change(kind, **status):
+    return {"type": kind, "object": {"metadata": {"name": "data"}, "status": status}}
+
+
+def has_phase(phase):
+    def condition(found):
+        if found["status"].get("phase") != phase:
+            raise NotYet(f"it is {found['status'].get('phase')}")
+
+    return condition
+
+
+def test_a_watch_tells_each_change_once_and_when_it_was_heard_of(api, kube):
+    api.changes = [[change("ADDED")], [change("MODIFIED", phase="Pending"), change("MODIFIED", phase="Bound")]]
+    before = time.monotonic()
+    with kube.watch("PersistentVolumeClaim", "data", namespace="bench", within=5) as changes:
+        pending = changes.until(has_phase("Pending"), what="claim data Pending")
+        bound_at = changes.until(has_phase("Bound"), what="claim data Bound")
+        with pytest.raises(DeadlineExceeded, match="claim data Lost: not within 5 s; last reason: nothing was heard"):
+            changes.until(has_phase("Lost"), what="claim data Lost")
+    assert before < pending <= bound_at <= time.monotonic()
+    request, _type, query, _body = api.requests[-1]
+    assert request == "GET /api/v1/namespaces/bench/persistentvolumeclaims"
+    assert query == {"watch": ["true"], "fieldSelector": ["metadata.name=data"], "timeoutSeconds": ["5"]}
+
+
+@pytest.mark.parametrize(
+    ("last", "error", "said"),
+    [
+        (change("MODIFIED", phase="Lost"), DeadlineExceeded, "last reason: it is Lost"),
+        (change("DELETED"), KubeError, "claim data Bound: data was deleted"),
+        ({"type": "ERROR", "object": {"code": 410, "message": "too old"}}, KubeError, "claims: 410 too old"),
+    ],
+    ids=["never", "deleted", "error"],
+)
+def test_a_watch_ends_with_the_reason(api, kube, last, error, said):
+    api.changes = [[change("ADDED"), last]]
+    with (
+        kube.watch("PersistentVolumeClaim", "data", namespace="bench", within=5) as changes,
+        pytest.raises(error, match=said),
+    ):
+        changes.until(has_phase("Bound"), what="claim data Bound")
+
+
+def test_a_watch_that_is_not_to_be_had(api, kube, dead):
+    kube.list("Pod")  # discovery is done
+    api.failures = [503]
+    with pytest.raises(ApiUnavailable, match="as told"), kube.watch("Pod", "p", within=5):
+        pass
+    with pytest.raises(ApiUnavailable), dead.watch("Pod", "p", within=5):
+        pass
 
 
 def test_a_server_that_does_not_answer_is_a_reason_to_wait(dead):

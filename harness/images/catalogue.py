@@ -12,6 +12,7 @@ METALLB = tuple(f"quay.io/metallb/{part}:v{METALLB_VERSION}" for part in ("contr
 RBD_FUSE_CSI = "localhost/rookery/rbd-fuse-csi:1"
 CSI_SANITY = "localhost/rookery/csi-sanity:1"
 CHROMIUM = "localhost/rookery/chromium:1"
+FIO = "localhost/rookery/fio:1"
 KIND = "localhost/rookery/kind:v0.33.0"
 
 # Of Rook's images.txt, what ceph-csi is deployed from; the object storage images (COSI) serve no scenario.

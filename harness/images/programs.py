@@ -35,3 +35,9 @@ def chromium(say: resolve.Say) -> str:
     """The image of a browser that this machine's docker runs, built where it is not here yet."""
     resolve.ensure([catalogue.CHROMIUM], say, registries_reachable=lambda: False)  # none has it
     return catalogue.CHROMIUM
+
+
+def fio(say: resolve.Say) -> str:
+    """The image of pods that measure their volumes, built where it is not here yet; to be loaded into nodes."""
+    resolve.ensure([catalogue.FIO], say, registries_reachable=lambda: False)  # none has it
+    return catalogue.FIO

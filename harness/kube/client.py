@@ -7,11 +7,13 @@ deadline, and keeps what it found in a file in /tmp that outlives the cluster.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import json
+import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from kubernetes.dynamic import DynamicClient
 from harness.errors import BadInput
 from harness.kube import podexec
 from harness.kube.errors import ApiUnavailable, KubeError, refused
+from harness.kube.watching import Watch
 from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
 Object = dict[str, Any]
@@ -140,6 +143,23 @@ class Kube:
         selectors = [("labelSelector", labels), ("fieldSelector", fields)]
         query = [(key, value) for key, value in selectors if value]
         return self._json("GET", self._type(kind, api_version).path(namespace), query=query)["items"]
+
+    @contextlib.contextmanager
+    def watch(self, kind: str, name: str, *, namespace: str | None = None, within: float) -> Iterator[Watch]:
+        """Be told of what happens to one object, which need not be there yet, for at most `within` seconds.
+
+        When it begins, the server is watching already: nothing that is done from then on is missed. An object that is
+        there by then is told first, as it is.
+        """
+        path = self._type(kind, None).path(namespace)
+        query = [("watch", "true"), ("fieldSelector", f"metadata.name={name}"), ("timeoutSeconds", math.ceil(within))]
+        request = f"WATCH {path}"
+        with _reported(request):
+            response = self._respond("GET", path, query=query, timeout=within + CONNECT_SECONDS)
+        try:
+            yield Watch(_streamed(response, request), request, within)
+        finally:
+            response.close()  # not back into the pool: the server may still be talking
 
     def patch(
         self,
@@ -292,7 +312,11 @@ class Kube:
         except ValueError as error:  # cut off by a dying server
             raise ApiUnavailable(f"{method} {path}: not JSON: {answer[:200]!r}") from error
 
-    def _request(
+    def _request(self, method: str, path: str, **options: Any) -> bytes:
+        with _reported(f"{method} {path}"):
+            return self._respond(method, path, **options).data
+
+    def _respond(
         self,
         method: str,
         path: str,
@@ -302,23 +326,34 @@ class Kube:
         content_type: str | None = None,
         accept: str = "application/json",
         timeout: float = REQUEST_SECONDS,
-    ) -> bytes:
-        try:
-            response = self._client.request(
-                method,
-                path,
-                body=body,
-                query_params=list(query),
-                header_params={"Accept": accept},
-                content_type=content_type,
-                serialize=False,
-                _request_timeout=_connect_and_read(timeout),
-            )
-            return response.data
-        except ApiException as error:
-            raise refused(f"{method} {path}", error.status or 0, error.body or error.reason) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise ApiUnavailable(f"{method} {path}: {error}") from error
+    ) -> urllib3.BaseHTTPResponse:
+        return self._client.request(
+            method,
+            path,
+            body=body,
+            query_params=list(query),
+            header_params={"Accept": accept},
+            content_type=content_type,
+            serialize=False,
+            _request_timeout=_connect_and_read(timeout),
+        )
+
+
+@contextlib.contextmanager
+def _reported(request: str) -> Iterator[None]:
+    """What can go wrong with a request, as this package's own errors."""
+    try:
+        yield
+    except ApiException as error:
+        raise refused(request, error.status or 0, error.body or error.reason) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ApiUnavailable(f"{request}: {error}") from error
+
+
+def _streamed(response: urllib3.BaseHTTPResponse, request: str) -> Iterator[bytes]:
+    """What the server sends, as it comes."""
+    with _reported(request):
+        yield from response.stream(decode_content=False)
 
 
 def _timestamp(unix: float) -> str:

@@ -133,6 +133,10 @@ class Rook:
         """What `rados <args>` answers, as `ceph` does."""
         return toolbox.ask(self.kube, self.spec.namespace, "rados", *args, timeout=timeout)
 
+    def output_of(self, *command: str, timeout: float = toolbox.COMMAND_SECONDS) -> str:
+        """What a command in the toolbox prints that knows no JSON; raises `NotYet` as `ceph` does."""
+        return toolbox.output_of(self.kube, self.spec.namespace, *command, timeout=timeout)
+
     @contextlib.contextmanager
     def image_held(self, image: str) -> Iterator[None]:
         """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as a writer does.

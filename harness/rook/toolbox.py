@@ -32,6 +32,11 @@ def ask_program(kube: Kube, namespace: str, program: Path, *, timeout: float = C
     return _answer(kube, namespace, ["python3", "-c", program.read_text()], program.name, timeout)
 
 
+def output_of(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECONDS) -> str:
+    """What a command prints that knows no JSON (`rbd create`, `rbd bench`); raises as `ask` does."""
+    return _output(kube, namespace, list(command), " ".join(command), timeout)
+
+
 def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], None]:
     """Run a command in the toolbox for at most `seconds`, without waiting for it; returns how to end it.
 
@@ -48,18 +53,22 @@ def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable
 
 
 def _answer(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> Any:
+    output = _output(kube, namespace, argv, what, timeout)
+    try:
+        return json.loads(output) if output.strip() else None
+    except ValueError as error:
+        raise NotYet(f"{what}: not JSON: {output[:200]!r}") from error
+
+
+def _output(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> str:
     # A command that hangs (no mgr, no quorum) would outlive our exec, one more of them with every poll.
     ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}", *argv]
     with api_may_be_down():
         pod = _ready_pod(kube, namespace)
         try:
-            output = kube.exec(pod, ends_itself, namespace=namespace, timeout=timeout + _SLACK_SECONDS)
+            return kube.exec(pod, ends_itself, namespace=namespace, timeout=timeout + _SLACK_SECONDS)
         except ExecFailed as error:
             raise NotYet(f"{what}: {_last_line(error.output) or error}") from error
-    try:
-        return json.loads(output) if output.strip() else None
-    except ValueError as error:
-        raise NotYet(f"{what}: not JSON: {output[:200]!r}") from error
 
 
 def _argv(command: tuple[str, ...]) -> list[str]:

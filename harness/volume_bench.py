@@ -1,0 +1,413 @@
+"""What volumes can do, side by side with the same pool without a driver, and how long they take to come and go.
+
+Everything is measured on one cluster in one run, so that the machine is the same for both sides. All of it shares that
+machine's processors: the nodes are containers, and neither side is nearer to the OSDs. `rbd bench` runs in the toolbox,
+fio in pods; neither has a limit of CPU.
+
+- Bandwidth: each round writes 256 MiB and reads them, on a filesystem, a raw block volume and an image, one after
+  another, each round in another order. librbd's write cache is on for the image as for the driver's volumes, and all is
+  flushed in the end. What is read was written in the same round.
+- Each measurement of a volume has a pod of its own, on another node than the one before. So no page cache has anything
+  of what it reads: not the device's (I/O is direct), and not that of the file behind the loop device, which is a new
+  mount of a new server. The OSDs' own caches serve both sides alike.
+- Random writes go to what has been written already, so that nothing is allocated. What is compared with what is said in
+  `harness.workloads.throughput`.
+- Latency is what lies between two moments at which a watch told this side of a change. The start of a container is told
+  when the kubelet has seen it, and it looks once a second.
+- Twenty volumes at once: claims and pods are applied together, over all workers, and deleted together.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.bench import Bench, Goal
+from harness.errors import BadInput, RookeryError
+from harness.images import programs
+from harness.kube import api_may_be_down
+from harness.layers import ROOK_READY
+from harness.machine import loop
+from harness.machine.leases import volume_loops
+from harness.report.results import Results
+from harness.rook.deploy import Rook
+from harness.session import Session, deployed
+from harness.settings import Settings
+from harness.storage import StorageCluster
+from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.workloads.throughput import KIB, MIB, Load
+from harness.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Pod, Volumes
+
+SAMPLES = 20  # of each latency
+AT_ONCE = 20  # volumes
+WRITTEN_MIB = 8  # to each of those
+
+LOAD_SECONDS = minutes(5)
+TOOLBOX_SECONDS = 30.0  # until the toolbox does what it is asked to
+ALL_READY = minutes(5)
+NOTHING_LEFT = minutes(3)
+
+REGION = 256 * MIB
+WRITE = Load("sequential write", write=True, block=4 * MIB, total=REGION, region=REGION)
+READ = Load("sequential read", write=False, block=4 * MIB, total=REGION, region=REGION)
+RANDOM = Load(
+    "4 KiB random write",
+    write=True,
+    block=4 * KIB,
+    total=32 * MIB,
+    region=REGION,
+    by_chance=True,
+    each_stored=True,
+)
+
+RBD_BENCH, FILESYSTEM, BLOCK = "rbd bench", "ext4", "raw block"
+BOUND_STEP, STARTED_STEP = "PVC created to Bound", "pod scheduled to container started"
+TOGETHER = f"{AT_ONCE} volumes at once"
+FAILURES, LEFT = f"{TOGETHER}: failures", f"{TOGETHER}: left behind"
+
+
+def step_of(load: Load, target: str) -> str:
+    """What the table calls a load on a target."""
+    return f"{load.name}, {target}"
+
+
+TARGETS = (RBD_BENCH, FILESYSTEM, BLOCK)
+SHARES = {WRITE: 0.8, READ: 0.8, RANDOM: 0.6}
+GOALS = (
+    *(
+        Goal(step_of(load, kind), of=step_of(load, RBD_BENCH), share=share)
+        for load, share in SHARES.items()
+        for kind in (FILESYSTEM, BLOCK)
+    ),
+    Goal(BOUND_STEP, at_most=1.5),
+    Goal(STARTED_STEP, at_most=3.0),
+    Goal(FAILURES, at_most=0),
+    Goal(LEFT, at_most=0),
+)
+UNITS = {
+    **{step_of(load, target): "MiB/s" for load in (WRITE, READ) for target in TARGETS},
+    **{step_of(RANDOM, target): "IOPS" for target in TARGETS},
+    FAILURES: "",
+    LEFT: "",
+}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a part of the benchmark measures, and what it puts its figures into."""
+
+    cluster: StorageCluster
+    volumes: Volumes
+    results: Results
+    bench: Bench
+
+    @property
+    def rook(self) -> Rook:
+        """Rook, deployed."""
+        assert self.cluster.rook is not None
+        return self.cluster.rook
+
+    @property
+    def workers(self) -> Sequence[str]:
+        """The nodes that pods run on."""
+        return self.cluster.nodes.workers
+
+    def keep(self, name: str, output: str) -> None:
+        """Put what a program printed into the results folder."""
+        folder = self.results.path("output")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name.replace(' ', '-').replace(',', '')}.txt").write_text(output)
+
+
+def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, only: Sequence[str] = ()) -> Bench:
+    """Measure the parts named in `only`, or all of `PARTS`; bandwidth and random writes in so many rounds.
+
+    A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
+    failed of many volumes at once is in `failures`, and what is left of them in `left`.
+    """
+    bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings, say)
+    try:
+        with Results(Path(settings.results), "bench-volumes", say=say) as results:
+            cluster = session.cluster(ROOK_READY, results)
+            bench.facts |= _facts(cluster)
+            with results.phase("fio on every node"):
+                image = programs.fio(say)
+                cluster.nodes.load_docker_image(image)
+            for part in [part for part in PARTS if not only or part in only]:
+                workload = Volumes(cluster.kube, image=image, namespace=f"bench-{part}")
+                with deployed(workload, cluster, results), results.phase(f"{part} measured"):
+                    PARTS[part](Ground(cluster, workload, results, bench), rounds)
+            results.note(bench=bench.as_dict())
+    except BadInput:
+        raise
+    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+        bench.facts["failed"] = f"{type(error).__name__}: {error}"
+    finally:
+        session.close()
+    return bench
+
+
+def _facts(cluster: StorageCluster) -> dict[str, Any]:
+    assert cluster.images is not None
+    return {
+        "driver": cluster.driver,
+        "rook": cluster.settings.rook,
+        "ceph": cluster.images.ceph,
+        "cpus": os.cpu_count(),
+        "workers": len(cluster.nodes.workers),
+    }
+
+
+# --- bandwidth and random writes --------------------------------------------------------------------------------
+
+
+@dataclass
+class VolumeTarget:
+    """A claim, for each load on a node that had no part in the load before."""
+
+    name: str
+    ground: Ground
+    claim: Claim
+    _loads: int = field(default=0)
+
+    def requests_per_second(self, load: Load) -> float:
+        """Apply the load by fio in a new pod; the volume is mounted for it, and unmounted after it."""
+        workers = self.ground.workers
+        node = workers[self._loads % len(workers)]
+        self._loads += 1
+        pod = self.ground.volumes.pod(f"fio-{self.claim.name}", self.claim, node=node)
+        output = pod.sh(shlex.join(load.fio(DEVICE if self.claim.block else f"{MOUNT}/load")), timeout=LOAD_SECONDS)
+        pod.delete()
+        self.ground.keep(f"{step_of(load, self.name)}-{self._loads}", output)
+        return load.of_fio(output)
+
+
+@dataclass
+class ImageTarget:
+    """An image that no driver knows of."""
+
+    name: str
+    ground: Ground
+    image: str  # POOL/IMAGE
+    _loads: int = field(default=0)
+
+    def requests_per_second(self, load: Load) -> float:
+        """Apply the load by `rbd bench` in the toolbox."""
+        self._loads += 1
+        output = _in_toolbox(self.ground.rook, *load.rbd_bench(self.image), timeout=LOAD_SECONDS)
+        self.ground.keep(f"{step_of(load, self.name)}-{self._loads}", output)
+        return load.of_rbd_bench(output)
+
+
+def _in_toolbox(rook: Rook, *command: str, timeout: float = TOOLBOX_SECONDS) -> str:
+    """What the command prints; raises `DeadlineExceeded` with its last words if it fails for half a minute."""
+    return wait_for(
+        lambda: rook.output_of(*command, timeout=timeout), what=" ".join(command), within=TOOLBOX_SECONDS, every=2
+    )
+
+
+@contextmanager
+def _targets(ground: Ground, *, librbd_caches: bool) -> Iterator[list[VolumeTarget | ImageTarget]]:
+    """A new image and two new volumes. Without `librbd_caches` it is off for the image; volumes have what they have."""
+    image = f"{ground.rook.spec.pool}/bench"
+    # The features that the driver's images always have.
+    _in_toolbox(
+        ground.rook, "rbd", "create", image, f"--size={REGION // MIB}M", "--image-feature=layering,exclusive-lock"
+    )
+    try:
+        if not librbd_caches:
+            _in_toolbox(ground.rook, "rbd", "config", "image", "set", image, "rbd_cache", "false")
+        yield [
+            ImageTarget(RBD_BENCH, ground, image),
+            VolumeTarget(FILESYSTEM, ground, ground.volumes.claim("filesystem")),
+            VolumeTarget(BLOCK, ground, ground.volumes.claim("block", block=True)),
+        ]
+    finally:
+        _in_toolbox(ground.rook, "rbd", "rm", "--no-progress", image)
+
+
+def _bandwidth(ground: Ground, rounds: int) -> None:
+    with _targets(ground, librbd_caches=True) as targets:
+        _measure(ground, targets, (WRITE, READ), rounds, per_request=WRITE.block / MIB)
+
+
+def _random(ground: Ground, rounds: int) -> None:
+    with _targets(ground, librbd_caches=False) as targets:
+        for target in targets:
+            target.requests_per_second(WRITE)
+        _measure(ground, targets, (RANDOM,), rounds, per_request=1)
+
+
+def _measure(
+    ground: Ground,
+    targets: Sequence[VolumeTarget | ImageTarget],
+    loads: Sequence[Load],
+    rounds: int,
+    *,
+    per_request: float,
+) -> None:
+    """Apply the loads to all targets in each round; whoever was first comes last in the next one."""
+    for number in range(rounds):
+        run: dict[str, float] = {}
+        ground.bench.runs.append(run)
+        first = number % len(targets)
+        for target in [*targets[first:], *targets[:first]]:
+            for load in loads:
+                figure = round(target.requests_per_second(load) * per_request, 2)
+                run[step_of(load, target.name)] = figure
+                ground.results.say(
+                    f"round {number + 1}: {step_of(load, target.name)}: {figure} {UNITS[step_of(load, target.name)]}"
+                )
+
+
+# --- latency ----------------------------------------------------------------------------------------------------
+
+
+def _latency(ground: Ground, rounds: int) -> None:
+    """`SAMPLES` volumes one after another, whatever the rounds; each is gone before the next one comes."""
+    for number in range(SAMPLES):
+        run: dict[str, float] = {}
+        ground.bench.runs.append(run)
+        name = f"sample-{number}"
+        run[BOUND_STEP] = _until_bound(ground, name)
+        run[STARTED_STEP] = _until_started(ground, name)
+        Pod(ground.cluster.kube, name, ground.volumes.namespace).delete()
+        ground.volumes.delete_claim(Claim(name, ground.volumes.namespace))
+        ground.results.say(f"{name}: Bound in {run[BOUND_STEP]} s, started in {run[STARTED_STEP]} s")
+
+
+def _until_bound(ground: Ground, name: str) -> float:
+    """Seconds from the request for the claim until it is bound."""
+    kube, namespace = ground.cluster.kube, ground.volumes.namespace
+    with kube.watch("PersistentVolumeClaim", name, namespace=namespace, within=BOUND) as changes:
+        began = time.monotonic()
+        ground.volumes.apply_claim(name)
+        return round(changes.until(is_bound, what=f"claim {name} Bound") - began, 3)
+
+
+def _until_started(ground: Ground, name: str) -> float:
+    """Seconds from the pod's having a node until its container runs; the claim of that name is bound."""
+    namespace = ground.volumes.namespace
+    with ground.cluster.kube.watch("Pod", name, namespace=namespace, within=POD_READY) as changes:
+        ground.volumes.apply_pod(name, Claim(name, namespace))
+        scheduled = changes.until(is_scheduled, what=f"pod {name} scheduled")
+        return round(changes.until(is_started, what=f"container of pod {name} started") - scheduled, 3)
+
+
+def is_bound(claim: dict[str, Any]) -> None:
+    """Condition: the claim is bound."""
+    phase = claim.get("status", {}).get("phase")
+    if phase != "Bound":
+        raise NotYet(f"it is {phase}")
+
+
+def is_scheduled(pod: dict[str, Any]) -> None:
+    """Condition: the pod has a node."""
+    if not pod["spec"].get("nodeName"):
+        raise NotYet("it has no node")
+
+
+def is_started(pod: dict[str, Any]) -> None:
+    """Condition: the pod's one container runs."""
+    states = [status.get("state", {}) for status in pod.get("status", {}).get("containerStatuses", [])]
+    if not states or "running" not in states[0]:
+        raise NotYet(f"its container is {states or 'not there'}")
+
+
+# --- many at once -----------------------------------------------------------------------------------------------
+
+
+def _parallel(ground: Ground, rounds: int) -> None:
+    """`AT_ONCE` volumes over all workers, once, whatever the rounds: made, mounted, written and deleted together."""
+    volumes, failures, run = ground.volumes, [], {}
+    ground.bench.runs.append(run)
+    began = time.monotonic()
+    claims = [volumes.apply_claim(f"data-{number}") for number in range(AT_ONCE)]
+    pods = [
+        volumes.apply_pod(claim.name, claim, node=ground.workers[number % len(ground.workers)])
+        for number, claim in enumerate(claims)
+    ]
+    ready = [pod for pod in pods if _succeeds(failures, pod, lambda pod=pod: _becomes_ready(pod, began))]
+    mounted = time.monotonic()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda pod: _succeeds(failures, pod, lambda: pod.write("random", WRITTEN_MIB)), ready))
+    written = time.monotonic()
+    for kind in ("Pod", "PersistentVolumeClaim"):
+        for claim in claims:
+            ground.cluster.kube.delete(kind, claim.name, namespace=volumes.namespace, grace_seconds=1)
+    left = _left_at_last(ground.cluster)
+    gone = time.monotonic()
+    run |= {
+        f"{TOGETHER}: created and mounted": round(mounted - began, 1),
+        f"{TOGETHER}: written": round(written - mounted, 1),
+        f"{TOGETHER}: unmounted and deleted": round(gone - written, 1),
+        TOGETHER: round(gone - began, 1),
+        FAILURES: len(failures),
+        LEFT: len(left),
+    }
+    ground.bench.facts |= {"failures": failures, "left": left}
+
+
+def _becomes_ready(pod: Pod, began: float) -> None:
+    """All have the same deadline, counted from the beginning."""
+    left = max(began + ALL_READY - time.monotonic(), 0)
+    wait_for(pod.ready, what=f"pod {pod.name} Ready", within=left)
+
+
+def _succeeds(failures: list[str], pod: Pod, act: Callable[[], object]) -> bool:
+    """Whether it does; what it fails with goes to the others."""
+    try:
+        act()
+    except (RookeryError, DeadlineExceeded) as error:
+        failures.append(f"{pod.name}: {error}")
+        return False
+    return True
+
+
+def _left_at_last(cluster: StorageCluster) -> list[str]:
+    """What of volumes is still there when it should not be any more; returns as soon as there is nothing."""
+
+    @api_may_be_down()
+    def nothing() -> None:
+        if left := what_is_left(cluster):
+            raise NotYet("\n".join(left))
+
+    try:
+        wait_for(nothing, what="nothing left of the volumes", within=NOTHING_LEFT, every=1)
+    except DeadlineExceeded as error:
+        return error.reason.splitlines()
+    return []
+
+
+def what_is_left(cluster: StorageCluster) -> list[str]:
+    """Objects of the API, images and loop devices of volumes; of a cluster without any, all of them are left over.
+
+    Ceph and the nodes are asked only when the API has none any more: they hold what it has, and cost more to ask.
+    """
+    kinds = ("PersistentVolume", "VolumeAttachment")
+    found = [f"{kind} {each['metadata']['name']}" for kind in kinds for each in cluster.kube.list(kind)]
+    if found or cluster.rook is None:
+        return found
+    pool = cluster.rook.spec.pool
+    found += [f"image {pool}/{name}" for name in cluster.rook.rbd("ls", pool)]
+    trash = cluster.rook.rbd("trash", "ls", pool, "--all")
+    found += [f"image {image['name']} in the trash of {pool}" for image in trash]
+    found += [str(loop.device(number)) for number in volume_loops(cluster.nodes.node_names)]
+    if not found and cluster.driver == "rbd-fuse":
+        found += [str(finding) for finding in cluster.leaks()]
+    return found
+
+
+PARTS: dict[str, Callable[[Ground, int], None]] = {
+    "bandwidth": _bandwidth,
+    "random": _random,
+    "latency": _latency,
+    "parallel": _parallel,
+}

@@ -1,0 +1,316 @@
+"""The benchmark of volumes: who is measured when and where, what counts as left behind; the cluster is faked."""
+
+import json
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from harness import volume_bench
+from harness.errors import InfrastructureError
+from harness.kube import ExecFailed
+from harness.settings import Settings
+from harness.volume_bench import (
+    BLOCK,
+    BOUND_STEP,
+    FAILURES,
+    FILESYSTEM,
+    GOALS,
+    LEFT,
+    RANDOM,
+    RBD_BENCH,
+    READ,
+    SAMPLES,
+    STARTED_STEP,
+    TARGETS,
+    UNITS,
+    WRITE,
+    is_bound,
+    is_scheduled,
+    is_started,
+    step_of,
+)
+from harness.waiting import NotYet
+
+WORKERS = ["worker", "worker2", "worker3"]
+
+
+def quiet(line):
+    pass
+
+
+class Kube:
+    """A cluster that does at once what it is asked to; `hangs` names pods that never come up or fail to write."""
+
+    def __init__(self):
+        self.objects = {}
+        self.did = []
+        self.hangs = {}
+        self.keeps = set()  # kinds whose objects are never deleted
+
+    def apply(self, objects):
+        for wanted in objects:
+            kind, name = wanted["kind"], wanted["metadata"]["name"]
+            self.did.append(f"apply {kind} {name}")
+            self.objects[kind, name] = wanted
+            if kind == "PersistentVolumeClaim":
+                wanted["spec"]["volumeName"], wanted["status"] = f"pvc-{name}", {"phase": "Bound"}
+                self.objects["PersistentVolume", f"pvc-{name}"] = {"metadata": {"name": f"pvc-{name}"}}
+            if kind == "Pod":
+                ready = self.hangs.get(name) != "ready"
+                node = wanted["spec"].get("nodeSelector", {}).get("kubernetes.io/hostname", "worker")
+                wanted["spec"]["nodeName"] = node
+                state = (
+                    {"running": {"startedAt": "2026-11-24T08:00:00Z"}} if ready else {"waiting": {"reason": "Stuck"}}
+                )
+                conditions = [{"type": "Ready", "status": str(ready)}]
+                wanted["status"] = {"conditions": conditions, "containerStatuses": [{"name": "main", "state": state}]}
+
+    def get(self, kind, name, *, namespace=None):
+        return self.objects.get((kind, name))
+
+    def list(self, kind, *, namespace=None):
+        return [found for (each, _), found in self.objects.items() if each == kind]
+
+    def delete(self, kind, name, *, namespace=None, grace_seconds=None):
+        self.objects.pop((kind, name), None)
+        if kind == "PersistentVolumeClaim" and "PersistentVolume" not in self.keeps:
+            self.objects.pop(("PersistentVolume", f"pvc-{name}"), None)
+
+    def exec(self, pod, argv, *, namespace, timeout):
+        script = argv[-1]
+        self.did.append(f"{self.objects['Pod', pod]['spec']['nodeName']}: {script.split()[0]}")
+        if self.hangs.get(pod) == "write":
+            raise ExecFailed(script, 1, "Input/output error")
+        if not script.startswith("fio"):
+            return "checksum  /volume/random\n"
+        load = next(
+            load for load in (WRITE, READ, RANDOM) if f"--bs={load.block} " in script and kind_of(load) in script
+        )
+        side = "write" if load.write else "read"
+        job = {"error": 0, side: {"io_bytes": load.total, "runtime": 1000}}
+        return json.dumps({"jobs": [job]})
+
+    @contextmanager
+    def watch(self, kind, name, *, namespace, within):
+        moments = iter((1.0, 3.25))
+
+        def until(condition, *, what):
+            condition(self.objects[kind, name])
+            return volume_bench.time.monotonic() + next(moments)
+
+        yield SimpleNamespace(until=until)
+
+
+def kind_of(load):
+    return "--rw=randwrite" if load.by_chance else "--rw=write" if load.write else "--rw=read"
+
+
+class Rook:
+    """Ceph, with the images that `rbd create` made, and those that `left` says are there besides."""
+
+    def __init__(self, kube):
+        self.kube = kube
+        self.spec = SimpleNamespace(pool="replicapool")
+        self.images = []
+        self.left = []
+
+    def output_of(self, *command, timeout):
+        program, verb, *rest = command
+        assert program == "rbd"
+        self.kube.did.append(f"rbd {verb}")
+        if verb == "create":
+            self.images.append(rest[0])
+        elif verb == "rm":
+            self.images.remove(rest[-1])
+        elif verb == "bench":
+            total, block = (int(rest[rest.index(option) + 1]) for option in ("--io-total", "--io-size"))
+            return f"elapsed: 1   ops: {total // block}   ops/sec: {total // block * 2}   bytes/sec: 1 MiB/s\n"
+        return ""
+
+    def rbd(self, *args):
+        return [*self.images, *self.left] if args[0] == "ls" else []
+
+
+@contextmanager
+def namespace(kube):
+    """With it goes what is in it."""
+    yield
+    kube.objects.clear()
+
+
+@pytest.fixture
+def kube(monkeypatch):
+    kube = Kube()
+    cluster = SimpleNamespace(
+        kube=kube,
+        rook=Rook(kube),
+        driver="rbd-fuse",
+        images=SimpleNamespace(ceph="quay.io/ceph/ceph:v18.2.7"),
+        settings=Settings(),
+        leaks=lambda: [],
+        nodes=SimpleNamespace(
+            workers=WORKERS, node_names=WORKERS, load_docker_image=lambda image: kube.did.append(f"load {image}")
+        ),
+    )
+    kube.cluster = cluster
+    session = SimpleNamespace(cluster=lambda layer, results: cluster, close=lambda: kube.did.append("close"))
+    monkeypatch.setattr(volume_bench, "Session", lambda settings, say: session)
+    monkeypatch.setattr(volume_bench, "deployed", lambda workload, cluster, results: namespace(kube))
+    monkeypatch.setattr(volume_bench.programs, "fio", lambda say: "fio")
+    monkeypatch.setattr(volume_bench, "volume_loops", lambda nodes: {})
+    for deadline in ("ALL_READY", "NOTHING_LEFT", "TOOLBOX_SECONDS"):
+        monkeypatch.setattr(volume_bench, deadline, 0)
+    return kube
+
+
+@pytest.fixture
+def measure(kube, tmp_path):
+    def measure(*only, rounds=1):
+        return volume_bench.volumes(Settings(results=str(tmp_path)), quiet, rounds=rounds, only=only)
+
+    return measure
+
+
+def test_each_goal_is_of_steps_that_are_measured_and_shares_are_of_the_same_unit(measure):
+    measured = measure(rounds=1)
+    assert measured.passed, measured.facts
+    for goal in GOALS:
+        assert goal.met(measured.medians) is not None, goal.step
+        assert not goal.of or UNITS[goal.of] == UNITS[goal.step]
+    assert {goal.step for goal in GOALS if goal.of} == {
+        step_of(load, kind) for load in (WRITE, READ, RANDOM) for kind in (FILESYSTEM, BLOCK)
+    }
+
+
+def test_bandwidth_is_measured_in_rounds_each_in_another_order(kube, measure):
+    measured = measure("bandwidth", rounds=3)
+    assert [len(run) for run in measured.runs] == [6, 6, 6]
+    assert [next(iter(run)) for run in measured.runs] == [step_of(WRITE, target) for target in TARGETS]
+    # 64 requests of 4 MiB, in a second by fio, in half of one by rbd bench.
+    assert measured.medians[step_of(WRITE, FILESYSTEM)] == 256
+    assert measured.medians[step_of(READ, RBD_BENCH)] == 512
+    assert "rbd config" not in kube.did
+    assert kube.cluster.rook.images == []
+    assert kube.did[-1] == "close"
+
+
+def test_what_is_read_was_mounted_anew_on_another_node(kube, measure):
+    measure("bandwidth", rounds=2)
+    where = [did.partition(":")[0] for did in kube.did if did.endswith(": fio")]
+    assert len(where) == 8  # two volumes, each written and read twice
+    assert all(written != read for written, read in zip(where[::2], where[1::2], strict=True))
+    assert len([did for did in kube.did if did.startswith("apply Pod")]) == 8
+
+
+def test_random_writes_go_to_what_was_written_and_not_into_a_cache(kube, measure):
+    measured = measure("random", rounds=2)
+    assert set(measured.medians) == {step_of(RANDOM, target) for target in TARGETS}
+    assert measured.medians[step_of(RANDOM, BLOCK)] == RANDOM.requests
+    assert kube.did.index("rbd config") < kube.did.index("rbd bench")
+    assert kube.did.count("rbd bench") == 3  # the first fills the image
+
+
+def test_what_the_programs_printed_is_kept(measure, tmp_path):
+    measure("bandwidth", rounds=1)
+    names = {path.name for path in tmp_path.glob("*-bench-volumes/output/*")}
+    assert "sequential-write-raw-block-1.txt" in names
+    assert "sequential-read-rbd-bench-2.txt" in names
+    assert len(names) == 6
+
+
+def test_a_program_that_fails_ends_the_benchmark_and_the_image_goes(kube, measure):
+    kube.hangs["fio-block"] = "write"
+    measured = measure("bandwidth")
+    assert "Input/output error" in measured.facts["failed"]
+    assert not measured.passed
+    assert kube.cluster.rook.images == []
+    assert step_of(READ, FILESYSTEM) in measured.medians  # what was measured until then
+
+
+def test_latency_is_between_what_was_heard(measure):
+    measured = measure("latency")
+    assert len(measured.runs) == SAMPLES
+    assert measured.medians == {BOUND_STEP: pytest.approx(1, abs=0.1), STARTED_STEP: pytest.approx(2.25, abs=0.1)}
+
+
+def test_moments_of_claims_and_pods():
+    pod = {"spec": {}, "status": {"phase": "Pending"}}
+    for condition in (is_scheduled, is_started):
+        with pytest.raises(NotYet):
+            condition(pod)
+    pod["spec"]["nodeName"] = "worker"
+    is_scheduled(pod)
+    pod["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
+    with pytest.raises(NotYet, match="ContainerCreating"):
+        is_started(pod)
+    pod["status"]["containerStatuses"] = [{"state": {"running": {}}}]
+    is_started(pod)
+    for claim in ({}, {"status": {"phase": "Pending"}}):
+        with pytest.raises(NotYet):
+            is_bound(claim)
+    is_bound({"status": {"phase": "Bound"}})
+
+
+def test_many_at_once_are_spread_and_gone_in_the_end(kube, measure):
+    measured = measure("parallel")
+    assert (measured.medians[FAILURES], measured.medians[LEFT], measured.passed) == (0, 0, True)
+    written = [did for did in kube.did if ": head" in did]
+    assert len(written) == volume_bench.AT_ONCE
+    assert {did.partition(":")[0] for did in written} == set(WORKERS)
+
+
+def test_of_many_at_once_those_that_fail_are_told_and_the_others_go_on(kube, measure):
+    kube.hangs = {"data-3": "ready", "data-7": "write"}
+    measured = measure("parallel")
+    assert [text.partition(":")[0] for text in measured.facts["failures"]] == ["data-3", "data-7"]
+    assert "Stuck" in measured.facts["failures"][0]
+    assert (measured.medians[FAILURES], measured.medians[LEFT]) == (2, 0)
+    assert not measured.passed
+
+
+def left_in_the_api(kube, monkeypatch):
+    kube.keeps = {"PersistentVolume"}
+
+
+def left_in_the_pool(kube, monkeypatch):
+    kube.cluster.rook.left = ["csi-vol-1"]
+
+
+def left_on_a_node(kube, monkeypatch):
+    monkeypatch.setattr(volume_bench, "volume_loops", lambda nodes: {70: 1})
+
+
+def left_as_the_driver_knows(kube, monkeypatch):
+    kube.cluster.leaks = lambda: ["worker: systemd unit: no pod uses the volume"]
+
+
+@pytest.mark.parametrize(
+    ("leave", "count", "said"),
+    [
+        (left_in_the_api, volume_bench.AT_ONCE, "PersistentVolume pvc-data-0"),
+        (left_in_the_pool, 1, "image replicapool/csi-vol-1"),
+        (left_on_a_node, 1, "/dev/loop70"),
+        (left_as_the_driver_knows, 1, "worker: systemd unit"),
+    ],
+)
+def test_what_is_left_of_many_at_once_is_counted_and_named(kube, measure, monkeypatch, leave, count, said):
+    leave(kube, monkeypatch)
+    measured = measure("parallel")
+    assert measured.medians[LEFT] == len(measured.facts["left"]) == count
+    assert said in measured.facts["left"][0]
+    assert not measured.passed
+
+
+def test_of_ceph_csi_no_leaks_of_the_userspace_driver_are_looked_for(kube, measure):
+    def leaks():
+        raise InfrastructureError("there is no such driver")
+
+    kube.cluster.driver, kube.cluster.leaks = "ceph-csi", leaks
+    assert measure("parallel").passed
+
+
+def test_results_of_the_benchmark_have_all_of_it(measure, tmp_path):
+    measured = measure("latency")
+    (report,) = tmp_path.glob("*-bench-volumes/report.json")
+    assert json.loads(report.read_text())["bench"] == measured.as_dict()
