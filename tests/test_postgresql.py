@@ -148,6 +148,12 @@ def test_what_is_read_is_recorded_under_the_consistency_asked_for(client, server
 class Kube:
     """One Ready pod."""
 
+    def __init__(self):
+        self.synced = []
+
+    def exec(self, pod, argv, *, namespace):
+        self.synced.append((pod, argv[0], argv[-1]))
+
     def list(self, kind, *, namespace, labels):
         status = {
             "podIP": "10.244.1.5",
@@ -158,11 +164,13 @@ class Kube:
 
 
 def test_a_server_that_does_not_sync_is_not_taken(server, record):
-    workload = PostgreSQL(Kube(), image=POSTGRESQL, record=record)
+    kube = Kube()
+    workload = PostgreSQL(kube, image=POSTGRESQL, record=record)
     rows = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")]
     server.answers["SELECT name"] = rows
     workload.ready(within=1)
     assert workload.write(rows=3) == 3
+    assert kube.synced == [("postgresql-0", "sync", "/var/lib/postgresql/data")]
 
     server.answers["SELECT name"] = [("fsync", "off"), *rows[1:]]
     with pytest.raises(InfrastructureError, match="fsync"):

@@ -8,7 +8,7 @@ from typing import Any
 NAME = "postgresql"  # of the StatefulSet, its Service, the container and the label `app`
 PORT = 5432
 USER = "postgres"
-_MOUNT = "/var/lib/postgresql/data"
+MOUNT = "/var/lib/postgresql/data"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class PostgreSQLSpec:
                 {"name": "POSTGRES_USER", "value": USER},
                 {"name": "POSTGRES_PASSWORD", "value": self.password},
                 # A folder below the mount: initdb refuses one that has a lost+found.
-                {"name": "PGDATA", "value": f"{_MOUNT}/pgdata"},
+                {"name": "PGDATA", "value": f"{MOUNT}/pgdata"},
             ],
             "ports": [{"name": "sql", "containerPort": PORT}],
             "resources": {"requests": {"memory": "128Mi"}},
@@ -75,7 +75,7 @@ class PostgreSQLSpec:
                 "periodSeconds": 2,
                 "timeoutSeconds": 5,
             },
-            "volumeMounts": [{"name": "data", "mountPath": _MOUNT}],
+            "volumeMounts": [{"name": "data", "mountPath": MOUNT}],
         }
 
     def _metadata(self) -> dict[str, Any]:
