@@ -121,6 +121,12 @@ def test_a_dead_client_may_be_taken_for_a_living_one_for_a_while(world: FakeWorl
     assert run(world, *operations).done[-1].attempts == ("FAILED_PRECONDITION", "FAILED_PRECONDITION", "OK")
 
 
+def test_an_image_that_a_killed_controller_holds_is_asked_for_again(world: FakeWorld) -> None:
+    world.replies[3] = ["FAILED_PRECONDITION"]
+    made = run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+    assert made.done[-1].attempts == ("FAILED_PRECONDITION", "OK")
+
+
 def test_an_answer_that_never_comes_is_a_disagreement(world: FakeWorld, monkeypatch) -> None:
     monkeypatch.setattr(execution, "PATIENCE", 0.05)
     world.replies[2] = ["UNAVAILABLE"] * 1000

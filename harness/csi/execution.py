@@ -88,6 +88,7 @@ class Execution:
         self._lives: Counter[str] = Counter()  # how often each node's power went
         self._calls_under_way = self._kills_under_way = 0
         self._last_kill = float("-inf")  # when it was over
+        self._last_of_controller = float("-inf")
 
     def run(self) -> None:
         """Do all of it. Raises `Disagreement` for the first step that went wrong; none is begun after that."""
@@ -130,6 +131,8 @@ class Execution:
             with self._guard:
                 self._kills_under_way -= 1
                 self._last_kill = time.monotonic()
+                if isinstance(operation, m.KillController):
+                    self._last_of_controller = self._last_kill
         self._note(Done(step, time.monotonic() - began, under_way=under_way))
 
     def _call(self, step: m.Step, life: int) -> None:
@@ -148,7 +151,8 @@ class Execution:
                 if objection := self._world.objection(step, reply):
                     raise Disagreement(f"{step}: {objection}")
                 return True
-            if reply.code in step.answer.meanwhile or (reply.code in NOT_NOW and self._is_disturbed_since(asked)):
+            excused = reply.code in NOT_NOW and self._is_disturbed_since(asked)
+            if reply.code in step.answer.meanwhile or excused or self._is_held_by_the_dead(step, reply, asked):
                 raise NotYet(f"{reply.code}: {reply.message}")
             raise Disagreement(f"{step}, not {reply.code}: {reply.message}")
 
@@ -176,6 +180,13 @@ class Execution:
     def _is_disturbed_since(self, when: float) -> bool:
         with self._guard:
             return self._kills_under_way > 0 or self._last_kill > when - CALM
+
+    def _is_held_by_the_dead(self, step: m.Step, reply: Reply, asked: float) -> bool:
+        """Whether an image may still be watched by a controller that was killed: Ceph takes it for living for 30 s."""
+        of_controller = not isinstance(step.operation, m.OnNode)
+        with self._guard:
+            recent = self._last_of_controller > asked - CALM
+        return of_controller and recent and reply.code == m.FAILED_PRECONDITION
 
     def _note(self, done: Done) -> None:
         with self._guard:
