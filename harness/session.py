@@ -227,6 +227,13 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
     with results.phase("workload Ready"):
         workload.deploy()
         workload.ready(WORKLOAD_READY)
+    with removed(workload, cluster, results):
+        yield
+
+
+@contextmanager
+def removed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
+    """Whatever a scenario deploys of the workload: at the end as with `deployed`."""
     try:
         yield
     finally:

@@ -44,10 +44,10 @@ def storage_driver(cluster) -> StorageDriver:
 
 @pytest.fixture
 def files(cluster, results):
-    """One pod, one claim, one volume; not deployed yet."""
+    """One pod, one claim, one volume; not deployed yet, and removed at the end."""
     workload = Files(cluster.kube, image=cluster.images.ceph)
-    yield workload
-    cluster.gather_logs(results, "at-the-end")
+    with session.removed(workload, cluster, results):
+        yield workload
 
 
 @pytest.fixture

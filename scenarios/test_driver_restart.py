@@ -67,6 +67,7 @@ def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
     assert files.checksum("random") == checksum
 
 
+@pytest.mark.leaves_nothing
 def test_volume_comes_back_with_its_node(cluster, files, results):
     """Mounted again without help, over whatever the node's earlier life has left.
 
@@ -95,6 +96,7 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     since_cut("storage whole again")
 
 
+@pytest.mark.leaves_nothing
 def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
     """The device comes back under another number maybe, and with everything that was synced to it.
 

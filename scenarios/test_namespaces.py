@@ -11,14 +11,27 @@ Needs: nothing but a cluster.
 Budget: 120 s
 """
 
+import pytest
+
+from harness import session
 from harness.waiting import minutes
 from harness.workloads.files import Files
 
 
-def test_one_class_serves_every_namespace(cluster):
+@pytest.fixture
+def tenants(cluster, results):
+    """A pod with a claim in each of two namespaces; not deployed yet, and removed at the end."""
     first, second = (
         Files(cluster.kube, image=cluster.images.ceph, namespace=name) for name in ("first-tenant", "second-tenant")
     )
+    with session.removed(second, cluster, results):
+        yield first, second
+        session.remove_namespace(cluster.kube, first.namespace)
+
+
+@pytest.mark.leaves_nothing
+def test_one_class_serves_every_namespace(cluster, tenants):
+    first, second = tenants
     for files in (first, second):
         files.deploy()
     for files in (first, second):
