@@ -323,17 +323,32 @@ class Volumes:
         self._kube.patch("PersistentVolumeClaim", claim.name, wanted, namespace=self.namespace)
 
     def grown(self, claim: Claim, size: str) -> Callable[[], None]:
-        """Condition: the claim's own status has the new size, which it gets when the node is done, too."""
+        """Condition: the claim's own status has the new size, which it gets when the node is done, too.
+
+        A kubelet looks for volumes to grow when it syncs a pod, which it does once a minute, or when the pod changes:
+        so the namespace's pods are touched once it is the node's turn.
+        """
+        touched = False
 
         @api_may_be_down()
         def condition() -> None:
+            nonlocal touched
             found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
             status = found.get("status", {})
+            conditions = status.get("conditions", [])
+            if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
+                self._touch_pods(size)
+                touched = True
             if status.get("capacity", {}).get("storage") != size:
-                reasons = [each.get("message") or each["type"] for each in status.get("conditions", [])]
+                reasons = [each.get("message") or each["type"] for each in conditions]
                 raise NotYet(f"{status.get('capacity')}: {'; '.join(reasons)}")
 
         return condition
+
+    def _touch_pods(self, note: str) -> None:
+        for pod in self._kube.list("Pod", namespace=self.namespace):
+            change = {"metadata": {"annotations": {"rookery.io/grows-to": note}}}
+            self._kube.patch("Pod", pod["metadata"]["name"], change, namespace=self.namespace)
 
     def delete_claim(self, claim: Claim) -> None:
         """Delete the claim and wait until its volume is gone as well."""
