@@ -64,6 +64,7 @@ def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     results.note(dashboard=vars(shown), screenshot="dashboard.png")
 
 
+@pytest.mark.large
 def test_edit_of_the_operators_service_is_undone(dashboard, published, page, results):
     """What `kubectl edit` makes of the operator's Service does not last; a Service beside it does."""
     address = published.address()

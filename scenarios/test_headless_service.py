@@ -57,6 +57,7 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.large
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
     """The twin: the power cut alone is not the trouble.
 

@@ -46,6 +46,7 @@ def test_driver_for_another_directory(cluster, storage_driver, files, results):
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_ON_NODE)
 @pytest.mark.topology("kind-configs/kubelet-root-dir.yaml")
+@pytest.mark.large
 def test_kubelets_with_another_directory(cluster, storage_driver, files, results):
     """The diary's own form: the driver is as it always is, and the kubelets are not.
 
@@ -56,6 +57,7 @@ def test_kubelets_with_another_directory(cluster, storage_driver, files, results
 
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_REGISTERED)
+@pytest.mark.large
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
     """What is mounted stays mounted; the node's next start shows it.
 

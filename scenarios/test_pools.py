@@ -83,6 +83,7 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
     assert files.checksum("after") == written
 
 
+@pytest.mark.large
 def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     """Latent until the pool is made anew.
 

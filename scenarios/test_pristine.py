@@ -44,6 +44,7 @@ def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
         wreck(cluster)
 
 
+@pytest.mark.large
 def test_a_scenario_saves_for_itself(cluster, results):
     """What was written before is there, what was written after is not.
 
