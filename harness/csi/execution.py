@@ -88,7 +88,6 @@ class Execution:
         self._lives: Counter[str] = Counter()  # how often each node's power went
         self._calls_under_way = self._kills_under_way = 0
         self._last_kill = float("-inf")  # when it was over
-        self._last_of_controller = float("-inf")
 
     def run(self) -> None:
         """Do all of it. Raises `Disagreement` for the first step that went wrong; none is begun after that."""
@@ -131,15 +130,15 @@ class Execution:
             with self._guard:
                 self._kills_under_way -= 1
                 self._last_kill = time.monotonic()
-                if isinstance(operation, m.KillController):
-                    self._last_of_controller = self._last_kill
         self._note(Done(step, time.monotonic() - began, under_way=under_way))
 
     def _call(self, step: m.Step, life: int) -> None:
         began, attempts = time.monotonic(), []
+        out_of_time = float("-inf")  # when an attempt was last answered "not now"
 
         def answered() -> bool:
             """Whether the right answer is there; False if the node's power went."""
+            nonlocal out_of_time
             if self._is_cut(step, life):
                 return False
             asked = time.monotonic()
@@ -151,8 +150,14 @@ class Execution:
                 if objection := self._world.objection(step, reply):
                     raise Disagreement(f"{step}: {objection}")
                 return True
-            excused = reply.code in NOT_NOW and self._is_disturbed_since(asked)
-            if reply.code in step.answer.meanwhile or excused or self._is_held_by_the_dead(step, reply, asked):
+            disturbed = self._is_disturbed_since(asked)
+            excused = reply.code in NOT_NOW and disturbed
+            if excused:
+                out_of_time = time.monotonic()
+            # A controller that was killed still holds its images, and so does a call of its that ran out of time while
+            # a node was away: Ceph takes them for living for 30 s.
+            held = reply.code == m.FAILED_PRECONDITION and not isinstance(step.operation, m.OnNode)
+            if reply.code in step.answer.meanwhile or excused or (held and (disturbed or out_of_time > asked - CALM)):
                 raise NotYet(f"{reply.code}: {reply.message}")
             raise Disagreement(f"{step}, not {reply.code}: {reply.message}")
 
@@ -180,13 +185,6 @@ class Execution:
     def _is_disturbed_since(self, when: float) -> bool:
         with self._guard:
             return self._kills_under_way > 0 or self._last_kill > when - CALM
-
-    def _is_held_by_the_dead(self, step: m.Step, reply: Reply, asked: float) -> bool:
-        """Whether an image may still be watched by a controller that was killed: Ceph takes it for living for 30 s."""
-        of_controller = not isinstance(step.operation, m.OnNode)
-        with self._guard:
-            recent = self._last_of_controller > asked - CALM
-        return of_controller and recent and reply.code == m.FAILED_PRECONDITION
 
     def _note(self, done: Done) -> None:
         with self._guard:
