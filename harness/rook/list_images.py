@@ -22,9 +22,9 @@ OF_AN_IMAGE = re.compile(
 BY_NAME = "rbd_id."
 
 
-def keys(ioctx, name):
-    """The keys of an object's omap; none of an object that is not there."""
-    found, last = [], ""
+def omap(ioctx, name):
+    """An object's omap, as a dict of bytes; empty for an object that is not there."""
+    found, last = {}, ""
     while True:
         with rados.ReadOpCtx() as operation:
             values, _ = ioctx.get_omap_vals(operation, last, "", KEYS_AT_ONCE)
@@ -32,11 +32,23 @@ def keys(ioctx, name):
                 ioctx.operate_read_op(operation, name)
             except rados.ObjectNotFound:
                 return found
-            page = [key for key, _ in values]
+            page = dict(values)
         if not page:
             return found
-        found += page
-        last = page[-1]
+        found |= page
+        last = max(page)
+
+
+def name_in_trash(entry):
+    """The name that an image in the trash had.
+
+    librbd's own list leaves out the images whose removal has begun, which are those that a crash leaves behind; and its
+    Python binding (18.2.7) fails on those that are kept for their clones: it has no word for that source.
+    cls::rbd::TrashImageSpec in src/cls/rbd/cls_rbd_types.h: a header of six bytes, the source (one), the name's length
+    (four, little-endian), the name, and more.
+    """
+    length = int.from_bytes(entry[7:11], "little")
+    return entry[11 : 11 + length].decode()
 
 
 def image(ioctx, **which):
@@ -65,16 +77,14 @@ def pool(ioctx):
     if not objects:
         return None
     # In an erasure-coded pool, which has no omaps, there is only data.
-    directory = keys(ioctx, DIRECTORY) if DIRECTORY in objects else []
-    trash = keys(ioctx, TRASH) if TRASH in objects else []
-    # librbd's own list leaves out the images whose removal has begun, which are those that a crash leaves behind.
-    names = {it["id"]: it["name"] for it in rbd.RBD().trash_list(ioctx)} if trash else {}
+    directory = omap(ioctx, DIRECTORY) if DIRECTORY in objects else {}
+    trash = omap(ioctx, TRASH) if TRASH in objects else {}
+    names = {key[len("id_") :]: name_in_trash(entry) for key, entry in trash.items() if key.startswith("id_")}
     listed = [key[len("name_") :] for key in directory if key.startswith("name_")]
-    trashed = [key[len("id_") :] for key in trash if key.startswith("id_")]
     return {
         "images": {name: image(ioctx, name=name) for name in listed},
         "ids": [key[len("id_") :] for key in directory if key.startswith("id_")],
-        "trash": {it: {"name": names.get(it, ""), **image(ioctx, image_id=it)} for it in trashed},
+        "trash": {it: {"name": name, **image(ioctx, image_id=it)} for it, name in names.items()},
         "objects_of": sorted({found[1] or found[2] for name in objects if (found := OF_AN_IMAGE.fullmatch(name))}),
         "names_of": [name[len(BY_NAME) :] for name in objects if name.startswith(BY_NAME)],
     }
