@@ -202,7 +202,7 @@ def pool(ceph: FakeCeph) -> FakePool:
 
 @pytest.fixture
 def controller(ceph: FakeCeph) -> Controller:
-    return Controller(ceph, FakeNodes())
+    return Controller(ceph, FakeNodes(), busy_patience=0)
 
 
 def request(name: str = "pvc-1", required: int = GIB, limit: int = 0, **changes) -> CreateVolume:
@@ -442,7 +442,7 @@ def test_a_copy_is_as_large_as_its_source_or_larger(controller: Controller, pool
 
 @pytest.mark.parametrize("order", list(permutations(["volume", "snapshot", "restored", "clone"])))
 def test_sources_and_copies_are_deleted_in_any_order(ceph: FakeCeph, order: tuple[str, ...]) -> None:
-    controller, pool = Controller(ceph, FakeNodes()), ceph.by_name["replicapool"]
+    controller, pool = Controller(ceph, FakeNodes(), busy_patience=0), ceph.by_name["replicapool"]
     snapshot = source_of(controller, pool, "snapshot")
     restored = str(controller.create(request("pvc-restored", source=snapshot)).id)
     clone = str(controller.create(request("pvc-clone", source=ContentSource(volume_id=restored))).id)

@@ -354,7 +354,7 @@ class Driver:
         self.ceph = FakeCeph()
         self.pool = SharedPool(self.ceph)
         self.ceph.by_name["replicapool"] = self.pool
-        self.controller = Controller(self.ceph, FakeNodes())
+        self.controller = Controller(self.ceph, FakeNodes(), busy_patience=0)
         self.machines = {name: Machine(name, root, self.pool, grows_in_use) for name in NODES}
 
     def run(self, plan: m.Plan) -> None:
@@ -420,7 +420,7 @@ class Driver:
         assert self.machines[it.node].image_at(_target(it.volume)).content == it.content
 
     def kill_controller(self, it: m.KillController) -> None:
-        self.controller = Controller(self.ceph, FakeNodes())
+        self.controller = Controller(self.ceph, FakeNodes(), busy_patience=0)
 
     def kill_driver(self, it: m.KillDriver) -> None:
         self.machines[it.node].new_driver()

@@ -34,7 +34,9 @@ from .volumes import (
     require_supported,
     snapshot_name,
 )
+from .waiting import Deadline, retry
 
+BUSY_PATIENCE = 8.0  # seconds with an image that is in use: those who only remove or take something are gone then
 _SNAPSHOT_FEATURES = ("layering",)  # nobody writes to it, so nobody has to be locked out
 
 
@@ -64,8 +66,9 @@ class Controller(Attaching):
     objection = staticmethod(Capability.objection)
     nodes_expand = True  # the exporter, the loop device and the filesystem have to be told
 
-    def __init__(self, ceph: Ceph, nodes: Nodes) -> None:
+    def __init__(self, ceph: Ceph, nodes: Nodes, *, busy_patience: float = BUSY_PATIENCE) -> None:
         super().__init__(nodes)
+        self._busy_patience = busy_patience
         self._ceph = ceph
         self._operations = Operations()
 
@@ -231,7 +234,9 @@ class Controller(Attaching):
         credentials = Credentials.from_secrets(secrets)
         with self._operations.holding(str(image)), self._existing(image, credentials) as pool:
             try:
-                copying.remove(pool, image.image)
+                # A copy that is being removed at the same moment has its source open.
+                deadline = Deadline(self._busy_patience)
+                retry(lambda: copying.remove(pool, image.image), on=(FailedPrecondition,), deadline=deadline)
             except FailedPrecondition as error:
                 raise FailedPrecondition(f"rbd image {image.spec} is still being used: {error}") from error
 

@@ -21,6 +21,7 @@ from .takeover import Blocklist, Client, Locker, Use, Verdict
 # An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
 # DetachChildRequest). Without this it could not be removed before them.
 _REMOVING = {"rbd_move_parent_to_trash_on_remove": "true"}
+_TRASH_LISTED = 10_000
 _SOURCE, _DEPTH = "rookery.source", "rookery.depth"  # keys of an image's metadata
 _FEATURES = {
     "layering": rbd.RBD_FEATURE_LAYERING,
@@ -82,11 +83,27 @@ class Pool:
 
     def remove_trashed(self, image: str) -> None:
         """Go on with a removal that was cut short, which leaves the image in the trash; one with clones stays there."""
-        with _translated("list the trash"):
-            found = [entry["id"] for entry in rbd.RBD().trash_list(self._ioctx) if entry["name"] == image]
-        for image_id in found:
+        for image_id in [image_id for image_id, name in self._trashed() if name == image]:
             with suppress(NotFound, FailedPrecondition), _translated(f"remove image {image} from the trash"):
                 rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
+
+    def _trashed(self) -> list[tuple[str, str]]:
+        """Id and name of each image in the trash.
+
+        Not by `RBD.trash_list`, which has no word for images that are there for the sake of their clones, and raises
+        IndexError (18.2.7). An entry is a cls::rbd::TrashImageSpec (src/cls/rbd/cls_rbd_types.h): a header of six
+        bytes, the source (one), the name's length (four, little-endian), the name, and more.
+        """
+        with _translated("list the trash"), rados.ReadOpCtx() as operation:
+            entries, _ = self._ioctx.get_omap_vals(operation, "", "id_", _TRASH_LISTED)
+            try:
+                self._ioctx.operate_read_op(operation, "rbd_trash")
+            except rados.ObjectNotFound:
+                return []
+            return [
+                (key.removeprefix("id_"), entry[11 : 11 + int.from_bytes(entry[7:11], "little")].decode())
+                for key, entry in entries
+            ]
 
     def snapshot(self, image: str, name: str) -> None:
         """Take a snapshot of it as it is now. Raises `NotFound`, `AlreadyExists`."""
