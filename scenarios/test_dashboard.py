@@ -47,6 +47,7 @@ def page(browser, dashboard, published) -> DashboardPage:
     return DashboardPage(browser, dashboard.url(published.address()))
 
 
+@pytest.mark.large
 def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     """Published by a Service of its own, it shows to who is logged in what Ceph says."""
     wait_for(page.open, what="the dashboard to answer", within=minutes(2))

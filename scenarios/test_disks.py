@@ -39,6 +39,7 @@ def osd_disks(cluster) -> OsdDisks:
     return OsdDisks(cluster.rook)
 
 
+@pytest.mark.large
 def test_only_what_is_blank_is_used(cluster, osd_disks, results):
     """One of three becomes an OSD; nothing else is written to."""
     worker = cluster.nodes.workers[0]

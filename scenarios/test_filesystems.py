@@ -198,6 +198,7 @@ def test_statistics_of_a_shared_volume(cluster, volumes):
     assert pod.checksum("random") == checksum
 
 
+@pytest.mark.large
 def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_driver):
     """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
 

@@ -112,6 +112,7 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
         assert not troubles, "\n".join(troubles)
 
 
+@pytest.mark.large
 def test_between_two_filesystems_of_a_cluster(cluster, side, results):
     """All arrive as they were, and neither MDS is in trouble."""
     source, target = side(cluster, "source", worker=0), side(cluster, "target", worker=1)

@@ -130,6 +130,7 @@ def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
         late.ready(within=minutes(4))
 
 
+@pytest.mark.large
 def test_erasure_coded_pool_serves_volumes(cluster, pools, new_files, results):
     """A data pool that is erasure-coded, and a replicated one for what cannot be.
 
