@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,6 @@ from harness.errors import Unknown
 from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
 from harness.report.results import Results
-from harness.rook import Mark
 from harness.storage import StorageCluster
 from harness.waiting import minutes, wait_for
 from harness.workloads.writers import Writers
@@ -32,7 +32,7 @@ class PowerCycle:
     """A power cut that is over: nodes, mons, OSDs and PGs are back. What runs on the volumes may not be."""
 
     cut: PowerCut
-    mark: Mark
+    since_cut: Callable[[str], None]  # adds a phase that began with the cut, and ends when it is called
 
     @property
     def wall(self) -> float:
@@ -56,7 +56,7 @@ def power_cycle_under_load(
         since_cut("Kubernetes API answers")
     workload.close()
     cluster.storage_recovered(cut, mark, since_cut)
-    return PowerCycle(cut, mark)
+    return PowerCycle(cut, since_cut)
 
 
 def judge(workload: RecordedWorkload, history: Recorder, results: Results) -> None:

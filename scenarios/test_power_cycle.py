@@ -33,7 +33,7 @@ Budget: 360 s
 """
 
 import pytest
-from steps import judge
+from steps import judge, power_cycle_under_load
 
 from harness.history.recorder import Recorder
 from harness.report.results import Results
@@ -47,8 +47,8 @@ from harness.workloads.cassandra import Cassandra
 def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results):
     """Nothing acknowledged is lost, twice in a row."""
     cassandra.write(rows=1_000)
-    for number in (1, 2):
-        cut_power_under_load(cluster, cassandra, history, results, cut_number=number)
+    for _ in range(2):
+        cut_power_under_load(cluster, cassandra, history, results)
         judge(cassandra, history, results)
 
 
@@ -59,40 +59,27 @@ def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
     Budget: 240 s
     """
     cassandra.write(rows=1_000)
-    cut_power_under_load(cluster, cassandra, history, results, cut_number=1)
+    cut_power_under_load(cluster, cassandra, history, results)
     judge(cassandra, history, results)
 
 
-def cut_power_under_load(
-    cluster: StorageCluster, cassandra: Cassandra, history: Recorder, results: Results, *, cut_number: int
-) -> None:
+def cut_power_under_load(cluster: StorageCluster, cassandra: Cassandra, history: Recorder, results: Results) -> None:
     """Cut the power while rows are written, turn it on, and read them as soon as that works."""
-    with cassandra.start_writers() as writers:
-        wait_for(lambda: writers.acknowledged(500), what="writers at work", within=minutes(1))
-        cluster.gather_logs(results, f"before-cut-{cut_number}")
-        mark = cluster.mark()
-        with history.cut():
-            cut = cluster.power_cut()
-        since_cut = results.stopwatch(cut.started_ns, f"cut {cut_number}: " if cut_number > 1 else "")
-        cluster.power_on()
-        since_cut("Kubernetes API answers")
-    cassandra.close()
-
-    cluster.storage_recovered(cut, mark, since_cut)
-
-    wait_for(cassandra.volumes_mounted(since=cut.wall), what="volumes mounted again", within=minutes(3))
+    cycle = power_cycle_under_load(cluster, cassandra, history, results)
+    since_cut = cycle.since_cut
+    wait_for(cassandra.volumes_mounted(since=cycle.wall), what="volumes mounted again", within=minutes(3))
     since_cut("volumes mounted")
     wait_for(cassandra.rebuild, what="a client of Cassandra", within=minutes(3))
 
     def read_all(consistency: str) -> set[int]:
-        cure_torn_commit_logs(cassandra, results, since=cut.wall)
+        cure_torn_commit_logs(cassandra, results, since=cycle.wall)
         return cassandra.read_all(consistency)
 
     wait_for(lambda: read_all("QUORUM"), what="every row readable at QUORUM", within=minutes(3))
     since_cut("rows readable at QUORUM")
     wait_for(lambda: read_all("ALL"), what="every row readable at ALL", within=minutes(3))
     since_cut("every row readable")
-    wait_for(cassandra.ring_whole(since=cut.wall), what="ring UN x3", within=minutes(3))
+    wait_for(cassandra.ring_whole(since=cycle.wall), what="ring UN x3", within=minutes(3))
     since_cut("ring whole")
 
     wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
