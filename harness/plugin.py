@@ -150,9 +150,11 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
 
 
 @pytest.fixture
-def kind_cluster(request: pytest.FixtureRequest, results: Results) -> KindCluster:
+def kind_cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[KindCluster]:
     """A kind cluster whose workers have disks, with the images of the run in its nodes, and nothing deployed on it."""
-    return _cluster(request, NODES_READY, results).nodes
+    cluster = _cluster(request, NODES_READY, results)
+    yield cluster.nodes
+    session.gather_logs_of_failure(cluster, results, request.node.stash.get(CALLS, {}))
 
 
 @pytest.fixture
@@ -164,11 +166,14 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[Storag
     cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
     yield cluster
     marker, stash = request.node.get_closest_marker("leaves_volumes"), request.node.stash
+    calls = stash.get(CALLS, {})
     try:
-        session.require_nothing_left(cluster, results, stash.get(CALLS, {}), excuse=marker.args[0] if marker else "")
+        session.require_nothing_left(cluster, results, calls, excuse=marker.args[0] if marker else "")
     except LeftBehind as error:
         stash[LEFT] = error
         raise
+    finally:
+        session.gather_logs_of_failure(cluster, results, calls, left=stash.get(LEFT, None))
 
 
 @pytest.fixture

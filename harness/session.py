@@ -27,6 +27,7 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
+AT_THE_END = "at-the-end"  # of logs
 
 
 class Workload(Protocol):
@@ -98,7 +99,11 @@ class Session:
             cluster.delete()
         else:
             self._put(cluster, layer.on, results)
-        layer.make(cluster, results)
+        try:
+            layer.make(cluster, results)
+        except Exception:
+            _gather_what_there_is(cluster, results, "not-made")
+            raise
         cluster.save_layer(layer.name, results)
         self._made.add((self._topology, layer.name))
 
@@ -107,8 +112,7 @@ class Session:
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
-            with suppress(RookeryError, DeadlineExceeded, OSError):  # whatever is there
-                cluster.gather_logs(results, "not-recovered")
+            _gather_what_there_is(cluster, results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
         self.put_back_s.append(time.monotonic() - begin)
@@ -181,6 +185,26 @@ def _error_of(call: Any) -> BaseException | None:
     return call.excinfo.value if call.excinfo else None
 
 
+def _error_among(calls: Mapping[str, Any]) -> BaseException | None:
+    return next((found for call in calls.values() if (found := _error_of(call))), None)
+
+
+def gather_logs_of_failure(
+    cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, left: BaseException | None = None
+) -> None:
+    """Gather the logs of a scenario that has failed, by pytest's calls of it or by what it has `left` behind, unless
+    its workload's end has gathered them. A cluster that does not give them does not hide how it failed."""
+    error = _error_among(calls) or left
+    failed = error is not None and outcome_of(error, at_setup=False) != "skipped"
+    if failed and not results.has_logs(AT_THE_END):
+        _gather_what_there_is(cluster, results, AT_THE_END)
+
+
+def _gather_what_there_is(cluster: StorageCluster, results: Results, moment: str) -> None:
+    with suppress(RookeryError, DeadlineExceeded, OSError):
+        cluster.gather_logs(results, moment)
+
+
 def finish(
     results: Results,
     scenario: str,
@@ -191,7 +215,7 @@ def finish(
 ) -> None:
     """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what it has `left` behind, and
     write its junit.xml."""
-    error = next((found for call in calls.values() if (found := _error_of(call))), None) or left
+    error = _error_among(calls) or left
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
@@ -218,7 +242,7 @@ def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Ite
         yield
     finally:
         workload.close()
-        cluster.gather_logs(results, "at-the-end")
+        cluster.gather_logs(results, AT_THE_END)
 
 
 @contextmanager
@@ -238,7 +262,7 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
         yield
     finally:
         workload.close()
-        cluster.gather_logs(results, "at-the-end")
+        cluster.gather_logs(results, AT_THE_END)
     with results.phase("workload and volumes removed"):
         remove_namespace(cluster.kube, workload.namespace)
         wait_for(cluster.no_volumes_left, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)

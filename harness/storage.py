@@ -521,9 +521,13 @@ class StorageCluster:
     # --- power and recovery -------------------------------------------------------------------------------------
 
     def gather_logs(self, results: Results, moment: str) -> None:
-        """Logs of every pod and node, as they are now; what cannot be read is noted beside them, never raised."""
+        """Logs of every pod and node, as they are now; what cannot be read is noted beside them, not raised.
+
+        Raises `RookeryError` where there is no cluster.
+        """
+        kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
         folder = results.logs_folder(moment)
-        bundle.collect(self.kube, folder, budget_bytes=LOGS_LIMIT // 4)
+        bundle.collect(kube, folder, budget_bytes=LOGS_LIMIT // 4)
         for name in self.nodes.node_names:
             (folder / f"{name}.journal").write_text(node_containers.journal(name))
 

@@ -59,6 +59,9 @@ class Cluster:
         if self.left:
             raise NotYet("\n".join(self.left))
 
+    def gather_logs(self, results, moment):
+        (results.logs_folder(moment) / "node.journal").write_text("as it was")
+
     def delete(self):
         if self.trouble_at_end and self.ready:
             raise self.trouble_at_end
@@ -207,6 +210,58 @@ def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
 def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
     scenario("assert 1 == 2").assert_outcomes(failed=1)
     assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+
+
+def logs(pytester):
+    return sorted(path.name for path in (folder(pytester) / "logs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("body", "gathered"),
+    [
+        ("assert 1 == 2", ["at-the-end"]),
+        ("raise InfrastructureError('docker is gone')", ["at-the-end"]),
+        ("pass", []),
+        ("pytest.skip('for another driver')", []),
+        ("raise KeyboardInterrupt", []),  # who asks for the end does not wait for logs
+    ],
+)
+@pytest.mark.parametrize("fixture", ["cluster", "kind_cluster"])
+def test_a_scenario_without_a_workload_that_fails_has_the_logs(pytester, cluster, fixture, body, gathered):
+    pytester.makepyfile(f"import pytest\nfrom harness.errors import *\ndef test_it({fixture}):\n    {body}\n")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", no_reraise_ctrlc=True)
+    assert logs(pytester) == gathered
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_leaves_something_behind_has_the_logs(scenario, pytester):
+    scenario("pass")
+    assert logs(pytester) == ["at-the-end"]
+
+
+def test_logs_that_the_end_of_a_workload_has_gathered_are_not_gathered_again(scenario, pytester):
+    scenario("results.logs_folder('at-the-end').joinpath('own').touch(); assert 1 == 2")
+    assert [path.name for path in (folder(pytester) / "logs/at-the-end").iterdir()] == ["own"]
+
+
+def test_a_workload_that_does_not_come_up_leaves_the_logs_of_its_cluster(pytester, cluster):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def workload(cluster): raise TimeoutError("it is not Ready")
+        def test_it(workload): pass
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(errors=1)
+    assert logs(pytester) == ["at-the-end"]
+
+
+def test_a_cluster_that_does_not_come_up_leaves_its_logs(scenario, pytester, cluster, monkeypatch):
+    monkeypatch.setattr(cluster, "trouble", DeadlineExceeded("HEALTH_OK", 60, "2 osds down"))
+    scenario("pass")
+    assert logs(pytester) == ["not-made"]
 
 
 @pytest.mark.usefixtures("leaving")

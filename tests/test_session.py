@@ -287,6 +287,15 @@ def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(
     assert machine.stored == set()
 
 
+@pytest.mark.parametrize("mute", [None, InfrastructureError("not prepared"), LATE], ids=["tells", "unmade", "slow"])
+def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_failed(running, results, machine, mute):
+    machine.broken.add("rook")
+    machine.mute = mute
+    with pytest.raises(InfrastructureError, match="no room"):
+        running.cluster(ROOK, results)
+    assert running._cluster.did_since() == ["delete", "make rook", "logs not-made"]
+
+
 def test_a_layer_that_does_not_come_back_is_made_anew_on_what_does(running, results, machine):
     machine.stored |= {"rook", "cassandra"}
     machine.lost["cassandra"] = LATE

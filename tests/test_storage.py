@@ -317,3 +317,9 @@ def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, c
     else:
         with pytest.raises(NotYet, match=why):
             cluster._no_filesystem_volumes_left()
+
+
+def test_of_a_cluster_that_was_not_made_there_are_no_logs_and_no_folder_for_them(cluster, results):
+    with pytest.raises(InfrastructureError, match="not been prepared"):
+        cluster.gather_logs(results, "not-made")
+    assert not results.has_logs("not-made")

@@ -84,6 +84,10 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def has_logs(self, moment: str) -> bool:
+        """Whether logs were gathered at that moment."""
+        return (self.folder / "logs" / moment).is_dir()
+
     @property
     def elapsed(self) -> float:
         """Seconds since the run began."""
