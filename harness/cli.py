@@ -1,13 +1,15 @@
 """The `rookery` command, and nothing else.
 
-Exit status: 0 all is well, 1 something is degraded (doctor), 2 bad input or something
-missing, 3 the infrastructure failed, 130 interrupted.
+Exit status: 0 all is well, 1 something is degraded (doctor) or nobody read the output to its end, 2 bad input or
+something missing, 3 the infrastructure failed, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import select
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -47,6 +49,37 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()  # here, where it can be caught, and not when the interpreter ends
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        return 1
+
+
+def _nobody_reads() -> bool:
+    """Whether what we print into has been closed, as by `| head`; then the rest goes to nowhere, without a word.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    closed = [stream.fileno() for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream.fileno())]
+    for descriptor in closed:  # what is still in a buffer is written when the interpreter ends
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    return bool(closed)
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are told in any case; see poll(2)
+    return bool(poll.poll(0))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         return arguments.command(arguments)

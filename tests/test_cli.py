@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -58,6 +61,46 @@ def test_a_wrong_command_line_is_bad_input(argv, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(argv)
     assert end.value.code == 2
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads any more, as the one to `head` that has ended."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def rookery(*argv, unbuffered="", **streams):
+    """In a process of its own: some of what is written is written when the interpreter ends."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "harness.cli", *argv]
+    return subprocess.run(command, env=environment, text=True, timeout=60, **streams)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("argv", [["snapshots"], ["snapshots", "--json"]], ids=" ".join)
+def test_a_reader_that_is_gone_is_no_error_worth_a_word(unread, argv, unbuffered):
+    done = rookery(*argv, unbuffered=unbuffered, stdout=unread, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_reader_of_the_help_that_is_gone_is_none_either(unread):
+    assert rookery("--help", stdout=unread, stderr=subprocess.PIPE).stderr == ""
+
+
+def test_a_reader_that_is_gone_on_both_sides_is_none_either(unread):
+    assert rookery("snapshots", stdout=unread, stderr=unread).returncode == 1
+
+
+def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
+    def fail(**_):
+        raise BrokenPipeError("docker's socket")
+
+    monkeypatch.setattr(cli, "sweep", fail)
+    with pytest.raises(BrokenPipeError, match="docker's socket"):
+        cli.main(["sweep"])
 
 
 @pytest.mark.parametrize(
