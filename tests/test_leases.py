@@ -15,7 +15,7 @@ from harness.errors import BadInput, InfrastructureError
 from harness.machine import docker, leases, loop
 from harness.machine.leases import Lease, SweepIncomplete, sweep
 from harness.machine.processes import Process
-from harness.machine.run import CommandFailed
+from harness.machine.run import CommandFailed, run
 from harness.waiting import DeadlineExceeded
 
 ROOT = Path(__file__).parent.parent
@@ -229,8 +229,52 @@ def test_what_a_stuck_cluster_uses_stays_and_stays_on_record(engine, tmp_path):
     assert (tmp_path / "file").exists()
 
     engine.stuck = set()
-    orphan(next(iter(Lease.all())))
     assert sweep() == ["cluster mine", f"file {tmp_path}/file"]
+
+
+def test_whoever_could_not_remove_what_it_had_may_take_its_name_up_again(engine, tmp_path):
+    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    lease = Lease.acquire("mine")
+    lease.add("cluster", "mine")
+    lease.add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    for attempt in (lease.release, lambda: Lease.acquire("mine")):  # what fails twice is no obstacle either
+        with pytest.raises(InfrastructureError, match="cluster mine cannot be removed"):
+            attempt()
+
+    engine.stuck = set()
+    again = Lease.acquire("mine")
+    assert again.owner_alive()
+    assert again.resources == []
+    assert (engine.containers, (tmp_path / "file").exists()) == ({}, False)
+
+
+@needs_root
+def test_mounts_that_could_not_be_removed_are_not_forgotten(tmp_path, monkeypatch):
+    """As those of another boot would be."""
+    lease = Lease.acquire("mine")
+    lease.add("mount", tmp_path / "mount")
+    (tmp_path / "mount").mkdir()
+    mount_tmpfs(tmp_path / "mount")
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "run", lambda argv, timeout: run(["false"], timeout=timeout))
+        with pytest.raises(CommandFailed):
+            lease.release()
+    assert sweep() == [f"mount {tmp_path}/mount"]
+
+
+def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkeypatch):
+    def busy(path):
+        raise OSError(16, "Device or resource busy", path)
+
+    for name in ("a", "b"):
+        dead_lease(name).add("directory" if name == "a" else "file", tmp_path / name)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").touch()
+    monkeypatch.setattr(leases.shutil, "rmtree", busy)
+    with pytest.raises(SweepIncomplete, match="resource busy") as caught:
+        sweep()
+    assert caught.value.removed == [f"file {tmp_path}/b"]
 
 
 def test_a_file_that_is_no_lease_is_named(state):

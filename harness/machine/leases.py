@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from harness.waiting import DeadlineExceeded, NotYet, wait_for
 KIND_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 RBD_FUSE_PLUGIN_PATH = "/plugins/rbd-fuse.csi.rookery.io/"
 
+NOBODY = 0  # the number of no process
 _LOCK = "leases"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
@@ -145,7 +146,8 @@ class Lease:
     def release(self) -> list[str]:
         """Remove every resource, then the lease itself; returns a line for each thing that was there.
 
-        Raises `InfrastructureError` at the first one that cannot be removed; it and those after it stay recorded.
+        Raises `InfrastructureError` at the first one that cannot be removed; it and those after it stay recorded, and
+        whoever acquires the name next, or sweeps, tries again: this process as well.
         """
         removed = self._remove_resources()
         _path(self.name).unlink(missing_ok=True)
@@ -192,11 +194,21 @@ class Lease:
         order = list(_REMOVERS)
         removed = []
         youngest_first = self.resources[::-1]  # within a kind as well: a mount may lie on an older one
-        for resource in sorted(youngest_first, key=lambda r: order.index(r.kind)):
-            if _REMOVERS[resource.kind](resource):
-                removed.append(str(resource))
-            self.discard(resource.kind, resource.name)
+        try:
+            for resource in sorted(youngest_first, key=lambda r: order.index(r.kind)):
+                if _REMOVERS[resource.kind](resource):
+                    removed.append(str(resource))
+                self.discard(resource.kind, resource.name)
+        except BaseException:
+            self._disown()
+            raise
         return removed
+
+    def _disown(self) -> None:
+        """Leave the lease with its resources to whoever comes next, as if the owner had died."""
+        with self._changing:
+            self.owner = replace(self.owner, pid=NOBODY)  # of this boot still: mounts and routes are there
+            self._write()
 
 
 class SweepIncomplete(InfrastructureError):
@@ -219,7 +231,7 @@ def sweep(*, everything: bool = False) -> list[str]:
     for lease in _take_over_dead(everything):
         try:
             removed += lease.release()
-        except (InfrastructureError, DeadlineExceeded) as error:
+        except (InfrastructureError, DeadlineExceeded, OSError) as error:
             failures[lease.name] = error
     removed += detach_orphans()
     if failures:
