@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -135,21 +136,44 @@ def test_registries_that_are_out_of_reach_are_named():
     assert (check.state, check.found) == ("degraded", "docker.io, quay.io; not registry.k8s.io")
 
 
+NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0)
+
+
 def test_too_little_room_is_told_with_the_numbers(monkeypatch):
     monkeypatch.setattr(capacity, "engine_info", lambda: None)
     with pytest.raises(capacity.InfrastructureError) as caught:
-        capacity.require_room(capacity.Needs(memory=2**60, engine=0, state=2**60))
+        capacity.require_room(replace(NO_ROOM_NEEDED, memory=2**60, state=2**60))
     assert "memory: " in caught.value.message
     assert caught.value.message.count("1073741824.0 GiB needed") == 2
-    capacity.require_room(capacity.Needs(memory=0, engine=0, state=0))
+    capacity.require_room(NO_ROOM_NEEDED)
 
 
 def test_room_on_one_filesystem_is_asked_for_once(monkeypatch, tmp_path):
-    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(capacity, "engine_info", lambda: {"DockerRootDir": str(tmp_path)})
-    [room] = capacity.disks(capacity.Needs(engine=3, state=4))
-    assert room.needed == 7
-    assert room.what == f"disk under {tmp_path} and {tmp_path}/state"
+    [room] = capacity.disks(replace(NO_ROOM_NEEDED, engine=3, state=4, snapshots=5))
+    assert room.needed == 12
+    assert room.what == f"disk under {tmp_path} and {tmp_path}/state and {tmp_path}/cache/rookery"
+
+
+def test_room_is_asked_for_where_snapshots_are_saved_and_for_images_that_are_not_there_yet(monkeypatch, tmp_path):
+    """Of a filesystem of its own, as /root or /home often is."""
+    monkeypatch.setattr(capacity, "engine_info", lambda: None)
+    devices = {tmp_path / "cache": 1, tmp_path / "cache/rookery": 1}
+    monkeypatch.setattr(capacity, "_filesystem", lambda place: devices.get(capacity._nearest_existing(place), 2))
+    (tmp_path / "cache").mkdir()
+    needs = replace(NO_ROOM_NEEDED, images=2**60, snapshots=2**61)
+
+    def needed_in_the_cache():
+        [room] = [room for room in capacity.disks(needs) if room.what == f"disk under {tmp_path}/cache/rookery"]
+        return room.needed
+
+    assert needed_in_the_cache() == 2**60 + 2**61
+    with pytest.raises(capacity.InfrastructureError, match=f"{tmp_path}/cache/rookery: .* GiB needed") as caught:
+        capacity.require_room(needs)
+    assert "rookery snapshots prune" in caught.value.cure
+    assert "XDG_CACHE_HOME" in caught.value.cure
+    (tmp_path / "cache/rookery/stores/unpacked").mkdir(parents=True)
+    assert needed_in_the_cache() == 2**61
 
 
 class Unauthorized(BaseHTTPRequestHandler):
@@ -180,7 +204,7 @@ def test_anything_that_answers_is_reachable_and_silence_is_not_waited_for(monkey
 def test_memory_for_several_clusters_is_that_of_the_whole_machine(monkeypatch):
     meminfo = {"MemTotal": 25 * 1024**3, "MemAvailable": 0}  # what is in use now goes with what the clusters replace
     monkeypatch.setattr(capacity, "_meminfo", meminfo.__getitem__)
-    needs = capacity.Needs(memory=6 * 1024**3, engine=0, state=0)
+    needs = replace(NO_ROOM_NEEDED, memory=6 * 1024**3)
     capacity.require_memory_for(4, needs)
     with pytest.raises(capacity.InfrastructureError, match="5 clusters at once need 30 GiB of memory") as caught:
         capacity.require_memory_for(5, needs)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import InfrastructureError
 from harness.machine.docker import engine_info
-from harness.paths import state_dir
+from harness.paths import cache_dir, state_dir
 
 GIB = 1024**3
 
@@ -19,8 +19,16 @@ class Needs:
     """Bytes that must be free before a run; these are for one control plane, three workers and Cassandra."""
 
     memory: int = 6 * GIB  # about 4 GiB at its peak, and some for the machine itself
-    engine: int = 10 * GIB  # images in docker, and once more in each worker
+    engine: int = 6 * GIB  # images in docker
     state: int = 4 * GIB  # what is really written to the sparse disks
+    images: int = 7 * GIB  # the same images in the cache, as an archive and unpacked for the nodes
+    snapshots: int = 2 * GIB  # of two layers with Cassandra, and what they were made from
+
+    @property
+    def cache(self) -> int:
+        """Bytes in the cache's folder; images that are there already need no room again."""
+        unpacked = any((cache_dir() / "stores").glob("*"))
+        return self.snapshots + (0 if unpacked else self.images)
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def require_room(needs: Needs | None = None) -> None:
     if short:
         raise InfrastructureError(
             "too little room for a run\n" + "\n".join(f"  {room}" for room in short),
-            cure="; ".join(room.cure for room in short),
+            cure="; ".join(dict.fromkeys(room.cure for room in short)),
         )
 
 
@@ -93,10 +101,10 @@ def disks(needs: Needs) -> list[Room]:
     """One `Room` for each filesystem that a run writes to."""
     needed: dict[int, int] = {}
     places: dict[int, list[Path]] = {}
-    for place, size in ((_engine_root(), needs.engine), (state_dir(), needs.state)):
+    for place, size in ((_engine_root(), needs.engine), (state_dir(), needs.state), (cache_dir(), needs.cache)):
         if place is None:
             continue
-        filesystem = os.stat(_nearest_existing(place)).st_dev
+        filesystem = _filesystem(place)
         needed[filesystem] = needed.get(filesystem, 0) + size
         places.setdefault(filesystem, []).append(place)
     return [
@@ -104,7 +112,8 @@ def disks(needs: Needs) -> list[Room]:
             f"disk under {' and '.join(map(str, paths))}",
             shutil.disk_usage(_nearest_existing(paths[0])).free,
             needed[filesystem],
-            "free some (docker system df; docker system prune), or set ROOKERY_STATE_DIR to another filesystem",
+            "free some (docker system df; docker system prune; rookery snapshots prune), or set ROOKERY_STATE_DIR or "
+            "XDG_CACHE_HOME to a folder on another filesystem",
         )
         for filesystem, paths in places.items()
     ]
@@ -114,6 +123,10 @@ def _engine_root() -> Path | None:
     """Where the engine keeps images and containers; None if that is not on this machine, as with Docker Desktop."""
     root = Path((engine_info() or {}).get("DockerRootDir", "/var/lib/docker"))
     return root if root.is_dir() else None
+
+
+def _filesystem(path: Path) -> int:
+    return os.stat(_nearest_existing(path)).st_dev
 
 
 def _nearest_existing(path: Path) -> Path:
