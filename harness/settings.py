@@ -35,7 +35,7 @@ class Settings:
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
     fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
     large: bool = setting(False, "run the scenarios marked `large` as well")
-    kubeconfig: str | None = setting(None, "where to write the cluster's kubeconfig", "FILE")
+    kubeconfig: str | None = setting(None, "kubeconfig to have the cluster in, as long as it is there", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
     topology: str = setting("kind-configs/default.yaml", "kind configuration of the nodes", "FILE")

@@ -10,10 +10,11 @@ import yaml
 
 from harness.cluster import kind_cluster, snapshots
 from harness.cluster.blueprint import Blueprint
-from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig, merge_kubeconfig
+from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import InfrastructureError
+from harness.machine import leases
 from harness.machine.disks import LoopDisk
 from harness.machine.leases import Lease
 
@@ -65,38 +66,6 @@ def kubeconfig_of(*names, port=40001):
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}} for name in names],
         "current-context": names[-1],
     }
-
-
-@pytest.fixture
-def merged(tmp_path):
-    """Merges kind-c at port 40002 into a file of that content (None: there is no file); returns what that becomes."""
-
-    def merge(content):
-        (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40002)))
-        if content is not None:
-            (tmp_path / "config").write_text(content)
-        merge_kubeconfig(tmp_path / "own", tmp_path / "config")
-        assert {path.name for path in tmp_path.iterdir()} == {"own", "config"}
-        assert (tmp_path / "config").stat().st_mode & 0o777 == 0o600
-        return yaml.safe_load((tmp_path / "config").read_text())
-
-    return merge
-
-
-@pytest.mark.parametrize("content", [None, "", "apiVersion: v1\nkind: Config\nclusters: null\n"])
-def test_a_kubeconfig_that_has_nothing_gets_the_cluster(merged, content):
-    assert merged(content) == kubeconfig_of("kind-c", port=40002)
-
-
-def test_a_kubeconfig_keeps_what_others_have_in_it_and_the_cluster_replaces_its_own(merged):
-    others = {**kubeconfig_of("kind-c", "production"), "preferences": {"colors": True}}
-    found = merged(yaml.safe_dump(others))
-    for part in ("clusters", "users", "contexts"):
-        own, production = others[part]
-        assert found[part] == [production, *kubeconfig_of("kind-c", port=40002)[part]]
-        assert own["name"] == "kind-c"
-    assert found["current-context"] == "kind-c"
-    assert found["preferences"] == {"colors": True}
 
 
 @pytest.fixture
@@ -206,12 +175,17 @@ def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_
     asked_for, own = (yaml.safe_load(path.read_text()) for path in (tmp_path / "config", cluster.path / "kubeconfig"))
     assert [each["name"] for each in asked_for["clusters"]] == ["production", "kind-c"]
     assert own == kubeconfig_of("kind-c")
+    (resource,) = [each for each in cluster.lease.resources if each.kind == "kubeconfig"]
+    assert leases._REMOVERS["kubeconfig"](resource)
+    left = yaml.safe_load((tmp_path / "config").read_text())
+    assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
 def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
     cluster.restore(snapshot)
     assert cluster.kubeconfig_path == cluster.path / "kubeconfig"
     assert yaml.safe_load(cluster.kubeconfig_path.read_text()) == kubeconfig_of("kind-c")
+    assert not cluster.lease.has("kubeconfig")  # it goes with its folder
 
 
 def test_disks_that_it_has_are_not_claimed_again(cluster, machine, snapshot):

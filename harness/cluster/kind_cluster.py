@@ -27,12 +27,11 @@ from harness.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
 from harness.kube import Kube
-from harness.machine import loop
+from harness.machine import kubeconfig, loop
 from harness.machine.copying import copy_image
 from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach
 from harness.machine.docker import docker, docker_output
 from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
-from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed, run
 from harness.paths import state_dir
 from harness.waiting import NotYet, wait_for
@@ -182,8 +181,8 @@ class KindCluster(PytestKindCluster):
     def _publish_kubeconfig(self) -> None:
         """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
         if self.kubeconfig_path != self._own_kubeconfig:
-            with machine_lock("kubeconfig"):
-                merge_kubeconfig(self._own_kubeconfig, self.kubeconfig_path)
+            self.lease.add("kubeconfig", self.kubeconfig_path.absolute(), entry=f"kind-{self.name}")
+            kubeconfig.merge(self._own_kubeconfig, self.kubeconfig_path)
 
     def _each_node(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(len(self.node_names))
@@ -468,27 +467,6 @@ def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[Blueprint]
         address, _, _ = each["cluster"]["server"].rpartition(":")
         each["cluster"]["server"] = f"{address}:{port}"
     target.write_text(yaml.safe_dump(config, sort_keys=False))
-
-
-def merge_kubeconfig(source: Path, target: Path) -> None:
-    """Put the clusters, users and contexts of one kubeconfig into another, in place of those of the same names, and
-    make its context the current one there."""
-    target = target.resolve()  # a link stays one
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        config = yaml.safe_load(target.read_text()) if target.exists() else None
-    except yaml.YAMLError as error:
-        raise BadInput(f"{target} is no kubeconfig: {error}", cure="--kubeconfig with another file") from error
-    config = config or {"apiVersion": "v1", "kind": "Config"}
-    new = yaml.safe_load(source.read_text())
-    for part in ("clusters", "users", "contexts"):
-        names = {each["name"] for each in new[part]}
-        config[part] = [each for each in config.get(part) or [] if each["name"] not in names] + new[part]
-    config["current-context"] = new["current-context"]
-    draft = target.with_name(f"{target.name}.new")
-    draft.touch(0o600)
-    draft.write_text(yaml.safe_dump(config, sort_keys=False))
-    draft.replace(target)
 
 
 def _is_free(port: int) -> bool:

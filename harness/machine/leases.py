@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, InfrastructureError
-from harness.machine import docker, loop
+from harness.machine import docker, kubeconfig, loop
 from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
@@ -35,6 +35,7 @@ RBD_FUSE_PLUGIN_PATH = "/plugins/rbd-fuse.csi.rookery.io/"
 
 NOBODY = 0  # the number of no process
 _LOCK = "leases"
+_PATHS = ("file", "directory", "mount", "kubeconfig")  # kinds whose names are paths
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
 
@@ -52,6 +53,7 @@ class Resource:
     | loop | `/dev/loop<number>` | `backing_file` |
     | file, directory | its path | |
     | route | destination, such as `10.244.1.0/24` | `via`: the gateway |
+    | kubeconfig | the path of one that others use as well | `entry`: the cluster's name in it |
     """
 
     kind: str
@@ -59,7 +61,7 @@ class Resource:
     details: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        more = self.details.get("backing_file") or self.details.get("via")
+        more = self.details.get("backing_file") or self.details.get("via") or self.details.get("entry")
         return f"{self.kind} {self.name}" + (f" ({more})" if more else "")
 
 
@@ -118,7 +120,7 @@ class Lease:
         whatever is recorded will be removed, whoever made it."""
         if kind not in _REMOVERS:
             raise ValueError(f"no such kind of resource: {kind}; there are {', '.join(_REMOVERS)}")
-        if kind in ("file", "directory", "mount") and (not os.path.isabs(name) or os.path.realpath(name) == "/"):
+        if kind in _PATHS and (not os.path.isabs(name) or os.path.realpath(name) == "/"):
             raise ValueError(f"not a path that may be removed: {os.fspath(name)}")
         resource = Resource(kind, os.fspath(name), details)
         with self._changing:
@@ -410,4 +412,5 @@ _REMOVERS: dict[str, Callable[[Resource], bool]] = {
     "file": _remove_file,
     "directory": _remove_directory,
     "route": _remove_route,
+    "kubeconfig": lambda resource: kubeconfig.remove(resource.details["entry"], Path(resource.name)),
 }
