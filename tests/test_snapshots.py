@@ -14,7 +14,7 @@ from harness.cluster.snapshots import (
     CELLS_KEPT,
     DAY,
     MAX_AGE_DAYS,
-    PARTIAL_SECONDS,
+    TORN_SECONDS,
     Cell,
     Disk,
     Snapshot,
@@ -229,6 +229,14 @@ def test_pruning_everything_removes_what_a_killed_save_left(cell):
     assert not (cell.folder / "rook-ready.partial").exists()
 
 
+def test_pruning_leaves_what_a_living_process_saves_and_at_once_removes_what_a_dead_one_did(cell):
+    killed = cell.folder / "rook-ready.0123.partial"
+    killed.mkdir(parents=True)
+    with being_made(cell, "rook-ready") as partial:
+        assert snapshots.prune(everything=True) == []
+        assert list(cell.folder.iterdir()) == [partial]
+
+
 def test_pruning_everything_removes_what_is_no_snapshot(cell):
     (save(cell).path / "snapshot.json").write_text("{")
     assert snapshots.prune(everything=True) == []
@@ -239,10 +247,10 @@ def test_pruning_everything_removes_what_is_no_snapshot(cell):
 def test_pruning_leaves_what_may_be_in_the_making_and_removes_it_later(cell, tear):
     path = save(cell).path
     tear(path / "snapshot.json")
-    os.utime(path, (NOW - PARTIAL_SECONDS + 60,) * 2)
+    os.utime(path, (NOW - TORN_SECONDS + 60,) * 2)
     snapshots.prune()
     assert path.exists()
-    os.utime(path, (NOW - PARTIAL_SECONDS - 60,) * 2)
+    os.utime(path, (NOW - TORN_SECONDS - 60,) * 2)
     assert snapshots.prune() == []
     assert not cell.folder.exists()
 

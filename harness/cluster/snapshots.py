@@ -33,6 +33,7 @@ from typing import Any
 import harness
 from harness.cluster.blueprint import Blueprint
 from harness.errors import BadInput, InfrastructureError
+from harness.machine import unfinished
 from harness.machine.copying import allocated, digest_of
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
@@ -49,7 +50,7 @@ CELLS_KEPT = 2  # for each name of a cluster, those used last
 DAY = 24 * 3600
 # The code that decides what is deployed, and how it is kept, as one number; taken before any of it runs.
 CODE = digest_of(*(Path(harness.__file__).parent / part for part in _DEPLOYING))
-PARTIAL_SECONDS = 3600  # far more than a snapshot takes to be made
+TORN_SECONDS = 3600  # far more than a snapshot takes to be removed, its index first
 PRUNE_SECONDS = 120
 
 
@@ -158,14 +159,11 @@ def check_name(name: str) -> None:
 def being_made(cell: Cell, name: str) -> Iterator[Path]:
     """A folder to fill; removed if that fails. `finish` turns it into the snapshot."""
     check_name(name)
-    partial = cell.folder / f"{name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    partial.chmod(0o700)  # it holds the cluster's keys
     try:
-        yield partial
+        with unfinished.being_made(cell.folder / name) as partial:
+            partial.chmod(0o700)  # it holds the cluster's keys
+            yield partial
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
         _remove_empty(cell.folder)
 
 
@@ -184,7 +182,7 @@ def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
 
 def stored() -> list[Snapshot]:
     """Every snapshot in the cache, usable or not, the newest first."""
-    indexes = (path for path in folder().glob("*/*/snapshot.json") if path.parent.suffix != ".partial")
+    indexes = (path for path in folder().glob("*/*/snapshot.json") if path.parent.suffix != unfinished.SUFFIX)
     found = (_read(index.parent) for index in indexes)
     return sorted(filter(None, found), key=lambda snapshot: snapshot.created, reverse=True)
 
@@ -195,8 +193,10 @@ def prune(*, everything: bool = False) -> list[Snapshot]:
         removed = [snapshot for snapshot in stored() if everything or snapshot.unusable()]
         for snapshot in removed:
             snapshot.remove()
-        for path in folder().glob("*/*"):  # torn ones, and those whose process was killed
-            if everything or (_read(path) is None and _unused_for(path) > PARTIAL_SECONDS):
+        for path in folder().glob("*/*"):
+            if path.suffix == unfinished.SUFFIX:
+                unfinished.remove_abandoned(path)
+            elif everything or (_read(path) is None and _unused_for(path) > TORN_SECONDS):
                 shutil.rmtree(path, ignore_errors=True)
                 _remove_empty(path.parent)
     return removed

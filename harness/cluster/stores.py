@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from harness.machine import unfinished
 from harness.machine.copying import make_alike
 from harness.machine.docker import docker
 from harness.machine.locks import machine_lock
@@ -36,11 +37,9 @@ def filled_store(node_image: str, node_image_id: str, archive: Path, say: Callab
     with machine_lock("stores", within=IMPORT_SECONDS):
         if not store.exists():
             say("unpacking the images for the nodes, once")
-            partial = store.with_suffix(".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            _fill(partial, node_image, archive)
-            partial.rename(store)
+            with unfinished.being_made(store) as partial:
+                _fill(partial, node_image, archive)
+                partial.rename(store)
             _prune(store)
         store.touch()
     return store
@@ -100,7 +99,8 @@ def _gone(container: str) -> None:
 
 
 def _prune(current: Path) -> None:
-    stores = sorted(current.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    whole = (path for path in current.parent.iterdir() if path.suffix != unfinished.SUFFIX)
+    stores = sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
     for old in [path for path in stores if path != current][KEPT - 1 :]:
         with suppress(FileNotFoundError):
             shutil.rmtree(old)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.images import engine, recipes
+from harness.machine import unfinished
 from harness.paths import cache_dir
 
 
@@ -79,12 +80,11 @@ def store(references: Sequence[str]) -> Path:
     index = path.with_suffix(".json")
     if path.exists() and _read(index) is not None:
         return path
-    folder().mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    engine.save(references, str(partial))
-    partial.rename(path)
-    index.with_suffix(".new").write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
-    index.with_suffix(".new").rename(index)  # last: an archive without its index does not count
+    with unfinished.being_made(path) as partial:
+        engine.save(references, str(partial / path.name))
+        (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
+        (partial / path.name).rename(path)
+        (partial / index.name).rename(index)  # last: an archive without its index does not count
     _remove_superseded(path, entries)
     return path
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.machine import unfinished
 from harness.machine.docker import engine_info
 from harness.paths import cache_dir, state_dir
 
@@ -27,7 +28,7 @@ class Needs:
     @property
     def cache(self) -> int:
         """Bytes in the cache's folder; images that are there already need no room again."""
-        unpacked = any((cache_dir() / "stores").glob("*"))
+        unpacked = any(path.suffix != unfinished.SUFFIX for path in (cache_dir() / "stores").glob("*"))
         return self.snapshots + (0 if unpacked else self.images)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, InfrastructureError
-from harness.machine import docker, kubeconfig, loop
+from harness.machine import docker, kubeconfig, loop, unfinished
 from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
@@ -223,7 +223,8 @@ class SweepIncomplete(InfrastructureError):
 
 
 def sweep(*, everything: bool = False) -> list[str]:
-    """Remove what dead owners left, with `everything` also what was kept; never what a living process holds.
+    """Remove what dead owners left, with `everything` also what was kept, and what dead processes were making in the
+    cache; never what a living process holds.
 
     Returns a line for each thing that was there, such as "loop /dev/loop64 (/var/lib/rookery/disks/a.img)".
     Idempotent. Raises `SweepIncomplete` after having tried every lease.
@@ -236,6 +237,7 @@ def sweep(*, everything: bool = False) -> list[str]:
         except (InfrastructureError, DeadlineExceeded, OSError) as error:
             failures[lease.name] = error
     removed += detach_orphans()
+    removed += unfinished.sweep()
     if failures:
         raise SweepIncomplete(failures, removed)
     return removed
