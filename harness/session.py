@@ -144,7 +144,7 @@ class Session:
         if cluster is None:
             return
         if self.settings.keep_cluster and cluster.ready:
-            cluster.nodes.keep()
+            cluster.keep()
             self.say(f"kept: export KUBECONFIG={cluster.nodes.kubeconfig_path}; remove it with: rookery sweep --all")
         else:
             cluster.delete()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from harness.cluster import snapshots
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
+from harness.cluster.slots import Addresses
 from harness.cluster.snapshots import Cell, Snapshot
 from harness.cluster.topology import Topology
 from harness.csi import deployed, inventory
@@ -29,7 +29,7 @@ from harness.machine import capacity, doctor, loop
 from harness.machine.copying import digest_of
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
-from harness.machine.leases import Lease, sweep, volume_loops
+from harness.machine.leases import sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
 from harness.paths import state_dir
@@ -117,18 +117,6 @@ def ensure_images(settings: Settings, say: Say) -> tuple[Catalogue, list[Image]]
     return needed, images
 
 
-def _with_free_addresses(topology: Topology, slot: int, *, step: int, other_than: str) -> Topology:
-    """The topology, moved on until no other cluster of ours, running or kept, has routes to its pods or Services.
-
-    By as many as run side by side: those that have no routes yet do not meet either.
-    """
-    others = [lease for lease in Lease.all() if lease.name != other_than]
-    taken = [ip_network(each.name) for lease in others for each in lease.resources if each.kind == "route"]
-    while any(network.overlaps(other) for network in topology.shifted(slot).networks for other in taken):
-        slot += step
-    return topology.shifted(slot)
-
-
 def _image_id(reference: str) -> str | None:
     found = engine.inspect(reference)
     return found.id if found else None
@@ -144,6 +132,7 @@ class StorageCluster:
         self.driver = chosen_driver(settings)
         self._say = say
         self._slot, self._slots = slot, slots
+        self._addresses = Addresses(settings.cluster_name)
         require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
         if settings.workers is not None:
@@ -163,9 +152,10 @@ class StorageCluster:
     def prepare(self, results: Results) -> None:
         """What does not count as deploying: room, kind, manifests, images. Bad input is found here, before any work.
 
-        Does nothing when it was done before.
+        Does nothing when it was done before, but to hold the cluster's addresses again where they were given back.
         """
         if self.kind is not None:
+            self._addresses.hold(self.topology)
             return
         capacity.require_root()
         for line in sweep():
@@ -173,9 +163,7 @@ class StorageCluster:
         refuse_strangers(self.settings.cluster_name)
         capacity.require_room()
         kind_program = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
-        self.topology = _with_free_addresses(
-            self._topology, self._slot, step=self._slots, other_than=self.settings.cluster_name
-        )
+        self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
         with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
             self.images, images = ensure_images(self.settings, self._say)
             self.origins = {image.reference: image.origin.value for image in images}
@@ -322,8 +310,16 @@ class StorageCluster:
         while self._saved:
             if found := self.cell.find(self._saved.pop()):
                 found.remove()
-        if self.kind is not None:
-            self.kind.delete()
+        try:
+            if self.kind is not None:
+                self.kind.delete()
+        finally:
+            self._addresses.give_back()
+
+    def keep(self) -> None:
+        """Leave the cluster running when this process ends (`--keep-cluster`)."""
+        self.nodes.keep()
+        self._addresses.give_back()  # its routes tell others from now on
 
     def _forget(self) -> None:
         self.rook, self.ready, self.started = None, False, 0.0

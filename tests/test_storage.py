@@ -16,40 +16,8 @@ from harness.settings import Settings
 from harness.storage import StorageCluster
 from harness.waiting import NotYet
 
-TOPOLOGY = Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
 CEPH = "quay.io/ceph/ceph:v18.2.7"
 KIND_CONFIGS = Path(__file__).parent.parent / "kind-configs"
-
-
-def addresses(slot=0, step=1):
-    found = storage._with_free_addresses(TOPOLOGY, slot, step=step, other_than="mine")
-    return [str(network) for network in found.networks]
-
-
-def test_a_cluster_alone_has_the_addresses_of_its_slot():
-    assert addresses() == ["10.244.0.0/16", "10.96.0.0/16"]
-    assert addresses(slot=2) == ["10.246.0.0/16", "10.98.0.0/16"]
-
-
-@pytest.mark.parametrize("taken", ["10.244.1.0/24", "10.96.0.0/16"])
-def test_addresses_that_lead_to_another_cluster_are_passed_over(taken):
-    Lease.acquire("kept").add("route", taken, via="172.20.0.3")
-    assert addresses() == ["10.245.0.0/16", "10.97.0.0/16"]
-    assert addresses(slot=1) == ["10.245.0.0/16", "10.97.0.0/16"]
-
-
-def test_clusters_that_come_up_side_by_side_do_not_meet_where_they_give_way():
-    """None of them has a route yet, so none can tell the others where it goes."""
-    for slot in (0, 1):
-        Lease.acquire(f"kept-{slot}").add("route", f"10.{244 + slot}.1.0/24", via="172.20.0.3")
-    found = [addresses(slot, step=3) for slot in range(3)]
-    assert found == [[f"10.{244 + n}.0.0/16", f"10.{96 + n}.0.0/16"] for n in (3, 4, 2)]
-
-
-def test_its_own_routes_are_no_obstacle_and_neither_are_other_networks():
-    Lease.acquire("mine").add("route", "10.244.1.0/24", via="172.20.0.3")
-    Lease.acquire("other").add("route", "192.168.1.0/24", via="172.20.0.3")
-    assert addresses() == ["10.244.0.0/16", "10.96.0.0/16"]
 
 
 @pytest.fixture
@@ -184,6 +152,47 @@ def test_a_second_try_to_prepare_gives_way_to_what_came_up_meanwhile(new_cluster
     with pytest.raises(InfrastructureError):
         cluster.prepare(results)
     assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(3).networks
+
+
+def test_a_run_gives_way_to_one_that_has_not_made_anything_yet_and_the_end_gives_addresses_back(
+    new_cluster, images_missing, results
+):
+    one, other = (new_cluster(cluster_name=name) for name in ("one", "other"))
+    for cluster in (one, other):
+        with pytest.raises(InfrastructureError):
+            cluster.prepare(results)
+    slots = [Topology.load(KIND_CONFIGS / "default.yaml").shifted(slot).networks for slot in range(2)]
+    assert [cluster.topology.networks for cluster in (one, other)] == slots
+    one.delete()
+    other.delete()
+    assert Lease.all() == []
+
+
+def test_addresses_are_given_back_even_if_the_cluster_cannot_be_removed(cluster):
+    def stuck():
+        raise InfrastructureError("container stuck")
+
+    cluster._addresses.hold(cluster.topology)
+    cluster.kind = SimpleNamespace(delete=stuck)
+    with pytest.raises(InfrastructureError, match="container stuck"):
+        cluster.delete()
+    assert Lease.all() == []
+
+
+def test_a_cluster_that_is_kept_holds_no_more_than_its_nodes_do(cluster):
+    kept = []
+    cluster._addresses.hold(cluster.topology)
+    cluster.kind = SimpleNamespace(keep=lambda: kept.append([lease.name for lease in Lease.all()]))
+    cluster.keep()
+    assert kept == [["rookery.addresses"]]
+    assert Lease.all() == []
+
+
+def test_a_cluster_that_was_deleted_holds_its_addresses_again_before_it_is_made_anew(cluster, results):
+    held = []
+    cluster.kind = SimpleNamespace(create=lambda: held.append([lease.name for lease in Lease.all()]))
+    cluster.create_nodes(results)
+    assert held == [["rookery.addresses"]]
 
 
 def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled(cluster, results, monkeypatch):

@@ -53,6 +53,7 @@ class Resource:
     | loop | `/dev/loop<number>` | `backing_file` |
     | file, directory | its path | |
     | route | destination, such as `10.244.1.0/24` | `via`: the gateway |
+    | addresses | of pods or of Services, such as `10.244.0.0/16`: held, and nothing made of them yet | |
     | kubeconfig | the path of one that others use as well | `entry`: the cluster's name in it |
     """
 
@@ -414,5 +415,6 @@ _REMOVERS: dict[str, Callable[[Resource], bool]] = {
     "file": _remove_file,
     "directory": _remove_directory,
     "route": _remove_route,
+    "addresses": lambda resource: False,
     "kubeconfig": lambda resource: kubeconfig.remove(resource.details["entry"], Path(resource.name)),
 }
