@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from harness.csi import deployed, direct
 from harness.csi.direct import DirectCalls, Reply
+from harness.csi.driver.cephfs.subvolumes import GROUP
 from harness.csi.execution import FILE_BYTES, checksum
 from harness.errors import InfrastructureError
 
@@ -246,3 +248,131 @@ def test_the_lister_reads_long_omaps_to_their_end(lister) -> None:
 
 def test_a_pool_without_rbd_is_left_out(lister) -> None:
     assert lister["pool"](FakeIoctx({"10000000000.00000000": []})) is None
+
+
+class Folder(list):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+class FakeFilesystem:
+    """A mounted CephFS, as its Python binding shows it; what is in it lies in a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.settings: dict[str, str] = {}
+        self.mounted = ""
+
+    def conf_set(self, key, value):
+        assert not self.mounted
+        self.settings[key] = value
+
+    def mount(self, filesystem_name):
+        self.mounted = filesystem_name.decode()
+
+    def opendir(self, path):
+        try:
+            found = [Path("."), Path(".."), *self._at(path).iterdir()]
+        except FileNotFoundError:
+            raise ObjectNotFound from None
+        return Folder(SimpleNamespace(d_name=os.fsencode(it.name or "."), is_dir=it.is_dir) for it in found)
+
+    def readdir(self, folder):
+        return folder.pop() if folder else None
+
+    def open(self, path, flags):
+        if not self._at(path).exists():
+            raise ObjectNotFound
+        return self._at(path).open("rb")
+
+    def read(self, file, offset, length):
+        file.seek(offset)
+        return file.read(min(length, 10))
+
+    def close(self, file):
+        file.close()
+
+    def lstat(self, path):
+        return self._at(path).lstat()
+
+    def readlink(self, path, size):
+        return os.fsencode(self._at(path).readlink()) + b"what was in the buffer before"
+
+    def _at(self, path):
+        return self._root / path.lstrip("/")
+
+
+@pytest.fixture
+def subvolumes(monkeypatch) -> dict:
+    path = Path(direct.__file__).parents[1] / "rook/list_subvolumes.py"
+    return program(
+        monkeypatch,
+        path,
+        rados={},
+        cephfs={"ObjectNotFound": ObjectNotFound, "LibCephFS": lambda rados_inst: FakeFilesystem(rados_inst)},
+    )
+
+
+META = """\
+[GLOBAL]
+version = 2
+type = subvolume
+path = /volumes/csi/csi-vol-1/aa
+state = complete
+
+[USER_METADATA]
+rookery.source = 100%
+
+[clone snaps]
+1d = csi-snap-1
+
+"""
+
+
+def test_the_lister_reads_what_the_mgr_keeps_of_subvolumes(subvolumes, tmp_path) -> None:
+    files = FakeFilesystem(tmp_path)
+    group = tmp_path / subvolumes["GROUP"].lstrip("/")
+    assert group.name == GROUP
+    for folder in ("csi-vol-1/aa", "csi-vol-1/.snap/csi-snap-1", "csi-vol-1/.snap/_above_1099511627776", "csi-vol-2"):
+        (group / folder).mkdir(parents=True)
+    (group / "csi-vol-1/.meta").write_text(META)
+    (group / "csi-vol-3").mkdir()
+    (group / "csi-vol-3/.meta").write_text("[GLOBAL]\nversion = 2\nstate = snapshot-retained\n")
+    (group / "no-folder").touch()
+    (tmp_path / "volumes/_deleting").mkdir()
+    (tmp_path / "volumes/_deleting/bb").symlink_to("/volumes/csi/csi-vol-3/.trash/bb")
+    (tmp_path / "volumes/_index/clone").mkdir(parents=True)
+    (tmp_path / "volumes/_index/clone/1d").symlink_to("/volumes/csi/csi-vol-2")
+    nothing = {"snapshots": [], "copied": {}}
+    assert subvolumes["filesystem"](files) == {
+        "subvolumes": {
+            "csi-vol-1": {"state": "complete", "snapshots": ["csi-snap-1"], "copied": {"1d": "csi-snap-1"}},
+            "csi-vol-2": {"state": "", **nothing},  # cut short before its .meta was written
+            "csi-vol-3": {"state": "snapshot-retained", **nothing},
+        },
+        "trash": ["bb"],
+        "copies": {"1d": "csi-vol-2"},
+    }
+
+
+def test_a_filesystem_that_was_never_used_holds_nothing(subvolumes, tmp_path) -> None:
+    files = FakeFilesystem(tmp_path)
+    assert subvolumes["filesystem"](files) == {"subvolumes": {}, "trash": [], "copies": {}}
+
+
+def test_a_half_written_meta_is_none_and_one_of_another_version_is_refused(subvolumes, tmp_path) -> None:
+    files, meta = FakeFilesystem(tmp_path), tmp_path / ".meta"
+    meta.write_text("ate = complete")
+    assert subvolumes["subvolume"](files, "")["state"] == ""
+    meta.write_text(META.replace("version = 2", "version = 3"))
+    with pytest.raises(SystemExit, match="version 3"):
+        subvolumes["subvolume"](files, "")
+
+
+def test_a_filesystem_is_mounted_as_root(subvolumes, tmp_path) -> None:
+    mounted = subvolumes["mount"](tmp_path, "myfs")
+    assert mounted.mounted == "myfs"
+    assert mounted.settings["client_mount_uid"] == mounted.settings["client_mount_gid"] == "0"
