@@ -589,11 +589,13 @@ class StorageCluster:
     def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
         """What is left of volumes that the API does not know, and what of those that it knows is gone.
 
-        `also` is what should exist beside that. Of the userspace driver only. Raises `NotYet` while Ceph or the API
+        `also` is what should exist beside that. Of the userspace drivers only. Raises `NotYet` while Ceph or the API
         does not answer, `CommandFailed` when a node is off.
         """
+        namespace = self._rook_deployed.spec.namespace
         found = Found(
-            pools=inventory.pools(self.kube, self._rook_deployed.spec.namespace),
+            pools=inventory.pools(self.kube, namespace),
+            filesystems=inventory.filesystems(self.kube, namespace),
             nodes=inventory.nodes(self.nodes.node_names, kubelet_dir(self.topology)),
             dead_loops=tuple(self.nodes.dead_volume_loops()),
         )

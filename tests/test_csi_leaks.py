@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 
 from harness.csi import inventory
-from harness.csi.driver import DRIVER_NAME, RBD_UNITS
+from harness.csi.driver import CEPHFS_DRIVER_NAME, CEPHFS_UNITS, DRIVER_NAME, RBD_UNITS
+from harness.csi.driver.cephfs.client import FuseClients, Source
+from harness.csi.driver.cephfs.subvolumes import SubvolumeId
+from harness.csi.driver.clusters import Credentials
+from harness.csi.driver.commands import Done
 from harness.csi.driver.units import Units
 from harness.csi.driver.volumes import VolumeId
-from harness.csi.leaks import Attachment, Found, Image, Node, Pool, Use, VolumeMount, Wanted, compare
+from harness.csi.driver.waiting import Deadline
+from harness.csi.leaks import (
+    RETAINED,
+    Attachment,
+    Filesystem,
+    Found,
+    Image,
+    Node,
+    Pool,
+    Subvolume,
+    Use,
+    VolumeMount,
+    Wanted,
+    compare,
+)
 
 UUID = "0c1a2b3c-0000-4000-8000-000000000001"
 VOLUME = VolumeId("rook-ceph", "replicapool", f"csi-vol-{UUID}")
@@ -33,6 +52,13 @@ SERVING = Node(
     mounts=(VolumeMount(PurePosixPath(STAGING), SLUG), VolumeMount(PurePosixPath(TARGET), SLUG)),
 )
 FOUND = Found((POOL,), (SERVING, Node("other")))
+
+
+SHARED = SubvolumeId("rook-ceph", "myfs", f"csi-vol-{UUID}")
+SPEC, SNAPSHOT = f"myfs/{SHARED.subvolume}", f"csi-snap-{UUID}"
+SUBVOLUME = Subvolume(SHARED.subvolume, snapshots=(SNAPSHOT,))
+FILESYSTEM = Filesystem("myfs", (SUBVOLUME,))
+OF_CEPHFS = Wanted(subvolumes=frozenset({SPEC}), snapshots=frozenset({f"{SPEC}@{SNAPSHOT}"}))
 
 
 def texts(wanted: Wanted, found: Found) -> list[str]:
@@ -128,6 +154,78 @@ def test_loop_devices_of_an_earlier_life_are_left_behind() -> None:
     assert texts(WANTED, replace(FOUND, dead_loops=(7,))) == ["machine: loop device 7: what served it is dead"]
 
 
+def in_filesystem(wanted: Wanted = OF_CEPHFS, **changes) -> list[str]:
+    return texts(wanted, Found(filesystems=(replace(FILESYSTEM, **changes),)))
+
+
+def test_a_subvolume_that_nobody_has_is_left_behind_and_one_that_is_gone_is_missed() -> None:
+    assert in_filesystem() == []
+    assert in_filesystem(subvolumes=(SUBVOLUME, Subvolume("csi-vol-2"))) == [
+        "myfs: subvolume csi-vol-2: no PersistentVolume has it"
+    ]
+    (volume, snapshot) = in_filesystem(subvolumes=())
+    assert volume.startswith(f"API: {SPEC}: its PersistentVolume")
+    assert snapshot.startswith(f"API: {SPEC}@{SNAPSHOT}: its VolumeSnapshotContent")
+    (missed,) = in_filesystem(subvolumes=(replace(SUBVOLUME, state="in-progress"),))
+    assert missed == volume
+
+
+def test_a_subvolume_is_kept_for_the_snapshots_that_the_api_has() -> None:
+    kept = (replace(SUBVOLUME, state=RETAINED),)
+    assert in_filesystem(replace(OF_CEPHFS, subvolumes=frozenset()), subvolumes=kept) == []
+    (missed,) = in_filesystem(subvolumes=kept)
+    assert missed.startswith(f"API: {SPEC}: ")
+    (subvolume, snapshot) = in_filesystem(Wanted(), subvolumes=kept)
+    assert subvolume.startswith(f"myfs: subvolume {SUBVOLUME.name}, kept for its snapshots: ")
+    assert snapshot == f"myfs: snapshot {SUBVOLUME.name}@{SNAPSHOT}: no VolumeSnapshotContent has it"
+    (subvolume,) = in_filesystem(Wanted(), subvolumes=(Subvolume("csi-vol-2", RETAINED),))
+    assert subvolume.startswith("myfs: subvolume csi-vol-2, kept for its snapshots: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"subvolumes": (SUBVOLUME, Subvolume("csi-vol-2", ""))}, "subvolume csi-vol-2 (not finished)"),
+        ({"subvolumes": (SUBVOLUME, Subvolume("csi-vol-2", "failed"))}, "subvolume csi-vol-2 (failed)"),
+        (
+            {"subvolumes": (replace(SUBVOLUME, snapshots=(SNAPSHOT, "csi-clone-2")),)},
+            f"snapshot {SUBVOLUME.name}@csi-clone-2",
+        ),
+        (
+            {"subvolumes": (replace(SUBVOLUME, copied=(("2d", SNAPSHOT),)),)},
+            f"record 2d of a copy of {SUBVOLUME.name}@{SNAPSHOT}",
+        ),
+        ({"copies": (("2d", "csi-vol-2"),)}, "record 2d of a copy into csi-vol-2"),
+        ({"trash": {"aa"}}, "aa in the trash"),
+    ],
+)
+def test_what_an_operation_that_was_cut_short_leaves_in_a_filesystem(changes: dict, what: str) -> None:
+    (text,) = in_filesystem(**changes)
+    assert text.startswith(f"myfs: {what}: ")
+
+
+def test_a_copy_that_is_under_way_has_one_record_at_each_end() -> None:
+    source = replace(SUBVOLUME, copied=(("2d", SNAPSHOT),))
+    assert len(in_filesystem(subvolumes=(source,), copies=(("2d", "csi-vol-2"),))) == 1
+
+
+def test_a_snapshot_of_a_subvolume_of_the_users_own_is_none_of_the_drivers() -> None:
+    assert in_filesystem(subvolumes=(replace(SUBVOLUME, snapshots=(SNAPSHOT, "before-lunch")),)) == []
+
+
+def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_without_one() -> None:
+    dead = VolumeMount(PurePosixPath(STAGING), "", served_by="ceph-fuse")
+    assert texts(Wanted(), Found(nodes=(Node("worker", clients=frozenset({SHARED.slug}), mounts=(dead,)),))) == [
+        f"worker: ceph-fuse of {SHARED.slug}: no pod on this node uses the volume",
+        f"worker: mount of a ceph-fuse that serves no volume at {STAGING}: no pod on this node uses the volume",
+    ]
+
+
+def test_what_should_exist_beside_the_rest_is_added_to_it() -> None:
+    assert replace(WANTED, subvolumes=OF_CEPHFS.subvolumes, snapshots=OF_CEPHFS.snapshots) == WANTED | OF_CEPHFS
+    assert OF_CEPHFS | WANTED == WANTED | OF_CEPHFS
+
+
 # --- the API ------------------------------------------------------------------------------------------------------
 
 
@@ -183,13 +281,41 @@ def test_images_are_those_of_volumes_and_snapshots_of_this_driver() -> None:
     assert wanted(volumes=volumes, contents=contents).images == {VOLUME.spec, f"other/{snapshot}"}
 
 
+def test_subvolumes_and_their_snapshots_are_those_of_the_cephfs_driver() -> None:
+    handle = f"{SHARED}@{SNAPSHOT}"
+    contents = [
+        {"spec": {"driver": CEPHFS_DRIVER_NAME, "source": {"snapshotHandle": handle}}},
+        {"spec": {"driver": CEPHFS_DRIVER_NAME, "source": {}}},  # not taken yet
+        {"spec": {"driver": "another", "source": {"snapshotHandle": handle}}},
+    ]
+    volumes = [
+        persistent_volume(driver=CEPHFS_DRIVER_NAME, handle=str(SHARED)),
+        persistent_volume("pvc-2", driver=CEPHFS_DRIVER_NAME, handle="made by hand"),
+        persistent_volume("pvc-3", driver="another", handle=str(SHARED)),
+    ]
+    found = wanted(volumes=volumes, contents=contents, pods=[pod()])
+    assert found == replace(OF_CEPHFS, uses=frozenset({Use("worker", SHARED.slug, POD)}))
+
+
 def test_an_attachment_is_of_a_volume_that_there_is_or_of_none() -> None:
     def attachment(volume: str, attacher: str = DRIVER_NAME) -> dict:
         spec = {"attacher": attacher, "nodeName": "worker", "source": {"persistentVolumeName": volume}}
         return {"metadata": {"name": f"csi-{volume}"}, "spec": spec}
 
-    found = wanted(attachments=[attachment("pvc-1"), attachment("gone"), attachment("pvc-1", "another")])
-    assert found.attachments == (Attachment("csi-pvc-1", "worker", SLUG), Attachment("csi-gone", "worker", ""))
+    found = wanted(
+        volumes=[persistent_volume(), persistent_volume("shared", CEPHFS_DRIVER_NAME, str(SHARED))],
+        attachments=[
+            attachment("pvc-1"),
+            attachment("gone"),
+            attachment("pvc-1", "another"),
+            attachment("shared", CEPHFS_DRIVER_NAME),
+        ],
+    )
+    assert found.attachments == (
+        Attachment("csi-pvc-1", "worker", SLUG),
+        Attachment("csi-gone", "worker", ""),
+        Attachment("csi-shared", "worker", SHARED.slug),
+    )
 
 
 # --- Ceph and nodes -----------------------------------------------------------------------------------------------
@@ -209,6 +335,33 @@ def test_what_the_toolbox_lists() -> None:
     (pool,) = inventory.pools_of(listing)
     assert pool.images == (Image("csi-vol-1", "1f", "2f", ("csi-snap-1",), 1),)
     assert pool.trash == (Image("", "2f"),)  # its removal has begun, so that nothing but the key is left
+
+
+def test_what_the_toolbox_lists_of_filesystems() -> None:
+    listing = {
+        "myfs": {
+            "subvolumes": {
+                "csi-vol-1": {"state": "complete", "snapshots": ["csi-snap-1"], "copied": {"1d": "csi-snap-1"}}
+            },
+            "trash": ["aa"],
+            "copies": {"1d": "csi-vol-2"},
+        }
+    }
+    (filesystem,) = inventory.filesystems_of(listing)
+    assert filesystem.subvolumes == (Subvolume("csi-vol-1", "complete", ("csi-snap-1",), (("1d", "csi-snap-1"),)),)
+    assert (filesystem.trash, filesystem.copies) == ({"aa"}, (("1d", "csi-vol-2"),))
+
+
+def test_ceph_is_not_asked_for_subvolumes_without_a_filesystem(monkeypatch) -> None:
+    def asked(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(inventory.toolbox, "ask_program", asked)
+    kube = SimpleNamespace(list=lambda kind, namespace: [])
+    assert inventory.filesystems(kube, "rook-ceph") == ()
+    kube.list = lambda kind, namespace: [kind]
+    with pytest.raises(AssertionError):
+        inventory.filesystems(kube, "rook-ceph")
 
 
 MOUNTINFO = f"""\
@@ -245,10 +398,61 @@ def test_what_a_node_lists() -> None:
     ]
 
 
+@pytest.fixture
+def client_program(tmp_path) -> str:
+    """The command line that the driver starts a client with, to mount `SHARED` at `STAGING` in this test's folder."""
+    calls: list[list[str]] = []
+
+    def run(argv, *, timeout, check=True) -> Done:
+        calls.append(argv)
+        return Done(0, "active", "")
+
+    clients = FuseClients(
+        SimpleNamespace(at=lambda point: point), secrets_dir=tmp_path / "keys", sockets=tmp_path, run=run
+    )
+    source = Source(SHARED, "/volumes/csi/v/1", ["10.96.1.1"], Credentials("csi-cephfs-node", "key"), ("noatime",))
+    clients.start(source, tmp_path / STAGING.lstrip("/"), Deadline(10))
+    (launch,) = [argv for argv in calls if "systemd-run" in argv]
+    return " ".join(launch[launch.index("ceph-fuse") :])
+
+
+def test_what_a_node_lists_of_cephfs(client_program, tmp_path) -> None:
+    kubelet = tmp_path / KUBELET.lstrip("/")
+    staging, target, old = (f"{tmp_path}{path}" for path in (STAGING, TARGET, f"{KUBELET}/plugins/old/globalmount"))
+    listing = f"""
+--- mounts
+900 800 0:71 / {staging} rw - fuse.ceph-fuse ceph-fuse rw,user_id=0
+901 800 0:72 / {staging} rw - fuse.ceph-fuse ceph-fuse rw,user_id=0
+902 800 0:72 / {target} ro - fuse.ceph-fuse ceph-fuse rw,user_id=0
+903 800 0:73 / {old} rw - fuse.ceph-fuse ceph-fuse rw,user_id=0
+--- units
+{Units(CEPHFS_UNITS).name(SHARED.slug)} loaded active running CephFS volume {SHARED}
+--- processes
+{client_program}
+ceph-fuse -f /mnt/of-somebody
+--- records
+{SHARED.slug}
+"""
+    node = inventory.node_of("worker", listing, {}, str(kubelet))
+    assert node == Node(
+        "worker",
+        units=frozenset({SHARED.slug}),
+        clients=frozenset({SHARED.slug}),
+        records=frozenset({SHARED.slug}),
+        mounts=(
+            VolumeMount(Path(staging), "", "ceph-fuse"),  # of a client that is dead, under a living one's
+            VolumeMount(Path(staging), SHARED.slug, "ceph-fuse"),
+            VolumeMount(Path(target), SHARED.slug, "ceph-fuse"),
+            VolumeMount(Path(old), "", "ceph-fuse"),
+        ),
+    )
+
+
 def test_an_empty_node_lists_nothing() -> None:
     listing = "\n--- mounts\n--- units\n--- processes\n--- records\n"
     assert inventory.node_of("worker", listing, {}, KUBELET) == Node("worker")
 
 
 def test_units_are_found_by_the_name_that_the_driver_gives_them() -> None:
-    assert inventory._UNIT.fullmatch(Units(RBD_UNITS).name(VOLUME.slug))[1] == SLUG
+    for prefix, volume in ((RBD_UNITS, VOLUME), (CEPHFS_UNITS, SHARED)):
+        assert inventory._UNIT.fullmatch(Units(prefix).name(volume.slug))[1] == volume.slug

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.csi.driver import DRIVER_NAME, RBD_UNITS
+from harness.csi.driver import CEPHFS_DRIVER_NAME, CEPHFS_UNITS, DRIVER_NAME, RBD_UNITS
+from harness.csi.driver.cephfs.subvolumes import SubvolumeId, SubvolumeSnapshotId
 from harness.csi.driver.errors import NotFound
 from harness.csi.driver.mounts import Mount, parse_mountinfo
 from harness.csi.driver.node import LOOP_MAJOR
 from harness.csi.driver.volumes import SnapshotId, VolumeId
-from harness.csi.leaks import Attachment, Image, Node, Pool, Use, VolumeMount, Wanted
+from harness.csi.leaks import Attachment, Filesystem, Image, Node, Pool, Subvolume, Use, VolumeMount, Wanted
 from harness.kube import Kube
 from harness.machine import loop
 from harness.machine.docker import docker_output
@@ -24,8 +25,14 @@ Object = Mapping[str, Any]
 
 _LISTING_SECONDS = 30.0
 _LIST_IMAGES = Path(toolbox.__file__).with_name("list_images.py")
-_UNIT = re.compile(rf"{RBD_UNITS}-(\S+)\.service")
+_LIST_SUBVOLUMES = Path(toolbox.__file__).with_name("list_subvolumes.py")
+_VOLUMES = {DRIVER_NAME: VolumeId.parse, CEPHFS_DRIVER_NAME: SubvolumeId.parse}
+_SNAPSHOTS = {DRIVER_NAME: SnapshotId.parse, CEPHFS_DRIVER_NAME: SubvolumeSnapshotId.parse}
+_UNIT = re.compile(rf"(?:{RBD_UNITS}|{CEPHFS_UNITS})-(\S+)\.service")
 _FILE = re.compile(rf"/plugins/{re.escape(DRIVER_NAME)}/([^/\s]+)/([^/\s]+)/image")
+# The folder of a client's configuration bears the volume's slug; behind the path in the filesystem is the mount point.
+_CLIENT = re.compile(r"^\S*ceph-fuse .*--conf \S*/([^/\s]+)/[^/\s]+ .*--client_mountpoint \S+ (\S+)", re.MULTILINE)
+_FUSE_CLIENT = "ceph-fuse"
 _MARK = "--- "
 
 # --- by the API ---------------------------------------------------------------------------------------------------
@@ -68,29 +75,38 @@ def wanted_of(
         for claim in _claims_of(pod):
             if volume := by_name.get(of_claims.get((pod["metadata"]["namespace"], claim), "")):
                 uses.add(Use(node, volume.slug, pod["metadata"]["uid"]))
+    everything = [*by_name.values(), *snapshots]
     return Wanted(
-        images=frozenset(image.spec for image in (*by_name.values(), *snapshots)),
+        images=frozenset(image.spec for image in everything if isinstance(image, VolumeId)),
         uses=frozenset(uses),
-        attachments=tuple(
-            _attachment(each, by_name) for each in attachments if each["spec"]["attacher"] == DRIVER_NAME
+        attachments=tuple(_attachment(each, by_name) for each in attachments if each["spec"]["attacher"] in _VOLUMES),
+        subvolumes=frozenset(_spec(volume) for volume in everything if isinstance(volume, SubvolumeId)),
+        snapshots=frozenset(
+            f"{_spec(snapshot.source)}@{snapshot.name}"
+            for snapshot in everything
+            if isinstance(snapshot, SubvolumeSnapshotId)
         ),
     )
 
 
-def _volume_of(volume: Object) -> VolumeId | None:
+def _volume_of(volume: Object) -> VolumeId | SubvolumeId | None:
     source = volume["spec"].get("csi") or {}
-    if source.get("driver") == DRIVER_NAME:
+    if parse := _VOLUMES.get(source.get("driver")):
         with suppress(NotFound):
-            return VolumeId.parse(source["volumeHandle"])
+            return parse(source["volumeHandle"])
     return None
 
 
-def _snapshot_of(content: Object) -> SnapshotId | None:
+def _snapshot_of(content: Object) -> SnapshotId | SubvolumeSnapshotId | None:
     handle = (content.get("status") or {}).get("snapshotHandle") or content["spec"]["source"].get("snapshotHandle")
-    if content["spec"]["driver"] == DRIVER_NAME and handle:
+    if (parse := _SNAPSHOTS.get(content["spec"]["driver"])) and handle:
         with suppress(NotFound):
-            return SnapshotId.parse(handle)
+            return parse(handle)
     return None
+
+
+def _spec(volume: SubvolumeId) -> str:
+    return f"{volume.filesystem}/{volume.subvolume}"
 
 
 def _claims_of(pod: Object) -> list[str]:
@@ -103,7 +119,7 @@ def _claims_of(pod: Object) -> list[str]:
     return claims
 
 
-def _attachment(attachment: Object, volumes: Mapping[str, VolumeId]) -> Attachment:
+def _attachment(attachment: Object, volumes: Mapping[str, VolumeId | SubvolumeId]) -> Attachment:
     volume = volumes.get(attachment["spec"]["source"].get("persistentVolumeName", ""))
     return Attachment(attachment["metadata"]["name"], attachment["spec"]["nodeName"], volume.slug if volume else "")
 
@@ -135,12 +151,43 @@ def _image(name: str, known: Mapping[str, Any]) -> Image:
     return Image(name, known["id"], known["parent"], tuple(known["snapshots"]), known["for_clones"])
 
 
+def filesystems(kube: Kube, namespace: str) -> tuple[Filesystem, ...]:
+    """What Ceph's filesystems hold of subvolumes; without a CephFilesystem nothing, and Ceph is not asked.
+
+    Raises `NotYet` while Ceph does not answer, and `ApiUnavailable`.
+    """
+    if not kube.list("CephFilesystem", namespace=namespace):
+        return ()
+    return filesystems_of(toolbox.ask_program(kube, namespace, _LIST_SUBVOLUMES))
+
+
+def filesystems_of(listing: Mapping[str, Any]) -> tuple[Filesystem, ...]:
+    """Of what `list_subvolumes.py` printed."""
+    return tuple(
+        Filesystem(
+            name=name,
+            subvolumes=tuple(
+                Subvolume(each, known["state"], tuple(known["snapshots"]), tuple(known["copied"].items()))
+                for each, known in held["subvolumes"].items()
+            ),
+            trash=frozenset(held["trash"]),
+            copies=tuple(held["copies"].items()),
+        )
+        for name, held in listing.items()
+    )
+
+
 # --- on the nodes -------------------------------------------------------------------------------------------------
 
 
 def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
     """What the nodes have of volumes, asked of all at once. Raises `CommandFailed` for one that is off."""
-    script = _SCRIPT.format(kubelet=kubelet_dir, driver=DRIVER_NAME, units=RBD_UNITS, mark=_MARK)
+    script = _SCRIPT.format(
+        kubelet=kubelet_dir,
+        drivers=f"{DRIVER_NAME} {CEPHFS_DRIVER_NAME}",
+        units=f"'{RBD_UNITS}-*.service' '{CEPHFS_UNITS}-*.service'",
+        mark=_MARK,
+    )
 
     def ask(name: str) -> str:
         return docker_output("exec", name, "sh", "-c", script, "sh", name, timeout=_LISTING_SECONDS)
@@ -154,9 +201,9 @@ def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
 # Each part behind a line that names it. Everything is read from tables: no path is asked that may be dead.
 _SCRIPT = """
 echo "{mark}mounts"; cat /proc/self/mountinfo
-echo "{mark}units"; systemctl list-units --all --plain --no-legend --full '{units}-*.service'
-echo "{mark}processes"; ps -eww -o args= | grep 'qemu-storage-daemo[n]'
-echo "{mark}records"; ls "{kubelet}/plugins/{driver}/$1" 2>/dev/null
+echo "{mark}units"; systemctl list-units --all --plain --no-legend --full {units}
+echo "{mark}processes"; ps -eww -o args= | grep -e 'qemu-storage-daemo[n]' -e 'ceph-fus[e]'
+echo "{mark}records"; for driver in {drivers}; do ls "{kubelet}/plugins/$driver/$1" 2>/dev/null; done
 exit 0
 """
 
@@ -173,19 +220,30 @@ def node_of(name: str, listing: str, attached: Mapping[int, str], kubelet_dir: s
         if found and found[1] == name:
             loops[number] = found[2]
     mounts = [mount for mount in parse_mountinfo(parts["mounts"]) if mount.point.is_relative_to(kubelet_dir)]
+    clients = _CLIENT.findall(parts["processes"])
     return Node(
         name=name,
         loops=tuple(loops.items()),
         exports=frozenset(found[2] for mount in mounts if (found := _FILE.search(str(mount.point)))),
         units=frozenset(_UNIT.findall(parts["units"])),
         processes=frozenset(found[1] for found in _FILE.findall(parts["processes"])),
+        clients=frozenset(volume for volume, _ in clients),
         records=frozenset(parts["records"].split()),
-        mounts=tuple(
-            VolumeMount(mount.point, loops.get(number, ""))
-            for mount in mounts
-            if (number := _loop_of(mount)) is not None
-        ),
+        mounts=tuple(_volume_mounts(mounts, loops, {Path(point): volume for volume, point in clients})),
     )
+
+
+def _volume_mounts(
+    mounts: Sequence[Mount], loops: Mapping[int, str], clients: Mapping[Path, str]
+) -> Iterator[VolumeMount]:
+    """The mounts of volumes, by the loop device that each is on, or by the client that has mounted it in `clients`."""
+    on_top = {mount.point: mount.device for mount in mounts}  # a later mount covers an earlier one
+    served = {on_top[point]: volume for point, volume in clients.items() if point in on_top}
+    for mount in mounts:
+        if (number := _loop_of(mount)) is not None:
+            yield VolumeMount(mount.point, loops.get(number, ""))
+        elif mount.fs_type == f"fuse.{_FUSE_CLIENT}":
+            yield VolumeMount(mount.point, served.get(mount.device, ""), served_by=_FUSE_CLIENT)
 
 
 def _loop_of(mount: Mount) -> int | None:

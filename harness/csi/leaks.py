@@ -5,7 +5,8 @@ gone under its PersistentVolume is worse than one too many.
 
 The driver keeps no omaps of its own in Ceph (see `harness.csi.driver.controller`). Those that its images consist of are
 librbd's, and an operation that was cut short shows itself in them: a name without an image, an image in the trash that
-no clone needs, the objects of an image that is gone.
+no clone needs, the objects of an image that is gone. Of CephFS it is the mgr that keeps books, in files beside the
+volumes, and they show the same: a subvolume that is not finished, a snapshot or a record of a copy that is over.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from harness.csi.driver.cephfs.subvolumes import is_temporary
 from harness.errors import RookeryError
+
+COMPLETE, RETAINED = "complete", "snapshot-retained"  # states of a subvolume
 
 
 class LeftBehind(RookeryError):
@@ -31,13 +35,13 @@ class Use:
     """A volume may be on a node because of this."""
 
     node: str
-    volume: str  # its slug, see `VolumeId`
+    volume: str  # its slug, see `VolumeId` and `SubvolumeId`
     by: str  # the UID of a pod, or another folder's name: part of the path of each mount that belongs to this use
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A VolumeAttachment of the driver."""
+    """A VolumeAttachment of one of the drivers."""
 
     name: str
     node: str
@@ -51,9 +55,17 @@ class Wanted:
     images: frozenset[str] = frozenset()  # POOL/IMAGE, of PersistentVolumes and VolumeSnapshotContents
     uses: frozenset[Use] = frozenset()
     attachments: tuple[Attachment, ...] = ()
+    subvolumes: frozenset[str] = frozenset()  # FILESYSTEM/SUBVOLUME, of PersistentVolumes
+    snapshots: frozenset[str] = frozenset()  # FILESYSTEM/SUBVOLUME@SNAPSHOT, of VolumeSnapshotContents
 
     def __or__(self, other: Wanted) -> Wanted:
-        return Wanted(self.images | other.images, self.uses | other.uses, self.attachments + other.attachments)
+        return Wanted(
+            images=self.images | other.images,
+            uses=self.uses | other.uses,
+            attachments=self.attachments + other.attachments,
+            subvolumes=self.subvolumes | other.subvolumes,
+            snapshots=self.snapshots | other.snapshots,
+        )
 
 
 NOTHING = Wanted()
@@ -86,11 +98,32 @@ class Pool:
 
 
 @dataclass(frozen=True)
+class Subvolume:
+    """A subvolume of CephFS."""
+
+    name: str
+    state: str = COMPLETE  # "" if it was never finished
+    snapshots: tuple[str, ...] = ()
+    copied: tuple[tuple[str, str], ...] = ()  # the records of copies that are made of it, and the snapshot of each
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """What a filesystem of Ceph has of the subvolumes of CSI drivers."""
+
+    name: str
+    subvolumes: tuple[Subvolume, ...] = ()
+    trash: frozenset[str] = frozenset()
+    copies: tuple[tuple[str, str], ...] = ()  # the records of copies that are being made, and the subvolume of each
+
+
+@dataclass(frozen=True)
 class VolumeMount:
     """A mount of a volume's filesystem, or of its device's node file, on a node."""
 
     point: PurePath
-    volume: str  # slug; "" if its loop device serves no volume of this node (any more)
+    volume: str  # slug; "" if what serves the mount serves no volume of this node (any more)
+    served_by: str = "loop device"
 
 
 @dataclass(frozen=True)
@@ -101,7 +134,8 @@ class Node:
     loops: tuple[tuple[int, str], ...] = ()  # number and volume
     exports: frozenset[str] = frozenset()  # FUSE files
     units: frozenset[str] = frozenset()  # systemd's
-    processes: frozenset[str] = frozenset()
+    processes: frozenset[str] = frozenset()  # qemu-storage-daemons
+    clients: frozenset[str] = frozenset()  # ceph-fuses
     records: frozenset[str] = frozenset()  # folders with the driver's record
     mounts: tuple[VolumeMount, ...] = ()
 
@@ -113,6 +147,7 @@ class Found:
     pools: tuple[Pool, ...] = ()
     nodes: tuple[Node, ...] = ()
     dead_loops: tuple[int, ...] = ()  # loop devices whose server died with an earlier life of its node
+    filesystems: tuple[Filesystem, ...] = ()
 
 
 # --- the difference -----------------------------------------------------------------------------------------------
@@ -122,7 +157,7 @@ class Found:
 class Finding:
     """Something that should not be there, or that is missing."""
 
-    where: str  # a pool, a node, or the API
+    where: str  # a pool, a filesystem, a node, or the API
     what: str
     why: str
 
@@ -134,6 +169,7 @@ def compare(wanted: Wanted, found: Found) -> list[Finding]:
     """All that differs; empty if everything is as the API says it should be."""
     return [
         *_in_pools(wanted, found.pools),
+        *_in_filesystems(wanted, found.filesystems),
         *(finding for node in found.nodes for finding in _on_node(wanted, node)),
         *(Finding("machine", f"loop device {number}", "what served it is dead") for number in found.dead_loops),
         *_in_api(wanted),
@@ -190,6 +226,50 @@ def _needed_for_clones(pools: Sequence[Pool]) -> frozenset[str]:
     return frozenset(needed)
 
 
+def _in_filesystems(wanted: Wanted, filesystems: Sequence[Filesystem]) -> Iterator[Finding]:
+    all_there = [
+        (_spec(filesystem, subvolume), subvolume) for filesystem in filesystems for subvolume in filesystem.subvolumes
+    ]
+    volumes = {spec for spec, subvolume in all_there if subvolume.state == COMPLETE}
+    for missing in sorted(wanted.subvolumes - volumes):
+        yield Finding("API", missing, "its PersistentVolume is there, the subvolume is not")
+    snapshots = {f"{spec}@{snapshot}" for spec, subvolume in all_there for snapshot in subvolume.snapshots}
+    for missing in sorted(wanted.snapshots - snapshots):
+        yield Finding("API", missing, "its VolumeSnapshotContent is there, the snapshot is not")
+    for filesystem in filesystems:
+        for subvolume in filesystem.subvolumes:
+            yield from _subvolume_of(filesystem, subvolume, wanted)
+        for entry in sorted(filesystem.trash):
+            yield Finding(filesystem.name, f"{entry} in the trash", "it is still to be emptied")
+        for record, target in filesystem.copies:
+            yield Finding(filesystem.name, f"record {record} of a copy into {target}", "all copies should be over")
+
+
+def _subvolume_of(filesystem: Filesystem, subvolume: Subvolume, wanted: Wanted) -> Iterator[Finding]:
+    name, spec = subvolume.name, _spec(filesystem, subvolume)
+    if subvolume.state == RETAINED:
+        if not any(f"{spec}@{snapshot}" in wanted.snapshots for snapshot in subvolume.snapshots):
+            why = "no VolumeSnapshotContent has one of them"
+            yield Finding(filesystem.name, f"subvolume {name}, kept for its snapshots", why)
+    elif spec not in wanted.subvolumes:
+        state = "" if subvolume.state == COMPLETE else f" ({subvolume.state or 'not finished'})"
+        yield Finding(filesystem.name, f"subvolume {name}{state}", "no PersistentVolume has it")
+    for snapshot in subvolume.snapshots:
+        what = f"snapshot {name}@{snapshot}"
+        if is_temporary(snapshot):
+            yield Finding(filesystem.name, what, "the copy that needed it is over")
+        elif snapshot.startswith("csi-") and f"{spec}@{snapshot}" not in wanted.snapshots:  # as the driver calls them
+            yield Finding(filesystem.name, what, "no VolumeSnapshotContent has it")
+    under_way = {record for record, _ in filesystem.copies}
+    for record, snapshot in subvolume.copied:
+        if record not in under_way:
+            yield Finding(filesystem.name, f"record {record} of a copy of {name}@{snapshot}", "there is no such copy")
+
+
+def _spec(filesystem: Filesystem, subvolume: Subvolume) -> str:
+    return f"{filesystem.name}/{subvolume.name}"
+
+
 def _on_node(wanted: Wanted, node: Node) -> Iterator[Finding]:
     uses = [use for use in wanted.uses if use.node == node.name]
     used = {use.volume for use in uses}
@@ -198,6 +278,7 @@ def _on_node(wanted: Wanted, node: Node) -> Iterator[Finding]:
         *((volume, "FUSE file") for volume in sorted(node.exports)),
         *((volume, "systemd unit") for volume in sorted(node.units)),
         *((volume, "qemu-storage-daemon") for volume in sorted(node.processes)),
+        *((volume, "ceph-fuse") for volume in sorted(node.clients)),
         *((volume, "record") for volume in sorted(node.records)),
     ]
     for volume, what in parts:
@@ -205,7 +286,7 @@ def _on_node(wanted: Wanted, node: Node) -> Iterator[Finding]:
             yield Finding(node.name, f"{what} of {volume}", "no pod on this node uses the volume")
     for mount in node.mounts:
         if mount.volume not in used:
-            volume = mount.volume or "a loop device that serves no volume"
+            volume = mount.volume or f"a {mount.served_by} that serves no volume"
             yield Finding(node.name, f"mount of {volume} at {mount.point}", "no pod on this node uses the volume")
         elif not _is_staging(mount.point) and not any(
             use.volume == mount.volume and use.by in mount.point.parts for use in uses
