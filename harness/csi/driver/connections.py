@@ -12,8 +12,8 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
 
 import rados
 
@@ -80,6 +80,27 @@ def connection(
         yield cluster
     finally:
         cluster.shutdown()
+
+
+class Clusters:
+    """The clusters that are configured; a subclass for each kind of storage knows the way to what is in them."""
+
+    settings: ClassVar[Mapping[str, str]]
+    """Of Ceph's configuration, for each connection."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+
+    def monitors(self, cluster_id: str) -> list[str]:
+        """See `ClusterConfig.monitors`."""
+        return self._config.monitors(cluster_id)
+
+    def clusters(self) -> list[str]:
+        """See `ClusterConfig.clusters`."""
+        return self._config.clusters()
+
+    def _connection(self, cluster_id: str, credentials: Credentials) -> AbstractContextManager[rados.Rados]:
+        return connection(self._config, cluster_id, credentials, self.settings)
 
 
 def ask_monitors(cluster: rados.Rados, prefix: str, **arguments: Any) -> str:

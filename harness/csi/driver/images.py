@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import calendar
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 import rados
 import rbd
 
-from .clusters import ClusterConfig, Credentials
-from .connections import ask_monitors, connection, error_of
+from .clusters import Credentials
+from .connections import Clusters, ask_monitors, error_of
 from .copying import ImageInfo
 from .errors import FailedPrecondition, NotFound, PoolNotFound
 from .takeover import Blocklist, Client, Locker, Use, Verdict
@@ -198,19 +198,10 @@ class Pool:
                 raise PoolNotFound(name)
 
 
-class Ceph:
+class Ceph(Clusters):
     """The way to pools, by the id of their cluster."""
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self._config = config
-
-    def monitors(self, cluster_id: str) -> list[str]:
-        """See `ClusterConfig.monitors`."""
-        return self._config.monitors(cluster_id)
-
-    def clusters(self) -> list[str]:
-        """See `ClusterConfig.clusters`."""
-        return self._config.clusters()
+    settings = _REMOVING
 
     def pools(self, cluster_id: str, credentials: Credentials) -> list[str]:
         """The names of the cluster's pools. Raises as `pool` does."""
@@ -231,9 +222,6 @@ class Ceph:
                 yield Pool(cluster, ioctx)
             finally:
                 ioctx.close()
-
-    def _connection(self, cluster_id: str, credentials: Credentials) -> AbstractContextManager[rados.Rados]:
-        return connection(self._config, cluster_id, credentials, _REMOVING)
 
 
 def _bits(features: Sequence[str]) -> int:

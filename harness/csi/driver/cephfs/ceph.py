@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from ..clusters import ClusterConfig, Credentials
-from ..connections import ask_mgr, ask_monitors, connection
+from ..clusters import Credentials
+from ..connections import Clusters, ask_mgr, ask_monitors
 from ..errors import FilesystemNotFound, NotFound, NotSupported, PoolNotFound, Unavailable
 from ..takeover import Client
 from .cloning import Clone, SnapshotInfo, Subvolume
@@ -183,23 +183,14 @@ class Filesystem:
             return ""
 
 
-class Ceph:
+class Ceph(Clusters):
     """The way to filesystems, by the id of their cluster."""
 
-    def __init__(self, config: ClusterConfig) -> None:
-        self._config = config
-
-    def monitors(self, cluster_id: str) -> list[str]:
-        """See `ClusterConfig.monitors`."""
-        return self._config.monitors(cluster_id)
-
-    def clusters(self) -> list[str]:
-        """See `ClusterConfig.clusters`."""
-        return self._config.clusters()
+    settings = _SETTINGS
 
     def filesystems(self, cluster_id: str, credentials: Credentials) -> list[str]:
         """The names of the cluster's filesystems. Raises as `filesystem` does."""
-        with connection(self._config, cluster_id, credentials, _SETTINGS) as cluster:
+        with self._connection(cluster_id, credentials) as cluster:
             return _names(ask_monitors(cluster, "fs ls"))
 
     @contextmanager
@@ -208,7 +199,7 @@ class Ceph:
 
         Raises `FilesystemNotFound`, `Unavailable`, `Unauthenticated`, `InvalidArgument`.
         """
-        with connection(self._config, cluster_id, credentials, _SETTINGS) as cluster:
+        with self._connection(cluster_id, credentials) as cluster:
             _mds_map(cluster, name)
             yield Filesystem(cluster, name)
 
