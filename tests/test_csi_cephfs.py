@@ -546,6 +546,7 @@ def test_snapshots_are_listed_by_page(controller: CephfsController) -> None:
     assert ([str(it.id) for it in rest], end) == (ids[2:], "")
     ((only,), _) = controller.list_snapshots(SECRETS, source_volume_id=volumes[1])
     assert only.source_id == volumes[1]
+    assert controller.list_snapshots(SECRETS, snapshot_id=str(only.id), source_volume_id=volumes[0]) == ([], "")
     assert controller.list_snapshots(SECRETS, snapshot_id=ids[0])[0][0].source_id == ids[0].partition("@")[0]
     for unknown in ("fake", f"rook-ceph/gone/csi-vol-{UUID.format(1)}@csi-snap-{UUID.format(1)}"):
         assert controller.list_snapshots(SECRETS, snapshot_id=unknown) == ([], "")

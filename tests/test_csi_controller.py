@@ -10,7 +10,7 @@ from itertools import permutations
 import pytest
 
 from harness.csi.driver.clusters import Credentials
-from harness.csi.driver.controller import ContentSource, Controller, CreateVolume
+from harness.csi.driver.controller import Controller
 from harness.csi.driver.copying import MAX_DEPTH, ImageInfo
 from harness.csi.driver.errors import (
     AlreadyExists,
@@ -25,6 +25,7 @@ from harness.csi.driver.errors import (
     PoolNotFound,
     Unauthenticated,
 )
+from harness.csi.driver.messages import ContentSource, CreateVolume
 from harness.csi.driver.volumes import Capability, Capacity, VolumeId, image_name
 
 GIB = 1 << 30

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from test_csi_controller import FakeCeph, FakeImage, FakeNodes, FakePool
 
 from harness.csi import model as m
-from harness.csi.driver.controller import ContentSource, Controller, CreateVolume
+from harness.csi.driver.controller import Controller
 from harness.csi.driver.errors import DriverError, FailedPrecondition
 from harness.csi.driver.exporter import Source
+from harness.csi.driver.messages import ContentSource, CreateVolume
 from harness.csi.driver.mounts import Mount
 from harness.csi.driver.node import Node, Publish, Stage
 from harness.csi.driver.state import LoopRef, NodeBoot, StateStore

@@ -96,15 +96,19 @@ class OperationPending(DriverError):
         super().__init__(f"an operation with the given Volume ID {volume} already exists")
 
 
-class PoolNotFound(DriverError):
-    """The pool is not there; text and code as ceph-csi has them: the specification knows no pools."""
+class PlaceNotFound(DriverError):
+    """What has the volumes is not there; the specification knows of no such thing."""
+
+
+class PoolNotFound(PlaceNotFound):
+    """The pool is not there; text and code as ceph-csi has them."""
 
     def __init__(self, pool: str) -> None:
         super().__init__(f"pool not found: pool ({pool}) not found in Ceph cluster")
 
 
-class FilesystemNotFound(DriverError):
-    """The CephFS filesystem is not there, which the specification knows as little as pools."""
+class FilesystemNotFound(PlaceNotFound):
+    """The CephFS filesystem is not there; likewise."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"filesystem not found: filesystem ({name}) not found in Ceph cluster")

@@ -58,6 +58,11 @@ class VolumeId:
         return f"{self.cluster}/{self.pool}/{self.image}"
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Where the image is: cluster id and pool."""
+        return self.cluster, self.pool
+
+    @property
     def spec(self) -> str:
         """`POOL/IMAGE`, as the rbd command and ceph-csi write it."""
         return f"{self.pool}/{self.image}"

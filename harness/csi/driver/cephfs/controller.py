@@ -8,16 +8,15 @@ A snapshot belongs to its subvolume. That its name is used only once is found ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
 from typing import Protocol
 
-from ..attaching import Attaching, Nodes
+from ..base_controller import BaseController, Clusters, Made, Nodes, Place
 from ..clusters import Credentials
-from ..errors import AlreadyExists, FilesystemNotFound, InvalidArgument, NotFound, OutOfRange
-from ..locks import Operations
-from ..messages import ContentSource, CreateVolume, Snapshot, Volume, kept_parameters, page
-from ..volumes import Capacity, require_supported
+from ..errors import AlreadyExists, InvalidArgument, NotFound
+from ..messages import CreateVolume, Snapshot
+from ..volumes import Capacity
 from ..waiting import Deadline
 from . import cloning
 from .cloning import Copy, SnapshotInfo, Subvolume
@@ -40,10 +39,8 @@ class Filesystem(cloning.Filesystem, Protocol):
     def snapshot_info(self, subvolume: str, snapshot: str) -> SnapshotInfo: ...
 
 
-class Ceph(Protocol):
+class Ceph(Clusters, Protocol):
     """What the controller needs of `ceph.Ceph`."""
-
-    def clusters(self) -> list[str]: ...
 
     def filesystems(self, cluster_id: str, credentials: Credentials) -> list[str]: ...
 
@@ -52,150 +49,48 @@ class Ceph(Protocol):
     ) -> AbstractContextManager[Filesystem]: ...
 
 
-class CephfsController(Attaching):
+class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshotId]):
     """The RPCs of the controller service."""
 
     objection = staticmethod(objection)
     nodes_expand = False  # the MDS tells the clients of a new quota
+    volume_ids, snapshot_ids = SubvolumeId, SubvolumeSnapshotId
+    _ceph: Ceph
 
     def __init__(self, ceph: Ceph, nodes: Nodes, *, clone_patience: float = CLONE_PATIENCE) -> None:
-        super().__init__(nodes)
-        self._ceph = ceph
+        super().__init__(ceph, nodes)
         self._clone_patience = clone_patience
-        self._operations = Operations()
 
-    # --- volumes ------------------------------------------------------------------------------------------------
+    def _names(self, cluster: str, credentials: Credentials) -> list[str]:
+        return self._ceph.filesystems(cluster, credentials)
 
-    def create(self, request: CreateVolume) -> Volume:
-        """Make the volume of this name, or find that it is there.
+    def _open(self, cluster: str, name: str, credentials: Credentials) -> AbstractContextManager[Filesystem]:
+        return self._ceph.filesystem(cluster, name, credentials)
 
-        Raises `AlreadyExists` if it has another size or content, `NotFound` for a source that does not exist,
-        `ClonePending` while Ceph is copying its content, `FilesystemNotFound`, `PoolNotFound`.
-        """
-        if not request.name:
-            raise InvalidArgument("name is missing")
-        require_supported(request.capabilities, objection)
+    def _volume_of(self, request: CreateVolume) -> SubvolumeId:
         parameters = CephfsParameters.parse(request.parameters)
-        request.capacity.size()  # that there is one
-        volume = SubvolumeId.of(parameters.cluster_id, parameters.filesystem, request.name)
-        credentials = Credentials.from_secrets(request.secrets)
-        source = _source_of(request.source) if request.source else None
-        if source == volume:
-            raise InvalidArgument(f"volume {request.name} cannot be made from itself")
-        with ExitStack() as stack:
-            stack.enter_context(self._operations.holding(str(volume), volume=request.name))
-            if source is not None:
-                stack.enter_context(self._operations.holding(str(source), shared=True))
-            filesystem = stack.enter_context(self._ceph.filesystem(volume.cluster, volume.filesystem, credentials))
-            if source is None:
-                made = _ensure(filesystem, volume.subvolume, request.capacity.size(), parameters.pool)
-            else:
-                made = self._ensure_copy(filesystem, volume, source, request.capacity, parameters.pool)
-        if made.source != (str(source) if source else ""):
-            raise AlreadyExists(f"volume {request.name} exists with the content of {made.source or 'nothing'}")
-        if not request.capacity.allows(made.size):
-            raise AlreadyExists(f"volume {request.name} exists with {made.size} bytes")
-        names = {"subvolumeName": volume.subvolume, "subvolumePath": made.path}  # ceph-csi's keys
-        return Volume(volume, made.size, {**kept_parameters(request.parameters), **names})
+        return SubvolumeId.of(parameters.cluster_id, parameters.filesystem, request.name)
 
-    def delete(self, volume_id: str, secrets: Mapping[str, str]) -> None:
-        """Remove the volume; one that does not exist (any more) is removed already. Its snapshots stay."""
-        if not volume_id:
-            raise InvalidArgument("volume id is missing")
-        with suppress(NotFound):
-            volume = SubvolumeId.parse(volume_id)
-            credentials = Credentials.from_secrets(secrets)
-            with self._operations.holding(volume_id), self._existing(volume, credentials) as filesystem:
-                cloning.remove(filesystem, volume, Deadline(self._clone_patience))
+    def _snapshot_of(self, source: SubvolumeId, name: str) -> SubvolumeSnapshotId:
+        return SubvolumeSnapshotId.of(source, name)
 
-    def expand(self, volume_id: str, capacity: Capacity, secrets: Mapping[str, str]) -> int:
-        """Give the volume a larger quota, in use or not; returns its size. It never gets smaller.
+    def _key(self, snapshot: SubvolumeSnapshotId) -> str:
+        """The name, whatever the volume: no two may have one of that name."""
+        return snapshot.name
 
-        Raises `NotFound`, `OutOfRange`.
-        """
-        if not volume_id:
-            raise InvalidArgument("volume id is missing")
-        if not capacity.required:
-            raise InvalidArgument("required_bytes is missing")
-        volume, size = SubvolumeId.parse(volume_id), capacity.size()
-        credentials = Credentials.from_secrets(secrets)
-        with self._operations.holding(volume_id), self._existing(volume, credentials) as filesystem:
-            current = filesystem.info(volume.subvolume).size
-            if current < size:
-                filesystem.resize(volume.subvolume, size)
-                return size
-        if not capacity.allows(current):
-            raise OutOfRange(f"volume {volume} has {current} bytes, more than limit_bytes {capacity.limit}")
-        return current
-
-    # --- snapshots ----------------------------------------------------------------------------------------------
-
-    def create_snapshot(self, name: str, source_volume_id: str, secrets: Mapping[str, str]) -> Snapshot:
-        """Take the snapshot of this name, or find that it is there. It holds what clients have written back.
-
-        Raises `NotFound` for the volume, `AlreadyExists` if the snapshot is one of another volume.
-        """
-        if not name or not source_volume_id:
-            raise InvalidArgument("name and source volume id are required")
-        source = SubvolumeId.parse(source_volume_id)
-        snapshot = SubvolumeSnapshotId.of(source, name)
-        credentials = Credentials.from_secrets(secrets)
-        with (
-            self._operations.holding(snapshot.name, volume=name),
-            self._operations.holding(str(source), shared=True),
-            self._existing(source, credentials) as filesystem,
-        ):
-            made = _ensure_snapshot(filesystem, snapshot)
-        return Snapshot(snapshot, str(source), made.size, made.created)
-
-    def delete_snapshot(self, snapshot_id: str, secrets: Mapping[str, str]) -> None:
-        """Remove the snapshot; one that does not exist (any more) is removed already."""
-        if not snapshot_id:
-            raise InvalidArgument("snapshot id is missing")
-        with suppress(NotFound):
-            snapshot = SubvolumeSnapshotId.parse(snapshot_id)
-            credentials = Credentials.from_secrets(secrets)
-            with self._operations.holding(snapshot_id), self._existing(snapshot.source, credentials) as filesystem:
-                filesystem.remove_snapshot(snapshot.source.subvolume, snapshot.name)
-
-    def list_snapshots(
+    def _ensure(
         self,
-        secrets: Mapping[str, str],
-        *,
-        snapshot_id: str = "",
-        source_volume_id: str = "",
-        starting_token: str = "",
-        max_entries: int = 0,
-    ) -> tuple[list[Snapshot], str]:
-        """Snapshots, in the order of their ids, and the token with which the rest is had; "" when there is no rest.
-
-        Raises `InvalidToken`, whose code makes the caller begin anew.
-        """
-        credentials = Credentials.from_secrets(secrets)
-        try:
-            wanted = SubvolumeSnapshotId.parse(snapshot_id) if snapshot_id else None
-            source = SubvolumeId.parse(source_volume_id) if source_volume_id else None
-        except NotFound:
-            found: list[Snapshot] = []
+        filesystem: Filesystem,
+        volume: SubvolumeId,
+        source: SubvolumeId | SubvolumeSnapshotId | None,
+        request: CreateVolume,
+    ) -> Made:
+        pool = CephfsParameters.parse(request.parameters).pool
+        if source is None:
+            made = _ensure_subvolume(filesystem, volume.subvolume, request.capacity.size(), pool)
         else:
-            found = list(self._find_snapshots(credentials, wanted, source))
-        return page(found, starting_token, max_entries, SubvolumeSnapshotId.parse)
-
-    def _find_snapshots(
-        self, credentials: Credentials, wanted: SubvolumeSnapshotId | None, source: SubvolumeId | None
-    ) -> Iterator[Snapshot]:
-        if wanted and source and wanted.source != source:
-            return
-        place = wanted.source if wanted else source
-        for cluster in [place.cluster] if place else self._ceph.clusters():
-            for name in [place.filesystem] if place else self._ceph.filesystems(cluster, credentials):
-                # A filesystem may go at any moment; then nothing in it is listed.
-                with suppress(FilesystemNotFound), self._ceph.filesystem(cluster, name, credentials) as filesystem:
-                    subvolumes = [place.subvolume] if place else filesystem.subvolumes()
-                    for subvolume in subvolumes:
-                        yield from _snapshots_of(filesystem, f"{cluster}/{name}/{subvolume}", wanted)
-
-    # --- subvolumes ---------------------------------------------------------------------------------------------
+            made = self._ensure_copy(filesystem, volume, source, request.capacity, pool)
+        return Made(made.size, made.source, {"subvolumeName": volume.subvolume, "subvolumePath": made.path})
 
     def _ensure_copy(
         self,
@@ -207,8 +102,7 @@ class CephfsController(Attaching):
     ) -> Subvolume:
         if made := cloning.whole(filesystem, volume.subvolume):
             return made
-        origin = source if isinstance(source, SubvolumeId) else source.source
-        if (origin.cluster, origin.filesystem) != (volume.cluster, volume.filesystem):
+        if source.place != volume.place:
             raise InvalidArgument(f"{source} is not in filesystem {volume.filesystem} of cluster {volume.cluster}")
         least = (
             filesystem.info(source.subvolume)
@@ -219,34 +113,37 @@ class CephfsController(Attaching):
         cloning.make(filesystem, Copy(source, volume, size, pool), Deadline(self._clone_patience))
         return filesystem.info(volume.subvolume)
 
-    def _require_id(self, volume_id: str) -> None:
-        SubvolumeId.parse(volume_id)
+    def _ensure_snapshot(self, filesystem: Filesystem, snapshot: SubvolumeSnapshotId, source: SubvolumeId) -> Snapshot:
+        """It holds what clients have written back."""
+        made = _ensure_snapshot(filesystem, snapshot)
+        return Snapshot(snapshot, str(source), made.size, made.created)
 
-    def _require_volume(self, volume_id: str, secrets: Mapping[str, str]) -> None:
-        volume = SubvolumeId.parse(volume_id)
-        with self._existing(volume, Credentials.from_secrets(secrets)) as filesystem:
-            filesystem.info(volume.subvolume)
+    def _remove(self, filesystem: Filesystem, it: SubvolumeId | SubvolumeSnapshotId) -> None:
+        """The snapshots of a volume stay."""
+        if isinstance(it, SubvolumeId):
+            cloning.remove(filesystem, it, Deadline(self._clone_patience))
+        else:
+            filesystem.remove_snapshot(it.source.subvolume, it.name)
 
-    @contextmanager
-    def _existing(self, volume: SubvolumeId, credentials: Credentials) -> Iterator[Filesystem]:
-        """The filesystem of a volume that is said to exist. Raises `NotFound`: without it there is no volume."""
-        with ExitStack() as stack:
-            try:
-                way = self._ceph.filesystem(volume.cluster, volume.filesystem, credentials)
-                filesystem = stack.enter_context(way)
-            except FilesystemNotFound as error:
-                raise NotFound(f"{volume} does not exist: {error}") from error
-            yield filesystem
+    def _size(self, filesystem: Filesystem, volume: SubvolumeId) -> int:
+        return filesystem.info(volume.subvolume).size
+
+    def _resize(self, filesystem: Filesystem, volume: SubvolumeId, size: int) -> None:
+        filesystem.resize(volume.subvolume, size)
+
+    def _snapshots_in(
+        self,
+        filesystem: Filesystem,
+        place: Place,
+        wanted: SubvolumeSnapshotId | None,
+        source: SubvolumeId | None,
+    ) -> Iterator[Snapshot]:
+        of = wanted.source if wanted else source
+        for subvolume in [of.subvolume] if of else filesystem.subvolumes():
+            yield from _snapshots_of(filesystem, "/".join([*place, subvolume]), wanted)
 
 
-def _source_of(source: ContentSource) -> SubvolumeId | SubvolumeSnapshotId:
-    """What to copy. Raises `NotFound` for an id that this driver cannot have given out."""
-    if source.snapshot_id:
-        return SubvolumeSnapshotId.parse(source.snapshot_id)
-    return SubvolumeId.parse(source.volume_id)
-
-
-def _ensure(filesystem: Filesystem, subvolume: str, size: int, pool: str) -> Subvolume:
+def _ensure_subvolume(filesystem: Filesystem, subvolume: str, size: int, pool: str) -> Subvolume:
     """The subvolume, which is made unless it is there."""
     try:
         return filesystem.info(subvolume)

@@ -54,6 +54,11 @@ class SubvolumeId:
         return f"{self.cluster}/{self.filesystem}/{self.subvolume}"
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Where the subvolume is: cluster id and filesystem."""
+        return self.cluster, self.filesystem
+
+    @property
     def slug(self) -> str:
         """A name for folders and systemd units; with a digest, as filesystems may hold subvolumes of one name."""
         return f"{self.subvolume}-{self.digest}"
@@ -86,6 +91,11 @@ class SubvolumeSnapshotId:
 
     def __str__(self) -> str:
         return f"{self.source}@{self.name}"
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where its subvolume is, or was."""
+        return self.source.place
 
 
 def temporary_snapshot(target: SubvolumeId) -> str:
