@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from harness.cluster.power import PowerCut
+from harness.csi.manifests import Plugin
 from harness.errors import Unknown
 from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
 from harness.report.results import Results
 from harness.storage import StorageCluster
 from harness.waiting import minutes, wait_for
+from harness.workloads.files import Files
 from harness.workloads.writers import Writers
 
 WRITES_BEFORE_A_CUT = 500
@@ -29,7 +32,7 @@ class RecordedWorkload(Protocol):
 
 @dataclass(frozen=True)
 class PowerCycle:
-    """A power cut that is over: nodes, mons, OSDs and PGs are back. What runs on the volumes may not be."""
+    """A power cut that is over: the nodes are on again. What runs on them may not be back."""
 
     cut: PowerCut
     since_cut: Callable[[str], None]  # adds a phase that began with the cut, and ends when it is called
@@ -43,7 +46,7 @@ class PowerCycle:
 def power_cycle_under_load(
     cluster: StorageCluster, workload: RecordedWorkload, history: Recorder, results: Results
 ) -> PowerCycle:
-    """Cut every node's power while the workload writes, turn it on again, and wait for the storage."""
+    """Cut every node's power while the workload writes, turn it on again, and wait for nodes, mons, OSDs and PGs."""
     with workload.start_writers() as writers:
         wait_for(lambda: writers.acknowledged(WRITES_BEFORE_A_CUT), what="writers at work", within=minutes(1))
         number = len(history.history().cuts()) + 1
@@ -57,6 +60,37 @@ def power_cycle_under_load(
     workload.close()
     cluster.storage_recovered(cut, mark, since_cut)
     return PowerCycle(cut, since_cut)
+
+
+def power_cycle_of(cluster: StorageCluster, node: str, results: Results) -> PowerCycle:
+    """Cut one node's power, and turn it on again; the others go on meanwhile."""
+    cut = cluster.power_cut([node])
+    since_cut = results.stopwatch(cut.started_ns)
+    cluster.power_on([node])
+    after = [state.boot for state in cluster.nodes.node_states() if state.name == node]
+    assert [state.boot for state in cut.before] != after, f"{node} has not been booted anew"
+    return PowerCycle(cut, since_cut)
+
+
+def replace_driver_pod_under_load(cluster: StorageCluster, plugin: Plugin, files: Files, results: Results) -> int:
+    """Delete the driver's pod on the node where lines are appended, and see that they go on being synced: while it is
+    away and under the new one. Returns the last line that was."""
+    files.start_appending()
+    before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
+    with results.phase("driver's pod replaced"):
+        cluster.replace_driver_pod(files.node, plugin)
+        after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
+    results.note(synced_before=before, synced_after=after)
+    return wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+
+
+def lines_kept(files: Files, synced: int) -> list[int]:
+    """The lines that are in the file now: each once, in its order, and none of those that were `synced` is missing."""
+    lines = files.lines()
+    wrong = [f"{line} follows {before}" for before, line in pairwise([0, *lines]) if line != before + 1]
+    assert not wrong, f"lines are missing, doubled, or out of order: {', '.join(wrong[:5])}"
+    assert len(lines) >= synced, f"{synced} lines were synced, {len(lines)} are there"
+    return lines
 
 
 def judge(workload: RecordedWorkload, history: Recorder, results: Results) -> None:

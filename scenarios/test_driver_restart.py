@@ -27,9 +27,11 @@ Budget: 90 s
 """
 
 import pytest
+from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
 
 from harness import session
 from harness.cluster.kubelet_dir import kubelet_dir
+from harness.csi import manifests as csi
 from harness.csi.deployment import registered_on, registered_on_none_of
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
@@ -50,20 +52,11 @@ def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
     Reproduces: a FUSE server that lives in the driver's pod: with it goes every mount of its node.
     """
     checksum = files.write("random", mebibytes=64)
-    files.start_appending()
-    before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
-
-    with results.phase("driver's pod replaced"):
-        cluster.replace_driver_pod(files.node)
-        after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
-    results.note(synced_before=before, synced_after=after)
-    last = wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+    last = replace_driver_pod_under_load(cluster, csi.RBD, files, results)
 
     with results.phase("volume moved to another node"):
         files.move(next(node for node in cluster.nodes.workers if node != files.node))
-    lines = files.lines()
-    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
-    assert len(lines) >= last, f"{last} lines were synced, {len(lines)} are there"
+    lines_kept(files, last)
     assert files.checksum("random") == checksum
 
 
@@ -80,20 +73,14 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
     node, mark = files.node, cluster.mark()
 
-    cut = cluster.power_cut([node])
-    since_cut = results.stopwatch(cut.started_ns)
-    cluster.power_on([node])
-    assert [state.boot for state in cut.before] != [s.boot for s in cluster.nodes.node_states() if s.name == node]
-
-    wait_for(files.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
-    since_cut("volume mounted again")
-    lines = files.lines()
-    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
-    assert len(lines) >= synced, f"{synced} lines were synced, {len(lines)} are there"
+    cycle = power_cycle_of(cluster, node, results)
+    wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
+    cycle.since_cut("volume mounted again")
+    lines_kept(files, synced)
     wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
 
     cluster.storage_whole(mark)
-    since_cut("storage whole again")
+    cycle.since_cut("storage whole again")
 
 
 @pytest.mark.leaves_nothing
@@ -108,11 +95,9 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
     pod = volumes.pod("writer", claim)
     checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
 
-    cut = cluster.power_cut([node])
-    since_cut = results.stopwatch(cut.started_ns)
-    cluster.power_on([node])
-    wait_for(pod.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
-    since_cut("volume there again")
+    cycle = power_cycle_of(cluster, node, results)
+    wait_for(pod.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
+    cycle.since_cut("volume there again")
     assert pod.checksum_device(64) == checksum
     wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
     cluster.storage_whole(mark)

@@ -15,6 +15,7 @@ Budget: 180 s
 """
 
 import pytest
+from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
 
 from harness import session
 from harness.csi import manifests as csi
@@ -232,20 +233,11 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
     Reproduces: a ceph-fuse that lives in the driver's pod: with it goes every mount of its node.
     """
     checksum = files.write("random", mebibytes=16)
-    files.start_appending()
-    before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
-
-    with results.phase("driver's pod replaced"):
-        cluster.replace_driver_pod(files.node, csi.CEPHFS)
-        after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
-    results.note(synced_before=before, synced_after=after)
-    last = wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+    last = replace_driver_pod_under_load(cluster, csi.CEPHFS, files, results)
 
     with results.phase("volume moved to another node"):
         files.move(other_node(cluster, files.node))
-    lines = files.lines()
-    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
-    assert len(lines) >= last, f"{last} lines were synced, {len(lines)} are there"
+    lines_kept(files, last)
     assert files.checksum("random") == checksum
 
 
@@ -272,16 +264,10 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     clients = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
     (dead,) = [client for client in clients if client.host == node]
 
-    cut = cluster.power_cut([node])
-    since_cut = results.stopwatch(cut.started_ns)
-    cluster.power_on([node])
-    assert [state.boot for state in cut.before] != [s.boot for s in cluster.nodes.node_states() if s.name == node]
-
-    wait_for(files.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(4))
-    since_cut("volume mounted again")
-    lines = files.lines()
-    assert lines == list(range(1, len(lines) + 1)), "lines are missing, doubled, or out of order"
-    assert len(lines) >= synced, f"{synced} lines were synced, {len(lines)} are there"
+    cycle = power_cycle_of(cluster, node, results)
+    wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(4))
+    cycle.since_cut("volume mounted again")
+    lines = lines_kept(files, synced)
     assert [int(line) for line in elsewhere.sh("cat /volume/log").split()] == lines
 
     fenced = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fencing" in line]
@@ -289,6 +275,6 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     blocklist = wait_for(lambda: cluster.rook.ceph("osd", "dump"), what="the OSD map", within=minutes(1))["blocklist"]
     assert dead.address in blocklist
     cluster.storage_whole(mark)
-    since_cut("storage whole again")
+    cycle.since_cut("storage whole again")
     left = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
     assert dead.id not in [client.id for client in left], "the dead client's session is still there"

@@ -25,6 +25,7 @@ Budget: 240 s
 """
 
 import pytest
+from steps import power_cycle_of
 
 from harness.cluster.kubelet_dir import DEFAULT, kubelet_dir
 from harness.csi.deployment import StorageDriver, registered_nowhere, registered_on
@@ -71,16 +72,15 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
     unnoticed = files.write("unnoticed", mebibytes=16)
 
     mark, node = cluster.mark(), files.node
-    cut = cluster.power_cut([node])
-    cluster.power_on([node])
+    cycle = power_cycle_of(cluster, node, results)
     with results.phase("symptom shown"):
-        symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=cut.wall)
+        symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=cycle.wall)
         shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
     results.note(symptom=shown)
 
     cure(cluster, storage_driver, results)
     with results.phase("mounted after the cure"):
-        wait_for(files.restarted(since=cut.wall), what="the pod to run again with its volume", within=minutes(3))
+        wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
     assert files.uid == pod, "the pod was made anew"
     assert files.checksum("before") == before
     assert files.checksum("unnoticed") == unnoticed
