@@ -180,20 +180,13 @@ def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
 
 
 @pytest.mark.leaves_nothing
-def test_statistics_of_a_shared_volume(cluster, volumes):
+def test_statistics_of_a_shared_volume(volumes):
     """The kubelet knows how full the volume is."""
     claim = volumes.claim("data", size="512Mi")
     pod = volumes.pod("writer", claim)
-    checksum, node = pod.write("random", mebibytes=128), pod.node
+    checksum = pod.write("random", mebibytes=128)
 
-    def known():
-        wanted = {"name": claim.name, "namespace": claim.namespace}
-        found = [volume for volume in cluster.kube.volume_stats(node) if volume["pvcRef"] == wanted]
-        if not found or found[0].get("usedBytes", 0) < 128 * MIB:
-            raise NotYet(f"the kubelet knows {found}")
-        return found[0]
-
-    stats = wait_for(known, what="the kubelet to know of the 128 MiB", within=minutes(3), every=5)
+    stats = volumes.statistics(claim, pod.node, used=128 * MIB)
     assert stats["capacityBytes"] == 512 * MIB
     assert stats["usedBytes"] + stats["availableBytes"] <= stats["capacityBytes"]
     assert pod.checksum("random") == checksum

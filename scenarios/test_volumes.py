@@ -19,7 +19,7 @@ from harness.csi import manifests as csi
 from harness.machine.runc_without_caps import lacking_capabilities
 from harness.rook.pools import BlockPool, ErasureCode
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, USED_BY_ANOTHER_POD
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import minutes, wait_for
 
 # Each removes what it made, to the last image and loop device, so one cluster serves them all.
 pytestmark = pytest.mark.leaves_nothing
@@ -218,20 +218,13 @@ def test_clone_of_a_volume_in_use(volumes, snapshots):
     assert reader.checksum("random") == old
 
 
-def test_statistics(cluster, volumes):
+def test_statistics(volumes):
     """The kubelet knows how full the volume is, in bytes and inodes."""
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
-    checksum, node = pod.write("random", mebibytes=128), pod.node
+    checksum = pod.write("random", mebibytes=128)
 
-    def known():
-        wanted = {"name": claim.name, "namespace": claim.namespace}
-        found = [volume for volume in cluster.kube.volume_stats(node) if volume["pvcRef"] == wanted]
-        if not found or found[0].get("usedBytes", 0) < 128 * MIB:
-            raise NotYet(f"the kubelet knows {found}")
-        return found[0]
-
-    stats = wait_for(known, what="the kubelet to know of the 128 MiB", within=minutes(3), every=5)
+    stats = volumes.statistics(claim, pod.node, used=128 * MIB)
     assert stats["usedBytes"] + stats["availableBytes"] <= stats["capacityBytes"] <= GIB
     assert stats["inodesUsed"] >= 12
     assert pod.checksum("random") == checksum

@@ -6,7 +6,7 @@ import pytest
 
 from harness.kube import ExecFailed
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
-from harness.waiting import NotYet
+from harness.waiting import DeadlineExceeded, NotYet
 from harness.workloads.volumes import DEVICE, MOUNT, Claim, Filled, Pod, PodSpec, Snapshot, Subvolume, Volumes
 
 CLAIM = Claim("data", "volumes")
@@ -18,6 +18,7 @@ class Kube:
     def __init__(self):
         self.objects = {}
         self.messages = []
+        self.stats = []
         self.printed = ""
         self.patched = []
 
@@ -29,6 +30,9 @@ class Kube:
 
     def events(self, namespace, *, name):
         return [{"message": message} for message in self.messages]
+
+    def volume_stats(self, node):
+        return self.stats
 
     def exec(self, pod, argv, *, namespace, timeout):
         if isinstance(self.printed, Exception):
@@ -140,6 +144,18 @@ def test_a_claim_has_grown_when_its_status_says_so(kube, volumes):
     assert [(kind, name) for kind, name, _ in kube.patched[1:]] == [("Pod", "writer")], "touched once"
     status["capacity"]["storage"] = "2Gi"
     grown()
+
+
+def test_a_kubelets_statistics_are_of_the_claim_and_of_what_was_written(kube, volumes, monkeypatch):
+    monkeypatch.setattr("harness.workloads.volumes.STATISTICS_KNOWN", 0)
+    other, mine = ({"pvcRef": {"name": "data", "namespace": n}, "usedBytes": 7} for n in ("other", "volumes"))
+    kube.stats = [other]
+    with pytest.raises(DeadlineExceeded, match=r"the kubelet knows \[\]"):
+        volumes.statistics(CLAIM, "worker", used=7)
+    kube.stats = [other, mine]
+    with pytest.raises(DeadlineExceeded, match="'usedBytes': 7"):
+        volumes.statistics(CLAIM, "worker", used=8)
+    assert volumes.statistics(CLAIM, "worker", used=7) == mine
 
 
 def test_what_a_pod_says_of_its_volume(kube):

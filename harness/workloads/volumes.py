@@ -20,6 +20,7 @@ BOUND = minutes(1)
 POD_READY = minutes(2)
 POD_GONE = minutes(2)
 SNAPSHOT_READY = minutes(1)
+STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
 EXEC_SECONDS = 60.0
 _PIECE = 4  # MiB
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
@@ -316,6 +317,19 @@ class Volumes:
         found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
         volume = self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
         return volume["spec"]["csi"]["volumeAttributes"]
+
+    def statistics(self, claim: Claim, node: str, *, used: int) -> Object:
+        """Wait until the kubelet of a node knows of at least `used` bytes on the claim's volume; returns what it knows
+        (see `Kube.volume_stats`)."""
+
+        def known() -> Object:
+            wanted = {"name": claim.name, "namespace": claim.namespace}
+            found = [volume for volume in self._kube.volume_stats(node) if volume["pvcRef"] == wanted]
+            if not found or found[0].get("usedBytes", 0) < used:
+                raise NotYet(f"the kubelet knows {found}")
+            return found[0]
+
+        return wait_for(known, what=f"the kubelet to know of {used} bytes", within=STATISTICS_KNOWN, every=5)
 
     def grow(self, claim: Claim, size: str) -> None:
         """Ask for more; the pods that use the claim see when they have it."""
