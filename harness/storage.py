@@ -612,19 +612,28 @@ class StorageCluster:
         return self.ready and all(state.running for state in self.nodes.node_states())
 
     @api_may_be_down()
+    def volumes_left(self) -> list[str]:
+        """Objects of the API, images and loop devices of block volumes; of a cluster without any, all are left over.
+
+        Ceph and the nodes are asked only when the API has none any more: they hold what it has, and cost more to ask.
+        Raises `NotYet` while Ceph or the API does not answer.
+        """
+        kinds = ("PersistentVolume", "VolumeAttachment")
+        if found := [f"{kind} {each['metadata']['name']}" for kind in kinds for each in self.kube.list(kind)]:
+            return found
+        rook = self._rook_deployed
+        pool = rook.spec.pool
+        return [
+            *(f"image {pool}/{name}" for name in rook.rbd("ls", pool)),
+            *(f"image {image['name']} in the trash of {pool}" for image in rook.rbd("trash", "ls", pool, "--all")),
+            *(str(loop.device(number)) for number in volume_loops(self.nodes.node_names)),
+        ]
+
+    @api_may_be_down()
     def no_volumes_left(self) -> None:
-        """Condition: no PersistentVolume, nothing in the pool or its trash, and no loop device for a volume."""
-        volumes = [volume["metadata"]["name"] for volume in self.kube.list("PersistentVolume")]
-        if volumes:
-            raise NotYet(f"PersistentVolumes: {', '.join(volumes)}")
-        images = self._rook_deployed.rbd("ls", self._rook_deployed.spec.pool)
-        if images:
-            raise NotYet(f"images in the pool: {', '.join(images)}")
-        trash = self._rook_deployed.rbd("trash", "ls", self._rook_deployed.spec.pool, "--all")
-        if trash:
-            raise NotYet(f"images in the pool's trash: {', '.join(image['name'] for image in trash)}")
-        if left := volume_loops(self.nodes.node_names):
-            raise NotYet(f"loop devices: {', '.join(str(loop.device(number)) for number in left)}")
+        """Condition: there is nothing of volumes any more, neither of block volumes nor of those of CephFS."""
+        if left := self.volumes_left():
+            raise NotYet(", ".join(left))
         self._no_filesystem_volumes_left()
 
     def _no_filesystem_volumes_left(self) -> None:

@@ -32,10 +32,7 @@ from typing import Any
 from harness.bench import Bench, Goal
 from harness.errors import BadInput, RookeryError
 from harness.images import programs
-from harness.kube import api_may_be_down
 from harness.layers import ROOK_READY
-from harness.machine import loop
-from harness.machine.leases import volume_loops
 from harness.report.results import Results
 from harness.rook.deploy import Rook
 from harness.session import Session, deployed
@@ -374,9 +371,11 @@ def _succeeds(failures: list[str], pod: Pod, act: Callable[[], object]) -> bool:
 def _left_at_last(cluster: StorageCluster) -> list[str]:
     """What of volumes is still there when it should not be any more; returns as soon as there is nothing."""
 
-    @api_may_be_down()
     def nothing() -> None:
-        if left := what_is_left(cluster):
+        left = cluster.volumes_left()
+        if not left and cluster.driver == "rbd-fuse":
+            left = [str(finding) for finding in cluster.leaks()]
+        if left:
             raise NotYet("\n".join(left))
 
     try:
@@ -384,25 +383,6 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     except DeadlineExceeded as error:
         return error.reason.splitlines()
     return []
-
-
-def what_is_left(cluster: StorageCluster) -> list[str]:
-    """Objects of the API, images and loop devices of volumes; of a cluster without any, all of them are left over.
-
-    Ceph and the nodes are asked only when the API has none any more: they hold what it has, and cost more to ask.
-    """
-    kinds = ("PersistentVolume", "VolumeAttachment")
-    found = [f"{kind} {each['metadata']['name']}" for kind in kinds for each in cluster.kube.list(kind)]
-    if found or cluster.rook is None:
-        return found
-    pool = cluster.rook.spec.pool
-    found += [f"image {pool}/{name}" for name in cluster.rook.rbd("ls", pool)]
-    trash = cluster.rook.rbd("trash", "ls", pool, "--all")
-    found += [f"image {image['name']} in the trash of {pool}" for image in trash]
-    found += [str(loop.device(number)) for number in volume_loops(cluster.nodes.node_names)]
-    if not found and cluster.driver == "rbd-fuse":
-        found += [str(finding) for finding in cluster.leaks()]
-    return found
 
 
 PARTS: dict[str, Callable[[Ground, int], None]] = {

@@ -301,6 +301,32 @@ def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypa
 
 
 @pytest.mark.parametrize(
+    ("objects", "images", "trash", "loops", "left"),
+    [
+        ([], [], [], {}, []),
+        (["VolumeAttachment"], ["not asked for"], [], {}, ["VolumeAttachment one"]),
+        (["PersistentVolume", "VolumeAttachment"], [], [], {}, ["PersistentVolume one", "VolumeAttachment one"]),
+        ([], ["csi-vol-1"], [], {}, ["image replicapool/csi-vol-1"]),
+        ([], [], ["csi-vol-2"], {}, ["image csi-vol-2 in the trash of replicapool"]),
+        ([], ["csi-vol-1"], [], {70: 1}, ["image replicapool/csi-vol-1", "/dev/loop70"]),
+    ],
+)
+def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, trash, loops, left):
+    answers = {("ls", "replicapool"): images, ("trash", "ls", "replicapool", "--all"): [{"name": it} for it in trash]}
+    kube = SimpleNamespace(list=lambda kind: [{"metadata": {"name": "one"}}] if kind in objects else [])
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(pool="replicapool"), rbd=lambda *args: answers[args])
+    cluster.kind = SimpleNamespace(kube=kube, node_names=["worker"], workers=["worker"])
+    monkeypatch.setattr(storage, "volume_loops", lambda nodes: loops)
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: SimpleNamespace(in_ceph=set))
+    assert cluster.volumes_left() == left
+    if left:
+        with pytest.raises(NotYet, match=left[-1]):
+            cluster.no_volumes_left()
+    else:
+        cluster.no_volumes_left()
+
+
+@pytest.mark.parametrize(
     ("names", "left", "clients", "why"),
     [
         (["myfs"], ["csi-vol-1"], [], "csi-vol-1"),

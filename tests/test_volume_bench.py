@@ -107,13 +107,12 @@ def kind_of(load):
 
 
 class Rook:
-    """Ceph, with the images that `rbd create` made, and those that `left` says are there besides."""
+    """Ceph, with the images that `rbd create` made."""
 
     def __init__(self, kube):
         self.kube = kube
         self.spec = SimpleNamespace(pool="replicapool")
         self.images = []
-        self.left = []
 
     def output_of(self, *command, timeout):
         program, verb, *rest = command
@@ -127,9 +126,6 @@ class Rook:
             total, block = (int(rest[rest.index(option) + 1]) for option in ("--io-total", "--io-size"))
             return f"elapsed: 1   ops: {total // block}   ops/sec: {total // block * 2}   bytes/sec: 1 MiB/s\n"
         return ""
-
-    def rbd(self, *args):
-        return [*self.images, *self.left] if args[0] == "ls" else []
 
 
 @contextmanager
@@ -149,6 +145,7 @@ def kube(monkeypatch):
         images=SimpleNamespace(ceph="quay.io/ceph/ceph:v18.2.7"),
         settings=Settings(),
         leaks=lambda: [],
+        volumes_left=lambda: [f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"],
         nodes=SimpleNamespace(
             workers=WORKERS, node_names=WORKERS, load_docker_image=lambda image: kube.did.append(f"load {image}")
         ),
@@ -158,7 +155,6 @@ def kube(monkeypatch):
     monkeypatch.setattr(volume_bench, "Session", lambda settings, say: session)
     monkeypatch.setattr(volume_bench, "deployed", lambda workload, cluster, results: namespace(kube))
     monkeypatch.setattr(volume_bench.programs, "fio", lambda say: "fio")
-    monkeypatch.setattr(volume_bench, "volume_loops", lambda nodes: {})
     for deadline in ("ALL_READY", "NOTHING_LEFT", "TOOLBOX_SECONDS"):
         monkeypatch.setattr(volume_bench, deadline, 0)
     return kube
@@ -269,33 +265,23 @@ def test_of_many_at_once_those_that_fail_are_told_and_the_others_go_on(kube, mea
     assert not measured.passed
 
 
-def left_in_the_api(kube, monkeypatch):
+def left_as_the_cluster_knows(kube):
     kube.keeps = {"PersistentVolume"}
 
 
-def left_in_the_pool(kube, monkeypatch):
-    kube.cluster.rook.left = ["csi-vol-1"]
-
-
-def left_on_a_node(kube, monkeypatch):
-    monkeypatch.setattr(volume_bench, "volume_loops", lambda nodes: {70: 1})
-
-
-def left_as_the_driver_knows(kube, monkeypatch):
+def left_as_the_driver_knows(kube):
     kube.cluster.leaks = lambda: ["worker: systemd unit: no pod uses the volume"]
 
 
 @pytest.mark.parametrize(
     ("leave", "count", "said"),
     [
-        (left_in_the_api, volume_bench.AT_ONCE, "PersistentVolume pvc-data-0"),
-        (left_in_the_pool, 1, "image replicapool/csi-vol-1"),
-        (left_on_a_node, 1, "/dev/loop70"),
+        (left_as_the_cluster_knows, volume_bench.AT_ONCE, "PersistentVolume pvc-data-0"),
         (left_as_the_driver_knows, 1, "worker: systemd unit"),
     ],
 )
-def test_what_is_left_of_many_at_once_is_counted_and_named(kube, measure, monkeypatch, leave, count, said):
-    leave(kube, monkeypatch)
+def test_what_is_left_of_many_at_once_is_counted_and_named(kube, measure, leave, count, said):
+    leave(kube)
     measured = measure("parallel")
     assert measured.medians[LEFT] == len(measured.facts["left"]) == count
     assert said in measured.facts["left"][0]
