@@ -261,7 +261,9 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(4))
     cycle.since_cut("volume mounted again")
     lines = lines_kept(files, synced)
-    assert [int(line) for line in elsewhere.sh("cat /volume/log").split()] == lines
+    cycle.since_cut("every line readable")
+    assert files.lines(of=elsewhere) == lines
+    cycle.since_cut("every line readable elsewhere")
 
     fenced = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fencing" in line]
     assert any(dead.address in line for line in fenced), f"{dead.address} was not fenced by the driver: {fenced}"

@@ -45,6 +45,10 @@ def test_a_device_shows_the_file(loops: Loops, image: Path, loop: LoopRef) -> No
     assert loops.device(loop).read_bytes() == image.read_bytes()
 
 
+def test_requests_do_not_wait_for_each_other(loop: LoopRef) -> None:
+    assert Path(f"/sys/block/loop{loop.number}/loop/dio").read_text() == "1\n"
+
+
 def test_a_second_attach_finds_the_first(loops: Loops, image: Path, loop: LoopRef) -> None:
     assert loops.attach(image, Deadline(10)) == loop
 

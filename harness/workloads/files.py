@@ -8,8 +8,13 @@ from harness.kube import ExecFailed, Kube
 from harness.kube.conditions import bound, not_started
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
-from harness.waiting import NotYet, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.volumes import MOUNT, POD_READY, Claim, Object, Pod, PodSpec, namespace_manifest
+
+# Seconds. After the power cut of a node its volume may be mounted before its OSD is up (20 s earlier as a rule), and
+# what is read from that one waits for it. A client that had the mon of that node asks another one only after 30 s
+# without an answer (mon_client_ping_timeout), and learns then where the OSDs are.
+READABLE = minutes(2)
 
 POD = "writer"
 CLAIM = "data"
@@ -121,9 +126,9 @@ class Files:
             raise NotYet(f"still at line {now}")
         return now
 
-    def lines(self) -> list[int]:
-        """The numbers in the file, as they can be read now."""
-        return [int(line) for line in self._pod.sh(f"cat {MOUNT}/log").split()]
+    def lines(self, *, of: Pod | None = None) -> list[int]:
+        """The numbers in the file, as this pod or another one of the volume reads them."""
+        return [int(line) for line in (of or self._pod).sh(f"cat {MOUNT}/log", timeout=READABLE).split()]
 
     def restarted(self, *, since: float) -> Callable[[], None]:
         """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""

@@ -23,6 +23,8 @@ SNAPSHOT_READY = minutes(1)
 STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
 EXEC_SECONDS = 60.0
 _PIECE = 4  # MiB
+# The first process of a container gets no TERM without a trap for it, and the kubelet then waits two seconds at least.
+_SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
 
@@ -102,7 +104,7 @@ class PodSpec:
             "name": "main",
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
-            "command": ["sleep", "infinity"],
+            "command": ["sh", "-c", _SLEEP],
             "securityContext": {"runAsUser": 0, "privileged": self.privileged},
         }
         if self.claim.block:
@@ -113,7 +115,7 @@ class PodSpec:
         spec: Object = {
             "containers": [container],
             "volumes": [{"name": "data", "persistentVolumeClaim": source}],
-            "terminationGracePeriodSeconds": 1,  # `sleep` heeds no TERM
+            "terminationGracePeriodSeconds": 1,
         }
         if self.node:
             spec["nodeSelector"] = {"kubernetes.io/hostname": self.node}
