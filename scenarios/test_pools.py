@@ -19,6 +19,7 @@ Budget: 240 s
 """
 
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -30,26 +31,49 @@ from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 
+pytestmark = pytest.mark.leaves_nothing
+
 MEBIBYTE = 1 << 20
 
 
 @pytest.fixture
-def good(cluster) -> BlockPool:
-    """A pool as it should be, which is not there yet."""
-    return BlockPool("diary", replicas=cluster.rook.spec.pool_size)
+def good(cluster, pools):
+    """A pool as it should be, which is not there yet; removed at the end."""
+    pool = BlockPool("diary", replicas=cluster.rook.spec.pool_size)
+    with pools.removed(pool):
+        yield pool
 
 
 @pytest.fixture
-def new_files(cluster, storage_driver):
-    """Makes workloads, each in a namespace of its own, whose volumes are in the pool `good` (and in `data_pool`)."""
+def coded(cluster, pools):
+    """An erasure-coded pool for data, and a replicated one for what cannot be in it; both Ready."""
+    code = ErasureCode(data=2, coding=1)
+    if cluster.topology.workers < code.data + code.coding:
+        pytest.skip(f"{code.data}+{code.coding} chunks on different hosts need more than {cluster.topology.workers}")
+    metadata = BlockPool("ec-metadata", replicas=cluster.rook.spec.pool_size)
+    data = BlockPool("ec-data", erasure_code=code)
+    with pools.extra(metadata), pools.extra(data):
+        yield metadata, data
 
-    def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
-        data = data_pool.name if data_pool else ""
-        classes = storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data)
-        cluster.kube.apply([classes])
-        return Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)
 
-    return make
+@pytest.fixture
+def new_files(cluster, storage_driver, results):
+    """Makes workloads, each in a namespace of its own, whose volumes are in a pool (and in `data_pool`).
+
+    They are removed at the end, so the pools have to be there before them.
+    """
+    with ExitStack() as removed:
+
+        def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
+            data = data_pool.name if data_pool else ""
+            classes = storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data)
+            cluster.kube.apply([classes])
+            removed.callback(cluster.kube.delete, "StorageClass", pool.name)
+            files = Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)
+            removed.enter_context(session.removed(files, cluster, results))
+            return files
+
+        yield make
 
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/7362", symptom=POOL_NOT_FOUND)
@@ -83,7 +107,6 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
     assert files.checksum("after") == written
 
 
-@pytest.mark.large
 def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     """Latent until the pool is made anew.
 
@@ -130,24 +153,14 @@ def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
         late.ready(within=minutes(4))
 
 
-@pytest.mark.large
-def test_erasure_coded_pool_serves_volumes(cluster, pools, new_files, results):
+def test_erasure_coded_pool_serves_volumes(cluster, coded, new_files, results):
     """A data pool that is erasure-coded, and a replicated one for what cannot be.
 
     Reproduces: what the pool of trouble 3 was meant to be, in the form that works.
 
     Needs: three workers.
     """
-    code = ErasureCode(data=2, coding=1)
-    if cluster.topology.workers < code.data + code.coding:
-        pytest.skip(f"{code.data}+{code.coding} chunks on different hosts need more than {cluster.topology.workers}")
-    metadata = BlockPool("ec-metadata", replicas=cluster.rook.spec.pool_size)
-    data = BlockPool("ec-data", erasure_code=code)
-    for pool in (metadata, data):
-        pools.apply(pool)
-    for pool in (metadata, data):
-        wait_for(pools.ready(pool), what=f"pool {pool.name} Ready", within=minutes(3))
-
+    metadata, data = coded
     files = new_files("coded", metadata, data)
     files.deploy()
     with results.phase("mounted"):

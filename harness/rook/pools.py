@@ -71,15 +71,21 @@ class Pools:
         self._kube.delete("CephBlockPool", pool.name, namespace=pool.namespace)
 
     @contextmanager
-    def extra(self, pool: BlockPool) -> Iterator[None]:
-        """While it lasts there is this pool, Ready. No image may be left in it at the end."""
-        self.apply(pool)
+    def removed(self, pool: BlockPool) -> Iterator[None]:
+        """At the end this pool is gone, whatever it has become meanwhile. No image may be left in it."""
         try:
-            wait_for(self.ready(pool), what=f"pool {pool.name} Ready", within=POOL_READY)
             yield
         finally:
             self.delete(pool)
         wait_for(self.gone(pool), what=f"pool {pool.name} to be gone", within=POOL_READY)
+
+    @contextmanager
+    def extra(self, pool: BlockPool) -> Iterator[None]:
+        """While it lasts there is this pool, Ready. No image may be left in it at the end."""
+        with self.removed(pool):
+            self.apply(pool)
+            wait_for(self.ready(pool), what=f"pool {pool.name} Ready", within=POOL_READY)
+            yield
 
     @api_may_be_down()
     def phase(self, pool: BlockPool) -> str:
