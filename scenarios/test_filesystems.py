@@ -265,8 +265,10 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     assert files.lines(of=elsewhere) == lines
     cycle.since_cut("every line readable elsewhere")
 
-    fenced = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fencing" in line]
-    assert any(dead.address in line for line in fenced), f"{dead.address} was not fenced by the driver: {fenced}"
+    told = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fenced" in line]
+    assert any(f"{dead.address}') is fenced" in line for line in told), f"the driver did not fence {dead}: {told}"
+    mds_says = wait_for(lambda: filesystems.log_of(filesystem, active), what="the MDS's log", within=minutes(1))
+    assert f"evicting unresponsive client {node} ({dead.id})" not in mds_says, "others had to wait for the MDS"
     blocklist = wait_for(lambda: cluster.rook.ceph("osd", "dump"), what="the OSD map", within=minutes(1))["blocklist"]
     assert dead.address in blocklist
     cluster.storage_whole(mark)

@@ -41,6 +41,7 @@ VOLUME = SubvolumeId.of("rook-ceph", "myfs", "pvc-1")
 STAGING = Path("/staging")
 SHARED = Capability("MULTI_NODE_MULTI_WRITER")
 SECRETS = {"adminID": "csi-cephfs-node", "adminKey": "AQSecret=="}
+PROVISIONER = Credentials("csi-cephfs-provisioner", "AQOther==")
 CONTEXT = {"subvolumePath": "/volumes/csi/v/1"}
 
 
@@ -61,7 +62,8 @@ class World:
     fenced: list[Client] = field(default_factory=list)
     filesystem_there: bool = True
     served_after: int = 0  # attempts until an MDS is active
-    may_fence: bool = True
+    fencing: Credentials | None = PROVISIONER
+    user: str = ""
     changes: int = 0
     fail_at: int | None = None
 
@@ -79,19 +81,21 @@ class World:
 
     @contextmanager
     def filesystem(self, cluster_id: str, name: str, credentials: Credentials) -> Iterator[World]:
-        assert (cluster_id, name, credentials.user) == ("rook-ceph", "myfs", "csi-cephfs-node")
+        assert (cluster_id, name) == ("rook-ceph", "myfs")
+        self.user = credentials.user
         if not self.filesystem_there:
             raise FilesystemNotFound(name)
         yield self
 
     def require_served(self) -> None:
+        assert self.user == "csi-cephfs-node"
         self.served_after -= 1
         if self.served_after >= 0:
             raise Unavailable("no active MDS")
 
     def fence(self, client: Client) -> None:
         self.change()
-        if not self.may_fence:
+        if self.user != PROVISIONER.user:
             raise Unauthenticated("access denied")
         assert client != self.client
         self.fenced.append(client)
@@ -147,7 +151,7 @@ class World:
     def driver(self) -> CephfsNode:
         """One that has just started."""
         records = MountRecords(self.root / "records", NodeBoot("kernel", self.boot))
-        return CephfsNode(ceph=self, clients=self, mounts=self, records=records)
+        return CephfsNode(ceph=self, clients=self, mounts=self, records=records, fencing=lambda: self.fencing)
 
     def is_clean(self) -> bool:
         records = self.root / "records"
@@ -242,7 +246,9 @@ def test_the_client_of_an_earlier_life_is_fenced_before_the_new_one_starts(world
 def test_a_client_that_died_alone_leaves_its_mount(world: World, allowed: bool) -> None:
     """Transport endpoint is not connected: the mount is there, and nobody serves it."""
     stage(world.driver())
-    dead, world.client, world.may_fence = world.client, None, allowed
+    dead, world.client = world.client, None
+    if not allowed:
+        world.fencing = None
     stage(world.driver())
     assert world.starts == 2
     assert world.fenced == ([dead] if allowed else [])

@@ -34,6 +34,7 @@ class Plugin:
     storage: str  # what the program is to serve: its option --storage
     secrets: str  # how the names of the secrets begin that Rook makes for it
     default_fs_type: str = ""
+    node_may_fence: bool = True  # whether the user of Rook's secret for nodes may add a client to Ceph's blocklist
 
     @property
     def controller(self) -> str:
@@ -57,7 +58,7 @@ class Plugin:
 
 
 RBD = Plugin("rbd-fuse-csi", DRIVER_NAME, "rbd", "rook-csi-rbd", default_fs_type="ext4")
-CEPHFS = Plugin("cephfs-fuse-csi", CEPHFS_DRIVER_NAME, "cephfs", "rook-csi-cephfs")
+CEPHFS = Plugin("cephfs-fuse-csi", CEPHFS_DRIVER_NAME, "cephfs", "rook-csi-cephfs", node_may_fence=False)
 NAME = RBD.name
 
 # The ConfigMap in which Rook keeps the monitors of a cluster, also in the form ceph-csi reads. Unlike
@@ -364,6 +365,14 @@ def _single(name: str, namespace: str, containers: list[Object], volumes: list[O
     }
 
 
+_FENCING_MOUNTS = [{"name": "fencing", "mountPath": "/etc/ceph-fencing", "readOnly": True}]
+
+
+def _fencing_volumes(plugin: Plugin) -> list[Object]:
+    """The provisioner's secret, which Rook keeps in the namespace of the CephCluster; without it nobody is fenced."""
+    return [{"name": "fencing", "secret": {"secretName": plugin.provisioner_secret, "optional": True}}]
+
+
 def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Object:
     labels = {"app": plugin.node}
     registration = f"{kubelet_dir}/plugins_registry/{plugin.driver}-reg.sock"
@@ -393,6 +402,7 @@ def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Objec
             # kubelet and for a later pod of this driver.
             {"name": "kubelet", "mountPath": kubelet_dir, "mountPropagation": "Bidirectional"},
             {"name": "dev", "mountPath": "/dev"},
+            *([] if plugin.node_may_fence else _FENCING_MOUNTS),
             *_COMMON_MOUNTS,
         ],
     }
@@ -418,6 +428,7 @@ def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Objec
                     "volumes": [
                         {"name": "kubelet", "hostPath": {"path": kubelet_dir, "type": "Directory"}},
                         {"name": "dev", "hostPath": {"path": "/dev", "type": "Directory"}},
+                        *([] if plugin.node_may_fence else _fencing_volumes(plugin)),
                         *_COMMON_VOLUMES,
                     ],
                 },

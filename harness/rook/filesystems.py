@@ -210,9 +210,18 @@ class Filesystems:
 
     def node_of(self, filesystem: Filesystem, mds: Mds) -> str:
         """Condition: that MDS has a pod; the node it is on."""
+        return self._pod_of(filesystem, mds)["spec"]["nodeName"]
+
+    @api_may_be_down()
+    def log_of(self, filesystem: Filesystem, mds: Mds) -> str:
+        """Condition: that MDS has a pod; what it has said since its container was started."""
+        name = self._pod_of(filesystem, mds)["metadata"]["name"]
+        return self._kube.logs(name, namespace=filesystem.namespace, container="mds")
+
+    def _pod_of(self, filesystem: Filesystem, mds: Mds) -> Object:
         for pod in self._pods(filesystem):
             if pod["metadata"]["name"].startswith(f"rook-ceph-mds-{mds.name}-"):
-                return pod["spec"]["nodeName"]
+                return pod
         raise NotYet(f"there is no pod of MDS {mds.name}")
 
     def says(self, filesystem: Filesystem, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:

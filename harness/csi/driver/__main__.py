@@ -18,7 +18,7 @@ from .cephfs import ceph as cephfs
 from .cephfs.client import FuseClients
 from .cephfs.controller import CephfsController
 from .cephfs.node import CephfsNode, MountRecords
-from .clusters import ClusterConfig
+from .clusters import ClusterConfig, Credentials
 from .controller import Controller
 from .exporter import Exporter
 from .filesystems import Filesystems
@@ -101,6 +101,7 @@ def _node(arguments: argparse.Namespace, plugin_dir: Path) -> Node | CephfsNode:
             clients=FuseClients(mounts, secrets_dir=arguments.secrets_dir, sockets=plugin_dir),
             mounts=mounts,
             records=MountRecords(plugin_dir / arguments.node_id, boot),
+            fencing=lambda: Credentials.from_folder(arguments.fencing_secret),
         )
     node = Node(
         ceph=images.Ceph(config),
@@ -127,6 +128,9 @@ def _arguments() -> argparse.Namespace:
     node.add_argument("--node-id", required=True, help="the node's name in Kubernetes")
     node.add_argument("--kubelet-dir", type=Path, default=Path("/var/lib/kubelet"))
     node.add_argument("--secrets-dir", type=Path, default=Path("/run/rookery-csi/secrets"), help="a tmpfs")
+    node.add_argument(
+        "--fencing-secret", type=Path, default=Path("/etc/ceph-fencing"), help="of a user that may blocklist clients"
+    )
     return parser.parse_args()
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from .errors import InvalidArgument, Unauthenticated, Unavailable
 
+_ADMIN = ("adminID", "adminKey")  # the keys of CephFS's secrets
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -31,6 +33,17 @@ class Credentials:
             if user and key:
                 return cls(user, key)
         raise Unauthenticated("the secrets must hold userID and userKey, or adminID and adminKey")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> Credentials | None:
+        """The user of a Secret that is mounted at `folder`; None while there is none.
+
+        Read anew each time: the kubelet replaces the files when Rook changes the key.
+        """
+        try:
+            return cls.from_secrets({name: (folder / name).read_text() for name in _ADMIN})
+        except (FileNotFoundError, Unauthenticated):
+            return None
 
 
 @dataclass(frozen=True)

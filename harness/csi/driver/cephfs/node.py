@@ -99,9 +99,19 @@ class Clients(Protocol):
 class CephfsNode:
     """NodeStageVolume and NodePublishVolume with their reverses, NodeGetVolumeStats."""
 
-    def __init__(self, *, ceph: Ceph, clients: Clients, mounts: Mounts, records: MountRecords) -> None:
+    def __init__(
+        self,
+        *,
+        ceph: Ceph,
+        clients: Clients,
+        mounts: Mounts,
+        records: MountRecords,
+        fencing: Callable[[], Credentials | None],
+    ) -> None:
+        """`fencing` is the user that may fence clients, if there is one apart from the users of the calls."""
         self._ceph = ceph
         self._clients = clients
+        self._fencing = fencing
         self._mounts = mounts
         self._records = records
         self._operations = Operations()
@@ -223,12 +233,14 @@ class CephfsNode:
         """Fence the dead client of this node that is on record, and see that the filesystem is served.
 
         No client of the volume runs on this node, so the one on record is dead, in whichever life of the node it was
-        started. To fence it is a service to others, so it is no hindrance if Ceph does not allow this user to.
+        started. Rook's user of nodes may not fence anybody; its provisioner may. To fence the dead is a service to
+        others, so it is no hindrance if nobody here is allowed to.
         """
         if (dead := state.client) is not None:
-            log.info("%s: fencing this node's dead client %s", state.volume, dead)
             try:
-                self._ask(state.volume, credentials, lambda filesystem: filesystem.fence(dead), deadline)
+                fencing = self._fencing() or credentials
+                self._ask(state.volume, fencing, lambda filesystem: filesystem.fence(dead), deadline)
+                log.info("%s: this node's dead client %s is fenced", state.volume, dead)
             except Unauthenticated as error:
                 log.warning("%s: the dead client %s is not fenced: %s", state.volume, dead, error)
         self._ask(state.volume, credentials, lambda filesystem: filesystem.require_served(), deadline)
