@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -258,6 +259,8 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
 @contextmanager
 def removed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
     """Whatever a scenario deploys of the workload: at the end as with `deployed`."""
+    going = partial(_not_going, cluster.kube, workload.namespace)
+    wait_for(going, what=f"an earlier namespace {workload.namespace} to be gone", within=WORKLOAD_GONE)
     try:
         yield
     finally:
@@ -269,9 +272,11 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace and wait until it is gone; its pods are given a second, as nobody will use them again.
+    """Delete a namespace: its pods and claims are gone then, and it is going; pods are given a second, as nobody will
+    use them again.
 
     What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
+    It does not begin before five have passed, which only the next one of that name has to wait for.
     """
     kinds = ("StatefulSet", "Deployment", "Pod", "PersistentVolumeClaim")
     for kind in kinds:
@@ -286,15 +291,16 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
         if names:
             raise NotYet(f"there is still {', '.join(names)}")
 
-    @api_may_be_down()
-    def gone() -> None:
-        if found := kube.get("Namespace", namespace):
-            reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
-            raise NotYet("; ".join(reasons) or "it is still there")
-
     wait_for(emptied, what=f"pods and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
     kube.delete("Namespace", namespace)
-    wait_for(gone, what=f"namespace {namespace} to be gone", within=WORKLOAD_GONE)
+
+
+@api_may_be_down()
+def _not_going(kube: Kube, namespace: str) -> None:
+    found = kube.get("Namespace", namespace)
+    if found and found["metadata"].get("deletionTimestamp"):
+        reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
+        raise NotYet("; ".join(reasons) or "it is still there")
 
 
 def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], None]:

@@ -498,3 +498,33 @@ def test_junit_of_what_passed_holds_no_trouble(tmp_path):
     write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "passed", None)
     suite = parse(tmp_path / "j.xml").find("testsuite")
     assert (suite.get("failures"), suite.get("errors"), len(suite.find("testcase"))) == ("0", "0", 0)
+
+
+@dataclass
+class Namespaces:
+    """A cluster with one namespace that is going, and a pod that goes when it is asked to."""
+
+    asked: int = 0
+    pods: int = 1
+
+    def get(self, kind, name):
+        self.asked += 1
+        return {"metadata": {"deletionTimestamp": "now"}, "status": {}} if self.asked == 1 else None
+
+    def list(self, kind, *, namespace):
+        return [{"metadata": {"name": "writer"}}] * self.pods if kind == "Pod" else []
+
+    def delete(self, kind, name, *, namespace="", grace_seconds=None):
+        assert kind == "Pod" or not self.pods, "a namespace's controller that meets a pod makes a long pause"
+        self.pods = 0
+
+    def no_volumes_left(self):
+        pass
+
+
+def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(results):
+    kube = Namespaces()
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    with session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results):
+        assert kube.asked == 2
+    assert (kube.asked, kube.pods) == (2, 0)
