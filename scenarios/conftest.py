@@ -71,13 +71,15 @@ def volumes(cluster, results):
 
 
 @pytest.fixture
-def metallb(cluster, results) -> MetalLB:
-    """What gives Services of type LoadBalancer an address, Ready."""
+def metallb(cluster, results):
+    """What gives Services of type LoadBalancer an address, Ready; removed at the end."""
     first, last = spare_addresses(cluster.nodes.network, ADDRESSES)
     found = MetalLB(cluster.kube, version=METALLB_VERSION, first=first, last=last, fetch=fetch_module)
     with results.phase("MetalLB Ready"):
         found.deploy()
-    return found
+    yield found
+    with results.phase("MetalLB removed"):
+        found.remove()
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from harness.rook.dashboard import USER, Dashboard, DashboardPage, Shown
 from harness.waiting import minutes, wait_for
 from harness.workloads.services import Service
 
+pytestmark = pytest.mark.leaves_nothing
+
 
 @pytest.fixture
 def dashboard(cluster) -> Dashboard:
@@ -32,14 +34,15 @@ def dashboard(cluster) -> Dashboard:
 
 
 @pytest.fixture
-def published(cluster, dashboard, metallb) -> Service:
-    """The dashboard's Service of type LoadBalancer, beside the operator's own; it has an address."""
+def published(cluster, dashboard, metallb):
+    """The dashboard's Service of type LoadBalancer, beside the operator's own, with an address; removed at the end."""
     manifest = wait_for(dashboard.load_balancer, what="the dashboard's own Service", within=minutes(1))
     service = Service(cluster.kube, manifest)
     service.create()
     address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(1))
     assert metallb.owns(address)
-    return service
+    yield service
+    service.delete()
 
 
 @pytest.fixture
@@ -47,7 +50,6 @@ def page(browser, dashboard, published) -> DashboardPage:
     return DashboardPage(browser, dashboard.url(published.address()))
 
 
-@pytest.mark.large
 def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     """Published by a Service of its own, it shows to who is logged in what Ceph says."""
     wait_for(page.open, what="the dashboard to answer", within=minutes(2))
@@ -65,7 +67,6 @@ def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     results.note(dashboard=vars(shown), screenshot="dashboard.png")
 
 
-@pytest.mark.large
 def test_edit_of_the_operators_service_is_undone(dashboard, published, page, results):
     """What `kubectl edit` makes of the operator's Service does not last; a Service beside it does."""
     address = published.address()

@@ -234,6 +234,7 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
     assert files.checksum("random") == checksum
 
 
+@pytest.mark.leaves_nothing
 def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
     """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
 

@@ -12,10 +12,16 @@ from harness.images.catalogue import METALLB
 from harness.metallb import MetalLB, manifests
 
 OBJECTS = [
-    {"kind": "Namespace", "metadata": {"name": "metallb-system"}},
-    {"kind": "CustomResourceDefinition", "metadata": {"name": "ipaddresspools.metallb.io"}},
-    {"kind": "Deployment", "metadata": {"name": "controller"}, "spec": {"template": {"spec": {"containers": []}}}},
+    {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}},
+    {"apiVersion": "v1", "kind": "CustomResourceDefinition", "metadata": {"name": "ipaddresspools.metallb.io"}},
     {
+        "apiVersion": "v1",
+        "kind": "Deployment",
+        "metadata": {"name": "controller"},
+        "spec": {"template": {"spec": {"containers": []}}},
+    },
+    {
+        "apiVersion": "v1",
         "kind": "DaemonSet",
         "metadata": {"name": "speaker"},
         "spec": {"template": {"spec": {"containers": [], "tolerations": [{"operator": "Exists"}]}}},
@@ -88,8 +94,14 @@ class Kube:
     def apply(self, objects):
         self.applied += [(each["kind"], each["metadata"]["name"]) for each in objects]
 
+    def delete(self, kind, name, *, namespace=None, api_version=None):
+        self.applied.remove((kind, name))
+        if kind != "Namespace":  # whose content goes with it
+            assert ("Namespace", "metallb-system") in self.applied
+
     def get(self, kind, name, *, namespace=None, api_version=None):
-        assert (kind, name) in self.applied
+        if (kind, name) not in self.applied:
+            return None
         status = {
             "updatedReplicas": 1,
             "availableReplicas": 1,
@@ -107,6 +119,15 @@ def test_addresses_are_given_when_the_controller_can_check_them(monkeypatch):
     kinds = [kind for kind, _ in kube.applied]
     assert kinds[-2:] == ["IPAddressPool", "L2Advertisement"]
     assert kinds.index("DaemonSet") < kinds.index("IPAddressPool")
+
+
+def test_all_of_it_is_removed_what_it_checks_first(monkeypatch):
+    monkeypatch.setattr(manifests, "manifests_for", lambda version, fetch: OBJECTS)
+    kube, first = Kube(), IPv4Address("172.18.255.200")
+    metallb = MetalLB(kube, version="0.15.2", first=first, last=first, fetch=None)
+    metallb.deploy()
+    metallb.remove()
+    assert kube.applied == []
 
 
 def test_its_images_can_be_built():

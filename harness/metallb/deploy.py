@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from harness.kube import Kube
+from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import crd_established, rollout_done
 from harness.metallb import manifests
 from harness.metallb.manifests import NAMESPACE, Fetch
-from harness.waiting import minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
 CRDS_ESTABLISHED = minutes(1)
 READY = minutes(3)
@@ -30,7 +31,7 @@ class MetalLB:
 
     def deploy(self) -> None:
         """Apply everything and wait until it serves. Raises `DeadlineExceeded`."""
-        objects = manifests.on_workers(manifests.manifests_for(self._version, self._fetch))
+        objects = manifests.on_workers(self._manifests())
         definitions = [each for each in objects if manifests.is_definition(each)]
         self._kube.apply(objects)
         for definition in definitions:
@@ -41,8 +42,28 @@ class MetalLB:
         # again for a while.
         self._kube.apply(manifests.address_pool(*self._addresses))
 
+    def remove(self) -> None:
+        """Delete everything and wait until it is gone; what it has done for Services is over. Raises as `deploy`."""
+        objects = [*self._manifests(), *manifests.address_pool(*self._addresses)]
+        for each in reversed(objects):
+            about = each["metadata"]
+            self._kube.delete(
+                each["kind"], about["name"], namespace=about.get("namespace"), api_version=each["apiVersion"]
+            )
+        wait_for(lambda: self._gone(objects), what="MetalLB to be gone", within=READY)
+
     def ready(self) -> None:
         """Wait until the controller and every speaker are Ready."""
         for kind, name in (("Deployment", "controller"), ("DaemonSet", "speaker")):
             done = rollout_done(self._kube, kind, name, NAMESPACE)
             wait_for(done, what=f"MetalLB's {name} Ready", within=READY)
+
+    def _manifests(self) -> list[manifests.Object]:
+        return manifests.manifests_for(self._version, self._fetch)
+
+    @api_may_be_down()
+    def _gone(self, objects: Sequence[manifests.Object]) -> None:
+        for each in objects:  # these go last, with all that is of them
+            kind, name = each["kind"], each["metadata"]["name"]
+            if (kind == "Namespace" or manifests.is_definition(each)) and self._kube.get(kind, name):
+                raise NotYet(f"{kind} {name} is still there")
