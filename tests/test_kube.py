@@ -61,13 +61,15 @@ class Api(ThreadingHTTPServer):
         if root == "/api":
             return [{"metadata": {}, "versions": [{"version": "v1", "resources": resources(CORE)}]}]
         self.discoveries += 1
-        served = {**GROUPS, **(self.custom if self.discoveries > 1 else {})}
+        to_come = self.custom if self.discoveries == 1 else {}
         return [
             {
                 "metadata": {"name": name.partition("/")[0]},
-                "versions": [{"version": name.partition("/")[2], "resources": resources(kinds)}],
+                "versions": [
+                    {"version": name.partition("/")[2], "resources": None if name in to_come else resources(kinds)}
+                ],
             }
-            for name, kinds in served.items()
+            for name, kinds in {**GROUPS, **self.custom}.items()
         ]
 
 

@@ -369,6 +369,7 @@ def _connect_and_read(seconds: float) -> tuple[float, float]:
 
 def _types_of_group(group: Object) -> list[ResourceType]:
     name = group.get("metadata", {}).get("name", "")
+    # A group whose first CRD was established a moment ago has null where the resources of a version should be.
     return [
         ResourceType(
             api_version=f"{name}/{version['version']}" if name else version["version"],
@@ -377,7 +378,7 @@ def _types_of_group(group: Object) -> list[ResourceType]:
             namespaced=resource["scope"] == "Namespaced",
         )
         for version in group["versions"]
-        for resource in version.get("resources", [])
+        for resource in version.get("resources") or []
         if "responseKind" in resource
     ]
 
