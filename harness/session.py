@@ -278,7 +278,7 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
     What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
     It does not begin before five have passed, which only the next one of that name has to wait for.
     """
-    kinds = ("StatefulSet", "Deployment", "Pod", "PersistentVolumeClaim")
+    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "PersistentVolumeClaim")
     for kind in kinds:
         for found in kube.list(kind, namespace=namespace):
             kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)

@@ -522,3 +522,12 @@ def test_the_admin_sockets_protocol(tmp_path: Path) -> None:
         thread.join(5)
     assert requests[0].endswith(b"\0")
     assert json.loads(requests[0][:-1])["prefix"] == "status"
+
+
+@pytest.mark.parametrize("kind", ["user", "admin"])
+def test_the_user_of_a_mounted_secret(tmp_path: Path, kind: str) -> None:
+    assert Credentials.from_folder(tmp_path) is None
+    (tmp_path / f"{kind}ID").write_text("csi-cephfs-provisioner")
+    assert Credentials.from_folder(tmp_path) is None
+    (tmp_path / f"{kind}Key").write_text("AQOther==")
+    assert Credentials.from_folder(tmp_path) == PROVISIONER

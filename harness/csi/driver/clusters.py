@@ -12,8 +12,6 @@ from typing import Any
 
 from .errors import InvalidArgument, Unauthenticated, Unavailable
 
-_ADMIN = ("adminID", "adminKey")  # the keys of CephFS's secrets
-
 
 @dataclass(frozen=True)
 class Credentials:
@@ -40,9 +38,10 @@ class Credentials:
 
         Read anew each time: the kubelet replaces the files when Rook changes the key.
         """
+        names = [f"{kind}{part}" for kind in ("user", "admin") for part in ("ID", "Key")]
         try:
-            return cls.from_secrets({name: (folder / name).read_text() for name in _ADMIN})
-        except (FileNotFoundError, Unauthenticated):
+            return cls.from_secrets({name: (folder / name).read_text() for name in names if (folder / name).exists()})
+        except Unauthenticated:
             return None
 
 
