@@ -249,16 +249,19 @@ def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Ite
 @contextmanager
 def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
     """Have the workload ready; at the end gather logs, remove it, and see that nothing of its volumes is left."""
-    with results.phase("workload Ready"):
-        workload.deploy()
-        workload.ready(WORKLOAD_READY)
     with removed(workload, cluster, results):
+        with results.phase("workload Ready"):
+            workload.deploy()
+            workload.ready(WORKLOAD_READY)
         yield
 
 
 @contextmanager
 def removed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Whatever a scenario deploys of the workload: at the end as with `deployed`."""
+    """Whatever a scenario deploys of the workload: at the end as with `deployed`.
+
+    Nothing may be deployed before this has begun: applying a namespace that is going changes nothing, and it goes.
+    """
     going = partial(_not_going, cluster.kube, workload.namespace)
     wait_for(going, what=f"an earlier namespace {workload.namespace} to be gone", within=WORKLOAD_GONE)
     try:

@@ -54,11 +54,8 @@ def calls(cluster, results):
         kubelet_dir=kubelet_dir(cluster.topology),
         nodes=cluster.nodes.workers,
     )
-    with results.phase("gateways Ready"):
-        calls.deploy()
-    yield calls
-    cluster.gather_logs(results, "at-the-end")
-    session.remove_namespace(cluster.kube, direct.NAMESPACE)
+    with session.deployed(calls, cluster, results):
+        yield calls
     calls.remove_folders()
 
 
@@ -129,5 +126,5 @@ def kill_node(cluster, calls, node):
     calls.abandon(node)
     cluster.power_on([node])
     wait_for(cluster.driver_back(node, since=cut.wall), what=f"the driver on {node} again", within=minutes(3))
-    wait_for(calls.ready(), what="the gateways Ready again", within=minutes(2))
+    calls.ready(minutes(2))
     cluster.storage_whole(mark)

@@ -106,6 +106,16 @@ def test_calls_to_a_node_that_is_dead_are_given_up(calls: DirectCalls, gateway) 
     assert [reply.code for reply in replies] == ["UNAVAILABLE"]
 
 
+def test_closing_gives_up_the_calls_to_every_node(calls: DirectCalls, gateway) -> None:
+    replies = []
+    caller = threading.Thread(target=lambda: replies.append(calls.node("worker", "held", {}, seconds=30)))
+    caller.start()
+    assert gateway.held.wait(5)
+    calls.close()
+    caller.join(5)
+    assert [reply.code for reply in replies] == ["UNAVAILABLE"]
+
+
 # --- programs that run in pods ------------------------------------------------------------------------------------
 
 

@@ -525,6 +525,13 @@ class Namespaces:
 def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(results):
     kube = Namespaces()
     cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
-    with session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results):
-        assert kube.asked == 2
-    assert (kube.asked, kube.pods) == (2, 0)
+    asked = []
+    workload = SimpleNamespace(
+        namespace="files",
+        deploy=lambda: asked.append(kube.asked),  # earlier it would be applied to what goes, and go with it
+        ready=lambda within: None,
+        close=lambda: None,
+    )
+    with session.deployed(workload, cluster, results):
+        assert asked == [2]
+    assert kube.pods == 0

@@ -9,7 +9,6 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from harness.errors import InfrastructureError
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import pods_ready
 from harness.machine.docker import docker
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import NotYet, wait_for
 
 Object = dict[str, Any]
 
@@ -29,7 +28,6 @@ NAMESPACE = "csi-gateway"
 LABELS = {"app": "csi-gateway"}
 PORT = 19810
 FOLDER = "csi-gateway"  # below the kubelet's: where volumes are staged and published
-READY = minutes(2)
 _PROGRAM = Path(__file__).with_name("gateway.py")
 _CONNECT_SECONDS = 2.0
 _SLACK_SECONDS = 5.0  # for the way there and back
@@ -46,7 +44,9 @@ class Reply:
 
 
 class DirectCalls:
-    """RPCs to the driver in `driver_namespace`. Safe to use from several threads."""
+    """RPCs to the driver in `driver_namespace`; its gateways are a workload. Safe to use from several threads."""
+
+    namespace = NAMESPACE
 
     def __init__(self, kube: Kube, *, driver_namespace: str, image: str, kubelet_dir: str, nodes: list[str]) -> None:
         self.nodes = nodes
@@ -61,23 +61,27 @@ class DirectCalls:
         self._open: dict[http.client.HTTPConnection, str] = {}  # and the node of each
 
     def deploy(self) -> None:
-        """Have a gateway on each worker."""
+        """Apply a gateway for each worker; does not wait."""
         self._kube.apply(_manifests(self._image, self._kubelet_dir))
-        wait_for(self.ready(), what="the gateways Ready", within=READY)
 
-    def ready(self) -> Callable[[], None]:
-        """Condition: each worker's gateway takes calls."""
+    def ready(self, within: float, *, since: float = 0.0) -> None:
+        """Wait until each worker's gateway, started after `since` (seconds since 1970), takes calls."""
         labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
-        running = pods_ready(self._kube, NAMESPACE, labels, len(self.nodes))
+        running = pods_ready(self._kube, NAMESPACE, labels, len(self.nodes), since=since)
 
         @api_may_be_down()
-        def condition() -> None:
+        def answering() -> None:
             running()
             for node in self.nodes:
                 if (reply := self._ask(node, {"do": "read", "target": "/"}, seconds=_CONNECT_SECONDS)).code != "OK":
                     raise NotYet(f"{node}: {reply.message}")
 
-        return condition
+        wait_for(answering, what="the gateways Ready", within=within)
+
+    def close(self) -> None:
+        """Have every call that is under way fail."""
+        for node in self.nodes:
+            self.abandon(node)
 
     def remove_folders(self) -> None:
         """Remove the empty folders that calls have left; whatever is not empty stays, and so is found."""
