@@ -33,7 +33,6 @@ from harness.waiting import minutes, wait_for
 
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.large
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
     """Latent until the power cut, and cured by defining both Services."""
     seed = cassandra.spec.seed

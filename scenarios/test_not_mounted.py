@@ -58,7 +58,6 @@ def test_kubelets_with_another_directory(cluster, storage_driver, files, results
 
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_REGISTERED)
-@pytest.mark.large
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
     """What is mounted stays mounted; the node's next start shows it.
 

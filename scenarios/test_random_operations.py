@@ -81,7 +81,6 @@ def driver(cluster, calls):
     )
 
 
-@pytest.mark.large
 def test_the_driver_does_what_its_model_says(cluster, driver, settings, results):
     seed = secrets.randbelow(1 << 32) if settings.seed is None else settings.seed
     results.note(seed=seed)
