@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT] = len(large)
         config.hook.pytest_deselected(items=large)
         items[:] = [item for item in items if not item.get_closest_marker(markers.LARGE)]
+    if not config.option.collectonly:  # who reads a list looks for it in the order of the files
+        _by_state(items)
+
+
+def _by_state(items: list[pytest.Item]) -> None:
+    """Have those that need their cluster in the same state follow each other, so that it need not be put back for the
+    state alone. States come in the order of their first scenarios, and the scenarios of each in theirs: both by chance
+    where pytest-randomly has shuffled them, which it does before this."""
+    states = [_state(item) for item in items]
+    first = {state: states.index(state) for state in set(states)}
+    items.sort(key=lambda item: first[_state(item)])
+
+
+def _state(item: pytest.Item) -> tuple[str, str]:
+    """The topology and the layer that it needs; both empty for what needs no cluster."""
+    fixtures = getattr(item, "fixturenames", [])
+    if "cluster" in fixtures:
+        return _topology(item) or "", _layer(item, fixtures).name
+    return "", NODES_READY.name if "kind_cluster" in fixtures else ""
 
 
 def _large_asked_for(config: pytest.Config) -> bool:
@@ -195,12 +214,17 @@ def other_cluster(
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     # The fixture `cassandra` makes a table, so whoever has it leaves something.
     tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames
-    topology = request.node.get_closest_marker("topology")
-    path = topology.args[0] if topology else None
-    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=path)
+    topology = _topology(request.node)
+    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
 
 
-def _layer(item: pytest.Item, fixtures: list[str]) -> Layer:
+def _topology(item: pytest.Item) -> str | None:
+    """The path of the kind configuration that it has for itself."""
+    marker = item.get_closest_marker("topology")
+    return marker.args[0] if marker else None
+
+
+def _layer(item: pytest.Item, fixtures: Sequence[str]) -> Layer:
     if "cassandra" in fixtures:
         return cassandra_ready(_commitlog_sync(item))
     return FILESYSTEM_READY if "filesystem" in fixtures else ROOK_READY

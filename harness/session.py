@@ -28,6 +28,7 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
+AS_DEPLOYED = 30.0  # a put-back takes longer
 AT_THE_END = "at-the-end"  # of logs
 
 
@@ -77,7 +78,7 @@ class Session:
             self._pristine = None
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
-        if self._pristine is not layer:
+        if self._pristine is not layer or not self._as_deployed(cluster, results):
             self._pristine = None
             cluster.prepare(results)
             self._put(cluster, layer, results)
@@ -85,6 +86,16 @@ class Session:
         results.note(layer=layer.name)
         self._pristine = layer if leaves_nothing else None
         return cluster
+
+    def _as_deployed(self, cluster: StorageCluster, results: Results) -> bool:
+        """Whether the promise that nothing was left has come true, soon: nodes and daemons may be on their way back."""
+        try:
+            with results.phase("found as deployed"):
+                wait_for(cluster.as_deployed, what="the cluster as it was deployed", within=AS_DEPLOYED, every=1)
+        except (DeadlineExceeded, RookeryError) as error:
+            self.say(f"{error}; putting it back")
+            return False
+        return True
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; from nothing where there is none that may be used."""

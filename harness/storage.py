@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -284,13 +285,21 @@ class StorageCluster:
             self._pgs_clean(mark, times_in_a_row=1)
             wait_for(self.rook.healthy, what="HEALTH_OK", within=PGS_CLEAN, every=CEPH_POLL)
             reached("HEALTH_OK")
-            self._pods_back(self.started)
+            pods = partial(self._pods_ready, self.started)
+            wait_for(pods, what="every pod to run again", within=DRIVER_READY)
             reached("every pod Ready")
         else:
             self.rook = None
             wait_for(nodes_ready(self.kube, names, since=self.started), what="nodes Ready", within=NODES_READY)
             reached("nodes Ready")
         self.ready = True
+
+    def as_deployed(self) -> None:
+        """Condition: all nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
+        nodes_ready(self.kube, self.nodes.node_names)()
+        if self.rook:
+            self._pods_ready(since=0)
+            self.rook.healthy()
 
     def note(self, results: Results) -> None:
         """What the report says about the parts: versions, who made each image, which driver served."""
@@ -400,21 +409,17 @@ class StorageCluster:
         done = rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace)
         wait_for(done, what=f"{name} Ready", within=DRIVER_READY)
 
-    def _pods_back(self, since: float) -> None:
-        """Wait until every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
+    @api_may_be_down()
+    def _pods_ready(self, since: float) -> None:
+        """Condition: every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
 
         Deployments and DaemonSets show their state of before until the controllers have heard of each node again.
         """
-
-        @api_may_be_down()
-        def ready() -> None:
-            pods = [pod for pod in self.kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
-            lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
-            if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
-                raise NotYet("; ".join(reasons))
-
         namespaces = ("kube-system", self._rook_deployed.spec.namespace)
-        wait_for(ready, what="every pod to run again", within=DRIVER_READY)
+        pods = [pod for pod in self.kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
+        lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+        if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
+            raise NotYet("; ".join(reasons))
 
     # --- what it is made of -------------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ def driver(cluster, calls):
     )
 
 
+@pytest.mark.leaves_nothing
 def test_the_driver_does_what_its_model_says(cluster, driver, settings, results):
     seed = secrets.randbelow(1 << 32) if settings.seed is None else settings.seed
     results.note(seed=seed)

@@ -30,6 +30,7 @@ def postgresql(cluster, history, results):
         yield workload
 
 
+@pytest.mark.leaves_nothing
 def test_commits_survive_two_power_cuts(cluster, postgresql, history, results):
     """Nothing acknowledged is lost, twice in a row."""
     assert postgresql.write(rows=200) == 200

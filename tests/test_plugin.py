@@ -49,6 +49,9 @@ class Cluster:
     def restore(self, snapshot, results):
         results.add_phase(f"{snapshot.name} put back", 0, 0)
 
+    def as_deployed(self):
+        pass
+
     def note(self, results):
         results.note(driver="fake")
 
@@ -179,9 +182,9 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
     ran.assert_outcomes(passed=3, failed=1)
     assert ran.ret == 1
-    done = [phases(found) for found in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
-    clean, put_back = "nothing left behind", "rook-ready put back"
-    assert done == [[put_back], [put_back, clean], [put_back, clean], [clean]]  # only test_c left it as it was
+    done = [phases(path) for path in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
+    found, put_back, clean = "found as deployed", "rook-ready put back", "nothing left behind"
+    assert done == [[put_back], [put_back, clean], [put_back, clean], [found, clean]]  # only test_c left it so
     ran.stdout.fnmatch_lines(["*a cluster was put back 3 times in *"])
 
 
@@ -455,6 +458,41 @@ def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluste
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*test_it: a bug is marked by the address of its report*"])
+
+
+def test_those_that_need_the_same_state_follow_each_other(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def cluster(): pass
+        @pytest.fixture
+        def kind_cluster(): pass
+        @pytest.fixture
+        def filesystem(cluster): pass
+        @pytest.fixture
+        def shared(filesystem): pass
+        @pytest.fixture
+        def cassandra(cluster): pass
+
+        def test_1(cluster): pass
+        def test_2(cluster, cassandra): pass
+        def test_3(kind_cluster): pass
+        def test_4(shared): pass
+        @pytest.mark.topology("other.yaml")
+        def test_5(cluster): pass
+        @pytest.mark.cassandra(commitlog_sync="batch")
+        def test_6(cluster, cassandra): pass
+        def test_7(filesystem): pass
+        def test_8(cassandra): pass
+        def test_9(): pass
+        def test_0(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-v", "-p", "no:randomly", "-p", "no:cacheprovider")
+    order = [line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line]
+    assert "".join(order) == "1028347569"
 
 
 @pytest.mark.parametrize(

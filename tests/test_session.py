@@ -17,7 +17,7 @@ from harness.report.junit import write_junit
 from harness.report.results import Results
 from harness.session import Session, finish, outcome_of
 from harness.settings import Settings
-from harness.waiting import DeadlineExceeded
+from harness.waiting import DeadlineExceeded, NotYet
 
 LATE = DeadlineExceeded("HEALTH_OK", 60, "2 osds down")
 
@@ -89,6 +89,7 @@ class Cluster:
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
     mute: BaseException | None = None  # why there are no logs
+    unlike: BaseException | None = None  # how it differs from what was deployed
 
     def __init__(self, settings, say, *, slot=0, slots=1):
         self.settings = settings
@@ -124,6 +125,10 @@ class Cluster:
         if error := self.lost.get(snapshot.name):
             raise error
         self.ready = True
+
+    def as_deployed(self):
+        if self.unlike:
+            raise self.unlike
 
     def note(self, results):
         results.note(driver="fake")
@@ -189,6 +194,19 @@ def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, 
     assert cluster.did_since() == []
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
+
+
+@pytest.mark.parametrize("how", [NotYet("HEALTH_WARN: 1 osds down"), InfrastructureError("no toolbox")])
+def test_what_is_not_as_deployed_is_put_back_whatever_was_promised(running, results, how, monkeypatch):
+    monkeypatch.setattr(session, "AS_DEPLOYED", 0)
+    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+    cluster.did_since()
+    monkeypatch.setattr(cluster, "unlike", how)
+    said = []
+    running.say = said.append
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+    assert str(how) in said[0]
 
 
 def test_a_scenario_that_only_reads_in_another_state_is_no_reason_to_leave_it(running, results):
