@@ -7,7 +7,7 @@ What asks the objects for it is in `harness.kube.symptoms`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
@@ -19,6 +19,7 @@ class ShownBy(str, Enum):
     LOG = "log"
     CONDITION = "condition"
     REFUSAL = "answer of the API server"
+    COMMAND = "answer to a command"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Signature:
     """A text, where it is shown, and where it is explained.
 
     An ellipsis (…) in a text stands for what differs from one time to the next, within one line. `also` are the words
-    of other versions or other parts of the system for the same thing.
+    of other versions or other parts of the system for the same thing. With a `reason`, an event has to have that one.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Signature:
     of: str
     source: str
     also: tuple[str, ...] = ()
+    reason: str = ""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -43,8 +45,13 @@ class Signature:
         """The first line of `text` that shows it, or None."""
         return next((line.strip() for line in text.splitlines() if self._pattern.search(line)), None)
 
+    def about(self, name: str) -> Signature:
+        """The same, said of one thing: its name stands for the first ellipsis of each text."""
+        text, *also = (each.replace("…", name, 1) for each in (self.text, *self.also))
+        return replace(self, text=text, also=tuple(also))
+
     def __str__(self) -> str:
-        return f"{self.text!r} ({self.shown_by.value}: {self.of})"
+        return f"{self.text!r} ({self.shown_by.value}: {self.of}{self.reason and f', {self.reason}'})"
 
 
 # --- the volume is bound, the pod cannot mount it -----------------------------------------------------------------
@@ -54,7 +61,8 @@ class Signature:
 DRIVER_NOT_REGISTERED = Signature(
     text="driver name … not found in the list of registered CSI drivers",
     shown_by=ShownBy.EVENT,
-    of="the pod, FailedMount",
+    of="the pod",
+    reason="FailedMount",
     source="https://github.com/rook/rook/issues/8791",
 )
 
@@ -65,7 +73,8 @@ DRIVER_NOT_REGISTERED = Signature(
 DRIVER_NOT_ON_NODE = Signature(
     text="CSINode … does not contain driver …",
     shown_by=ShownBy.EVENT,
-    of="the pod, FailedAttachVolume",
+    of="the pod",
+    reason="FailedAttachVolume",
     source="https://github.com/kubernetes-csi/external-attacher/pull/299",
 )
 
@@ -99,7 +108,8 @@ POOL_HAS_BOTH_LAYOUTS = Signature(
     text="invalid pool spec: both erasurecoded and replicated fields cannot be set at the same time",
     also=("both replication and erasure code settings cannot be specified",),
     shown_by=ShownBy.EVENT,
-    of="the CephBlockPool, ReconcileFailed",
+    of="the CephBlockPool",
+    reason="ReconcileFailed",
     source="https://github.com/rook/rook/issues/7362",
 )
 
@@ -108,7 +118,8 @@ POOL_HAS_BOTH_LAYOUTS = Signature(
 POOL_NOT_FOUND = Signature(
     text="pool not found: pool (…) not found in Ceph cluster",
     shown_by=ShownBy.EVENT,
-    of="the PersistentVolumeClaim, ProvisioningFailed",
+    of="the PersistentVolumeClaim",
+    reason="ProvisioningFailed",
     source="https://github.com/rook/rook/issues/3168",
 )
 
@@ -116,7 +127,8 @@ POOL_NOT_FOUND = Signature(
 FILESYSTEM_NOT_FOUND = Signature(
     text="filesystem not found: filesystem (…) not found in Ceph cluster",
     shown_by=ShownBy.EVENT,
-    of="the PersistentVolumeClaim, ProvisioningFailed",
+    of="the PersistentVolumeClaim",
+    reason="ProvisioningFailed",
     source="https://rook.io/docs/rook/latest-release/Storage-Configuration/Shared-Filesystem-CephFS/filesystem-storage/",
 )
 
@@ -127,7 +139,8 @@ FILESYSTEM_NOT_FOUND = Signature(
 IMAGE_IN_USE = Signature(
     text="rbd image … is still being used",
     shown_by=ShownBy.EVENT,
-    of="the pod, FailedMount",
+    of="the pod",
+    reason="FailedMount",
     source="https://github.com/ceph/ceph-csi/issues/4375",
 )
 
@@ -135,7 +148,8 @@ IMAGE_IN_USE = Signature(
 USED_BY_ANOTHER_POD = Signature(
     text="node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
     shown_by=ShownBy.EVENT,
-    of="the pod, FailedScheduling",
+    of="the pod",
+    reason="FailedScheduling",
     source="https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes",
 )
 

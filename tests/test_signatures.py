@@ -10,6 +10,8 @@ from harness.waiting import NotYet
 
 ALL = [each for each in vars(signatures).values() if isinstance(each, Signature)]
 
+SAID_BY_CEPH_VOLUME = 'cephosd: skipping device "loop5": ["Has a FileSystem", "locked"].'
+
 SAID = [
     (
         signatures.DRIVER_NOT_REGISTERED,
@@ -48,7 +50,7 @@ SAID = [
         "access mode. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling.",
     ),
     (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5" because it contains a filesystem "ext4"'),
-    (signatures.DISK_HAS_FILESYSTEM, 'cephosd: skipping device "loop5": ["Has a FileSystem", "locked"].'),
+    (signatures.DISK_HAS_FILESYSTEM, SAID_BY_CEPH_VOLUME),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
     (
         signatures.SERVICE_PUT_RIGHT,
@@ -91,6 +93,20 @@ def test_each_signature_says_where_it_is_explained(signature):
     assert signature.of
 
 
+def test_a_signature_without_a_reason_takes_any_event():
+    signature = Signature(POOL_GONE, ShownBy.EVENT, "the claim", "https://example.org")
+
+    assert event_shown(Kube([event(POOL_GONE, reason="Any")]), "files", signature, of="writer")() == POOL_GONE
+
+
+def test_what_is_said_of_one_disk_is_not_said_of_another():
+    signature = signatures.DISK_HAS_FILESYSTEM.about("loop5")
+
+    for said in ('skipping device "loop5" because it contains a filesystem "ext4"', SAID_BY_CEPH_VOLUME):
+        assert signature.line_in(said)
+        assert not signature.line_in(said.replace("loop5", "loop57"))
+
+
 def test_what_differs_stays_within_a_line():
     signature = Signature("driver … not found", ShownBy.EVENT, "the pod", "https://example.org")
 
@@ -118,8 +134,8 @@ class Kube:
         return found
 
 
-def event(message, at="2026-11-24T10:00:00Z", of="writer"):
-    return {"of": of, "message": message, "lastTimestamp": at}
+def event(message, at="2026-11-24T10:00:00Z", of="writer", reason="ProvisioningFailed"):
+    return {"of": of, "reason": reason, "message": message, "lastTimestamp": at}
 
 
 POOL_GONE = next(said for signature, said in SAID if signature is signatures.POOL_NOT_FOUND)
@@ -133,8 +149,14 @@ def test_an_event_shows_it():
 
 @pytest.mark.parametrize(
     "events",
-    [[], [event("Scheduled")], [event(POOL_GONE, at="2026-11-24T09:59:59Z")], [event(POOL_GONE, of="another")]],
-    ids=["none", "another text", "from before", "of another object"],
+    [
+        [],
+        [event("Scheduled")],
+        [event(POOL_GONE, at="2026-11-24T09:59:59Z")],
+        [event(POOL_GONE, of="another")],
+        [event(POOL_GONE, reason="VolumeResizeFailed")],
+    ],
+    ids=["none", "another text", "from before", "of another object", "for another reason"],
 )
 def test_an_event_does_not_show_it(events):
     since = last_seen(event(""))

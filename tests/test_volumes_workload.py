@@ -29,7 +29,7 @@ class Kube:
         return [found for (kind_of_it, _), found in self.objects.items() if kind_of_it == kind]
 
     def events(self, namespace, *, name):
-        return [{"message": message} for message in self.messages]
+        return [{"reason": "ProvisioningFailed", "message": message} for message in self.messages]
 
     def volume_stats(self, node):
         return self.stats

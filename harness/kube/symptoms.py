@@ -19,17 +19,19 @@ TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of 
 
 
 def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Callable[[], str]:
-    """An event of the object called `of` says it."""
+    """An event of the object called `of` says it, with the signature's reason if it names one."""
 
     @api_may_be_down()
     def condition() -> str:
         events = sorted(kube.events(namespace, name=of), key=last_seen)
         # Events have whole seconds, rounded down.
-        said = [event.get("message", "") for event in events if last_seen(event) >= math.floor(since)]
-        for message in reversed(said):
-            if line := signature.line_in(message):
+        recent = [event for event in events if last_seen(event) >= math.floor(since)]
+        for event in reversed(recent):
+            line = signature.line_in(event.get("message", ""))
+            if line and signature.reason in ("", event.get("reason")):
                 return line
-        raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {said[-1] if said else 'there is none'}")
+        last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
+        raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {last}")
 
     return condition
 
