@@ -25,7 +25,7 @@ from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
-from harness.kube.conditions import crd_established, nodes_ready, not_ready, rollout_done
+from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, loop
 from harness.machine.copying import digest_of
 from harness.machine.disks import require_size
@@ -121,6 +121,11 @@ def ensure_images(settings: Settings, say: Say) -> tuple[Catalogue, list[Image]]
 def _image_id(reference: str) -> str | None:
     found = engine.inspect(reference)
     return found.id if found else None
+
+
+def _is_deployed_for(driver_pod: dict[str, Any], kubelet_dir: str) -> bool:
+    paths = [volume["hostPath"]["path"] for volume in driver_pod["spec"]["volumes"] if "hostPath" in volume]
+    return any(Path(path).is_relative_to(kubelet_dir) for path in paths)
 
 
 class StorageCluster:
@@ -475,6 +480,20 @@ class StorageCluster:
             reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
             if reasons or not pods:
                 raise NotYet("; ".join(reasons) or "it has no pod there")
+
+        return condition
+
+    def driver_runs_for(self, kubelet_dir: str, *, since: float) -> Callable[[], None]:
+        """Condition: on every worker the storage driver runs, be it Ready or not, by a pod that was deployed for this
+        kubelet directory and whose containers started after `since` (Unix)."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            for node in self.nodes.workers:
+                pods = [pod for pod in self._driver_pods(node, csi.RBD) if _is_deployed_for(pod, kubelet_dir)]
+                reasons = [reason for pod in pods if (reason := not_started(pod, since=since))]
+                if reasons or not pods:
+                    raise NotYet(f"{node}: {'; '.join(reasons) or f'no pod of it for {kubelet_dir}'}")
 
         return condition
 

@@ -1,10 +1,12 @@
 """Where kubelets keep their things, and whether a driver is known to them."""
 
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from harness.cluster.kubelet_dir import DEFAULT, kubelet_dir
+from harness.cluster.kubelet_dir import DEFAULT, kubelet_dir, make_folders, remove_folders
 from harness.cluster.topology import Topology
 from harness.csi.deployment import CephCsi, RbdFuse, registered_nowhere, registered_on
 from harness.waiting import NotYet
@@ -45,6 +47,20 @@ def test_the_topologies_that_are_there_differ_in_the_directory_alone():
     assert default.roles == moved.roles
     assert default.networks == moved.networks
     assert default.config["kubeadmConfigPatches"][0] in moved.config["kubeadmConfigPatches"]
+
+
+def test_a_directory_for_a_driver_comes_and_goes(tmp_path):
+    def execute(node, *argv):
+        subprocess.run(argv, check=True)
+
+    cluster, directory = SimpleNamespace(workers=["worker"], execute=execute), tmp_path / "kubelet"
+
+    for _ in range(2):
+        make_folders(cluster, str(directory))
+    assert {path.name for path in directory.iterdir()} == {"plugins", "plugins_registry", "pods"}
+    (directory / "plugins" / "csi.sock").touch()
+    remove_folders(cluster, str(directory))
+    assert list(tmp_path.iterdir()) == []
 
 
 class Kube:

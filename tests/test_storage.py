@@ -1,6 +1,7 @@
 """A storage cluster's place among others on this machine, its cell, and what it may be asked to put back."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ from harness import storage
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
 from harness.images.catalogue import Catalogue
+from harness.kube.conditions import unix_time
 from harness.machine.leases import Lease
 from harness.report.results import Results
 from harness.settings import Settings
@@ -358,3 +360,33 @@ def test_of_a_cluster_that_was_not_made_there_are_no_logs_and_no_folder_for_them
     with pytest.raises(InfrastructureError, match="not been prepared"):
         cluster.gather_logs(results, "not-made")
     assert not results.has_logs("not-made")
+
+
+def driver_pod(kubelet_dir, started="2026-11-24T10:00:05Z", **state):
+    volumes = [{"name": "run", "emptyDir": {}}, {"name": "kubelet", "hostPath": {"path": kubelet_dir}}]
+    status = {"phase": "Running", "containerStatuses": [{"name": "driver", "state": state or running(started)}]}
+    return {"metadata": {"name": "node-plugin"}, "spec": {"volumes": volumes}, "status": status}
+
+
+def running(started):
+    return {"running": {"startedAt": started}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "why"),
+    [
+        ([], "no pod of it for /data/another"),
+        ([driver_pod("/data/another-one")], "no pod of it for /data/another"),
+        ([driver_pod("/data/another", waiting={"reason": "ErrImagePull"})], "ErrImagePull"),
+        ([driver_pod("/data/another", started="2026-11-24T09:59:59Z")], "not started since"),
+        ([driver_pod("/data/kubelet"), driver_pod("/data/another/plugins")], ""),
+    ],
+    ids=["none", "for another directory", "no image", "from before", "not Ready, but it runs"],
+)
+def test_the_driver_runs_for_a_directory_that_no_kubelet_may_have(cluster, pods, why):
+    cluster.kind = SimpleNamespace(workers=["worker"], kube=SimpleNamespace(list=lambda kind, **_: pods))
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+    runs = cluster.driver_runs_for("/data/another", since=unix_time("2026-11-24T10:00:00Z"))
+
+    with pytest.raises(NotYet, match=f"worker: .*{why}") if why else nullcontext():
+        runs()

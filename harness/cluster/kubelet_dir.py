@@ -7,9 +7,14 @@ from typing import Any
 
 import yaml
 
+from harness.cluster.kind_cluster import KindCluster
 from harness.cluster.topology import Topology
 
 DEFAULT = "/var/lib/kubelet"
+
+# Of a kubelet's directory, what node plugins mount; ceph-csi's pods do not start where one of them is missing.
+# https://github.com/rook/rook/blob/v1.19.10/pkg/operator/ceph/csi/template/rbd/csi-rbdplugin.yaml
+_FOLDERS = ("plugins", "plugins_registry", "pods")
 
 
 def kubelet_dir(topology: Topology) -> str:
@@ -21,6 +26,18 @@ def kubelet_dir(topology: Topology) -> str:
     for node in topology.config.get("nodes") or []:
         patches += node.get("kubeadmConfigPatches") or []
     return next((value for patch in patches for value in _root_dirs(patch)), DEFAULT)
+
+
+def make_folders(cluster: KindCluster, directory: str) -> None:
+    """Have a directory on every worker in which a storage driver can run, whether a kubelet looks there or not."""
+    for node in cluster.workers:
+        cluster.execute(node, "mkdir", "-p", *(f"{directory}/{folder}" for folder in _FOLDERS))
+
+
+def remove_folders(cluster: KindCluster, directory: str) -> None:
+    """Take away a directory that `make_folders` has made and no kubelet uses; nothing that is mounted in it is lost."""
+    for node in cluster.workers:
+        cluster.execute(node, "rm", "-rf", "--one-file-system", directory)
 
 
 def _root_dirs(patch: str) -> Iterator[str]:
