@@ -99,6 +99,14 @@ COMMIT_LOG_REFUSED = Signature(
     source="https://github.com/docker-library/cassandra/issues/246",
 )
 
+# PostgreSQL found its volume as a power cut leaves it, and replays its log before it takes anybody's connection.
+LOG_REPLAYED = Signature(
+    text="database system was not properly shut down; automatic recovery in progress",
+    shown_by=ShownBy.LOG,
+    of="container postgresql",
+    source="https://github.com/postgres/postgres/blob/REL_15_STABLE/src/backend/access/transam/xlogrecovery.c",
+)
+
 # --- no new volumes -----------------------------------------------------------------------------------------------
 
 # The operator refuses the pool, with an event and a line of its log each time it looks. The pool's `status.phase` does

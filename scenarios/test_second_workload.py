@@ -1,12 +1,12 @@
 """A second database, and the same power cut.
 
 Reproduces: no trouble of the operator's diary: it shows that what the diary's database survives is no accident of that
-database, and that the harness takes another one without being changed.
+database, and that another one takes an image recipe, a workload and a scenario.
 
 The situation: PostgreSQL on one RBD volume, clients that commit one row at a time and remember what was acknowledged.
-The act: every node loses its power in the middle of it, and comes back, twice. The proof: PostgreSQL has replayed its
-log, and every acknowledged row is there. It syncs before it acknowledges (read from the running server), so not one may
-be missing.
+The act: every node loses its power in the middle of it, and comes back, twice. The proof: each time PostgreSQL says
+that it was not shut down properly and replays its log, and every acknowledged row is there. It syncs before it
+acknowledges (read from the running server), so not one may be missing.
 
 Needs: the image of PostgreSQL.
 
@@ -18,7 +18,8 @@ from steps import judge, power_cycle_under_load
 
 from harness import session
 from harness.images.catalogue import POSTGRESQL
-from harness.waiting import minutes
+from harness.signatures import LOG_REPLAYED
+from harness.waiting import minutes, wait_for
 from harness.workloads.postgresql import PostgreSQL
 
 
@@ -37,4 +38,7 @@ def test_commits_survive_two_power_cuts(cluster, postgresql, history, results):
     for _ in range(2):
         cycle = power_cycle_under_load(cluster, postgresql, history, results)
         postgresql.recovered(within=minutes(5), since=cycle.wall)
+        replayed = postgresql.says(LOG_REPLAYED, since=cycle.wall)
+        shown = wait_for(replayed, what=f"PostgreSQL to show {LOG_REPLAYED}", within=minutes(1))
+        results.note(symptoms=[*results.noted("symptoms", []), shown])
         judge(postgresql, history, results)

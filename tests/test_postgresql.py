@@ -10,7 +10,8 @@ from harness.errors import InfrastructureError  # noqa: E402
 from harness.history.recorder import Recorder  # noqa: E402
 from harness.images import recipes  # noqa: E402
 from harness.images.catalogue import POSTGRESQL  # noqa: E402
-from harness.waiting import NotYet  # noqa: E402
+from harness.kube.conditions import unix_time  # noqa: E402
+from harness.waiting import DeadlineExceeded, NotYet  # noqa: E402
 from harness.workloads.postgresql import PostgreSQL  # noqa: E402
 from harness.workloads.postgresql.client import Client, Connecting, outcome_of  # noqa: E402
 
@@ -175,6 +176,11 @@ def test_a_server_that_does_not_sync_is_not_taken(server, record):
     server.answers["SELECT name"] = [("fsync", "off"), *rows[1:]]
     with pytest.raises(InfrastructureError, match="fsync"):
         workload.ready(within=1)
+
+
+def test_a_server_from_before_is_not_ready(record):
+    with pytest.raises(DeadlineExceeded, match="from before"):
+        PostgreSQL(Kube(), image=POSTGRESQL, record=record).ready(within=0, since=unix_time("2026-11-24T10:00:01Z"))
 
 
 def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):

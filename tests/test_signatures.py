@@ -67,6 +67,11 @@ SAID = [
         "mds.beacon.myfs-a Skipping beacon heartbeat to monitors (last acked 4.00013s ago); MDS internal heartbeat is "
         "not healthy!",
     ),
+    (
+        signatures.LOG_REPLAYED,
+        "2026-11-24 10:00:01.011 UTC [27] LOG:  database system was not properly shut down; automatic recovery in "
+        "progress",
+    ),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (
         signatures.SEED_LOOKUP_FAILED,

@@ -14,6 +14,8 @@ from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import pods_ready
+from harness.kube.symptoms import log_shown
+from harness.signatures import Signature
 from harness.waiting import NotYet, wait_for
 from harness.workloads.postgresql.client import LONGEST_WRITE, Client
 from harness.workloads.postgresql.manifests import MOUNT, NAME, PORT, USER, PostgreSQLSpec
@@ -56,12 +58,13 @@ class PostgreSQL:
         """Apply the objects; does not wait."""
         self._kube.apply(self.spec.objects())
 
-    def ready(self, within: float) -> None:
+    def ready(self, within: float, *, since: float = 0.0) -> None:
         """Wait at most `within` seconds for the server; then connect, make the table, and prove that it syncs.
 
-        Raises `DeadlineExceeded`, and `InfrastructureError` for a server that acknowledges before it syncs.
+        `since`, Unix time in seconds, asks for a server started after it. Raises `DeadlineExceeded`, and
+        `InfrastructureError` for a server that acknowledges before it syncs.
         """
-        wait_for(self._running(), what="PostgreSQL Ready", within=within)
+        wait_for(self._running(since=since), what="PostgreSQL Ready", within=within)
         # initdb syncs what it makes; what the image appends to the configuration after it nobody does. With the power
         # cut half a minute later the server found zeros there, and would not start again. That is no commit, so it is
         # got behind us here.
@@ -88,6 +91,12 @@ class PostgreSQL:
         ]
         for what, condition in steps:
             wait_for(condition, what=what, within=max(0.0, deadline - time.monotonic()))
+
+    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: the log of the server says it, after `since` (Unix seconds)."""
+        return log_shown(
+            self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME, since=since
+        )  # fmt: skip
 
     def rebuild(self) -> None:
         """Condition: a new client is connected to the pod as it is now; the old one is closed."""
