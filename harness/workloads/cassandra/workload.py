@@ -20,7 +20,7 @@ from harness.kube.client import Object
 from harness.kube.conditions import not_started, pods_ready, unix_time
 from harness.kube.symptoms import log_shown
 from harness.signatures import COMMIT_LOG_REFUSED, Signature
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for
 from harness.workloads.cassandra.client import GRACE, KEYSPACE, WRITE_TIMEOUT, Client, parse_duration
 from harness.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
 from harness.workloads.cassandra.ring import RingMember, parse_ring
@@ -222,16 +222,11 @@ class Cassandra:
 
     # Symptoms
 
-    def shows(self, signature: Signature, within: float, *, since: float = 0.0) -> bool:
-        """Whether the log of a replica says it within so many seconds; what is older than `since` does not count."""
-        condition = log_shown(
+    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: the log of a replica says it, after `since` (Unix seconds)."""
+        return log_shown(
             self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME, since=since
         )  # fmt: skip
-        try:
-            wait_for(condition, what=f"Cassandra to say {signature.text!r}", within=within, every=1.0)
-        except DeadlineExceeded:
-            return False
-        return True
 
     # What is promised
 
