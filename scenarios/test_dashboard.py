@@ -58,7 +58,8 @@ def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     wait_for(lambda: page.log_in(USER, password), what="the form to be filled in", within=minutes(1))
     try:
         health = wait_for(cluster.rook.healthy, what="HEALTH_OK", within=minutes(2), every=1.0)
-        osds = len(wait_for(cluster.rook.osds_up, what="all OSDs up", within=minutes(1), every=1.0).osds)
+        osds = cluster.rook.spec.osds  # a disk of each worker
+        wait_for(cluster.rook.osds_up, what="all OSDs up", within=minutes(1), every=1.0)
         wanted = Shown(health.status, osds, osds_up=osds)
         with results.phase("dashboard shows it"):
             shown = wait_for(page.shows(wanted), what=f"the dashboard to show {wanted}", within=minutes(2), every=1.0)

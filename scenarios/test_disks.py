@@ -59,7 +59,8 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
     osd_disks.offer(worker, [disk.device for disk in (blank, formatted, partitioned)])
     with results.phase("blank disk used"):
         wait_for(osd_disks.used(blank.device), what="an OSD on the blank disk", within=minutes(6), every=2.0)
-    for signature in (DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS):
+    for disk, reason in ((formatted, DISK_HAS_FILESYSTEM), (partitioned, DISK_HAS_PARTITIONS)):
+        signature = reason.about(Path(disk.device).name)
         shown = wait_for(osd_disks.says(signature, since=offered), what=f"{signature}", within=minutes(1))
         results.note(symptoms=[*results.noted("symptoms", []), shown])
 
