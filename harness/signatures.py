@@ -89,6 +89,15 @@ SEED_LOOKUP_FAILED = Signature(
     source="https://github.com/apache/cassandra/blob/cassandra-5.0.6/src/java/org/apache/cassandra/locator/SimpleSeedProvider.java",
 )
 
+# The seed's name goes with the headless Service: there is no such name any more, whoever asks. A name server that does
+# not answer yet says something else, or nothing.
+NO_SUCH_NAME = Signature(
+    text="NXDOMAIN",
+    shown_by=ShownBy.COMMAND,
+    of="a lookup in a pod",
+    source="https://www.rfc-editor.org/rfc/rfc8020",
+)
+
 # A section of the commit log has its header on the disk and not all of its pages, and the next segment, allocated in
 # advance, has no header yet. Cassandra tolerates a torn end in the last segment only, and takes this one for the last
 # but one (CommitLogReader.filterCommitLogFiles), so the replica does not start. Only a power loss does that to it.
@@ -161,6 +170,24 @@ USED_BY_ANOTHER_POD = Signature(
     source="https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes",
 )
 
+# --- a volume that does not take a write --------------------------------------------------------------------------
+
+READ_ONLY_FILESYSTEM = Signature(
+    text="Read-only file system",
+    shown_by=ShownBy.COMMAND,
+    of="touch, on the volume",
+    source="https://man7.org/linux/man-pages/man2/open.2.html#ERRORS",
+)
+
+# CephFS knows a volume's size by its quota, and the client refuses what goes beyond (EDQUOT).
+QUOTA_EXCEEDED = Signature(
+    text="quota exceeded",
+    also=("No space left",),
+    shown_by=ShownBy.COMMAND,
+    of="head or sync, on the volume",
+    source="https://docs.ceph.com/en/reef/cephfs/quota/",
+)
+
 # --- disks --------------------------------------------------------------------------------------------------------
 
 DISK_HAS_FILESYSTEM = Signature(
@@ -209,4 +236,20 @@ MDS_LAGGY = Signature(
     shown_by=ShownBy.LOG,
     of="container mds",
     source="https://docs.ceph.com/en/reef/cephfs/troubleshooting/",
+)
+
+# What the userspace driver says when the node of a client that died is back: nobody has to wait for what it held.
+DEAD_CLIENT_FENCED = Signature(
+    text="address='…') is fenced",
+    shown_by=ShownBy.LOG,
+    of="container driver of the node's cephfs-fuse-csi-node",
+    source="https://docs.ceph.com/en/reef/cephfs/eviction/",
+)
+
+# What the MDS says when nobody has fenced it, and the MDS gave it up after minutes (src/mds/Server.cc).
+CLIENT_EVICTED = Signature(
+    text="evicting unresponsive client …",
+    shown_by=ShownBy.LOG,
+    of="container mds",
+    source="https://docs.ceph.com/en/reef/cephfs/eviction/",
 )

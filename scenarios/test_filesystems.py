@@ -20,7 +20,13 @@ from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
 from harness import session
 from harness.csi import manifests as csi
 from harness.rook.filesystems import Filesystem
-from harness.signatures import FILESYSTEM_NOT_FOUND
+from harness.signatures import (
+    CLIENT_EVICTED,
+    DEAD_CLIENT_FENCED,
+    FILESYSTEM_NOT_FOUND,
+    QUOTA_EXCEEDED,
+    READ_ONLY_FILESYSTEM,
+)
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 from harness.workloads.volumes import Volumes
@@ -96,7 +102,7 @@ def test_some_pods_only_read(cluster, volumes):
     checksum = writer.write("random", mebibytes=16)
     for reader in readers:
         assert reader.checksum("random") == checksum
-        assert "Read-only file system" in reader.refuses_writes()
+        assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
 
 
 @pytest.mark.leaves_nothing
@@ -123,7 +129,7 @@ def test_quota_is_kept_and_grows_in_use(volumes):
 def refused(filled):
     """How many MiB the volume took before it refused for its size."""
     said = filled.refusal
-    assert "quota exceeded" in said or "No space left" in said, f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
+    assert QUOTA_EXCEEDED.line_in(said), f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
     return filled.mebibytes
 
 
@@ -266,10 +272,10 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     assert files.lines(of=elsewhere) == lines
     cycle.since_cut("every line readable elsewhere")
 
-    told = [line for line in cluster.driver_log(node, csi.CEPHFS).splitlines() if "fenced" in line]
-    assert any(f"{dead.address}') is fenced" in line for line in told), f"the driver did not fence {dead}: {told}"
+    driver_says = cluster.driver_log(node, csi.CEPHFS)
+    assert DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
     mds_says = wait_for(lambda: filesystems.log_of(filesystem, active), what="the MDS's log", within=minutes(1))
-    assert f"evicting unresponsive client {node} ({dead.id})" not in mds_says, "others had to wait for the MDS"
+    assert not CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), "others had to wait for the MDS"
     blocklist = wait_for(lambda: cluster.rook.ceph("osd", "dump"), what="the OSD map", within=minutes(1))["blocklist"]
     assert dead.address in blocklist
     cluster.storage_whole(mark)

@@ -18,7 +18,7 @@ import pytest
 from harness.csi import manifests as csi
 from harness.machine.runc_without_caps import lacking_capabilities
 from harness.rook.pools import BlockPool, ErasureCode
-from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, USED_BY_ANOTHER_POD
+from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM, USED_BY_ANOTHER_POD
 from harness.waiting import minutes, wait_for
 
 # Each removes what it made, to the last image and loop device, so one cluster serves them all.
@@ -116,7 +116,7 @@ def test_many_nodes_read(cluster, volumes, snapshots):
     readers = [volumes.pod(f"reader-{node}", claim, node=node) for node in cluster.nodes.workers]
     for reader in readers:
         assert reader.checksum("random") == checksum
-        assert "Read-only file system" in reader.refuses_writes()
+        assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
         assert "ro" in reader.mount_options()
 
 

@@ -72,6 +72,17 @@ SAID = [
         "2026-11-24 10:00:01.011 UTC [27] LOG:  database system was not properly shut down; automatic recovery in "
         "progress",
     ),
+    (signatures.NO_SUCH_NAME, '{"code": "NXDOMAIN", "addresses": []}'),
+    (signatures.READ_ONLY_FILESYSTEM, "touch: cannot touch '/volume/forbidden': Read-only file system"),
+    (signatures.QUOTA_EXCEEDED, "head: error writing 'standard output': Disk quota exceeded"),
+    (
+        signatures.DEAD_CLIENT_FENCED,
+        "csi-vol-1c4d: this node's dead client Client(id=4123, address='172.18.0.4:0/3212345') is fenced",
+    ),
+    (
+        signatures.CLIENT_EVICTED,
+        "log_channel(cluster) log [WRN] : evicting unresponsive client rookery-worker (4123), after 303.489228 seconds",
+    ),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (
         signatures.SEED_LOOKUP_FAILED,

@@ -10,9 +10,9 @@ from pathlib import Path
 from harness.kube.client import Kube
 from harness.kube.conditions import not_ready
 from harness.kube.errors import ExecFailed, api_may_be_down
+from harness.signatures import NO_SUCH_NAME
 from harness.waiting import NotYet
 
-NO_SUCH_NAME = "NXDOMAIN"
 _PROGRAM = Path(__file__).with_name("dns_query.py")
 _EXEC_SECONDS = 15.0
 
@@ -45,7 +45,7 @@ class Resolver:
         except ExecFailed as error:
             raise NotYet(error.message) from error
         answer = json.loads(output)
-        if answer["code"] not in ("NOERROR", NO_SUCH_NAME):
+        if answer["code"] not in ("NOERROR", NO_SUCH_NAME.text):
             raise NotYet(f"{name}: the name server says {answer['code']}")
         return Answer(answer["code"], frozenset(answer["addresses"]))
 
@@ -54,7 +54,7 @@ class Resolver:
 
         def condition() -> None:
             answer = self.lookup(name)
-            if answer.code != NO_SUCH_NAME:
+            if answer.code != NO_SUCH_NAME.text:
                 raise NotYet(f"{name} is {sorted(answer.addresses)}")
 
         return condition
