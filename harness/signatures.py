@@ -161,6 +161,16 @@ IMAGE_IN_USE = Signature(
     source="https://github.com/ceph/ceph-csi/issues/4375",
 )
 
+# The API has the volume, one of ReadWriteOnce, as attached to another node, whether that node lives or not. The pods
+# there that use it are named, where there are any.
+ATTACHED_ELSEWHERE = Signature(
+    text="Multi-Attach error for volume … Volume is already used by",
+    also=("Multi-Attach error for volume … Volume is already exclusively attached to one node",),
+    shown_by=ShownBy.EVENT,
+    of="the pod, FailedAttachVolume",
+    source="https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/controller/volume/attachdetach/reconciler/reconciler.go",
+)
+
 # A pod asks for a volume of ReadWriteOncePod that another pod uses; the scheduler leaves it Pending.
 USED_BY_ANOTHER_POD = Signature(
     text="node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",

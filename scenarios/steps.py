@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -13,9 +14,11 @@ from harness.errors import Unknown
 from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
 from harness.report.results import Results
+from harness.signatures import IMAGE_IN_USE
 from harness.storage import StorageCluster
 from harness.waiting import minutes, wait_for
 from harness.workloads.files import Files
+from harness.workloads.volumes import Pod
 from harness.workloads.writers import Writers
 
 WRITES_BEFORE_A_CUT = 500
@@ -72,16 +75,43 @@ def power_cycle_of(cluster: StorageCluster, node: str, results: Results) -> Powe
     return PowerCycle(cut, since_cut)
 
 
-def replace_driver_pod_under_load(cluster: StorageCluster, plugin: Plugin, files: Files, results: Results) -> int:
+def replace_driver_pod_under_load(
+    cluster: StorageCluster, plugin: Plugin, files: Files, results: Results, *, readers: Sequence[Pod]
+) -> int:
     """Delete the driver's pod on the node where lines are appended, and see that they go on being synced: while it is
-    away and under the new one. Returns the last line that was."""
+    away and under the new one. `readers` are pods there that read over and over, and go on as well. Returns the last
+    line that was synced."""
     files.start_appending()
     before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
+    read_before = _each_read(readers, [0 for _ in readers])
     with results.phase("driver's pod replaced"):
         cluster.replace_driver_pod(files.node, plugin)
         after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
-    results.note(synced_before=before, synced_after=after)
+        read_after = _each_read(readers, read_before)
+    results.note(synced_before=before, synced_after=after, read_before=read_before, read_after=read_after)
+    _each_read(readers, read_after)
     return wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+
+
+def _each_read(readers: Sequence[Pod], times: Sequence[int]) -> list[int]:
+    """Wait until each has read more often than so many times; returns how often it was."""
+    return [
+        wait_for(partial(reader.read_beyond, before), what=f"another read in pod {reader.name}", within=minutes(1))
+        for reader, before in zip(readers, times, strict=True)
+    ]
+
+
+def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, results: Results) -> None:
+    """The userspace driver on a node that has come back has fenced the client (its address) by which the image was open
+    in the node's earlier life, and did not wait for Ceph to give it up."""
+    if cluster.driver != "rbd-fuse":
+        return
+    log = cluster.driver_log(node)
+    results.note(node_stage=[line for line in log.splitlines() if " NodeStageVolume " in line])
+    told = [line for line in log.splitlines() if "fencing" in line]
+    assert any(f"'{client}'" in line for line in told), f"the driver did not fence {client}: {told}"
+    assert IMAGE_IN_USE.line_in(log) is None, "the driver took the node's earlier client for a living one"
+    assert client in wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
 
 
 def lines_kept(files: Files, synced: int) -> list[int]:

@@ -2,19 +2,21 @@
 
 Reproduces: what an upgrade or an eviction does to a storage driver, and what the power cut of one node does to it.
 
-**The driver's pod** is deleted while a volume is written to, and the volume moves to another node afterwards.
+**The driver's pod** is deleted while volumes are written to and read, and one moves to another node afterwards.
 
 A rollout, an eviction or a crash takes the driver's pod on a node away at any time. What serves the volumes must not
 live in that pod: with a FUSE server in it, every pod of the node would be left with `Transport endpoint is not
 connected` (https://github.com/ceph/ceph-csi/issues/792).
 
-The situation: a pod appends lines to a file, each synced before the next. The act: the driver's pod on its node is
-deleted. The proof: lines go on being synced all the while, the new driver's pod unmounts the volume that the old one
-had mounted, another node mounts it, and every synced line and a checksummed file are there.
+The situation: a pod appends lines to a file, each synced before the next, and reads another one over and over, as a
+second pod reads a raw block volume. The act: the driver's pod on their node is deleted. The proof: lines go on being
+synced all the while, each read has the right checksum, the new driver's pod unmounts the volume that the old one had
+mounted, another node mounts it, and every synced line and a checksummed file are there.
 
 **One node** loses its power while the others go on. Its pod starts again where it was; the driver mounts the volume
 without help, whatever the node's earlier life has left (a loop device attached to nothing, a dead FUSE mount, a lock),
-and every synced line is there.
+and every synced line is there. The lock it takes over at once: it knows that its own earlier client is dead, and has
+Ceph refuse it.
 
 **The kubelet** is restarted, and knows no driver until each has registered again; or the socket on which the driver
 registers is removed under both of them (https://github.com/kubernetes-csi/node-driver-registrar/issues/206), and the
@@ -27,7 +29,7 @@ Budget: 90 s
 """
 
 import pytest
-from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
+from steps import fenced_its_earlier_client, lines_kept, power_cycle_of, replace_driver_pod_under_load
 
 from harness import session
 from harness.cluster.kubelet_dir import kubelet_dir
@@ -46,13 +48,16 @@ def files(cluster, results):
 
 @pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
-def test_writes_go_on_without_the_drivers_pod(cluster, files, results):
-    """What serves a volume outlives the pod that has started it.
+def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes, results):
+    """What serves a volume, mounted or as a raw block device, outlives the pod that has started it.
 
     Reproduces: a FUSE server that lives in the driver's pod: with it goes every mount of its node.
     """
     checksum = files.write("random", mebibytes=64)
-    last = replace_driver_pod_under_load(cluster, csi.RBD, files, results)
+    device = volumes.pod("device", volumes.claim("device", block=True), node=files.node)
+    files.pod.start_reading("read", files.write("read", mebibytes=4))
+    device.start_reading_device(4, device.write_device(4))
+    last = replace_driver_pod_under_load(cluster, csi.RBD, files, results, readers=[files.pod, device])
 
     with results.phase("volume moved to another node"):
         files.move(next(node for node in cluster.nodes.workers if node != files.node))
@@ -72,11 +77,14 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     files.start_appending()
     synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
     node, mark = files.node, cluster.mark()
+    clients = wait_for(lambda: cluster.rook.clients_of(files.image), what="the image's clients", within=minutes(1))
+    (dead,) = clients
 
     cycle = power_cycle_of(cluster, node, results)
     wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
     cycle.since_cut("volume mounted again")
     lines_kept(files, synced)
+    fenced_its_earlier_client(cluster, node, dead, results)
     wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
 
     cluster.storage_whole(mark)

@@ -52,6 +52,23 @@ def files(cluster, filesystem, results):
 
 
 @pytest.fixture
+def storage_class(cluster, filesystem):
+    """Makes variants of `rook-cephfs`, which go when the test ends."""
+    provisioner = cluster.kube.get("StorageClass", "rook-cephfs")["provisioner"]
+    served = {"filesystem": filesystem.name, "pool": filesystem.data_pool, "provisioner": provisioner}
+    made = []
+
+    def make(name, **variant):
+        cluster.kube.apply([csi.filesystem_storage_class(name, **served, **variant)])
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        cluster.kube.delete("StorageClass", name)
+
+
+@pytest.fixture
 def snapshots(cluster):
     if cluster.driver != "rbd-fuse":
         pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
@@ -186,11 +203,15 @@ def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
 
 
 @pytest.mark.leaves_nothing
-def test_statistics_of_a_shared_volume(volumes):
-    """The kubelet knows how full the volume is."""
-    claim = volumes.claim("data", size="512Mi")
+def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_class):
+    """The kubelet knows how full the volume is; it is mounted with what its class has as mountOptions and, where
+    ceph-fuse does it, as fuseMountOptions."""
+    options = {"mount_options": ["noexec"], "fuse_mount_options": "noatime"}
+    claim = volumes.claim("data", size="512Mi", storage_class=storage_class("cephfs-options", **options))
     pod = volumes.pod("writer", claim)
     checksum = pod.write("random", mebibytes=128)
+    asked = {"noexec", "noatime"} if cluster.driver == "rbd-fuse" else {"noexec"}
+    assert asked <= set(pod.mount_options())
 
     stats = volumes.statistics(claim, pod.node, used=128 * MIB)
     assert stats["capacityBytes"] == 512 * MIB
@@ -227,12 +248,13 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
 @pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
 def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
-    """The driver's pod on a node is deleted while a pod there writes: no line waits for it, and none is lost.
+    """The driver's pod on a node is deleted while a pod there writes and reads: no line waits for it, none is lost.
 
     Reproduces: a ceph-fuse that lives in the driver's pod: with it goes every mount of its node.
     """
     checksum = files.write("random", mebibytes=16)
-    last = replace_driver_pod_under_load(cluster, csi.CEPHFS, files, results)
+    files.pod.start_reading("read", files.write("read", mebibytes=4))
+    last = replace_driver_pod_under_load(cluster, csi.CEPHFS, files, results, readers=[files.pod])
 
     with results.phase("volume moved to another node"):
         files.move(other_node(cluster, files.node))
@@ -276,8 +298,7 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     assert DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
     mds_says = wait_for(lambda: filesystems.log_of(filesystem, active), what="the MDS's log", within=minutes(1))
     assert not CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), "others had to wait for the MDS"
-    blocklist = wait_for(lambda: cluster.rook.ceph("osd", "dump"), what="the OSD map", within=minutes(1))["blocklist"]
-    assert dead.address in blocklist
+    assert dead.address in wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
     cluster.storage_whole(mark)
     cycle.since_cut("storage whole again")
     left = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))

@@ -78,12 +78,20 @@ def test_raw_block_volume(cluster, volumes):
     assert pod.checksum_device(64, at=1024 - 64) == end
 
 
-def test_options_of_the_storage_class(volumes, storage_class):
-    """mkfsOptions and mountOptions, by ceph-csi's names, reach mkfs and mount."""
-    name = storage_class("block-options", mkfs_options="-b1024 -m0", mount_options=["noatime", "discard"])
-    pod = volumes.pod("writer", volumes.claim("data", storage_class=name))
+def test_options_of_the_storage_class(cluster, volumes, storage_class):
+    """imageFeatures, mkfsOptions and mountOptions, by ceph-csi's names, reach the image, mkfs and mount."""
+    features = {"layering", "exclusive-lock", "object-map", "fast-diff"}
+    name = storage_class(
+        "block-options",
+        image_features=",".join(sorted(features)),
+        mkfs_options="-b1024 -m0",
+        mount_options=["noatime", "discard"],
+    )
+    claim = volumes.claim("data", storage_class=name)
+    pod = volumes.pod("writer", claim)
     checksum = pod.write("random", mebibytes=16)
 
+    assert set(cluster.rook.rbd("info", volumes.image_of(claim))["features"]) == features
     assert pod.sh("stat --file-system --format=%S /volume").strip() == "1024"
     assert {"noatime", "discard"} <= set(pod.mount_options())
     assert pod.checksum("random") == checksum
@@ -103,21 +111,31 @@ def test_one_pod_at_a_time(volumes):
 
 
 def test_many_nodes_read(cluster, volumes, snapshots):
-    """ReadOnlyMany: a copy of a volume, mounted on every node at once, and nobody can write to it.
+    """ReadOnlyMany: copies of two volumes, one mounted, one a raw block device, on every node at once, and nobody can
+    write to them.
 
     Needs: the snapshot controller, which is deployed beside the userspace driver only.
     """
-    source = volumes.claim("source")
-    writer = volumes.pod("writer", source)
-    checksum = writer.write("random", mebibytes=64)
+    source, source_device = volumes.claim("source"), volumes.claim("source-device", block=True)
+    writer, device_writer = volumes.pod("writer", source), volumes.pod("device-writer", source_device)
+    checksum, checksum_of_device = writer.write("random", mebibytes=64), device_writer.write_device(16)
     writer.delete()  # unmounted: readers cannot replay a journal
+    device_writer.delete()
 
-    claim = volumes.claim("shared", access_mode="ReadOnlyMany", source=source)
-    readers = [volumes.pod(f"reader-{node}", claim, node=node) for node in cluster.nodes.workers]
+    def on_every_node(source, **spec):
+        claim = volumes.claim(f"many-{source.name}", access_mode="ReadOnlyMany", source=source, **spec)
+        return [volumes.apply_pod(f"{claim.name}-{node}", claim, node=node) for node in cluster.nodes.workers]
+
+    readers, device_readers = on_every_node(source), on_every_node(source_device, block=True)
+    for reader in (*readers, *device_readers):
+        wait_for(reader.ready, what=f"pod {reader.name} Ready", within=minutes(2))
     for reader in readers:
         assert reader.checksum("random") == checksum
         assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
         assert "ro" in reader.mount_options()
+    for reader in device_readers:
+        assert reader.refuses_device_writes()
+        assert reader.checksum_device(16) == checksum_of_device
 
 
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs"])

@@ -259,6 +259,11 @@ def test_a_mark_taken_before_the_cut_refuses_the_old_maps_after_it():
         condition()
 
 
+def test_who_is_on_the_blocklist():
+    dump = {**osd_dump((1, 1, 8)), "blocklist": {"10.0.0.1:0/7": "2026-11-24T09:07:12.000000+0000"}}
+    assert rook(FakeToolbox({"osd dump": json.dumps(dump)})).blocklist() == {"10.0.0.1:0/7"}
+
+
 def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
     kube = FakeToolbox(
         {

@@ -114,14 +114,21 @@ def test_variants_of_the_storage_class() -> None:
     plain = storage_class()
     assert plain["allowVolumeExpansion"]
     assert plain["mountOptions"] == []
+    assert plain["parameters"]["imageFeatures"] == "layering"
     assert not {"dataPool", "mkfsOptions"} & set(plain["parameters"])
     variant = storage_class(
-        "xfs", fs_type="xfs", data_pool="ec", mkfs_options="-K -m reflink=0", mount_options=["discard"]
+        "xfs",
+        fs_type="xfs",
+        image_features="layering,exclusive-lock",
+        data_pool="ec",
+        mkfs_options="-K -m reflink=0",
+        mount_options=["discard"],
     )
     assert variant["metadata"]["name"] == "xfs"
     assert variant["mountOptions"] == ["discard"]
     found = variant["parameters"]
     assert found["csi.storage.k8s.io/fstype"] == "xfs"
+    assert found["imageFeatures"] == "layering,exclusive-lock"
     assert (found["dataPool"], found["mkfsOptions"]) == ("ec", "-K -m reflink=0")
 
 

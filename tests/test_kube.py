@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,7 +21,17 @@ from harness.errors import BadInput
 from harness.kube import ApiUnavailable, ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube import client as kube_client
 from harness.kube.bundle import collect, newest
-from harness.kube.conditions import bound, crd_established, nodes_ready, not_ready, pods_ready, rollout_done, unix_time
+from harness.kube.conditions import (
+    bound,
+    crd_established,
+    node_lost,
+    nodes_ready,
+    not_ready,
+    pods_ready,
+    rollout_done,
+    unix_time,
+)
+from harness.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
 from harness.waiting import DeadlineExceeded, NotYet
 
 CORE = {
@@ -572,6 +583,49 @@ def test_nodes_need_a_heartbeat_newer_than_the_cut(api, kube):
         nodes_ready(kube, ["worker"], since=renewed)()
     with pytest.raises(NotYet, match="other is not there"):
         nodes_ready(kube, ["other"])()
+
+
+def test_a_node_is_lost_when_the_control_plane_says_so(api, kube):
+    lost = node_lost(kube, "worker")
+    with pytest.raises(NotYet, match="not there"):
+        lost()
+    for status, reason in (("True", "still taken for Ready"), ("Unknown", "")):
+        ready = {"conditions": [{"type": "Ready", "status": status}]}
+        serve(api, "nodes", {"metadata": {"name": "worker"}, "status": ready})
+        with pytest.raises(NotYet, match=reason) if reason else nullcontext():
+            lost()
+
+
+def test_a_taint_comes_and_goes_beside_those_of_others(api, kube):
+    theirs = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}
+    node = {"metadata": {"name": "worker", "resourceVersion": "7"}, "spec": {"taints": [theirs]}}
+    serve(api, "nodes", node)
+    path = "/api/v1/nodes/worker"
+
+    def taints_after(change, *arguments):
+        change(kube, "worker", *arguments)
+        patch = json.loads(api.requests[-1][3])
+        assert patch["metadata"] == {"resourceVersion": "7"}, "nothing of what another one changes meanwhile is lost"
+        api.objects[path] = {**node, "spec": patch["spec"]}
+        return patch["spec"]["taints"]
+
+    assert taints_after(put_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
+    assert taints_after(put_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
+    assert taints_after(take_taint, OUT_OF_SERVICE["key"]) == [theirs]
+    assert taints_after(take_taint, OUT_OF_SERVICE["key"]) == [theirs]
+
+
+def test_a_taint_is_tried_again_when_another_one_was_faster(api, kube, monkeypatch):
+    refusals = [KubeError("the object has been modified", status=409), KubeError("forbidden", status=403)]
+
+    def patch(*_arguments):
+        if refusals:
+            raise refusals.pop(0)
+
+    monkeypatch.setattr(kube, "patch", patch)
+    serve(api, "nodes", {"metadata": {"name": "worker", "resourceVersion": "7"}, "spec": {}})
+    with pytest.raises(KubeError, match="forbidden"):
+        put_taint(kube, "worker", OUT_OF_SERVICE)
 
 
 def test_a_rollout_is_done_when_the_latest_template_runs(api, kube):

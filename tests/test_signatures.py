@@ -45,6 +45,15 @@ SAID = [
         "replicapool/csi-vol-1c4d is still being used",
     ),
     (
+        signatures.ATTACHED_ELSEWHERE,
+        'Multi-Attach error for volume "pvc-5d317451" Volume is already used by pod(s) first',
+    ),
+    (
+        signatures.ATTACHED_ELSEWHERE,
+        'Multi-Attach error for volume "pvc-5d317451" Volume is already exclusively attached to one node and can\'t be '
+        "attached to another",
+    ),
+    (
         signatures.USED_BY_ANOTHER_POD,
         "0/4 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod "
         "access mode. preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling.",

@@ -1,6 +1,7 @@
 """Claims, snapshots and pods of scenarios: what is asked of Kubernetes, and what is understood of its answers."""
 
 import subprocess
+from hashlib import sha256
 
 import pytest
 
@@ -25,7 +26,7 @@ class Kube:
     def get(self, kind, name, *, namespace=None):
         return self.objects.get((kind, name))
 
-    def list(self, kind, *, namespace):
+    def list(self, kind, *, namespace=None):
         return [found for (kind_of_it, _), found in self.objects.items() if kind_of_it == kind]
 
     def events(self, namespace, *, name):
@@ -98,6 +99,15 @@ def test_the_image_behind_a_claim(kube, volumes):
     assert volumes.image_of(CLAIM) == "replicapool/csi-vol-1"
 
 
+def test_where_the_volume_behind_a_claim_is_attached(kube, volumes):
+    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+    kube.objects["PersistentVolume", "pvc-1"] = {"metadata": {"name": "pvc-1"}}
+    for volume, node in (("pvc-1", "worker"), ("pvc-2", "worker2")):
+        spec = {"nodeName": node, "source": {"persistentVolumeName": volume}}
+        kube.objects["VolumeAttachment", node] = {"spec": spec}
+    assert volumes.attached_to(CLAIM) == ["worker"]
+
+
 def test_the_subvolume_behind_a_claim(kube, volumes):
     kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
     attributes = {"subvolumeName": "csi-vol-1", "subvolumePath": "/volumes/csi/csi-vol-1/2"}
@@ -168,3 +178,23 @@ def test_what_a_pod_says_of_its_volume(kube):
         pod.refuses_writes()
     kube.printed = ExecFailed("touch", 1, "touch: Read-only file system")
     assert "Read-only" in pod.refuses_writes()
+
+
+def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch):
+    """The script itself, in this machine's shell; the second read finds another content."""
+    reads, content = tmp_path / "reads", tmp_path / "content"
+    monkeypatch.setattr("harness.workloads.volumes._READS", reads)
+    monkeypatch.setattr("harness.workloads.volumes.MOUNT", tmp_path)
+    monkeypatch.setattr("harness.workloads.volumes._BETWEEN_READS", f"0; echo changed > {content}")
+    # In the foreground, so that what it counts is there when it has ended.
+    kube.exec = lambda pod, argv, **_: (
+        subprocess.run([*argv[:-1], argv[-1].removesuffix("&")], capture_output=True, text=True).stdout
+    )
+    pod = Pod(kube, "writer", "volumes")
+    with pytest.raises(NotYet, match="nothing was read"):
+        pod.times_read()
+    content.write_text("random\n")
+    pod.start_reading("content", sha256(b"random\n").hexdigest())
+    assert (pod.times_read(), pod.read_beyond(0)) == (1, 1)
+    with pytest.raises(NotYet, match="still read 1"):
+        pod.read_beyond(1)

@@ -135,20 +135,22 @@ def storage_class(
     provisioner: str = DRIVER_NAME,
     *,
     fs_type: str = "ext4",
+    image_features: str = "layering",
     data_pool: str = "",
     mkfs_options: str = "",
     mount_options: Sequence[str] = (),
 ) -> Object:
     """A StorageClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/storageclass.yaml.
 
-    `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes. With a
-    `data_pool`, erasure-coded for example, `pool` holds the images' metadata only. `mkfs_options` replace the driver's.
+    `provisioner` may name Rook's ceph-csi driver instead (`rook-ceph.rbd.csi.ceph.com`): nothing else changes.
+    `image_features` are separated by commas. With a `data_pool`, erasure-coded for example, `pool` holds the images'
+    metadata only. `mkfs_options` replace the driver's.
     """
     parameters = {
         "clusterID": cluster_namespace,
         "pool": pool,
         "imageFormat": "2",
-        "imageFeatures": "layering",
+        "imageFeatures": image_features,
         "csi.storage.k8s.io/fstype": fs_type,
     }
     parameters |= {"dataPool": data_pool} if data_pool else {}

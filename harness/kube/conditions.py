@@ -103,6 +103,24 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
     return condition
 
 
+def node_lost(kube: Kube, name: str) -> Callable[[], None]:
+    """The control plane does not take the node for Ready any more.
+
+    It waits 50 s from the last heartbeat (--node-monitor-grace-period), which may have come 10 s before the node died,
+    and looks every 5 s.
+    """
+
+    @api_may_be_down()
+    def condition() -> None:
+        node = kube.get("Node", name)
+        if node is None:
+            raise NotYet(f"node {name} is not there")
+        if _has_condition(node, "Ready"):
+            raise NotYet(f"node {name} is still taken for Ready")
+
+    return condition
+
+
 def not_ready(pod: Object, *, since: float = 0.0) -> str:
     """Why this pod is not ready, with its name; empty when it is, and all its containers started after `since`."""
     name = pod["metadata"]["name"]

@@ -150,7 +150,7 @@ class Rook:
         end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)
 
         def held() -> None:
-            if not self.rbd("status", image)["watchers"]:
+            if not self.clients_of(image):
                 raise NotYet("nobody watches it")
 
         try:
@@ -158,6 +158,14 @@ class Rook:
             yield
         finally:
             end()
+
+    def clients_of(self, image: str) -> list[str]:
+        """The addresses of the clients that have the image (`POOL/IMAGE`) open for writing."""
+        return [watcher["address"] for watcher in self.rbd("status", image)["watchers"]]
+
+    def blocklist(self) -> frozenset[str]:
+        """The addresses of the clients that the OSDs do not serve any more."""
+        return frozenset(self.ceph("osd", "dump")["blocklist"])
 
     def health(self) -> Health:
         """How Ceph says it is."""

@@ -9,7 +9,7 @@ from harness.kube.conditions import bound, not_started
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
 from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.volumes import MOUNT, POD_READY, Claim, Object, Pod, PodSpec, namespace_manifest
+from harness.workloads.volumes import MOUNT, POD_READY, Claim, Object, Pod, PodSpec, image_of, namespace_manifest
 
 # Seconds. After the power cut of a node its volume may be mounted before its OSD is up (20 s earlier as a rule), and
 # what is read from that one waits for it. A client that had the mon of that node asks another one only after 30 s
@@ -58,6 +58,11 @@ class Files:
         return self._pod.node
 
     @property
+    def pod(self) -> Pod:
+        """The pod, for what any pod on a volume can do."""
+        return self._pod
+
+    @property
     def uid(self) -> str:
         """The pod's identity: another one means that the pod was made anew."""
         return self._pod.existing()["metadata"]["uid"]
@@ -70,6 +75,11 @@ class Files:
         if volume is None:
             raise NotYet(f"there is no PersistentVolume {name}")
         return volume
+
+    @property
+    def image(self) -> str:
+        """`POOL/IMAGE` behind the claim. Raises `NotYet` while the claim is not bound."""
+        return image_of(self.volume)
 
     def mounted(self) -> None:
         """Condition: the pod's container runs, which the mount of its volume comes before."""

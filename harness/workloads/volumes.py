@@ -25,6 +25,8 @@ EXEC_SECONDS = 60.0
 _PIECE = 4  # MiB
 # The first process of a container gets no TERM without a trap for it, and the kubelet then waits two seconds at least.
 _SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
+_READS = "/tmp/reads"
+_BETWEEN_READS = 0.2  # seconds: whoever is looked at has the machine to himself for most of the time
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
 
 
@@ -203,6 +205,34 @@ class Pod:
         path = f"{MOUNT}/{name}"
         return self.sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
 
+    def start_reading(self, name: str, checksum: str) -> None:
+        """Read a file past the page cache over and over, as long as it has that checksum (see `times_read`)."""
+        path = f"{MOUNT}/{name}"
+        self._start_reading(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}", checksum)
+
+    def start_reading_device(self, mebibytes: int, checksum: str) -> None:
+        """The same for so many MiB at the start of the raw block volume."""
+        self._start_reading(f"dd if={DEVICE} bs=1M count={mebibytes} iflag=direct status=none | sha256sum", checksum)
+
+    def _start_reading(self, read: str, checksum: str) -> None:
+        again = f'test "$({{ {read}; }} | cut -c-64)" = {checksum}'
+        loop = f"i=0; while {again}; do i=$((i+1)); echo $i > {_READS}; sleep {_BETWEEN_READS}; done"
+        self.sh(f"rm -f {_READS}; nohup sh -c '{loop}' >/tmp/reads.err 2>&1 &")
+
+    def times_read(self) -> int:
+        """Condition: how often it was read so far, each time as it should be."""
+        try:
+            return int(self.sh(f"cat {_READS}").strip())
+        except (ExecFailed, ValueError) as error:
+            raise NotYet(f"nothing was read yet: {error}") from error
+
+    def read_beyond(self, times: int) -> int:
+        """Condition: it was read more often than that."""
+        now = self.times_read()
+        if now <= times:
+            raise NotYet(f"still read {now} times")
+        return now
+
     def write_device(self, mebibytes: int, *, at: int = 0) -> str:
         """Write random bytes to the raw block volume, `at` so many MiB from its start, and return their SHA-256."""
         self.sh(
@@ -247,8 +277,15 @@ class Pod:
 
     def refuses_writes(self) -> str:
         """What the volume says to an attempt to write on it. Raises `AssertionError` when it takes it."""
+        return self._refuses(f"touch {MOUNT}/forbidden")
+
+    def refuses_device_writes(self) -> str:
+        """The same for the raw block volume."""
+        return self._refuses(f"dd if=/dev/zero of={DEVICE} bs=4096 count=1 oflag=direct conv=notrunc,fsync status=none")
+
+    def _refuses(self, write: str) -> str:
         try:
-            self.sh(f"touch {MOUNT}/forbidden")
+            self.sh(write)
         except ExecFailed as error:
             return error.output
         raise AssertionError(f"{self.name} may write on its volume")
@@ -307,18 +344,22 @@ class Volumes:
 
     def image_of(self, claim: Claim) -> str:
         """`POOL/IMAGE` behind a claim that is bound."""
-        attributes = self._attributes_of(claim)
-        return f"{attributes['pool']}/{attributes['imageName']}"
+        return image_of(self._volume_of(claim))
 
     def subvolume_of(self, claim: Claim) -> Subvolume:
         """The subvolume of CephFS behind a claim that is bound."""
-        attributes = self._attributes_of(claim)
+        attributes = _attributes(self._volume_of(claim))
         return Subvolume(attributes["subvolumeName"], attributes["subvolumePath"])
 
-    def _attributes_of(self, claim: Claim) -> dict[str, str]:
+    def attached_to(self, claim: Claim) -> list[str]:
+        """The nodes to which the API has the volume attached that is behind a claim that is bound."""
+        name = self._volume_of(claim)["metadata"]["name"]
+        attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
+        return [spec["nodeName"] for spec in attachments if spec["source"].get("persistentVolumeName") == name]
+
+    def _volume_of(self, claim: Claim) -> Object:
         found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-        volume = self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
-        return volume["spec"]["csi"]["volumeAttributes"]
+        return self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
 
     def statistics(self, claim: Claim, node: str, *, used: int) -> Object:
         """Wait until the kubelet of a node knows of at least `used` bytes on the claim's volume; returns what it knows
@@ -425,6 +466,16 @@ class Volumes:
                 raise NotYet(status.get("error", {}).get("message") or "not ready to use")
 
         return condition
+
+
+def image_of(volume: Object) -> str:
+    """`POOL/IMAGE` of a PersistentVolume."""
+    attributes = _attributes(volume)
+    return f"{attributes['pool']}/{attributes['imageName']}"
+
+
+def _attributes(volume: Object) -> dict[str, str]:
+    return volume["spec"]["csi"]["volumeAttributes"]
 
 
 def namespace_manifest(name: str) -> Object:

@@ -1,0 +1,115 @@
+"""A node is dead and stays so: its volume is used on another one, once somebody says that the node is out of service.
+
+A volume of ReadWriteOnce belongs to the node that it is attached to. When that node loses its power, nothing in the
+cluster can tell whether it is dead or only cut off, and still writes; so its pod is not replaced, and a pod elsewhere
+that is to have the volume waits (Multi-Attach error). A person can tell, and says so by a taint:
+https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown
+
+The situation: a pod has written to its volume. The act: the power of its node is cut, and stays off; Ceph has lost one
+of its OSDs and one of its mons. The symptom: the node is not Ready any more, and still a second pod on another node,
+with the same claim, shows the Multi-Attach error. The cure: the dead node gets the taint
+`node.kubernetes.io/out-of-service`. The proof: the first pod and its VolumeAttachment go, the second pod mounts the
+volume, reads what was written, and writes; and the dead node's client is on Ceph's blocklist, so that it could not
+write any more, were it alive. At the end the node is switched on, the taint is taken away, and nothing of the volume is
+left there.
+
+What it takes (Kubernetes 1.32): a minute until the node is not Ready; after the taint 20 s at most until its pods are
+deleted by force (the period of the pod garbage collector), a second to detach and to attach, and what the second pod's
+kubelet lets pass until it looks again, at intervals that double from half a second on. Ceph drops the watch of the dead
+client 30 s after it has last heard of it, which is over by then.
+
+Reproduces: a power failure that is not over soon: the pod does not come up on another node, as its volume is still
+attached to the dead one.
+
+Needs: three workers, so that Ceph goes on without one; and the userspace driver: the kernel's RBD client is the
+machine's, and would not die with a node that is a container.
+
+Budget: 300 s
+"""
+
+from contextlib import contextmanager
+
+import pytest
+from steps import PowerCycle
+
+from harness.csi import manifests as csi
+from harness.kube.conditions import node_lost, nodes_ready
+from harness.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
+from harness.signatures import ATTACHED_ELSEWHERE
+from harness.waiting import minutes, wait_for
+
+# What there is one of, by its pods' label `app`; what the scenario needs most comes first.
+ONE_OF_EACH = (csi.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")
+
+
+@pytest.fixture
+def goes_on_without_a_node(cluster):
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"{cluster.driver} serves here: its client is the machine's kernel, which does not die with a node")
+    if len(cluster.nodes.workers) < 3:
+        pytest.skip("Ceph goes on without a node only where there are three")
+
+
+@pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=ATTACHED_ELSEWHERE)
+def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_without_a_node):
+    """The claim of a dead node's pod is used on another node, by what Kubernetes and Ceph each know of the dead."""
+    node = worker_to_lose(cluster)
+    other = next(name for name in cluster.nodes.workers if name != node)
+    claim = volumes.claim("data")
+    first = volumes.pod("first", claim, node=node)
+    checksum, image = first.write("random", mebibytes=64), volumes.image_of(claim)
+    (client,) = wait_for(lambda: cluster.rook.clients_of(image), what="the image's clients", within=minutes(1))
+    mark = cluster.mark()
+
+    with switched_off(cluster, node, results) as off:
+        wait_for(node_lost(cluster.kube, node), what=f"{node} not to be taken for Ready", within=minutes(2))
+        off.since_cut("node not Ready")
+        second = volumes.apply_pod("second", claim, node=other)
+        attached_elsewhere = second.says(ATTACHED_ELSEWHERE, since=off.wall)
+        wait_for(attached_elsewhere, what="the second pod to be held back", within=minutes(1))
+        assert volumes.attached_to(claim) == [node], "detached while nobody had said that the node was dead"
+
+        put_taint(cluster.kube, node, OUT_OF_SERVICE)
+        wait_for(first.gone, what="the dead node's pod to be gone", within=minutes(2))
+        off.since_cut("pod gone")
+        wait_for(second.ready, what="the second pod Ready", within=minutes(4))
+        off.since_cut("volume mounted on another node")
+        assert volumes.attached_to(claim) == [other]
+        assert second.checksum("random") == checksum
+        written = second.write("written-elsewhere", mebibytes=16)
+        blocklist = wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(2), every=1)
+        assert client in blocklist, "the dead node's client could still write"
+
+    gone = f"everything of the volume to be gone from {node}"
+    wait_for(cluster.nothing_leaked, what=gone, within=minutes(3), every=1)
+    off.since_cut("nothing of the volume on the old node")
+    assert (second.checksum("random"), second.checksum("written-elsewhere")) == (checksum, written)
+    assert second.restarts == 0
+    cluster.storage_whole(mark)
+    off.since_cut("storage whole again")
+
+
+@contextmanager
+def switched_off(cluster, node, results):
+    """A node without power for as long as it lasts; afterwards it is on, in service, and its storage driver serves."""
+    cut = cluster.power_cut([node])
+    since_cut = results.stopwatch(cut.started_ns)
+    try:
+        yield PowerCycle(cut, since_cut)
+    finally:
+        cluster.power_on([node])
+        back = nodes_ready(cluster.kube, [node], since=cut.wall)
+        wait_for(back, what=f"{node} Ready", within=minutes(2))
+        take_taint(cluster.kube, node, OUT_OF_SERVICE["key"])
+        # The taint has taken the driver's pod away as well, so there is a new one.
+        serves = cluster.driver_back(node, since=cut.wall)
+        wait_for(serves, what=f"the driver on {node} again", within=minutes(3))
+        since_cut("node in service again")
+
+
+def worker_to_lose(cluster):
+    """A worker on which there is as little as possible of what there is only one of. It comes back elsewhere, but that
+    would be waited for, too."""
+    found = cluster.kube.list("Pod", namespace=cluster.rook.spec.namespace, labels=f"app in ({','.join(ONE_OF_EACH)})")
+    there = {(pod["spec"].get("nodeName"), pod["metadata"]["labels"]["app"]) for pod in found}
+    return min(cluster.nodes.workers, key=lambda worker: [(worker, app) in there for app in ONE_OF_EACH])
