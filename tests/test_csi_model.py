@@ -232,6 +232,9 @@ class Machine:
         self.pool.watchers.setdefault(source.volume.image, []).append(client)
         self.mounted.append(Mount((0, 50), image, "fuse", False))
 
+    def lock(self, image: Path, deadline: Deadline) -> None:
+        assert self.find(image) is None
+
     def stop(self, volume: VolumeId, image: Path) -> None:
         if client := self.exporters.pop(volume, None):
             self.pool.watchers[volume.image].remove(client)

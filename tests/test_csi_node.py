@@ -129,6 +129,14 @@ class World:
             self.watchers.append(self.after_start)
         self.mounted.append(Mount((0, 50 + self.starts), image, "fuse", False))
 
+    def lock(self, image: Path, deadline: Deadline) -> None:
+        self.change()
+        assert self.exporter is not None
+        assert self.writable_export
+        assert self.find(image) is None, "somebody may be writing there"
+        assert all(locker.client == self.exporter for locker in self.lockers), "librbd would have to break a lock"
+        self.lockers = [Locker(self.exporter, "auto 1")]
+
     def stop(self, volume: VolumeId, image: Path) -> None:
         self.change()
         self.watchers = [client for client in self.watchers if client != self.exporter]
@@ -195,12 +203,7 @@ class World:
         elif self.filesystem == "ext4":
             self.filesystem_size = self.device_size
         assert self.filesystem == fs_type
-        assert self.exporter is not None
-        assert self.writable_export
-        lock = Locker(self.exporter, "auto 1")
-        if lock not in self.lockers:
-            assert not self.lockers, "librbd would wait for the dead owner's watch"
-            self.lockers.append(lock)
+        assert self.holds_the_lock()
 
     def require(self, device: Path, fs_type: str, deadline: Deadline) -> None:
         if self.filesystem != fs_type:
@@ -282,6 +285,9 @@ class World:
             and len(self.of_device((7, next(iter(self.loops))))) == 1
         )
 
+    def holds_the_lock(self) -> bool:
+        return self.exporter is not None and self.lockers == [Locker(self.exporter, "auto 1")]
+
     def is_clean(self) -> bool:
         folders = self.root / "volumes"
         nothing = not self.exporter and not self.mounted and not self.loops and not self.watchers
@@ -340,7 +346,7 @@ def test_stage_and_unstage_are_idempotent(world: World) -> None:
     assert world.is_clean()
 
 
-@pytest.mark.parametrize("step", range(1, 5))
+@pytest.mark.parametrize("step", range(1, 6))
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_stage_cut_short_anywhere_is_finished_by_the_next(world: World, step: int, restarted: bool) -> None:
     node = world.driver()
@@ -432,6 +438,26 @@ def test_a_living_stranger_keeps_the_image(world: World) -> None:
     assert world.exporter is None
     assert world.watchers == [STRANGER]
     assert world.blocklisted == set()
+
+
+def test_a_node_that_was_cut_off_is_fenced_before_another_writes(world: World) -> None:
+    """Ceph has dropped its watch, but not its lock."""
+    world.lockers = [Locker(STRANGER, "auto 7")]
+    stage(world.driver())
+    assert STRANGER.address in world.blocklisted
+    assert world.serves()
+    assert world.holds_the_lock()
+
+
+def test_an_exporter_that_was_not_ended_takes_the_lock_before_there_is_a_device_again(world: World) -> None:
+    node = world.driver()
+    stage(node)
+    world.fail_at = world.changes + 3  # unmounted and detached, and the driver dies
+    with pytest.raises(Injected):
+        unstage(node)
+    assert (world.starts, world.loops) == (1, {})
+    stage(world.driver())
+    assert (world.starts, world.serves(), world.holds_the_lock()) == (1, True, True)
 
 
 def test_two_nodes_that_claim_the_image_at_one_moment_both_give_way(world: World) -> None:
@@ -546,7 +572,8 @@ def test_a_raw_block_volume_is_the_device_itself(world: World, tmp_path: Path) -
     (number,) = world.loops
     assert shown.root == Path(f"/loop{number}")
     assert target.is_file()
-    assert world.filesystem == "", "nothing is written to a raw block volume"
+    assert world.filesystem == "", "no filesystem is made on a raw block volume"
+    assert world.holds_the_lock()
     assert world.spare_nodes, "the kubelet can attach its own loop device"
     with pytest.raises(FailedPrecondition, match=str(target)):
         unstage(node)
@@ -631,7 +658,7 @@ def test_a_reader_comes_back_after_a_power_cut_without_waiting_for_its_own_watch
 
 def test_a_stage_that_was_cut_short_can_be_taken_up_in_another_way(world: World) -> None:
     node = world.driver()
-    world.fail_at = 3  # the exporter runs, the device is attached, and nothing uses it
+    world.fail_at = 4  # the exporter runs, the device is attached, and nothing uses it
     with pytest.raises(Injected):
         stage(node)
     world.filesystem = "ext4"

@@ -453,6 +453,15 @@ def test_the_exporter_is_a_service_of_the_node_in_the_containers_mounts(tmp_path
     assert (export["mountpoint"], export["node-name"]) == (str(image), blockdev["node-name"])
 
 
+def test_the_lock_is_taken_by_a_flushed_write_that_changes_nothing(tmp_path: Path) -> None:
+    programs = Systemd()
+    made, image = exporter(tmp_path, programs)
+    made.lock(image, Deadline(5))
+    (write,) = programs.ran("dd", f"if={image}", f"of={image}", "count=1")
+    assert "conv=notrunc,fsync" in write
+    assert not [word for word in write if word.startswith(("seek=", "skip="))]
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_reader_opens_the_image_for_reading(tmp_path: Path, read_only: bool) -> None:
     programs = Systemd()

@@ -161,16 +161,12 @@ class Pool:
         """Who has it open. Raises `NotFound`."""
         # Opened read-only, it is not watched by this very connection.
         with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
+            # Before and after the watchers, as librbd does before it breaks a lock: a client that comes in between
+            # would seem to hold it without a watch, and so would one that has just closed the image.
+            before = _lockers(opened)
             watchers = tuple(Client(int(it["id"]), it["addr"]) for it in opened.watchers_list())
-            lockers = opened.list_lockers()
-        # librbd returns an empty list, not a dictionary, when there is no lock.
-        held = lockers["lockers"] if lockers else []
-        return Use(
-            watchers=watchers,
-            lockers=tuple(
-                Locker(Client(int(client.removeprefix("client.")), address), cookie) for client, cookie, address in held
-            ),
-        )
+            after = _lockers(opened)
+        return Use(watchers=watchers, lockers=tuple(locker for locker in before if locker in after))
 
     def blocklist(self) -> Blocklist:
         """The clients that the OSDs refuse."""
@@ -229,6 +225,15 @@ def _bits(features: Sequence[str]) -> int:
     for name in features:
         bits |= _FEATURES[name]
     return bits
+
+
+def _lockers(opened: rbd.Image) -> tuple[Locker, ...]:
+    lockers = opened.list_lockers()
+    # librbd returns an empty list, not a dictionary, when there is no lock.
+    held = lockers["lockers"] if lockers else []
+    return tuple(
+        Locker(Client(int(client.removeprefix("client.")), address), cookie) for client, cookie, address in held
+    )
 
 
 def _break(opened: rbd.Image, locker: Locker) -> None:
