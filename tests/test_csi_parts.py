@@ -309,6 +309,16 @@ def test_xfs_is_not_checked_before_it_is_mounted(device: Path) -> None:
     assert len(ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").calls) == 1
 
 
+def test_an_xfs_whose_making_was_cut_short_is_made_anew(device: Path) -> None:
+    content = bytearray(device.read_bytes())
+    content[126] = 1  # sb_inprogress
+    device.write_bytes(content)
+    (made,) = ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").ran("mkfs.xfs")
+    assert made == ["mkfs.xfs", "-q", "-f", "-K", str(device)]
+    with pytest.raises(FailedPrecondition, match="holds xfs"):
+        ensure(device, Done(0, "TYPE=xfs\n", ""))
+
+
 @pytest.mark.parametrize("blkid", [Done(0, "TYPE=xfs\n", ""), NOTHING])
 def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
     programs = Programs([(("blkid",), blkid)])
