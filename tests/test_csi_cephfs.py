@@ -649,6 +649,54 @@ def names(cluster: FakeCluster) -> dict[str, list[str]]:
     return {name: list(it.snapshots) for name, it in cluster.members().items()}
 
 
+@KINDS
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_copy_without_its_label_is_kept_only_by_who_saw_it_made(
+    ceph: Any, controller: CephfsController, cluster: FakeCluster, kind: str, restarted: bool
+) -> None:
+    source, other = source_of(controller, cluster, kind), controller.create(request(f"pvc-{UUID.format(8)}")).id
+    cluster.members()[other.subvolume].content = "of another volume"
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+    cluster.copies_until = 0  # it is complete when it is asked for the next time
+    if restarted:
+        controller = CephfsController(ceph, FakeNodes(), clone_patience=0.05)
+    volume = SubvolumeId.of("rook-ceph", "myfs", request().name)
+    copy = cluster.members()[volume.subvolume]
+    cluster.fs_clone_status("myfs", "csi", volume.subvolume)
+    controller.create(request(source=source))
+    assert cluster.members()[volume.subvolume].content == "old"
+    kept = cluster.members()[volume.subvolume] is copy
+    assert kept is not restarted, "it is made anew only if nobody knows of what it was made"
+    controller.delete(str(volume), SECRETS)
+
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+    cluster.copies_until = 0
+    cluster.fs_clone_status("myfs", "csi", volume.subvolume)
+    controller.create(request(source=ContentSource(volume_id=str(other))))
+    assert cluster.members()[volume.subvolume].content == "of another volume"
+
+
+def test_a_copy_that_ends_before_it_is_cancelled_is_removed(
+    controller: CephfsController, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(controller, cluster, "volume")
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+
+    def too_late(**_: str) -> str:
+        cluster.copies_until = 0
+        raise Refused(errno.EINVAL, "cannot cancel -- clone finished (check clone status)")
+
+    monkeypatch.setattr(cluster, "fs_clone_cancel", too_late)
+    controller.delete(str(SubvolumeId.of("rook-ceph", "myfs", request().name)), SECRETS)
+    assert names(cluster) == {SubvolumeId.parse(source.volume_id).subvolume: []}
+
+
 def test_a_copy_begun_anew_has_the_content_of_now(controller: CephfsController, cluster: FakeCluster) -> None:
     source = source_of(controller, cluster, "volume")
     cluster.fail_at = cluster.changes + 2  # the snapshot is taken, and nothing more

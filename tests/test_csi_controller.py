@@ -37,6 +37,7 @@ SECRETS = {"userID": "csi-rbd-provisioner", "userKey": "AQ=="}
 class FakeImage:
     size: int
     features: tuple[str, ...] = ()
+    data_pool: str = ""
     content: str = ""
     parent: FakeImage | None = None
     snapshots: dict[str, str] = field(default_factory=dict)  # name to content
@@ -63,14 +64,14 @@ class FakePool:
             raise PoolNotFound(data_pool)
         if image in self.images:
             raise AlreadyExists(image)
-        self.images[image] = FakeImage(size, tuple(features))
+        self.images[image] = FakeImage(size, tuple(features), data_pool)
 
     def size(self, image: str) -> int:
         return self._open(image).size
 
     def info(self, image: str) -> ImageInfo:
         found = self._open(image)
-        return ImageInfo(found.size, 1_700_000_000, found.source, found.depth)
+        return ImageInfo(found.size, 1_700_000_000, found.source, found.depth, tuple(found.features), found.data_pool)
 
     def list_images(self) -> list[str]:
         return list(self.images)
@@ -120,7 +121,7 @@ class FakePool:
             raise AlreadyExists(image)
         # librbd copies the parent's labels, too.
         self.images[image] = FakeImage(
-            below.size, tuple(features), below.snapshots[snapshot], below, {}, below.source, below.depth
+            below.size, tuple(features), data_pool, below.snapshots[snapshot], below, {}, below.source, below.depth
         )
 
     def label(self, image: str, *, source: str, depth: int) -> None:
@@ -233,6 +234,17 @@ def test_the_same_name_with_another_size_exists_already(controller: Controller) 
     controller.create(request(required=GIB, limit=GIB))
     with pytest.raises(AlreadyExists):
         controller.create(request(required=2 * GIB, limit=2 * GIB))
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_same_name_with_another_layout_exists_already(controller: Controller, pool: FakePool, copied: bool) -> None:
+    source = source_of(controller, pool, "volume") if copied else None
+    wanted = request(source=source)
+    for parameters in (wanted.parameters, {**wanted.parameters, "dataPool": "replicapool"}):
+        controller.create(replace(wanted, parameters=parameters))
+    for other in ({"imageFeatures": "layering,object-map"}, {"dataPool": "ecpool"}):
+        with pytest.raises(AlreadyExists):
+            controller.create(replace(wanted, parameters={**wanted.parameters, **other}))
 
 
 def test_a_create_that_was_cut_short_is_finished(controller: Controller, pool: FakePool) -> None:

@@ -23,6 +23,7 @@ from harness.csi.driver.errors import (
     InvalidArgument,
     NotFound,
     OperationPending,
+    PoolNotFound,
     Unavailable,
 )
 from harness.csi.driver.exporter import Source
@@ -90,6 +91,8 @@ class World:
         if self.answers_after > 0:
             self.answers_after -= 1
             raise Unavailable("no monitor answers")
+        if pool != VOLUME.pool:
+            raise PoolNotFound(pool)
         yield self
 
     def size(self, image: str) -> int:
@@ -512,7 +515,7 @@ def test_requests_that_are_refused(world: World) -> None:
     for changes in ({"volume_id": ""}, {"staging_path": ""}, {"capability": None}):
         with pytest.raises(InvalidArgument):
             node.stage(stage_request(**changes), soon())
-    for volume in ("fake-vol-id", "rook-ceph/replicapool/csi-vol-none"):
+    for volume in ("fake-vol-id", "rook-ceph/replicapool/csi-vol-none", "rook-ceph/gone/csi-vol-1"):
         with pytest.raises(NotFound):
             node.stage(stage_request(volume_id=volume), soon())
     with pytest.raises(InvalidArgument):
@@ -520,11 +523,12 @@ def test_requests_that_are_refused(world: World) -> None:
     assert world.is_clean()
 
 
-def test_staged_with_other_flags_is_another_way(world: World) -> None:
+def test_staged_with_other_flags_or_another_filesystem_is_another_way(world: World) -> None:
     node = world.driver()
     stage(node)
-    with pytest.raises(AlreadyExists):
-        node.stage(stage_request(capability=replace(WRITER, mount_flags=("discard",))), soon())
+    for other in (replace(WRITER, mount_flags=("discard",)), replace(WRITER, fs_type="xfs")):
+        with pytest.raises(AlreadyExists):
+            node.stage(stage_request(capability=other), soon())
 
 
 def test_publish_and_unpublish(world: World, tmp_path: Path) -> None:
@@ -599,6 +603,23 @@ def test_after_a_power_cut_a_raw_block_volume_comes_back_on_another_device(world
     node.unpublish(str(VOLUME), str(target), soon())
     unstage(node)
     assert world.is_clean()
+
+
+def test_what_is_at_the_target_of_a_raw_block_volume_is_replaced_only_if_it_is_a_device(
+    world: World, tmp_path: Path
+) -> None:
+    node, target = world.driver(), tmp_path / "publish" / "pod"
+    node.stage(stage_request(capability=BLOCK), soon())
+    strange = Mount((0, 77), target, "tmpfs", False)
+    world.mounted.append(strange)
+    with pytest.raises(AlreadyExists, match="tmpfs"):
+        node.publish(publish_request(target, BLOCK), soon())
+    assert strange in world.mounted
+    world.mounted.remove(strange)
+    world.mounted.append(Mount((0, 5), target, "devtmpfs", False, Path("/loop98")))  # of an exporter that has died
+    node.publish(publish_request(target, BLOCK), soon())
+    (number,) = world.loops
+    assert [mount.root for mount in world.mounted if mount.point == target] == [Path(f"/loop{number}")]
 
 
 @pytest.mark.parametrize(("first", "second"), [(BLOCK, WRITER), (WRITER, BLOCK), (WRITER, READER), (READER, WRITER)])

@@ -32,6 +32,8 @@ class ImageInfo:
     created: int  # Unix time in seconds
     source: str = ""  # the id of the volume or snapshot it is a copy of, "" if of none
     depth: int = 0  # images below it that its data may be in
+    features: tuple[str, ...] = ()  # of those that can be asked for
+    data_pool: str = ""  # where its data is, "" if beside the metadata
 
 
 class Pool(Protocol):

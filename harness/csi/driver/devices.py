@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from .clusters import Credentials
-from .errors import DriverError, ImageInUse, Unavailable
+from .errors import DriverError, ImageInUse, NotFound, PlaceNotFound, Unavailable
 from .exporter import Source
 from .mounts import Mounts
 from .state import LoopRef, StateStore, VolumeState
@@ -126,7 +126,7 @@ class Devices:
     def serve(self, wanted: VolumeState, credentials: Credentials, deadline: Deadline) -> LoopRef:
         """Have the volume's device there, and on record how it is `wanted`: block, read-only, mount flags.
 
-        Raises `NotFound`, `PoolNotFound`, `ImageInUse`, and `Unavailable` if Ceph does not answer until the deadline.
+        Raises `NotFound`, `ImageInUse`, and `Unavailable` if Ceph does not answer until the deadline.
         """
         self._export(wanted.volume, credentials, wanted.read_only, deadline)
         state = self._states.load(wanted.volume)
@@ -269,10 +269,13 @@ class Devices:
         *,
         on: tuple[type[DriverError], ...] = (Unavailable,),
     ) -> T:
-        """Ask Ceph until it answers, over a new connection each time."""
+        """Ask Ceph until it answers, over a new connection each time. Raises `NotFound`, for the pool as well."""
 
         def attempt() -> T:
             with self._ceph.pool(volume.cluster, volume.pool, credentials) as pool:
                 return question(pool)
 
-        return retry(attempt, on=on, deadline=deadline)
+        try:
+            return retry(attempt, on=on, deadline=deadline)
+        except PlaceNotFound as error:
+            raise NotFound(f"volume {volume} does not exist: {error}") from error

@@ -61,7 +61,13 @@ class Pool:
                 created=calendar.timegm(opened.create_timestamp().utctimetuple()),
                 source=labels.get(_SOURCE, ""),
                 depth=int(labels.get(_DEPTH, "0")),
+                features=tuple(name for name, bit in _FEATURES.items() if opened.features() & bit),
+                data_pool=self._data_pool(opened),
             )
+
+    def _data_pool(self, opened: rbd.Image) -> str:
+        number = opened.data_pool_id()  # the image's own pool, if it has no other
+        return "" if number == self._ioctx.get_pool_id() else self._cluster.pool_reverse_lookup(number) or str(number)
 
     def list_images(self) -> list[str]:
         """The names of all images, without those in the trash."""

@@ -85,7 +85,7 @@ class Node:
         )
         staging = Path(request.staging_path)
         with self._operations.holding(request.volume_id):
-            if self._is_staged(wanted, staging):
+            if self._is_staged(wanted, capability.filesystem, staging):
                 loop = self._loop_of(volume)
             else:
                 loop = self._devices.serve(wanted, credentials, deadline)
@@ -175,7 +175,7 @@ class Node:
         usage = self._mounts.usage(path) if _is_on(mounted, loop) else None
         return Stats(self._devices.size(loop), usage, abnormal)
 
-    def _is_staged(self, wanted: VolumeState, staging: Path) -> bool:
+    def _is_staged(self, wanted: VolumeState, fs_type: str, staging: Path) -> bool:
         """Whether the volume is staged as wanted; raises `AlreadyExists` if it is in another way.
 
         What stands on an exporter that has died is taken away. Pods that have it open keep a dead filesystem; a new
@@ -193,6 +193,9 @@ class Node:
         in_use = mounted is not None or state.block or self._uses(loop, besides=staging)
         if in_use and _way(state) != _way(wanted):
             raise AlreadyExists(f"volume {wanted.volume} is staged {_way(state)}, not {_way(wanted)}")
+        for other in self._mounts.of_device((LOOP_MAJOR, loop.number)):
+            if other.fs_type != fs_type and not wanted.block:
+                raise AlreadyExists(f"volume {wanted.volume} is staged with {other.fs_type}, not with {fs_type}")
         return mounted is not None or state.block
 
     def _mount(
@@ -224,6 +227,8 @@ class Node:
         published = self._mounts.at(target)
         if published is not None and published in self._published_devices(loop):
             return
+        if published is not None and not published.is_loop_node:
+            raise AlreadyExists(f"something else is mounted at {target}: {published.fs_type}")
         if published is not None:  # the device of an exporter that has died
             self._mounts.unmount(target, deadline)
         if capability.single_writer:

@@ -185,11 +185,12 @@ class Parameters:
             raise InvalidArgument("imageFormat must be 2")
         if parameters.get("encrypted", "false").lower() == "true":
             raise InvalidArgument("encrypted volumes are not supported")
+        data_pool = parameters.get("dataPool", "")
         return cls(
             cluster_id=parameters["clusterID"],
             pool=parameters["pool"],
             features=_features(parameters.get("imageFeatures", "")),
-            data_pool=parameters.get("dataPool", ""),
+            data_pool="" if data_pool == parameters["pool"] else data_pool,
         )
 
 
