@@ -389,20 +389,20 @@ def source_of(controller: Controller, pool: FakePool, kind: str) -> ContentSourc
     write(pool, volume.image, "old")
     if kind == "volume":
         return ContentSource(volume_id=str(volume))
-    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS)
+    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS, {})
     write(pool, volume.image, "new")
     return ContentSource(snapshot_id=str(snapshot.id))
 
 
 def test_a_repeated_snapshot_finds_the_same(controller: Controller, pool: FakePool) -> None:
     volume = str(controller.create(request()).id)
-    first, second = (controller.create_snapshot("snapshot-1", volume, SECRETS) for _ in range(2))
+    first, second = (controller.create_snapshot("snapshot-1", volume, SECRETS, {}) for _ in range(2))
     assert first == second
     assert (first.source_id, first.size, first.created) == (volume, GIB, 1_700_000_000)
     assert sorted(pool.images) == sorted([first.id.image, VolumeId.parse(volume).image])
     other = str(controller.create(request("pvc-2")).id)
     with pytest.raises(AlreadyExists, match=volume):
-        controller.create_snapshot("snapshot-1", other, SECRETS)
+        controller.create_snapshot("snapshot-1", other, SECRETS, {})
 
 
 @pytest.mark.parametrize(
@@ -419,8 +419,15 @@ def test_snapshots_that_are_refused(
     controller: Controller, ceph: FakeCeph, name: str, volume: str, error: type
 ) -> None:
     with pytest.raises(error):
-        controller.create_snapshot(name, volume, SECRETS)
+        controller.create_snapshot(name, volume, SECRETS, {})
     assert ceph.is_empty()
+
+
+def test_a_snapshot_under_another_prefix_is_refused(controller: Controller, pool: FakePool) -> None:
+    volume = controller.create(request()).id
+    with pytest.raises(InvalidArgument, match="snapshotNamePrefix"):
+        controller.create_snapshot("snapshot-1", str(volume), SECRETS, {"snapshotNamePrefix": "team-"})
+    assert list(pool.images) == [volume.image]
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "volume"])
@@ -551,7 +558,7 @@ def snapshots(controller: Controller) -> list[str]:
         pool = "other" if number % 3 == 2 else "replicapool"
         wanted = request(f"pvc-{number % 3}", parameters={"clusterID": "rook-ceph", "pool": pool})
         volume = str(controller.create(wanted).id)
-        made.append(str(controller.create_snapshot(f"snapshot-{number}", volume, SECRETS).id))
+        made.append(str(controller.create_snapshot(f"snapshot-{number}", volume, SECRETS, {}).id))
     return sorted(made)
 
 

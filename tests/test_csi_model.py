@@ -393,7 +393,7 @@ class Driver:
         return self.controller.expand(str(_volume(it.volume)), Capacity(it.size * MIB), SECRETS) // MIB
 
     def take_snapshot(self, it: m.TakeSnapshot) -> int:
-        return self.controller.create_snapshot(it.snapshot, str(_volume(it.volume)), SECRETS).size // MIB
+        return self.controller.create_snapshot(it.snapshot, str(_volume(it.volume)), SECRETS, {}).size // MIB
 
     def delete_snapshot(self, it: m.DeleteSnapshot) -> None:
         self.controller.delete_snapshot(str(_snapshot(it.snapshot)), SECRETS)

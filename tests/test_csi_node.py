@@ -249,7 +249,7 @@ class World:
         if source.parent == Path("/dev"):
             point.parent.mkdir(parents=True, exist_ok=True)
             point.touch()
-            self.mounted.append(Mount((0, 5), point, "devtmpfs", False, Path("/") / source.name))
+            self.mounted.append(Mount((0, 5), point, "devtmpfs", read_only, Path("/") / source.name))
             return
         staged = self.at(source)
         assert staged is not None
@@ -572,7 +572,10 @@ def test_a_raw_block_volume_is_the_device_itself(world: World, tmp_path: Path) -
     for _ in range(2):
         node.stage(stage_request(capability=BLOCK), soon())
         node.publish(request, soon())
+    with pytest.raises(AlreadyExists):
+        node.publish(replace(request, readonly=True), soon())
     (shown,) = [mount for mount in world.mounted if mount.point == target]
+    assert not shown.read_only
     (number,) = world.loops
     assert shown.root == Path(f"/loop{number}")
     assert target.is_file()
@@ -620,6 +623,10 @@ def test_what_is_at_the_target_of_a_raw_block_volume_is_replaced_only_if_it_is_a
     node.publish(publish_request(target, BLOCK), soon())
     (number,) = world.loops
     assert [mount.root for mount in world.mounted if mount.point == target] == [Path(f"/loop{number}")]
+    node.unpublish(str(VOLUME), str(target), soon())
+    for _ in range(2):
+        node.publish(publish_request(target, BLOCK, readonly=True), soon())
+    assert [mount.read_only for mount in world.mounted if mount.point == target] == [True]
 
 
 @pytest.mark.parametrize(("first", "second"), [(BLOCK, WRITER), (WRITER, BLOCK), (WRITER, READER), (READER, WRITER)])
@@ -647,7 +654,9 @@ def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
     assert staged.read_only
     assert published is not None
     assert published.read_only
-    assert node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon()) == GIB
+    assert node.expand(str(VOLUME), str(target), Capacity(GIB), soon()) == GIB
+    with pytest.raises(FailedPrecondition, match="reading only"):
+        node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon())
     node.unpublish(str(VOLUME), str(target), soon())
     unstage(node)
     assert world.watchers == [STRANGER]

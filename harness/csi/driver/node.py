@@ -151,8 +151,13 @@ class Node:
         volume = VolumeId.parse(volume_id)
         with self._operations.holding(volume_id):
             state, loop = self._states.load(volume), self._loop_of(volume)
-            if state.read_only:  # and so is whoever may have asked for more room
-                return self._devices.size(loop)
+            if state.read_only:
+                if capacity.required > (size := self._devices.size(loop)):
+                    raise FailedPrecondition(
+                        f"volume {volume} is staged for reading only, with {size} bytes; it will have more when it is"
+                        " staged the next time"
+                    )
+                return size
             if capacity.required:
                 self._devices.grow(volume, loop, capacity.size())
             mounted = self._mounts.of_device((LOOP_MAJOR, loop.number))
@@ -226,6 +231,8 @@ class Node:
         self._devices.provide_for_kubelet()  # also again: it may have failed for the lack of it
         published = self._mounts.at(target)
         if published is not None and published in self._published_devices(loop):
+            if published.read_only != request.readonly:
+                raise AlreadyExists(f"volume {volume} is published at {target} {_access(published.read_only)}")
             return
         if published is not None and not published.is_loop_node:
             raise AlreadyExists(f"something else is mounted at {target}: {published.fs_type}")
@@ -233,7 +240,10 @@ class Node:
             self._mounts.unmount(target, deadline)
         if capability.single_writer:
             self._require_sole(volume, besides=(target,))
-        self._mounts.bind(self._devices.node_file(loop), target, read_only=False, deadline=deadline)
+        # The kernel lets a device be written to whatever its node's mount says. Of a pod that may only read it is the
+        # container runtime that sees to that; here the same volume is told from one that is published to be written.
+        node = self._devices.node_file(loop)
+        self._mounts.bind(node, target, read_only=request.readonly, deadline=deadline)
 
     def _require_sole(self, volume: VolumeId, *, besides: Sequence[Path]) -> None:
         if others := self._uses(self._loop_of(volume), besides=besides):
@@ -265,4 +275,8 @@ def _way(state: VolumeState) -> str:
         kind = "as a raw block volume"
     else:
         kind = f"with mount flags {','.join(sorted(state.mount_flags)) or '(none)'}"
-    return f"{kind}, {'ro' if state.read_only else 'rw'}"
+    return f"{kind}, {_access(state.read_only)}"
+
+
+def _access(read_only: bool) -> str:
+    return "ro" if read_only else "rw"
