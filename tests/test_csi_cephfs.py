@@ -416,6 +416,8 @@ def test_a_repeated_create_finds_the_same_volume(controller: CephfsController, c
         ({"clusterID": "elsewhere"}, InvalidArgument, "elsewhere"),
         ({"mounter": "kernel"}, InvalidArgument, "mounter kernel is not supported"),
         ({"encrypted": "true"}, InvalidArgument, "encrypted"),
+        ({"backingSnapshot": "true"}, InvalidArgument, "backingSnapshot"),
+        ({"volumeNamePrefix": "team-"}, InvalidArgument, "volumeNamePrefix"),
     ],
 )
 def test_parameters_that_are_refused(controller: CephfsController, parameters: dict, error: type, said: str) -> None:
@@ -423,8 +425,9 @@ def test_parameters_that_are_refused(controller: CephfsController, parameters: d
         controller.create(request(parameters={**PARAMETERS, **parameters}))
 
 
-def test_fuse_is_the_one_mounter(controller: CephfsController) -> None:
-    assert controller.create(request(parameters={**PARAMETERS, "mounter": "fuse"})).size == GIB
+def test_what_is_done_in_any_case_may_be_asked_for(controller: CephfsController) -> None:
+    asked = {"mounter": "fuse", "backingSnapshot": "false", "volumeNamePrefix": "csi-vol-"}
+    assert controller.create(request(parameters={**PARAMETERS, **asked})).size == GIB
 
 
 @pytest.mark.parametrize(
@@ -503,28 +506,28 @@ def test_validation_confirms_or_objects(controller: CephfsController) -> None:
 
 def test_a_repeated_snapshot_finds_the_same(controller: CephfsController, cluster: FakeCluster) -> None:
     volume = str(controller.create(request()).id)
-    first = controller.create_snapshot("snapshot-1", volume, SECRETS)
+    first = controller.create_snapshot("snapshot-1", volume, SECRETS, {})
     controller.expand(volume, Capacity(2 * GIB), SECRETS)
-    assert controller.create_snapshot("snapshot-1", volume, SECRETS) == first
+    assert controller.create_snapshot("snapshot-1", volume, SECRETS, {}) == first
     assert (first.source_id, first.size, first.created) == (volume, GIB, 1767323045)
 
 
 def test_a_name_is_used_for_one_snapshot_only(controller: CephfsController) -> None:
     one, other = (str(controller.create(request(f"pvc-{UUID.format(n)}")).id) for n in (1, 2))
-    controller.create_snapshot("snapshot-1", one, SECRETS)
+    controller.create_snapshot("snapshot-1", one, SECRETS, {})
     with pytest.raises(AlreadyExists):
-        controller.create_snapshot("snapshot-1", other, SECRETS)
+        controller.create_snapshot("snapshot-1", other, SECRETS, {})
 
 
 def test_a_snapshot_outlives_its_volume(controller: CephfsController, cluster: FakeCluster) -> None:
     volume = str(controller.create(request()).id)
-    snapshot = controller.create_snapshot("snapshot-1", volume, SECRETS)
+    snapshot = controller.create_snapshot("snapshot-1", volume, SECRETS, {})
     controller.delete(volume, SECRETS)
     with pytest.raises(NotFound):
         controller.expand(volume, Capacity(2 * GIB), SECRETS)
     ((listed,), token) = controller.list_snapshots(SECRETS)
     assert (str(listed.id), listed.size, token) == (str(snapshot.id), 0, "")
-    assert controller.create_snapshot("snapshot-1", volume, SECRETS).id == snapshot.id
+    assert controller.create_snapshot("snapshot-1", volume, SECRETS, {}).id == snapshot.id
     controller.delete_snapshot(str(snapshot.id), SECRETS)
     controller.delete_snapshot(str(snapshot.id), SECRETS)
     assert cluster.group == {}
@@ -532,14 +535,14 @@ def test_a_snapshot_outlives_its_volume(controller: CephfsController, cluster: F
 
 def test_a_volume_is_made_anew_under_the_name_of_one_with_snapshots(controller: CephfsController) -> None:
     volume = str(controller.create(request()).id)
-    controller.create_snapshot("snapshot-1", volume, SECRETS)
+    controller.create_snapshot("snapshot-1", volume, SECRETS, {})
     controller.delete(volume, SECRETS)
     assert controller.create(request(required=2 * GIB)).size == 2 * GIB
 
 
 def test_snapshots_are_listed_by_page(controller: CephfsController) -> None:
     volumes = [str(controller.create(request(f"pvc-{UUID.format(n)}")).id) for n in range(3)]
-    ids = sorted(str(controller.create_snapshot(f"snapshot-{v}", v, SECRETS).id) for v in volumes)
+    ids = sorted(str(controller.create_snapshot(f"snapshot-{v}", v, SECRETS, {}).id) for v in volumes)
     found, token = controller.list_snapshots(SECRETS, max_entries=2)
     assert [str(it.id) for it in found] == ids[:2]
     rest, end = controller.list_snapshots(SECRETS, max_entries=2, starting_token=token)
@@ -564,7 +567,7 @@ def source_of(controller: CephfsController, cluster: FakeCluster, kind: str) -> 
     subvolume.content = "old"
     if kind == "volume":
         return ContentSource(volume_id=str(volume))
-    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS)
+    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS, {})
     subvolume.content = "new"
     return ContentSource(snapshot_id=str(snapshot.id))
 
@@ -647,6 +650,54 @@ def test_a_copy_cut_short_anywhere_is_finished_or_removed_without_a_trace(
 
 def names(cluster: FakeCluster) -> dict[str, list[str]]:
     return {name: list(it.snapshots) for name, it in cluster.members().items()}
+
+
+@KINDS
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_copy_without_its_label_is_kept_only_by_who_saw_it_made(
+    ceph: Any, controller: CephfsController, cluster: FakeCluster, kind: str, restarted: bool
+) -> None:
+    source, other = source_of(controller, cluster, kind), controller.create(request(f"pvc-{UUID.format(8)}")).id
+    cluster.members()[other.subvolume].content = "of another volume"
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+    cluster.copies_until = 0  # it is complete when it is asked for the next time
+    if restarted:
+        controller = CephfsController(ceph, FakeNodes(), clone_patience=0.05)
+    volume = SubvolumeId.of("rook-ceph", "myfs", request().name)
+    copy = cluster.members()[volume.subvolume]
+    cluster.fs_clone_status("myfs", "csi", volume.subvolume)
+    controller.create(request(source=source))
+    assert cluster.members()[volume.subvolume].content == "old"
+    kept = cluster.members()[volume.subvolume] is copy
+    assert kept is not restarted, "it is made anew only if nobody knows of what it was made"
+    controller.delete(str(volume), SECRETS)
+
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+    cluster.copies_until = 0
+    cluster.fs_clone_status("myfs", "csi", volume.subvolume)
+    controller.create(request(source=ContentSource(volume_id=str(other))))
+    assert cluster.members()[volume.subvolume].content == "of another volume"
+
+
+def test_a_copy_that_ends_before_it_is_cancelled_is_removed(
+    controller: CephfsController, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = source_of(controller, cluster, "volume")
+    cluster.copies_until = 1_000_000
+    with pytest.raises(ClonePending):
+        controller.create(request(source=source))
+
+    def too_late(**_: str) -> str:
+        cluster.copies_until = 0
+        raise Refused(errno.EINVAL, "cannot cancel -- clone finished (check clone status)")
+
+    monkeypatch.setattr(cluster, "fs_clone_cancel", too_late)
+    controller.delete(str(SubvolumeId.of("rook-ceph", "myfs", request().name)), SECRETS)
+    assert names(cluster) == {SubvolumeId.parse(source.volume_id).subvolume: []}
 
 
 def test_a_copy_begun_anew_has_the_content_of_now(controller: CephfsController, cluster: FakeCluster) -> None:

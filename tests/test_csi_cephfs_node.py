@@ -61,6 +61,8 @@ class World:
     mounted: list[Mount] = field(default_factory=list)
     fenced: list[Client] = field(default_factory=list)
     filesystem_there: bool = True
+    subvolume_there: bool = True
+    mgr_answers: bool = True
     served_after: int = 0  # attempts until an MDS is active
     fencing: Credentials | None = PROVISIONER
     user: str = ""
@@ -87,6 +89,12 @@ class World:
             raise FilesystemNotFound(name)
         yield self
 
+    def info(self, subvolume: str) -> None:
+        if not self.mgr_answers:
+            raise Unavailable("no mgr answers")
+        if not self.subvolume_there:
+            raise NotFound(f"subvolume '{subvolume}' does not exist")
+
     def require_served(self) -> None:
         assert self.user == "csi-cephfs-node"
         self.served_after -= 1
@@ -108,6 +116,8 @@ class World:
         assert self.client is None
         assert self.at(point) is None
         self.change()
+        if not self.subvolume_there:
+            raise MountFailed("ceph mount failed with (2) No such file or directory")
         self.starts += 1
         self.sources.append(source)
         self.client = Client(self.starts, f"10.244.1.1:0/{self.starts}")
@@ -221,13 +231,22 @@ def test_options_reach_the_client_and_cannot_be_changed_in_use(world: World) -> 
 def test_a_filesystem_that_is_not_there_or_not_served(world: World) -> None:
     node = world.driver()
     world.filesystem_there = False
-    with pytest.raises(FilesystemNotFound):
+    with pytest.raises(NotFound, match=r"filesystem not found: filesystem \(myfs\) not found in Ceph cluster"):
         stage(node)
     world.filesystem_there, world.served_after = True, 999
     with pytest.raises(Unavailable, match="no active MDS"):
         stage(node)
     world.served_after = 2
     stage(node)
+
+
+def test_a_subvolume_that_is_not_there(world: World) -> None:
+    world.subvolume_there = False
+    with pytest.raises(NotFound, match=VOLUME.subvolume):
+        stage(world.driver())
+    world.mgr_answers = False
+    with pytest.raises(MountFailed):
+        stage(world.driver())
 
 
 def test_the_client_of_an_earlier_life_is_fenced_before_the_new_one_starts(world: World) -> None:

@@ -37,6 +37,7 @@ SECRETS = {"userID": "csi-rbd-provisioner", "userKey": "AQ=="}
 class FakeImage:
     size: int
     features: tuple[str, ...] = ()
+    data_pool: str = ""
     content: str = ""
     parent: FakeImage | None = None
     snapshots: dict[str, str] = field(default_factory=dict)  # name to content
@@ -63,14 +64,14 @@ class FakePool:
             raise PoolNotFound(data_pool)
         if image in self.images:
             raise AlreadyExists(image)
-        self.images[image] = FakeImage(size, tuple(features))
+        self.images[image] = FakeImage(size, tuple(features), data_pool)
 
     def size(self, image: str) -> int:
         return self._open(image).size
 
     def info(self, image: str) -> ImageInfo:
         found = self._open(image)
-        return ImageInfo(found.size, 1_700_000_000, found.source, found.depth)
+        return ImageInfo(found.size, 1_700_000_000, found.source, found.depth, tuple(found.features), found.data_pool)
 
     def list_images(self) -> list[str]:
         return list(self.images)
@@ -120,7 +121,7 @@ class FakePool:
             raise AlreadyExists(image)
         # librbd copies the parent's labels, too.
         self.images[image] = FakeImage(
-            below.size, tuple(features), below.snapshots[snapshot], below, {}, below.source, below.depth
+            below.size, tuple(features), data_pool, below.snapshots[snapshot], below, {}, below.source, below.depth
         )
 
     def label(self, image: str, *, source: str, depth: int) -> None:
@@ -235,6 +236,17 @@ def test_the_same_name_with_another_size_exists_already(controller: Controller) 
         controller.create(request(required=2 * GIB, limit=2 * GIB))
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_the_same_name_with_another_layout_exists_already(controller: Controller, pool: FakePool, copied: bool) -> None:
+    source = source_of(controller, pool, "volume") if copied else None
+    wanted = request(source=source)
+    for parameters in (wanted.parameters, {**wanted.parameters, "dataPool": "replicapool"}):
+        controller.create(replace(wanted, parameters=parameters))
+    for other in ({"imageFeatures": "layering,object-map"}, {"dataPool": "ecpool"}):
+        with pytest.raises(AlreadyExists):
+            controller.create(replace(wanted, parameters={**wanted.parameters, **other}))
+
+
 def test_a_create_that_was_cut_short_is_finished(controller: Controller, pool: FakePool) -> None:
     image = controller.create(request()).id.image
     pool.images[image] = None
@@ -333,7 +345,7 @@ def test_a_second_call_for_the_same_volume_is_turned_away(controller: Controller
 
     pool.remove = remove_while_another_call_comes
     controller.delete(volume, SECRETS)
-    assert [str(error) for error in turned_away] == [f"an operation with the given Volume ID {volume} already exists"]
+    assert {str(error) for error in turned_away} == {f"an operation with the given Volume ID {volume} already exists"}
     assert turned_away[0].code == "ABORTED"
 
 
@@ -377,20 +389,20 @@ def source_of(controller: Controller, pool: FakePool, kind: str) -> ContentSourc
     write(pool, volume.image, "old")
     if kind == "volume":
         return ContentSource(volume_id=str(volume))
-    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS)
+    snapshot = controller.create_snapshot("snapshot-1", str(volume), SECRETS, {})
     write(pool, volume.image, "new")
     return ContentSource(snapshot_id=str(snapshot.id))
 
 
 def test_a_repeated_snapshot_finds_the_same(controller: Controller, pool: FakePool) -> None:
     volume = str(controller.create(request()).id)
-    first, second = (controller.create_snapshot("snapshot-1", volume, SECRETS) for _ in range(2))
+    first, second = (controller.create_snapshot("snapshot-1", volume, SECRETS, {}) for _ in range(2))
     assert first == second
     assert (first.source_id, first.size, first.created) == (volume, GIB, 1_700_000_000)
     assert sorted(pool.images) == sorted([first.id.image, VolumeId.parse(volume).image])
     other = str(controller.create(request("pvc-2")).id)
     with pytest.raises(AlreadyExists, match=volume):
-        controller.create_snapshot("snapshot-1", other, SECRETS)
+        controller.create_snapshot("snapshot-1", other, SECRETS, {})
 
 
 @pytest.mark.parametrize(
@@ -407,8 +419,15 @@ def test_snapshots_that_are_refused(
     controller: Controller, ceph: FakeCeph, name: str, volume: str, error: type
 ) -> None:
     with pytest.raises(error):
-        controller.create_snapshot(name, volume, SECRETS)
+        controller.create_snapshot(name, volume, SECRETS, {})
     assert ceph.is_empty()
+
+
+def test_a_snapshot_under_another_prefix_is_refused(controller: Controller, pool: FakePool) -> None:
+    volume = controller.create(request()).id
+    with pytest.raises(InvalidArgument, match="snapshotNamePrefix"):
+        controller.create_snapshot("snapshot-1", str(volume), SECRETS, {"snapshotNamePrefix": "team-"})
+    assert list(pool.images) == [volume.image]
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "volume"])
@@ -479,6 +498,19 @@ def test_a_copy_cut_short_anywhere_is_made_anew_and_leaves_nothing(
     assert ceph.is_empty()
 
 
+def test_what_a_copy_has_left_goes_with_a_volume_that_was_made_without_a_source(
+    controller: Controller, ceph: FakeCeph, pool: FakePool
+) -> None:
+    source = source_of(controller, pool, "snapshot")
+    ceph.fail_at = ceph.changes + 4  # the clone is there, and has not its name yet
+    with pytest.raises(Injected):
+        controller.create(request("pvc-copy", source=source))
+    made = controller.create(request("pvc-copy")).id
+    assert made.image + ".partial" in pool.images
+    controller.delete(str(made), SECRETS)
+    assert not [name for name in [*pool.images, *pool.trash] if name.startswith(made.image)]
+
+
 def test_a_snapshot_that_an_operator_took_keeps_the_volume(controller: Controller, pool: FakePool) -> None:
     volume = controller.create(request()).id
     pool.snapshot(volume.image, "before-upgrade")
@@ -526,7 +558,7 @@ def snapshots(controller: Controller) -> list[str]:
         pool = "other" if number % 3 == 2 else "replicapool"
         wanted = request(f"pvc-{number % 3}", parameters={"clusterID": "rook-ceph", "pool": pool})
         volume = str(controller.create(wanted).id)
-        made.append(str(controller.create_snapshot(f"snapshot-{number}", volume, SECRETS).id))
+        made.append(str(controller.create_snapshot(f"snapshot-{number}", volume, SECRETS, {}).id))
     return sorted(made)
 
 

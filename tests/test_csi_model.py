@@ -232,6 +232,9 @@ class Machine:
         self.pool.watchers.setdefault(source.volume.image, []).append(client)
         self.mounted.append(Mount((0, 50), image, "fuse", False))
 
+    def lock(self, image: Path, deadline: Deadline) -> None:
+        assert self.find(image) is None
+
     def stop(self, volume: VolumeId, image: Path) -> None:
         if client := self.exporters.pop(volume, None):
             self.pool.watchers[volume.image].remove(client)
@@ -390,7 +393,7 @@ class Driver:
         return self.controller.expand(str(_volume(it.volume)), Capacity(it.size * MIB), SECRETS) // MIB
 
     def take_snapshot(self, it: m.TakeSnapshot) -> int:
-        return self.controller.create_snapshot(it.snapshot, str(_volume(it.volume)), SECRETS).size // MIB
+        return self.controller.create_snapshot(it.snapshot, str(_volume(it.volume)), SECRETS, {}).size // MIB
 
     def delete_snapshot(self, it: m.DeleteSnapshot) -> None:
         self.controller.delete_snapshot(str(_snapshot(it.snapshot)), SECRETS)

@@ -23,6 +23,7 @@ from harness.csi.driver.errors import (
     InvalidArgument,
     NotFound,
     OperationPending,
+    PoolNotFound,
     Unavailable,
 )
 from harness.csi.driver.exporter import Source
@@ -90,6 +91,8 @@ class World:
         if self.answers_after > 0:
             self.answers_after -= 1
             raise Unavailable("no monitor answers")
+        if pool != VOLUME.pool:
+            raise PoolNotFound(pool)
         yield self
 
     def size(self, image: str) -> int:
@@ -128,6 +131,14 @@ class World:
         if self.after_start:
             self.watchers.append(self.after_start)
         self.mounted.append(Mount((0, 50 + self.starts), image, "fuse", False))
+
+    def lock(self, image: Path, deadline: Deadline) -> None:
+        self.change()
+        assert self.exporter is not None
+        assert self.writable_export
+        assert self.find(image) is None, "somebody may be writing there"
+        assert all(locker.client == self.exporter for locker in self.lockers), "librbd would have to break a lock"
+        self.lockers = [Locker(self.exporter, "auto 1")]
 
     def stop(self, volume: VolumeId, image: Path) -> None:
         self.change()
@@ -195,12 +206,7 @@ class World:
         elif self.filesystem == "ext4":
             self.filesystem_size = self.device_size
         assert self.filesystem == fs_type
-        assert self.exporter is not None
-        assert self.writable_export
-        lock = Locker(self.exporter, "auto 1")
-        if lock not in self.lockers:
-            assert not self.lockers, "librbd would wait for the dead owner's watch"
-            self.lockers.append(lock)
+        assert self.holds_the_lock()
 
     def require(self, device: Path, fs_type: str, deadline: Deadline) -> None:
         if self.filesystem != fs_type:
@@ -243,7 +249,7 @@ class World:
         if source.parent == Path("/dev"):
             point.parent.mkdir(parents=True, exist_ok=True)
             point.touch()
-            self.mounted.append(Mount((0, 5), point, "devtmpfs", False, Path("/") / source.name))
+            self.mounted.append(Mount((0, 5), point, "devtmpfs", read_only, Path("/") / source.name))
             return
         staged = self.at(source)
         assert staged is not None
@@ -281,6 +287,9 @@ class World:
             and list(self.loops) == ([staged.device[1]] if staged else None)
             and len(self.of_device((7, next(iter(self.loops))))) == 1
         )
+
+    def holds_the_lock(self) -> bool:
+        return self.exporter is not None and self.lockers == [Locker(self.exporter, "auto 1")]
 
     def is_clean(self) -> bool:
         folders = self.root / "volumes"
@@ -340,7 +349,7 @@ def test_stage_and_unstage_are_idempotent(world: World) -> None:
     assert world.is_clean()
 
 
-@pytest.mark.parametrize("step", range(1, 5))
+@pytest.mark.parametrize("step", range(1, 6))
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_stage_cut_short_anywhere_is_finished_by_the_next(world: World, step: int, restarted: bool) -> None:
     node = world.driver()
@@ -434,6 +443,26 @@ def test_a_living_stranger_keeps_the_image(world: World) -> None:
     assert world.blocklisted == set()
 
 
+def test_a_node_that_was_cut_off_is_fenced_before_another_writes(world: World) -> None:
+    """Ceph has dropped its watch, but not its lock."""
+    world.lockers = [Locker(STRANGER, "auto 7")]
+    stage(world.driver())
+    assert STRANGER.address in world.blocklisted
+    assert world.serves()
+    assert world.holds_the_lock()
+
+
+def test_an_exporter_that_was_not_ended_takes_the_lock_before_there_is_a_device_again(world: World) -> None:
+    node = world.driver()
+    stage(node)
+    world.fail_at = world.changes + 3  # unmounted and detached, and the driver dies
+    with pytest.raises(Injected):
+        unstage(node)
+    assert (world.starts, world.loops) == (1, {})
+    stage(world.driver())
+    assert (world.starts, world.serves(), world.holds_the_lock()) == (1, True, True)
+
+
 def test_two_nodes_that_claim_the_image_at_one_moment_both_give_way(world: World) -> None:
     world.after_start = STRANGER
     with pytest.raises(ImageInUse):
@@ -486,7 +515,7 @@ def test_requests_that_are_refused(world: World) -> None:
     for changes in ({"volume_id": ""}, {"staging_path": ""}, {"capability": None}):
         with pytest.raises(InvalidArgument):
             node.stage(stage_request(**changes), soon())
-    for volume in ("fake-vol-id", "rook-ceph/replicapool/csi-vol-none"):
+    for volume in ("fake-vol-id", "rook-ceph/replicapool/csi-vol-none", "rook-ceph/gone/csi-vol-1"):
         with pytest.raises(NotFound):
             node.stage(stage_request(volume_id=volume), soon())
     with pytest.raises(InvalidArgument):
@@ -494,11 +523,12 @@ def test_requests_that_are_refused(world: World) -> None:
     assert world.is_clean()
 
 
-def test_staged_with_other_flags_is_another_way(world: World) -> None:
+def test_staged_with_other_flags_or_another_filesystem_is_another_way(world: World) -> None:
     node = world.driver()
     stage(node)
-    with pytest.raises(AlreadyExists):
-        node.stage(stage_request(capability=replace(WRITER, mount_flags=("discard",))), soon())
+    for other in (replace(WRITER, mount_flags=("discard",)), replace(WRITER, fs_type="xfs")):
+        with pytest.raises(AlreadyExists):
+            node.stage(stage_request(capability=other), soon())
 
 
 def test_publish_and_unpublish(world: World, tmp_path: Path) -> None:
@@ -542,11 +572,15 @@ def test_a_raw_block_volume_is_the_device_itself(world: World, tmp_path: Path) -
     for _ in range(2):
         node.stage(stage_request(capability=BLOCK), soon())
         node.publish(request, soon())
+    with pytest.raises(AlreadyExists):
+        node.publish(replace(request, readonly=True), soon())
     (shown,) = [mount for mount in world.mounted if mount.point == target]
+    assert not shown.read_only
     (number,) = world.loops
     assert shown.root == Path(f"/loop{number}")
     assert target.is_file()
-    assert world.filesystem == "", "nothing is written to a raw block volume"
+    assert world.filesystem == "", "no filesystem is made on a raw block volume"
+    assert world.holds_the_lock()
     assert world.spare_nodes, "the kubelet can attach its own loop device"
     with pytest.raises(FailedPrecondition, match=str(target)):
         unstage(node)
@@ -574,6 +608,27 @@ def test_after_a_power_cut_a_raw_block_volume_comes_back_on_another_device(world
     assert world.is_clean()
 
 
+def test_what_is_at_the_target_of_a_raw_block_volume_is_replaced_only_if_it_is_a_device(
+    world: World, tmp_path: Path
+) -> None:
+    node, target = world.driver(), tmp_path / "publish" / "pod"
+    node.stage(stage_request(capability=BLOCK), soon())
+    strange = Mount((0, 77), target, "tmpfs", False)
+    world.mounted.append(strange)
+    with pytest.raises(AlreadyExists, match="tmpfs"):
+        node.publish(publish_request(target, BLOCK), soon())
+    assert strange in world.mounted
+    world.mounted.remove(strange)
+    world.mounted.append(Mount((0, 5), target, "devtmpfs", False, Path("/loop98")))  # of an exporter that has died
+    node.publish(publish_request(target, BLOCK), soon())
+    (number,) = world.loops
+    assert [mount.root for mount in world.mounted if mount.point == target] == [Path(f"/loop{number}")]
+    node.unpublish(str(VOLUME), str(target), soon())
+    for _ in range(2):
+        node.publish(publish_request(target, BLOCK, readonly=True), soon())
+    assert [mount.read_only for mount in world.mounted if mount.point == target] == [True]
+
+
 @pytest.mark.parametrize(("first", "second"), [(BLOCK, WRITER), (WRITER, BLOCK), (WRITER, READER), (READER, WRITER)])
 def test_a_volume_is_staged_in_one_way_at_a_time(world: World, first: Capability, second: Capability) -> None:
     node = world.driver()
@@ -599,7 +654,9 @@ def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
     assert staged.read_only
     assert published is not None
     assert published.read_only
-    assert node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon()) == GIB
+    assert node.expand(str(VOLUME), str(target), Capacity(GIB), soon()) == GIB
+    with pytest.raises(FailedPrecondition, match="reading only"):
+        node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon())
     node.unpublish(str(VOLUME), str(target), soon())
     unstage(node)
     assert world.watchers == [STRANGER]
@@ -631,7 +688,7 @@ def test_a_reader_comes_back_after_a_power_cut_without_waiting_for_its_own_watch
 
 def test_a_stage_that_was_cut_short_can_be_taken_up_in_another_way(world: World) -> None:
     node = world.driver()
-    world.fail_at = 3  # the exporter runs, the device is attached, and nothing uses it
+    world.fail_at = 4  # the exporter runs, the device is attached, and nothing uses it
     with pytest.raises(Injected):
         stage(node)
     world.filesystem = "ext4"

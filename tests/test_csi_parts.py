@@ -309,6 +309,16 @@ def test_xfs_is_not_checked_before_it_is_mounted(device: Path) -> None:
     assert len(ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").calls) == 1
 
 
+def test_an_xfs_whose_making_was_cut_short_is_made_anew(device: Path) -> None:
+    content = bytearray(device.read_bytes())
+    content[126] = 1  # sb_inprogress
+    device.write_bytes(content)
+    (made,) = ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").ran("mkfs.xfs")
+    assert made == ["mkfs.xfs", "-q", "-f", "-K", str(device)]
+    with pytest.raises(FailedPrecondition, match="holds xfs"):
+        ensure(device, Done(0, "TYPE=xfs\n", ""))
+
+
 @pytest.mark.parametrize("blkid", [Done(0, "TYPE=xfs\n", ""), NOTHING])
 def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
     programs = Programs([(("blkid",), blkid)])
@@ -451,6 +461,15 @@ def test_the_exporter_is_a_service_of_the_node_in_the_containers_mounts(tmp_path
     export = json.loads(launch[launch.index("--export") + 1])
     assert (blockdev["pool"], blockdev["image"]) == ("replicapool", "csi-vol-1")
     assert (export["mountpoint"], export["node-name"]) == (str(image), blockdev["node-name"])
+
+
+def test_the_lock_is_taken_by_a_flushed_write_that_changes_nothing(tmp_path: Path) -> None:
+    programs = Systemd()
+    made, image = exporter(tmp_path, programs)
+    made.lock(image, Deadline(5))
+    (write,) = programs.ran("dd", f"if={image}", f"of={image}", "count=1")
+    assert "conv=notrunc,fsync" in write
+    assert not [word for word in write if word.startswith(("seek=", "skip="))]
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -52,9 +52,13 @@ def test_a_blocklisted_stranger_does_not_count() -> None:
     assert examine(Use(watchers=(STRANGER,)), ours=[], blocklist=other_nonce).others == (STRANGER,)
 
 
-def test_a_lock_that_nobody_watches_over_is_left_to_librbd() -> None:
-    verdict = examine(Use(lockers=(Locker(STRANGER, "auto 1"),)), ours=[], blocklist=NOBODY)
-    assert (verdict.others, verdict.dead, verdict.broken) == ((), (), ())
+def test_who_holds_the_lock_without_a_watch_is_fenced_by_who_comes_to_write() -> None:
+    """A node that was cut off, and may come back."""
+    lock = Locker(STRANGER, "auto 1")
+    verdict = examine(Use(lockers=(lock,)), ours=[], blocklist=NOBODY)
+    assert (verdict.others, verdict.dead, verdict.broken) == ((), (STRANGER,), (lock,))
+    reading = examine(Use(lockers=(lock,)), ours=[], blocklist=NOBODY, reading=True)
+    assert (reading.others, reading.dead, reading.broken) == ((), (), ())
 
 
 def test_a_reader_minds_only_who_has_written() -> None:
@@ -71,7 +75,7 @@ def test_a_reader_minds_only_who_has_written() -> None:
 @given(USES, st.sets(st.integers(1, 6)), BLOCKLISTS)
 def test_never_is_a_living_stranger_fenced_or_passed_over(use: Use, ours: set[int], blocklist: Blocklist) -> None:
     verdict = examine(use, ours=ours, blocklist=blocklist)
-    assert all(client.id in ours for client in verdict.dead)
+    assert all(client.id in ours or client not in use.watchers for client in verdict.dead)
     assert all(locker.client in verdict.dead for locker in verdict.broken)
     for watcher in use.watchers:
         if watcher.id not in ours and not blocklist.covers(watcher):

@@ -99,6 +99,11 @@ def test_the_exclusive_lock_is_always_on() -> None:
         ({"imageFeatures": "layering,journaling"}, "journaling"),
         ({"imageFeatures": "fast-diff"}, "object-map"),
         ({"encrypted": "true"}, "encrypted"),
+        ({"stripeUnit": "65536"}, "stripeUnit"),
+        ({"stripeCount": "4"}, "stripeCount"),
+        ({"objectSize": "1048576"}, "objectSize"),
+        ({"topologyConstrainedPools": "[]"}, "topologyConstrainedPools"),
+        ({"volumeNamePrefix": "team-"}, "volumeNamePrefix"),
     ],
 )
 def test_parameters_that_are_refused_by_name(change: dict[str, str], said: str) -> None:

@@ -17,7 +17,7 @@ from .clusters import Credentials
 from .errors import AlreadyExists, InvalidArgument, NotFound, OutOfRange, PlaceNotFound
 from .locks import Operations
 from .messages import ContentSource, CreateVolume, Snapshot, Volume, kept_parameters, page
-from .volumes import Capability, Capacity, Objection, require_supported
+from .volumes import Capability, Capacity, Objection, require_our_names, require_supported
 
 Place = tuple[str, str]  # the id of a cluster, and the name of a pool or filesystem
 
@@ -189,13 +189,16 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
 
     # --- snapshots ----------------------------------------------------------------------------------------------
 
-    def create_snapshot(self, name: str, source_volume_id: str, secrets: Mapping[str, str]) -> Snapshot:
+    def create_snapshot(
+        self, name: str, source_volume_id: str, secrets: Mapping[str, str], parameters: Mapping[str, str]
+    ) -> Snapshot:
         """Take the snapshot of this name, or find that it is there.
 
         Raises `NotFound` for the volume, `AlreadyExists` if the snapshot is one of another volume.
         """
         if not name or not source_volume_id:
             raise InvalidArgument("name and source volume id are required")
+        require_our_names(parameters)
         source = self.volume_ids.parse(source_volume_id)
         snapshot = self._snapshot_of(source, name)
         credentials = Credentials.from_secrets(secrets)

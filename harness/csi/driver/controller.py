@@ -75,11 +75,11 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
         return Made(made.size, made.source, {"imageName": volume.image})
 
     def _ensure_copy(self, pool: Pool, volume: VolumeId, source: VolumeId, request: CreateVolume) -> ImageInfo:
+        parameters = Parameters.parse(request.parameters)
         with suppress(NotFound):
-            return pool.info(volume.image)
+            return _existing_image(pool, volume.image, parameters)
         if source.cluster != volume.cluster:
             raise InvalidArgument(f"{source} is in another Ceph cluster than pool {volume.pool}")
-        parameters = Parameters.parse(request.parameters)
         with self._existing(source, Credentials.from_secrets(request.secrets)) as origin:
             size = request.capacity.size_of_copy(origin.size(source.image), str(source))
             copy = Copy(source, volume.image, size, parameters.features, parameters.data_pool)
@@ -124,19 +124,24 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
 
 
 def _ensure_image(pool: Pool, image: str, size: int, parameters: Parameters) -> ImageInfo:
-    """The image, which is made unless it is there."""
+    """The image, which is made unless it is there. Raises as `_existing_image` does."""
     try:
         pool.create(image, size, parameters.features, parameters.data_pool)
     except AlreadyExists:
-        return _existing_image(pool, image, size, parameters)
+        try:
+            return _existing_image(pool, image, parameters)
+        except NotFound:
+            # The name is taken, but there is no image behind it: a create was cut short.
+            pool.remove(image)
+            pool.create(image, size, parameters.features, parameters.data_pool)
     return ImageInfo(size, 0)
 
 
-def _existing_image(pool: Pool, image: str, size: int, parameters: Parameters) -> ImageInfo:
-    try:
-        return pool.info(image)
-    except NotFound:
-        # The name is taken, but there is no image behind it: a create was cut short.
-        pool.remove(image)
-        pool.create(image, size, parameters.features, parameters.data_pool)
-        return ImageInfo(size, 0)
+def _existing_image(pool: Pool, image: str, parameters: Parameters) -> ImageInfo:
+    """Raises `NotFound`, `AlreadyExists` if it is laid out in another way than is asked for."""
+    made = pool.info(image)
+    if made.features != parameters.features:
+        raise AlreadyExists(f"image {image} exists with the features {', '.join(made.features)}")
+    if made.data_pool != parameters.data_pool:
+        raise AlreadyExists(f"image {image} exists with its data in pool {made.data_pool or parameters.pool}")
+    return made

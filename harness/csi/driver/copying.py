@@ -32,6 +32,8 @@ class ImageInfo:
     created: int  # Unix time in seconds
     source: str = ""  # the id of the volume or snapshot it is a copy of, "" if of none
     depth: int = 0  # images below it that its data may be in
+    features: tuple[str, ...] = ()  # of those that can be asked for
+    data_pool: str = ""  # where its data is, "" if beside the metadata
 
 
 class Pool(Protocol):
@@ -112,6 +114,11 @@ def remove(pool: Pool, image: str) -> None:
 
     Nobody may be copying it meanwhile. Raises `FailedPrecondition` when it is in use.
     """
+    partial = image + _PARTIAL  # also beside a whole image, which may have been made without a source in the end
+    try:
+        pool.remove(partial)
+    except NotFound:
+        pool.remove_trashed(partial)  # a removal, too, may have been cut short
     try:
         pool.remove(image)
     except HasSnapshots:
@@ -120,8 +127,4 @@ def remove(pool: Pool, image: str) -> None:
                 pool.drop_snapshot(image, name)
         pool.remove(image)
     except NotFound:
-        partial = image + _PARTIAL
-        with suppress(NotFound):
-            pool.remove(partial)
-        for name in (image, partial):  # a removal, too, may have been cut short
-            pool.remove_trashed(name)
+        pool.remove_trashed(image)

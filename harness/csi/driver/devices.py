@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from .clusters import Credentials
-from .errors import DriverError, ImageInUse, Unavailable
+from .errors import DriverError, ImageInUse, NotFound, PlaceNotFound, Unavailable
 from .exporter import Source
 from .mounts import Mounts
 from .state import LoopRef, StateStore, VolumeState
@@ -56,6 +56,8 @@ class Exporter(Protocol):
     def is_running(self, volume: VolumeId) -> bool: ...
 
     def start(self, source: Source, image: Path, deadline: Deadline) -> None: ...
+
+    def lock(self, image: Path, deadline: Deadline) -> None: ...
 
     def stop(self, volume: VolumeId, image: Path) -> None: ...
 
@@ -124,12 +126,16 @@ class Devices:
     def serve(self, wanted: VolumeState, credentials: Credentials, deadline: Deadline) -> LoopRef:
         """Have the volume's device there, and on record how it is `wanted`: block, read-only, mount flags.
 
-        Raises `NotFound`, `PoolNotFound`, `ImageInUse`, and `Unavailable` if Ceph does not answer until the deadline.
+        Raises `NotFound`, `ImageInUse`, and `Unavailable` if Ceph does not answer until the deadline.
         """
         self._export(wanted.volume, credentials, wanted.read_only, deadline)
         state = self._states.load(wanted.volume)
         if state.loop is None or not self._loops.is_attached(state.loop):
             image = self._states.image(wanted.volume)
+            # Whoever is cut off later holds the lock and can be fenced for it, also if nothing was written yet. Once
+            # there is a device, others may write beside this; but then the lock was taken before.
+            if not wanted.read_only and self._loops.find(image) is None:
+                self._exporter.lock(image, deadline)
             state.loop = self._loops.attach(image, deadline, read_only=wanted.read_only)
         state.block, state.mount_flags = wanted.block, wanted.mount_flags
         self._states.save(state)
@@ -203,7 +209,7 @@ class Devices:
         """Make sure that no living client stands in the way, and fence the dead one of our own.
 
         No exporter of the volume runs on this node, so the one on record is dead, in whichever life of the node it was
-        started. Anybody else is given time to turn out dead, too.
+        started. Anybody else is given time to turn out dead, too; one who still holds the lock then is fenced as well.
         """
         volume = state.volume
         ours = [state.exporter.id] if state.exporter else []
@@ -213,7 +219,7 @@ class Devices:
             if verdict.others:
                 raise ImageInUse(volume.spec)
             if verdict.dead:
-                log.info("%s: fencing this node's dead exporter %s", volume, verdict.dead)
+                log.info("%s: fencing %s, dead or without a watch", volume, verdict.dead)
                 pool.fence(volume.image, verdict)
 
         # The patience with others begins when Ceph answers, not when it was asked.
@@ -263,10 +269,13 @@ class Devices:
         *,
         on: tuple[type[DriverError], ...] = (Unavailable,),
     ) -> T:
-        """Ask Ceph until it answers, over a new connection each time."""
+        """Ask Ceph until it answers, over a new connection each time. Raises `NotFound`, for the pool as well."""
 
         def attempt() -> T:
             with self._ceph.pool(volume.cluster, volume.pool, credentials) as pool:
                 return question(pool)
 
-        return retry(attempt, on=on, deadline=deadline)
+        try:
+            return retry(attempt, on=on, deadline=deadline)
+        except PlaceNotFound as error:
+            raise NotFound(f"volume {volume} does not exist: {error}") from error

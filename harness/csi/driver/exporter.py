@@ -53,6 +53,7 @@ class Exporter:
     ) -> None:
         self._mounts = mounts
         self._secrets_dir = secrets_dir
+        self._run = run
         self._units = Units(RBD_UNITS, pid=pid, run=run)
         self._ask_every = ask_every
 
@@ -82,6 +83,17 @@ class Exporter:
             except BaseException:
                 self.stop(volume, image)
                 raise
+
+    def lock(self, image: Path, deadline: Deadline) -> None:
+        """Have the exporter hold the image's exclusive lock, which librbd takes with the first write.
+
+        The first 4 KiB of the file `image` are written back unchanged, and flushed; nobody else may use it meanwhile.
+        By a program, since it waits for Ceph without limit, and past the page cache, which may know an older content.
+
+        Raises `CommandTimedOut` when the lock is not there in time, `CommandFailed`.
+        """
+        how = ("bs=4096", "count=1", "iflag=direct", "oflag=direct", "conv=notrunc,fsync", "status=none")
+        self._run(["dd", f"if={image}", f"of={image}", *how], timeout=deadline.remaining())
 
     def stop(self, volume: VolumeId, image: Path) -> None:
         """End the volume's exporter, if there is one, and take away what it may have left mounted.

@@ -15,6 +15,9 @@ from .waiting import Deadline
 Run = Callable[..., Done]
 
 _NOTHING_FOUND = 2  # blkid(8), "EXIT STATUS"
+# sb_inprogress of the superblock, which mkfs.xfs takes back as its last step; the kernel mounts no such filesystem.
+# https://git.kernel.org/pub/scm/fs/xfs/xfsprogs-dev.git/tree/libxfs/xfs_format.h (struct xfs_dsb)
+_XFS_IN_PROGRESS = 126
 _NOT_PERMITTED = "Permission denied to resize"  # resize2fs(8)
 _CORRECTED = 1  # e2fsck(8), "EXIT CODE": a sum of bits
 
@@ -43,6 +46,8 @@ class Filesystems:
     def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None:
         """Check the filesystem that is there, and make one only on a device that surely holds nothing.
 
+        An XFS whose making was cut short has never held anything either, and is made anew.
+
         `make_options` of mkfs replace the default ones. ext4 is made to fill its device, which may have been made
         larger while nobody used it, or by a restore.
 
@@ -54,6 +59,8 @@ class Filesystems:
             self._make(device, fs_type, make_options, deadline)
         elif found != fs_type:
             raise FailedPrecondition(f"{device} holds {found}, not {fs_type}")
+        elif fs_type == "xfs" and _read(device, _XFS_IN_PROGRESS + 1)[_XFS_IN_PROGRESS]:
+            self._make(device, fs_type, make_options, deadline, "-f")  # without which mkfs.xfs refuses
         elif fs_type == "ext4":  # XFS replays its journal when it is mounted, and has nothing to be run before
             self._check(device, deadline)
             self._fill_unmounted(device, deadline)
@@ -99,8 +106,8 @@ class Filesystems:
         tags = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         return tags.get("TYPE") or f"a partition table ({tags.get('PTTYPE', 'unknown')})"
 
-    def _make(self, device: Path, fs_type: str, options: Sequence[str], deadline: Deadline) -> None:
-        make = [f"mkfs.{fs_type}", "-q", *(options or _MAKE_OPTIONS[fs_type])]
+    def _make(self, device: Path, fs_type: str, options: Sequence[str], deadline: Deadline, *forced: str) -> None:
+        make = [f"mkfs.{fs_type}", "-q", *forced, *(options or _MAKE_OPTIONS[fs_type])]
         self._run([*make, str(device)], timeout=deadline.remaining())
 
     def _fill_unmounted(self, device: Path, deadline: Deadline) -> None:
@@ -127,11 +134,12 @@ def _size(device: Path) -> int:
         os.close(descriptor)
 
 
-def _read(device: Path, count: int) -> None:
+def _read(device: Path, count: int) -> bytes:
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if not os.pread(descriptor, count, 0):
+        if not (content := os.pread(descriptor, count, 0)):
             raise DriverError(f"{device} has no content")
+        return content
     except OSError as error:
         raise DriverError(f"{device} cannot be read: {error}") from error
     finally:

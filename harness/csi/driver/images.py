@@ -61,7 +61,13 @@ class Pool:
                 created=calendar.timegm(opened.create_timestamp().utctimetuple()),
                 source=labels.get(_SOURCE, ""),
                 depth=int(labels.get(_DEPTH, "0")),
+                features=tuple(name for name, bit in _FEATURES.items() if opened.features() & bit),
+                data_pool=self._data_pool(opened),
             )
+
+    def _data_pool(self, opened: rbd.Image) -> str:
+        number = opened.data_pool_id()  # the image's own pool, if it has no other
+        return "" if number == self._ioctx.get_pool_id() else self._cluster.pool_reverse_lookup(number) or str(number)
 
     def list_images(self) -> list[str]:
         """The names of all images, without those in the trash."""
@@ -161,16 +167,12 @@ class Pool:
         """Who has it open. Raises `NotFound`."""
         # Opened read-only, it is not watched by this very connection.
         with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
+            # Before and after the watchers, as librbd does before it breaks a lock: a client that comes in between
+            # would seem to hold it without a watch, and so would one that has just closed the image.
+            before = _lockers(opened)
             watchers = tuple(Client(int(it["id"]), it["addr"]) for it in opened.watchers_list())
-            lockers = opened.list_lockers()
-        # librbd returns an empty list, not a dictionary, when there is no lock.
-        held = lockers["lockers"] if lockers else []
-        return Use(
-            watchers=watchers,
-            lockers=tuple(
-                Locker(Client(int(client.removeprefix("client.")), address), cookie) for client, cookie, address in held
-            ),
-        )
+            after = _lockers(opened)
+        return Use(watchers=watchers, lockers=tuple(locker for locker in before if locker in after))
 
     def blocklist(self) -> Blocklist:
         """The clients that the OSDs refuse."""
@@ -229,6 +231,15 @@ def _bits(features: Sequence[str]) -> int:
     for name in features:
         bits |= _FEATURES[name]
     return bits
+
+
+def _lockers(opened: rbd.Image) -> tuple[Locker, ...]:
+    lockers = opened.list_lockers()
+    # librbd returns an empty list, not a dictionary, when there is no lock.
+    held = lockers["lockers"] if lockers else []
+    return tuple(
+        Locker(Client(int(client.removeprefix("client.")), address), cookie) for client, cookie, address in held
+    )
 
 
 def _break(opened: rbd.Image, locker: Locker) -> None:

@@ -27,6 +27,11 @@ class Mount:
     read_only: bool
     root: Path = Path("/")  # what of the filesystem is mounted: a file, for the bind mount of one
 
+    @property
+    def is_loop_node(self) -> bool:
+        """Whether it is the node file of a loop device: how raw block volumes are published."""
+        return self.fs_type in _DEV_TYPES and re.fullmatch(r"loop\d+", self.root.name) is not None
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -80,8 +85,8 @@ class Mounts:
         return [mount for mount in self._all() if mount.device == device]
 
     def of_device_node(self, node: Path) -> list[Mount]:
-        """Where the node file of a device ("/dev/loop3") is bind-mounted: how raw block volumes are published."""
-        return [mount for mount in self._all() if mount.fs_type in _DEV_TYPES and mount.root.name == node.name]
+        """Where the node file of a loop device ("/dev/loop3") is bind-mounted."""
+        return [mount for mount in self._all() if mount.is_loop_node and mount.root.name == node.name]
 
     def mount(self, device: Path, point: Path, *, fs_type: str, flags: Sequence[str], deadline: Deadline) -> None:
         """Mount a filesystem; the folder is made when it is missing."""

@@ -85,7 +85,7 @@ class Node:
         )
         staging = Path(request.staging_path)
         with self._operations.holding(request.volume_id):
-            if self._is_staged(wanted, staging):
+            if self._is_staged(wanted, capability.filesystem, staging):
                 loop = self._loop_of(volume)
             else:
                 loop = self._devices.serve(wanted, credentials, deadline)
@@ -151,8 +151,13 @@ class Node:
         volume = VolumeId.parse(volume_id)
         with self._operations.holding(volume_id):
             state, loop = self._states.load(volume), self._loop_of(volume)
-            if state.read_only:  # and so is whoever may have asked for more room
-                return self._devices.size(loop)
+            if state.read_only:
+                if capacity.required > (size := self._devices.size(loop)):
+                    raise FailedPrecondition(
+                        f"volume {volume} is staged for reading only, with {size} bytes; it will have more when it is"
+                        " staged the next time"
+                    )
+                return size
             if capacity.required:
                 self._devices.grow(volume, loop, capacity.size())
             mounted = self._mounts.of_device((LOOP_MAJOR, loop.number))
@@ -175,7 +180,7 @@ class Node:
         usage = self._mounts.usage(path) if _is_on(mounted, loop) else None
         return Stats(self._devices.size(loop), usage, abnormal)
 
-    def _is_staged(self, wanted: VolumeState, staging: Path) -> bool:
+    def _is_staged(self, wanted: VolumeState, fs_type: str, staging: Path) -> bool:
         """Whether the volume is staged as wanted; raises `AlreadyExists` if it is in another way.
 
         What stands on an exporter that has died is taken away. Pods that have it open keep a dead filesystem; a new
@@ -193,6 +198,9 @@ class Node:
         in_use = mounted is not None or state.block or self._uses(loop, besides=staging)
         if in_use and _way(state) != _way(wanted):
             raise AlreadyExists(f"volume {wanted.volume} is staged {_way(state)}, not {_way(wanted)}")
+        for other in self._mounts.of_device((LOOP_MAJOR, loop.number)):
+            if other.fs_type != fs_type and not wanted.block:
+                raise AlreadyExists(f"volume {wanted.volume} is staged with {other.fs_type}, not with {fs_type}")
         return mounted is not None or state.block
 
     def _mount(
@@ -223,12 +231,19 @@ class Node:
         self._devices.provide_for_kubelet()  # also again: it may have failed for the lack of it
         published = self._mounts.at(target)
         if published is not None and published in self._published_devices(loop):
+            if published.read_only != request.readonly:
+                raise AlreadyExists(f"volume {volume} is published at {target} {_access(published.read_only)}")
             return
+        if published is not None and not published.is_loop_node:
+            raise AlreadyExists(f"something else is mounted at {target}: {published.fs_type}")
         if published is not None:  # the device of an exporter that has died
             self._mounts.unmount(target, deadline)
         if capability.single_writer:
             self._require_sole(volume, besides=(target,))
-        self._mounts.bind(self._devices.node_file(loop), target, read_only=False, deadline=deadline)
+        # The kernel lets a device be written to whatever its node's mount says. Of a pod that may only read it is the
+        # container runtime that sees to that; here the same volume is told from one that is published to be written.
+        node = self._devices.node_file(loop)
+        self._mounts.bind(node, target, read_only=request.readonly, deadline=deadline)
 
     def _require_sole(self, volume: VolumeId, *, besides: Sequence[Path]) -> None:
         if others := self._uses(self._loop_of(volume), besides=besides):
@@ -260,4 +275,8 @@ def _way(state: VolumeState) -> str:
         kind = "as a raw block volume"
     else:
         kind = f"with mount flags {','.join(sorted(state.mount_flags)) or '(none)'}"
-    return f"{kind}, {'ro' if state.read_only else 'rw'}"
+    return f"{kind}, {_access(state.read_only)}"
+
+
+def _access(read_only: bool) -> str:
+    return "ro" if read_only else "rw"

@@ -133,7 +133,9 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
         return response
 
     def CreateSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:
-        snapshot = self._controller.create_snapshot(request.name, request.source_volume_id, dict(request.secrets))
+        snapshot = self._controller.create_snapshot(
+            request.name, request.source_volume_id, dict(request.secrets), dict(request.parameters)
+        )
         return csi.CreateSnapshotResponse(snapshot=_snapshot(snapshot))
 
     def DeleteSnapshot(self, request: Any, context: grpc.ServicerContext) -> Any:

@@ -2,9 +2,10 @@
 
 A client that has an image open for writing watches its header object; after the first write it holds the exclusive
 lock as well. qemu opens images for writing even when it is to read only, so a reader watches too; but it never takes
-the lock. The watch of a client that was killed lasts 30 s (`osd_client_watch_timeout`), and so long does librbd
-wait before it takes over the lock of a dead client. One client is known to be dead sooner: the exporter that this same
-node recorded and that does not run any more.
+the lock. The watch of a client that was killed, or is cut off, lasts 30 s (`osd_client_watch_timeout`). Who holds the
+lock and does not watch any more is gone by librbd's own rule (its BreakRequest), but one that is only cut off comes
+back and writes, unless it is fenced before. One client is known to be dead sooner: the exporter that this same node
+recorded and that does not run any more.
 
 https://docs.ceph.com/en/latest/rbd/rbd-exclusive-locks/
 """
@@ -70,8 +71,8 @@ class Verdict:
     """What has to happen before the image may be exported."""
 
     others: tuple[Client, ...] = ()  # alive as far as we know: hands off
-    dead: tuple[Client, ...] = ()  # ours: fence them
-    broken: tuple[Locker, ...] = ()  # ours: break these locks, after the fencing
+    dead: tuple[Client, ...] = ()  # ours, and those who hold the lock and are gone: fence them
+    broken: tuple[Locker, ...] = ()  # theirs: break these locks, after the fencing
 
 
 def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist, reading: bool = False) -> Verdict:
@@ -79,9 +80,11 @@ def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist, reading: b
 
     A writer may have no other client beside it; one who is only `reading`, none that has written.
 
-    A lock without a watch stands in nobody's way: librbd breaks it by itself at the next exporter's first write.
+    A lock without a watch stands in nobody's way. Who comes to write fences its holder; to a reader it does not matter.
     """
-    broken = tuple(locker for locker in use.lockers if locker.client.id in ours)
+    watching = {client.id for client in use.watchers}
+    gone = {locker.client.id for locker in use.lockers if not reading and locker.client.id not in watching}
+    broken = tuple(locker for locker in use.lockers if locker.client.id in {*ours, *gone})
     mine = [client for client in use.watchers if client.id in ours]
     others = [client for client in use.watchers if client.id not in ours and not blocklist.covers(client)]
     if reading:

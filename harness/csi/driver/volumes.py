@@ -25,6 +25,9 @@ ALWAYS = ("layering", "exclusive-lock")
 
 # How ceph-csi names images, too.
 _VOLUME, _SNAPSHOT = "csi-vol-", "csi-snap-"
+_PREFIXES = {"volumeNamePrefix": _VOLUME, "snapshotNamePrefix": _SNAPSHOT}
+# Parameters of ceph-csi that decide how an image is laid out, or where.
+_NOT_DONE = ("stripeUnit", "stripeCount", "objectSize", "topologyConstrainedPools")
 _NAMESPACE = uuid.UUID("1a1c0b8e-7d40-4a3f-9a6f-5b0c2f6f2a11")  # of volumes whose name is not "pvc-<uuid>"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _VOLUME_ID = re.compile(rf"({_PART})/({_PART})/({_PART})")
@@ -162,11 +165,19 @@ def make_options(context: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(context.get("mkfsOptions", "").split())
 
 
+def require_our_names(parameters: Mapping[str, str]) -> None:
+    """Raises `InvalidArgument` if names in Ceph are to begin in another way: by them volumes and snapshots are told."""
+    for parameter, prefix in _PREFIXES.items():
+        if parameters.get(parameter, prefix) != prefix:
+            raise InvalidArgument(f"{parameter} {parameters[parameter]} is not supported, only {prefix}")
+
+
 @dataclass(frozen=True)
 class Parameters:
     """A StorageClass's parameters, under ceph-csi's names.
 
     Parameters that only tune the kernel's client (`mapOptions`, `mounter`, ...) are accepted and mean nothing here.
+    One that would have the image made in another way, or under another name, is refused.
     https://github.com/ceph/ceph-csi/blob/devel/docs/rbd/deploy.md
     """
 
@@ -185,11 +196,16 @@ class Parameters:
             raise InvalidArgument("imageFormat must be 2")
         if parameters.get("encrypted", "false").lower() == "true":
             raise InvalidArgument("encrypted volumes are not supported")
+        require_our_names(parameters)
+        for name in _NOT_DONE:
+            if parameters.get(name):
+                raise InvalidArgument(f"{name} is not supported")
+        data_pool = parameters.get("dataPool", "")
         return cls(
             cluster_id=parameters["clusterID"],
             pool=parameters["pool"],
             features=_features(parameters.get("imageFeatures", "")),
-            data_pool=parameters.get("dataPool", ""),
+            data_pool="" if data_pool == parameters["pool"] else data_pool,
         )
 
 

@@ -3,21 +3,24 @@
 Ceph copies a snapshot into a new subvolume on its own (`fs subvolume snapshot clone`), and the mgr goes on with that
 whatever happens to who asked. A copy of a volume is one of a temporary snapshot of it. The new subvolume is labelled
 with what it was made from as the last step: without the label it is not whole, and the next attempt takes up the work
-where it stands.
+where it stands. When the copying is over Ceph forgets what was copied. A copy without a label that nobody here has seen
+being made may be one of anything, and is made anew: it was never handed out.
 """
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import AlreadyExists, ClonePending, DriverError, NotFound, Unavailable
+from ..errors import AlreadyExists, ClonePending, DriverError, InvalidArgument, NotFound, Unavailable
 from ..waiting import Deadline, retry
 from .subvolumes import SubvolumeId, SubvolumeSnapshotId, is_temporary, temporary_snapshot
 
 COMPLETE = "complete"
 _UNDER_WAY = ("pending", "in-progress")
+Source = SubvolumeId | SubvolumeSnapshotId  # what is copied: a volume, or a snapshot
 
 
 class CloneFailed(DriverError):
@@ -85,7 +88,7 @@ class Filesystem(Protocol):
 class Copy:
     """What is to be made: `target`, with at least `size` bytes, of a volume or of a snapshot."""
 
-    source: SubvolumeId | SubvolumeSnapshotId
+    source: Source
     target: SubvolumeId
     size: int
     pool: str = ""
@@ -113,24 +116,31 @@ def whole(filesystem: Filesystem, target: str) -> Subvolume | None:
     return made if made.source or not made.is_clone else None
 
 
-def make(filesystem: Filesystem, copy: Copy, deadline: Deadline) -> None:
+def make(filesystem: Filesystem, copy: Copy, seen: MutableMapping[SubvolumeId, Source], deadline: Deadline) -> None:
     """Make the copy, or go on making it; returns when it is whole.
+
+    `seen` has the targets that are not whole yet, and what they were seen to be made of.
 
     Raises `ClonePending` when Ceph is not ready until the deadline, `AlreadyExists` if the target is made of something
     else, `NotFound` for the source, `CloneFailed`.
     """
     target = copy.target.subvolume
     try:
-        filesystem.clone_status(target)
+        clone = filesystem.clone_status(target)
+        if clone is not None and clone.state == COMPLETE and seen.get(copy.target) != copy.source:
+            filesystem.remove(target, force=True)
+            raise NotFound(target)
     except NotFound:
         _start(filesystem, copy)
+        seen[copy.target] = copy.source
     # Unavailable, too: with all its threads busy the mgr has no time to answer.
-    retry(lambda: _require_complete(filesystem, copy), on=(ClonePending, Unavailable), deadline=deadline)
+    retry(lambda: _require_complete(filesystem, copy, seen), on=(ClonePending, Unavailable), deadline=deadline)
     if isinstance(copy.source, SubvolumeId):
         _drop(filesystem, copy.subvolume, copy.snapshot, deadline)
     if filesystem.info(target).size < copy.size:
         filesystem.resize(target, copy.size)
     filesystem.label(target, str(copy.source))
+    seen.pop(copy.target, None)
 
 
 def remove(filesystem: Filesystem, volume: SubvolumeId, deadline: Deadline) -> None:
@@ -147,7 +157,8 @@ def remove(filesystem: Filesystem, volume: SubvolumeId, deadline: Deadline) -> N
         filesystem.remove(name)
         return
     if clone.under_way:
-        filesystem.cancel_clone(name)
+        with suppress(InvalidArgument):  # it has ended meanwhile
+            filesystem.cancel_clone(name)
         retry(lambda: _require_ended(filesystem, name), on=(ClonePending, Unavailable), deadline=deadline)
     filesystem.remove(name, force=True)
     if clone.snapshot == temporary_snapshot(volume):
@@ -162,7 +173,7 @@ def _start(filesystem: Filesystem, copy: Copy) -> None:
     filesystem.clone(copy.subvolume, copy.snapshot, copy.target.subvolume, copy.pool)
 
 
-def _require_complete(filesystem: Filesystem, copy: Copy) -> None:
+def _require_complete(filesystem: Filesystem, copy: Copy, seen: MutableMapping[SubvolumeId, Source]) -> None:
     target = copy.target.subvolume
     clone = filesystem.clone_status(target)
     if clone is None:
@@ -172,6 +183,7 @@ def _require_complete(filesystem: Filesystem, copy: Copy) -> None:
     if (clone.subvolume, clone.snapshot) != (copy.subvolume, copy.snapshot):
         raise AlreadyExists(f"volume {copy.target} is being made of {clone.subvolume}@{clone.snapshot}")
     if clone.under_way:
+        seen[copy.target] = copy.source
         raise ClonePending(f"volume {copy.target} is being made of {copy.source}: {clone.state}")
     filesystem.remove(target, force=True)
     raise CloneFailed(f"volume {copy.target} could not be made of {copy.source}: {clone.state} {clone.failure}".strip())

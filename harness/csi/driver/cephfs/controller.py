@@ -60,6 +60,7 @@ class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshot
     def __init__(self, ceph: Ceph, nodes: Nodes, *, clone_patience: float = CLONE_PATIENCE) -> None:
         super().__init__(ceph, nodes)
         self._clone_patience = clone_patience
+        self._seen: dict[SubvolumeId, cloning.Source] = {}
 
     def _names(self, cluster: str, credentials: Credentials) -> list[str]:
         return self._ceph.filesystems(cluster, credentials)
@@ -110,7 +111,7 @@ class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshot
             else filesystem.snapshot_info(source.source.subvolume, source.name)
         ).size
         size = capacity.size_of_copy(least, str(source))
-        cloning.make(filesystem, Copy(source, volume, size, pool), Deadline(self._clone_patience))
+        cloning.make(filesystem, Copy(source, volume, size, pool), self._seen, Deadline(self._clone_patience))
         return filesystem.info(volume.subvolume)
 
     def _ensure_snapshot(self, filesystem: Filesystem, snapshot: SubvolumeSnapshotId, source: SubvolumeId) -> Snapshot:
@@ -122,6 +123,7 @@ class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshot
         """The snapshots of a volume stay."""
         if isinstance(it, SubvolumeId):
             cloning.remove(filesystem, it, Deadline(self._clone_patience))
+            self._seen.pop(it, None)
         else:
             filesystem.remove_snapshot(it.source.subvolume, it.name)
 

@@ -19,7 +19,16 @@ from pathlib import Path
 from typing import Protocol
 
 from ..clusters import Credentials
-from ..errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, Unauthenticated, Unavailable
+from ..errors import (
+    AlreadyExists,
+    DriverError,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PlaceNotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from ..locks import Operations
 from ..messages import Publish, Stage, Stats
 from ..mounts import Mounts
@@ -28,7 +37,8 @@ from ..state import NodeBoot, Records
 from ..takeover import Client
 from ..volumes import require_supported
 from ..waiting import Deadline, retry
-from .client import Source
+from .client import MountFailed, Source
+from .cloning import Subvolume
 from .subvolumes import SubvolumeId, mount_options, objection
 
 log = logging.getLogger(__name__)
@@ -68,6 +78,8 @@ class MountRecords(Records[SubvolumeId, MountState]):
 
 class Filesystem(Protocol):
     """What the node needs of `ceph.Filesystem`."""
+
+    def info(self, subvolume: str) -> Subvolume: ...
 
     def require_served(self) -> None: ...
 
@@ -122,8 +134,8 @@ class CephfsNode:
         Right after a power cut Ceph does not answer yet. The call then waits for it until the deadline: that is faster
         than to fail, as the kubelet doubles its pause after each failure.
 
-        Raises `AlreadyExists` if it is mounted there with other options, `FilesystemNotFound`, `MountFailed`, and
-        `Unavailable` if the filesystem is not served until the deadline.
+        Raises `AlreadyExists` if it is mounted there with other options, `NotFound` if there is no such subvolume or
+        filesystem, `MountFailed`, and `Unavailable` if the filesystem is not served until the deadline.
         """
         if not request.volume_id or not request.staging_path:
             raise InvalidArgument("volume id and staging target path are required")
@@ -145,7 +157,11 @@ class CephfsNode:
                 state = MountState(volume, self._records.boot, options)
                 self._records.save(state)
                 source = Source(volume, path, self._ceph.monitors(volume.cluster), credentials, options)
-                self._clients.start(source, staging, deadline)
+                try:
+                    self._clients.start(source, staging, deadline)
+                except MountFailed:
+                    self._require_existing(volume, credentials)
+                    raise
             if state.client is None:
                 state.client = self._clients.identify(volume)
                 self._records.save(state)
@@ -245,6 +261,20 @@ class CephfsNode:
                 log.warning("%s: the dead client %s is not fenced: %s", state.volume, dead, error)
         self._ask(state.volume, credentials, lambda filesystem: filesystem.require_served(), deadline)
 
+    def _require_existing(self, volume: SubvolumeId, credentials: Credentials) -> None:
+        """Raises `NotFound` if the subvolume is surely gone.
+
+        It is the mgr that knows. It is slow, and may be down while volumes are mounted, so it is asked once, and only
+        when there is a reason to.
+        """
+        try:
+            with self._ceph.filesystem(volume.cluster, volume.filesystem, credentials) as filesystem:
+                filesystem.info(volume.subvolume)
+        except NotFound as error:
+            raise NotFound(f"volume {volume} does not exist: {error}") from error
+        except DriverError as error:
+            log.warning("%s: whether the subvolume is there is not known: %s", volume, error)
+
     def _ask(
         self,
         volume: SubvolumeId,
@@ -252,13 +282,16 @@ class CephfsNode:
         question: Callable[[Filesystem], None],
         deadline: Deadline,
     ) -> None:
-        """Ask Ceph until it answers, over a new connection each time."""
+        """Ask Ceph until it answers, over a new connection each time. Raises `NotFound`, for the filesystem as well."""
 
         def attempt() -> None:
             with self._ceph.filesystem(volume.cluster, volume.filesystem, credentials) as filesystem:
                 question(filesystem)
 
-        retry(attempt, on=(Unavailable,), deadline=deadline)
+        try:
+            retry(attempt, on=(Unavailable,), deadline=deadline)
+        except PlaceNotFound as error:
+            raise NotFound(f"volume {volume} does not exist: {error}") from error
 
     def _uses(self, staging: Path, *, besides: tuple[Path, ...]) -> list[str]:
         """Where else what is mounted at `staging` is mounted, too."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..errors import InvalidArgument, NotFound
 from ..volumes import ACCESS_MODES as SINGLE_NODE_WRITER_MODES
-from ..volumes import MAX_STRING, Capability, image_name, snapshot_name
+from ..volumes import MAX_STRING, Capability, image_name, require_our_names, snapshot_name
 
 GROUP = "csi"  # the subvolume group of ceph-csi
 # A filesystem can be written from any number of nodes, unlike an image.
@@ -145,6 +145,9 @@ class CephfsParameters:
             raise InvalidArgument("encrypted volumes are not supported")
         if parameters.get("provisionVolume", "true").lower() != "true":
             raise InvalidArgument("provisionVolume must be true: volumes that are there already are not supported")
+        if parameters.get("backingSnapshot", "false").lower() != "false":
+            raise InvalidArgument("backingSnapshot is not supported: a volume has its own copy of a snapshot's content")
+        require_our_names(parameters)
         return cls(parameters["clusterID"], parameters["fsName"], parameters.get("pool", ""))
 
 
