@@ -3,8 +3,9 @@
 Reproduces: what no list of cases has: calls repeated, cut short, out of order and at the same time, under kills.
 
 Create, stage, publish, write, read, expand, snapshot, restore, unpublish, unstage, delete, in any order, most of them
-sensible, others not: twice, out of order, for what does not exist, on the wrong node. The model (`harness.csi.model`)
-knows each answer beforehand. Calls to different volumes are under way at the same time.
+sensible, others not: twice, out of order, for what does not exist, on the wrong node; to volumes with ext4, with xfs,
+and to raw block volumes. The model (`harness.csi.model`) knows each answer beforehand. Calls to different volumes are
+under way at the same time.
 
 In between, drivers are killed (SIGKILL) with calls under way, the controller among them, and nodes lose their power. A
 call that was cut short is made again, as the kubelet would; then the answer has to be the right one, and whatever half
