@@ -31,7 +31,8 @@ from harness.waiting import DeadlineExceeded, minutes, wait_for
 from harness.workloads.cassandra import Cassandra
 
 ROWS_READABLE = minutes(4)
-TROUBLE = ("failed", "differences", "failures", "left")  # facts that say that not all was well
+# Facts that say that not all was well.
+TROUBLE = ("failed", "differences", "failures", "left", "disagreements", "specs_failed")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Bench:
 
     @property
     def passed(self) -> bool:
-        """Whether every run came to its end, nothing differed, and nothing was left behind."""
+        """Whether every run came to its end, nothing differed or disagreed, and nothing was left behind."""
         return not any(self.facts.get(trouble) for trouble in TROUBLE)
 
     @property

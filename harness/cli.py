@@ -191,7 +191,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     for name, command, text in (
         ("bring-up", _bench_bring_up, "from nothing to HEALTH_OK, with the images at hand"),
         ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
-        ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and many at once"),
+        ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong"),
     ):
         sub = inner.add_parser(name, help=text)
         if name == "volumes":
@@ -201,6 +201,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
             sub.add_argument(
                 "--only", nargs="+", choices=tuple(volume_bench.PARTS), default=(), help="only these parts of it"
             )
+            _options(sub, ["seed"])
         else:
             sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
         if name == "restore":
@@ -381,8 +382,14 @@ def _report_bench(arguments: argparse.Namespace, measured: bench.Bench) -> int:
         table.add_row(*(getattr(row, column) for column in columns))
     Console().print(table)
     for name, fact in measured.facts.items():
-        print(f"{name}: {fact}")
+        print(f"{name}: {_fact(fact)}")
     return status
+
+
+def _fact(fact: object) -> str:
+    """What has several parts has each on a line of its own."""
+    parts = [f"{key}: {value}" for key, value in fact.items()] if isinstance(fact, dict) else fact
+    return "".join(f"\n  {part}" for part in parts) if parts and isinstance(parts, list) else str(fact)
 
 
 def _list_images(arguments: argparse.Namespace) -> int:

@@ -13,8 +13,12 @@ fio in pods; neither has a limit of CPU.
 - Random writes go to what has been written already, so that nothing is allocated. What is compared with what is said in
   `harness.workloads.throughput`.
 - Latency is what lies between two moments at which a watch told this side of a change. The start of a container is told
-  when the kubelet has seen it, and it looks once a second.
+  when the kubelet has seen it, and it looks once a second; when a volume was mounted, the driver's own log tells (of
+  Rook's ceph-csi, which logs otherwise, it is not known). The kubelet's condition PodReadyToStartContainers would say
+  it of any driver, but without https://github.com/kubernetes/kubernetes/pull/134660 not before the container's start.
 - Twenty volumes at once: claims and pods are applied together, over all workers, and deleted together.
+- Calls by chance and csi-sanity, of the userspace drivers only: what `scenarios/test_random_operations.py` and
+  `scenarios/test_csi_sanity.py` do, counted.
 """
 
 from __future__ import annotations
@@ -24,15 +28,20 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.bench import Bench, Goal
-from harness.errors import BadInput, RookeryError
+from harness.cluster.topology import Topology
+from harness.csi.deployed import LoggedCall, logged_calls
+from harness.csi.execution import Disagreement
+from harness.csi.sanity import SanityReport, Subject, run_sanity
+from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.images import programs
-from harness.layers import ROOK_READY
+from harness.layers import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
+from harness.random_operations import MIXTURE, Trial, driver_called_directly
 from harness.report.results import Results
 from harness.rook.deploy import Rook
 from harness.session import Session, deployed
@@ -45,11 +54,14 @@ from harness.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Po
 SAMPLES = 20  # of each latency
 AT_ONCE = 20  # volumes
 WRITTEN_MIB = 8  # to each of those
+WORKERS = 3  # at least: as many as there are copies of all that is written
+DEFAULT_SEED = 1  # of the calls by chance
 
 LOAD_SECONDS = minutes(5)
 TOOLBOX_SECONDS = 30.0  # until the toolbox does what it is asked to
 ALL_READY = minutes(5)
 NOTHING_LEFT = minutes(3)
+LOGGED = 10.0  # seconds until a line of the driver's log can be read
 
 REGION = 256 * MIB
 WRITE = Load("sequential write", write=True, block=4 * MIB, total=REGION, region=REGION)
@@ -64,15 +76,28 @@ RANDOM = Load(
     each_stored=True,
 )
 
-RBD_BENCH, FILESYSTEM, BLOCK = "rbd bench", "ext4", "raw block"
-BOUND_STEP, STARTED_STEP = "PVC created to Bound", "pod scheduled to container started"
+VOLUME_MIB = 1024  # what a claim has, see `Claim`
+
+RBD_BENCH, CACHED, FILESYSTEM, BLOCK = "rbd bench", "rbd bench with its cache", "ext4", "raw block"
+BOUND_STEP = "PVC created to Bound"
+MOUNTED_STEP, STARTED_STEP = "pod scheduled to mounted", "pod scheduled to container started"
+CALLS_STEP = "NodeStageVolume and NodePublishVolume"
 TOGETHER = f"{AT_ONCE} volumes at once"
 FAILURES, LEFT = f"{TOGETHER}: failures", f"{TOGETHER}: left behind"
+BY_CHANCE = f"{MIXTURE.length} random operations"
+DONE, DISAGREEMENTS = f"{BY_CHANCE}: done", f"{BY_CHANCE}: disagreements"
+SUBJECTS = ("images mounted", "images as raw block", "CephFS")
+RESULTS = ("passed", "failed", "skipped")
 
 
 def step_of(load: Load, target: str) -> str:
     """What the table calls a load on a target."""
     return f"{load.name}, {target}"
+
+
+def specs_step(subject: str, result: str) -> str:
+    """What the table calls the number of specs of csi-sanity with that result."""
+    return f"csi-sanity, {subject}: {result}"
 
 
 TARGETS = (RBD_BENCH, FILESYSTEM, BLOCK)
@@ -84,15 +109,17 @@ GOALS = (
         for kind in (FILESYSTEM, BLOCK)
     ),
     Goal(BOUND_STEP, at_most=1.5),
-    Goal(STARTED_STEP, at_most=3.0),
+    Goal(MOUNTED_STEP, at_most=3.0),
     Goal(FAILURES, at_most=0),
     Goal(LEFT, at_most=0),
+    Goal(DISAGREEMENTS, at_most=0),
+    *(Goal(specs_step(subject, "failed"), at_most=0) for subject in SUBJECTS),
 )
 UNITS = {
     **{step_of(load, target): "MiB/s" for load in (WRITE, READ) for target in TARGETS},
-    **{step_of(RANDOM, target): "IOPS" for target in TARGETS},
-    FAILURES: "",
-    LEFT: "",
+    **{step_of(RANDOM, target): "IOPS" for target in (*TARGETS, CACHED)},
+    **dict.fromkeys((FAILURES, LEFT, DONE, DISAGREEMENTS), ""),
+    **{specs_step(subject, result): "" for subject in SUBJECTS for result in RESULTS},
 }
 
 
@@ -127,20 +154,22 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     """Measure the parts named in `only`, or all of `PARTS`; bandwidth and random writes in so many rounds.
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
-    failed of many volumes at once is in `failures`, and what is left of them in `left`.
+    failed of many volumes at once is in `failures`, and what is left of them in `left`; specs of csi-sanity are in
+    `specs_failed` and `specs_skipped`, calls by chance that went wrong in `disagreements`. Raises `BadInput` for a
+    cluster of fewer than `WORKERS` workers.
     """
+    _require_workers(settings)
     bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings, say)
     try:
         with Results(Path(settings.results), "bench-volumes", say=say) as results:
-            cluster = session.cluster(ROOK_READY, results)
-            bench.facts |= _facts(cluster)
-            with results.phase("fio on every node"):
-                image = programs.fio(say)
-                cluster.nodes.load_docker_image(image)
-            for part in [part for part in PARTS if not only or part in only]:
-                workload = Volumes(cluster.kube, image=image, namespace=f"bench-{part}")
-                with deployed(workload, cluster, results), results.phase(f"{part} measured"):
-                    PARTS[part](Ground(cluster, workload, results, bench), rounds)
+            for name in [name for name in PARTS if not only or name in only]:
+                # Each leaves the cluster as it was; if it is not, it is put back.
+                cluster = session.cluster(PARTS[name].layer, results, leaves_nothing=True)
+                bench.facts |= _facts(cluster)
+                if PARTS[name].userspace and cluster.driver != "rbd-fuse":
+                    bench.facts[f"{name} not measured"] = f"{cluster.driver} serves here, not the userspace drivers"
+                    continue
+                _measure_part(name, cluster, results, bench, rounds)
             results.note(bench=bench.as_dict())
     except BadInput:
         raise
@@ -149,6 +178,28 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     finally:
         session.close()
     return bench
+
+
+def _require_workers(settings: Settings) -> None:
+    """With fewer, there are fewer copies of what is written, and figures say nothing about the goals."""
+    workers = settings.workers if settings.workers is not None else Topology.load(Path(settings.topology)).workers
+    if workers < WORKERS:
+        raise BadInput(f"{workers} workers: the goals are of {WORKERS} and as many copies", cure=f"--workers {WORKERS}")
+
+
+def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: Bench, rounds: int) -> None:
+    part = PARTS[name]
+    with ExitStack() as stack:
+        image = ""
+        if part.pods:
+            with results.phase("fio on every node"):
+                image = programs.fio(results.say)
+                cluster.nodes.load_docker_image(image)
+        workload = Volumes(cluster.kube, image=image, namespace=f"bench-{name}")
+        if part.pods:
+            stack.enter_context(deployed(workload, cluster, results))
+        stack.enter_context(results.phase(f"{name} measured"))
+        part.measure(Ground(cluster, workload, results, bench), rounds)
 
 
 def _facts(cluster: StorageCluster) -> dict[str, Any]:
@@ -211,32 +262,41 @@ def _in_toolbox(rook: Rook, *command: str, timeout: float = TOOLBOX_SECONDS) -> 
 
 
 @contextmanager
-def _targets(ground: Ground, *, librbd_caches: bool) -> Iterator[list[VolumeTarget | ImageTarget]]:
-    """A new image and two new volumes. Without `librbd_caches` it is off for the image; volumes have what they have."""
-    image = f"{ground.rook.spec.pool}/bench"
-    # The features that the driver's images always have.
-    _in_toolbox(
-        ground.rook, "rbd", "create", image, f"--size={REGION // MIB}M", "--image-feature=layering,exclusive-lock"
-    )
+def _images(ground: Ground, mebibytes: int, *targets: str) -> Iterator[list[VolumeTarget | ImageTarget]]:
+    """An image of that size for each of the targets; only that of `CACHED`, or of all if there is none, has a cache."""
+    made: list[ImageTarget] = []
     try:
-        if not librbd_caches:
-            _in_toolbox(ground.rook, "rbd", "config", "image", "set", image, "rbd_cache", "false")
-        yield [
-            ImageTarget(RBD_BENCH, ground, image),
-            VolumeTarget(FILESYSTEM, ground, ground.volumes.claim("filesystem")),
-            VolumeTarget(BLOCK, ground, ground.volumes.claim("block", block=True)),
-        ]
+        for target in targets:
+            image = f"{ground.rook.spec.pool}/{target.replace(' ', '-')}"
+            # The features that the driver's images always have.
+            features = "--image-feature=layering,exclusive-lock"
+            _in_toolbox(ground.rook, "rbd", "create", image, f"--size={mebibytes}M", features)
+            made.append(ImageTarget(target, ground, image))
+            if CACHED in targets and target != CACHED:
+                _in_toolbox(ground.rook, "rbd", "config", "image", "set", image, "rbd_cache", "false")
+        yield [*made]
     finally:
-        _in_toolbox(ground.rook, "rbd", "rm", "--no-progress", image)
+        for each in made:
+            _in_toolbox(ground.rook, "rbd", "rm", "--no-progress", each.image)
+
+
+def _volumes(ground: Ground) -> list[VolumeTarget | ImageTarget]:
+    """A new volume of each kind."""
+    return [
+        VolumeTarget(FILESYSTEM, ground, ground.volumes.claim("filesystem")),
+        VolumeTarget(BLOCK, ground, ground.volumes.claim("block", block=True)),
+    ]
 
 
 def _bandwidth(ground: Ground, rounds: int) -> None:
-    with _targets(ground, librbd_caches=True) as targets:
-        _measure(ground, targets, (WRITE, READ), rounds, per_request=WRITE.block / MIB)
+    with _images(ground, VOLUME_MIB, RBD_BENCH) as images:
+        _measure(ground, [*images, *_volumes(ground)], (WRITE, READ), rounds, per_request=WRITE.block / MIB)
 
 
 def _random(ground: Ground, rounds: int) -> None:
-    with _targets(ground, librbd_caches=False) as targets:
+    # `rbd bench` writes anywhere in its image, fio in the part of the volume that was written.
+    with _images(ground, REGION // MIB, RBD_BENCH, CACHED) as images:
+        targets = [*images, *_volumes(ground)]
         for target in targets:
             target.requests_per_second(WRITE)
         _measure(ground, targets, (RANDOM,), rounds, per_request=1)
@@ -274,10 +334,10 @@ def _latency(ground: Ground, rounds: int) -> None:
         ground.bench.runs.append(run)
         name = f"sample-{number}"
         run[BOUND_STEP] = _until_bound(ground, name)
-        run[STARTED_STEP] = _until_started(ground, name)
+        run |= _until_started(ground, name)
         Pod(ground.cluster.kube, name, ground.volumes.namespace).delete()
         ground.volumes.delete_claim(Claim(name, ground.volumes.namespace))
-        ground.results.say(f"{name}: Bound in {run[BOUND_STEP]} s, started in {run[STARTED_STEP]} s")
+        ground.results.say(f"{name}: {', '.join(f'{step} {seconds} s' for step, seconds in run.items())}")
 
 
 def _until_bound(ground: Ground, name: str) -> float:
@@ -289,13 +349,40 @@ def _until_bound(ground: Ground, name: str) -> float:
         return round(changes.until(is_bound, what=f"claim {name} Bound") - began, 3)
 
 
-def _until_started(ground: Ground, name: str) -> float:
-    """Seconds from the pod's having a node until its container runs; the claim of that name is bound."""
-    namespace = ground.volumes.namespace
+def _until_started(ground: Ground, name: str) -> dict[str, float]:
+    """Seconds from the pod's having a node until its container runs, and until its volume is mounted where the driver
+    tells; the claim of that name is bound."""
+    namespace, claim = ground.volumes.namespace, Claim(name, ground.volumes.namespace)
     with ground.cluster.kube.watch("Pod", name, namespace=namespace, within=POD_READY) as changes:
-        ground.volumes.apply_pod(name, Claim(name, namespace))
+        pod = ground.volumes.apply_pod(name, claim)
         scheduled = changes.until(is_scheduled, what=f"pod {name} scheduled")
-        return round(changes.until(is_started, what=f"container of pod {name} started") - scheduled, 3)
+        started = changes.until(is_started, what=f"container of pod {name} started")
+    if ground.cluster.driver != "rbd-fuse":
+        return {STARTED_STEP: round(started - scheduled, 3)}
+    # The nodes are containers of this machine: their clock is this process's.
+    scheduled_at = time.time() - (time.monotonic() - scheduled)
+    calls = _mounting(ground, pod.node, ground.volumes.image_of(claim))
+    return {
+        MOUNTED_STEP: round(max(call.ended for call in calls) - scheduled_at, 3),
+        CALLS_STEP: round(sum(call.seconds for call in calls), 3),
+        STARTED_STEP: round(started - scheduled, 3),
+    }
+
+
+def _mounting(ground: Ground, node: str, image: str) -> list[LoggedCall]:
+    """The calls by which the driver of a node has mounted the volume of `POOL/IMAGE`, those that failed included."""
+
+    def logged() -> list[LoggedCall]:
+        calls = [
+            call
+            for call in logged_calls(ground.cluster.driver_log(node))
+            if call.subject.endswith(f"/{image}") and call.method in ("NodeStageVolume", "NodePublishVolume")
+        ]
+        if not any(call.method == "NodePublishVolume" and call.code == "OK" for call in calls):
+            raise NotYet(f"{len(calls)} calls for {image}, none of which has published it")
+        return calls
+
+    return wait_for(logged, what=f"the driver on {node} to tell that {image} is mounted", within=LOGGED)
 
 
 def is_bound(claim: dict[str, Any]) -> None:
@@ -385,9 +472,73 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     return []
 
 
-PARTS: dict[str, Callable[[Ground, int], None]] = {
-    "bandwidth": _bandwidth,
-    "random": _random,
-    "latency": _latency,
-    "parallel": _parallel,
+# --- calls by chance, and the specification's test ----------------------------------------------------------------
+
+
+def _operations(ground: Ground, rounds: int) -> None:
+    """The sequence of the seed, once, whatever the rounds."""
+    seed = ground.cluster.settings.seed
+    wrong: list[str] = []
+    with driver_called_directly(ground.cluster, ground.results) as driver:
+        trial = Trial(ground.cluster, driver, ground.results, DEFAULT_SEED if seed is None else seed)
+        try:
+            trial.run()
+        except Disagreement as error:
+            wrong.append(str(error))
+            raise
+        finally:
+            ground.bench.runs.append({DONE: len(trial.done), DISAGREEMENTS: len(wrong)})
+            ground.bench.facts |= {"seed": trial.seed, "disagreements": wrong}
+
+
+def _sanity(ground: Ground, rounds: int) -> None:
+    """All of csi-sanity once for each driver and way of use, whatever the rounds."""
+    cluster, results, run = ground.cluster, ground.results, {}
+    ground.bench.runs.append(run)
+    with results.phase("csi-sanity here"):
+        program = programs.csi_sanity()
+    filesystem, pool = filesystem_of(cluster), ground.rook.spec.pool
+    subjects = (
+        Subject.images(pool, "mount"),
+        Subject.images(pool, "block"),
+        Subject.subvolumes(filesystem.name, filesystem.data_pool),
+    )
+    failed: dict[str, Any] = {}
+    skipped: dict[str, Any] = {}
+    ground.bench.facts |= {"specs_failed": failed, "specs_skipped": skipped}
+    for name, subject in zip(SUBJECTS, subjects, strict=True):
+        with results.phase(f"csi-sanity, {name}"):
+            report = run_sanity(cluster.kube, program, subject, namespace=ground.rook.spec.namespace)
+        if not report.passed:
+            raise InfrastructureError(f"csi-sanity, {name}: no spec has passed")
+        run |= _counted(name, report)
+        failed |= {f"{name}: {spec}": text for spec, text in report.failed.items()}
+        skipped |= {f"{name}: {spec}": reason for spec, reason in report.skipped.items()}
+        wait_for(cluster.no_volumes_left, what="nothing left of the volumes of csi-sanity", within=NOTHING_LEFT)
+
+
+def _counted(subject: str, report: SanityReport) -> dict[str, float]:
+    return {
+        specs_step(subject, result): len(specs)
+        for result, specs in zip(RESULTS, (report.passed, report.failed, report.skipped), strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Part:
+    """What can be measured by itself."""
+
+    measure: Callable[[Ground, int], None]
+    layer: Layer = ROOK_READY
+    pods: bool = True  # with volumes, of the image with fio
+    userspace: bool = False  # of the userspace drivers only
+
+
+PARTS = {
+    "bandwidth": Part(_bandwidth),
+    "random": Part(_random),
+    "latency": Part(_latency),
+    "parallel": Part(_parallel),
+    "operations": Part(_operations, pods=False, userspace=True),
+    "sanity": Part(_sanity, FILESYSTEM_READY, pods=False, userspace=True),
 }

@@ -35,7 +35,7 @@ from harness.waiting import DeadlineExceeded
         (["bench", "--help"], ["bring-up", "restore", "volumes"]),
         (
             ["bench", "volumes", "--help"],
-            ["--rounds N", "--only {bandwidth,random,latency,parallel}", "--json", "--driver {auto,ceph-csi,rbd-fuse}"],
+            ["--rounds N", "--only {bandwidth,random,latency,parallel,operations,sanity}", "--seed N", "--json"],
         ),
         (
             ["bench", "restore", "--help"],
@@ -302,14 +302,21 @@ def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
         asked.append(options)
         goals = [Goal("sequential write, ext4", of="sequential write, rbd bench", share=0.8)]
         run = {"sequential write, rbd bench": 100.0, "sequential write, ext4": 81.2}
-        return Bench("volumes", [run], units=dict.fromkeys(run, "MiB/s"), goals=goals)
+        facts = {
+            "cpus": 2,
+            "specs_skipped": {"CephFS: GetCapacity": "not supported"},
+            "left": ["an image"],
+            "failures": [],
+        }
+        return Bench("volumes", [run], facts, units=dict.fromkeys(run, "MiB/s"), goals=goals)
 
     monkeypatch.setattr(cli.volume_bench, "volumes", volumes)
-    assert cli.main(["bench", "volumes", "--only", "bandwidth", "random", "--rounds", "1"]) == 0
+    assert cli.main(["bench", "volumes", "--only", "bandwidth", "random", "--rounds", "1"]) == 3
     printed = capsys.readouterr().out
     shown = ("81.2 MiB/s", "80% of sequential write, rbd bench", "81%, met")
+    shown += ("cpus: 2\nspecs_skipped: \n  CephFS: GetCapacity: not supported\nleft: \n  an image\nfailures: []\n",)
     assert [text for text in shown if text not in printed] == []
-    assert cli.main(["bench", "volumes", "--json"]) == 0
+    assert cli.main(["bench", "volumes", "--json"]) == 3
     (goal,) = json.loads(capsys.readouterr().out)["goals"]
     assert (goal["reached"], goal["met"]) == (0.812, True)
     assert asked == [{"rounds": 1, "only": ["bandwidth", "random"]}, {"rounds": 3, "only": ()}]

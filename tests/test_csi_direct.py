@@ -135,17 +135,31 @@ def in_gateway(monkeypatch) -> dict:
 
 def test_the_gateway_writes_and_reads_what_the_harness_expects(in_gateway, tmp_path) -> None:
     read, write, target = in_gateway["read"], in_gateway["write"], str(tmp_path)
-    assert read(target)["response"]["sha256"] == checksum("") == ""
+    assert read(target, FILE_BYTES)["response"]["sha256"] == checksum("") == ""
     for content in ("content-1", "content-2"):
         assert write(target, content, FILE_BYTES) == {"code": "OK"}
-        assert read(target)["response"]["sha256"] == checksum(content)
+        assert read(target, FILE_BYTES)["response"]["sha256"] == checksum(content)
     assert checksum("content-1") != checksum("content-2")
+    (tmp_path / "content").write_bytes(bytes(FILE_BYTES))
+    assert read(target, FILE_BYTES)["response"]["sha256"], "a file of zeros is not what was never written"
+
+
+def test_the_gateway_writes_to_the_start_of_a_device(in_gateway, tmp_path, monkeypatch) -> None:
+    read, write, device = in_gateway["read"], in_gateway["write"], tmp_path / "device"
+    device.write_bytes(bytes(2 * FILE_BYTES))
+    monkeypatch.setattr("os.path.ismount", lambda path: True)
+    monkeypatch.setattr("stat.S_ISBLK", lambda mode: True)
+    assert read(str(device), FILE_BYTES)["response"]["sha256"] == checksum("")
+    for content in ("content-1", "content-2"):
+        assert write(str(device), content, FILE_BYTES) == {"code": "OK"}
+        assert read(str(device), FILE_BYTES)["response"]["sha256"] == checksum(content)
+    assert device.read_bytes()[FILE_BYTES:] == bytes(FILE_BYTES)
 
 
 def test_the_gateway_writes_nothing_beside_a_volume(in_gateway, tmp_path) -> None:
     nowhere = str(tmp_path / "not-mounted")
     assert in_gateway["write"](nowhere, "content", 10)["code"] == "FAILED_PRECONDITION"
-    assert in_gateway["read"](nowhere)["code"] == "FAILED_PRECONDITION"
+    assert in_gateway["read"](nowhere, 10)["code"] == "FAILED_PRECONDITION"
 
 
 class ObjectNotFound(Exception):

@@ -171,7 +171,7 @@ class FakeCalls:
         self.made.append((node, "write", {"target": target, "content": content}, size))
         return Reply("OK")
 
-    def read(self, node, target) -> Reply:
+    def read(self, node, target, size) -> Reply:
         self.made.append((node, "read", {"target": target}, 0))
         return Reply("OK")
 
@@ -210,6 +210,20 @@ def test_each_operation_is_a_call(driver: Driver, operation: m.Operation, where:
     assert (node, made) == (where, method)
     assert request.get("volume_id", VOLUME) == VOLUME
     assert request.get("source_volume_id", VOLUME) == VOLUME
+
+
+@pytest.mark.parametrize(
+    ("mode", "access"),
+    [(m.EXT4, {"mount": {"fs_type": "ext4"}}), (m.XFS, {"mount": {"fs_type": "xfs"}}), (m.BLOCK, {"block": {}})],
+)
+def test_a_volume_is_always_asked_for_in_its_mode(driver: Driver, mode: str, access: dict) -> None:
+    model = m.Model(NODES, modes={"a": mode})
+    for operation in (m.Create("a", 320), m.Stage("a", "worker"), m.Publish("a", "worker")):
+        driver.attempt(m.Step(1, operation, model))
+    create, stage, publish = (request for _, _, request, _ in driver.calls.made)
+    wanted = {**access, "access_mode": {"mode": "SINGLE_NODE_WRITER"}}
+    assert create["volume_capabilities"] == [wanted]
+    assert stage["volume_capability"] == publish["volume_capability"] == wanted
 
 
 def test_every_kind_of_operation_can_be_drawn_and_made() -> None:

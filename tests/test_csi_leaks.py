@@ -22,6 +22,7 @@ from harness.csi.leaks import (
     Attachment,
     Filesystem,
     Found,
+    Helper,
     Image,
     Node,
     Pool,
@@ -221,6 +222,28 @@ def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_
     ]
 
 
+def test_a_socket_is_left_behind_unless_a_pod_on_its_node_uses_the_volume() -> None:
+    node = Node("worker", sockets=frozenset({SHARED.digest}))
+    (text,) = texts(Wanted(uses=frozenset({Use("other", SHARED.slug, POD)})), Found(nodes=(node,)))
+    assert text.startswith(f"worker: socket {SHARED.digest}.asok: ")
+    assert texts(Wanted(uses=frozenset({Use("worker", SHARED.slug, POD)})), Found(nodes=(node,))) == []
+
+
+@pytest.mark.parametrize(
+    ("helper", "left"),
+    [
+        (Helper("e2fsck -p /dev/loop3", 99, SLUG), False),  # at work for a pod
+        (Helper("e2fsck -p /dev/loop3", 121, SLUG), True),
+        (Helper("e2fsck -p /dev/loop4", 1, "csi-vol-2-deadbeef"), True),
+        (Helper("umount /mnt/of-somebody", 1), False),
+        (Helper("umount /mnt/of-somebody", 121), True),
+    ],
+)
+def test_a_helper_is_left_behind_when_no_call_can_want_it_any_more(helper: Helper, left: bool) -> None:
+    found = texts(WANTED, replace(FOUND, nodes=(replace(SERVING, helpers=(helper,)),)))
+    assert [text.split(": ")[:2] for text in found] == ([["worker", helper.command]] if left else [])
+
+
 def test_what_should_exist_beside_the_rest_is_added_to_it() -> None:
     assert replace(WANTED, subvolumes=OF_CEPHFS.subvolumes, snapshots=OF_CEPHFS.snapshots) == WANTED | OF_CEPHFS
     assert OF_CEPHFS | WANTED == WANTED | OF_CEPHFS
@@ -381,6 +404,10 @@ rookery-rbd-csi-vol-2-deadbeef.service loaded failed failed RBD image replicapoo
 qemu-storage-daemon --blockdev {{"driver": "rbd"}} --export {{"mountpoint": "{KUBELET}/plugins/{DRIVER_NAME}/worker/{SLUG}/image"}}
 --- records
 {SLUG}
+--- sockets
+--- helpers
+    100 mount -t ext4 /dev/loop3 {STAGING}
+      7 /usr/sbin/mkfs.xfs -q -K /dev/loop64
 """  # noqa: E501
 
 
@@ -391,6 +418,10 @@ def test_what_a_node_lists() -> None:
     assert node.loops == ((3, SLUG),)
     assert node.exports == node.processes == node.records == {SLUG}
     assert node.units == {SLUG, "csi-vol-2-deadbeef"}
+    assert node.helpers == (
+        Helper(f"mount -t ext4 /dev/loop3 {STAGING}", 100, SLUG),
+        Helper("/usr/sbin/mkfs.xfs -q -K /dev/loop64", 7),
+    )
     assert [(mount.volume, mount.point.name) for mount in node.mounts] == [
         (SLUG, "globalmount"),
         (SLUG, "mount"),
@@ -432,6 +463,9 @@ def test_what_a_node_lists_of_cephfs(client_program, tmp_path) -> None:
 ceph-fuse -f /mnt/of-somebody
 --- records
 {SHARED.slug}
+--- sockets
+{SHARED.digest}.asok
+--- helpers
 """
     node = inventory.node_of("worker", listing, {}, str(kubelet))
     assert node == Node(
@@ -439,6 +473,7 @@ ceph-fuse -f /mnt/of-somebody
         units=frozenset({SHARED.slug}),
         clients=frozenset({SHARED.slug}),
         records=frozenset({SHARED.slug}),
+        sockets=frozenset({SHARED.digest}),
         mounts=(
             VolumeMount(Path(staging), "", "ceph-fuse"),  # of a client that is dead, under a living one's
             VolumeMount(Path(staging), SHARED.slug, "ceph-fuse"),
@@ -449,7 +484,7 @@ ceph-fuse -f /mnt/of-somebody
 
 
 def test_an_empty_node_lists_nothing() -> None:
-    listing = "\n--- mounts\n--- units\n--- processes\n--- records\n"
+    listing = "\n--- mounts\n--- units\n--- processes\n--- records\n--- sockets\n--- helpers\n"
     assert inventory.node_of("worker", listing, {}, KUBELET) == Node("worker")
 
 

@@ -126,7 +126,7 @@ def test_only_free_devices_get_node_files_for_others_to_take(loops: Loops, loop:
     dev, sys_block = tmp_path / "dev", Path("/sys/block")
     before = set(dev.iterdir())
     loops.provide_nodes()
-    spares = set(dev.iterdir()) - before - {dev / "loop-control"}
+    spares = set(dev.glob("loop[0-9]*")) - before
     assert spares
     assert not [node for node in spares if (sys_block / node.name / "loop/backing_file").exists()]
 
@@ -151,3 +151,17 @@ def test_the_kubelets_device_keeps_its_node_file(loops: Loops, loop: LoopRef, tm
     kubelet.detach(above, Deadline(10))
     loops.withdraw_nodes()
     assert not loops.device(above).exists()
+
+
+def test_node_files_for_the_kubelet_are_removed_by_a_later_life_of_the_driver(loops: Loops, tmp_path: Path) -> None:
+    dev = tmp_path / "dev"
+    loops.provide_nodes()
+    own = min(dev.glob("loop[0-9]*"))
+    loops.withdraw_nodes()
+    own.touch()  # the node's own, of a device that is free
+    loops.provide_nodes()
+    assert len(list(dev.glob("loop[0-9]*"))) > 1
+    Loops(dev=dev).withdraw_nodes()
+    assert list(dev.glob("loop[0-9]*")) == [own]
+    Loops(dev=dev).withdraw_nodes()
+    assert own.exists()

@@ -7,7 +7,7 @@ dictionaries.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +33,6 @@ from harness.csi.driver.waiting import Deadline
 
 NODES = ("worker", "worker2", "worker3")
 SMALL = m.Mixture(length=40, node_kills=2, driver_kills=2, controller_kills=1, volumes=4, snapshots=2, staged=3)
-WRITER = Capability("SINGLE_NODE_WRITER", fs_type="ext4")
 SECRETS = {"userID": "csi", "userKey": "AQ=="}
 PARAMETERS = {"clusterID": "rook-ceph", "pool": "replicapool"}
 randoms = st.randoms(use_true_random=False)
@@ -98,6 +97,25 @@ def test_after_tidying_and_clearing_there_is_nothing(random: Random) -> None:
 def test_a_sequence_with_something_impossible_is_refused() -> None:
     with pytest.raises(ValueError, match="not possible"):
         m.Plan.of([m.Write("v", "worker", "content")], m.Model(NODES))
+
+
+def test_volumes_are_of_every_mode_and_copies_of_their_sources() -> None:
+    made = plan(Random(1), m.Mixture())
+    assert set(made.model.modes.values()) == set(m.MODES)
+    used = {made.model.mode(it.operation.volume) for it in made.steps if isinstance(it.operation, m.Write)}
+    assert used == set(m.MODES)
+    model = m.Model(NODES, snapshots={"s": m.Snapshot("a", 64, "x")}, modes={"a": m.BLOCK, "b": m.BLOCK, "c": m.EXT4})
+    assert m.Create("b", 64, "s").possible(model)
+    assert not m.Create("c", 64, "s").possible(model)
+    assert m.Create("c", 64, "another").possible(model)  # and is refused
+
+
+def test_only_ext4_may_not_grow_while_it_is_mounted() -> None:
+    for mode in m.MODES:
+        volume = m.Volume(96, node="worker", filesystem=64)
+        model = m.Model(NODES, {"a": volume}, grows_in_use=False, modes={"a": mode})
+        refused = m.ExpandOnNode("a", "worker", 96).answer(model).code == m.FAILED_PRECONDITION
+        assert refused == (mode == m.EXT4)
 
 
 # --- what may happen at the same time -----------------------------------------------------------------------------
@@ -271,6 +289,9 @@ class Machine:
     def stacked_on(self, loop: LoopRef) -> list[LoopRef]:
         return []
 
+    def provide_nodes(self) -> None:
+        pass
+
     def withdraw_nodes(self) -> None:
         pass
 
@@ -290,12 +311,15 @@ class Machine:
         return [mount for mount in self.mounted if mount.device == device]
 
     def of_device_node(self, node: Path) -> list[Mount]:
-        return []
+        return [mount for mount in self.mounted if mount.root.name == node.name]
 
     def mount(self, device: Path, point: Path, *, fs_type: str, flags: Sequence[str], deadline: Deadline) -> None:
         self.mounted.append(Mount((7, int(device.name.removeprefix("loop"))), point, fs_type, False))
 
     def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
+        if source.parent == Path("/dev"):
+            self.mounted.append(Mount((0, 20), point, "tmpfs", False, root=Path("/", source.name)))
+            return
         staged = self.at(source)
         assert staged is not None
         self.mounted.append(replace(staged, point=point))
@@ -310,7 +334,8 @@ class Machine:
     def image_at(self, target: Path) -> FakeImage:
         mount = self.at(target)
         assert mount is not None
-        found = self.pool.images[self.attached[mount.device[1]][2].image]
+        number = int(mount.root.name.removeprefix("loop")) if mount.root.name else mount.device[1]
+        found = self.pool.images[self.attached[number][2].image]
         assert found is not None
         return found
 
@@ -325,16 +350,21 @@ class Filesystems:
 
     def ensure(self, device: Path, fs_type: str, make_options: Sequence[str], deadline: Deadline) -> None:
         image, size = self._of(device)
-        self._machine.filesystems[image] = size
+        if fs_type == "xfs":
+            assert size >= 300 * MIB, "mkfs.xfs refuses less"
+            self._machine.filesystems.setdefault(image, size)
+        else:
+            self._machine.filesystems[image] = size
 
     def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         image, size = self._of(device)
-        if self._machine.filesystems[image] < size and not self._machine.grows_in_use:
+        if fs_type == "ext4" and self._machine.filesystems[image] < size and not self._machine.grows_in_use:
             raise FailedPrecondition("for lack of CAP_SYS_RESOURCE")
         self._machine.filesystems[image] = size
 
     def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
-        pass
+        if fs_type == "xfs":
+            self.grow(device, fs_type, point, deadline)
 
 
 class CephOf:
@@ -359,9 +389,11 @@ class Driver:
         self.pool = SharedPool(self.ceph)
         self.ceph.by_name["replicapool"] = self.pool
         self.controller = Controller(self.ceph, FakeNodes(), busy_patience=0)
+        self.modes: Mapping[str, str] = {}
         self.machines = {name: Machine(name, root, self.pool, grows_in_use) for name in NODES}
 
     def run(self, plan: m.Plan) -> None:
+        self.modes = plan.model.modes
         for step in plan.steps:
             code, size = self.perform(step.operation)
             if code != step.answer.code and code in step.answer.meanwhile:
@@ -381,7 +413,7 @@ class Driver:
     def create(self, it: m.Create) -> int:
         source = ContentSource(snapshot_id=str(_snapshot(it.source))) if it.source else None
         made = self.controller.create(
-            CreateVolume(it.volume, Capacity(it.size * MIB), (WRITER,), PARAMETERS, SECRETS, source)
+            CreateVolume(it.volume, Capacity(it.size * MIB), (self._writer(it),), PARAMETERS, SECRETS, source)
         )
         assert made.id == _volume(it.volume)
         return made.size // MIB
@@ -399,16 +431,15 @@ class Driver:
         self.controller.delete_snapshot(str(_snapshot(it.snapshot)), SECRETS)
 
     def stage(self, it: m.Stage) -> None:
-        wanted = Stage(str(_volume(it.volume)), str(_staging(it.volume)), WRITER, SECRETS)
+        wanted = Stage(str(_volume(it.volume)), str(_staging(it.volume)), self._writer(it), SECRETS)
         self._node(it).stage(wanted, Deadline(5))
 
     def unstage(self, it: m.Unstage) -> None:
         self._node(it).unstage(str(_volume(it.volume)), str(_staging(it.volume)), Deadline(5))
 
     def publish(self, it: m.Publish) -> None:
-        self._node(it).publish(
-            Publish(str(_volume(it.volume)), str(_staging(it.volume)), str(_target(it.volume)), WRITER), Deadline(5)
-        )
+        paths = str(_staging(it.volume)), str(_target(it.volume))
+        self._node(it).publish(Publish(str(_volume(it.volume)), *paths, self._writer(it)), Deadline(5))
 
     def unpublish(self, it: m.Unpublish) -> None:
         self._node(it).unpublish(str(_volume(it.volume)), str(_target(it.volume)), Deadline(5))
@@ -431,6 +462,11 @@ class Driver:
 
     def kill_node(self, it: m.KillNode) -> None:
         self.machines[it.node].power_cycle()
+
+    def _writer(self, it: m.Create | m.OnNode) -> Capability:
+        mode = self.modes[it.volume]
+        block = mode == m.BLOCK
+        return Capability("SINGLE_NODE_WRITER", block=block, fs_type="" if block else mode)
 
     def _node(self, it: m.OnNode) -> Node:
         return self.machines[it.node].node

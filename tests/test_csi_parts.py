@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.csi import driver
-from harness.csi.driver.clusters import ClusterConfig, Credentials
+from harness.csi.driver.clusters import ClusterConfig, Credentials, client_files, remove_client_files
 from harness.csi.driver.commands import CommandFailed, CommandTimedOut, Done, run
 from harness.csi.driver.errors import (
     DriverError,
@@ -498,6 +498,14 @@ def test_the_key_is_on_no_command_line_and_gone_once_it_was_read(tmp_path: Path)
     assert keyrings == [("[client.csi-rbd-node]\n\tkey = AQSecret==\n", 0o600)]
     assert "AQSecret" not in repr(programs.calls)
     assert list((tmp_path / "secrets").iterdir()) == []
+
+
+def test_a_key_that_a_killed_driver_has_left_is_removed_by_its_next_life(tmp_path: Path) -> None:
+    killed = client_files(tmp_path / VOLUME.slug, SOURCE.monitors, SOURCE.credentials)
+    assert killed.__enter__().exists()
+    remove_client_files(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    remove_client_files(tmp_path / "not-there-yet")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,42 @@
-"""A driver as it is deployed, for those who call it beside Kubernetes: its controller, its sockets, its secrets."""
+"""A driver as it is deployed, for those who look at it beside Kubernetes: controller, sockets, secrets, and its log."""
 
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from harness.csi.manifests import RBD, Plugin
 from harness.errors import InfrastructureError
 from harness.kube import Kube
+
+# As `logging` and `harness.csi.driver.services` write it: "2026-11-24 08:00:01,250 I NodeStageVolume ID 1.20 s OK".
+_CALL = re.compile(r"^(\S+ \S+) \S (\w+) (\S+) (\d+\.\d+) s ([A-Z_]+)(?::|$)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class LoggedCall:
+    """A call that a driver has answered, as it stands in its log."""
+
+    method: str
+    subject: str  # the volume's id, for most
+    ended: float  # Unix seconds, by its node's clock
+    seconds: float
+    code: str
+
+
+def logged_calls(log: str) -> list[LoggedCall]:
+    """The calls in a driver's log. Its container knows of no time zone, so its times are UTC."""
+    return [
+        LoggedCall(method, subject, _unix(moment), float(seconds), code)
+        for moment, method, subject, seconds, code in _CALL.findall(log)
+    ]
+
+
+def _unix(moment: str) -> float:
+    return datetime.strptime(moment, "%Y-%m-%d %H:%M:%S,%f").replace(tzinfo=timezone.utc).timestamp()
 
 
 @dataclass(frozen=True)

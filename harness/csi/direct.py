@@ -73,7 +73,8 @@ class DirectCalls:
         def answering() -> None:
             running()
             for node in self.nodes:
-                if (reply := self._ask(node, {"do": "read", "target": "/"}, seconds=_CONNECT_SECONDS)).code != "OK":
+                wanted = {"do": "read", "target": "/", "bytes": 0}
+                if (reply := self._ask(node, wanted, seconds=_CONNECT_SECONDS)).code != "OK":
                     raise NotYet(f"{node}: {reply.message}")
 
         wait_for(answering, what="the gateways Ready", within=within)
@@ -114,13 +115,14 @@ class DirectCalls:
         return reply
 
     def write(self, node: str, target: str, content: str, size: int) -> Reply:
-        """Write `size` bytes that follow from `content` to the file on the volume published at `target`, synced."""
+        """Write `size` bytes that follow from `content` to the file on the volume published at `target`, or to the
+        start of the device that is published there, synced."""
         wanted = {"do": "write", "target": target, "content": content, "bytes": size}
         return self._ask(node, wanted, seconds=_FILE_SECONDS)
 
-    def read(self, node: str, target: str) -> Reply:
-        """`sha256` of the file, read past the page cache; "" if there is none."""
-        return self._ask(node, {"do": "read", "target": target}, seconds=_FILE_SECONDS)
+    def read(self, node: str, target: str, size: int) -> Reply:
+        """`sha256` of the file, or of so many bytes of the device, read past the page cache; "" if there is nothing."""
+        return self._ask(node, {"do": "read", "target": target, "bytes": size}, seconds=_FILE_SECONDS)
 
     def abandon(self, node: str) -> None:
         """Have the calls under way to a node that is dead fail at once: nobody will answer, nor say so."""
@@ -186,6 +188,7 @@ def _manifests(image: str, kubelet_dir: str) -> list[Object]:
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/gateway/gateway.py", str(PORT)],
+        "securityContext": {"privileged": True},  # whoever is not may not open block devices
         "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
         "volumeMounts": [
             {"name": "gateway", "mountPath": "/gateway"},

@@ -35,7 +35,6 @@ CALL_SECONDS = 110.0
 REFUSAL_SECONDS = 15.0
 FILE_BYTES = MIB
 
-_CAPABILITY = {"mount": {"fs_type": "ext4"}, "access_mode": {"mode": "SINGLE_NODE_WRITER"}}
 _WHERE_SIZES_ARE = {m.Create: "volume", m.TakeSnapshot: "snapshot"}
 
 
@@ -269,7 +268,7 @@ class Driver:
         request = {
             "name": it.volume,
             "capacity_range": {"required_bytes": it.size * MIB},
-            "volume_capabilities": [_CAPABILITY],
+            "volume_capabilities": [_capability(step, it.volume)],
             "parameters": {"clusterID": self.cluster_id, "pool": self.pool, "imageFeatures": "layering"},
         }
         if it.source:
@@ -298,7 +297,7 @@ class Driver:
     def _(self, it: m.Stage, step: m.Step) -> Reply:
         request = {
             "staging_target_path": self.calls.staging(it.volume),
-            "volume_capability": _CAPABILITY,
+            "volume_capability": _capability(step, it.volume),
             "secrets": dict(self.node_secret),
         }
         seconds = REFUSAL_SECONDS if step.answer.code == m.FAILED_PRECONDITION else CALL_SECONDS
@@ -313,7 +312,7 @@ class Driver:
         request = {
             "staging_target_path": self.calls.staging(it.volume),
             "target_path": self.calls.target(it.volume),
-            "volume_capability": _CAPABILITY,
+            "volume_capability": _capability(step, it.volume),
         }
         return self._node(it, "NodePublishVolume", request)
 
@@ -333,7 +332,7 @@ class Driver:
 
     @_make.register
     def _(self, it: m.Verify, step: m.Step) -> Reply:
-        return self.calls.read(it.node, self.calls.target(it.volume))
+        return self.calls.read(it.node, self.calls.target(it.volume), FILE_BYTES)
 
     def _controller(self, method: str, request: dict[str, Any]) -> Reply:
         return self.calls.controller(method, {**request, "secrets": dict(self.controller_secret)}, seconds=CALL_SECONDS)
@@ -343,6 +342,13 @@ class Driver:
         return self.calls.node(it.node, method, request, seconds=seconds)
 
 
+def _capability(step: m.Step, volume: str) -> dict[str, Any]:
+    """How the volume of that name is used."""
+    mode = step.before.mode(volume)
+    access: dict[str, Any] = {"block": {}} if mode == m.BLOCK else {"mount": {"fs_type": mode}}
+    return {**access, "access_mode": {"mode": "SINGLE_NODE_WRITER"}}
+
+
 def checksum(content: str) -> str:
-    """The SHA-256 of the file that `Write` makes of that content; "" of none."""
+    """The SHA-256 of what `Write` makes of that content; "" of none."""
     return sha256(Random(content).randbytes(FILE_BYTES)).hexdigest() if content else ""

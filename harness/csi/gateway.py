@@ -2,19 +2,22 @@
 
 Runs in a pod of the driver's image, which has gRPC and the stubs of csi.proto; it is not part of the driver. A process
 of Python for each call would take longer than the call, so this one stays. It needs the kubelet's folder, with the
-mounts that come and go in it (mountPropagation HostToContainer).
+mounts that come and go in it (mountPropagation HostToContainer), and, to open the devices among them, privileges.
 
 Requests are JSON objects, answered by {"code": ..., "message": ..., "response": {...}}, where the code is gRPC's:
 
 - {"do": "call", "socket", "service": "Node", "method": "NodeStageVolume", "request": {...}, "seconds"}
-- {"do": "write", "target", "content", "bytes"}: write a file of pseudo-random bytes, which follow from `content`
-- {"do": "read", "target"}: {"sha256"} of the file, read past the page cache; "" if there is none
+- {"do": "write", "target", "content", "bytes"}: write a file of pseudo-random bytes, which follow from `content`; where
+  the target is a block device, to its start
+- {"do": "read", "target", "bytes"}: {"sha256"} of the file, or of so many bytes of the device, read past the page
+  cache; "" if there is no file, or if nothing was ever written there
 """
 
 import hashlib
 import json
 import os
 import random
+import stat
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,27 +48,36 @@ def call(socket, service, method, request, seconds):
 def write(target, content, bytes):
     if not os.path.ismount(target):
         return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
-    with open(Path(target) / FILE, "wb") as file:
+    device = is_device(target)
+    with open(target if device else Path(target) / FILE, "r+b" if device else "wb") as file:
         file.write(random.Random(content).randbytes(bytes))
         file.flush()
         os.fsync(file.fileno())
-    directory = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    if not device:
+        directory = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     return {"code": "OK"}
 
 
-def read(target):
+def read(target, bytes):
     if not os.path.ismount(target):
         return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
+    device = is_device(target)
     try:
-        with open(Path(target) / FILE, "rb") as file:
+        with open(target if device else Path(target) / FILE, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            return {"code": "OK", "response": {"sha256": hashlib.sha256(file.read()).hexdigest()}}
+            found = file.read(bytes) if device else file.read()
     except FileNotFoundError:
         return {"code": "OK", "response": {"sha256": ""}}
+    unwritten = device and not found.strip(b"\0")
+    return {"code": "OK", "response": {"sha256": "" if unwritten else hashlib.sha256(found).hexdigest()}}
+
+
+def is_device(target):
+    return stat.S_ISBLK(os.stat(target).st_mode)
 
 
 class Handler(BaseHTTPRequestHandler):

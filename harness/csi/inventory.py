@@ -15,7 +15,7 @@ from harness.csi.driver.errors import NotFound
 from harness.csi.driver.mounts import Mount, parse_mountinfo
 from harness.csi.driver.node import LOOP_MAJOR
 from harness.csi.driver.volumes import SnapshotId, VolumeId
-from harness.csi.leaks import Attachment, Filesystem, Image, Node, Pool, Subvolume, Use, VolumeMount, Wanted
+from harness.csi.leaks import Attachment, Filesystem, Helper, Image, Node, Pool, Subvolume, Use, VolumeMount, Wanted
 from harness.kube import Kube
 from harness.machine import loop
 from harness.machine.docker import docker_output
@@ -33,6 +33,8 @@ _FILE = re.compile(rf"/plugins/{re.escape(DRIVER_NAME)}/([^/\s]+)/([^/\s]+)/imag
 # The folder of a client's configuration bears the volume's slug; behind the path in the filesystem is the mount point.
 _CLIENT = re.compile(r"^\S*ceph-fuse .*--conf \S*/([^/\s]+)/[^/\s]+ .*--client_mountpoint \S+ (\S+)", re.MULTILINE)
 _FUSE_CLIENT = "ceph-fuse"
+# What drivers and kubelets run for a moment.
+_HELPERS = "mount|umount|blkid|dumpe2fs|e2fsck|fsck[.a-z0-9]*|mke2fs|mkfs[.a-z0-9]*|resize2fs|xfs_growfs"
 _MARK = "--- "
 
 # --- by the API ---------------------------------------------------------------------------------------------------
@@ -185,7 +187,9 @@ def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
     script = _SCRIPT.format(
         kubelet=kubelet_dir,
         drivers=f"{DRIVER_NAME} {CEPHFS_DRIVER_NAME}",
+        cephfs=CEPHFS_DRIVER_NAME,
         units=f"'{RBD_UNITS}-*.service' '{CEPHFS_UNITS}-*.service'",
+        helpers=_HELPERS,
         mark=_MARK,
     )
 
@@ -204,6 +208,8 @@ echo "{mark}mounts"; cat /proc/self/mountinfo
 echo "{mark}units"; systemctl list-units --all --plain --no-legend --full {units}
 echo "{mark}processes"; ps -eww -o args= | grep -e 'qemu-storage-daemo[n]' -e 'ceph-fus[e]'
 echo "{mark}records"; for driver in {drivers}; do ls "{kubelet}/plugins/$driver/$1" 2>/dev/null; done
+echo "{mark}sockets"; ls "{kubelet}/plugins/{cephfs}" 2>/dev/null | grep '[.]asok$'
+echo "{mark}helpers"; ps -eww -o etimes=,args= | grep -E '^ *[0-9]+ ([^ ]*/)?({helpers}) '
 exit 0
 """
 
@@ -229,8 +235,17 @@ def node_of(name: str, listing: str, attached: Mapping[int, str], kubelet_dir: s
         processes=frozenset(found[1] for found in _FILE.findall(parts["processes"])),
         clients=frozenset(volume for volume, _ in clients),
         records=frozenset(parts["records"].split()),
+        sockets=frozenset(name.removesuffix(".asok") for name in parts["sockets"].split()),
+        helpers=tuple(_helpers(parts["helpers"], loops)),
         mounts=tuple(_volume_mounts(mounts, loops, {Path(point): volume for volume, point in clients})),
     )
+
+
+def _helpers(listing: str, loops: Mapping[int, str]) -> Iterator[Helper]:
+    for line in listing.splitlines():
+        seconds, _, command = line.strip().partition(" ")
+        device = re.search(r"/dev/loop(\d+)\b", command)
+        yield Helper(command, int(seconds), loops.get(int(device[1]), "") if device else "")
 
 
 def _volume_mounts(

@@ -19,6 +19,8 @@ from harness.csi.driver.cephfs.subvolumes import is_temporary
 from harness.errors import RookeryError
 
 COMPLETE, RETAINED = "complete", "snapshot-retained"  # states of a subvolume
+# Seconds. No call to a node's driver takes longer than 100 (`services.NODE_BUDGET`), nor waits the kubelet for more.
+HELPER_SECONDS = 120
 
 
 class LeftBehind(RookeryError):
@@ -127,6 +129,15 @@ class VolumeMount:
 
 
 @dataclass(frozen=True)
+class Helper:
+    """A program that runs on a node for a moment (mount, mkfs), unless the kernel does not let go of it."""
+
+    command: str
+    seconds: int  # since it was started
+    volume: str = ""  # slug, of one that works on a volume's loop device
+
+
+@dataclass(frozen=True)
 class Node:
     """What a node has of volumes, by their slugs."""
 
@@ -137,6 +148,8 @@ class Node:
     processes: frozenset[str] = frozenset()  # qemu-storage-daemons
     clients: frozenset[str] = frozenset()  # ceph-fuses
     records: frozenset[str] = frozenset()  # folders with the driver's record
+    sockets: frozenset[str] = frozenset()  # admin sockets of ceph-fuses, by the digest that ends a slug
+    helpers: tuple[Helper, ...] = ()
     mounts: tuple[VolumeMount, ...] = ()
 
 
@@ -284,6 +297,14 @@ def _on_node(wanted: Wanted, node: Node) -> Iterator[Finding]:
     for volume, what in parts:
         if volume not in used:
             yield Finding(node.name, f"{what} of {volume}", "no pod on this node uses the volume")
+    for digest in sorted(node.sockets):
+        if not any(volume.endswith(f"-{digest}") for volume in used):
+            yield Finding(node.name, f"socket {digest}.asok", "no pod on this node uses a volume of that digest")
+    for helper in node.helpers:
+        if helper.seconds > HELPER_SECONDS:
+            yield Finding(node.name, helper.command, f"it runs for {helper.seconds} s, longer than any call may take")
+        elif helper.volume and helper.volume not in used:
+            yield Finding(node.name, helper.command, f"no pod on this node uses {helper.volume}")
     for mount in node.mounts:
         if mount.volume not in used:
             volume = mount.volume or f"a {mount.served_by} that serves no volume"

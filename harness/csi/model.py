@@ -19,7 +19,9 @@ OK = "OK"
 ALREADY_EXISTS, FAILED_PRECONDITION, NOT_FOUND = "ALREADY_EXISTS", "FAILED_PRECONDITION", "NOT_FOUND"
 OUT_OF_RANGE = "OUT_OF_RANGE"
 
-SIZES = (64, 96, 128)  # MiB
+EXT4, XFS, BLOCK = "ext4", "xfs", "block"  # how a volume is used: with a filesystem, or as a raw block device
+MODES = (EXT4, XFS, BLOCK)
+SIZES = {EXT4: (64, 96, 128), XFS: (320, 352, 384), BLOCK: (64, 96, 128)}  # MiB; mkfs.xfs refuses less than 300
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,14 @@ class Model:
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     snapshots: Mapping[str, Snapshot] = field(default_factory=dict)
     grows_in_use: bool = True  # ext4 asks for CAP_SYS_RESOURCE to grow while it is mounted
+    modes: Mapping[str, str] = field(default_factory=dict)  # by the names of volumes; of those that are missing EXT4
 
     def having(self, name: str, volume: Volume) -> Model:
         return replace(self, volumes={**self.volumes, name: volume})
+
+    def mode(self, volume: str) -> str:
+        """How the volume of that name is used, whenever there is one: paths are by name, and folders are not files."""
+        return self.modes.get(volume, EXT4)
 
     def staged_on(self, name: str, node: str) -> Volume | None:
         """The volume, if it is staged there."""
@@ -111,6 +118,10 @@ class Create(Operation):
     @property
     def lanes(self) -> frozenset[str]:
         return frozenset({self.volume, self.source} - {""})
+
+    def possible(self, model: Model) -> bool:
+        source = model.snapshots.get(self.source)
+        return source is None or model.mode(source.volume) == model.mode(self.volume)  # a copy is what its source is
 
     def answer(self, model: Model) -> Answer:
         existing, source = model.volumes.get(self.volume), model.snapshots.get(self.source)
@@ -234,7 +245,8 @@ class ExpandOnNode(OnNode):
         volume = model.staged_on(self.volume, self.node)
         if volume is None:
             return Answer(NOT_FOUND)
-        stays = volume.filesystem < volume.size and not model.grows_in_use
+        can_grow = model.grows_in_use or model.mode(self.volume) != EXT4
+        stays = volume.filesystem < volume.size and not can_grow
         return Answer(FAILED_PRECONDITION) if stays else Answer(size=volume.size)
 
     def effect(self, model: Model) -> Model:
@@ -244,7 +256,8 @@ class ExpandOnNode(OnNode):
 
 @dataclass(frozen=True)
 class Access(OnNode):
-    """Something is done with the file on the volume, where it is published. Whoever kills a node waits for that."""
+    """Something is done with the file on the volume, or the start of the device, where it is published. Whoever kills a
+    node waits for that."""
 
     def possible(self, model: Model) -> bool:
         volume = model.staged_on(self.volume, self.node)
@@ -253,7 +266,7 @@ class Access(OnNode):
 
 @dataclass(frozen=True)
 class Write(Access):
-    """The file is written anew, and synced."""
+    """It is written anew, and synced."""
 
     content: str
 
@@ -263,7 +276,7 @@ class Write(Access):
 
 @dataclass(frozen=True)
 class Verify(Access):
-    """The file is read past the page cache."""
+    """It is read past the page cache."""
 
     content: str  # "" if there is none
 
@@ -409,7 +422,14 @@ class Mixture:
 
 
 def random_plan(model: Model, random: Random, mixture: Mixture) -> Plan:
-    """A sequence by chance. Each call is possible; of those out of order most are refused."""
+    """A sequence by chance, on volumes whose modes are by chance as well: of each about as many.
+
+    Each call is possible; of those out of order most are refused.
+    """
+    names = volume_names(mixture)
+    modes = [MODES[number % len(MODES)] for number in range(len(names))]
+    random.shuffle(modes)
+    model = replace(model, modes=dict(zip(names, modes, strict=True)))
     kills = _kills(model, random, mixture)
     operations: list[Operation] = []
     now = model
@@ -472,6 +492,8 @@ _WEIGHTS: dict[type[Operation], int] = {
     TakeSnapshot: 6,
     DeleteSnapshot: 4,
 }
+# A snapshot is the source so many times as often as nothing is: most are of another mode, and cannot be.
+_COPIES = 4
 
 
 def _call(model: Model, random: Random, mixture: Mixture, number: int) -> Operation:
@@ -498,11 +520,12 @@ def _calls(model: Model, mixture: Mixture, content: str) -> Iterator[Operation]:
     volumes = volume_names(mixture)
     snapshots = [f"snapshot-{number}" for number in range(mixture.snapshots)]
     for volume in volumes:
-        known = model.volumes.get(volume)
-        size = known.size if known else SIZES[0]
-        yield from (Create(volume, size, source) for size, source in product(SIZES, ("", *snapshots)))
+        known, sizes = model.volumes.get(volume), SIZES[model.mode(volume)]
+        size = known.size if known else sizes[0]
+        sources = ("", *snapshots * _COPIES)
+        yield from (Create(volume, size, source) for size, source in product(sizes, sources))
         yield Delete(volume)
-        yield from (Expand(volume, size) for size in SIZES)
+        yield from (Expand(volume, size) for size in sizes)
         yield from (TakeSnapshot(snapshot, volume) for snapshot in snapshots)
         for node in model.nodes:
             yield from (kind(volume, node) for kind in (Stage, Unstage, Publish, Unpublish))

@@ -18,7 +18,7 @@ from .cephfs import ceph as cephfs
 from .cephfs.client import FuseClients
 from .cephfs.controller import CephfsController
 from .cephfs.node import CephfsNode, MountRecords
-from .clusters import ClusterConfig, Credentials
+from .clusters import ClusterConfig, Credentials, remove_client_files
 from .controller import Controller
 from .exporter import Exporter
 from .filesystems import Filesystems
@@ -95,6 +95,7 @@ def _controller(arguments: argparse.Namespace, nodes: RegisteredNodes) -> Contro
 
 def _node(arguments: argparse.Namespace, plugin_dir: Path) -> Node | CephfsNode:
     config, mounts, boot = ClusterConfig(arguments.cluster_config), Mounts(), NodeBoot.current()
+    remove_client_files(arguments.secrets_dir)
     if arguments.storage == "cephfs":
         return CephfsNode(
             ceph=cephfs.Ceph(config),

@@ -100,3 +100,12 @@ def client_files(
         yield configuration
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_client_files(secrets_dir: Path) -> None:
+    """Remove what an earlier life of the driver, which was killed meanwhile, has left of `client_files` there.
+
+    A client that has not read them yet ends; whoever asks for the volume again has another one started.
+    """
+    for folder in secrets_dir.glob("*"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import re
 import stat
@@ -29,6 +30,7 @@ _CTL_GET_FREE = 0x4C82
 _READ_ONLY, _DIRECT_IO = 1, 16  # of lo_flags
 _SECTOR = 512  # bytes; sysfs counts in these, whatever the device's blocks are
 _SPARE_NODES = 4
+_SPARES = ".rookery-loops"  # in /dev: it lives as long as the node files that it is about
 # struct loop_info64: device, inode, rdevice, offset, sizelimit; number, encryption, flags; names and key; init[2]
 _INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
 _CONFIG_HEAD = struct.Struct("=II")  # struct loop_config: fd, block_size; then loop_info64 and eight reserved words
@@ -44,7 +46,7 @@ class Loops:
     def __init__(self, sys_block: Path = Path("/sys/block"), dev: Path = Path("/dev")) -> None:
         self._sys_block = sys_block
         self._dev = dev
-        self._spares: set[int] = set()  # numbers whose node files were made for the kubelet
+        self._spares = self._spares_on_record()  # numbers whose node files were made for the kubelet
         self._spares_guard = threading.Lock()
 
     def device(self, loop: LoopRef) -> Path:
@@ -130,14 +132,18 @@ class Loops:
         numbers = self._numbers()
         free = (n for n in range(max(numbers, default=-1) + 1 + _SPARE_NODES) if self._attachment(n) is None)
         with self._spares_guard:
-            self._spares |= {number for number in islice(free, _SPARE_NODES) if self._make_node(number)}
+            missing = {number for number in islice(free, _SPARE_NODES) if not (self._dev / f"loop{number}").exists()}
+            # On record before they are there: a driver that is killed in between leaves none that nobody removes.
+            self._record_spares(self._spares | missing)
+            self._record_spares(self._spares - {number for number in missing if not self._make_node(number)})
 
     def withdraw_nodes(self) -> None:
         """Remove the node files that `provide_nodes` has made, but for those that the kubelet uses."""
         with self._spares_guard:
-            for number in [number for number in self._spares if self._below(number) is None]:
-                self._spares.discard(number)
+            unused = {number for number in self._spares if self._below(number) is None}
+            for number in unused:
                 (self._dev / f"loop{number}").unlink(missing_ok=True)
+            self._record_spares(self._spares - unused)
 
     def release(self, loop: LoopRef) -> None:
         """Detach, at once or, if something still has the device open, as soon as it closes it."""
@@ -162,7 +168,7 @@ class Loops:
         number = self._free_number()
         with self._spares_guard:
             made_node = self._make_node(number) or number in self._spares
-            self._spares.discard(number)
+            self._record_spares(self._spares - {number})
         try:
             self._configure(number, backing, image, flags)
         except BaseException:
@@ -247,6 +253,21 @@ class Loops:
         finally:
             if made:
                 node.unlink(missing_ok=True)
+
+    def _spares_on_record(self) -> set[int]:
+        """Those that an earlier life of the driver has made in this life of the node."""
+        try:
+            return set(json.loads((self._dev / _SPARES).read_text()))
+        except (FileNotFoundError, ValueError):
+            return set()
+
+    def _record_spares(self, numbers: set[int]) -> None:
+        if numbers == self._spares:
+            return
+        draft = self._dev / f"{_SPARES}.new"
+        draft.write_text(json.dumps(sorted(numbers)))
+        draft.replace(self._dev / _SPARES)
+        self._spares = numbers
 
     def _make_node(self, number: int) -> bool:
         try:
