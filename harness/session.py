@@ -282,7 +282,8 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
         cluster.gather_logs(results, AT_THE_END)
     with results.phase("workload and volumes removed"):
         remove_namespace(cluster.kube, workload.namespace)
-        wait_for(cluster.no_volumes_left, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)
+        gone = partial(_volumes_gone, cluster)
+        wait_for(gone, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
@@ -307,6 +308,18 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
 
     wait_for(emptied, what=f"pods and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
     kube.delete("Namespace", namespace)
+
+
+@api_may_be_down()
+def _volumes_gone(cluster: StorageCluster) -> None:
+    """Condition: no volume is left without its claim. Whoever goes last of a scenario's workloads leaves nothing."""
+    claims = {claim["metadata"]["uid"] for claim in cluster.kube.list("PersistentVolumeClaim")}
+    if not claims:
+        return cluster.no_volumes_left()
+    volumes = cluster.kube.list("PersistentVolume")
+    left = [each["metadata"]["name"] for each in volumes if each["spec"]["claimRef"]["uid"] not in claims]
+    if left:
+        raise NotYet(", ".join(left))
 
 
 @api_may_be_down()

@@ -24,9 +24,8 @@ def tenants(cluster, results):
     first, second = (
         Files(cluster.kube, image=cluster.images.ceph, namespace=name) for name in ("first-tenant", "second-tenant")
     )
-    with session.removed(second, cluster, results):
+    with session.removed(first, cluster, results), session.removed(second, cluster, results):
         yield first, second
-        session.remove_namespace(cluster.kube, first.namespace)
 
 
 @pytest.mark.leaves_nothing

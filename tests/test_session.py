@@ -1,6 +1,7 @@
 """Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes its cluster, puts it back,
 and removes it."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
@@ -524,12 +525,18 @@ class Namespaces:
 
     asked: int = 0
     pods: int = 1
+    claims: int = 0  # of other namespaces
+    volumes: tuple[str, ...] = ()  # the uids of their claims
 
     def get(self, kind, name):
         self.asked += 1
         return {"metadata": {"deletionTimestamp": "now"}, "status": {}} if self.asked == 1 else None
 
-    def list(self, kind, *, namespace):
+    def list(self, kind, *, namespace=""):
+        if kind == "PersistentVolume":
+            return [{"metadata": {"name": f"of-{uid}"}, "spec": {"claimRef": {"uid": uid}}} for uid in self.volumes]
+        if kind == "PersistentVolumeClaim" and not namespace:
+            return [{"metadata": {"uid": f"claim-{number}"}} for number in range(self.claims)]
         return [{"metadata": {"name": "writer"}}] * self.pods if kind == "Pod" else []
 
     def delete(self, kind, name, *, namespace="", grace_seconds=None):
@@ -537,6 +544,25 @@ class Namespaces:
         self.pods = 0
 
     def no_volumes_left(self):
+        if self.volumes:
+            raise NotYet("there are volumes")
+
+
+@pytest.mark.parametrize(
+    ("claims", "volumes", "waits_for"),
+    [
+        (0, (), None),
+        (0, ("claim-0",), "there are volumes"),
+        (1, ("claim-0",), None),  # another workload of the scenario goes later
+        (1, ("claim-0", "old"), "of-old"),
+    ],
+)
+def test_a_workload_that_goes_waits_for_its_own_volumes(results, monkeypatch, claims, volumes, waits_for):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Namespaces(claims=claims, volumes=volumes, asked=1)
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    going = session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results)
+    with pytest.raises(DeadlineExceeded, match=waits_for) if waits_for else nullcontext(), going:
         pass
 
 
