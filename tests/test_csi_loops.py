@@ -142,8 +142,8 @@ def test_only_free_devices_get_node_files_for_others_to_take(loops: Loops, loop:
 
 
 def test_the_kubelets_device_keeps_its_node_file(loops: Loops, loop: LoopRef, tmp_path: Path) -> None:
+    kubelet = Loops(dev=tmp_path / "dev")  # knows of no node files on record, as the kubelet does not
     loops.provide_nodes()
-    kubelet = Loops(dev=tmp_path / "dev")
     above = kubelet.attach(loops.device(loop), Deadline(10))
     assert not above.made_node, "it was provided"
     loops.withdraw_nodes()
