@@ -405,6 +405,21 @@ def test_a_repeated_snapshot_finds_the_same(controller: Controller, pool: FakePo
         controller.create_snapshot("snapshot-1", other, SECRETS, {})
 
 
+def test_a_snapshot_that_librbd_has_asked_for_twice_is_taken(
+    controller: Controller, pool: FakePool, monkeypatch
+) -> None:
+    volume = controller.create(request()).id
+    take = pool.snapshot
+
+    def twice(image: str, name: str) -> None:
+        take(image, name)
+        take(image, name)
+
+    monkeypatch.setattr(pool, "snapshot", twice)
+    assert controller.create_snapshot("snapshot-1", str(volume), SECRETS, {}).source_id == str(volume)
+    assert not pool.snapshots(volume.image)
+
+
 @pytest.mark.parametrize(
     ("name", "volume", "error"),
     [

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import HasSnapshots, NotFound
+from .errors import AlreadyExists, HasSnapshots, NotFound
 from .volumes import VolumeId
 
 # Of copies of copies; a deeper one is filled at once. Every read of what a copy has not written itself goes down the
@@ -88,7 +88,10 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     with suppress(NotFound):
         target.remove(partial)
     origin.drop_snapshot(source.image, copy.image)
-    origin.snapshot(source.image, copy.image)
+    # It was not there, so whoever finds it there has made it: the node that holds the image's lock takes the snapshot,
+    # and librbd asks once more when the answer is late, as when an OSD has just died (seen after 26 s).
+    with suppress(AlreadyExists):
+        origin.snapshot(source.image, copy.image)
     try:
         target.clone(source.pool, source.image, copy.image, partial, copy.features, copy.data_pool)
     finally:
