@@ -269,8 +269,6 @@ def cassandra(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
-    if report.failed and (results := getattr(item, "funcargs", {}).get("results")) is not None:
-        results.failing = True
     if call.excinfo and call.excinfo.errisinstance(RookeryError):
         report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
     return report

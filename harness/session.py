@@ -250,8 +250,11 @@ def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Ite
     """Have a workload ready that came with the cluster, and goes when that is put back; gather logs at the end."""
     with results.phase("workload Ready"):
         workload.ready(WORKLOAD_READY, since=cluster.started)
-    with _closed(workload, cluster, results):
+    try:
         yield
+    finally:
+        workload.close()
+        cluster.gather_logs(results, AT_THE_END)
 
 
 @contextmanager
@@ -272,26 +275,15 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
     """
     going = partial(_not_going, cluster.kube, workload.namespace)
     wait_for(going, what=f"an earlier namespace {workload.namespace} to be gone", within=WORKLOAD_GONE)
-    with _closed(workload, cluster, results):
+    try:
         yield
+    finally:
+        workload.close()
+        cluster.gather_logs(results, AT_THE_END)
     with results.phase("workload and volumes removed"):
         remove_namespace(cluster.kube, workload.namespace)
         gone = partial(_volumes_gone, cluster)
         wait_for(gone, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)
-
-
-@contextmanager
-def _closed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Close the workload at the end, and gather the logs while it is there: four seconds, so not of a scenario that has
-    passed and had no other reason to gather any."""
-    failing = True
-    try:
-        yield
-        failing = results.failing
-    finally:
-        workload.close()
-        if failing or results.has_logs():
-            cluster.gather_logs(results, AT_THE_END)
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:

@@ -247,25 +247,6 @@ def test_logs_that_the_end_of_a_workload_has_gathered_are_not_gathered_again(sce
     assert [path.name for path in (folder(pytester) / "logs/at-the-end").iterdir()] == ["own"]
 
 
-@pytest.mark.parametrize(
-    ("body", "failing"), [("assert 1 == 2", "True"), ("pass", "False"), ("pytest.skip('')", "False")]
-)
-def test_who_ends_before_the_results_knows_whether_the_scenario_has_failed(pytester, cluster, body, failing):
-    pytester.makepyfile(
-        f"""
-        import pytest
-
-        @pytest.fixture
-        def workload(results):
-            yield
-            results.path("failing").write_text(str(results.failing))
-        def test_it(workload, cluster): {body}
-        """
-    )
-    pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert (folder(pytester) / "failing").read_text() == failing
-
-
 def test_a_workload_that_does_not_come_up_leaves_the_logs_of_its_cluster(pytester, cluster):
     pytester.makepyfile(
         """

@@ -469,22 +469,6 @@ def test_a_workload_that_came_with_the_cluster_must_have_started_with_it(results
     assert gathered == ["at-the-end"]
 
 
-@pytest.mark.parametrize(
-    ("failing", "earlier", "gathered"),
-    [(False, [], []), (True, [], ["at-the-end"]), (False, ["before-cut-1"], ["at-the-end"])],
-)
-def test_the_end_of_a_workload_has_logs_of_what_failed_and_of_what_had_its_power_cut(
-    results, failing, earlier, gathered
-):
-    moments = []
-    cluster = SimpleNamespace(started=0.0, gather_logs=lambda results, moment: moments.append(moment))
-    with session.in_use(Workload(), cluster, results):
-        results.failing = failing
-        for moment in earlier:
-            results.logs_folder(moment)
-    assert moments == gathered
-
-
 def call(error=None):
     return SimpleNamespace(excinfo=error and SimpleNamespace(value=error))
 

@@ -57,7 +57,6 @@ class Results:
         self.scenario = scenario
         self.folder = _new_folder(root, scenario)
         self.outcome: Outcome = "running"
-        self.failing = False  # the scenario has not ended, and will not have passed
         self.say = say
         self._clock = clock
         self._begin = clock()
@@ -85,8 +84,8 @@ class Results:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def has_logs(self, moment: str = "") -> bool:
-        """Whether logs were gathered at that moment, or at any."""
+    def has_logs(self, moment: str) -> bool:
+        """Whether logs were gathered at that moment."""
         return (self.folder / "logs" / moment).is_dir()
 
     @property
