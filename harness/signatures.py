@@ -167,7 +167,8 @@ ATTACHED_ELSEWHERE = Signature(
     text="Multi-Attach error for volume … Volume is already used by",
     also=("Multi-Attach error for volume … Volume is already exclusively attached to one node",),
     shown_by=ShownBy.EVENT,
-    of="the pod, FailedAttachVolume",
+    of="the pod",
+    reason="FailedAttachVolume",
     source="https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/controller/volume/attachdetach/reconciler/reconciler.go",
 )
 

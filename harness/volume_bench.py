@@ -155,7 +155,7 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
     failed of many volumes at once is in `failures`, and what is left of them in `left`; specs of csi-sanity are in
-    `specs_failed` and `specs_skipped`, calls by chance that went wrong in `disagreements`. Raises `BadInput` for a
+    `specs_failed` and `specs_skipped`, the call by chance that went wrong in `disagreement`. Raises `BadInput` for a
     cluster of fewer than `WORKERS` workers.
     """
     _require_workers(settings)
@@ -478,17 +478,19 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
 def _operations(ground: Ground, rounds: int) -> None:
     """The sequence of the seed, once, whatever the rounds."""
     seed = ground.cluster.settings.seed
-    wrong: list[str] = []
+    ran: dict[str, float] = {}  # of a trial that did not come to its end nobody knows whether all agreed
     with driver_called_directly(ground.cluster, ground.results) as driver:
         trial = Trial(ground.cluster, driver, ground.results, DEFAULT_SEED if seed is None else seed)
+        ground.bench.facts["seed"] = trial.seed
         try:
             trial.run()
+            ran[DISAGREEMENTS] = 0
         except Disagreement as error:
-            wrong.append(str(error))
+            ran[DISAGREEMENTS] = 1
+            ground.bench.facts["disagreement"] = str(error)
             raise
         finally:
-            ground.bench.runs.append({DONE: len(trial.done), DISAGREEMENTS: len(wrong)})
-            ground.bench.facts |= {"seed": trial.seed, "disagreements": wrong}
+            ground.bench.runs.append({DONE: len(trial.done), **ran})
 
 
 def _sanity(ground: Ground, rounds: int) -> None:

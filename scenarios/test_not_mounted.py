@@ -42,6 +42,7 @@ from harness.workloads.files import Files
 
 ANOTHER = "/var/lib/kubelet-of-another-distribution"
 MOUNTED = minutes(3)  # after the cure
+ANSWER = 5.0  # of the API, to what should be so
 
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/1888", symptom=DRIVER_NOT_ON_NODE)
@@ -87,7 +88,8 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
         symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=whole)
         shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
     results.note(symptom=shown)
-    registered_nowhere(cluster.kube, storage_driver.name)()
+    still = registered_nowhere(cluster.kube, storage_driver.name)
+    wait_for(still, what=f"no kubelet to know {storage_driver.name}", within=ANSWER)
 
     cure(cluster, storage_driver, results, files.restarted(since=cycle.wall))
     assert files.uid == pod, "the pod was made anew"
@@ -111,7 +113,8 @@ def bound_but_not_mounted(
         symptom = files.pod_says(DRIVER_NOT_ON_NODE)
         shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_ON_NODE}", within=minutes(3))
     results.note(symptom=shown)
-    registered_nowhere(cluster.kube, driver.name)()
+    still = registered_nowhere(cluster.kube, driver.name)
+    wait_for(still, what=f"no kubelet to know {driver.name}", within=ANSWER)
     with pytest.raises(NotYet):
         files.mounted()
 

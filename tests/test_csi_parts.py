@@ -248,8 +248,12 @@ def test_where_a_device_node_is_shown(tmp_path: Path) -> None:
         "80 60 0:6 /loop3 /publish/one rw - devtmpfs devtmpfs rw\n"
         "81 60 0:6 /loop31 /publish/two rw - devtmpfs devtmpfs rw\n"
         "82 60 254:0 /data/loop3 /publish/three rw - ext4 /dev/root rw\n"
+        "83 60 0:6 /loop3//deleted /publish/four rw - devtmpfs devtmpfs rw\n"
     )
-    assert [str(mount.point) for mount in Mounts(table).of_device_node(Path("/dev/loop3"))] == ["/publish/one"]
+    mounts = Mounts(table)
+    assert [str(mount.point) for mount in mounts.of_device_node(Path("/dev/loop3"))] == ["/publish/one"]
+    shown = [mounts.at(Path(f"/publish/{name}")) for name in ("one", "three", "four")]
+    assert [mount and mount.is_loop_node for mount in shown] == [True, False, True]
 
 
 def test_files_are_bound_to_files_and_folders_to_folders(tmp_path: Path) -> None:
@@ -259,9 +263,9 @@ def test_files_are_bound_to_files_and_folders_to_folders(tmp_path: Path) -> None
     folder.mkdir()
     for source in (file, folder):
         point = tmp_path / "pods" / source.name
-        Mounts(run=programs).bind(source, point, read_only=False, deadline=Deadline(5))
+        Mounts(run=programs).bind(source, point, read_only=source is file, deadline=Deadline(5))
         assert point.is_dir() is source.is_dir()
-    assert len(programs.ran("--bind")) == 2
+    assert (len(programs.ran("bind,ro")), len(programs.ran("bind"))) == (1, 1)  # never to be written meanwhile
 
 
 def test_the_mount_on_top_counts(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_the_exclusive_lock_is_always_on() -> None:
     assert parameters.features == ("layering", "exclusive-lock")
 
 
+def test_an_object_map_has_its_fast_diff_as_librbd_makes_it() -> None:
+    parameters = Parameters.parse({"clusterID": "rook-ceph", "pool": "replicapool", "imageFeatures": "object-map"})
+    assert parameters.features == ("layering", "exclusive-lock", "object-map", "fast-diff")
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

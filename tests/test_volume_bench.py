@@ -398,7 +398,7 @@ def test_calls_by_chance_are_counted_and_a_disagreement_ends_the_benchmark(measu
     trial.wrong = "2. Stage -> OK, not INTERNAL"
     measured = measure("operations")
     assert (measured.medians, measured.passed) == ({DONE: 3, DISAGREEMENTS: 1}, False)
-    assert measured.facts["disagreements"] == [trial.wrong]
+    assert measured.facts["disagreement"] == trial.wrong
 
 
 def test_specs_are_counted_for_each_driver_and_way_of_use_and_those_skipped_have_reasons(kube, measure, sanity):

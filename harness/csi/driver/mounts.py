@@ -14,6 +14,7 @@ from .waiting import Deadline
 Run = Callable[..., Done]
 
 _DEV_TYPES = ("devtmpfs", "tmpfs")  # what a /dev is
+_LOOP_NODE = re.compile(r"/loop\d+(/deleted)?$")  # the kernel adds //deleted when the node file is gone
 _UNMOUNT_NOW = 10.0  # seconds; a lazy unmount does not wait for the filesystem
 
 
@@ -30,7 +31,7 @@ class Mount:
     @property
     def is_loop_node(self) -> bool:
         """Whether it is the node file of a loop device: how raw block volumes are published."""
-        return self.fs_type in _DEV_TYPES and re.fullmatch(r"loop\d+", self.root.name) is not None
+        return self.fs_type in _DEV_TYPES and _LOOP_NODE.search(str(self.root)) is not None
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,15 @@ class Mounts:
         self._run(["mount", "-t", fs_type, *options, str(device), str(point)], timeout=deadline.remaining())
 
     def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
-        """Show `source`, a folder or a file, at `point` as well, which is made when it is missing.
-
-        Read-only takes a second mount call (mount(8), "Bind mount operation").
-        """
+        """Show `source`, a folder or a file, at `point` as well, which is made when it is missing."""
         if source.is_dir():
             point.mkdir(parents=True, exist_ok=True)
         else:
             point.parent.mkdir(parents=True, exist_ok=True)
             point.touch(exist_ok=True)
-        self._run(["mount", "--bind", str(source), str(point)], timeout=deadline.remaining())
-        if read_only:
-            remount = ["mount", "-o", "remount,bind,ro", str(point)]
-            self._run(remount, timeout=deadline.remaining())
+        # One command, so that nothing which ends the driver leaves a mount between the two calls that read-only takes.
+        options = "bind,ro" if read_only else "bind"
+        self._run(["mount", "-o", options, str(source), str(point)], timeout=deadline.remaining())
 
     def unmount(self, point: Path, deadline: Deadline) -> None:
         """Unmount everything that is mounted at `point`."""

@@ -214,7 +214,9 @@ def _features(text: str) -> tuple[str, ...]:
     for name in wanted:
         if name not in FEATURES:
             raise InvalidArgument(f"image feature {name} is not supported, only {', '.join(FEATURES)}")
-    if "fast-diff" in wanted and "object-map" not in wanted:
+    if "object-map" in wanted:
+        wanted.append("fast-diff")  # as librbd does by itself (src/librbd/image/CreateRequest.cc)
+    elif "fast-diff" in wanted:
         raise InvalidArgument("image feature fast-diff requires object-map")
     return tuple(name for name in FEATURES if name in wanted)
 
