@@ -50,6 +50,7 @@ def goes_on_without_a_node(cluster):
         pytest.skip("Ceph goes on without a node only where there are three")
 
 
+@pytest.mark.large
 @pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=ATTACHED_ELSEWHERE)
 def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_without_a_node):

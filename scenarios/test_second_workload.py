@@ -4,13 +4,13 @@ Reproduces: no trouble of the operator's diary: it shows that what the diary's d
 database, and that another one takes an image recipe, a workload and a scenario.
 
 The situation: PostgreSQL on one RBD volume, clients that commit one row at a time and remember what was acknowledged.
-The act: every node loses its power in the middle of it, and comes back, twice. The proof: each time PostgreSQL says
-that it was not shut down properly and replays its log, and every acknowledged row is there. It syncs before it
-acknowledges (read from the running server), so not one may be missing.
+The act: every node loses its power in the middle of it, and comes back. The proof: PostgreSQL says that it was
+not shut down properly and replays its log, and every acknowledged row is there. It syncs before it acknowledges (read
+from the running server), so not one may be missing.
 
 Needs: the image of PostgreSQL.
 
-Budget: 360 s
+Budget: 240 s
 """
 
 import pytest
@@ -32,13 +32,12 @@ def postgresql(cluster, history, results):
 
 
 @pytest.mark.leaves_nothing
-def test_commits_survive_two_power_cuts(cluster, postgresql, history, results):
-    """Nothing acknowledged is lost, twice in a row."""
+def test_commits_survive_the_power_cut(cluster, postgresql, history, results):
+    """Nothing acknowledged is lost."""
     assert postgresql.write(rows=200) == 200
-    for _ in range(2):
-        cycle = power_cycle_under_load(cluster, postgresql, history, results)
-        postgresql.recovered(within=minutes(5), since=cycle.wall)
-        replayed = postgresql.says(LOG_REPLAYED, since=cycle.wall)
-        shown = wait_for(replayed, what=f"PostgreSQL to show {LOG_REPLAYED}", within=minutes(1))
-        results.note(symptoms=[*results.noted("symptoms", []), shown])
-        judge(postgresql, history, results)
+    cycle = power_cycle_under_load(cluster, postgresql, history, results)
+    postgresql.recovered(within=minutes(5), since=cycle.wall)
+    replayed = postgresql.says(LOG_REPLAYED, since=cycle.wall)
+    shown = wait_for(replayed, what=f"PostgreSQL to show {LOG_REPLAYED}", within=minutes(1))
+    results.note(symptom=shown)
+    judge(postgresql, history, results)
