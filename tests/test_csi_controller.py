@@ -98,6 +98,10 @@ class FakePool:
         if image in self.trash and not self.cluster.children(self.trash[image]):
             del self.trash[image]
 
+    def empty_trash(self) -> None:
+        for image in list(self.trash):
+            self.remove_trashed(image)
+
     def snapshot(self, image: str, name: str) -> None:
         self.cluster.change()
         found = self._open(image)
@@ -403,6 +407,14 @@ def test_a_repeated_snapshot_finds_the_same(controller: Controller, pool: FakePo
     other = str(controller.create(request("pvc-2")).id)
     with pytest.raises(AlreadyExists, match=volume):
         controller.create_snapshot("snapshot-1", other, SECRETS, {})
+
+
+def test_what_librbd_has_forgotten_in_the_trash_goes_with_the_next_removal(
+    controller: Controller, pool: FakePool
+) -> None:
+    pool.trash["csi-vol-parent"] = FakeImage(GIB)  # its last clones went at the same time
+    controller.delete(str(controller.create(request()).id), SECRETS)
+    assert not pool.trash
 
 
 def test_a_snapshot_that_librbd_has_asked_for_twice_is_taken(

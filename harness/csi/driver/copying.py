@@ -47,6 +47,8 @@ class Pool(Protocol):
 
     def remove_trashed(self, image: str) -> None: ...
 
+    def empty_trash(self) -> None: ...
+
     def snapshot(self, image: str, name: str) -> None: ...
 
     def drop_snapshot(self, image: str, name: str) -> None: ...
@@ -131,3 +133,4 @@ def remove(pool: Pool, image: str) -> None:
         pool.remove(image)
     except NotFound:
         pool.remove_trashed(image)
+    pool.empty_trash()

@@ -15,7 +15,7 @@ import rbd
 from .clusters import Credentials
 from .connections import Clusters, ask_monitors, error_of
 from .copying import ImageInfo
-from .errors import FailedPrecondition, NotFound, PoolNotFound
+from .errors import FailedPrecondition, HasSnapshots, NotFound, PoolNotFound
 from .takeover import Blocklist, Client, Locker, Use, Verdict
 
 # An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
@@ -92,6 +92,17 @@ class Pool:
         for image_id in [image_id for image_id, name in self._trashed() if name == image]:
             with suppress(NotFound, FailedPrecondition), _translated(f"remove image {image} from the trash"):
                 rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
+
+    def empty_trash(self) -> None:
+        """Remove what waited in the trash for its clones and has none any more.
+
+        librbd does so with the last clone, but not if somebody else has the image open at that moment, as who removes
+        another clone has; then nobody would come back to it. Raises `FailedPrecondition` when one is in use.
+        """
+        for image_id, name in self._trashed():
+            if name.startswith("csi-"):
+                with suppress(NotFound, HasSnapshots), _translated(f"remove image {name} from the trash"):
+                    rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
 
     def _trashed(self) -> list[tuple[str, str]]:
         """Id and name of each image in the trash.
