@@ -6,6 +6,7 @@ https://docs.ceph.com/en/latest/rbd/api/librbdpy/
 from __future__ import annotations
 
 import calendar
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -15,13 +16,14 @@ import rbd
 from .clusters import Credentials
 from .connections import Clusters, ask_monitors, error_of
 from .copying import ImageInfo
-from .errors import FailedPrecondition, HasSnapshots, NotFound, PoolNotFound
+from .errors import FailedPrecondition, NotFound, PoolNotFound
 from .takeover import Blocklist, Client, Locker, Use, Verdict
 
 # An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
 # DetachChildRequest). Without this it could not be removed before them.
 _REMOVING = {"rbd_move_parent_to_trash_on_remove": "true"}
 _TRASH_LISTED = 10_000
+_emptying = threading.Lock()  # two at once would find each image in use by the other
 _SOURCE, _DEPTH = "rookery.source", "rookery.depth"  # keys of an image's metadata
 _FEATURES = {
     "layering": rbd.RBD_FEATURE_LAYERING,
@@ -97,12 +99,23 @@ class Pool:
         """Remove what waited in the trash for its clones and has none any more.
 
         librbd does so with the last clone, but not if somebody else has the image open at that moment, as who removes
-        another clone has; then nobody would come back to it. Raises `FailedPrecondition` when one is in use.
+        another clone has; then nobody would come back to it. What is open still, by a removal under way, is left to that
+        one: each ends with this.
         """
-        for image_id, name in self._trashed():
-            if name.startswith("csi-"):
-                with suppress(NotFound, HasSnapshots), _translated(f"remove image {name} from the trash"):
+        with _emptying:
+            for image_id, name in self._trashed():
+                if not name.startswith("csi-") or self._has_snapshots(image_id):
+                    continue
+                with suppress(NotFound, FailedPrecondition), _translated(f"remove image {name} from the trash"):
                     rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
+
+    def _has_snapshots(self, image_id: str) -> bool:
+        """Whether it has any, which clones stand on; asked read-only, so that nobody finds the image in use."""
+        try:
+            with _translated("open"), rbd.Image(self._ioctx, image_id=image_id, read_only=True) as opened:
+                return any(True for _ in opened.list_snaps())
+        except NotFound:
+            return False
 
     def _trashed(self) -> list[tuple[str, str]]:
         """Id and name of each image in the trash.
