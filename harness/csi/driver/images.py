@@ -99,7 +99,7 @@ class Pool:
         """Remove what waited in the trash for its clones and has none any more.
 
         librbd does so with the last clone, but not if somebody else has the image open at that moment, as who removes
-        another clone has; then nobody would come back to it. What is open still, by a removal under way, is left to that
+        another clone has; then nobody would come back to it. What a removal under way has open still is left to that
         one: each ends with this.
         """
         with _emptying:
