@@ -257,7 +257,7 @@ DEAD_CLIENT_FENCED = Signature(
     source="https://docs.ceph.com/en/reef/cephfs/eviction/",
 )
 
-# What the MDS says when nobody has fenced it, and the MDS gave it up after minutes (src/mds/Server.cc).
+# What the MDS says when nobody has fenced it, and the MDS has given it up (src/mds/Server.cc): a minute after the cut.
 CLIENT_EVICTED = Signature(
     text="evicting unresponsive client …",
     shown_by=ShownBy.LOG,

@@ -90,8 +90,8 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     with suppress(NotFound):
         target.remove(partial)
     origin.drop_snapshot(source.image, copy.image)
-    # It was not there, so whoever finds it there has made it: the node that holds the image's lock takes the snapshot,
-    # and librbd asks once more when the answer is late, as when an OSD has just died (seen after 26 s).
+    # It was not there, so it is this very call that has made it: of an image that a node has open, the holder of the lock
+    # takes the snapshot on request, and 26 s after an OSD had died the answer was that there is one already.
     with suppress(AlreadyExists):
         origin.snapshot(source.image, copy.image)
     try:

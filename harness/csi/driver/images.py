@@ -23,6 +23,7 @@ from .takeover import Blocklist, Client, Locker, Use, Verdict
 # DetachChildRequest). Without this it could not be removed before them.
 _REMOVING = {"rbd_move_parent_to_trash_on_remove": "true"}
 _TRASH_LISTED = 10_000
+_FOR_ITS_CLONES = 4  # TRASH_IMAGE_SOURCE_USER_PARENT; others are in the trash because somebody has put them there
 _emptying = threading.Lock()  # two at once would find each image in use by the other
 _SOURCE, _DEPTH = "rookery.source", "rookery.depth"  # keys of an image's metadata
 _FEATURES = {
@@ -91,7 +92,7 @@ class Pool:
 
     def remove_trashed(self, image: str) -> None:
         """Go on with a removal that was cut short, which leaves the image in the trash; one with clones stays there."""
-        for image_id in [image_id for image_id, name in self._trashed() if name == image]:
+        for image_id in [image_id for image_id, name, _ in self._trashed() if name == image]:
             with suppress(NotFound, FailedPrecondition), _translated(f"remove image {image} from the trash"):
                 rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
 
@@ -103,8 +104,8 @@ class Pool:
         one: each ends with this.
         """
         with _emptying:
-            for image_id, name in self._trashed():
-                if not name.startswith("csi-") or self._has_snapshots(image_id):
+            for image_id, name, source in self._trashed():
+                if source != _FOR_ITS_CLONES or not name.startswith("csi-") or self._has_snapshots(image_id):
                     continue
                 with suppress(NotFound, FailedPrecondition), _translated(f"remove image {name} from the trash"):
                     rbd.RBD().trash_remove(self._ioctx, image_id, force=True)
@@ -117,8 +118,8 @@ class Pool:
         except NotFound:
             return False
 
-    def _trashed(self) -> list[tuple[str, str]]:
-        """Id and name of each image in the trash.
+    def _trashed(self) -> list[tuple[str, str, int]]:
+        """Id and name of each image in the trash, and what has put it there (cls::rbd::TrashImageSource).
 
         Not by `RBD.trash_list`, which has no word for images that are there for the sake of their clones, and raises
         IndexError (18.2.7). An entry is a cls::rbd::TrashImageSpec (src/cls/rbd/cls_rbd_types.h): a header of six
@@ -131,7 +132,7 @@ class Pool:
             except rados.ObjectNotFound:
                 return []
             return [
-                (key.removeprefix("id_"), entry[11 : 11 + int.from_bytes(entry[7:11], "little")].decode())
+                (key.removeprefix("id_"), entry[11 : 11 + int.from_bytes(entry[7:11], "little")].decode(), entry[6])
                 for key, entry in entries
             ]
 
