@@ -71,6 +71,28 @@ def volumes(cluster, results):
 
 
 @pytest.fixture
+def snapshots(cluster):
+    """Snapshots can be taken; skips where they cannot."""
+    if cluster.driver != "rbd-fuse":
+        pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
+
+
+@pytest.fixture
+def apply_class(cluster):
+    """Applies a StorageClass, which goes when the scenario ends, and returns its name."""
+    names = []
+
+    def apply(manifest):
+        cluster.kube.apply([manifest])
+        names.append(manifest["metadata"]["name"])
+        return names[-1]
+
+    yield apply
+    for name in names:
+        cluster.kube.delete("StorageClass", name)
+
+
+@pytest.fixture
 def metallb(cluster, results):
     """What gives Services of type LoadBalancer an address, Ready; removed at the end."""
     first, last = spare_addresses(cluster.nodes.network, ADDRESSES)

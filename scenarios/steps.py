@@ -82,7 +82,7 @@ def replace_driver_pod_under_load(
     away and under the new one. `readers` are pods there that read over and over, and go on as well. Returns the last
     line that was synced."""
     files.start_appending()
-    before = wait_for(files.appended, what="the first line to be synced", within=minutes(1))
+    before = wait_for(lambda: files.appended_beyond(0), what="the first line to be synced", within=minutes(1))
     read_before = _each_read(readers, [0 for _ in readers])
     with results.phase("driver's pod replaced"):
         cluster.replace_driver_pod(files.node, plugin)

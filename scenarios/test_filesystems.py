@@ -52,26 +52,11 @@ def files(cluster, filesystem, results):
 
 
 @pytest.fixture
-def storage_class(cluster, filesystem):
-    """Makes variants of `rook-cephfs`, which go when the test ends."""
+def storage_class(cluster, filesystem, apply_class):
+    """Makes variants of `rook-cephfs`."""
     provisioner = cluster.kube.get("StorageClass", "rook-cephfs")["provisioner"]
     served = {"filesystem": filesystem.name, "pool": filesystem.data_pool, "provisioner": provisioner}
-    made = []
-
-    def make(name, **variant):
-        cluster.kube.apply([csi.filesystem_storage_class(name, **served, **variant)])
-        made.append(name)
-        return name
-
-    yield make
-    for name in made:
-        cluster.kube.delete("StorageClass", name)
-
-
-@pytest.fixture
-def snapshots(cluster):
-    if cluster.driver != "rbd-fuse":
-        pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
+    return lambda name, **variant: apply_class(csi.filesystem_storage_class(name, **served, **variant))
 
 
 @pytest.fixture

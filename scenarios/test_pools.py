@@ -58,7 +58,7 @@ def coded(cluster, pools):
 
 
 @pytest.fixture
-def new_files(cluster, storage_driver, results):
+def new_files(cluster, storage_driver, apply_class, results):
     """Makes workloads, each in a namespace of its own, whose volumes are in a pool (and in `data_pool`).
 
     They are removed at the end, so the pools have to be there before them.
@@ -67,9 +67,7 @@ def new_files(cluster, storage_driver, results):
 
         def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
             data = data_pool.name if data_pool else ""
-            classes = storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data)
-            cluster.kube.apply([classes])
-            removed.callback(cluster.kube.delete, "StorageClass", pool.name)
+            apply_class(storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data))
             files = Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)
             removed.enter_context(session.removed(files, cluster, results))
             return files

@@ -29,25 +29,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def storage_class(cluster):
-    """Makes variants of the cluster's StorageClass, which go when the test ends."""
+def storage_class(cluster, apply_class):
+    """Makes variants of the cluster's StorageClass."""
     provisioner = cluster.kube.get("StorageClass", "rook-ceph-block")["provisioner"]
-    made = []
-
-    def make(name, **variant):
-        cluster.kube.apply([csi.storage_class(name, provisioner=provisioner, **variant)])
-        made.append(name)
-        return name
-
-    yield make
-    for name in made:
-        cluster.kube.delete("StorageClass", name)
-
-
-@pytest.fixture
-def snapshots(cluster):
-    if cluster.driver != "rbd-fuse":
-        pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
+    return lambda name, **variant: apply_class(csi.storage_class(name, provisioner=provisioner, **variant))
 
 
 def other_node(cluster, node):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.kube import ExecFailed, Kube
+from harness.kube import Kube
 from harness.kube.conditions import bound, not_started
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
@@ -19,7 +19,8 @@ READABLE = minutes(2)
 POD = "writer"
 CLAIM = "data"
 
-_APPEND = f"i=0; while true; do i=$((i+1)); echo $i >> {MOUNT}/log && sync {MOUNT}/log && echo $i > /tmp/synced; done"
+_SYNCED = "/tmp/synced"  # the number of the last line that was
+_APPEND = f"i=0; while true; do i=$((i+1)); echo $i >> {MOUNT}/log && sync {MOUNT}/log && echo $i > {_SYNCED}; done"
 
 
 class Files:
@@ -120,21 +121,11 @@ class Files:
 
     def start_appending(self) -> None:
         """Begin to append numbered lines to one file, each synced before the next."""
-        self._pod.sh(f"rm -f /tmp/synced; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
-
-    def appended(self) -> int:
-        """Condition: the number of the last line that was synced."""
-        try:
-            return int(self._pod.sh("cat /tmp/synced").strip())
-        except (ExecFailed, ValueError) as error:
-            raise NotYet(f"no line was synced yet: {error}") from error
+        self._pod.sh(f"rm -f {_SYNCED}; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
 
     def appended_beyond(self, line: int) -> int:
-        """Condition: a line after `line` was synced."""
-        now = self.appended()
-        if now <= line:
-            raise NotYet(f"still at line {now}")
-        return now
+        """Condition: a line after `line` was synced; its number."""
+        return self._pod.counted_beyond(line, _SYNCED)
 
     def lines(self, *, of: Pod | None = None) -> list[int]:
         """The numbers in the file, as this pod or another one of the volume reads them."""

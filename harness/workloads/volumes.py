@@ -206,7 +206,7 @@ class Pod:
         return self.sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
 
     def start_reading(self, name: str, checksum: str) -> None:
-        """Read a file past the page cache over and over, as long as it has that checksum (see `times_read`)."""
+        """Read a file past the page cache over and over, as long as it has that checksum (see `read_beyond`)."""
         path = f"{MOUNT}/{name}"
         self._start_reading(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}", checksum)
 
@@ -219,18 +219,18 @@ class Pod:
         loop = f"i=0; while {again}; do i=$((i+1)); echo $i > {_READS}; sleep {_BETWEEN_READS}; done"
         self.sh(f"rm -f {_READS}; nohup sh -c '{loop}' >/tmp/reads.err 2>&1 &")
 
-    def times_read(self) -> int:
-        """Condition: how often it was read so far, each time as it should be."""
-        try:
-            return int(self.sh(f"cat {_READS}").strip())
-        except (ExecFailed, ValueError) as error:
-            raise NotYet(f"nothing was read yet: {error}") from error
-
     def read_beyond(self, times: int) -> int:
-        """Condition: it was read more often than that."""
-        now = self.times_read()
-        if now <= times:
-            raise NotYet(f"still read {now} times")
+        """Condition: it was read more often than that, each time as it should be."""
+        return self.counted_beyond(times, _READS)
+
+    def counted_beyond(self, number: int, file: str) -> int:
+        """Condition: what counts in the pod has written a number into the file that is beyond this one."""
+        try:
+            now = int(self.sh(f"cat {file}").strip())
+        except (ExecFailed, ValueError) as error:
+            raise NotYet(f"{file} has no number yet: {error}") from error
+        if now <= number:
+            raise NotYet(f"{file} is still at {now}")
         return now
 
     def write_device(self, mebibytes: int, *, at: int = 0) -> str:

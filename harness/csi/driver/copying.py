@@ -90,7 +90,7 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     with suppress(NotFound):
         target.remove(partial)
     origin.drop_snapshot(source.image, copy.image)
-    # It was not there, so it is this very call that has made it: of an image that a node has open, the holder of the lock
+    # It was not there, so it is this very call that has made it: of an image that a node has open, the lock's holder
     # takes the snapshot on request, and 26 s after an OSD had died the answer was that there is one already.
     with suppress(AlreadyExists):
         origin.snapshot(source.image, copy.image)
