@@ -39,7 +39,7 @@ SESSION = pytest.StashKey[Session]()
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
-LEFT = pytest.StashKey[LeftBehind]()
+RESULTS = pytest.StashKey[Results]()
 LEFT_OUT = pytest.StashKey[int]()  # so many scenarios were too large
 
 
@@ -163,9 +163,15 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     with Results(Path(running.settings.results), name, say=running.say) as results:
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])
+        node.stash[RESULTS] = results
         yield results
-        calls, left = node.stash.get(CALLS, {}), node.stash.get(LEFT, None)
-        session.finish(results, node.nodeid, calls, left=left, properties=node.user_properties)
+        _finish(node, results)
+
+
+def _finish(node: pytest.Item, results: Results, unclean: BaseException | None = None) -> None:
+    """Settle the outcome; `unclean` is what went wrong when fixtures were torn down, which counts only now."""
+    calls = {when: call for when, call in node.stash.get(CALLS, {}).items() if when != "teardown"}
+    session.finish(results, node.nodeid, calls, unclean=unclean, properties=node.user_properties)
 
 
 @pytest.fixture
@@ -184,15 +190,15 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[Storag
     """
     cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
     yield cluster
-    marker, stash = request.node.get_closest_marker("leaves_volumes"), request.node.stash
-    calls = stash.get(CALLS, {})
+    marker, calls = request.node.get_closest_marker("leaves_volumes"), request.node.stash.get(CALLS, {})
+    left = None
     try:
         session.require_nothing_left(cluster, results, calls, excuse=marker.args[0] if marker else "")
     except LeftBehind as error:
-        stash[LEFT] = error
+        left = error
         raise
     finally:
-        session.gather_logs_of_failure(cluster, results, calls, left=stash.get(LEFT, None))
+        session.gather_logs_of_failure(cluster, results, calls, left=left)
 
 
 @pytest.fixture
@@ -271,6 +277,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
     item.stash.setdefault(CALLS, {})[call.when] = call
     if call.excinfo and call.excinfo.errisinstance(RookeryError):
         report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
+    if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
+        _finish(item, results, _blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     return report
 
 

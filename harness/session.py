@@ -222,12 +222,12 @@ def finish(
     scenario: str,
     calls: Mapping[str, Any],
     *,
-    left: BaseException | None = None,
+    unclean: BaseException | None = None,
     properties: Iterable[tuple[str, object]] = (),
 ) -> None:
-    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what it has `left` behind, and
-    write its junit.xml."""
-    error = _error_among(calls) or left
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`,
+    and write its junit.xml. May be called again, when more is known."""
+    error = _error_among(calls) or unclean
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))

@@ -209,6 +209,29 @@ def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
     assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [("pass", ("infrastructure", "infrastructure", "error")), ("assert 1 == 2", ("failed", "failed", "failure"))],
+)
+def test_a_workload_that_does_not_go_is_in_the_report(pytester, cluster, body, outcome):
+    """Its end comes before that of the results, which do not see what it raised."""
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def workload(cluster):
+            yield
+            raise TimeoutError("the volume is still there")
+
+        def test_it(workload):
+            {body}
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert outcomes(pytester) == outcome
+
+
 @pytest.mark.usefixtures("leaving")
 def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
     scenario("assert 1 == 2").assert_outcomes(failed=1)
