@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -547,9 +548,11 @@ class StorageCluster:
         """
         kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
         folder = results.logs_folder(moment)
-        bundle.collect(kube, folder, budget_bytes=LOGS_LIMIT // 4)
-        for name in self.nodes.node_names:
-            (folder / f"{name}.journal").write_text(node_containers.journal(name))
+        with ThreadPoolExecutor() as pool:
+            journals = pool.map(node_containers.journal, self.nodes.node_names)
+            bundle.collect(kube, folder, budget_bytes=LOGS_LIMIT // 4)
+            for name, journal in zip(self.nodes.node_names, journals, strict=True):
+                (folder / f"{name}.journal").write_text(journal)
 
     def mark(self) -> Mark:
         """What the recovery from a fault is measured against; take it right before the fault."""
