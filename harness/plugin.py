@@ -94,19 +94,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _by_state(items: list[pytest.Item]) -> None:
     """Have those that need their cluster in the same state follow each other, so that it need not be put back for the
-    state alone. States come in the order of their first scenarios, and the scenarios of each in theirs: both by chance
-    where pytest-randomly has shuffled them, which it does before this."""
+    state alone; and a state that is not saved, what it is made on. States come in the order of their first scenarios,
+    and the scenarios of each in theirs: both by chance where pytest-randomly has shuffled them, which it does before
+    this."""
     states = [_state(item) for item in items]
-    first = {state: states.index(state) for state in set(states)}
-    items.sort(key=lambda item: first[_state(item)])
+    first: dict[tuple[str, Layer | None], int] = {}
+    for position, (topology, layer) in enumerate(states):
+        first.setdefault((topology, layer), position)
+        if layer and not layer.saved:
+            first.setdefault((topology, layer.on), position)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        topology, layer = _state(item)
+        own = first[topology, layer]
+        return (own, -1) if layer is None or layer.saved else (first[topology, layer.on], own)
+
+    items.sort(key=place)
 
 
-def _state(item: pytest.Item) -> tuple[str, str]:
-    """The topology and the layer that it needs; both empty for what needs no cluster."""
+def _state(item: pytest.Item) -> tuple[str, Layer | None]:
+    """The topology and the layer that it needs, if it needs a cluster."""
     fixtures = getattr(item, "fixturenames", [])
     if "cluster" in fixtures:
-        return _topology(item) or "", _layer(item, fixtures).name
-    return "", NODES_READY.name if "kind_cluster" in fixtures else ""
+        return _topology(item) or "", _layer(item, fixtures)
+    return "", NODES_READY if "kind_cluster" in fixtures else None
 
 
 def _large_asked_for(config: pytest.Config) -> bool:

@@ -78,14 +78,17 @@ class Session:
             self._pristine = None
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
-        if self._pristine is not layer or not self._as_deployed(cluster, results):
-            self._pristine = None
+        if not self._is_in(layer, cluster, results):
             cluster.prepare(results)
             self._put(cluster, layer, results)
         cluster.note(results)
         results.note(layer=layer.name)
         self._pristine = layer if leaves_nothing else None
         return cluster
+
+    def _is_in(self, layer: Layer, cluster: StorageCluster, results: Results) -> bool:
+        """Whether the cluster is in that state already."""
+        return self._pristine is layer and self._as_deployed(cluster, results)
 
     def _as_deployed(self, cluster: StorageCluster, results: Results) -> bool:
         """Whether the promise that nothing was left has come true, soon: nodes and daemons may be on their way back."""
@@ -94,13 +97,15 @@ class Session:
                 wait_for(cluster.as_deployed, what="the cluster as it was deployed", within=AS_DEPLOYED, every=1)
         except (DeadlineExceeded, RookeryError) as error:
             self.say(f"{error}; putting it back")
+            self._pristine = None
             return False
         return True
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
-        """Put the cluster into that state, from its snapshot; from nothing where there is none that may be used."""
+        """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
+        it is made on, or from nothing."""
         trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
-        snapshot = cluster.cell.find(layer.name) if trusted else None
+        snapshot = cluster.cell.find(layer.name) if trusted and layer.saved else None
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
@@ -109,18 +114,21 @@ class Session:
                 self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
         if layer.on is None:
             cluster.delete()
-        else:
+        elif not self._is_in(layer.on, cluster, results):
             self._put(cluster, layer.on, results)
+        self._pristine = None
         try:
             layer.make(cluster, results)
         except Exception:
             _gather_what_there_is(cluster, results, "not-made")
             raise
-        cluster.save_layer(layer.name, results)
-        self._made.add((self._topology, layer.name))
+        if layer.saved:
+            cluster.save_layer(layer.name, results)
+            self._made.add((self._topology, layer.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
+        self._pristine = None
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, AssertionError):

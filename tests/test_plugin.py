@@ -1,6 +1,7 @@
 """The plugin inside a pytest of its own, with the storage cluster faked: options, exit status, results folder."""
 
 import json
+import textwrap
 from contextlib import nullcontext
 from dataclasses import fields
 from importlib import metadata
@@ -483,39 +484,57 @@ def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluste
     ran.stderr.fnmatch_lines(["*test_it: a bug is marked by the address of its report*"])
 
 
-def test_those_that_need_the_same_state_follow_each_other(pytester):
-    pytester.makepyfile(
-        """
-        import pytest
+STATES = """
+import pytest
 
-        @pytest.fixture
-        def cluster(): pass
-        @pytest.fixture
-        def kind_cluster(): pass
-        @pytest.fixture
-        def filesystem(cluster): pass
-        @pytest.fixture
-        def shared(filesystem): pass
-        @pytest.fixture
-        def cassandra(cluster): pass
+@pytest.fixture
+def cluster(): pass
+@pytest.fixture
+def kind_cluster(): pass
+@pytest.fixture
+def filesystem(cluster): pass
+@pytest.fixture
+def shared(filesystem): pass
+@pytest.fixture
+def cassandra(cluster): pass
+"""
 
-        def test_1(cluster): pass
-        def test_2(cluster, cassandra): pass
-        def test_3(kind_cluster): pass
-        def test_4(shared): pass
-        @pytest.mark.topology("other.yaml")
-        def test_5(cluster): pass
-        @pytest.mark.cassandra(commitlog_sync="batch")
-        def test_6(cluster, cassandra): pass
-        def test_7(filesystem): pass
-        def test_8(cassandra): pass
-        def test_9(): pass
-        def test_0(cluster): pass
-        """
-    )
+
+@pytest.mark.parametrize(
+    ("scenarios", "order"),
+    [
+        (
+            """
+            def test_1(cluster): pass
+            def test_2(cluster, cassandra): pass
+            def test_3(kind_cluster): pass
+            def test_4(shared): pass
+            @pytest.mark.topology("other.yaml")
+            def test_5(cluster): pass
+            @pytest.mark.cassandra(commitlog_sync="batch")
+            def test_6(cluster, cassandra): pass
+            def test_7(filesystem): pass
+            def test_8(cassandra): pass
+            def test_9(): pass
+            def test_0(cluster): pass
+            """,
+            "1047283569",
+        ),
+        (
+            """
+            def test_1(filesystem): pass
+            def test_2(cassandra): pass
+            def test_3(cluster): pass
+            """,
+            "312",  # the filesystem is made on the cluster of the third, and was not saved
+        ),
+    ],
+    ids=["the same", "what is not saved"],
+)
+def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, order):
+    pytester.makepyfile(STATES + textwrap.dedent(scenarios))
     ran = pytester.runpytest_inprocess("-v", "-p", "no:randomly", "-p", "no:cacheprovider")
-    order = [line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line]
-    assert "".join(order) == "1028347569"
+    assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
 
 
 @pytest.mark.parametrize(

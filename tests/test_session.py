@@ -154,6 +154,7 @@ class Cluster:
 ROOK = Layer("rook", lambda cluster, results: cluster.make("rook"))
 NODES = Layer("nodes", lambda cluster, results: cluster.make("nodes"))
 CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK)
+CEPHFS = Layer("cephfs", lambda cluster, results: cluster.make("cephfs"), on=ROOK, saved=False)
 DEPLOYED = ["delete", "make rook", "save rook"]
 
 
@@ -242,6 +243,34 @@ def test_a_layer_is_made_on_the_one_below(running, results):
 def test_a_layer_is_made_on_what_was_saved_of_the_one_below(running, results, machine):
     machine.stored.add("rook")
     assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra", "save cassandra"]
+
+
+@pytest.mark.parametrize(("layer", "saved"), [(CASSANDRA, ["save cassandra"]), (CEPHFS, [])], ids=["saved", "not"])
+def test_a_layer_is_made_on_the_cluster_there_is_if_that_is_as_it_has_to_be(running, results, layer, saved):
+    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+    cluster.did_since()
+    running.cluster(layer, results)
+    assert cluster.did_since() == [f"make {layer.name}", *saved]
+
+
+def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, results, monkeypatch):
+    monkeypatch.setattr(session, "AS_DEPLOYED", 0)
+    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+    cluster.did_since()
+    monkeypatch.setattr(cluster, "unlike", NotYet("HEALTH_WARN: 1 osds down"))
+    running.cluster(CEPHFS, results)
+    assert cluster.did_since() == ["restore rook", "make cephfs"]
+
+
+def test_a_layer_that_is_not_saved_is_made_each_time(running, results, machine):
+    machine.stored |= {"rook", "cephfs"}  # the latter by a version that saved it
+    cluster = running.cluster(CEPHFS, results, leaves_nothing=True)
+    assert cluster.did_since() == ["restore rook", "make cephfs"]
+    running.cluster(CEPHFS, results)
+    assert cluster.did_since() == []
+    running.cluster(CEPHFS, results, leaves_nothing=True)
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook", "make cephfs", "restore rook"]
 
 
 def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine):
