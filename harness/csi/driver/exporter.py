@@ -34,8 +34,19 @@ class Source:
 # Whoever uses the device flushes what has to be stored, so librbd may cache from the first write on, not only after a
 # first flush. It gathers what comes in pieces of half a MiB (a loop device's requests have 128 segments at most), so
 # that the OSDs get larger ones: sequential writes reach 150 MiB/s, by the default policy 95.
+#
+# qemu has one request of a FUSE export under way at a time, so only what librbd reads ahead is read beside it. By
+# default that is half a MiB, after ten requests in sequence, and ends after 50 MiB: it is meant for booting from an
+# image. With these, sequential reads are 315 (ext4) and 310 MiB/s (raw block) instead of 224 and 254, medians of four.
 # https://docs.ceph.com/en/reef/rbd/rbd-config-ref/#cache-settings
-_CACHE = ("rbd_cache_writethrough_until_flush = false", "rbd_cache_policy = writeback")
+# https://docs.ceph.com/en/reef/rbd/rbd-config-ref/#read-ahead-settings
+_CACHE = (
+    "rbd_cache_writethrough_until_flush = false",
+    "rbd_cache_policy = writeback",
+    "rbd_readahead_trigger_requests = 2",
+    "rbd_readahead_max_bytes = 4194304",
+    "rbd_readahead_disable_after_bytes = 0",
+)
 
 
 class ExporterFailed(DriverError):
