@@ -114,7 +114,7 @@ class Session:
                 self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
         if layer.on is None:
             cluster.delete()
-        elif not self._is_in(layer.on, cluster, results):
+        elif layer.saved or not self._is_in(layer.on, cluster, results):  # what scenarios did is never saved
             self._put(cluster, layer.on, results)
         self._pristine = None
         try:
