@@ -6,7 +6,7 @@ files a second is what is reported here, beside the diary's.
 
 1. Two filesystems in one cluster, each with an MDS of its own.
 2. The same between two clusters, each on a network of its own, to both of which the node of the sending pod is
-   connected (large: it brings up a second cluster).
+   connected; it brings up a second cluster.
 
 The situation: a pod on each filesystem's volume, on different nodes. The files are made on one, an rsync daemon in the
 other pod takes them. The proof: the files are read by a client on a third node, which has nothing of them in its cache,
