@@ -250,7 +250,7 @@ def test_a_layer_is_made_on_what_was_saved_of_the_one_below(running, results, ma
     [(CEPHFS, ["make cephfs"]), (CASSANDRA, ["restore rook", "make cassandra", "save cassandra"])],
     ids=["not saved", "saved"],
 )
-def test_a_layer_that_is_not_saved_is_made_on_the_cluster_there_is(running, results, layer, did):
+def test_only_a_layer_that_is_not_saved_is_made_on_the_cluster_there_is(running, results, layer, did):
     """What scenarios did before it, however clean, would be in the other one's snapshot."""
     cluster = running.cluster(ROOK, results, leaves_nothing=True)
     cluster.did_since()
