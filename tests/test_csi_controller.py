@@ -14,6 +14,7 @@ from harness.csi.driver.controller import Controller
 from harness.csi.driver.copying import MAX_DEPTH, ImageInfo
 from harness.csi.driver.errors import (
     AlreadyExists,
+    AttemptHeld,
     DriverError,
     FailedPrecondition,
     HasSnapshots,
@@ -536,6 +537,28 @@ def test_what_a_copy_has_left_goes_with_a_volume_that_was_made_without_a_source(
     assert made.image + ".partial" in pool.images
     controller.delete(str(made), SECRETS)
     assert not [name for name in [*pool.images, *pool.trash] if name.startswith(made.image)]
+
+
+@pytest.mark.parametrize("kind", ["volume", "snapshot"])
+def test_what_a_dead_attempt_holds_is_no_refusal(
+    controller: Controller, ceph: FakeCeph, pool: FakePool, kind: str
+) -> None:
+    """A provisioner forgets what is refused, and the half of a copy would stay."""
+    volume = source_of(controller, pool, "volume").volume_id
+    ask = {
+        "volume": lambda: controller.create(request("pvc-copy", source=ContentSource(volume_id=volume))),
+        "snapshot": lambda: controller.create_snapshot("copy", volume, SECRETS, {}),
+    }[kind]
+    ceph.fail_at = ceph.changes + 4
+    with pytest.raises(Injected):
+        ask()
+    (partial,) = [name for name in pool.images if name.endswith(".partial")]
+    pool.in_use.add(partial)
+    with pytest.raises(AttemptHeld, match=rf"{partial} .* ask again"):
+        ask()
+    pool.in_use.clear()
+    ask()
+    assert partial not in pool.images
 
 
 def test_a_snapshot_that_an_operator_took_keeps_the_volume(controller: Controller, pool: FakePool) -> None:

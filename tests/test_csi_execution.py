@@ -127,6 +127,26 @@ def test_an_image_that_a_killed_controller_holds_is_asked_for_again(world: FakeW
     assert made.done[-1].attempts == ("FAILED_PRECONDITION", "OK")
 
 
+@pytest.mark.parametrize("code", ["FAILED_PRECONDITION", "ABORTED"])
+def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(
+    world: FakeWorld, monkeypatch, code: str
+) -> None:
+    monkeypatch.setattr(execution, "CALM", -1)  # the kill is long past
+    world.replies[3] = [code, code]
+    made = run(world, m.Create("a", 64), m.KillNode("worker"), m.Delete("a"))
+    assert made.done[-1].attempts == (code, code, "OK")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_nobody_is_held_for_dead_before_the_first_kill_or_for_ever(world: FakeWorld, monkeypatch, number: int) -> None:
+    monkeypatch.setattr(execution, "CALM", -1)
+    monkeypatch.setattr(execution, "HELD", 0.05)
+    world.replies[number] = ["FAILED_PRECONDITION"] * 1000
+    with pytest.raises(Disagreement, match=rf"{number}\. .*not FAILED_PRECONDITION.*answers in .*kills under way"):
+        run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+    assert (len(world.asked) == 1) == (number == 1)
+
+
 def test_an_answer_that_never_comes_is_a_disagreement(world: FakeWorld, monkeypatch) -> None:
     monkeypatch.setattr(execution, "PATIENCE", 0.05)
     world.replies[2] = ["UNAVAILABLE"] * 1000

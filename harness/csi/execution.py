@@ -26,8 +26,14 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 NOT_NOW = frozenset({"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"})
 CALM = 30.0  # seconds after a kill for which the driver may say "not now"
+# Seconds for which Ceph takes a dead client for a living one (osd_client_watch_timeout), counted from when its image is
+# first asked for: an OSD that has become responsible for an image, as after the death of another, begins to count only
+# then (PrimaryLogPG::populate_obc_watchers), however long that is after the kill.
+HELD = 30.0
 PATIENCE = minutes(4)  # for the right answer; a node that is killed is back with its part of Ceph in less than two
 AGAIN = 0.5  # seconds between two attempts
+# Of the controller's calls, for an image that somebody dead holds.
+IN_USE = frozenset({m.FAILED_PRECONDITION, "ABORTED"})
 AT_ONCE = 6  # calls under way
 
 CALL_SECONDS = 110.0
@@ -86,6 +92,7 @@ class Execution:
         self._stopped = threading.Event()
         self._lives: Counter[str] = Counter()  # how often each node's power went
         self._calls_under_way = self._kills_under_way = 0
+        self._turns = 0  # kills begun, and kills over: what was responsible for an image may be another one then
         self._last_kill = float("-inf")  # when it was over
 
     def run(self) -> None:
@@ -121,6 +128,7 @@ class Execution:
         with self._guard:
             under_way = self._calls_under_way
             self._kills_under_way += 1
+            self._turns += 1
             if isinstance(operation, m.KillNode):
                 self._lives[operation.node] += 1
         try:
@@ -128,16 +136,16 @@ class Execution:
         finally:
             with self._guard:
                 self._kills_under_way -= 1
+                self._turns += 1
                 self._last_kill = time.monotonic()
         self._note(Done(step, time.monotonic() - began, under_way=under_way))
 
     def _call(self, step: m.Step, life: int) -> None:
         began, attempts = time.monotonic(), []
-        out_of_time = float("-inf")  # when an attempt was last answered "not now"
+        held = _Held()
 
         def answered() -> bool:
             """Whether the right answer is there; False if the node's power went."""
-            nonlocal out_of_time
             if self._is_cut(step, life):
                 return False
             asked = time.monotonic()
@@ -149,16 +157,13 @@ class Execution:
                 if objection := self._world.objection(step, reply):
                     raise Disagreement(f"{step}: {objection}")
                 return True
-            disturbed = self._is_disturbed_since(asked)
-            excused = reply.code in NOT_NOW and disturbed
-            if excused:
-                out_of_time = time.monotonic()
-            # A controller that was killed still holds its images, and so does a call of its that ran out of time while
-            # a node was away: Ceph takes them for living for 30 s.
-            held = reply.code == m.FAILED_PRECONDITION and not isinstance(step.operation, m.OnNode)
-            if reply.code in step.answer.meanwhile or excused or (held and (disturbed or out_of_time > asked - CALM)):
+            excused = reply.code in NOT_NOW and self._is_disturbed_since(asked)
+            if reply.code in IN_USE and not isinstance(step.operation, m.OnNode):
+                # By a controller that was killed, or by a call of its that ran out of time while a node was away.
+                excused |= held.is_by_the_dead(self._turns, asked) or self._is_disturbed_since(asked)
+            if reply.code in step.answer.meanwhile or excused:
                 raise NotYet(f"{reply.code}: {reply.message}")
-            raise Disagreement(f"{step}, not {reply.code}: {reply.message}")
+            raise Disagreement(f"{step}, not {reply.code}: {reply.message}; {self._circumstances(began, attempts)}")
 
         try:
             whole = wait_for(answered, what=str(step), within=PATIENCE, every=AGAIN)
@@ -185,9 +190,32 @@ class Execution:
         with self._guard:
             return self._kills_under_way > 0 or self._last_kill > when - CALM
 
+    def _circumstances(self, began: float, attempts: list[str]) -> str:
+        """What a wrong answer may come from."""
+        now = time.monotonic()
+        with self._guard:
+            over = (self._turns - self._kills_under_way) // 2
+            last = f", the last one {now - self._last_kill:.1f} s ago" if over else ""
+            kills = f"{self._kills_under_way} kills under way, {over} over{last}"
+        counts = ", ".join(f"{code} x{number}" for code, number in Counter(attempts).items())
+        return f"answers in {now - began:.1f} s: {counts}; {kills}"
+
     def _note(self, done: Done) -> None:
         with self._guard:
             self.done.append(done)
+
+
+class _Held:
+    """Since when a step has found its image in use, which after a kill may be by somebody dead."""
+
+    def __init__(self) -> None:
+        self._turns, self._since = 0, float("-inf")
+
+    def is_by_the_dead(self, turns: int, asked: float) -> bool:
+        """Whether that may be the answer to a call made at `asked`, after so many turns of kills."""
+        if turns > self._turns:
+            self._turns, self._since = turns, time.monotonic()
+        return asked < self._since + HELD
 
 
 def summary(done: list[Done]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from .errors import AlreadyExists, HasSnapshots, NotFound
+from .errors import AlreadyExists, AttemptHeld, FailedPrecondition, HasSnapshots, NotFound
 from .volumes import VolumeId
 
 # Of copies of copies; a deeper one is filled at once. Every read of what a copy has not written itself goes down the
@@ -84,11 +84,15 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     The copy gets its name only when it is whole: whatever has been cut short before that is thrown away by the next
     attempt. The snapshot that the copy stands on has the copy's name, so that attempt finds that one, too.
 
-    Raises `NotFound` for the source.
+    Raises `NotFound` for the source, `AttemptHeld` as long as a client of such an attempt still holds what it has left.
     """
     source, partial = copy.source, copy.image + _PARTIAL
-    with suppress(NotFound):
+    try:
         target.remove(partial)
+    except NotFound:
+        pass
+    except FailedPrecondition as error:
+        raise AttemptHeld(partial) from error
     origin.drop_snapshot(source.image, copy.image)
     # It was not there, so it is this very call that has made it: of an image that a node has open, the lock's holder
     # takes the snapshot on request, and 26 s after an OSD had died the answer was that there is one already.

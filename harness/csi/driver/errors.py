@@ -120,6 +120,21 @@ class ClonePending(DriverError):
     code = "ABORTED"
 
 
+class AttemptHeld(DriverError):
+    """The half of a copy that an earlier attempt has left is still held; nothing is known of the copy until it is gone.
+
+    Not a refusal: after one, a provisioner forgets the volume, and would leave that half behind.
+    """
+
+    code = "ABORTED"
+
+    def __init__(self, image: str) -> None:
+        super().__init__(
+            f"image {image} is what an attempt that was cut short has left, and its client still holds it: ask again; "
+            "Ceph lets go of a dead client after 30 s"
+        )
+
+
 class ImageInUse(FailedPrecondition):
     """Another living client has the image open; the text is ceph-csi's."""
 
