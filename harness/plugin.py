@@ -229,10 +229,12 @@ def other_cluster(
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
-    # The fixture `cassandra` makes a table, so whoever has it leaves something.
-    tidy = request.node.get_closest_marker("leaves_nothing") is not None and "cassandra" not in request.fixturenames
-    topology = _topology(request.node)
+    tidy, topology = _leaves_nothing(request.node), _topology(request.node)
     return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+
+
+def _leaves_nothing(item: pytest.Item) -> bool:
+    return item.get_closest_marker("leaves_nothing") is not None
 
 
 def _topology(item: pytest.Item) -> str | None:
@@ -275,11 +277,19 @@ def filesystem(cluster: StorageCluster) -> Filesystem:
 def cassandra(
     request: pytest.FixtureRequest, cluster: StorageCluster, history: Recorder, results: Results
 ) -> Iterator[Cassandra]:
-    """Cassandra on three volumes, ready; the marker `cassandra(commitlog_sync=...)` chooses how its log is synced."""
-    sync = _commitlog_sync(request.node)
-    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=sync)
+    """Cassandra on three volumes, ready; the marker `cassandra(commitlog_sync=...)` chooses how its log is synced.
+
+    What it makes for a scenario goes again if that is to leave nothing.
+    """
+    item, running = request.node, _session(request.config)
+    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=_commitlog_sync(item))
     with session.in_use(workload, cluster, results):
         yield workload
+        if _leaves_nothing(item) and session.has_passed(item.stash.get(CALLS, {})):
+            with results.phase("table removed"):
+                as_deployed = workload.forget()
+            if not as_deployed:
+                running.spoilt()
 
 
 @pytest.hookimpl(wrapper=True)

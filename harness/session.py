@@ -63,6 +63,10 @@ class Session:
         self.failures.append(error)
         self._pristine = None
 
+    def spoilt(self) -> None:
+        """A scenario leaves something, whatever it promised: the next one has the cluster put back."""
+        self._pristine = None
+
     def cluster(
         self, layer: Layer, results: Results, *, leaves_nothing: bool = False, topology: str | None = None
     ) -> StorageCluster:
@@ -199,6 +203,11 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
         except DeadlineExceeded as error:
             results.note(left_behind=error.reason.splitlines())
             raise LeftBehind(str(error)) from error
+
+
+def has_passed(calls: Mapping[str, Any]) -> bool:
+    """Whether a scenario has passed, by pytest's calls of it so far."""
+    return "call" in calls and _error_among(calls) is None
 
 
 def _error_of(call: Any) -> BaseException | None:

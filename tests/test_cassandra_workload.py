@@ -49,8 +49,11 @@ class Kube:
     def apply(self, objects):
         self.applied += objects
 
-    def delete(self, kind, name, *, namespace, grace_seconds):
+    def delete(self, kind, name, *, namespace, grace_seconds=None):
         self.deleted.append((kind, name, namespace))
+
+    def get(self, kind, name, *, namespace):
+        return None
 
 
 @pytest.fixture
@@ -105,6 +108,26 @@ def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassan
     assert (IGNORE_REPLAY_ERRORS in before.flags, IGNORE_REPLAY_ERRORS in after.flags) == (False, True)
     assert after.update_strategy == "OnDelete"  # so that the other pods run on
     assert kube.deleted == [("Pod", "cassandra-1", "cassandra")]
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_what_a_scenario_has_made_is_forgotten_and_a_replica_with_another_flag_is_told(
+    kube, cassandra, monkeypatch, torn
+):
+    client = SimpleNamespace(dropped=0, close=lambda: None)
+
+    def drop_table():
+        client.dropped += 1
+        if client.dropped == 1:
+            raise NotYet("a replica is on its way back")
+
+    client.drop_table = drop_table
+    monkeypatch.setattr(cassandra, "rebuild", lambda: setattr(cassandra, "_client", client))
+    if torn:
+        cassandra.ignore_replay_errors("cassandra-1")
+    assert cassandra.forget() is not torn
+    assert client.dropped == 2
+    assert ("Service", "cassandracl", "cassandra") in kube.deleted
 
 
 def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):

@@ -29,14 +29,20 @@ def workload(monkeypatch):
     return workload
 
 
-def make(tmp_path):
+def make(tmp_path, commitlog_sync="batch"):
     with Results(tmp_path, "cassandra", say=lambda line: None) as results:
-        cassandra_ready("batch").make(SimpleNamespace(kube=None), results)
+        cassandra_ready(commitlog_sync).make(SimpleNamespace(kube=None), results)
 
 
 def test_rows_are_on_the_volumes_before_the_cluster_is_saved(workload, tmp_path):
     make(tmp_path)
     assert workload.did == ["deploy", "ready", "close", "drain"]
+
+
+def test_a_layer_that_is_not_saved_goes_on_taking_writes(workload, tmp_path):
+    make(tmp_path, "periodic")
+    assert workload.did == ["deploy", "ready", "close"]
+    assert not cassandra_ready("periodic").saved
 
 
 @pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])

@@ -320,23 +320,42 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
     assert report_of(pytester)["leaves_volumes"] == "the pool is destroyed"
 
 
-def test_a_scenario_with_cassandra_makes_a_table_so_it_is_never_one_that_only_reads(pytester, cluster, monkeypatch):
-    monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: None)
-    monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
-    cluster.stored.add("cassandra-periodic-ready")
-    pytester.makepyfile(
-        """
-        import pytest
-        pytestmark = pytest.mark.leaves_nothing
+@pytest.mark.parametrize(
+    ("marked", "as_deployed", "passes", "forgotten", "put_back"),
+    [
+        ("leaves_nothing", True, True, 3, 1),
+        ("leaves_nothing", False, True, 3, 3),  # a replica runs with another flag
+        ("leaves_nothing", True, False, 0, 3),
+        ("bug('https://example.org')", True, True, 0, 3),
+    ],
+)
+def test_a_scenario_with_cassandra_that_leaves_nothing_has_its_table_removed(
+    pytester, cluster, monkeypatch, marked, as_deployed, passes, forgotten, put_back
+):
+    did = []
 
-        def test_a(cluster, cassandra): pass
-        def test_b(cassandra): pass
-        def test_c(cassandra): pass
+    class Workload:
+        def forget(self):
+            did.append("forgotten")
+            return as_deployed
+
+    monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: Workload())
+    monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
+    cluster.stored.add("cassandra-batch-ready")
+    pytester.makepyfile(
+        f"""
+        import pytest
+        pytestmark = [pytest.mark.cassandra(commitlog_sync="batch"), pytest.mark.{marked}]
+
+        def test_a(cluster, cassandra): assert {passes}
+        def test_b(cassandra): assert {passes}
+        def test_c(cassandra): assert {passes}
         """
     )
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    ran.assert_outcomes(passed=3)
-    ran.stdout.fnmatch_lines(["*a cluster was put back 3 times in *"])
+    ran.assert_outcomes(**{"passed" if passes else "failed": 3})
+    assert len(did) == forgotten
+    ran.stdout.fnmatch_lines([f"*a cluster was put back {put_back} times in *"])
 
 
 @pytest.mark.parametrize(
@@ -518,7 +537,7 @@ def cassandra(cluster): pass
             def test_9(): pass
             def test_0(cluster): pass
             """,
-            "1047283569",
+            "1028473569",  # what is not saved follows the first
         ),
         (
             """
