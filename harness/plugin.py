@@ -1,9 +1,9 @@
 """The pytest plugin: options and fixtures, and nothing else.
 
 A scenario asks for `cluster` (storage that is HEALTH_OK) or `kind_cluster` (nodes with disks and nothing on them), and
-gets it as it was freshly deployed, whatever the scenarios before it did: put back from a snapshot, unless nobody has
-touched it. It gets a results folder as well. Infrastructure that fails ends with exit status 3, not 1: it says nothing
-about the storage under test.
+gets it as it was freshly deployed, whatever the scenarios before it did: put back from a snapshot, unless what was
+done to it is undone. It gets a results folder as well. Infrastructure that fails ends with exit status 3, not 1: it
+says nothing about the storage under test.
 """
 
 from __future__ import annotations
@@ -285,11 +285,20 @@ def cassandra(
     workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=_commitlog_sync(item))
     with session.in_use(workload, cluster, results):
         yield workload
-        if _leaves_nothing(item) and session.has_passed(item.stash.get(CALLS, {})):
-            with results.phase("table removed"):
-                as_deployed = workload.forget()
-            if not as_deployed:
-                running.spoilt()
+        if _leaves_nothing(item) and not _forgotten(workload, item, results):
+            running.spoilt()
+
+
+def _forgotten(workload: Cassandra, item: pytest.Item, results: Results) -> bool:
+    """Whether nothing is left of what a scenario did to its workload; nobody tries if it has not passed."""
+    if not session.has_passed(item.stash.get(CALLS, {})):
+        return False
+    try:
+        with results.phase("table removed"):
+            return workload.forget()
+    except (DeadlineExceeded, RookeryError) as error:
+        results.say(f"{error}; the next scenario has the cluster put back")
+        return False
 
 
 @pytest.hookimpl(wrapper=True)

@@ -64,6 +64,7 @@ class Trial:
         self._cluster = cluster
         self._driver = driver
         self._results = results
+        self._last: Execution | None = None
         results.note(seed=seed)
         results.say(f"seed {seed}")
         results.path("plan.txt").write_text("\n".join(map(str, self.plan.steps)) + "\n")
@@ -95,7 +96,7 @@ class Trial:
 
     def _perform(self, plan: m.Plan, name: str, done: list[Done]) -> None:
         """Do all of the plan; what was done is written down, however it ends."""
-        execution = Execution(plan, self._driver)
+        execution = self._last = Execution(plan, self._driver, after=self._last)
         try:
             execution.run()
         finally:

@@ -264,7 +264,7 @@ def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
 
 @contextmanager
 def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Have a workload ready that came with the cluster, and goes when that is put back; gather logs at the end."""
+    """Have a workload ready that came with the cluster, and stays until that is put back; gather logs at the end."""
     with results.phase("workload Ready"):
         workload.ready(WORKLOAD_READY, since=cluster.started)
     try:

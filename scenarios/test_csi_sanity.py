@@ -11,7 +11,7 @@ Reproduces: no trouble; it shows that the userspace drivers are ones that every 
 
 Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
 
-Budget: 120 s
+Budget: 150 s
 """
 
 import pytest

@@ -15,7 +15,7 @@ nor while they moved was an MDS laggy, slow, or beyond its cache, by Ceph's heal
 
 Needs: python3 and rsync in the image of Ceph.
 
-Budget: 420 s
+Budget: 720 s
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ Reproduces: the power cut of the operator's diary, all nodes at once, which ther
 
 Needs: nothing but a cluster.
 
-Budget: 360 s
+Budget: 480 s
 """
 
 import pytest
@@ -57,7 +57,7 @@ def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results
 def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
     """What is missing was acknowledged since the last sync of the commit log; the report names each row.
 
-    Budget: 240 s
+    Budget: 420 s
     """
     cassandra.write(rows=1_000)
     cut_power_under_load(cluster, cassandra, history, results)

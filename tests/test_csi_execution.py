@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.csi import execution
 from harness.csi import model as m
 from harness.csi.direct import Reply
+from harness.csi.driver.errors import AttemptHeld
 from harness.csi.driver.volumes import MIB, VolumeId, image_name
 from harness.csi.execution import Disagreement, Driver, Execution, summary
 from harness.csi.leaks import Use
@@ -24,6 +25,7 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.replies: dict[int, list[str]] = {}
+        self.says: dict[int, str] = {}  # for a number, what comes with its replies
         self.asked: list[int] = []
         self.killed: list[m.Kill] = []
         self.held = threading.Event()  # while it is not set, a call that answers "HELD" does not come back
@@ -43,7 +45,7 @@ class FakeWorld:
             code = "UNAVAILABLE"
         with self.guard:
             self.together -= 1
-        return Reply(code, "as told")
+        return Reply(code, self.says.get(step.number, "as told"))
 
     def objection(self, step: m.Step, reply: Reply) -> str:
         return "another content" if reply.code == "OK" and step.number in self.replies.get(0, []) else ""
@@ -57,6 +59,12 @@ class FakeWorld:
 def world(monkeypatch) -> FakeWorld:
     monkeypatch.setattr(execution, "AGAIN", 0.01)
     return FakeWorld()
+
+
+@pytest.fixture
+def long_past(monkeypatch) -> None:
+    """A kill disturbs what was under way, and nothing that comes after it."""
+    monkeypatch.setattr(execution, "CALM", 0)
 
 
 def run(world: FakeWorld, *operations: m.Operation) -> Execution:
@@ -127,24 +135,57 @@ def test_an_image_that_a_killed_controller_holds_is_asked_for_again(world: FakeW
     assert made.done[-1].attempts == ("FAILED_PRECONDITION", "OK")
 
 
-@pytest.mark.parametrize("code", ["FAILED_PRECONDITION", "ABORTED"])
-def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(
-    world: FakeWorld, monkeypatch, code: str
+CUT_SHORT = ["HELD"]  # the answer is UNAVAILABLE, when something is killed
+HALF = str(AttemptHeld("csi-vol-1.partial"))
+
+
+@pytest.mark.usefixtures("long_past")
+@pytest.mark.parametrize(("code", "says"), [("FAILED_PRECONDITION", "as told"), ("ABORTED", HALF)])
+def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(world: FakeWorld, code: str, says: str) -> None:
+    world.replies = {1: CUT_SHORT.copy(), 3: [code, code]}
+    world.says[3] = says
+    first = run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+    assert first.done[-1].attempts == (code, code, "OK")
+    world.replies[1] = [code]
+    world.says[1] = says
+    later = Execution(m.Plan.of([m.Delete("a")], m.Model(NODES)), world, after=first)
+    later.run()
+    assert later.done[-1].attempts == (code, "OK")
+
+
+def test_each_turn_of_a_kill_begins_the_count_anew(world: FakeWorld, monkeypatch) -> None:
+    times = iter([10.0, 50.0, 90.0, 130.0])
+    monkeypatch.setattr(execution.time, "monotonic", lambda: next(times))
+    held = execution._Held()
+    assert [held.since(0), held.since(0), held.since(1), held.since(1)] == [10.0, 10.0, 50.0, 50.0]
+    held.may_be_anew()
+    assert held.since(1) == 90.0
+
+
+@pytest.mark.parametrize(
+    ("cut_short", "code", "says"),
+    [
+        (False, "FAILED_PRECONDITION", "as told"),  # nobody is dead
+        (False, "ABORTED", HALF),
+        (True, "ABORTED", "an operation with the given Volume ID already exists"),
+    ],
+)
+@pytest.mark.usefixtures("long_past")
+def test_in_quiet_times_what_no_dead_client_can_hold_is_a_finding(
+    world: FakeWorld, cut_short: bool, code: str, says: str
 ) -> None:
-    monkeypatch.setattr(execution, "CALM", -1)  # the kill is long past
-    world.replies[3] = [code, code]
-    made = run(world, m.Create("a", 64), m.KillNode("worker"), m.Delete("a"))
-    assert made.done[-1].attempts == (code, code, "OK")
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_nobody_is_held_for_dead_before_the_first_kill_or_for_ever(world: FakeWorld, monkeypatch, number: int) -> None:
-    monkeypatch.setattr(execution, "CALM", -1)
-    monkeypatch.setattr(execution, "HELD", 0.05)
-    world.replies[number] = ["FAILED_PRECONDITION"] * 1000
-    with pytest.raises(Disagreement, match=rf"{number}\. .*not FAILED_PRECONDITION.*answers in .*kills under way"):
+    world.replies = {1: CUT_SHORT.copy() if cut_short else [], 3: [code]}
+    world.says[3] = says
+    with pytest.raises(Disagreement, match=rf"3\. Delete.*not {code}.*answers in .*1 over, the last one"):
         run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
-    assert (len(world.asked) == 1) == (number == 1)
+
+
+@pytest.mark.usefixtures("long_past")
+def test_nobody_is_taken_for_dead_for_ever(world: FakeWorld, monkeypatch) -> None:
+    monkeypatch.setattr(execution, "HELD", 0.05)
+    world.replies = {1: CUT_SHORT.copy(), 3: ["FAILED_PRECONDITION"] * 1000}
+    with pytest.raises(Disagreement, match=r"3\. Delete.*not FAILED_PRECONDITION"):
+        run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
 
 
 def test_an_answer_that_never_comes_is_a_disagreement(world: FakeWorld, monkeypatch) -> None:

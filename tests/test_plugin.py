@@ -321,23 +321,27 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
 
 
 @pytest.mark.parametrize(
-    ("marked", "as_deployed", "passes", "forgotten", "put_back"),
+    ("marked", "body", "forget", "tried", "put_back"),
     [
-        ("leaves_nothing", True, True, 3, 1),
-        ("leaves_nothing", False, True, 3, 3),  # a replica runs with another flag
-        ("leaves_nothing", True, False, 0, 3),
-        ("bug('https://example.org')", True, True, 0, 3),
+        ("leaves_nothing", "pass", True, 3, 1),
+        ("leaves_nothing", "pass", False, 3, 3),  # a replica runs with another flag
+        ("leaves_nothing", "pass", DeadlineExceeded("ring", 60, "one is down"), 3, 3),
+        ("leaves_nothing", "assert False", True, 0, 3),
+        ("leaves_nothing", "pytest.skip('in the middle')", True, 0, 3),
+        ("bug('https://example.org')", "pass", True, 0, 3),
     ],
 )
 def test_a_scenario_with_cassandra_that_leaves_nothing_has_its_table_removed(
-    pytester, cluster, monkeypatch, marked, as_deployed, passes, forgotten, put_back
+    pytester, cluster, monkeypatch, marked, body, forget, tried, put_back
 ):
     did = []
 
     class Workload:
         def forget(self):
-            did.append("forgotten")
-            return as_deployed
+            did.append("tried")
+            if isinstance(forget, Exception):
+                raise forget
+            return forget
 
     monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: Workload())
     monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
@@ -347,14 +351,15 @@ def test_a_scenario_with_cassandra_that_leaves_nothing_has_its_table_removed(
         import pytest
         pytestmark = [pytest.mark.cassandra(commitlog_sync="batch"), pytest.mark.{marked}]
 
-        def test_a(cluster, cassandra): assert {passes}
-        def test_b(cassandra): assert {passes}
-        def test_c(cassandra): assert {passes}
+        def test_a(cluster, cassandra): {body}
+        def test_b(cassandra): {body}
+        def test_c(cassandra): {body}
         """
     )
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    ran.assert_outcomes(**{"passed" if passes else "failed": 3})
-    assert len(did) == forgotten
+    outcome = {"pass": "passed", "assert False": "failed"}.get(body, "skipped")
+    ran.assert_outcomes(**{outcome: 3})
+    assert len(did) == tried
     ran.stdout.fnmatch_lines([f"*a cluster was put back {put_back} times in *"])
 
 

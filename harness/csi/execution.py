@@ -2,7 +2,8 @@
 
 The plan knows every answer beforehand, whatever happens at the same time (see `harness.csi.model`). What is killed cuts
 calls short; they are made again until the answer is there, as kubelet and sidecars do. Only then may the driver say
-"not now": in quiet times such an answer is a finding like any other.
+"not now": in quiet times such an answer is a finding like any other. What a call of the controller that was cut short
+held, though, may be found in use long after (see `HELD`).
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from typing import Any, Protocol
 
 from harness.csi import model as m
 from harness.csi.direct import DirectCalls, Reply
+from harness.csi.driver.errors import AttemptHeld
 from harness.csi.driver.volumes import MIB, SnapshotId, VolumeId, image_name, snapshot_name
 from harness.csi.leaks import Use, Wanted
 from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 NOT_NOW = frozenset({"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"})
 CALM = 30.0  # seconds after a kill for which the driver may say "not now"
-# Seconds for which Ceph takes a dead client for a living one (osd_client_watch_timeout), counted from when its image is
-# first asked for: an OSD that has become responsible for an image, as after the death of another, begins to count only
-# then (PrimaryLogPG::populate_obc_watchers), however long that is after the kill.
-HELD = 30.0
+# Seconds for which a step may find an image in use by a client that is dead. Ceph takes it for living for 30 s
+# (osd_client_watch_timeout), but an OSD that has become responsible for an image, as after the death of another, begins
+# to count only when it is first asked for it (PrimaryLogPG::populate_obc_watchers), however long after the kill. Its
+# timer may be late on busy cores.
+HELD = 35.0
 PATIENCE = minutes(4)  # for the right answer; a node that is killed is back with its part of Ceph in less than two
 AGAIN = 0.5  # seconds between two attempts
-# Of the controller's calls, for an image that somebody dead holds.
-IN_USE = frozenset({m.FAILED_PRECONDITION, "ABORTED"})
 AT_ONCE = 6  # calls under way
 
 CALL_SECONDS = 110.0
@@ -81,9 +82,12 @@ class Done:
 
 
 class Execution:
-    """One run of a plan. `done` tells at any time what was done so far, in the order in which it ended."""
+    """One run of a plan, made `after` another one on the same driver, or on one that was never killed.
 
-    def __init__(self, plan: m.Plan, world: World, *, at_once: int = AT_ONCE) -> None:
+    `done` tells at any time what was done so far, in the order in which it ended.
+    """
+
+    def __init__(self, plan: m.Plan, world: World, *, after: Execution | None = None, at_once: int = AT_ONCE) -> None:
         self.done: list[Done] = []
         self._plan = plan
         self._world = world
@@ -92,7 +96,9 @@ class Execution:
         self._stopped = threading.Event()
         self._lives: Counter[str] = Counter()  # how often each node's power went
         self._calls_under_way = self._kills_under_way = 0
-        self._turns = 0  # kills begun, and kills over: what was responsible for an image may be another one then
+        self._turns = 0  # kills begun, and kills over: another OSD may be responsible for an image then
+        # Whether a call of the controller was, or ran out of time: its client may hold any image, also a copy's source.
+        self._cut_short: bool = after is not None and after._cut_short
         self._last_kill = float("-inf")  # when it was over
 
     def run(self) -> None:
@@ -157,18 +163,14 @@ class Execution:
                 if objection := self._world.objection(step, reply):
                     raise Disagreement(f"{step}: {objection}")
                 return True
-            excused = reply.code in NOT_NOW and self._is_disturbed_since(asked)
-            if reply.code in IN_USE and not isinstance(step.operation, m.OnNode):
-                # By a controller that was killed, or by a call of its that ran out of time while a node was away.
-                excused |= held.is_by_the_dead(self._turns, asked) or self._is_disturbed_since(asked)
-            if reply.code in step.answer.meanwhile or excused:
+            if reply.code in step.answer.meanwhile or self._is_excused(step, reply, asked, held):
                 raise NotYet(f"{reply.code}: {reply.message}")
             raise Disagreement(f"{step}, not {reply.code}: {reply.message}; {self._circumstances(began, attempts)}")
 
         try:
             whole = wait_for(answered, what=str(step), within=PATIENCE, every=AGAIN)
         except DeadlineExceeded as error:
-            raise Disagreement(str(error)) from error
+            raise Disagreement(f"{error}; {self._circumstances(began, attempts)}") from error
         self._note(Done(step, time.monotonic() - began, tuple(attempts), cut=not whole))
 
     def _attempt(self, step: m.Step) -> Reply:
@@ -186,9 +188,18 @@ class Execution:
         with self._guard:
             return self._lives[m.node_of(step.operation)] > life
 
-    def _is_disturbed_since(self, when: float) -> bool:
+    def _is_excused(self, step: m.Step, reply: Reply, asked: float, held: _Held) -> bool:
+        """Whether a wrong answer, to a call made at `asked`, is a kill's fault."""
+        of_controller = not isinstance(step.operation, m.OnNode)
+        in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.SAYS in reply.message)
         with self._guard:
-            return self._kills_under_way > 0 or self._last_kill > when - CALM
+            disturbed = self._kills_under_way > 0 or self._last_kill > asked - CALM
+            if disturbed and of_controller and reply.code in NOT_NOW and not in_use:
+                self._cut_short = True
+                held.may_be_anew()
+            if in_use:
+                return (self._cut_short and held.since(self._turns) > asked - HELD) or disturbed
+            return disturbed and reply.code in NOT_NOW
 
     def _circumstances(self, began: float, attempts: list[str]) -> str:
         """What a wrong answer may come from."""
@@ -206,16 +217,20 @@ class Execution:
 
 
 class _Held:
-    """Since when a step has found its image in use, which after a kill may be by somebody dead."""
+    """When a step first found its image in use, counted anew with each turn of a kill."""
 
     def __init__(self) -> None:
-        self._turns, self._since = 0, float("-inf")
+        self._turns, self._since = -1, 0.0
 
-    def is_by_the_dead(self, turns: int, asked: float) -> bool:
-        """Whether that may be the answer to a call made at `asked`, after so many turns of kills."""
+    def may_be_anew(self) -> None:
+        """Another call of the step was cut short."""
+        self._turns = -1
+
+    def since(self, turns: int) -> float:
+        """It is in use now, after so many turns of kills."""
         if turns > self._turns:
             self._turns, self._since = turns, time.monotonic()
-        return asked < self._since + HELD
+        return self._since
 
 
 def summary(done: list[Done]) -> dict[str, Any]:

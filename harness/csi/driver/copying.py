@@ -91,6 +91,8 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
         target.remove(partial)
     except NotFound:
         pass
+    except HasSnapshots:
+        raise  # not by an attempt: none takes any of it
     except FailedPrecondition as error:
         raise AttemptHeld(partial) from error
     origin.drop_snapshot(source.image, copy.image)
