@@ -16,7 +16,7 @@ left there.
 What it takes (Kubernetes 1.32): a minute until the node is not Ready; after the taint 20 s at most until its pods are
 deleted by force (the period of the pod garbage collector), a second to detach and to attach, and what the second pod's
 kubelet lets pass until it looks again, at intervals that double from half a second on. Ceph drops the watch of the dead
-client 30 s after it has last heard of it, which is over by then.
+client 30 s after it has last heard of it, or, where an OSD has died with the node, after the image is first asked for.
 
 Reproduces: a power failure that is not over soon: the pod does not come up on another node, as its volume is still
 attached to the dead one.

@@ -24,8 +24,8 @@ from .waiting import Deadline, retry
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# Seconds. Longer than the 30 s after which the OSDs drop the watch of a client that is dead without our knowing
-# (osd_client_watch_timeout): who still watches after that is alive.
+# Seconds from the first look. Longer than the 30 s after which the OSDs drop the watch of a client that is dead without
+# our knowing (osd_client_watch_timeout; 32 s were seen): who still watches after that is alive.
 IN_USE_PATIENCE = 40.0
 _DETACH = 10.0  # seconds for the kernel to let go of a loop device that nothing is mounted on
 

@@ -2,10 +2,10 @@
 
 A client that has an image open for writing watches its header object; after the first write it holds the exclusive
 lock as well. qemu opens images for writing even when it is to read only, so a reader watches too; but it never takes
-the lock. The watch of a client that was killed, or is cut off, lasts 30 s (`osd_client_watch_timeout`). Who holds the
-lock and does not watch any more is gone by librbd's own rule (its BreakRequest), but one that is only cut off comes
-back and writes, unless it is fenced before. One client is known to be dead sooner: the exporter that this same node
-recorded and that does not run any more.
+the lock. The watch of a client that was killed, or is cut off, lasts 30 s (`osd_client_watch_timeout`), after the death
+of an OSD from when somebody looks at the image. Who holds the lock and does not watch any more is gone by librbd's own
+rule (its BreakRequest), but one that is only cut off comes back and writes, unless it is fenced before. One client is
+known to be dead sooner: the exporter that this same node recorded and that does not run any more.
 
 https://docs.ceph.com/en/latest/rbd/rbd-exclusive-locks/
 """
