@@ -396,3 +396,28 @@ def test_an_archive_that_docker_cannot_read_is_removed_and_the_image_had_another
 
     assert ensure(CEPH) == [Origin.BUILT]
     assert not path.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_path, fails) -> None:
+    target, did = tmp_path / "bin/kind", []
+
+    def docker(command: str, *args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        did.append((command, *args))
+        if command == "cp":
+            assert not target.exists()
+            Path(args[-1]).write_text("the program")
+            if fails:
+                raise CommandFailed(["docker", "cp"], 1, "no space left on device")
+        return subprocess.CompletedProcess([], 0, stdout="container\n", stderr="")
+
+    monkeypatch.setattr(build, "docker", docker)
+    monkeypatch.setattr(build, "build", lambda references, say: None)
+    if fails:
+        with pytest.raises(CommandFailed, match="no space left"):
+            build.export_file(CEPH, "/kind", target)
+    else:
+        build.export_file(CEPH, "/kind", target)
+        assert target.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in target.parent.iterdir()] == ([] if fails else ["kind"])
+    assert did[-1] == ("rm", "-f", "container")

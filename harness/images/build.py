@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import InfrastructureError
 from harness.images import engine, recipes
 from harness.images.recipes import Recipe
+from harness.machine import unfinished
 from harness.machine.docker import docker
 from harness.machine.run import CommandFailed, run
 from harness.paths import cache_dir
@@ -178,10 +179,10 @@ def export_file(reference: str, path: str, target: Path) -> None:
     build([reference], lambda line: None)
     container = docker("create", reference, "none").stdout.strip()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        docker("cp", f"{container}:{path}", str(partial), timeout=120)
-        partial.chmod(0o755)
-        partial.rename(target)
+        with unfinished.being_made(target) as partial:
+            copied = partial / target.name
+            docker("cp", f"{container}:{path}", str(copied), timeout=120)
+            copied.chmod(0o755)
+            copied.rename(target)
     finally:
         docker("rm", "-f", container)

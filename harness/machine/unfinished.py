@@ -20,7 +20,7 @@ from harness.paths import cache_dir
 
 SUFFIX = ".partial"
 _ATTEMPTS = 10
-_PLACES = ("images", "stores", "snapshots/*")  # of the cache
+_PLACES = ("bin", "crds", "images", "stores", "snapshots/*")  # of the cache
 
 
 @contextmanager
