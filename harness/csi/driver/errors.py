@@ -123,7 +123,8 @@ class ClonePending(DriverError):
 class AttemptHeld(DriverError):
     """The half of a copy that an earlier attempt has left is still held; nothing is known of the copy until it is gone.
 
-    Not a refusal: after one, a provisioner forgets the volume, and would leave that half behind.
+    Not a refusal: after one (a final error, isCSIFinalError of external-snapshotter and checkError of
+    external-provisioner) a sidecar takes it that nothing was made, and would leave that half behind.
     """
 
     code = "ABORTED"
