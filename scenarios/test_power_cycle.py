@@ -57,7 +57,7 @@ def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results
 def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
     """What is missing was acknowledged since the last sync of the commit log; the report names each row.
 
-    Budget: 420 s
+    Budget: 360 s
     """
     cassandra.write(rows=1_000)
     cut_power_under_load(cluster, cassandra, history, results)
