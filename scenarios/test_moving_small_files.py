@@ -125,7 +125,7 @@ def test_between_two_clusters(cluster, other_cluster, side, results):
 
     Needs: 12 GiB of memory, for a second cluster.
 
-    Budget: 720 s
+    Budget: 1500 s
     """
     target, source = side(cluster, "target", worker=0), side(other_cluster, "source", worker=0)
     with reaching(cluster.nodes, source.pod.node):
