@@ -61,7 +61,7 @@ class Session:
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
         self.failures.append(error)
-        self._pristine = None
+        self.spoilt()
 
     def spoilt(self) -> None:
         """A scenario leaves something, whatever it promised: the next one has the cluster put back."""

@@ -14,7 +14,7 @@ from harness.machine.unfinished import SUFFIX, being_made
 from harness.paths import cache_dir
 
 ROOT = Path(__file__).parent.parent
-PLACES = ["bin/kind", "images/0123.tar", "stores/0123-4567", "snapshots/rookery-0123/rook-ready"]
+PLACES = ["bin/kind", "crds/snapshots.yaml", "images/0123.tar", "stores/0123-4567", "snapshots/rookery-0123/rook-ready"]
 MAKE = """
 import sys
 from pathlib import Path

@@ -92,7 +92,7 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     except NotFound:
         pass
     except HasSnapshots:
-        raise  # not by an attempt: none takes any of it
+        raise  # an operator's, as no attempt takes any of it: to ask again would not help
     except FailedPrecondition as error:
         raise AttemptHeld(partial) from error
     origin.drop_snapshot(source.image, copy.image)
