@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+from harness.cluster.snapshots import digest_of_objects
 from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.images.catalogue import CASSANDRA
@@ -14,7 +15,7 @@ from harness.rook.filesystems import Filesystem
 from harness.storage import StorageCluster
 from harness.waiting import minutes
 from harness.workloads.cassandra import Cassandra
-from harness.workloads.cassandra.manifests import CommitlogSync
+from harness.workloads.cassandra.manifests import CassandraSpec, CommitlogSync
 
 WORKLOAD_READY = minutes(4)
 SEED_TABLE = "seed"  # what a cluster with Cassandra brings along, to see that its volumes came back with their data
@@ -24,12 +25,19 @@ SEED_ROWS = 1_000
 @dataclass(frozen=True)
 class Layer:
     """A state of the cluster, made on top of another one or from nothing. `make` may use the results folder of the
-    scenario that asked. One that is not `saved` is made each time that the cluster is not in it."""
+    scenario that asked. One that is not `saved` is made each time that the cluster is not in it. `made_of` says what
+    `make` applies, as one number: a snapshot of something else is not used."""
 
     name: str
     make: Callable[[StorageCluster, Results], None]
     on: Layer | None = None
     saved: bool = True
+    made_of: str = ""
+
+    @property
+    def bases(self) -> list[Layer]:
+        """This one and all that it is made on."""
+        return [self, *(self.on.bases if self.on else [])]
 
 
 NODES_READY = Layer("nodes-ready", StorageCluster.create_nodes)
@@ -73,7 +81,7 @@ def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
                 workload.close()
             if written != SEED_ROWS:
                 raise InfrastructureError(f"{written} of {SEED_ROWS} rows were acknowledged")
-            if saved:
-                workload.drain()  # it takes no more writes then, until it is started again
 
-    return Layer(f"cassandra-{commitlog_sync}-ready", make, on=ROOK_READY, saved=saved)
+    spec = CassandraSpec(CASSANDRA, commitlog_sync=commitlog_sync)
+    made_of = digest_of_objects([*spec.objects(), {"table": SEED_TABLE, "rows": SEED_ROWS}])
+    return Layer(f"cassandra-{commitlog_sync}-ready", make, on=ROOK_READY, saved=saved, made_of=made_of)

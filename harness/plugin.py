@@ -120,6 +120,16 @@ def _state(item: pytest.Item) -> tuple[str, Layer | None]:
     return "", NODES_READY if "kind_cluster" in fixtures else None
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    states = [_state(item) for item in session.items]
+    if session.config.option.collectonly or not any(layer for _, layer in states):
+        return
+    running = _session(session.config)
+    for topology, layer in states:
+        if layer:
+            running.expect(layer, topology=topology)
+
+
 def _large_asked_for(config: pytest.Config) -> bool:
     """By the setting, or by an expression that says of itself what is to be done with them."""
     return bool(re.search(rf"\b{markers.LARGE}\b", config.option.markexpr)) or _session(config).settings.large

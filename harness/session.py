@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -57,6 +58,12 @@ class Session:
         self._pristine: Layer | None = None  # what the cluster is, unless a scenario may have changed it
         self._topology = settings.topology  # of the cluster there is
         self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
+        self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios that begin in it, or in one made on it
+
+    def expect(self, layer: Layer, *, topology: str | None = None) -> None:
+        """Say of a scenario to come in what state it begins: a state is saved when a second one will need it."""
+        for each in layer.bases:
+            self._expected[topology or self.settings.topology, each] += 1
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
@@ -109,7 +116,7 @@ class Session:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
         trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
-        snapshot = cluster.cell.find(layer.name) if trusted and layer.saved else None
+        snapshot = cluster.cell.find(layer.name, made_of=layer.made_of) if trusted and layer.saved else None
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
@@ -126,9 +133,17 @@ class Session:
         except Exception:
             _gather_what_there_is(cluster, results, "not-made")
             raise
-        if layer.saved:
-            cluster.save_layer(layer.name, results)
-            self._made.add((self._topology, layer.name))
+        if layer.saved and self._expected[self._topology, layer] > 1:
+            self._save(cluster, layer, results)
+
+    def _save(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+        """Keep the state for those that are still to come; they get it made anew where it cannot be kept."""
+        try:
+            cluster.save_layer(layer.name, results, made_of=layer.made_of)
+        except InfrastructureError as error:
+            self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
+            return
+        self._made.add((self._topology, layer.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()

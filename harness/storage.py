@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.slots import Addresses
-from harness.cluster.snapshots import Cell, Snapshot
+from harness.cluster.snapshots import Cell, Snapshot, digest_of_objects
 from harness.cluster.topology import Topology
+from harness.continuity import Running
 from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
@@ -28,7 +29,6 @@ from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, loop
-from harness.machine.copying import digest_of
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
@@ -38,12 +38,13 @@ from harness.paths import state_dir
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
-from harness.rook.cluster import CephSpec
+from harness.rook.cluster import NAMESPACE, CephSpec
 from harness.rook.deploy import CEPH_POLL, Rook
 from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
 from harness.settings import Settings
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 Say = Callable[[str], None]
 
@@ -58,6 +59,7 @@ PGS_CLEAN = minutes(3)
 DRIVER_READY = minutes(3)
 CRDS_ESTABLISHED = minutes(1)
 CHECKS_IN_A_ROW = 5
+GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 
 
 def chosen_driver(settings: Settings) -> str:
@@ -217,7 +219,6 @@ class StorageCluster:
         return Cell.of(
             cluster=self.settings.cluster_name,
             rook=self.settings.rook,
-            rook_manifests=self.settings.rook_manifests and digest_of(Path(self.settings.rook_manifests)),
             ceph=self._catalogue.ceph,
             kubernetes=self.settings.kubernetes,
             kind=version_of(self.nodes.kind_path),
@@ -225,13 +226,20 @@ class StorageCluster:
             topology=self.topology.config,
             disk_bytes=self.settings.disk_bytes,
             images={reference: _image_id(reference) for reference in self._catalogue.all},
-            built=self._ceph_is_built,
+            applied=self._applied,
             store=self.nodes.store.name,
             state=str(state_dir()),  # nodes mount their /var from there
         )
 
+    @cached_property
+    def _applied(self) -> str:
+        """All that a bring-up applies, as one number: with the same images it makes the same cluster. Disks count by
+        their nodes; the numbers of loop devices are what the machine has free."""
+        disks = {worker: [f"the disk of {worker}"] for worker in self.nodes.workers}
+        return digest_of_objects([*self._rendering(disks).objects(), *self._driver_objects()])
+
     def save(self, name: str) -> None:
-        """Power the cluster off, keep what it then is under that name, and turn it on again, recovered as by `restore`.
+        """Keep what the cluster is now under that name; it stands still for some seconds, and goes on as it was.
 
         For a scenario: `restore(name)` puts it back; it goes with the cluster.
         """
@@ -240,23 +248,45 @@ class StorageCluster:
         self._saved.add(full)  # first: it may be there even if what follows fails
         self.save_layer(full)
 
-    def save_layer(self, name: str, results: Results | None = None) -> Snapshot:
-        """The same, kept for runs to come.
+    def save_layer(self, name: str, results: Results | None = None, *, made_of: str = "") -> Snapshot:
+        """The same, kept for runs to come; `made_of` is what `restore` has to be told to get it.
 
-        With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs.
+        With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs. A cluster that has not
+        taken it well (a container was started anew, an OSD was marked down) is put back at once.
         """
         results = self._reporting_to(results)
-        facts = {"mark": self.mark().as_dict()} if self.rook else {}
-        self.ready = False
+        if self.rook is None:
+            with results.phase(f"{name} saved"):
+                snapshot = self.nodes.save(self.cell, name, {"made_of": made_of})
+                wait_for(self.as_deployed, what="nodes Ready again", within=NODES_READY)
+            return snapshot
+        before = wait_for(self._running, what="what is running before the nodes are frozen", within=GOES_ON)
+        facts = {"mark": self.mark().as_dict(), "made_of": made_of}
         with results.phase(f"{name} saved"):
-            snapshot = self.nodes.power_off_and_save(self.cell, name, facts)
+            snapshot = self.nodes.save(self.cell, name, facts)
+            try:
+                wait_for(partial(self._goes_on, before), what="the cluster to go on", within=GOES_ON, every=1)
+                return snapshot
+            except DeadlineExceeded as error:
+                self._say(f"{error}; putting {name} back as it was saved")
         self.restore(snapshot, results)
         return snapshot
 
-    def kept(self, name: str) -> Snapshot:
+    @api_may_be_down()
+    def _running(self) -> Running:
+        """Condition: the API and Ceph answer; what is running now."""
+        return Running.of(self.kube.list("Pod"), self._rook_deployed.osds_up().osds)
+
+    def _goes_on(self, before: Running) -> None:
+        """Condition: all that was running has run on, and the cluster is as deployed."""
+        if interrupted := before.interrupted(self._running()):
+            raise NotYet(", ".join(interrupted))
+        self.as_deployed()
+
+    def kept(self, name: str, *, made_of: str = "") -> Snapshot:
         """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""
         own = f"{_OF_A_SCENARIO}{name}"
-        snapshot = self.cell.find(own if own in self._saved else name)
+        snapshot = self.cell.find(own if own in self._saved else name, made_of=made_of)
         if snapshot is None:
             raise BadInput(f"there is no snapshot {name} of this cluster", cure="rookery snapshots")
         return snapshot
@@ -339,24 +369,26 @@ class StorageCluster:
     def _forget(self) -> None:
         self.rook, self.ready, self.started = None, False, 0.0
 
-    def _rook(self, results: Results) -> Rook:
+    def _rendering(self, disks: Mapping[str, Sequence[str]]) -> Rendering:
+        """What is applied to have Rook and Ceph on these disks of each worker."""
         spec = CephSpec(
             image=self._catalogue.ceph,
-            disks={worker: [disk.device] for worker, disk in self.nodes.disks.items()},
+            disks=disks,
             mons=3 if self.topology.workers >= 3 else 1,
             pool_size=min(3, self.topology.workers),
             built=self._ceph_is_built,
         )
-        return Rook(
-            self.kube,
+        return Rendering(
             version=self.settings.rook,
             manifests_dir=rook_examples(self.settings),
             spec=spec,
-            phase=results.phase,
             ceph_csi=self.driver == "ceph-csi",
             settings={"ROOK_CSI_KUBELET_DIR_PATH": kubelet_dir(self.topology)},
-            guard=self._require_power,
         )
+
+    def _rook(self, results: Results) -> Rook:
+        disks = {worker: [disk.device] for worker, disk in self.nodes.disks.items()}
+        return Rook(self.kube, self._rendering(disks), phase=results.phase, guard=self._require_power)
 
     def _require_power(self) -> None:
         """Fails a bring-up at once when a node goes off, instead of at its deadline."""
@@ -368,15 +400,18 @@ class StorageCluster:
             )
 
     def _deploy_driver(self) -> None:
-        namespace = self._rook_deployed.spec.namespace
+        if self.driver == "rbd-fuse":
+            self._establish(csi.crds(programs.snapshot_crds()))
+        self.kube.apply(self._driver_objects())
+        if self.driver == "rbd-fuse":
+            self._plugin_ready(csi.RBD)
+            self._rolled_out("Deployment", csi.SNAPSHOT_CONTROLLER)
+
+    def _driver_objects(self) -> list[dict[str, Any]]:
         if self.driver == "ceph-csi":
-            self.kube.apply([csi.storage_class(provisioner=f"{namespace}.rbd.csi.ceph.com")])
-            return
-        self._establish(csi.crds(programs.snapshot_crds()))
-        driver = csi.objects(namespace, self._catalogue.driver[0], kubelet_dir(self.topology))
-        self.kube.apply([*driver, csi.storage_class(), csi.snapshot_class()])
-        self._plugin_ready(csi.RBD)
-        self._rolled_out("Deployment", csi.SNAPSHOT_CONTROLLER)
+            return [csi.storage_class(provisioner=f"{NAMESPACE}.rbd.csi.ceph.com")]
+        driver = csi.objects(NAMESPACE, self._catalogue.driver[0], kubelet_dir(self.topology))
+        return [*driver, csi.storage_class(), csi.snapshot_class()]
 
     def _establish(self, crds: Sequence[dict[str, Any]]) -> None:
         self.kube.apply(crds)

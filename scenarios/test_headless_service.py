@@ -4,7 +4,7 @@ Reproduces: trouble 2 of the operator's diary: everything stops after a power cu
 
 A StatefulSet's pods have their names through the Service named in its `serviceName`. An operator who wants clients from
 outside deletes that Service and makes one of type LoadBalancer instead. Nothing happens: running replicas know each
-other's addresses. After a power cut every address is another, and the seed, `cassandra-0.cassandra…`, has no name any
+other's addresses. After a power cut every address is another, and a seed, `cassandra-0.cassandra…`, has no name any
 more.
 
 The situation: Cassandra on three volumes, and writes at QUORUM. The act: the headless Service is replaced by
@@ -36,7 +36,7 @@ from harness.waiting import NotYet, minutes, wait_for
 @pytest.mark.leaves_nothing
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
     """Latent until the power cut, and cured by defining both Services."""
-    seed = cassandra.spec.seed
+    seed, *_ = cassandra.spec.seeds
     assert cassandra.write(rows=1_000) == 1_000
 
     cassandra.client_service.create()

@@ -8,6 +8,7 @@ import pytest
 
 from harness import bench
 from harness.bench import Bench, Goal, Row, rows
+from harness.cluster import stores
 from harness.cluster.blueprint import Blueprint
 from harness.errors import InfrastructureError
 from harness.layers import SEED_ROWS, SEED_TABLE
@@ -132,8 +133,11 @@ def session(monkeypatch):
 
     def deployed(layer, results):
         session.did.append(f"cluster {layer.name}")
-        return SimpleNamespace(restore=restore, kept=lambda name: session.did.append(f"kept {name}") or snapshot)
+        return SimpleNamespace(
+            restore=restore, kept=lambda name, *, made_of: session.did.append(f"kept {name}") or snapshot
+        )
 
+    session.expect = lambda layer: None
     session.cluster, session.close = deployed, lambda: session.did.append("close")
     monkeypatch.setattr(bench, "Session", lambda settings, say: session)
     monkeypatch.setattr(bench, "_present", lambda: {"mounts": 40 + session.left * session.did.count("restore")})
@@ -227,8 +231,13 @@ def put_back(tmp_path):
     for folder in ("saved", "node"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "state").write_text("the same")
+    for folder in stores.SHARED:
+        (tmp_path / "store" / folder).mkdir(parents=True)
     nodes = SimpleNamespace(
-        put_back=lambda snapshot: None, var=lambda node: tmp_path / "node", disks={"c": SimpleNamespace(path=disk)}
+        put_back=lambda snapshot: None,
+        var=lambda node: tmp_path / "node",
+        store=tmp_path / "store",
+        disks={"c": SimpleNamespace(path=disk)},
     )
     snapshot = SimpleNamespace(
         nodes=[Blueprint("c", "", {}, {}, "")], var=lambda node: tmp_path / "saved", disk=lambda node: saved

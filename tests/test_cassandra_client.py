@@ -1,7 +1,9 @@
 """What the Cassandra client makes of what the driver tells it. No Cassandra: sessions and pods are stand-ins."""
 
+import re
 import socket
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -19,7 +21,7 @@ from cassandra.protocol import (
     WriteTimeoutErrorMessage,
 )
 
-from harness.errors import InfrastructureError
+from harness.errors import BadInput, InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import ApiUnavailable, ExecFailed, KubeError
 from harness.waiting import NotYet
@@ -588,4 +590,46 @@ def test_the_names_fit_together():
     assert container(spec)["volumeMounts"][0]["name"] == claim["metadata"]["name"]
     assert claim["spec"]["storageClassName"] == "fast"
     assert spec.claims == ["cassandra-data-cassandra-0", "cassandra-data-cassandra-1"]
-    assert spec.seed == "cassandra-0.cassandra.c2.svc.cluster.local"
+    assert spec.seeds == [f"cassandra-{n}.cassandra.c2.svc.cluster.local" for n in range(2)]
+    assert replace(spec, one_by_one=True).seeds == spec.seeds[:1]
+
+
+def environment(spec):
+    return {each["name"]: each.get("value") for each in container(spec)["env"]}
+
+
+def test_replicas_that_start_together_have_a_token_each_and_wait_for_nobody():
+    spec = CassandraSpec("cassandra:5.0.6")
+    variables = environment(spec)
+    assert spec.objects()[-1]["spec"]["podManagementPolicy"] == "Parallel"
+    assert next(iter(variables)) == "ORDINAL"  # what uses it has to come after it
+    (token,) = re.findall(r"initial_token=(\S+)", variables["JVM_EXTRA_OPTS"])
+    tokens = {int(token.replace("$(ORDINAL)", str(ordinal))) for ordinal in range(9)}
+    assert len(tokens) == 9
+    assert all(-(2**63) <= token < 2**63 for token in tokens)
+    assert "-Dcassandra.auto_bootstrap=false" in variables["JVM_EXTRA_OPTS"]
+    assert variables["CASSANDRA_NUM_TOKENS"] == "1"
+    assert variables["CASSANDRA_SEEDS"].split(",") == spec.seeds
+    with pytest.raises(BadInput, match="10 replicas"):
+        replace(spec, replicas=10)
+
+
+def test_replicas_that_come_one_by_one_are_as_an_operator_deploys_them():
+    spec = CassandraSpec("cassandra:5.0.6", one_by_one=True)
+    variables = environment(spec)
+    assert spec.objects()[-1]["spec"]["podManagementPolicy"] == "OrderedReady"
+    assert variables["CASSANDRA_SEEDS"] == "cassandra-0.cassandra.cassandra.svc.cluster.local"
+    assert "ORDINAL" not in variables
+    assert "CASSANDRA_NUM_TOKENS" not in variables
+    assert "token" not in variables["JVM_EXTRA_OPTS"]
+    assert "auto_bootstrap" not in variables["JVM_EXTRA_OPTS"]
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+@pytest.mark.parametrize("sync", ["batch", "periodic"])
+def test_nothing_makes_a_promise_weaker(one_by_one, sync):
+    """Flags that exist, and that no figure is worth."""
+    flags = CassandraSpec("cassandra:5.0.6", commitlog_sync=sync, one_by_one=one_by_one).jvm_flags
+    assert "skip_sync" not in flags
+    assert "durable_writes" not in flags
+    assert "unsafe" not in flags

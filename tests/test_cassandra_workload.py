@@ -139,30 +139,6 @@ def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):
     assert len({table(), table(), cassandra.table}) == 3
 
 
-def test_draining_drains_every_node(kube, cassandra, monkeypatch):
-    drained = []
-
-    def drain(pod, argv, *, namespace, container, timeout):
-        drained.append((pod, argv, namespace, container))
-
-    kube.exec = drain
-    monkeypatch.setattr(cassandra, "pod_addresses", lambda: {f"cassandra-{n}": f"10.244.1.{n}" for n in range(3)})
-    cassandra.drain()
-    command = ["nodetool", "drain"]
-    assert sorted(drained) == [(f"cassandra-{n}", command, "cassandra", "cassandra") for n in range(3)]
-
-
-def test_a_node_that_cannot_be_drained_is_told(kube, cassandra, monkeypatch):
-    def fail(pod, argv, **_):
-        if pod == "cassandra-1":
-            raise KubeError("exit status 1", status=500)
-
-    kube.exec = fail
-    monkeypatch.setattr(cassandra, "pod_addresses", lambda: {f"cassandra-{n}": "" for n in range(3)})
-    with pytest.raises(KubeError):
-        cassandra.drain()
-
-
 def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
     asked = []
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.kube import ApiUnavailable, ExecFailed
 from harness.rook import CephSpec, Rook, deploy
+from harness.rook.rendering import Rendering
 from harness.rook.status import (
     Health,
     Mark,
@@ -230,7 +231,7 @@ def test_a_command_that_knows_no_json_is_asked_for_none():
 
 
 def rook(kube) -> Rook:
-    return Rook(kube, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC)
+    return Rook(kube, Rendering("1.18.8", Path("nowhere"), SPEC))
 
 
 def test_a_mark_taken_before_the_cut_refuses_the_old_maps_after_it():
@@ -333,7 +334,7 @@ def test_deploy_applies_all_it_can_before_it_waits(monkeypatch):
         kube.log.append(name)
         yield
 
-    Rook(kube, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC, phase=phase).deploy()
+    Rook(kube, Rendering("1.18.8", Path("nowhere"), SPEC), phase=phase).deploy()
     assert kube.log == [
         "Rook operator Ready",
         "apply ConfigMap/operator",
@@ -390,7 +391,7 @@ class FakeOsds(FakeToolbox):
         yield
 
     def settle(self):
-        Rook(self, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC, phase=self.phase).settle()
+        Rook(self, Rendering("1.18.8", Path("nowhere"), SPEC), phase=self.phase).settle()
 
 
 def test_osds_without_a_label_that_rook_forgets_are_left_alone():
@@ -427,7 +428,7 @@ def test_a_pool_of_the_mgr_that_it_did_not_finish_is_finished():
     enable = "osd pool application enable .mgr mgr"
     kube = FakeCluster({"osd pool ls detail": json.dumps(pools(mgr={})), enable: ""})
     with pytest.raises(NotYet, match=r"pool \.mgr had no application"):
-        Rook(kube, version="1.18.8", manifests_dir=Path("nowhere"), spec=SPEC)._healthy_and_clean()
+        Rook(kube, Rendering("1.18.8", Path("nowhere"), SPEC))._healthy_and_clean()
     assert kube.asked == ["tools-1: osd pool ls detail", f"tools-1: {enable}"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.machine import copying
-from harness.machine.copying import allocated, copy_image, differences, digest_of, make_alike
+from harness.machine.copying import allocated, copy_image, differences, link_alike, make_alike
 from harness.machine.run import CommandFailed
 
 pytestmark = pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
@@ -198,20 +198,25 @@ def test_what_is_on_disk_counts_once_and_what_is_shared_not_at_all(tmp_path):
     assert whole - without == (shared / "blob").stat().st_blocks * 512
 
 
-def test_a_digest_is_of_names_and_contents(tmp_path):
-    write(tmp_path / "package/a.py", "a = 1")
-    write(tmp_path / "single.py", "b = 2")
+def test_parts_are_linked_and_their_folders_are_new(folders):
+    source, target, _ = folders
+    (source / "blobs/link").symlink_to("abc")
+    link_alike([source / "blobs", source / "etc/name"], target)
+    assert (target / "blobs/abc").samefile(source / "blobs/abc")
+    assert (target / "name").samefile(source / "etc/name")
+    assert os.readlink(target / "blobs/link") == "abc"
+    write(target / "blobs/more", "of this one alone")
+    assert not (source / "blobs/more").exists()
 
-    def digest():
-        return digest_of(tmp_path / "package", tmp_path / "single.py")
 
-    first = digest()
-    write(tmp_path / "package/__pycache__/a.pyc", "compiled")
-    os.utime(tmp_path / "package/a.py", (1, 1))
-    assert digest() == first
-    seen = {first}
-    for path, text in (("package/a.py", "a = 2"), ("package/deep/c.py", "a = 1"), ("single.py", "")):
-        write(tmp_path / path, text)
-        seen.add(digest())
-    (tmp_path / "package/a.py").rename(tmp_path / "package/b.py")
-    assert len(seen | {digest()}) == 5
+def test_nothing_to_link_makes_nothing(tmp_path):
+    link_alike([], tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_differences_leave_out_what_they_are_told_to(folders):
+    source, target, _ = folders
+    make_alike(source, target)
+    write(target / "blobs/abc", "another")
+    write(target / "etc/name", "another")
+    assert [line.split()[-1] for line in differences(source, target, without=[Path("blobs")])] == ["etc/name"]

@@ -1,6 +1,7 @@
 """Putting a cluster back: order, what is refused, and ports; docker and loop devices are faked."""
 
 import socket
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -312,11 +313,19 @@ def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(
 
 
 @pytest.fixture
-def saveable(cluster, monkeypatch):
+def saveable(cluster, machine, monkeypatch):
     """The cluster, with nodes of which something can be saved."""
     states = [SimpleNamespace(name=name, address="172.20.0.2") for name in cluster.node_names]
     monkeypatch.setattr(cluster, "node_states", lambda: states)
-    monkeypatch.setattr(cluster, "power_cut", lambda: None)
+    machine.frozen = []
+
+    @contextmanager
+    def frozen(names):
+        machine.frozen = list(names)
+        yield
+        machine.frozen = []
+
+    monkeypatch.setattr(kind_cluster.freezer, "frozen", frozen)
     monkeypatch.setattr(kind_cluster.stores, "save_var", lambda source, target, *, store: target.mkdir(parents=True))
     monkeypatch.setattr(kind_cluster, "save_changes", lambda name, target: None)
     monkeypatch.setattr(Blueprint, "of", lambda name, *, address: Blueprint(name, "sha256:1", {}, {}, address))
@@ -326,7 +335,7 @@ def saveable(cluster, monkeypatch):
 def test_a_snapshot_is_as_old_as_what_the_cluster_was_put_back_from(saveable, snapshot):
     """What breaks with time goes on from the first deployment: a snapshot of a snapshot is no younger."""
     saveable.restore(replace(snapshot, created=4711.0))
-    assert saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "cassandra-ready").created == 4711.0
+    assert saveable.save(snapshots.Cell.of(cluster="c"), "cassandra-ready").created == 4711.0
 
 
 def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkeypatch):
@@ -343,7 +352,7 @@ def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkey
     monkeypatch.setattr(saveable, "_routes_added", lambda: None)
     saveable.create()
     clock.now = 9999.0
-    saved = saveable.power_off_and_save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    saved = saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
     assert saved.created == 4712.0
     assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
 
@@ -357,6 +366,23 @@ def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(saveable, monkeypa
     monkeypatch.setattr(kind_cluster.stores, "save_var", full)
     cell = snapshots.Cell.of(cluster="c")
     with pytest.raises(InfrastructureError, match=r"c could not be saved: .*No space left") as caught:
-        cluster.power_off_and_save(cell, "rook-ready")
+        cluster.save(cell, "rook-ready")
     assert "rookery snapshots prune" in caught.value.cure
     assert not cell.folder.exists()
+
+
+def test_everything_is_copied_while_all_nodes_are_frozen(saveable, machine, monkeypatch):
+    copied = []
+
+    def copy(what):
+        return lambda *of, **_: copied.append((what, machine.frozen))
+
+    give(saveable, c_worker=264)
+    for name in ("save_changes", "write_back", "copy_image"):
+        monkeypatch.setattr(kind_cluster, name, copy(name))
+    monkeypatch.setattr(kind_cluster.stores, "save_var", copy("save_var"))
+    saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    assert [what for what, _ in copied].index("write_back") < [what for what, _ in copied].index("copy_image")
+    assert {what for what, _ in copied} == {"save_var", "save_changes", "write_back", "copy_image"}
+    assert all(frozen == saveable.node_names for _, frozen in copied)
+    assert machine.frozen == []

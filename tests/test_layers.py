@@ -22,7 +22,7 @@ def workload(monkeypatch):
         return workload.acknowledges
 
     workload.write = write
-    for name in ("deploy", "close", "drain"):
+    for name in ("deploy", "close"):
         setattr(workload, name, lambda name=name: workload.did.append(name))
     workload.ready = lambda within: workload.did.append("ready")
     monkeypatch.setattr(layers, "Cassandra", lambda kube, **_: workload)
@@ -34,15 +34,17 @@ def make(tmp_path, commitlog_sync="batch"):
         cassandra_ready(commitlog_sync).make(SimpleNamespace(kube=None), results)
 
 
-def test_rows_are_on_the_volumes_before_the_cluster_is_saved(workload, tmp_path):
+def test_rows_are_acknowledged_before_the_cluster_is_in_the_state(workload, tmp_path):
     make(tmp_path)
-    assert workload.did == ["deploy", "ready", "close", "drain"]
-
-
-def test_a_layer_that_is_not_saved_goes_on_taking_writes(workload, tmp_path):
-    make(tmp_path, "periodic")
     assert workload.did == ["deploy", "ready", "close"]
-    assert not cassandra_ready("periodic").saved
+
+
+def test_each_way_of_syncing_is_another_state_made_of_something_else():
+    batch, periodic = cassandra_ready("batch"), cassandra_ready("periodic")
+    assert (batch.saved, periodic.saved) == (True, False)
+    assert batch.name != periodic.name
+    assert batch.made_of != periodic.made_of
+    assert [layer.name for layer in batch.bases] == ["cassandra-batch-ready", "rook-ready"]
 
 
 @pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])

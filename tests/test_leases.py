@@ -33,9 +33,10 @@ def state(tmp_path):
 def engine(monkeypatch):
     """A docker engine that has containers, each with the name of its cluster, and networks.
 
-    What is not `off` must be killed before it is removed; `killed` has the names of each kill.
+    What is not `off` must be killed before it is removed, and let go (`thawed`) before it is killed: it may be frozen.
+    `killed` has the names of each kill.
     """
-    engine = SimpleNamespace(containers={}, off=set(), killed=[], stuck=set(), networks=set())
+    engine = SimpleNamespace(containers={}, off=set(), thawed=set(), killed=[], stuck=set(), networks=set())
 
     def docker_output(command, *options, timeout=60):
         assert command == "ps"
@@ -44,6 +45,7 @@ def engine(monkeypatch):
         return "\n".join(found if "-aq" in options else [name for name in found if name not in engine.off])
 
     def kill(names):
+        assert set(names) <= engine.thawed
         engine.killed.append(names)
         engine.off |= set(names)
 
@@ -67,6 +69,7 @@ def engine(monkeypatch):
     monkeypatch.setattr(docker, "docker_output", docker_output)
     monkeypatch.setattr(docker, "docker", remove)
     monkeypatch.setattr(leases, "kill", kill)
+    monkeypatch.setattr(leases.freezer, "thaw", engine.thawed.update)
     return engine
 
 

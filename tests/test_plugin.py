@@ -32,7 +32,7 @@ class Cluster:
     def __init__(self, settings, say, *, slot=0, slots=1):
         self.ready = False
         self.started = 0.0
-        self.cell = SimpleNamespace(find=lambda name: SimpleNamespace(name=name) if name in self.stored else None)
+        self.cell = SimpleNamespace(find=self.find)
         self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
 
     def prepare(self, results):
@@ -44,7 +44,10 @@ class Cluster:
                 raise self.trouble
         self.ready = True
 
-    def save_layer(self, name, results):
+    def find(self, name, *, made_of):
+        return SimpleNamespace(name=name) if name in self.stored else None
+
+    def save_layer(self, name, results, *, made_of):
         self.stored.add(name)
 
     def restore(self, snapshot, results):

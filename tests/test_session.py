@@ -86,6 +86,8 @@ class Cluster:
     """A StorageCluster that remembers what was done to it; `stored` has the names of the snapshots there are."""
 
     stored: ClassVar[set[str]] = set()
+    stored_of: ClassVar[dict[str, str]] = {}  # what some of them are made of
+    full: ClassVar[set[str]] = set()  # layers for which there is no room
     refused: ClassVar[set[str]] = set()
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
@@ -98,7 +100,7 @@ class Cluster:
         self.place = (slot, slots)
         self.ready = False
         self.did = []
-        self.cell = SimpleNamespace(find=lambda name: Saved(name) if name in self.stored else None)
+        self.cell = SimpleNamespace(find=self.find)
         self.nodes = SimpleNamespace(kubeconfig_path="/k")
 
     def prepare(self, results):
@@ -111,8 +113,14 @@ class Cluster:
             raise InfrastructureError("no room")
         self.ready = True
 
-    def save_layer(self, name, results):
+    def find(self, name, *, made_of):
+        return Saved(name) if name in self.stored and self.stored_of.get(name, made_of) == made_of else None
+
+    def save_layer(self, name, results, *, made_of):
         self.did.append(f"save {name}")
+        if name in self.full:
+            raise InfrastructureError("no space left on device")
+        self.stored_of[name] = made_of
         self.stored.add(name)
         self.refused.discard(name)
         self.lost.pop(name, None)
@@ -161,8 +169,9 @@ DEPLOYED = ["delete", "make rook", "save rook"]
 @pytest.fixture
 def machine(monkeypatch):
     """Where snapshots outlive sessions; returns what can be set of its clusters."""
-    for name in ("stored", "refused", "broken"):
+    for name in ("stored", "refused", "broken", "full"):
         monkeypatch.setattr(Cluster, name, set())
+    monkeypatch.setattr(Cluster, "stored_of", {})
     monkeypatch.setattr(Cluster, "lost", {})
     monkeypatch.setattr(Cluster, "mute", None)
     monkeypatch.setattr(session, "StorageCluster", Cluster)
@@ -171,7 +180,48 @@ def machine(monkeypatch):
 
 @pytest.fixture
 def running(machine):
-    return Session(Settings(), quiet)
+    """A session that knows of several scenarios to come for each state."""
+    running = Session(Settings(), quiet)
+    for layer in (ROOK, NODES, CASSANDRA, CEPHFS) * 2:
+        running.expect(layer)
+    return running
+
+
+def test_a_state_that_no_second_scenario_needs_is_not_saved(machine, results):
+    running = Session(Settings(), quiet)
+    running.expect(CASSANDRA)
+    assert running.cluster(CASSANDRA, results).did_since() == ["delete", "make rook", "make cassandra"]
+    assert machine.stored == set()
+
+
+def test_a_state_is_saved_for_those_that_are_made_on_it(machine, results):
+    running = Session(Settings(), quiet)
+    for layer in (CASSANDRA, ROOK):
+        running.expect(layer)
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra"]
+
+
+def test_a_state_of_another_topology_is_another_one(machine, results):
+    running = Session(Settings(), quiet)
+    running.expect(ROOK)
+    running.expect(ROOK, topology="one-node.yaml")
+    assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
+
+
+def test_what_is_made_of_something_else_is_not_used(running, results, machine):
+    machine.stored.add("cassandra")
+    machine.stored_of["cassandra"] = "another seed table"
+    assert running.cluster(CASSANDRA, results).did_since() == [*DEPLOYED, "make cassandra", "save cassandra"]
+
+
+def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine):
+    machine.full.add("rook")
+    said = []
+    running.say = said.append
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert "could not be saved" in said[0]
+    assert "no space left" in said[0]
 
 
 def test_the_first_scenario_has_the_cluster_deployed_and_saved(running, results):
@@ -425,6 +475,8 @@ def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, re
 
 def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, results):
     running.settings = Settings(fresh=True)
+    for _ in range(2):
+        running.expect(ROOK, topology=SPECIAL)
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
     assert running.cluster(ROOK, results, topology=SPECIAL).did_since() == DEPLOYED
     assert running.cluster(ROOK, results).did_since() == ["restore rook"]

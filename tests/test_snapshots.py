@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import harness
 from harness.cluster import snapshots
 from harness.cluster.blueprint import Blueprint
 from harness.cluster.snapshots import (
@@ -20,6 +19,7 @@ from harness.cluster.snapshots import (
     Snapshot,
     being_made,
     check_name,
+    digest_of_objects,
 )
 from harness.errors import BadInput
 from harness.machine.locks import machine_lock
@@ -38,7 +38,6 @@ def machine(monkeypatch):
     def at(seconds):
         monkeypatch.setattr(snapshots.time, "time", lambda: seconds)
 
-    monkeypatch.setattr(snapshots, "CODE", "this version")
     (cache_dir() / "stores" / STORE).mkdir(parents=True)
     at(NOW)
     return at
@@ -110,16 +109,24 @@ def test_a_cell_is_found_by_the_name_of_its_cluster(cell):
     assert len(cell.key) == 12
 
 
-def test_a_cell_is_another_one_with_another_harness(cell, monkeypatch):
-    monkeypatch.setattr(snapshots, "CODE", "next version")
-    assert Cell.of(**FACTS).key != cell.key
+def test_a_cell_is_another_one_in_another_form(cell, monkeypatch):
     monkeypatch.setattr(snapshots, "FORMAT", snapshots.FORMAT + 1)
-    assert len({Cell.of(**FACTS).key, cell.key}) == 2
+    assert Cell.of(**FACTS).key != cell.key
 
 
-def test_the_code_that_counts_is_there():
-    package = Path(harness.__file__).parent
-    assert [part for part in snapshots._DEPLOYING if not (package / part).exists()] == []
+def test_a_snapshot_is_found_by_what_it_is_made_of(cell):
+    saved = save(cell, made_of="1,000 rows")
+    assert cell.find("rook-ready", made_of="1,000 rows") == saved
+    assert cell.find("rook-ready", made_of="2,000 rows") is None
+    assert cell.find("rook-ready") is None
+
+
+def test_objects_are_told_apart_by_their_content_and_not_by_the_order_of_fields():
+    pool = {"kind": "CephBlockPool", "spec": {"size": 3, "domain": "host"}}
+    same = {"spec": {"domain": "host", "size": 3}, "kind": "CephBlockPool"}
+    other = {"kind": "CephBlockPool", "spec": {"size": 2, "domain": "host"}}
+    assert digest_of_objects([pool]) == digest_of_objects([same])
+    assert len({digest_of_objects(each) for each in ([pool], [other], [pool, other], [other, pool], [])}) == 5
 
 
 @pytest.mark.parametrize(
@@ -138,10 +145,10 @@ def test_time_makes_a_snapshot_unusable(cell, machine, days, reason):
     assert cell.find("rook-ready") == (None if reason else saved)
 
 
-def test_a_snapshot_of_another_harness_is_unusable(cell, monkeypatch):
+def test_a_snapshot_in_another_form_is_unusable(cell, monkeypatch):
     saved = save(cell)
-    monkeypatch.setattr(snapshots, "CODE", "next version")
-    assert saved.unusable() == "made by another version of the harness"
+    monkeypatch.setattr(snapshots, "FORMAT", snapshots.FORMAT + 1)
+    assert saved.unusable() == "saved in the form of another version of the harness"
     assert cell.find("rook-ready") is None
 
 

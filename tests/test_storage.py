@@ -2,10 +2,12 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from harness import storage
 from harness.cluster.topology import Topology
@@ -14,6 +16,7 @@ from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
 from harness.machine.leases import Lease
 from harness.report.results import Results
+from harness.rook.status import Mark, Osd
 from harness.settings import Settings
 from harness.storage import StorageCluster
 from harness.waiting import NotYet
@@ -45,7 +48,7 @@ def results(tmp_path):
 
 
 def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: None))
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: None))
     with pytest.raises(BadInput, match="no snapshot mine") as caught:
         cluster.restore("mine", SimpleNamespace())
     assert caught.value.cure == "rookery snapshots"
@@ -55,7 +58,9 @@ def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
 
 def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
     saved = object()
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find={"mine": saved}.get))
+    monkeypatch.setattr(
+        StorageCluster, "cell", SimpleNamespace(find=lambda name, *, made_of: {"mine": saved}.get(name))
+    )
     assert cluster.kept("mine") is saved
 
 
@@ -69,28 +74,82 @@ def saving(cluster, results, monkeypatch):
     """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
     saving = SimpleNamespace(cluster=cluster, did=[], stored={})
 
-    def power_off_and_save(cell, name, facts):
-        saving.did.append(f"save {name}, ready: {cluster.ready}")
+    def save(cell, name, facts):
+        saving.did.append(f"save {name}")
         saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
         return saving.stored[name]
 
     def restore(snapshot, results=None):
         saving.did.append(f"restore {snapshot.name}")
-        cluster.ready = True
 
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=saving.stored.get))
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: saving.stored.get(name)))
     monkeypatch.setattr(cluster, "restore", restore)
-    cluster.kind = SimpleNamespace(
-        power_off_and_save=power_off_and_save, delete=lambda: saving.did.append("delete"), node_names=[]
-    )
+    monkeypatch.setattr(cluster, "as_deployed", lambda: saving.did.append("as deployed"))
+    cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
     cluster._results, cluster.ready = results, True
     return saving
 
 
-def test_a_cluster_is_not_ready_while_it_is_saved_and_is_turned_on_again(saving, results):
-    assert saving.cluster.save_layer("rook-ready", results) is saving.stored["rook-ready"]
-    assert saving.did == ["save rook-ready, ready: False", "restore rook-ready"]
+def test_a_cluster_goes_on_after_it_was_saved(saving, results):
+    assert saving.cluster.save_layer("nodes-ready", results, made_of="nodes") is saving.stored["nodes-ready"]
+    assert saving.did == ["save nodes-ready", "as deployed"]
+    assert saving.stored["nodes-ready"].facts == {"made_of": "nodes"}
     assert saving.cluster.ready
+
+
+@pytest.fixture
+def with_rook(saving, monkeypatch):
+    """The same with Rook; `pods` and `osds` are what runs, and may be changed."""
+    saving.pods = [pod_since("2026-11-24T10:00:05Z")]
+    saving.osds = (Osd(0, "u", up=True, in_cluster=True, up_from=17),)
+    saving.cluster.rook = SimpleNamespace(osds_up=lambda: SimpleNamespace(osds=saving.osds))
+    saving.cluster.kind.kube = SimpleNamespace(list=lambda kind: saving.pods)
+    monkeypatch.setattr(saving.cluster, "mark", lambda: Mark("f", frozenset({0}), 18, 4))
+    monkeypatch.setattr(storage, "GOES_ON", 0.0)
+    return saving
+
+
+def pod_since(started, name="rook-ceph-mon-a"):
+    status = {"containerStatuses": [{"name": "mon", "state": {"running": {"startedAt": started}}}]}
+    return {"metadata": {"namespace": "rook-ceph", "name": name}, "status": status}
+
+
+def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.stored["rook-ready"].facts["mark"]["osdmap_epoch"] == 18
+    assert with_rook.did == ["save rook-ready", "as deployed"]
+
+
+@pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])
+def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch):
+    said = []
+    monkeypatch.setattr(with_rook.cluster, "_say", said.append)
+    save = with_rook.cluster.kind.save
+
+    def harmful(*args):
+        snapshot = save(*args)
+        if harm == "an OSD was marked down":
+            with_rook.osds = (replace(with_rook.osds[0], up_from=19),)
+        else:
+            with_rook.pods = [pod_since("2026-11-24T10:03:00Z")] if "anew" in harm else []
+        return snapshot
+
+    with_rook.cluster.kind.save = harmful
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.did == ["save rook-ready", "restore rook-ready"]
+    assert "osd.0" in said[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in said[0]
+
+
+def test_what_came_meanwhile_is_no_harm(with_rook, results, monkeypatch):
+    save = with_rook.cluster.kind.save
+
+    def later(*args):
+        with_rook.pods.append(pod_since("2026-11-24T10:03:00Z", "a-job"))
+        return save(*args)
+
+    with_rook.cluster.kind.save = later
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.did[-1] == "as deployed"
 
 
 def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_with_the_cluster(saving, results):
@@ -212,8 +271,37 @@ def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled
 
 
 @pytest.fixture
-def prepared(new_cluster, monkeypatch):
+def examples(tmp_path):
+    """The manifests of a Rook that is as small as can be."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    pod = {"template": {"spec": {"containers": [{"name": "main", "image": "rook/ceph:v1"}]}}}
+    objects = {
+        "crds.yaml": [
+            {
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": "cephclusters.ceph.rook.io"},
+                "spec": {"names": {"kind": "CephCluster"}, "versions": [{"schema": {"openAPIV3Schema": {}}}]},
+            }
+        ],
+        "common.yaml": [{"kind": "Namespace", "metadata": {"name": "rook-ceph"}}],
+        "csi-operator.yaml": [],
+        "operator.yaml": [
+            {"kind": "ConfigMap", "metadata": {"name": "rook-ceph-operator-config"}, "data": {}},
+            {"kind": "Deployment", "metadata": {"name": "rook-ceph-operator"}, "spec": pod},
+        ],
+        "toolbox.yaml": [{"kind": "Deployment", "metadata": {"name": "rook-ceph-tools"}, "spec": pod}],
+    }
+    for name, documents in objects.items():
+        (folder / name).write_text(yaml.safe_dump_all(documents))
+    return folder
+
+
+@pytest.fixture
+def prepared(new_cluster, monkeypatch, examples):
     """Returns a cluster of those settings, prepared with images and a kind that are faked by id and version."""
+    monkeypatch.setattr(storage, "rook_examples", lambda settings: examples)
+    monkeypatch.setattr(storage.StorageCluster, "driver", "rbd-fuse", raising=False)
     machine = SimpleNamespace(kind=(0, 33, 0), ids={})
     monkeypatch.setattr(storage, "version_of", lambda path: machine.kind)
     monkeypatch.setattr(storage, "_image_id", lambda reference: machine.ids.get(reference, "sha256:1"))
@@ -222,7 +310,8 @@ def prepared(new_cluster, monkeypatch):
         cluster = new_cluster(**settings)
         cluster.images = Catalogue(node="kindest/node:v1.32.0", operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
         cluster.origins = {CEPH: origin}
-        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores") / store)
+        workers = [f"mine-worker{number}" for number in range(cluster.topology.workers)]
+        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores") / store, workers=workers)
         return cluster
 
     prepared.machine = machine
@@ -271,11 +360,19 @@ def test_an_image_that_was_made_anew_makes_another_cell(prepared):
     assert prepared().cell.key != before.key
 
 
-def test_other_manifests_under_the_same_version_make_another_cell(prepared, tmp_path):
-    (tmp_path / "operator.yaml").write_text("kind: Deployment")
-    before = prepared(rook_manifests=str(tmp_path)).cell
-    (tmp_path / "operator.yaml").write_text("kind: DaemonSet")
-    assert len({before.key, prepared(rook_manifests=str(tmp_path)).cell.key, prepared().cell.key}) == 3
+def test_other_manifests_under_the_same_version_make_another_cell(prepared, examples):
+    before = prepared().cell
+    operator = examples / "operator.yaml"
+    operator.write_text("# a comment changes nothing\n" + operator.read_text())
+    assert prepared().cell == before
+    operator.write_text(operator.read_text().replace("name: main", "name: another"))
+    assert prepared().cell.key != before.key
+
+
+def test_what_the_driver_is_deployed_as_makes_another_cell(prepared, monkeypatch):
+    before = prepared().cell
+    monkeypatch.setattr(storage.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}})
+    assert prepared().cell.key != before.key
 
 
 class Made:

@@ -57,25 +57,36 @@ def test_what_a_node_writes_reaches_neither_store_nor_snapshot(store: Path, tmp_
     stores.copy_var(store, node, store=store)
     write(node, **{OTHER: "installed", WRITTEN: "rows", DATABASES[0]: "one snapshot more"})
     stores.save_var(node, saved, store=store)
-    as_saved = contents(node)
-    assert contents(saved) == as_saved
-    assert (saved / BLOB).samefile(store / BLOB)
+    as_it_was = contents(node)
+    as_saved = contents(saved)
+    assert as_it_was.items() - as_saved.items() == {(name, of_images[name]) for name in (BLOB, LAYER)}
+    assert as_saved.items() <= as_it_was.items()
     assert (saved / DATABASES[1]).samefile(store / DATABASES[1])  # nobody writes to either of the two
 
     for name in (OTHER, *DATABASES, WRITTEN):
         with (node / name).open("a") as file:  # in place, as a database does
             file.write(" spoiled")
-    (node / BLOB).unlink()  # as the kubelet does with images that nobody uses
-    (node / LAYER).unlink()
-    write(node, **{"lib/left": "by a scenario"})
+    shutil.rmtree((node / BLOB).parent)  # as the kubelet does with images that nobody uses
+    shutil.rmtree((node / LAYER).parents[2])
+    write(node, **{"lib/left": "by a scenario", str(Path(LAYER).parents[3] / "10/fs/left"): "of another container"})
     assert contents(store) == of_images
     assert contents(saved) == as_saved
 
     stores.copy_var(saved, node, store=store)
-    assert contents(node) == as_saved
+    assert contents(node) == as_it_was
     assert contents(saved) == as_saved
     assert (node / BLOB).samefile(store / BLOB)
-    assert {name for name in as_saved if (node / name).samefile(saved / name)} == {BLOB, LAYER}
+    assert not {name for name in as_saved if (node / name).samefile(saved / name)}
+
+
+@needs_rsync
+def test_what_a_node_has_of_the_store_is_not_read_again(store: Path, tmp_path: Path) -> None:
+    node = tmp_path / "node"
+    stores.copy_var(store, node, store=store)
+    (store / LAYER).unlink()
+    (store / LAYER).write_text("another file of that name")
+    stores.copy_var(store, node, store=store)
+    assert not (node / LAYER).samefile(store / LAYER)
 
 
 def test_only_the_last_stores_are_kept(tmp_path: Path) -> None:

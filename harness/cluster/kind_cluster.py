@@ -27,9 +27,9 @@ from harness.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
 from harness.kube import Kube
-from harness.machine import kubeconfig, loop
+from harness.machine import freezer, kubeconfig, loop
 from harness.machine.copying import copy_image
-from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach
+from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach, write_back
 from harness.machine.docker import docker, docker_output
 from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
 from harness.machine.run import CommandFailed, run
@@ -223,17 +223,14 @@ class KindCluster(PytestKindCluster):
 
     # --- saving and putting back --------------------------------------------------------------------------------
 
-    def power_off_and_save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
-        """Cut the power, and keep what there is of the cluster under that name, in place of what had it before.
+    def save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
+        """Keep what the cluster is at this instant under that name, in place of what had it before; it goes on.
 
-        All nodes are killed at one instant, and their disks written back, so what is kept is what a power cut leaves
-        (see `harness.cluster.power`). The nodes stay off. Raises `InfrastructureError` when there is no room; then
-        nothing of it stays.
+        All nodes are frozen while /var and disks are copied, so what is kept is what a kill of all nodes at that
+        instant leaves (see `harness.cluster.power`). Raises `InfrastructureError` when there is no room, or nodes
+        cannot be frozen; then nothing of it stays, and the cluster is as it was.
         """
         addresses = {state.name: state.address for state in self.node_states()}
-        self.power_cut()
-        for disk in self.disks.values():
-            detach(disk)  # which writes back what the kernel still has of it
         with snapshots.being_made(cell, name) as partial:
             snapshot = Snapshot(
                 path=cell.folder / name,
@@ -245,7 +242,8 @@ class KindCluster(PytestKindCluster):
                 created=self._deployed,
                 facts=facts or {},
             )
-            self._fill(replace(snapshot, path=partial))
+            with freezer.frozen(self.node_names):
+                self._fill(replace(snapshot, path=partial))
             return snapshots.finish(partial, snapshot, images=self.store)
 
     def _fill(self, snapshot: Snapshot) -> None:
@@ -253,6 +251,7 @@ class KindCluster(PytestKindCluster):
             stores.save_var(self.var(node), snapshot.var(node), store=self.store)
             save_changes(node, snapshot.changes(node))
             if node in self.disks:
+                write_back(self.disks[node])
                 copy_image(self.disks[node].path, snapshot.disk(node))
 
         try:

@@ -1,8 +1,8 @@
-"""Snapshots: what a powered-off cluster consists of, kept in the cache folder and put back in seconds.
+"""Snapshots: what a cluster consists of at one instant, kept in the cache folder and put back in seconds.
 
-A snapshot belongs to a cell: one combination of Rook, Ceph, Kubernetes, storage driver, topology and images, deployed
-by one version of this harness under one name. It holds, of every node, /var and the files that differ from the node's
-image, and the disks. What lies in the shared store of images is linked, not copied.
+A snapshot belongs to a cell: one combination of Rook, Ceph, Kubernetes, storage driver, topology, images and applied
+objects, under one name. It holds, of every node, /var and the files that differ from the node's image, and the disks.
+What lies in the shared store of images is neither copied nor linked: it is the same for every node.
 
     <cache>/snapshots/<cell>/<name>/snapshot.json   written last: without it the folder is no snapshot
                                     nodes/<node>/var, nodes/<node>/changes.tar
@@ -24,17 +24,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import harness
 from harness.cluster.blueprint import Blueprint
 from harness.errors import BadInput, InfrastructureError
 from harness.machine import unfinished
-from harness.machine.copying import allocated, digest_of
+from harness.machine.copying import allocated
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
 
@@ -43,13 +42,11 @@ class SnapshotRefused(InfrastructureError):
     """What the snapshot needs of this machine has been taken by others: a loop device, the network's addresses."""
 
 
-FORMAT = 1
+# To be raised by whoever changes what is saved, or what a deployment does beside applying objects.
+FORMAT = 2
 MAX_AGE_DAYS = 7
-_DEPLOYING = ("cluster", "csi", "kube", "layers.py", "machine/copying.py", "rook", "storage.py", "workloads")
 CELLS_KEPT = 2  # for each name of a cluster, those used last
 DAY = 24 * 3600
-# The code that decides what is deployed, and how it is kept, as one number; taken before any of it runs.
-CODE = digest_of(*(Path(harness.__file__).parent / part for part in _DEPLOYING))
 TORN_SECONDS = 3600  # far more than a snapshot takes to be removed, its index first
 PRUNE_SECONDS = 120
 
@@ -62,8 +59,8 @@ class Cell:
 
     @classmethod
     def of(cls, **facts: Any) -> Cell:
-        """The cell of these facts and of this harness: its code decides what is deployed, so it counts as well."""
-        return cls({**facts, "format": FORMAT, "harness": CODE})
+        """The cell of these facts, in the form that this harness saves in."""
+        return cls({**facts, "format": FORMAT})
 
     @property
     def key(self) -> str:
@@ -73,10 +70,10 @@ class Cell:
     def folder(self) -> Path:
         return folder() / f"{self.facts['cluster']}-{self.key}"
 
-    def find(self, name: str) -> Snapshot | None:
-        """The snapshot of that name, if there is one that may be used now."""
+    def find(self, name: str, *, made_of: str = "") -> Snapshot | None:
+        """The snapshot of that name, if there is one that may be used now, and what its saver said it is made of."""
         found = _read(self.folder / name)
-        if found is None or found.unusable():
+        if found is None or found.unusable() or found.facts.get("made_of", "") != made_of:
             return None
         with suppress(FileNotFoundError):
             os.utime(self.folder)  # used just now: `_prune` goes by that
@@ -128,8 +125,8 @@ class Snapshot:
 
     def unusable(self) -> str:
         """Why it must not be used now; empty if it may be."""
-        if (self.cell.get("format"), self.cell.get("harness")) != (FORMAT, CODE):
-            return "made by another version of the harness"
+        if self.cell.get("format") != FORMAT:
+            return "saved in the form of another version of the harness"
         if self.age_days > MAX_AGE_DAYS:
             return f"{self.age_days:.0f} days old; {MAX_AGE_DAYS} are the most"
         if self.age_days < 0:
@@ -147,6 +144,14 @@ class Snapshot:
 
 def folder() -> Path:
     return cache_dir() / "snapshots"
+
+
+def digest_of_objects(objects: Iterable[Mapping[str, Any]]) -> str:
+    """These objects (JSON-able) as one number; their order counts, that of their fields does not."""
+    state = hashlib.sha256()
+    for each in objects:
+        state.update(json.dumps(each, sort_keys=True, default=str).encode() + b"\0")
+    return state.hexdigest()[:16]
 
 
 def check_name(name: str) -> None:

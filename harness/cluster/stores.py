@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.machine import unfinished
-from harness.machine.copying import make_alike
+from harness.machine.copying import link_alike, make_alike
 from harness.machine.docker import docker
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
@@ -48,16 +48,31 @@ def filled_store(node_image: str, node_image_id: str, archive: Path, say: Callab
 def copy_var(source: Path, target: Path, *, store: Path) -> None:
     """Make a node's /var the same as `source`: the store itself, or what was saved of a node.
 
-    Images that the node lacks are linked to the store's; whatever a node may write to is its own.
+    Images that the node lacks are linked to the store's; whatever a node may write to is its own. What it has of the
+    store's it keeps unread: a blob or an unpacked layer is there as a whole or not at all, under a name that means
+    nothing else (the digest; containerd's number).
     """
-    make_alike(source, target, without=SHARED)
-    for part in SHARED:
-        make_alike(source / part, target / part, shared=store / part)
+    make_alike(source, target, without=entries(store))
+    for folder, shared in _shared(store).items():
+        link_alike([entry for entry in shared if not (target / folder / entry.name).exists()], target / folder)
 
 
 def save_var(source: Path, target: Path, *, store: Path) -> None:
-    """Keep a node's /var, linked to the store where it is the same: neither of the two is ever written to."""
-    make_alike(source, target, shared=store)
+    """Keep what a node's /var is beside the store's images; linked to the store where it is the same: neither of the
+    two is ever written to."""
+    make_alike(source, target, shared=store, without=entries(store))
+
+
+def entries(store: Path) -> list[Path]:
+    """Each blob and each unpacked layer of the store, by its path in /var."""
+    return [folder / entry.name for folder, shared in _shared(store).items() for entry in shared]
+
+
+def _shared(store: Path) -> dict[Path, list[Path]]:
+    """For each folder of blobs or layers, by its path in /var, what the store has in it."""
+    blobs, layers = SHARED
+    folders = [*(path.relative_to(store) for path in sorted((store / blobs).glob("*"))), layers]
+    return {folder: sorted((store / folder).iterdir()) for folder in folders}
 
 
 def _fill(store: Path, node_image: str, archive: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,19 +25,33 @@ def make_alike(source: Path, target: Path, *, shared: Path | None = None, withou
     """
     target.mkdir(parents=True, exist_ok=True)
     options = [f"--link-dest={shared}"] if shared else []
-    options += [f"--exclude=/{part}" for part in without]
-    run([*_RSYNC, *options, f"{source}/", f"{target}/"], timeout=COPY_SECONDS)
+    _rsync(source, target, *options, without=without)
 
 
-def differences(source: Path, target: Path) -> list[str]:
+def link_alike(parts: Sequence[Path], target: Path) -> None:
+    """Make each of these folders and files anew in the folder `target`: folders of its own, every file a hard link.
+
+    For files that are never changed in place. Raises `CommandFailed`, with some of it done.
+    """
+    if parts:
+        target.mkdir(parents=True, exist_ok=True)
+        run(["cp", "--archive", "--link", f"--target-directory={target}", *map(str, parts)], timeout=COPY_SECONDS)
+
+
+def _rsync(source: Path, target: Path, *options: str, without: Sequence[Path] = ()) -> str:
+    """What rsync says. The parts to leave out are told on its standard input: there may be hundreds."""
+    patterns = "".join(f"/{part}\n" for part in without)
+    command = [*_RSYNC, *options, "--exclude-from=-", f"{source}/", f"{target}/"]
+    return run(command, timeout=COPY_SECONDS, stdin=patterns).stdout
+
+
+def differences(source: Path, target: Path, *, without: Sequence[Path] = ()) -> list[str]:
     """What `make_alike` would have to change, by content (every byte is read), a line each as rsync itemizes them.
 
     Times and link counts are no difference.
     """
-    done = run(
-        [*_RSYNC, "--dry-run", "--checksum", "--itemize-changes", f"{source}/", f"{target}/"], timeout=COPY_SECONDS
-    )
-    return [line for line in done.stdout.splitlines() if line and not _only_times(line)]
+    said = _rsync(source, target, "--dry-run", "--checksum", "--itemize-changes", without=without)
+    return [line for line in said.splitlines() if line and not _only_times(line)]
 
 
 def _only_times(line: str) -> bool:
@@ -75,16 +88,6 @@ def allocated(folder: Path, *, without: Path | None = None) -> int:
             seen.add((stat.st_dev, stat.st_ino))
             size += stat.st_blocks * 512
     return size
-
-
-def digest_of(*paths: Path) -> str:
-    """The content of files, and of all files in folders, as one number; what Python compiled does not count."""
-    state = hashlib.sha256()
-    for given in paths:
-        for path in sorted(given.rglob("*")) if given.is_dir() else [given]:
-            if path.is_file() and "__pycache__" not in path.parts:
-                state.update(str(path.relative_to(given.parent)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return state.hexdigest()[:16]
 
 
 def _inodes(folder: Path) -> Iterator[tuple[int, int]]:

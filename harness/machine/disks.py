@@ -122,6 +122,12 @@ def detach(disk: LoopDisk) -> None:
         loop.detach(disk.number)
 
 
+def write_back(disk: LoopDisk) -> None:
+    """Have what was written to the disk in its file; nobody may be writing. See `loop.write_back`."""
+    if _is_attached(disk):
+        loop.write_back(disk.number)
+
+
 def destroy(disk: LoopDisk) -> None:
     """Detach the disk, remove its number and its file. Idempotent."""
     detach(disk)

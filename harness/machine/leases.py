@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, InfrastructureError
-from harness.machine import docker, kubeconfig, loop, unfinished
+from harness.machine import docker, freezer, kubeconfig, loop, unfinished
 from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
-from harness.machine.run import CommandFailed, output, run
+from harness.machine.run import output, run
 from harness.paths import state_dir
 from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
@@ -324,7 +324,8 @@ def remove_containers(cluster: str) -> bool:
         return False
     running = docker.docker_output("ps", "--format", "{{.Names}}", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}")
     if names := running.split():
-        with contextlib.suppress(CommandFailed, DeadlineExceeded):  # then `rm -f` has its try
+        with contextlib.suppress(InfrastructureError, DeadlineExceeded):  # then `rm -f` has its try
+            freezer.thaw(names)  # a run that was killed while it saved them has left them frozen
             kill(names)
     docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
     if left := _containers_of(cluster):

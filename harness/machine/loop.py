@@ -22,6 +22,7 @@ from harness.waiting import DeadlineExceeded, NotYet, wait_for
 _SET_FD = 0x4C00
 _CLR_FD = 0x4C01
 _GET_STATUS64 = 0x4C05
+_BLKFLSBUF = 0x1261  # include/uapi/linux/fs.h
 _CTL_ADD = 0x4C80
 _CTL_REMOVE = 0x4C81
 _LOOP_INFO64_BYTES = 232
@@ -101,6 +102,26 @@ def attach(number: int, backing_file: Path) -> bool:
             return False
         raise InfrastructureError(f"cannot attach {backing_file} to {node}: {error.strerror}") from error
     return True
+
+
+def write_back(number: int, *, within: float = 10) -> None:
+    """Have everything that was written to the device in its backing file, which can be read then; not necessarily on
+    the disk under that.
+
+    Nobody may be writing. Raises `InfrastructureError` if requests are under way for longer than `within` seconds.
+    """
+
+    def done() -> None:
+        reads, writes = (_SYS_BLOCK / f"loop{number}" / "inflight").read_text().split()
+        if int(reads) or int(writes):
+            raise NotYet(f"{reads} reads and {writes} writes under way")
+
+    with _opened(ensure_node(number), os.O_RDONLY) as loop:
+        fcntl.ioctl(loop, _BLKFLSBUF)
+    try:
+        wait_for(done, what=f"{device(number)} to be written back", within=within, every=0.01)
+    except DeadlineExceeded as error:
+        raise InfrastructureError(str(error)) from error
 
 
 def detach(number: int, *, within: float = 10) -> None:

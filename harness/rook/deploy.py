@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import crd_established, not_ready, rollout_done
 from harness.rook import manifests, status, toolbox
-from harness.rook.cluster import CephSpec, block_pool, ceph_cluster
+from harness.rook.rendering import Rendering
 from harness.rook.status import Health, Mark, Osd, OsdMap, Pg, Quorum
-from harness.rook.versions import release_of
 from harness.waiting import NotYet, minutes, wait_for
 
 Phase = Callable[[str], AbstractContextManager[object]]
@@ -34,7 +32,6 @@ CEPH_POLL = 1.0
 MGR_POOL = ".mgr"
 OSDS = "app=rook-ceph-osd"
 DEVICE_TYPE = "device-type"
-KEY_FIELD = "spec.security.cephx.csi.keyType"
 
 
 def _unreported(_name: str) -> AbstractContextManager[object]:
@@ -42,12 +39,9 @@ def _unreported(_name: str) -> AbstractContextManager[object]:
 
 
 class Rook:
-    """Rook `version` with one Ceph cluster, on the cluster behind `kube`.
+    """Rook with one Ceph cluster, as a `Rendering` has them, on the cluster behind `kube`.
 
-    `manifests_dir` is what `manifests_for` returned. `ceph_csi` says whether Rook's own CSI driver is to serve volumes;
-    without it nothing of ceph-csi is deployed. `settings` go into the operator's ConfigMap, `operator_image` replaces
-    the image that operator.yaml names. `guard` is asked whenever something is not there yet while Rook is deployed; it
-    raises if waiting on has no sense.
+    `guard` is asked whenever something is not there yet while Rook is deployed; it raises if waiting on has no sense.
 
     The methods that ask Ceph raise `NotYet` while it cannot answer, so they serve as conditions as they are.
     """
@@ -55,24 +49,17 @@ class Rook:
     def __init__(
         self,
         kube: Kube,
+        rendering: Rendering,
         *,
-        version: str,
-        manifests_dir: Path,
-        spec: CephSpec,
         phase: Phase = _unreported,
-        ceph_csi: bool = False,
-        settings: Mapping[str, str] | None = None,
-        operator_image: str | None = None,
         guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.kube = kube
-        self.version = version
-        self.manifests_dir = manifests_dir
-        self.spec = spec
-        self.ceph_csi = ceph_csi
+        self.version = rendering.version
+        self.manifests_dir = rendering.manifests_dir
+        self.spec = rendering.spec
+        self._rendering = rendering
         self._phase = phase
-        self._settings = dict(settings or {})
-        self._operator_image = operator_image
         self._guard = guard
 
     def deploy(self) -> None:
@@ -87,11 +74,11 @@ class Rook:
         with self._phase("CephCluster Ready"):
             # Applied any earlier, the toolbox would wait for its Secret in the kubelet's growing intervals.
             self._wait(self._mons_known, "the first mon's address", MONS_KNOWN)
-            self.kube.apply(manifests.toolbox(self.manifests_dir, self.spec.image))
+            self.kube.apply(self._rendering.toolbox())
             self._wait(self._cluster_ready, "CephCluster Ready", CLUSTER_READY)
         with self._phase("OSDs up"):
             # Rook looks at a pool whose cluster is not ready only every ten seconds; at a new one, at once.
-            self.kube.apply([block_pool(self.spec)])
+            self.kube.apply([self._rendering.block_pool()])
             self._wait(self.osds_up, "all OSDs up and in", OSDS_UP, every=CEPH_POLL)
         with self._phase("pool Ready"):
             self._wait(self._pool_ready, "pool Ready", POOL_READY)
@@ -235,20 +222,12 @@ class Rook:
         return status.check_health(health)
 
     def _apply_operator_and_cluster(self) -> None:
-        stages = manifests.operator_stages(
-            self.manifests_dir,
-            release_of(self.version).flavour,
-            ceph_csi=self.ceph_csi,
-            settings=self._settings,
-            image=self._operator_image,
-        )
+        stages = self._rendering.operator_stages()
         for stage in stages:
             self.kube.apply(stage.objects)
             for crd in stage.establish:
                 self._wait(crd_established(self.kube, crd), f"CRD {crd} established", CRDS_ESTABLISHED)
-        applied = [each for stage in stages for each in stage.objects]
-        csi_key_type = manifests.crd_has_field(applied, "CephCluster", KEY_FIELD)
-        self.kube.apply([ceph_cluster(self.spec, csi_key_type=csi_key_type)])
+        self.kube.apply([self._rendering.ceph_cluster(stages)])
 
     def _operator_ready(self) -> Callable[[], object]:
         return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from harness.errors import BadInput
+
 CommitlogSync = Literal["periodic", "batch"]
 
 NAME = "cassandra"  # of the StatefulSet, its Service, the container and the label `app`
@@ -19,7 +21,22 @@ JVM_FLAGS = (
     # How long a joining node listens for the others, and half of how long a restarted one looks for its seed; 30 s by
     # default, sized for rings of hundreds.
     "-Dcassandra.ring_delay_ms=5000",
+    # What Cassandra finds out at every start, in a loop of 1.5 s of one core: "Estimated SkipListMemtable row overhead:
+    # 180". It decides when a memtable is full, and nothing about what is synced.
+    "-Dcassandra.memtable.row_overhead_size=180",
 )
+
+# Whether a new ring is there at once, all replicas together, or as it grows by hand, one replica after another.
+# Together: each has a token of its own, so none waits to see which are taken; none asks the others for data, since
+# there is none yet; each takes all for seeds, so none has to be first. The ordinal stands before zeros: 0, 10^18, …
+ORDINAL = "ORDINAL"
+TOGETHER_FLAGS = (
+    f"-Dcassandra.initial_token=$({ORDINAL}){'0' * 18}",
+    "-Dcassandra.auto_bootstrap=false",
+    # Java remembers for 10 s that a name is not there; the others' are there a second after one's own.
+    "-Dsun.net.inetaddr.negative.ttl=0",
+)
+MOST_TOGETHER = 9  # tokens end at 2^63 - 1
 
 BATCH_FLAGS = (
     # Settings of cassandra.yaml can be given on the command line since 4.1 (CASSANDRA-17166), if they are let to.
@@ -43,7 +60,15 @@ class CassandraSpec:
     replicas: int = 3
     storage_class: str = "rook-ceph-block"
     commitlog_sync: CommitlogSync = "periodic"
+    one_by_one: bool = False
     ignore_replay_errors: bool = False
+
+    def __post_init__(self) -> None:
+        if self.replicas > MOST_TOGETHER and not self.one_by_one:
+            raise BadInput(
+                f"{self.replicas} replicas of Cassandra cannot start together: {MOST_TOGETHER} are the most",
+                cure="one_by_one=True",
+            )
 
     @property
     def labels(self) -> str:
@@ -55,9 +80,10 @@ class CassandraSpec:
         return f"{NAME}.{self.namespace}.svc.cluster.local"
 
     @property
-    def seed(self) -> str:
-        """The one seed by its stable name, since every restart gives it another address."""
-        return f"{NAME}-0.{self.service_dns}"
+    def seeds(self) -> list[str]:
+        """By their stable names, since every restart gives them other addresses."""
+        seeds = 1 if self.one_by_one else self.replicas
+        return [f"{NAME}-{ordinal}.{self.service_dns}" for ordinal in range(seeds)]
 
     @property
     def claims(self) -> list[str]:
@@ -67,6 +93,7 @@ class CassandraSpec:
     @property
     def jvm_flags(self) -> str:
         flags = JVM_FLAGS + (BATCH_FLAGS if self.commitlog_sync == "batch" else ())
+        flags += () if self.one_by_one else TOGETHER_FLAGS
         return " ".join((*flags, IGNORE_REPLAY_ERRORS) if self.ignore_replay_errors else flags)
 
     def objects(self) -> list[dict[str, Any]]:
@@ -114,11 +141,10 @@ class CassandraSpec:
             "spec": {
                 "replicas": self.replicas,
                 "serviceName": NAME,
-                # One after another, and not `Parallel`: two nodes that join an empty ring at once are refused ("Other
-                # bootstrapping/leaving/moving nodes detected", consistent range movement), and the crash and back-off
-                # of the refused one cost more than waiting its turn. A restart is not slowed by this: the pods exist,
-                # and the kubelets start them all at once.
-                "podManagementPolicy": "OrderedReady",
+                # Those that look for a place in the ring have to wait their turn: two that join at once are refused
+                # ("Other bootstrapping/leaving/moving nodes detected"). With a token each and nothing to fetch none
+                # joins. A restart is the same in both: the pods exist, and the kubelets start them all at once.
+                "podManagementPolicy": "OrderedReady" if self.one_by_one else "Parallel",
                 # A changed template is for the pods that are deleted, not a reason to restart the others.
                 "updateStrategy": {"type": "OnDelete"},
                 "selector": {"matchLabels": {"app": NAME}},
@@ -156,7 +182,7 @@ class CassandraSpec:
         return {
             "name": NAME,
             "image": self.image,
-            "env": [{"name": name, "value": value} for name, value in self._environment().items()],
+            "env": self._environment(),
             "ports": [{"name": "cql", "containerPort": CQL_PORT}, {"name": "internode", "containerPort": 7000}],
             # Heap, off-heap memtables and the JVM's own. No limit: a kill by the cgroup would look like a fault.
             "resources": {"requests": {"memory": "768Mi"}},
@@ -166,16 +192,23 @@ class CassandraSpec:
             "volumeMounts": [{"name": VOLUME, "mountPath": "/var/lib/cassandra"}],
         }
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self) -> list[dict[str, Any]]:
         """Variables of the official image: https://hub.docker.com/_/cassandra"""
-        return {
+        variables = {
             # The official image insists on both or neither.
             "MAX_HEAP_SIZE": "384M",
             "HEAP_NEWSIZE": "96M",
-            "CASSANDRA_SEEDS": self.seed,
+            "CASSANDRA_SEEDS": ",".join(self.seeds),
             "CASSANDRA_CLUSTER_NAME": "K8Demo",
             "CASSANDRA_DC": DATACENTRE,
             "CASSANDRA_RACK": "Rack1-K8Demo",
             "CASSANDRA_ENDPOINT_SNITCH": "GossipingPropertyFileSnitch",
             "JVM_EXTRA_OPTS": self.jvm_flags,
         }
+        given = [{"name": name, "value": value} for name, value in variables.items()]
+        if self.one_by_one:
+            return given
+        # First: a variable can only name those before it.
+        # https://kubernetes.io/docs/reference/labels-annotations-taints/#apps-kubernetes.io-pod-index
+        ordinal = {"fieldRef": {"fieldPath": "metadata.labels['apps.kubernetes.io/pod-index']"}}
+        return [{"name": ORDINAL, "valueFrom": ordinal}, {"name": "CASSANDRA_NUM_TOKENS", "value": "1"}, *given]

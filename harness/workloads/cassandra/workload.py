@@ -55,9 +55,10 @@ class Cassandra:
         commitlog_sync: CommitlogSync = "periodic",
         storage_class: str = "rook-ceph-block",
         replicas: int = 3,
+        one_by_one: bool = False,
         table: str | None = None,
     ) -> None:
-        self.spec = CassandraSpec(image, namespace, replicas, storage_class, commitlog_sync)
+        self.spec = CassandraSpec(image, namespace, replicas, storage_class, commitlog_sync, one_by_one)
         # A table for each history: the keys of another one would look like rows that nobody wrote.
         self.table = f"{KEYSPACE}.{table or f'writes_{secrets.token_hex(4)}'}"
         self._kube = kube
@@ -168,19 +169,6 @@ class Cassandra:
             longest_write=WRITE_TIMEOUT + GRACE,
             closed=lambda: client.closed,
         )
-
-    def drain(self) -> None:
-        """Have every node write to its volume what it holds in memory, and take no more writes until it is restarted.
-
-        https://cassandra.apache.org/doc/5.0/cassandra/managing/tools/nodetool/drain.html
-        """
-        pods = list(self.pod_addresses())
-        with ThreadPoolExecutor(len(pods)) as pool:
-            list(pool.map(self._drain_pod, pods))
-
-    def _drain_pod(self, pod: str) -> None:
-        command = ["nodetool", "drain"]
-        self._kube.exec(pod, command, namespace=self.spec.namespace, container=NAME, timeout=NODETOOL_TIMEOUT)
 
     def read_all(self, consistency: str) -> set[int]:
         """Condition: the table can be read at `consistency`; its value is the keys found. Each read is recorded."""
