@@ -33,7 +33,7 @@ from harness.workloads.cassandra import Cassandra
 
 ROWS_READABLE = minutes(4)
 # Facts that say that not all was well.
-TROUBLE = ("failed", "differences", "failures", "left", "disagreement", "specs_failed")
+TROUBLE = ("failed", "harmed", "differences", "failures", "left", "disagreement", "specs_failed")
 
 
 @dataclass(frozen=True)

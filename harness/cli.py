@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, bench, storage, volume_bench
+from harness import __version__, bench, save_bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
@@ -191,6 +191,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
     for name, command, text in (
         ("bring-up", _bench_bring_up, "from nothing to HEALTH_OK, with the images at hand"),
         ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
+        ("save", _bench_save, "save a working cluster and go on: frozen seconds, harm, and what is restored of it"),
         ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong"),
     ):
         sub = inner.add_parser(name, help=text)
@@ -204,8 +205,13 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
             _options(sub, ["seed"])
         else:
             sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
+        if name == "save":
+            sub.add_argument(
+                "--restore-every", type=int, default=10, metavar="N", help="and judge what comes back; 0: never"
+            )
+        if name in ("restore", "save"):
+            sub.add_argument("--layer", choices=("rook", "cassandra"), default="rook", help="what is saved")
         if name == "restore":
-            sub.add_argument("--layer", choices=("rook", "cassandra"), default="rook", help="what was saved")
             sub.add_argument("--verify", action="store_true", help="in the end compare all of it, byte for byte")
         _json_option(sub)
         _options(sub, [s.name for s in fields(Settings) if s.name not in NOT_FOR_BENCHES])
@@ -346,6 +352,17 @@ def _bench_restore(arguments: argparse.Namespace) -> int:
         runs=_at_least_one("--runs", arguments.runs),
         layer=arguments.layer,
         verify=arguments.verify,
+    )
+    return _report_bench(arguments, measured)
+
+
+def _bench_save(arguments: argparse.Namespace) -> int:
+    measured = save_bench.save(
+        _settings(arguments),
+        _progress(arguments),
+        runs=_at_least_one("--runs", arguments.runs),
+        layer=arguments.layer,
+        restore_every=arguments.restore_every,
     )
     return _report_bench(arguments, measured)
 

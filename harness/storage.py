@@ -155,6 +155,9 @@ class StorageCluster:
         self.rook: Rook | None = None
         self._results: Results | None = None  # of whoever has the cluster now
         self._saved: set[str] = set()  # names of what scenarios saved
+        self.harmed: list[
+            str
+        ] = []  # what did not go on after the nodes were frozen, of each time that something did not
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
@@ -268,6 +271,7 @@ class StorageCluster:
                 wait_for(partial(self._goes_on, before), what="the cluster to go on", within=GOES_ON, every=1)
                 return snapshot
             except DeadlineExceeded as error:
+                self.harmed.append(error.reason)
                 self._say(f"{error}; putting {name} back as it was saved")
         self.restore(snapshot, results)
         return snapshot

@@ -242,9 +242,9 @@ class KindCluster(PytestKindCluster):
                 created=self._deployed,
                 facts=facts or {},
             )
-            with freezer.frozen(self.node_names):
+            with freezer.frozen(self.node_names) as freeze:
                 self._fill(replace(snapshot, path=partial))
-            return snapshots.finish(partial, snapshot, images=self.store)
+            return snapshots.finish(partial, replace(snapshot, frozen=freeze), images=self.store)
 
     def _fill(self, snapshot: Snapshot) -> None:
         def save_node(node: str) -> None:

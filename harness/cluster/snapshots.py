@@ -34,6 +34,7 @@ from harness.cluster.blueprint import Blueprint
 from harness.errors import BadInput, InfrastructureError
 from harness.machine import unfinished
 from harness.machine.copying import allocated
+from harness.machine.freezer import Freeze
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
 
@@ -100,6 +101,7 @@ class Snapshot:
     store: str  # name of the store of images that its files are linked to
     created: float
     bytes: int = 0  # on disk, without the images
+    frozen: Freeze = field(default_factory=lambda: Freeze(0, 0))  # of the machine's boot in which it was saved
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -234,6 +236,7 @@ def _read(path: Path) -> Snapshot | None:
         data = json.loads((path / "snapshot.json").read_text())
         nodes = tuple(Blueprint(**node) for node in data.pop("nodes"))
         disks = tuple(Disk(**disk) for disk in data.pop("disks"))
-        return Snapshot(path=path, nodes=nodes, disks=disks, **data)
+        frozen = Freeze(**data.pop("frozen"))
+        return Snapshot(path=path, nodes=nodes, disks=disks, frozen=frozen, **data)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -132,6 +132,21 @@ class History:
         pairs = self._pairs("cut")
         return [Cut(begin.time_ns, end.time_ns) for begin, end in pairs if end is not None and end.type == "ok"]
 
+    def as_of_cut(self, started_ns: int, dead_ns: int) -> History:
+        """The history of clients that had stopped listening at the first of these instants, when a cut began that was
+        over at the second; what was read later is in it.
+
+        For what was saved at that instant while its clients went on: what they were told after it is of another life.
+        """
+        before = [each for each in self.operations if each.time_ns <= started_ns]
+        reads = [each for each in self.operations if each.f == "read" and each.time_ns > dead_ns]
+        wall = before[-1].wall if before else 0.0
+        cut = [
+            Operation(NEMESIS, "invoke", "cut", None, None, started_ns, wall),
+            Operation(NEMESIS, "ok", "cut", None, None, dead_ns, wall),
+        ]
+        return History([*before, *cut, *reads])
+
     def in_flight(self, cut: Cut) -> list[Write]:
         """Writes on their way when the power went: begun before all nodes were dead, and not answered by then.
 

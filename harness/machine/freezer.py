@@ -11,6 +11,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html (cgroup.freeze)
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -48,8 +49,22 @@ class _Control:
         return int(text)
 
 
+@dataclass
+class Freeze:
+    """When it was; nanoseconds of `time.monotonic_ns()`."""
+
+    started_ns: int  # right before the first container was told to stop
+    stopped_ns: int  # when all were seen to stand still
+    thawed_ns: int = 0  # when they were let go
+
+    @property
+    def seconds(self) -> float:
+        """From the first signal until they were let go."""
+        return (self.thawed_ns - self.started_ns) / 1e9
+
+
 @contextmanager
-def frozen(names: Sequence[str]) -> Iterator[None]:
+def frozen(names: Sequence[str]) -> Iterator[Freeze]:
     """While it lasts, no process of these containers runs; they stop together, and are let go together.
 
     What they had handed to the kernel before (a write to a disk) the kernel may still finish.
@@ -58,14 +73,17 @@ def frozen(names: Sequence[str]) -> Iterator[None]:
     at work meanwhile: then what was copied is no single instant.
     """
     controls = [_control_of(*found) for found in _running(names)]
+    started_ns = time.monotonic_ns()
     try:
         for control in controls:
             control.write(control.freeze)
         before = _stopped(controls)
-        yield
+        freeze = Freeze(started_ns, time.monotonic_ns())
+        yield freeze
         after = [control.processor_ns() for control in controls]
     finally:
         _let_go(controls)
+    freeze.thawed_ns = time.monotonic_ns()
     worked = [
         f"{control.name} for {(end - begin) / 1e6:.1f} ms"
         for control, begin, end in zip(controls, before, after, strict=True)
