@@ -9,7 +9,6 @@ says nothing about the storage under test.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import markers
+from harness.scenarios import markers, tiers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
@@ -40,7 +39,7 @@ WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's worker
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
-LEFT_OUT = pytest.StashKey[int]()  # so many scenarios were too large
+LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,12 +81,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.user_properties += [("bug", bug.url) for bug in markers.bugs(item)]  # in every junit.xml
 
 
+@pytest.hookimpl(trylast=True)  # of what `-k` and `-m` have chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    large = [item for item in items if item.get_closest_marker(markers.LARGE)]
-    if large and not _large_asked_for(config):
-        config.stash[LEFT_OUT] = len(large)
-        config.hook.pytest_deselected(items=large)
-        items[:] = [item for item in items if not item.get_closest_marker(markers.LARGE)]
+    if any(_is_scenario(item) for item in items):
+        settings = _settings(config)
+        scenarios = [item for item in items if _is_scenario(item)]
+        config.stash[LEFT_OUT] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
+        _leave_out(config, items, config.stash[LEFT_OUT])
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
         _by_state(items)
 
@@ -120,26 +120,33 @@ def _state(item: pytest.Item) -> tuple[str, Layer | None]:
     return "", NODES_READY if "kind_cluster" in fixtures else None
 
 
-def _large_asked_for(config: pytest.Config) -> bool:
-    """By the setting, or by an expression that says of itself what is to be done with them."""
-    return bool(re.search(rf"\b{markers.LARGE}\b", config.option.markexpr)) or _session(config).settings.large
+def _is_scenario(item: pytest.Item) -> bool:
+    return item.get_closest_marker(markers.SCENARIO) is not None
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | list[str]:
-    number = config.stash.get(LEFT_OUT, 0)
-    return f"large scenarios left out: {number}; `--large` runs them as well" if number else []
+def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequence[pytest.Item]) -> None:
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    return [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
 
 
 def _session(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
-        options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
-        try:
-            settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
-        except BadInput as error:  # no scenario can be run with such settings
-            pytest.exit(str(error), returncode=BAD_INPUT)
-        config.stash[SESSION] = _new_session(config, settings)
+        config.stash[SESSION] = _new_session(config, _settings(config))
     return config.stash[SESSION]
+
+
+def _settings(config: pytest.Config) -> Settings:
+    options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
+    try:
+        return Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+    except BadInput as error:  # no scenario can be run with such settings
+        pytest.exit(str(error), returncode=BAD_INPUT)
 
 
 def _new_session(config: pytest.Config, settings: Settings) -> Session:

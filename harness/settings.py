@@ -34,7 +34,8 @@ class Settings:
     cluster_name: str = setting("rookery", "name of the kind cluster", "NAME")
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
     fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
-    large: bool = setting(False, "run the scenarios marked `large` as well")
+    all: bool = setting(False, "run every scenario but the slow ones, not only the core")
+    slow: bool = setting(False, "run the slow scenarios as well, so everything")
     kubeconfig: str | None = setting(None, "kubeconfig to have the cluster in, as long as it is there", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
@@ -86,7 +87,7 @@ class Settings:
                 object.__setattr__(self, name, value.removeprefix("v"))
 
 
-_SWITCHES = ("keep_cluster", "fresh", "large")
+_SWITCHES = ("keep_cluster", "fresh", "all", "slow")
 _NUMBERS = ("workers", "seed")
 
 

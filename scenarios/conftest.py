@@ -1,5 +1,7 @@
 """Everything here needs a cluster. Fixtures that only some of the scenarios need."""
 
+from pathlib import Path
+
 import pytest
 
 from harness import session
@@ -22,8 +24,9 @@ ADDRESSES = 8  # of the nodes' network, for Services of type LoadBalancer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.scenario)
+    for item in items:  # of every folder that the run has
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.scenario)
 
 
 @pytest.fixture

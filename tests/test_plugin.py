@@ -14,6 +14,7 @@ import pytest
 
 from harness import plugin, session
 from harness.errors import BadInput, InfrastructureError
+from harness.scenarios import markers
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded, NotYet
 
@@ -106,8 +107,9 @@ def outcomes(pytester):
     """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
     found = folder(pytester)
     timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
-    trouble = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase/*")
-    return timings["outcome"], report["outcome"], None if trouble is None else trouble.tag
+    case = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase")
+    trouble = next((element.tag for element in case if element.tag != "properties"), None)
+    return timings["outcome"], report["outcome"], trouble
 
 
 @pytest.mark.parametrize("order", [("rookery", "pytest-kind"), ("pytest-kind", "rookery")], ids=" then ".join)
@@ -561,36 +563,18 @@ def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, o
     assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
 
 
-@pytest.mark.parametrize(
-    ("options", "passed", "deselected"),
-    [
-        ([], 1, 1),
-        (["--large"], 2, 0),
-        (["-m", "large"], 1, 1),
-        (["-m", "large or not large"], 2, 0),
-        (["-m", "not larger"], 1, 1),
-        (["-n", "2"], 1, 0),  # workers tell nobody what they have deselected
-        (["-n", "2", "--large"], 2, 0),
-    ],
-)
-def test_large_scenarios_are_run_when_they_are_asked_for(pytester, options, passed, deselected):
-    pytester.makepyfile(
+def test_the_closest_budget_counts(pytester):
+    items = pytester.getitems(
         """
         import pytest
+        pytestmark = [pytest.mark.budget(1), pytest.mark.leaves_nothing]
 
-        def test_small(): pass
-        @pytest.mark.large
-        def test_large(): pass
+        def test_of_its_module(): pass
+        @pytest.mark.budget(2)
+        def test_of_its_own(): pass
+        @pytest.mark.budget(2)
+        @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.budget(3))])
+        def test_of_variants(n): pass
         """
     )
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    ran.assert_outcomes(passed=passed, deselected=deselected)
-    left_out = "large scenarios left out: 1; `--large` runs them as well" in ran.outlines
-    assert left_out == (not {"--large", "-m", "-n"} & set(options) or "not larger" in options)
-
-
-def test_large_is_a_setting_as_the_others(pytester, monkeypatch):
-    pytester.makepyfile("import pytest\n@pytest.mark.large\ndef test_large(): pass")
-    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    monkeypatch.setenv("ROOKERY_LARGE", "yes")
-    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    assert [markers.budget(item) for item in items] == [1, 2, 2, 3]

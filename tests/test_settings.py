@@ -66,7 +66,7 @@ def test_workers_are_a_number():
         Settings.from_sources({"workers": "many"}, environment={})
 
 
-@pytest.mark.parametrize("name", ["keep_cluster", "fresh", "large"])
+@pytest.mark.parametrize("name", ["keep_cluster", "fresh", "all", "slow"])
 @pytest.mark.parametrize(("text", "on"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
 def test_a_switch_can_be_text(name, text, on):
     assert getattr(Settings.from_sources({}, environment={f"ROOKERY_{name.upper()}": text}), name) is on
