@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import markers, tiers
+from harness.scenarios import budgets, markers, tiers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
@@ -88,6 +89,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         scenarios = [item for item in items if _is_scenario(item)]
         config.stash[LEFT_OUT] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
         _leave_out(config, items, config.stash[LEFT_OUT])
+    for item in items:
+        budgets.bound(item)
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
         _by_state(items)
 
@@ -132,6 +135,13 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequen
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     return [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    counted = chain.from_iterable(terminalreporter.stats.values())
+    reports = [report for report in counted if isinstance(report, pytest.TestReport)]
+    for line in budgets.summary(reports):
+        terminalreporter.write_line(line)
 
 
 def _session(config: pytest.Config) -> Session:
@@ -308,8 +318,19 @@ def _forgotten(workload: Cassandra, item: pytest.Item, results: Results) -> bool
         return False
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    except pytest.fail.Exception as error:
+        budgets.explain(error, item, item.stash.get(RESULTS, None))
+        raise
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    if call.when == "call" and (results := item.stash.get(RESULTS, None)):
+        item.user_properties += budgets.compare(item, results)
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
     if call.excinfo and call.excinfo.errisinstance(RookeryError):

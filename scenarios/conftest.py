@@ -110,7 +110,7 @@ def metallb(cluster, results):
 @pytest.fixture
 def browser(cluster, results, say):
     """A real browser outside the cluster, on the network of its nodes."""
-    with results.phase("image of the browser ready"):
+    with results.uncounted(), results.phase("image of the browser ready"):
         image = programs.chromium(say)
     with browser_on(cluster.nodes.network, cluster.nodes.lease, image=image) as browser:
         yield browser

@@ -250,6 +250,7 @@ def test_json_has_all_of_it(folder, tmp_path, capsys):
         "seconds": 78.4,
         "started": "2026-11-24T09:00:00+00:00",
         "folder": str(last),
+        "counted_s": None,
     }
 
 
