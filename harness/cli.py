@@ -32,7 +32,7 @@ from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "seed")
+NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:

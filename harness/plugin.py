@@ -25,9 +25,9 @@ from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
-from harness.report.results import Results, scenario_name
+from harness.report.results import Results, last_results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import budgets, markers, tiers
+from harness.scenarios import budgets, markers, slices, tiers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
@@ -41,6 +41,10 @@ WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
 LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
+SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
+EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
+EXPECTED_OF_WORKER = "rookery_expected_s"
+SECONDS_FOR_WORKERS = "rookery_seconds"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -89,6 +93,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         scenarios = [item for item in items if _is_scenario(item)]
         config.stash[LEFT_OUT] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
         _leave_out(config, items, config.stash[LEFT_OUT])
+        if settings.slice is not None:
+            _cut(config, items, *settings.slice)
     for item in items:
         budgets.bound(item)
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
@@ -133,14 +139,53 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequen
         items[:] = [item for item in items if item not in unwanted]
 
 
+def _cut(config: pytest.Config, items: list[pytest.Item], index: int, number: int) -> None:
+    """Leave one slice of the scenarios, and all that are none."""
+    known, pieces = _known_seconds(config), {}
+    for item in filter(_is_scenario, items):
+        seconds = known.get(scenario_name(item.name)) or markers.budget(item) or slices.UNKNOWN_S
+        topology, layer = _state(item)
+        pieces[item] = slices.Piece(item.nodeid, f"{topology} {layer.name}" if layer else "", seconds)
+    own = slices.Slice(index, number, slices.cut(pieces.values(), number)[index - 1])
+    kept = {piece.id for piece in own.pieces}
+    _leave_out(config, items, [item for item, piece in pieces.items() if piece.id not in kept])
+    config.stash[SLICE], config.stash[EXPECTED] = own, {own.shard: slices.seconds(own.pieces)}
+
+
+def _known_seconds(config: pytest.Config) -> dict[str, float]:
+    """What each scenario took that came to its end last; a worker of pytest-xdist is told, as all must cut alike."""
+    if hasattr(config, "workerinput"):
+        return config.workerinput[SECONDS_FOR_WORKERS]
+    last = last_results(Path(_settings(config).results))
+    ended = {name: result for name, result in last.items() if result.outcome in ("passed", "skipped")}
+    return {name: result.counted_s for name, result in ended.items() if result.counted_s}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker of pytest-xdist is about to begin."""
+    if _settings(node.config).slice is not None:
+        node.workerinput[SECONDS_FOR_WORKERS] = _known_seconds(node.config)
+
+
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
+    lines = [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
+    return lines + (config.stash[SLICE].told() if SLICE in config.stash else [])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all."""
+    if getattr(session.config, "workerinput", {}).get("workerid") == "gw0":
+        for line in pytest_report_collectionfinish(session.config):
+            _session(session.config).say(line)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     counted = chain.from_iterable(terminalreporter.stats.values())
     reports = [report for report in counted if isinstance(report, pytest.TestReport)]
-    for line in budgets.summary(reports):
+    took = sum(report.duration for report in reports)
+    late = [slices.lateness(shard, expected, took) for shard, expected in config.stash.get(EXPECTED, {}).items()]
+    for line in filter(None, [*budgets.summary(reports), *late]):
         terminalreporter.write_line(line)
 
 
@@ -358,6 +403,8 @@ def pytest_testnodedown(node: Any) -> None:
     """A worker of pytest-xdist has ended: its exit status counts, of which pytest itself knows only failed tests."""
     status = getattr(node, "workeroutput", {}).get(WORKER_STATUS, 0)
     node.config.stash.setdefault(WORKERS, []).append(status)
+    if expected := getattr(node, "workeroutput", {}).get(EXPECTED_OF_WORKER):
+        node.config.stash[EXPECTED] = expected
 
 
 @pytest.hookimpl(trylast=True)
@@ -365,6 +412,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workers = [status for status in session.config.stash.get(WORKERS, []) if status]
     if workers and exitstatus in (0, FAILED):
         session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[EXPECTED_OF_WORKER] = session.config.stash.get(EXPECTED, {})
     running = session.config.stash.get(SESSION, None)
     if running is None:
         return

@@ -19,7 +19,8 @@ from harness.report.results import scenario_name
 from harness.scenarios import markers
 
 # All of them, in the order of files, and no trace of it.
-OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "slow or not slow"]
+OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+OPTIONS += ["-m", "slow or not slow", "--shard=1/1"]
 
 
 class Collector:
