@@ -32,14 +32,14 @@ from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh", "large", "seed")
+NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
 IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
 EXAMPLES = """\
 examples:
   rookery doctor                    what this machine has and lacks
   rookery setup                     bring it to where a run works
   rookery images ensure             have every image of a run, pulled or built
-  pytest scenarios/                 run the scenarios (or: python3 -m tox -e e2e)
+  pytest scenarios/                 run the core scenarios (or: python3 -m tox -e e2e); --all, --slow: more
   rookery scenarios power           what there is to run, and what came of it last
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery bench restore --runs 3    how long it takes to put one back

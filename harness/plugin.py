@@ -9,9 +9,9 @@ says nothing about the storage under test.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,9 @@ from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
-from harness.report.results import Results, scenario_name
+from harness.report.results import Results, last_results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import markers
+from harness.scenarios import budgets, markers, slices, tiers
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
@@ -40,7 +40,11 @@ WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's worker
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
-LEFT_OUT = pytest.StashKey[int]()  # so many scenarios were too large
+LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
+SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
+EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
+EXPECTED_OF_WORKER = "rookery_expected_s"
+SECONDS_FOR_WORKERS = "rookery_seconds"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,12 +86,17 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.user_properties += [("bug", bug.url) for bug in markers.bugs(item)]  # in every junit.xml
 
 
+@pytest.hookimpl(trylast=True)  # of what `-k` and `-m` have chosen
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    large = [item for item in items if item.get_closest_marker(markers.LARGE)]
-    if large and not _large_asked_for(config):
-        config.stash[LEFT_OUT] = len(large)
-        config.hook.pytest_deselected(items=large)
-        items[:] = [item for item in items if not item.get_closest_marker(markers.LARGE)]
+    if any(_is_scenario(item) for item in items):
+        settings = _settings(config)
+        scenarios = [item for item in items if _is_scenario(item)]
+        config.stash[LEFT_OUT] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
+        _leave_out(config, items, config.stash[LEFT_OUT])
+        if settings.slice is not None:
+            _cut(config, items, *settings.slice)
+    for item in items:
+        budgets.bound(item)
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
         _by_state(items)
 
@@ -120,36 +129,84 @@ def _state(item: pytest.Item) -> tuple[str, Layer | None]:
     return "", NODES_READY if "kind_cluster" in fixtures else None
 
 
+def _is_scenario(item: pytest.Item) -> bool:
+    return item.get_closest_marker(markers.SCENARIO) is not None
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequence[pytest.Item]) -> None:
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
+
+
+def _cut(config: pytest.Config, items: list[pytest.Item], index: int, number: int) -> None:
+    """Leave one slice of the scenarios, and all that are none."""
+    known, pieces = _known_seconds(config), {}
+    for item in filter(_is_scenario, items):
+        seconds = known.get(scenario_name(item.name)) or markers.budget(item) or slices.UNKNOWN_S
+        topology, layer = _state(item)
+        pieces[item] = slices.Piece(item.nodeid, f"{topology} {layer.name}" if layer else "", seconds)
+    own = slices.Slice(index, number, slices.cut(pieces.values(), number)[index - 1])
+    kept = {piece.id for piece in own.pieces}
+    _leave_out(config, items, [item for item, piece in pieces.items() if piece.id not in kept])
+    config.stash[SLICE], config.stash[EXPECTED] = own, {own.shard: slices.seconds(own.pieces)}
+
+
+def _known_seconds(config: pytest.Config) -> dict[str, float]:
+    """What each scenario took that came to its end last; a worker of pytest-xdist is told, as all must cut alike."""
+    if hasattr(config, "workerinput"):
+        return config.workerinput[SECONDS_FOR_WORKERS]
+    last = last_results(Path(_settings(config).results))
+    ended = {name: result for name, result in last.items() if result.outcome in ("passed", "skipped")}
+    return {name: result.counted_s for name, result in ended.items() if result.counted_s}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker of pytest-xdist is about to begin."""
+    if _settings(node.config).slice is not None:
+        node.workerinput[SECONDS_FOR_WORKERS] = _known_seconds(node.config)
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    lines = [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
+    return lines + (config.stash[SLICE].told() if SLICE in config.stash else [])
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    states = [_state(item) for item in session.items]
-    if session.config.option.collectonly or not any(layer for _, layer in states):
-        return
-    running = _session(session.config)
-    for topology, layer in states:
-        if layer:
-            running.expect(layer, topology=topology)
+    config = session.config
+    needed = [(topology, layer) for topology, layer in map(_state, session.items) if layer]
+    if needed and not config.option.collectonly:
+        for topology, layer in needed:
+            _session(config).expect(layer, topology=topology)
+    # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.
+    if getattr(config, "workerinput", {}).get("workerid") == "gw0":
+        for line in pytest_report_collectionfinish(config):
+            _session(config).say(line)
 
 
-def _large_asked_for(config: pytest.Config) -> bool:
-    """By the setting, or by an expression that says of itself what is to be done with them."""
-    return bool(re.search(rf"\b{markers.LARGE}\b", config.option.markexpr)) or _session(config).settings.large
-
-
-def pytest_report_collectionfinish(config: pytest.Config) -> str | list[str]:
-    number = config.stash.get(LEFT_OUT, 0)
-    return f"large scenarios left out: {number}; `--large` runs them as well" if number else []
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    counted = chain.from_iterable(terminalreporter.stats.values())
+    reports = [report for report in counted if isinstance(report, pytest.TestReport)]
+    took = sum(report.duration for report in reports)
+    late = [slices.lateness(shard, expected, took) for shard, expected in config.stash.get(EXPECTED, {}).items()]
+    for line in filter(None, [*budgets.summary(reports), *late]):
+        terminalreporter.write_line(line)
 
 
 def _session(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
-        options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
-        try:
-            settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
-        except BadInput as error:  # no scenario can be run with such settings
-            pytest.exit(str(error), returncode=BAD_INPUT)
-        config.stash[SESSION] = _new_session(config, settings)
+        config.stash[SESSION] = _new_session(config, _settings(config))
     return config.stash[SESSION]
+
+
+def _settings(config: pytest.Config) -> Settings:
+    options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
+    try:
+        return Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+    except BadInput as error:  # no scenario can be run with such settings
+        pytest.exit(str(error), returncode=BAD_INPUT)
 
 
 def _new_session(config: pytest.Config, settings: Settings) -> Session:
@@ -311,8 +368,19 @@ def _forgotten(workload: Cassandra, item: pytest.Item, results: Results) -> bool
         return False
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    try:
+        return (yield)
+    except pytest.fail.Exception as error:
+        budgets.explain(error, item, item.stash.get(RESULTS, None))
+        raise
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    if call.when == "call" and (results := item.stash.get(RESULTS, None)):
+        item.user_properties += budgets.compare(item, results)
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
     if call.excinfo and call.excinfo.errisinstance(RookeryError):
@@ -340,6 +408,8 @@ def pytest_testnodedown(node: Any) -> None:
     """A worker of pytest-xdist has ended: its exit status counts, of which pytest itself knows only failed tests."""
     status = getattr(node, "workeroutput", {}).get(WORKER_STATUS, 0)
     node.config.stash.setdefault(WORKERS, []).append(status)
+    if expected := getattr(node, "workeroutput", {}).get(EXPECTED_OF_WORKER):
+        node.config.stash[EXPECTED] = expected
 
 
 @pytest.hookimpl(trylast=True)
@@ -347,6 +417,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workers = [status for status in session.config.stash.get(WORKERS, []) if status]
     if workers and exitstatus in (0, FAILED):
         session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[EXPECTED_OF_WORKER] = session.config.stash.get(EXPECTED, {})
     running = session.config.stash.get(SESSION, None)
     if running is None:
         return

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -90,7 +90,8 @@ class Session:
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
         if not self._is_in(layer, cluster, results):
-            cluster.prepare(results)
+            with results.uncounted():
+                cluster.prepare(results)
             self._put(cluster, layer, results)
         cluster.note(results)
         results.note(layer=layer.name)
@@ -123,6 +124,11 @@ class Session:
                 return
             except SnapshotRefused as error:
                 self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
+        with results.uncounted() if layer.saved else nullcontext():  # what is saved is made once for many
+            self._make(cluster, layer, results)
+
+    def _make(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+        """Make that state of what it is made on, or of nothing; save it if it is one to be saved."""
         if layer.on is None:
             cluster.delete()
         elif layer.saved or not self._is_in(layer.on, cluster, results):  # what scenarios did is never saved

@@ -6,6 +6,7 @@ An option beats the environment, the environment beats pyproject.toml, and that 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -34,7 +35,9 @@ class Settings:
     cluster_name: str = setting("rookery", "name of the kind cluster", "NAME")
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
     fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
-    large: bool = setting(False, "run the scenarios marked `large` as well")
+    all: bool = setting(False, "run every scenario but the slow ones, not only the core")
+    slow: bool = setting(False, "run the slow scenarios as well, so everything")
+    shard: str | None = setting(None, "run one slice of the scenarios selected; slices 1/N to N/N are all", "I/N")
     kubeconfig: str | None = setting(None, "kubeconfig to have the cluster in, as long as it is there", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
@@ -84,9 +87,23 @@ class Settings:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, value.removeprefix("v"))
+        if self.shard is not None:
+            _slice_of(self.shard)
+
+    @property
+    def slice(self) -> tuple[int, int] | None:
+        """Which slice, counted from 1, of how many; None for all of them."""
+        return None if self.shard is None else _slice_of(self.shard)
 
 
-_SWITCHES = ("keep_cluster", "fresh", "large")
+def _slice_of(shard: str) -> tuple[int, int]:
+    written = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not written or not 1 <= int(written[1]) <= int(written[2]):
+        raise BadInput(f"--shard {shard}: no such slice", cure="I/N with I from 1 to N, such as 2/5")
+    return int(written[1]), int(written[2])
+
+
+_SWITCHES = ("keep_cluster", "fresh", "all", "slow")
 _NUMBERS = ("workers", "seed")
 
 

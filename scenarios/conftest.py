@@ -1,5 +1,7 @@
 """Everything here needs a cluster. Fixtures that only some of the scenarios need."""
 
+from pathlib import Path
+
 import pytest
 
 from harness import session
@@ -22,8 +24,9 @@ ADDRESSES = 8  # of the nodes' network, for Services of type LoadBalancer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        item.add_marker(pytest.mark.scenario)
+    for item in items:  # of every folder that the run has
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.scenario)
 
 
 @pytest.fixture
@@ -107,7 +110,7 @@ def metallb(cluster, results):
 @pytest.fixture
 def browser(cluster, results, say):
     """A real browser outside the cluster, on the network of its nodes."""
-    with results.phase("image of the browser ready"):
+    with results.uncounted(), results.phase("image of the browser ready"):
         image = programs.chromium(say)
     with browser_on(cluster.nodes.network, cluster.nodes.lease, image=image) as browser:
         yield browser

@@ -10,8 +10,6 @@ It runs three times: with images that are mounted, with images as raw block volu
 Reproduces: no trouble; it shows that the userspace drivers are ones that every orchestrator of CSI may use.
 
 Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
-
-Budget: 150 s
 """
 
 import pytest
@@ -19,7 +17,7 @@ import pytest
 from harness.csi.sanity import Subject, run_sanity
 from harness.waiting import minutes, wait_for
 
-pytestmark = pytest.mark.leaves_nothing
+pytestmark = [pytest.mark.budget(150), pytest.mark.leaves_nothing]
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +31,9 @@ def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_
     keeps_to_the_specification(cluster, results, csi_sanity, Subject.images("replicapool", access_type))
 
 
+@pytest.mark.budget(300)
 def test_cephfs_driver_keeps_to_the_specification(cluster, filesystem, results, csi_sanity):
-    """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows.
-
-    Budget: 300 s
-    """
+    """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows."""
     subject = Subject.subvolumes(filesystem.name, filesystem.data_pool)
     keeps_to_the_specification(cluster, results, csi_sanity, subject)
 

@@ -13,8 +13,6 @@ own, which is the way that lasts.
 
 Needs: the images of MetalLB and of the browser (Debian's Chromium; built at the first time, some 400 MB), and eight
 addresses of the nodes' network that nobody has.
-
-Budget: 180 s
 """
 
 import time
@@ -25,7 +23,7 @@ from harness.rook.dashboard import USER, Dashboard, DashboardPage, Shown
 from harness.waiting import minutes, wait_for
 from harness.workloads.services import Service
 
-pytestmark = pytest.mark.leaves_nothing
+pytestmark = [pytest.mark.budget(180), pytest.mark.leaves_nothing]
 
 
 @pytest.fixture

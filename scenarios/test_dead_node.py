@@ -23,8 +23,6 @@ attached to the dead one.
 
 Needs: three workers, so that Ceph goes on without one; and the userspace driver: the kernel's RBD client is the
 machine's, and would not die with a node that is a container.
-
-Budget: 300 s
 """
 
 from contextlib import contextmanager
@@ -38,6 +36,8 @@ from harness.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
 from harness.signatures import ATTACHED_ELSEWHERE
 from harness.waiting import minutes, wait_for
 
+pytestmark = pytest.mark.budget(300)
+
 # What there is one of, by its pods' label `app`; what the scenario needs most comes first.
 ONE_OF_EACH = (csi.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")
 
@@ -50,7 +50,7 @@ def goes_on_without_a_node(cluster):
         pytest.skip("Ceph goes on without a node only where there are three")
 
 
-@pytest.mark.large
+@pytest.mark.slow
 @pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=ATTACHED_ELSEWHERE)
 def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_without_a_node):

@@ -11,8 +11,6 @@ Whoever has worked with `useAllDevices: true` (Rook's default) on a machine with
    A CephCluster that would take every disk is refused by the harness, Rook's own example first of all.
 
 Needs: 24 GiB of address space on the machine's disk, of which some hundred MiB are written, and `mkfs.ext4`.
-
-Budget: 420 s
 """
 
 import time
@@ -31,6 +29,8 @@ from harness.rook.manifests import load
 from harness.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
 from harness.waiting import minutes, wait_for
 
+pytestmark = pytest.mark.budget(420)
+
 GIBIBYTE = 1 << 30
 
 
@@ -39,7 +39,7 @@ def osd_disks(cluster) -> OsdDisks:
     return OsdDisks(cluster.rook)
 
 
-@pytest.mark.large
+@pytest.mark.slow
 def test_only_what_is_blank_is_used(cluster, osd_disks, results):
     """One of three becomes an OSD; nothing else is written to."""
     worker = cluster.nodes.workers[0]
@@ -69,6 +69,7 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
     assert {path: digest(path) for path in theirs} == theirs
 
 
+@pytest.mark.budget(60)
 @pytest.mark.leaves_nothing
 def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
     """By the API server what is not known any more, by the harness what would take this machine's disks.
@@ -77,8 +78,6 @@ def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
     `useAllDevices: true`, Rook's default since.
 
     Needs: nothing but a cluster.
-
-    Budget: 60 s
     """
     another = ceph_cluster(replace(cluster.rook.spec, name="another"))
     cluster.kube.try_create(another)

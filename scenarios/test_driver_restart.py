@@ -24,8 +24,6 @@ driver is in no CSINode until it has made it anew. The proof: within three minut
 volume, and the pod that was there all the while noticed nothing.
 
 Needs: nothing but a cluster.
-
-Budget: 90 s
 """
 
 import pytest
@@ -37,6 +35,8 @@ from harness.csi import manifests as csi
 from harness.csi.deployment import registered_on, registered_on_none_of
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
+
+pytestmark = pytest.mark.budget(90)
 
 
 @pytest.fixture
@@ -65,14 +65,13 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes,
     assert files.checksum("random") == checksum
 
 
+@pytest.mark.budget(120)
 @pytest.mark.leaves_nothing
 def test_volume_comes_back_with_its_node(cluster, files, results):
     """Mounted again without help, over whatever the node's earlier life has left.
 
     Reproduces: FailedMount after the power cut of the operator's diary, on one node only: what the driver left there is
     of a boot that is over, and the image has the lock of a client that is gone.
-
-    Budget: 120 s
     """
     files.start_appending()
     synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
@@ -91,13 +90,12 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     cycle.since_cut("storage whole again")
 
 
+@pytest.mark.budget(150)
 @pytest.mark.leaves_nothing
 def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
     """The device comes back under another number maybe, and with everything that was synced to it.
 
     Reproduces: the power cut of one node, for a volume without a filesystem.
-
-    Budget: 150 s
     """
     claim = volumes.claim("device", block=True)
     pod = volumes.pod("writer", claim)
@@ -111,12 +109,10 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
     cluster.storage_whole(mark)
 
 
+@pytest.mark.budget(120)
 @pytest.mark.leaves_nothing
 def test_kubelet_restarts(cluster, volumes, storage_driver, results):
-    """A kubelet that restarts has every driver register again.
-
-    Budget: 120 s
-    """
+    """A kubelet that restarts has every driver register again."""
     old = volumes.pod("old", volumes.claim("old"))
     node, checksum = old.node, old.write("random", mebibytes=16)
 
@@ -132,12 +128,10 @@ def test_kubelet_restarts(cluster, volumes, storage_driver, results):
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
 
 
+@pytest.mark.budget(120)
 @pytest.mark.leaves_nothing
 def test_registration_socket_is_removed(cluster, volumes, storage_driver, results):
-    """A driver whose registration socket was removed makes it anew.
-
-    Budget: 120 s
-    """
+    """A driver whose registration socket was removed makes it anew."""
     if cluster.driver != "rbd-fuse":
         pytest.skip(f"of {cluster.driver}, whether anything looks for its socket is a matter of how it is deployed")
     old = volumes.pod("old", volumes.claim("old"))

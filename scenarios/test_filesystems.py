@@ -10,8 +10,6 @@ node where that matters: no page cache stands in for the MDS's word.
 Reproduces: no trouble; what Rook's users know of CephFS, one thing after the other.
 
 Needs: nothing but a cluster.
-
-Budget: 180 s
 """
 
 import pytest
@@ -30,6 +28,8 @@ from harness.signatures import (
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 from harness.workloads.volumes import Volumes
+
+pytestmark = pytest.mark.budget(180)
 
 MIB = 1 << 20
 SHARED = {"storage_class": "rook-cephfs", "access_mode": "ReadWriteMany"}
@@ -204,7 +204,7 @@ def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_cla
     assert pod.checksum("random") == checksum
 
 
-@pytest.mark.large
+@pytest.mark.slow
 def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_driver):
     """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
 
@@ -247,6 +247,7 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
     assert files.checksum("random") == checksum
 
 
+@pytest.mark.budget(300)
 @pytest.mark.leaves_nothing
 def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
     """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
@@ -257,8 +258,6 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     The node is not the one of the active MDS: the time-outs of a failover are another matter.
 
     Needs: the userspace driver, and two nodes beside that of the active MDS.
-
-    Budget: 300 s
     """
     active = wait_for(filesystems.served(filesystem), what="an active MDS", within=minutes(1)).active[0]
     of_the_mds = wait_for(lambda: filesystems.node_of(filesystem, active), what="its pod", within=minutes(1))

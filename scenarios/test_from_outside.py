@@ -10,8 +10,6 @@ address, rows go through it again, not one that was acknowledged is missing, and
 pods to their new addresses.
 
 Needs: the images of MetalLB, and eight addresses of the nodes' network that nobody has.
-
-Budget: 420 s
 """
 
 import pytest
@@ -19,6 +17,8 @@ from steps import judge, power_cycle_under_load
 
 from harness.errors import Unknown
 from harness.waiting import minutes, wait_for
+
+pytestmark = pytest.mark.budget(420)
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")

@@ -18,8 +18,6 @@ The twin does the same with both Services from the start: the same power cut, an
 Replicas sync before they acknowledge (`commitlog_sync: batch`), so not one row may be missing.
 
 Needs: nothing but a cluster.
-
-Budget: 360 s
 """
 
 import time
@@ -30,7 +28,10 @@ from steps import judge, power_cycle_under_load
 from harness.signatures import SEED_LOOKUP_FAILED
 from harness.waiting import NotYet, minutes, wait_for
 
+pytestmark = pytest.mark.budget(360)
 
+
+@pytest.mark.core
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.leaves_nothing
@@ -62,14 +63,13 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
     judge(cassandra, history, results)
 
 
+@pytest.mark.budget(300)
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.leaves_nothing
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
     """The twin: the power cut alone is not the trouble.
 
     Reproduces: the diary's cure, both Services, under the same power cut.
-
-    Budget: 300 s
     """
     assert cassandra.write(rows=1_000) == 1_000
     cassandra.client_service.create()

@@ -14,8 +14,6 @@ and each has the checksum that it was meant to have, with none missing and none 
 nor while they moved was an MDS laggy, slow, or beyond its cache, by Ceph's health, its log, and the MDSs' own logs.
 
 Needs: python3 and rsync in the image of Ceph.
-
-Budget: 720 s
 """
 
 from __future__ import annotations
@@ -34,6 +32,8 @@ from harness.waiting import minutes, wait_for
 from harness.workloads.moving import checksums, differences, make_files, move, serve
 from harness.workloads.small_files import expected
 from harness.workloads.volumes import Claim, Pod, Volumes
+
+pytestmark = pytest.mark.budget(720)
 
 FILES = 20_000
 SEED = 2_255_364
@@ -112,20 +112,19 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
         assert not troubles, "\n".join(troubles)
 
 
-@pytest.mark.large
+@pytest.mark.slow
 def test_between_two_filesystems_of_a_cluster(cluster, side, results):
     """All arrive as they were, and neither MDS is in trouble."""
     source, target = side(cluster, "source", worker=0), side(cluster, "target", worker=1)
     move_and_compare(source, target, results)
 
 
-@pytest.mark.large
+@pytest.mark.budget(1500)
+@pytest.mark.slow
 def test_between_two_clusters(cluster, other_cluster, side, results):
     """The same, from one cluster's pod to the other's.
 
     Needs: 12 GiB of memory, for a second cluster.
-
-    Budget: 1500 s
     """
     target, source = side(cluster, "target", worker=0), side(other_cluster, "source", worker=0)
     with reaching(cluster.nodes, source.pod.node):

@@ -7,8 +7,6 @@ The situation: two namespaces made for this, each with a claim of the same name.
 volumes and two images, and what is written in one is not seen in the other.
 
 Needs: nothing but a cluster.
-
-Budget: 120 s
 """
 
 import pytest
@@ -16,6 +14,8 @@ import pytest
 from harness import session
 from harness.waiting import minutes
 from harness.workloads.files import Files
+
+pytestmark = pytest.mark.budget(120)
 
 
 @pytest.fixture

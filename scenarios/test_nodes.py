@@ -7,11 +7,11 @@ Reproduces: no trouble; on the nodes of a plain kind cluster every disk of the m
 storage system that looks for disks may take those of its neighbour.
 
 Needs: nodes, and nothing on them.
-
-Budget: 60 s, from nothing
 """
 
 import pytest
+
+pytestmark = pytest.mark.budget(60)
 
 
 @pytest.mark.leaves_nothing

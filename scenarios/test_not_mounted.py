@@ -22,8 +22,6 @@ driver still is in no CSINode. The proof: the same pod, not made anew, mounts th
 cure, and the data is right.
 
 Needs: nothing but a cluster.
-
-Budget: 240 s
 """
 
 import time
@@ -40,11 +38,14 @@ from harness.storage import StorageCluster
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 
+pytestmark = pytest.mark.budget(240)
+
 ANOTHER = "/var/lib/kubelet-of-another-distribution"
 MOUNTED = minutes(3)  # after the cure
 ANSWER = 5.0  # of the API, to what should be so
 
 
+@pytest.mark.core
 @pytest.mark.bug("https://github.com/rook/rook/issues/1888", symptom=DRIVER_NOT_ON_NODE)
 @pytest.mark.leaves_nothing
 def test_driver_for_another_directory(cluster, storage_driver, files, results):
@@ -56,7 +57,7 @@ def test_driver_for_another_directory(cluster, storage_driver, files, results):
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_ON_NODE)
 @pytest.mark.topology("kind-configs/kubelet-root-dir.yaml")
-@pytest.mark.large
+@pytest.mark.slow
 def test_kubelets_with_another_directory(cluster, storage_driver, files, results):
     """The diary's own form: the driver is as it always is, and the kubelets are not.
 
@@ -66,13 +67,11 @@ def test_kubelets_with_another_directory(cluster, storage_driver, files, results
     bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=DEFAULT)
 
 
+@pytest.mark.budget(420)
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_REGISTERED)
 @pytest.mark.leaves_nothing
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
-    """What is mounted stays mounted; the node's next start shows it.
-
-    Budget: 420 s
-    """
+    """What is mounted stays mounted; the node's next start shows it."""
     files.deploy()
     files.ready(within=minutes(3))
     before, pod = files.write("before", mebibytes=16), files.uid

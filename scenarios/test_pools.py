@@ -15,8 +15,6 @@ Failure (Rook 1.18 to 1.20 return before they would set it). Who does not look t
 3. What the erasure code was meant for: data in an erasure-coded pool, the rest of the images in a replicated one.
 
 Needs: nothing but a cluster.
-
-Budget: 240 s
 """
 
 import time
@@ -32,7 +30,7 @@ from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 
-pytestmark = pytest.mark.leaves_nothing
+pytestmark = [pytest.mark.budget(240), pytest.mark.leaves_nothing]
 
 MEBIBYTE = 1 << 20
 
@@ -75,6 +73,7 @@ def new_files(cluster, storage_driver, apply_class, results):
         yield make
 
 
+@pytest.mark.core
 @pytest.mark.bug("https://github.com/rook/rook/issues/7362", symptom=POOL_NOT_FOUND)
 def test_pool_with_both_layouts(pools, good, new_files, results):
     """The operator says why, and a cure on the same objects is enough."""
@@ -106,13 +105,12 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
     assert files.checksum("after") == written
 
 
+@pytest.mark.budget(420)
 @pytest.mark.bug("https://github.com/rook/rook/issues/7362", symptom=POOL_NOT_FOUND)
 def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     """Latent until the pool is made anew.
 
     Reproduces: trouble 3 as the diary has it: the edit showed no effect at once, only when all was made anew.
-
-    Budget: 420 s
     """
     bad, old, new, late = good.with_both_layouts(), *(new_files(name, good) for name in ("old", "new", "late"))
     pools.apply(good)

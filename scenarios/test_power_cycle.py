@@ -28,8 +28,6 @@ synced to a volume is really lost. The disks under the OSDs are files of this ma
 Reproduces: the power cut of the operator's diary, all nodes at once, which there was imitated by restarting them.
 
 Needs: nothing but a cluster.
-
-Budget: 480 s
 """
 
 import pytest
@@ -42,23 +40,27 @@ from harness.storage import StorageCluster
 from harness.waiting import minutes, wait_for
 from harness.workloads.cassandra import Cassandra
 
+pytestmark = pytest.mark.budget(480)
+
+ONCE = pytest.param(1, id="one-cut", marks=[pytest.mark.core, pytest.mark.budget(360)])
+TWICE = pytest.param(2, id="two-cuts")
+
 
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.leaves_nothing
-def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results):
-    """Nothing acknowledged is lost, twice in a row."""
+@pytest.mark.parametrize("cuts", [ONCE, TWICE])
+def test_synced_rows_survive(cluster, cassandra, history, results, cuts):
+    """Nothing acknowledged is lost, at the first power cut and at one that comes when the first is got over."""
     cassandra.write(rows=1_000)
-    for _ in range(2):
+    for _ in range(cuts):
         cut_power_under_load(cluster, cassandra, history, results)
         judge(cassandra, history, results)
 
 
+@pytest.mark.budget(360)
 @pytest.mark.cassandra(commitlog_sync="periodic")
 def test_only_unsynced_rows_are_lost(cluster, cassandra, history, results):
-    """What is missing was acknowledged since the last sync of the commit log; the report names each row.
-
-    Budget: 360 s
-    """
+    """What is missing was acknowledged since the last sync of the commit log; the report names each row."""
     cassandra.write(rows=1_000)
     cut_power_under_load(cluster, cassandra, history, results)
     judge(cassandra, history, results)

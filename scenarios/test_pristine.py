@@ -13,8 +13,6 @@ Reproduces: no trouble of storage, but the one of every suite of tests on a clus
 last one left.
 
 Needs: nothing but a cluster.
-
-Budget: 90 s
 """
 
 import pytest
@@ -22,6 +20,8 @@ import pytest
 from harness import session
 from harness.waiting import minutes, wait_for
 from harness.workloads.files import Files
+
+pytestmark = pytest.mark.budget(90)
 
 TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-here", "namespace": "default"}}
 
@@ -44,12 +44,10 @@ def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
         wreck(cluster)
 
 
-@pytest.mark.large
+@pytest.mark.budget(200)
+@pytest.mark.slow
 def test_a_scenario_saves_for_itself(cluster, results):
-    """What was written before is there, what was written after is not.
-
-    Budget: 200 s
-    """
+    """What was written before is there, what was written after is not."""
     files = Files(cluster.kube, image=cluster.images.ceph)
     with session.deployed(files, cluster, results):
         written = files.write("before", mebibytes=8)

@@ -20,8 +20,6 @@ The calls go to the driver's own sockets, beside kubelets and sidecars. The seed
 operations.jsonl.
 
 Needs: the userspace driver.
-
-Budget: 420 s
 """
 
 import secrets
@@ -29,6 +27,8 @@ import secrets
 import pytest
 
 from harness.random_operations import Trial, driver_called_directly
+
+pytestmark = pytest.mark.budget(420)
 
 
 @pytest.fixture

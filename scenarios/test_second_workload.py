@@ -9,8 +9,6 @@ not shut down properly and replays its log, and every acknowledged row is there.
 from the running server), so not one may be missing.
 
 Needs: the image of PostgreSQL.
-
-Budget: 240 s
 """
 
 import pytest
@@ -21,6 +19,8 @@ from harness.images.catalogue import POSTGRESQL
 from harness.signatures import LOG_REPLAYED
 from harness.waiting import minutes, wait_for
 from harness.workloads.postgresql import PostgreSQL
+
+pytestmark = pytest.mark.budget(240)
 
 
 @pytest.fixture

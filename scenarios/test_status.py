@@ -8,14 +8,14 @@ has grown by that, or by that times the copies of the pool, within 10 %; they na
 host of its own; and the one image is the one that the PersistentVolume names.
 
 Needs: nothing but a cluster.
-
-Budget: 120 s
 """
 
 import pytest
 
 from harness.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
 from harness.waiting import minutes, wait_for
+
+pytestmark = pytest.mark.budget(120)
 
 WRITTEN = 512  # MiB; large beside what the filesystem itself writes meanwhile, 16 MiB of inode tables at most
 TOLERANCE = 0.1

@@ -9,8 +9,6 @@ What is asked for by ceph-csi's own parameter names is asked of both drivers.
 Reproduces: no trouble; what Rook's users know of ceph-csi's volumes, one thing after the other.
 
 Needs: nothing but a cluster.
-
-Budget: 120 s
 """
 
 import pytest
@@ -22,7 +20,7 @@ from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTE
 from harness.waiting import minutes, wait_for
 
 # Each removes what it made, to the last image and loop device, so one cluster serves them all.
-pytestmark = pytest.mark.leaves_nothing
+pytestmark = [pytest.mark.budget(120), pytest.mark.leaves_nothing]
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -39,7 +37,7 @@ def other_node(cluster, node):
     return next(name for name in cluster.nodes.workers if name != node)
 
 
-@pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs_type", [pytest.param("ext4", marks=pytest.mark.core), "xfs"])
 def test_filesystem_moves_between_nodes(cluster, volumes, storage_class, fs_type):
     """A file that was synced on one node is read on another, from the filesystem that was asked for."""
     claim = volumes.claim("data", storage_class=storage_class(f"block-{fs_type}", fs_type=fs_type))
@@ -252,13 +250,12 @@ def test_discarded_room_goes_back_to_the_pool(cluster, volumes):
     assert pod.checksum("kept") == kept
 
 
+@pytest.mark.budget(300)
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/4375", symptom=IMAGE_IN_USE)
 def test_image_that_another_client_holds(cluster, volumes):
     """One writer: while a client that lives has the image open, no node gets it; when it is gone, the next one does.
 
     Reproduces: a pod made anew elsewhere whose volume its former node, cut off but alive, still has open.
-
-    Budget: 300 s
     """
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
@@ -274,13 +271,12 @@ def test_image_that_another_client_holds(cluster, volumes):
     assert pod.checksum("random") == checksum
 
 
+@pytest.mark.budget(180)
 @pytest.mark.bug("https://github.com/rook/rook/issues/3168", symptom=POOL_NOT_FOUND)
 def test_pool_that_is_not_there(cluster, pools, volumes, storage_class):
     """A StorageClass names a pool that does not exist; the claim says so, and is bound once the pool is made.
 
     Reproduces: a StorageClass whose pool is misspelt or not made yet, the plain form of the diary's trouble 3.
-
-    Budget: 180 s
     """
     pool = BlockPool("made-later", replicas=cluster.rook.spec.pool_size)
     claim = volumes.apply_claim("data", storage_class=storage_class("block-elsewhere", pool=pool.name))

@@ -14,6 +14,7 @@ import pytest
 
 from harness import plugin, session
 from harness.errors import BadInput, InfrastructureError
+from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded, NotYet
 
@@ -109,8 +110,9 @@ def outcomes(pytester):
     """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
     found = folder(pytester)
     timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
-    trouble = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase/*")
-    return timings["outcome"], report["outcome"], None if trouble is None else trouble.tag
+    case = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase")
+    trouble = next((element.tag for element in case if element.tag != "properties"), None)
+    return timings["outcome"], report["outcome"], trouble
 
 
 @pytest.mark.parametrize("order", [("rookery", "pytest-kind"), ("pytest-kind", "rookery")], ids=" then ".join)
@@ -564,36 +566,131 @@ def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, o
     assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
 
 
+@pytest.fixture
+def timed(pytester, cluster):
+    """Runs a scenario of that body and that budget, whose clock goes as long as it says: `passes(seconds)`."""
+
+    def run(body, budget, *options):
+        pytester.makepyfile(
+            f"""
+            import pytest
+            from threading import Event
+
+            @pytest.fixture
+            def passes(cluster, results, monkeypatch):
+                clock = results._clock
+                return lambda seconds: monkeypatch.setattr(results, "_clock", lambda: clock() + seconds)
+
+            @pytest.mark.budget({budget})
+            def test_it(passes, cluster, results):
+                {body}
+            """
+        )
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+
+    return run
+
+
+def timings(pytester):
+    return json.loads((folder(pytester) / "timings.json").read_text())
+
+
+@pytest.mark.parametrize("options", [[], ["--junitxml=all.xml"]])
+@pytest.mark.parametrize(("seconds", "over"), [(312, True), (200, False)])
+def test_a_scenario_over_its_budget_is_named_and_passes(timed, pytester, seconds, over, options):
+    ran = timed(f"passes({seconds})", 240, *options)
+    assert ran.ret == 0
+    assert ("over budget: it took 312 s of 240" in ran.outlines) == over
+    found = timings(pytester)
+    assert (found["budget_s"], int(found["counted_s"]), found["over_budget"]) == (240, seconds, over)
+
+
+def test_what_is_made_for_many_does_not_count(timed, pytester, cluster, monkeypatch):
+    def make(cluster, results):
+        clock = results._clock
+        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
+
+    monkeypatch.setitem(vars(plugin.ROOK_READY), "make", make)
+    timed("passes(10)", 240)
+    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (10, False)
+
+
+def test_what_is_restored_counts(timed, pytester, cluster, monkeypatch):
+    def restore(self, snapshot, results):
+        clock = results._clock
+        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
+
+    cluster.stored.add("rook-ready")
+    monkeypatch.setattr(cluster, "restore", restore)
+    timed("passes(10)", 240)
+    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (1010, True)
+
+
 @pytest.mark.parametrize(
-    ("options", "passed", "deselected"),
+    ("body", "where"),
     [
-        ([], 1, 1),
-        (["--large"], 2, 0),
-        (["-m", "large"], 1, 1),
-        (["-m", "large or not large"], 2, 0),
-        (["-m", "not larger"], 1, 1),
-        (["-n", "2"], 1, 0),  # workers tell nobody what they have deselected
-        (["-n", "2", "--large"], 2, 0),
+        ("with results.phase('the wait'): Event().wait(30)", "in the phase 'the wait'"),
+        ("results.add_phase('the step before', 0, 1); Event().wait(30)", "after the phase 'the step before'"),
     ],
 )
-def test_large_scenarios_are_run_when_they_are_asked_for(pytester, options, passed, deselected):
-    pytester.makepyfile(
+def test_twice_the_budget_ends_a_scenario_with_its_evidence(timed, pytester, body, where):
+    ran = timed(body, 0.05)
+    ran.assert_outcomes(failed=1)
+    assert ran.ret == 1
+    ran.stdout.fnmatch_lines([f"*Failed: it was ended after 0.1 s, twice its budget, {where}"])
+    assert outcomes(pytester) == ("failed", "failed", "failure")
+    assert logs(pytester) == ["at-the-end"]
+    assert timings(pytester)["total_s"] < 20
+
+
+def test_a_scenario_that_catches_every_exception_is_ended_nevertheless(timed, pytester):
+    caught = "with contextlib.suppress(Exception): Event().wait(30)"
+    ran = timed(f"import contextlib\n                {caught}", 0.05)
+    ran.assert_outcomes(failed=1)
+
+
+def test_a_failure_of_the_scenarios_own_is_not_that_of_its_budget(timed):
+    ran = timed("pytest.fail('it is torn')", 240)
+    ran.stdout.fnmatch_lines(["*Failed: it is torn"])
+
+
+def test_a_time_out_of_its_own_is_left_alone(pytester):
+    (item,) = pytester.getitems(
         """
         import pytest
 
-        def test_small(): pass
-        @pytest.mark.large
-        def test_large(): pass
+        @pytest.mark.timeout(7)
+        @pytest.mark.budget(240)
+        def test_it(): pass
         """
     )
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
-    ran.assert_outcomes(passed=passed, deselected=deselected)
-    left_out = "large scenarios left out: 1; `--large` runs them as well" in ran.outlines
-    assert left_out == (not {"--large", "-m", "-n"} & set(options) or "not larger" in options)
+    budgets.bound(item)
+    assert [mark.args for mark in item.iter_markers("timeout")] == [(7,)]
 
 
-def test_large_is_a_setting_as_the_others(pytester, monkeypatch):
-    pytester.makepyfile("import pytest\n@pytest.mark.large\ndef test_large(): pass")
-    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    monkeypatch.setenv("ROOKERY_LARGE", "yes")
-    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+@pytest.mark.parametrize(
+    "marker", ["budget", "budget()", "budget(0)", "budget(-1)", "budget('4 minutes')", "budget(True)",
+    "budget(240, 480)", "budget(seconds=240)", "budget(float('nan'))", "budget(float('inf'))"],
+)  # fmt: skip
+def test_a_budget_that_is_no_number_of_seconds_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: a budget is a positive number of seconds: budget(240)*"])
+
+
+def test_the_closest_budget_counts(pytester):
+    items = pytester.getitems(
+        """
+        import pytest
+        pytestmark = [pytest.mark.budget(1), pytest.mark.leaves_nothing]
+
+        def test_of_its_module(): pass
+        @pytest.mark.budget(2)
+        def test_of_its_own(): pass
+        @pytest.mark.budget(2)
+        @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.budget(3))])
+        def test_of_variants(n): pass
+        """
+    )
+    assert [markers.budget(item) for item in items] == [1, 2, 2, 3]

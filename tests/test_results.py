@@ -1,4 +1,5 @@
 import json
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,33 @@ def test_the_folder_is_named_after_time_and_scenario(tmp_path, results):
     assert results.folder.parent == tmp_path
     stamp, _, scenario = results.folder.name.partition("-")
     assert (len(stamp), scenario) == (len("20261124T080312Z"), "power_cycle")
+
+
+def test_a_budget_is_compared_with_what_counts_of_the_time(results, clock):
+    clock.now += 10
+    with results.uncounted():
+        clock.now += 300
+        with results.uncounted():  # counted out once
+            clock.now += 100
+    with suppress(OSError), results.uncounted():
+        clock.now += 50
+        raise OSError("no room")
+    clock.now += 100
+    assert results.compare(110) == 110
+    assert timings(results)["over_budget"] is False
+    clock.now += 1
+    assert results.compare(110) == 111
+    found = timings(results)
+    assert (found["budget_s"], found["counted_s"], found["over_budget"]) == (110, 111, True)
+    clock.now += 1000  # its end is no part of it
+    results.finish("passed")
+    assert (timings(results)["counted_s"], timings(results)["total_s"]) == (111, 1561)
+
+
+def test_without_a_budget_nothing_is_over_it(results, clock):
+    clock.now += 10
+    assert results.compare(None) == 10
+    assert timings(results)["over_budget"] is None
 
 
 def test_two_runs_in_a_second_have_two_folders(tmp_path, results):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -31,26 +32,25 @@ takes two lines.
 The story.
 
 Needs: nothing but a cluster.
-Budget: 240 s
 """
 import pytest
 from harness.signatures import IMAGE_IN_USE
+
+pytestmark = pytest.mark.budget(240)
 
 print("printed while it is imported")
 
 def test_that_says_nothing(): pass
 
-@pytest.mark.large
+@pytest.mark.slow
+@pytest.mark.budget(60)
 @pytest.mark.bug("https://github.com/rook/rook/issues/1", symptom=IMAGE_IN_USE)
 @pytest.mark.bug("https://tracker.ceph.com/issues/2")
 def test_of_reports():
-    """Two reports.
-
-    Budget: 60 s, on top of it
-    """
+    """Two reports."""
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.parametrize("fs", ["ext4", "xfs"])
+@pytest.mark.parametrize("fs", ["ext4", pytest.param("xfs", marks=[pytest.mark.core, pytest.mark.budget(90)])])
 def test_variants(fs):
     """In two forms.
 
@@ -72,10 +72,20 @@ def folder(tmp_path):
     return folder
 
 
-def test_every_scenario_states_what_it_reproduces_what_it_needs_and_its_budget(ours):
-    assert {scenario.id: missing for scenario in ours if (missing := scenario.stated.missing)} == {}, (
+def test_every_scenario_states_what_it_reproduces_and_what_it_needs_and_has_a_budget(ours):
+    assert {scenario.id: missing for scenario in ours if (missing := scenario.missing)} == {}, (
         "see docs/writing-scenarios.md"
     )
+
+
+def test_the_core_is_what_the_project_is_for(ours):
+    assert [scenario.id for scenario in ours if scenario.tier == "core"] == [
+        "test_headless_service.py::test_headless_service_removed",
+        "test_not_mounted.py::test_driver_for_another_directory",
+        "test_pools.py::test_pool_with_both_layouts",
+        "test_power_cycle.py::test_synced_rows_survive[one-cut]",
+        "test_volumes.py::test_filesystem_moves_between_nodes[ext4]",
+    ]
 
 
 def test_every_file_of_scenarios_has_a_title(ours):
@@ -100,32 +110,20 @@ def test_a_statement_goes_on_to_a_blank_line_or_the_next_one():
         of storage.
         Needs: three workers.
 
-        Its story. Budget: is no statement in the middle of a line.
-
-        Budget: 90 s, from nothing
+        Its story. Needs: is no statement in the middle of a line.
         """
     )
     assert stated.title == "A title in two lines."
-    assert stated.story == "Its story. Budget: is no statement in the middle of a line."
+    assert stated.story == "Its story. Needs: is no statement in the middle of a line."
     assert stated.statements == {
         "Reproduces": "a trouble of storage.",
         "Needs": "three workers.",
-        "Budget": "90 s, from nothing",
     }
-    assert (stated.budget_s, stated.missing) == (90, [])
-
-
-@pytest.mark.parametrize(
-    "budget", ["", "Budget: 4 minutes", "Budget: 240", "Budget: about 240 s", "Budget: 240 seconds"]
-)
-def test_a_budget_is_seconds_or_none(budget):
-    stated = read(f"Title.\n\nReproduces: it.\n\nNeeds: it.\n\n{budget}")
-    assert stated.budget_s is None
-    assert stated.missing == ["`Budget: <number> s`"]
+    assert stated.missing == []
 
 
 def test_a_docstring_that_is_not_there_states_nothing():
-    assert (read(None).title, len(read(None).missing)) == ("", 3)
+    assert (read(None).title, len(read(None).missing)) == ("", 2)
 
 
 WORDS = st.text("abc (),.:|`", min_size=1).filter(lambda text: text.strip() == text and text)
@@ -149,24 +147,26 @@ def test_collected_with_what_they_state_and_how_they_are_marked(folder):
         "test_a.py::test_variants[ext4]",
         "test_a.py::test_variants[xfs]",
     ]
-    silent, reported, variant, _ = found.values()
-    assert (silent.title, silent.reproduces, silent.needs, silent.budget, silent.name) == (
+    silent, reported, variant, core = found.values()
+    assert (silent.title, silent.reproduces, silent.needs, silent.budget_s, silent.name) == (
         "The title | of the file.",
         "a trouble that takes two lines.",
         "nothing but a cluster.",
-        "240 s",
+        240,
         "that_says_nothing",
     )
-    assert (reported.stated.budget_s, reported.needs, reported.large) == (60, "nothing but a cluster.", True)
+    assert (reported.budget_s, reported.needs) == (60, "nothing but a cluster.")
+    assert [scenario.tier for scenario in found.values()] == ["rest", "slow", "rest", "core"]
     assert [bug.short for bug in reported.bugs] == ["https://tracker.ceph.com/issues/2", "rook/rook#1"]
     assert "is still being used" in reported.bugs[1].symptom
-    assert (variant.needs, variant.budget, variant.name) == ("mkfs.", "240 s", "variants[ext4]")
+    assert (variant.needs, variant.budget_s, variant.name) == ("mkfs.", 240, "variants[ext4]")
+    assert (core.needs, core.budget_s) == ("mkfs.", 90)
     assert variant.markers == ("cassandra(commitlog_sync=batch)",)
 
 
 @pytest.mark.parametrize(
     ("pattern", "tests"),
-    [("variants", 2), ("reports or xfs", 2), ("not large", 3), ("test_a", 4)],
+    [("variants", 2), ("reports or xfs", 2), ("not slow", 3), ("core", 1), ("test_a", 4)],
 )
 def test_a_pattern_is_pytests_own(folder, pattern, tests):
     assert len(collect(folder, pattern)) == tests
@@ -229,12 +229,12 @@ def test_listed_with_their_last_results(folder, tmp_path, capsys, monkeypatch):
     result(results, "20261124T090000Z", "variants[xfs]", "passed", 78.4)
     assert cli.main(["scenarios", "--scenarios", str(folder), "--results", str(results)]) == 0
     out = capsys.readouterr().out
-    for shown in ("test_a.py: The title | of the file.", "Reproduces: a trouble that takes two lines.", "budget 60 s"):
+    for shown in ("test_a.py: The title | of the file.", "Reproduces: a trouble that takes two lines.", "budget 90 s"):
         assert out.count(shown) == 1
-    for shown in ("78 s", "Needs: mkfs.", "large, bug https://tracker.ceph.com/issues/2, bug rook/rook#1"):
+    for shown in ("78 s", "Needs: mkfs.", "bug https://tracker.ceph.com/issues/2, bug rook/rook#1"):
         assert shown in out
     assert "failed" not in out
-    assert out.endswith("4 scenarios, 1 of them large (only with --large); last results: 1 passed, 78 s together\n")
+    assert out.endswith("4 scenarios: 1 core, 2 of the rest, 1 slow; last results: 1 passed, 78 s together\n")
 
 
 def test_json_has_all_of_it(folder, tmp_path, capsys):
@@ -242,13 +242,15 @@ def test_json_has_all_of_it(folder, tmp_path, capsys):
     argv = ["scenarios", "reports", "--json", "--scenarios", str(folder), "--results", str(tmp_path / "results")]
     assert cli.main(argv) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["id"], found["budget_s"], found["markers"]) == ("test_a.py::test_of_reports", 60, ["large"])
+    assert (found["id"], found["budget_s"], found["tier"]) == ("test_a.py::test_of_reports", 60, "slow")
+    assert found["markers"] == []
     assert found["bugs"][0] == {"url": "https://tracker.ceph.com/issues/2", "symptom": ""}
     assert found["last"] == {
         "outcome": "passed",
         "seconds": 78.4,
         "started": "2026-11-24T09:00:00+00:00",
         "folder": str(last),
+        "counted_s": None,
     }
 
 
@@ -258,7 +260,9 @@ def test_the_page_has_each_test_once(folder, capsys):
     assert r"| [test_a](#test_a) | The title \| of the file. | 4 |" in page
     assert page.count("### test_variants") == 1
     assert "- **Variants**: `ext4`, `xfs`" in page
-    assert "- **Budget**: 60 s, on top of it\n- **Marked**: `large`\n- **Reported**: [https://tracker.ceph" in page
+    assert "Of 4: 1 core, 2 of the rest, 1 slow.\n" in page
+    assert "- **Tier**: slow\n- **Budget**: 60 s\n- **Reported**: [https://tracker.ceph" in page
+    assert "- **Tier**: rest (ext4), core (xfs)\n- **Budget**: 240 s (ext4), 90 s (xfs)\n- **Variants**" in page
     assert "[rook/rook#1](https://github.com/rook/rook/issues/1), shown by 'rbd image …" in page
 
 
@@ -266,7 +270,7 @@ def test_a_scenario_that_does_not_state_something_says_so_in_the_list(folder, ca
     monkeypatch.setenv("COLUMNS", "160")
     (folder / "test_a.py").write_text("def test_it(): pass")
     assert cli.main(["scenarios", "--scenarios", str(folder)]) == 0
-    assert "not stated: `Reproduces: …`, `Needs: …`, `Budget: <number> s`" in capsys.readouterr().out
+    assert "not stated: `Reproduces: …`, `Needs: …`, `budget(seconds)`" in capsys.readouterr().out
 
 
 def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
@@ -295,5 +299,6 @@ def test_summary_counts_what_came_of_them(ours):
         ours[0].name: LastResult("failed", 20.0, now, Path()),
         ours[1].name: LastResult("passed", 10.0, now, Path()),
     }
-    assert showing.summary(ours[:1], {}) == "1 scenario"
-    assert showing.summary(ours[:2], last) == "2 scenarios; last results: 1 failed, 1 passed, 30 s together"
+    ours = [replace(scenario, tier=tier) for scenario, tier in zip(ours, ("slow", "rest"), strict=False)]
+    assert showing.summary(ours[:1], {}) == "1 scenario: 1 slow"
+    assert showing.summary(ours, last).startswith("2 scenarios: 1 of the rest, 1 slow; last results: 1 failed, 1 p")

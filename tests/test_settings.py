@@ -66,7 +66,7 @@ def test_workers_are_a_number():
         Settings.from_sources({"workers": "many"}, environment={})
 
 
-@pytest.mark.parametrize("name", ["keep_cluster", "fresh", "large"])
+@pytest.mark.parametrize("name", ["keep_cluster", "fresh", "all", "slow"])
 @pytest.mark.parametrize(("text", "on"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
 def test_a_switch_can_be_text(name, text, on):
     assert getattr(Settings.from_sources({}, environment={f"ROOKERY_{name.upper()}": text}), name) is on
@@ -75,6 +75,17 @@ def test_a_switch_can_be_text(name, text, on):
 def test_a_switch_can_be_set_in_the_file(pyproject):
     found = Settings.from_sources({}, environment={}, pyproject=pyproject("fresh = true\nworkers = 4"))
     assert (found.fresh, found.keep_cluster, found.workers) == (True, False, 4)
+
+
+@pytest.mark.parametrize(("shard", "slice"), [(None, None), ("1/1", (1, 1)), ("2/5", (2, 5)), ("10/10", (10, 10))])
+def test_a_slice_is_one_of_so_many(shard, slice):
+    assert Settings.from_sources({"shard": shard}, environment={}).slice == slice
+
+
+@pytest.mark.parametrize("shard", ["0/5", "6/5", "0/0", "-1/5", "2", "2/", "2/5/7", "two/five", " 2/5"])
+def test_a_slice_that_is_none_of_them_is_refused(shard):
+    with pytest.raises(BadInput, match=rf"--shard {shard}: no such slice\n  cure: I/N with I from 1 to N"):
+        Settings.from_sources({}, environment={"ROOKERY_SHARD": shard})
 
 
 def test_the_disk_size_is_in_bytes():

@@ -37,6 +37,7 @@ class LastResult:
     seconds: float  # with all that was deployed or put back for it
     started: str  # ISO 8601, UTC
     folder: Path
+    counted_s: float | None = None  # of them, those that count towards its budget; None if it did not come so far
 
 
 class Results:
@@ -61,6 +62,9 @@ class Results:
         self._clock = clock
         self._begin = clock()
         self._phases: list[Phase] = []
+        self._budget: dict[str, Any] = {}  # how it compares with what the scenario took, once that is known
+        self._uncounted_s = 0.0
+        self._uncounting = False
         self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
         self._memory = MemorySampler()
         self._write_timings()
@@ -116,6 +120,27 @@ class Results:
         self._write_timings()
         self.say(f"{name} in {seconds:.1f} s")
 
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What is done in the block does not count towards the scenario's budget: others profit from it as well."""
+        if self._uncounting:  # the block around this one has it
+            yield
+            return
+        start, self._uncounting = self.elapsed, True
+        try:
+            yield
+        finally:
+            self._uncounted_s += self.elapsed - start
+            self._uncounting = False
+
+    def compare(self, budget_s: float | None) -> float:
+        """Note how the seconds that count so far compare with a budget, and return them."""
+        counted = round(self.elapsed - self._uncounted_s, 1)
+        over = None if budget_s is None else counted > budget_s
+        self._budget = {"counted_s": counted, "budget_s": budget_s, "over_budget": over}
+        self._write_timings()
+        return counted
+
     def seconds(self) -> dict[str, float]:
         """What each phase took so far; of one that came several times, the last."""
         return {phase.name: phase.seconds for phase in self._phases}
@@ -152,6 +177,7 @@ class Results:
             "scenario": self.scenario,
             "outcome": self.outcome,
             "total_s": round(self.elapsed, 1),
+            **self._budget,
             "peak_memory_mib": self._memory.peak_mib,
             "phases": [asdict(phase) for phase in self._phases],
         }
@@ -188,7 +214,9 @@ def last_results(root: Path) -> dict[str, LastResult]:
         try:
             started = datetime.strptime(folder.name.partition("-")[0], STARTED).replace(tzinfo=timezone.utc)
             timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
-            result = LastResult(timings["outcome"], float(timings["total_s"]), started.isoformat(), folder)
+            result = LastResult(
+                timings["outcome"], float(timings["total_s"]), started.isoformat(), folder, timings.get("counted_s")
+            )
             last[timings["scenario"]] = result
         except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
             continue

@@ -14,8 +14,8 @@ from typing import Any
 from harness.errors import BadInput
 from harness.machine.run import run
 from harness.report.results import LastResult
-from harness.scenarios.docstrings import BUDGET, NEEDS, REPRODUCES, Stated, read
-from harness.scenarios.markers import LARGE, Bug
+from harness.scenarios.docstrings import NEEDS, REPRODUCES, Stated, read
+from harness.scenarios.markers import Bug
 
 COLLECTED_WITHIN = 60.0  # seconds; two in fact
 NOTHING_COLLECTED = 5  # https://docs.pytest.org/en/stable/reference/exit-codes.html
@@ -32,6 +32,8 @@ class Scenario:
     name: str  # by which its results are found
     module: Stated
     own: Stated
+    tier: str  # core, rest or slow
+    budget_s: float | None  # None where it has none, which is not right
     markers: tuple[str, ...]
     bugs: tuple[Bug, ...]
 
@@ -58,12 +60,12 @@ class Scenario:
 
     @property
     def budget(self) -> str:
-        """The budget with all that is said of it; `stated.budget_s` is its seconds."""
-        return self.stated.statements.get(BUDGET, "")
+        return "no budget" if self.budget_s is None else f"{self.budget_s:g} s"
 
     @property
-    def large(self) -> bool:
-        return LARGE in self.markers
+    def missing(self) -> list[str]:
+        """What it should say of itself and does not, in words that say how."""
+        return self.stated.missing if self.budget_s is not None else [*self.stated.missing, "`budget(seconds)`"]
 
     def as_dict(self, last: LastResult | None) -> dict[str, Any]:
         return {
@@ -72,8 +74,8 @@ class Scenario:
             "title": self.title,
             "reproduces": self.reproduces,
             "needs": self.needs,
-            "budget_s": self.stated.budget_s,
-            "budget": self.budget,
+            "tier": self.tier,
+            "budget_s": self.budget_s,
             "markers": list(self.markers),
             "bugs": [asdict(bug) for bug in self.bugs],
             "last": last and {**asdict(last), "folder": str(last.folder)},
@@ -108,7 +110,7 @@ def collect(folder: Path, pattern: str = "") -> list[Scenario]:
     if not collected["found"]:
         raise BadInput(
             f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
-            cure="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not large'",
+            cure="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not slow'",
         )
     return [_scenario(found) for found in collected["found"]]
 
@@ -125,6 +127,8 @@ def _scenario(found: Mapping[str, Any]) -> Scenario:
         name=found["name"],
         module=read(found["module_docstring"]),
         own=read(found["docstring"]),
+        tier=found["tier"],
+        budget_s=found["budget_s"],
         markers=tuple(found["markers"]),
         bugs=tuple(Bug(**bug) for bug in found["bugs"]),
     )

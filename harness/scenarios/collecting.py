@@ -19,7 +19,8 @@ from harness.report.results import scenario_name
 from harness.scenarios import markers
 
 # All of them, in the order of files, and no trace of it.
-OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "large or not large"]
+OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+OPTIONS += ["-m", "slow or not slow", "--shard=1/1"]
 
 
 class Collector:
@@ -45,6 +46,8 @@ class Collector:
             "name": scenario_name(item.name),
             "module_docstring": item.module.__doc__,
             "docstring": item.function.__doc__,
+            "tier": markers.tier(item),
+            "budget_s": markers.budget(item),
             "markers": markers.described(item),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
         }

@@ -3,7 +3,6 @@
     Reproduces: trouble 3 of the operator's diary, no new volumes.
 
     Needs: three workers.
-    Budget: 240 s
 
 A statement begins a line with its word, and goes on to the next blank line or statement. All the rest is prose.
 """
@@ -15,9 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-REPRODUCES, NEEDS, BUDGET = STATEMENTS = ("Reproduces", "Needs", "Budget")
+REPRODUCES, NEEDS = STATEMENTS = ("Reproduces", "Needs")
 _STATEMENT = re.compile(rf"({'|'.join(STATEMENTS)}):\s+(\S.*)")
-_SECONDS = re.compile(r"(\d+) s\b")
 
 
 @dataclass(frozen=True)
@@ -41,16 +39,9 @@ class Stated:
         return Stated(self.prose, {**module.statements, **self.statements})
 
     @property
-    def budget_s(self) -> int | None:
-        """Seconds of the budget; None where no budget is stated, or not in seconds."""
-        seconds = _SECONDS.match(self.statements.get(BUDGET, ""))
-        return int(seconds[1]) if seconds else None
-
-    @property
     def missing(self) -> list[str]:
         """What is to be stated and is not, in words that say how."""
-        lacking = [f"`{word}: …`" for word in (REPRODUCES, NEEDS) if word not in self.statements]
-        return lacking if self.budget_s is not None else [*lacking, f"`{BUDGET}: <number> s`"]
+        return [f"`{word}: …`" for word in STATEMENTS if word not in self.statements]
 
 
 def read(docstring: str | None) -> Stated:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pytest
 
 from harness.signatures import Signature
 
-BUG, LARGE = "bug", "large"
+BUG, BUDGET, SCENARIO = "bug", "budget", "scenario"
+CORE, REST, SLOW = "core", "rest", "slow"  # the tiers; `rest` is no marker: it has none of the others
 
 SIGNATURES = {
-    "scenario": "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out",
+    SCENARIO: "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out",
     "leaves_nothing": "leaves_nothing: of what it makes; the next scenario gets its cluster at once",
     "leaves_volumes": "leaves_volumes(why): it wrecks what would tell whether volumes have leaked",
     "cassandra": "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log",
     "topology": "topology(path): the scenario needs nodes of that kind configuration",
     BUG: "bug(url, symptom=None): the report that the scenario was made of, and the signature by which it is known",
-    LARGE: "large: takes more than a default run has; left out without `--large` or an expression `-m` that names it",
+    BUDGET: "budget(seconds): what it may take from a saved cluster on; twice that ends it",
+    CORE: "core: what the project is for; all that a run has which asks for nothing in particular",
+    SLOW: "slow: takes more time or room than others; left out without `--slow` or `-m` that names it",
 }
-TELLING = [name for name in SIGNATURES if name != "scenario"]  # of every scenario that one is true
+SHOWN_APART = (SCENARIO, BUG, BUDGET, CORE, SLOW)  # true of every scenario, or told in words of their own
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,33 @@ def _bug(item: pytest.Item, mark: pytest.Mark) -> Bug:
     return Bug(mark.args[0], str(symptom) if symptom else "")
 
 
+def tier(item: pytest.Item) -> str:
+    """`core`, `slow` or `rest`. Raises `pytest.UsageError` for one that is marked as both."""
+    marked = [name for name in (CORE, SLOW) if item.get_closest_marker(name)]
+    if len(marked) > 1:
+        raise pytest.UsageError(f"{item.nodeid}: it is marked as {CORE} and as {SLOW}; a scenario is of one tier")
+    return marked[0] if marked else REST
+
+
+def budget(item: pytest.Item) -> float | None:
+    """The seconds of its closest marker: a variant's, else the test's, else the module's; None if nothing has one.
+
+    Raises `pytest.UsageError` for a marker without a positive number.
+    """
+    marks = list(item.iter_markers_with_node(BUDGET))
+    if not marks:
+        return None
+    closest = [mark for node, mark in marks if node is marks[0][0]][-1]  # pytest has a variant's after the test's own
+    seconds = closest.args[0] if len(closest.args) == 1 and not closest.kwargs else None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+        raise pytest.UsageError(f"{item.nodeid}: a budget is a positive number of seconds: budget(240)")
+    return seconds
+
+
 def described(item: pytest.Item) -> list[str]:
-    """The scenario's markers but for its bugs, such as `cassandra(commitlog_sync=batch)`."""
-    closest = [mark for name in TELLING if name != BUG and (mark := item.get_closest_marker(name))]
+    """The scenario's markers but for those that are `SHOWN_APART`, such as `cassandra(commitlog_sync=batch)`."""
+    names = [name for name in SIGNATURES if name not in SHOWN_APART]
+    closest = [mark for name in names if (mark := item.get_closest_marker(name))]
     return [_described(mark) for mark in closest]
 
 

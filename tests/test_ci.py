@@ -1,0 +1,71 @@
+"""What .ci/run does, with every command that it starts faked: in which order, whose turn it is, and how it ends."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / ".ci" / "run"
+FAKE_PYTHON = """#!/bin/sh
+echo "ran: $*"
+case "$*" in {fails}) exit {status};; esac
+"""
+FAKE_GIT = """#!/bin/sh
+case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
+"""
+CORE, SLICE = ["-m pip install tox", "-m tox", "-m tox -e e2e"], "-m tox -e e2e -- scenarios -m not core and not slow"
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs a copy of the script; returns its exit status, the commands of python3, and what else it says."""
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / "bin").mkdir()
+    shutil.copy(SCRIPT, tmp_path / ".ci" / "run")
+
+    def run(commits=196, shallow="false", fails="nothing", status=0, slices=None):
+        for name, text in (("python3", FAKE_PYTHON), ("git", FAKE_GIT)):
+            fake = tmp_path / "bin" / name
+            fake.write_text(text.format(commits=commits, shallow=shallow, fails=fails, status=status))
+            fake.chmod(0o755)
+        environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        if slices:
+            environment["ROOKERY_CI_SLICES"] = slices
+        done = subprocess.run(
+            [str(tmp_path / ".ci" / "run")], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        lines = done.stdout.splitlines()
+        ran = [line.removeprefix("ran: ") for line in lines if line.startswith("ran: ")]
+        return done.returncode, ran, [line for line in lines if not line.startswith("ran: ")]
+
+    return run
+
+
+def test_lint_and_unit_tests_then_the_core_then_a_slice_of_the_rest(ci):
+    status, ran, said = ci()
+    assert (status, ran[:3], len(ran)) == (0, CORE, 4)
+    assert ran[3].startswith(f"{SLICE} --shard 2/5")
+    assert said == ["core has passed; of the rest it is the turn of slice 2/5, by the 196 commits of this clone"]
+
+
+@pytest.mark.parametrize(("slices", "number"), [(None, 5), ("3", 3)])
+def test_so_many_submissions_in_a_row_have_every_slice(ci, slices, number):
+    turns = {ci(commits, slices=slices)[1][3].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
+    assert turns == {f"{index}/{number}" for index in range(1, number + 1)}
+
+
+@pytest.mark.parametrize(("fails", "ran"), [('"-m tox"', 2), ('"-m tox -e e2e"', 3), ("*--shard*", 4)])
+def test_what_fails_ends_it_with_its_status(ci, fails, ran):
+    status, commands, _ = ci(fails=fails, status=3)
+    assert (status, len(commands)) == (3, ran)
+
+
+def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):
+    assert ci(fails="*--shard*", status=5)[0] == 0
+    assert ci(fails='"-m tox -e e2e"', status=5)[0] == 5
+
+
+def test_a_shallow_clone_is_told_that_its_turn_means_nothing(ci):
+    assert any("this clone is shallow" in line for line in ci(commits=1, shallow="true")[2])
