@@ -297,9 +297,9 @@ def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkey
 
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 2)
     monkeypatch.setattr(build, "_build_one", build_one)
-    independent = ["pause:3.10", "etcd:3.5.16-0", "coredns/coredns:v1.11.3"]
+    independent = ["registry.k8s.io/pause:3.10", "registry.k8s.io/coredns/coredns:v1.11.3"]
 
-    built = REAL_BUILD([catalogue.KIND, *(f"registry.k8s.io/{name}" for name in independent)], lambda line: None)
+    built = REAL_BUILD([catalogue.KIND, catalogue.CSI_SANITY, *independent], lambda line: None)
 
     assert len(built) == 4
     assert met == []
