@@ -23,15 +23,16 @@ from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
-from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
 from harness.scenarios import markers
+from harness.scenarios.images import images_used_by, uses_images
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded
+from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import CommitlogSync
 
@@ -121,13 +122,14 @@ def _state(item: pytest.Item) -> tuple[str, Layer | None]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    # Whatever leaves scenarios out has done so by now.
     states = [_state(item) for item in session.items]
     if session.config.option.collectonly or not any(layer for _, layer in states):
         return
     running = _session(session.config)
-    for topology, layer in states:
+    for item, (topology, layer) in zip(session.items, states, strict=True):
         if layer:
-            running.expect(layer, topology=topology)
+            running.expect(layer, topology=topology, images=images_used_by([item]))
 
 
 def _large_asked_for(config: pytest.Config) -> bool:
@@ -197,7 +199,7 @@ def _finish(node: pytest.Item, results: Results, unclean: BaseException | None =
 
 @pytest.fixture
 def kind_cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[KindCluster]:
-    """A kind cluster whose workers have disks, with the images of the run in its nodes, and nothing deployed on it."""
+    """A kind cluster whose workers have disks, with the images of the scenarios in its nodes, and nothing on it."""
     cluster = _cluster(request, NODES_READY, results)
     yield cluster.nodes
     session.gather_logs_of_failure(cluster, results, request.node.stash.get(CALLS, {}))
@@ -240,7 +242,9 @@ def other_cluster(
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     tidy, topology = _leaves_nothing(request.node), _topology(request.node)
-    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+    cluster = _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+    cluster.require_images(images_used_by([request.node]))
+    return cluster
 
 
 def _leaves_nothing(item: pytest.Item) -> bool:
@@ -284,6 +288,7 @@ def filesystem(cluster: StorageCluster) -> Filesystem:
 
 
 @pytest.fixture
+@uses_images(CASSANDRA)
 def cassandra(
     request: pytest.FixtureRequest, cluster: StorageCluster, history: Recorder, results: Results
 ) -> Iterator[Cassandra]:

@@ -86,6 +86,7 @@ class KindCluster(PytestKindCluster):
         self._subnet = ""
         self._deployed = 0.0  # Unix time, seconds; of a cluster that was put back, when it was made in the first place
         self._store: Path | None = None
+        self._images_seen: set[str] = set()  # on every worker, since the nodes were made last
         self._lease: Lease | None = None
 
     # --- what it is made of -------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ class KindCluster(PytestKindCluster):
 
     @property
     def store(self) -> Path:
-        """The folder that nodes' /var begin as, and that they share images with."""
+        """The folder that the nodes' /var began as, and that they share images with."""
         if self._store is None:
             raise InfrastructureError(f"the images for {self.name} have not been prepared")
         return self._store
@@ -123,10 +124,13 @@ class KindCluster(PytestKindCluster):
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
-    def prepare_store(self, archive: Path) -> None:
-        """Have the nodes of the cluster to be created begin with the images of that archive, unpacked."""
+    def fill_store(self, images: Mapping[str, str], *, archive: Callable[[Sequence[str]], Path]) -> None:
+        """Have the nodes of the cluster to be created begin with these images (their ids by name), unpacked.
+
+        See `stores.filled_store` for `archive`.
+        """
         image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
-        self._store = stores.filled_store(self.image, image_id, archive, self._say)
+        self._store = stores.filled_store(self.image, image_id, images, archive=archive, say=self._say)
 
     def create(self, config_file: object = None) -> None:
         """Create the cluster: disks, network, nodes, routes.
@@ -157,6 +161,7 @@ class KindCluster(PytestKindCluster):
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
+        self._images_seen.clear()
         for worker in self.workers:
             self.disks[worker] = create_disk(self._disk_file(worker), self.disk_size, self.lease)
         self._subnet = network.create(self.network, self.lease)
@@ -297,6 +302,9 @@ class KindCluster(PytestKindCluster):
         self._remember_volume_loops()
         remove_containers(self.name)
         detach_dead(self._loops_seen())
+        self._images_seen.clear()
+        store, before = stores.folder() / snapshot.store, self._store
+        self._store = store
         self._give_up_other_numbers(snapshot.disks)
         try:
             self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
@@ -309,7 +317,9 @@ class KindCluster(PytestKindCluster):
 
         def put_back(blueprint: Blueprint) -> None:
             node = blueprint.name
-            stores.copy_var(snapshot.var(node), self.var(node), store=self.store)
+            if store != before:
+                stores.remove_images(self.var(node))
+            stores.copy_var(snapshot.var(node), self.var(node), store=store)
             if node in self.disks:
                 detach(self.disks[node])
                 copy_image(snapshot.disk(node), self.disks[node].path)
@@ -392,6 +402,48 @@ class KindCluster(PytestKindCluster):
             if node["metadata"]["name"].endswith("-control-plane"):
                 routes.add_route(str(self.topology.networks[1]), _internal_address(node), self.lease)
 
+    # --- images -------------------------------------------------------------------------------------------------
+
+    def require_images(self, references: Iterable[str]) -> None:
+        """Have these images, by their whole names, in every worker; what one lacks is brought from docker.
+
+        The workers are asked once since they were made. Raises `CommandFailed` if docker has not got one.
+        """
+        wanted = set(references) - self._images_seen
+        if not wanted:
+            return
+        with self._each_node() as pool:
+            found = dict(zip(self.workers, pool.map(self._images_of, self.workers), strict=True))
+        lacking = [worker for worker in self.workers if wanted - found[worker]]
+        if lacking:
+            missing = sorted(set().union(*(wanted - found[worker] for worker in lacking)))
+            self._say(f"importing {', '.join(missing)} into {len(lacking)} nodes, which were saved without")
+            self._import(missing, lacking)
+        self._images_seen |= wanted
+
+    def _images_of(self, node: str) -> set[str]:
+        return set(self.execute(node, "ctr", "-n", "k8s.io", "images", "ls", "-q").split())
+
+    def _import(self, references: Sequence[str], nodes: Sequence[str]) -> None:
+        """Load images from docker into nodes, all at once.
+
+        Through an archive of one platform: `kind load docker-image` fails with docker's containerd image store
+        (https://github.com/kubernetes-sigs/kind/issues/3795).
+        """
+        archive = self.path / "images.tar"
+        load = "ctr -n k8s.io images import --all-platforms /var/images.tar; s=$?; rm /var/images.tar; exit $s"
+
+        def bring(node: str) -> None:
+            docker("cp", str(archive), f"{node}:/var/images.tar", timeout=120)
+            docker("exec", node, "sh", "-c", load, timeout=300)
+
+        try:
+            docker("save", "-o", str(archive), *references, timeout=300)
+            with self._each_node() as pool:
+                list(pool.map(bring, nodes))
+        finally:
+            archive.unlink(missing_ok=True)
+
     # --- pytest-kind's surface ----------------------------------------------------------------------------------
 
     def ensure_kind(self) -> None:
@@ -403,20 +455,8 @@ class KindCluster(PytestKindCluster):
         """kubectl is whatever is on PATH; the harness itself does not call it."""
 
     def load_docker_image(self, docker_image: str) -> None:
-        """Load an image from docker into every worker.
-
-        Through an archive of one platform: `kind load docker-image` fails with docker's containerd image store
-        (https://github.com/kubernetes-sigs/kind/issues/3795).
-        """
-        archive = self.path / "image.tar"
-        docker("save", "-o", str(archive), docker_image, timeout=300)
-        try:
-            for worker in self.workers:
-                docker("cp", str(archive), f"{worker}:/var/image.tar", timeout=120)
-                load = ["ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "/var/image.tar"]
-                docker("exec", worker, "sh", "-c", f"{' '.join(load)}; s=$?; rm /var/image.tar; exit $s", timeout=300)
-        finally:
-            archive.unlink()
+        """Load an image from docker into every worker, in place of what has its name there."""
+        self._import([docker_image], self.workers)
 
     def kubectl(self, *args: str, timeout: float = 60) -> str:
         """What kubectl prints; for a user's own tests."""
