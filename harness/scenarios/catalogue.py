@@ -34,6 +34,7 @@ class Scenario:
     own: Stated
     markers: tuple[str, ...]
     bugs: tuple[Bug, ...]
+    images: tuple[str, ...]  # beside those that every run needs
 
     @property
     def id(self) -> str:
@@ -76,6 +77,7 @@ class Scenario:
             "budget": self.budget,
             "markers": list(self.markers),
             "bugs": [asdict(bug) for bug in self.bugs],
+            "images": list(self.images),
             "last": last and {**asdict(last), "folder": str(last.folder)},
         }
 
@@ -127,4 +129,5 @@ def _scenario(found: Mapping[str, Any]) -> Scenario:
         own=read(found["docstring"]),
         markers=tuple(found["markers"]),
         bugs=tuple(Bug(**bug) for bug in found["bugs"]),
+        images=tuple(found["images"]),
     )

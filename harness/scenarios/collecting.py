@@ -17,6 +17,7 @@ import pytest
 
 from harness.report.results import scenario_name
 from harness.scenarios import markers
+from harness.scenarios.images import images_used_by
 
 # All of them, in the order of files, and no trace of it.
 OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "-m", "large or not large"]
@@ -47,6 +48,7 @@ class Collector:
             "docstring": item.function.__doc__,
             "markers": markers.described(item),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
+            "images": sorted(images_used_by([item])),
         }
 
 
