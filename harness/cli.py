@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -272,7 +273,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
         setup.stop_engine(_say)
     else:
-        setup.setup(programs.build_kind, _say)
+        setup.setup(partial(programs.build_kind, say=_say), _say)
     return 0
 
 

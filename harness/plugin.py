@@ -269,9 +269,9 @@ def _commitlog_sync(item: pytest.Item) -> CommitlogSync:
 
 
 @pytest.fixture(scope="session")
-def csi_sanity() -> Path:
+def csi_sanity(request: pytest.FixtureRequest) -> Path:
     """The program csi-sanity, built from its module where it is not here yet."""
-    return programs.csi_sanity()
+    return programs.csi_sanity(_session(request.config).say)
 
 
 @pytest.fixture
