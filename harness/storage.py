@@ -232,7 +232,7 @@ class StorageCluster:
 
         They must be among those that the cluster was to have; raises `InfrastructureError` if docker has not got one.
         """
-        self.nodes.require_images(map(recipes.canonical, references))
+        self.nodes.require_images(_image_ids(references))
 
     # --- saving and putting back --------------------------------------------------------------------------------
 

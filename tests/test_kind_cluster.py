@@ -196,8 +196,12 @@ def images(cluster, monkeypatch):
     return images
 
 
+CEPH, CASSANDRA = {"ceph:1": "sha256:c1"}, {"cassandra:5": "sha256:a1"}
+
+
 def test_images_that_nodes_lack_are_brought_and_only_to_those(cluster, images):
-    cluster.require_images(["ceph:1", "cassandra:5"])
+    cluster._images = {**CEPH, **CASSANDRA}
+    cluster.require_images({**CEPH, **CASSANDRA})
     archive = str(cluster.path / "images.tar")
     assert images.did[:2] == [("save", archive, "cassandra:5"), ("cp", archive, "c-worker:/var/images.tar")]
     assert len(images.did) == 3
@@ -207,13 +211,26 @@ def test_images_that_nodes_lack_are_brought_and_only_to_those(cluster, images):
 def test_nodes_are_asked_for_their_images_once_until_they_are_made_again(cluster, images, snapshot):
     for node in images.of:
         images.of[node] = {"ceph:1", "cassandra:5"}
-    cluster.require_images(["ceph:1"])
-    cluster.require_images(["ceph:1"])
-    cluster.require_images([])
+    cluster._images = dict(CEPH)
+    for _ in range(2):
+        cluster.require_images(CEPH)
+        cluster.require_images({})
     assert sorted(images.listed) == ["c-worker", "c-worker2"]
-    cluster.restore(snapshot)
-    cluster.require_images(["ceph:1"])
+    cluster.restore(replace(snapshot, facts={kind_cluster._IMAGES: CEPH}))
+    cluster.require_images(CEPH)
     assert len(images.listed) == 4
+    assert images.did == []
+
+
+def test_an_image_that_was_made_anew_since_the_nodes_were_saved_is_brought(cluster, images, snapshot):
+    for node in images.of:
+        images.of[node] = {"ceph:1", "cassandra:5"}
+    cluster.restore(replace(snapshot, facts={kind_cluster._IMAGES: {**CEPH, **CASSANDRA}}))
+    cluster.require_images({**CEPH, "cassandra:5": "sha256:a2"})
+    assert images.did[0] == ("save", str(cluster.path / "images.tar"), "cassandra:5")
+    assert len([each for each in images.did if each[0] == "cp"]) == 2
+    images.did.clear()
+    cluster.require_images({"cassandra:5": "sha256:a2"})
     assert images.did == []
 
 

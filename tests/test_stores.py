@@ -175,6 +175,13 @@ def test_a_store_whose_index_was_not_written_any_more_gets_it(filling):
     assert filling.fills[1] == ("cassandra:5", store.name)
 
 
+def test_what_is_in_a_store_is_known_as_long_as_its_index_is_there(filling):
+    store = filling.filled({**BASE, **CASSANDRA})
+    assert stores.images_in(store) == {**BASE, **CASSANDRA}
+    store.with_name(f"{store.name}.json").unlink()
+    assert stores.images_in(store) == {}
+
+
 def test_an_index_without_its_store_does_not_count(filling):
     shutil.rmtree(filling.filled(BASE))
     filling.filled(BASE)

@@ -38,6 +38,7 @@ from harness.waiting import NotYet, wait_for
 
 CREATE_SECONDS = 600
 API_SECONDS = 120
+_IMAGES = "images of nodes"  # among the facts of a snapshot: ids by name
 DISK_SIZE = 10 * 1024**3  # bytes; BlueStore works from 5 GiB on, and the files are sparse
 
 
@@ -86,7 +87,8 @@ class KindCluster(PytestKindCluster):
         self._subnet = ""
         self._deployed = 0.0  # Unix time, seconds; of a cluster that was put back, when it was made in the first place
         self._store: Path | None = None
-        self._images_seen: set[str] = set()  # on every worker, since the nodes were made last
+        self._images: dict[str, str] = {}  # ids by name, of what the nodes were made with and what was brought since
+        self._images_seen: dict[str, str] = {}  # in every worker, since the nodes were made last
         self._lease: Lease | None = None
 
     # --- what it is made of -------------------------------------------------------------------------------------
@@ -161,7 +163,7 @@ class KindCluster(PytestKindCluster):
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
-        self._images_seen.clear()
+        self._images, self._images_seen = stores.images_in(self.store), {}
         for worker in self.workers:
             self.disks[worker] = create_disk(self._disk_file(worker), self.disk_size, self.lease)
         self._subnet = network.create(self.network, self.lease)
@@ -245,7 +247,7 @@ class KindCluster(PytestKindCluster):
                 subnet=self._subnet,
                 store=self.store.name,
                 created=self._deployed,
-                facts=facts or {},
+                facts={**(facts or {}), _IMAGES: dict(self._images)},
             )
             with freezer.frozen(self.node_names) as freeze:
                 self._fill(replace(snapshot, path=partial))
@@ -302,9 +304,9 @@ class KindCluster(PytestKindCluster):
         self._remember_volume_loops()
         remove_containers(self.name)
         detach_dead(self._loops_seen())
-        self._images_seen.clear()
         store, before = stores.folder() / snapshot.store, self._store
         self._store = store
+        self._images, self._images_seen = {**stores.images_in(store), **snapshot.facts.get(_IMAGES, {})}, {}
         self._give_up_other_numbers(snapshot.disks)
         try:
             self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
@@ -404,21 +406,23 @@ class KindCluster(PytestKindCluster):
 
     # --- images -------------------------------------------------------------------------------------------------
 
-    def require_images(self, references: Iterable[str]) -> None:
-        """Have these images, by their whole names, in every worker; what one lacks is brought from docker.
+    def require_images(self, images: Mapping[str, str]) -> None:
+        """Have these images (ids by whole names) in every worker; what one lacks is brought from docker.
 
         The workers are asked once since they were made. Raises `CommandFailed` if docker has not got one.
         """
-        wanted = set(references) - self._images_seen
+        wanted = dict(images.items() - self._images_seen.items())
         if not wanted:
             return
+        # containerd has ids of its own, so that an image that was made anew since is told by what was brought before.
+        others = {name for name, image_id in wanted.items() if self._images.get(name) != image_id}
         with self._each_node() as pool:
             found = dict(zip(self.workers, pool.map(self._images_of, self.workers), strict=True))
-        lacking = [worker for worker in self.workers if wanted - found[worker]]
-        if lacking:
-            missing = sorted(set().union(*(wanted - found[worker] for worker in lacking)))
-            self._say(f"importing {', '.join(missing)} into {len(lacking)} nodes, which were saved without")
-            self._import(missing, lacking)
+        lacking = {worker: others | (wanted.keys() - found[worker]) for worker in self.workers}
+        if missing := sorted(set().union(*lacking.values())):
+            self._say(f"importing {', '.join(missing)} into nodes that were saved without")
+            self._import(missing, [worker for worker in self.workers if lacking[worker]])
+        self._images |= wanted
         self._images_seen |= wanted
 
     def _images_of(self, node: str) -> set[str]:

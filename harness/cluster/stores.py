@@ -81,6 +81,11 @@ def filled_store(
     return store.path
 
 
+def images_in(store: Path) -> dict[str, str]:
+    """The ids of the images in a store by their names; none if nobody knows any more."""
+    return next((dict(found.images) for found in _stored() if found.path == store), {})
+
+
 def _stored() -> list[Store]:
     """The stores whose images are known, the one used last first."""
     found = []
