@@ -16,7 +16,6 @@ from harness.cluster import stores
 from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
-from harness.images.catalogue import CASSANDRA
 from harness.layers import ROOK_READY, SEED_ROWS, SEED_TABLE, Layer, cassandra_ready
 from harness.machine import loop
 from harness.machine.copying import differences
@@ -29,6 +28,7 @@ from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
 ROWS_READABLE = minutes(4)

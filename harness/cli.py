@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -38,7 +39,7 @@ EXAMPLES = """\
 examples:
   rookery doctor                    what this machine has and lacks
   rookery setup                     bring it to where a run works
-  rookery images ensure             have every image of a run, pulled or built
+  rookery images ensure             have the images that every run needs, pulled or built
   pytest scenarios/                 run the core scenarios (or: python3 -m tox -e e2e); --all, --slow: more
   rookery scenarios power           what there is to run, and what came of it last
   rookery snapshots                 saved clusters, from which scenarios begin
@@ -130,12 +131,18 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_images(commands: argparse._SubParsersAction) -> None:
     images = commands.add_parser("images", help="the images of a run: list, ensure, save, load")
-    images.description = "Without a command: list them with origin, size and age."
+    images.description = (
+        "Without a command: list them with origin, size and age. They are those that every run needs: the nodes', "
+        "Rook's, Ceph's and the storage driver's. A run itself has those of the scenarios that it selects as well; "
+        "--all adds the ones of every scenario here. Origin: built from packages, by a recipe of the harness, the "
+        "vendor's, or missing."
+    )
+    images.epilog = "examples: rookery images --all; rookery images ensure; rookery images save --all images.tar"
     _image_options(images)
     _json_option(images)
     images.set_defaults(command=_list_images)
     inner = images.add_subparsers(metavar="COMMAND")
-    ensure = inner.add_parser("ensure", help="have them all: from docker, the cache, a registry, or their recipes")
+    ensure = inner.add_parser("ensure", help="have them: from docker, the cache, a registry, or their recipes")
     _image_options(ensure)
     ensure.set_defaults(command=_ensure_images)
     for name, command, text in (
@@ -220,6 +227,16 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
     _options(parser, IMAGE_SETTINGS)
+    # Suppressed as the others are; see `_options`.
+    more = {"action": "store_true", "dest": "all_images", "default": argparse.SUPPRESS}
+    parser.add_argument("--all", help="those of every scenario as well: databases, load balancer, ...", **more)
+    parser.add_argument(
+        "--scenarios",
+        type=Path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help="their folder, for --all (default: scenarios)",
+    )
 
 
 def _options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
@@ -256,7 +273,7 @@ def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
         setup.stop_engine(_say)
     else:
-        setup.setup(programs.build_kind, _say)
+        setup.setup(partial(programs.build_kind, say=_say), _say)
     return 0
 
 
@@ -410,7 +427,7 @@ def _fact(fact: object) -> str:
 
 
 def _list_images(arguments: argparse.Namespace) -> int:
-    images = [resolve.look(reference) for reference in storage.needed_images(_settings(arguments)).all]
+    images = [resolve.look(reference) for reference in _wanted_images(arguments)]
     if arguments.json:
         print(json.dumps([{**vars(image), "origin": image.origin.value} for image in images], indent=1))
         return 0
@@ -425,6 +442,17 @@ def _list_images(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _wanted_images(arguments: argparse.Namespace) -> list[str]:
+    return [*storage.needed_images(_settings(arguments)).all, *_images_of_scenarios(arguments)]
+
+
+def _images_of_scenarios(arguments: argparse.Namespace) -> list[str]:
+    if not getattr(arguments, "all_images", False):
+        return []
+    found = catalogue.collect(getattr(arguments, "scenarios", Path("scenarios")))
+    return sorted({image for scenario in found for image in scenario.images})
+
+
 def _age(created: str) -> str:
     if not created:
         return ""
@@ -436,7 +464,7 @@ def _age(created: str) -> str:
 
 def _ensure_images(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    _, images = storage.ensure_images(_settings(arguments), _say)
+    _, images = storage.ensure_images(_settings(arguments), _say, _images_of_scenarios(arguments))
     for image in images:
         print(f"{image.reference}: {image.origin.value}")
     print(f"{len(images)} images in {time.monotonic() - started:.0f} s")
@@ -444,7 +472,7 @@ def _ensure_images(arguments: argparse.Namespace) -> int:
 
 
 def _save_images(arguments: argparse.Namespace) -> int:
-    images = storage.needed_images(_settings(arguments)).all
+    images = _wanted_images(arguments)
     resolve.save(images, str(arguments.file))
     print(f"{len(images)} images in {arguments.file} ({arguments.file.stat().st_size / GIB:.2f} GiB)")
     return 0

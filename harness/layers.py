@@ -9,11 +9,11 @@ from functools import cache
 from harness.cluster.snapshots import digest_of_objects
 from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
-from harness.images.catalogue import CASSANDRA
 from harness.report.results import Results
 from harness.rook.filesystems import Filesystem
 from harness.storage import StorageCluster
 from harness.waiting import minutes
+from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import CassandraSpec, CommitlogSync
 
@@ -26,13 +26,15 @@ SEED_ROWS = 1_000
 class Layer:
     """A state of the cluster, made on top of another one or from nothing. `make` may use the results folder of the
     scenario that asked. One that is not `saved` is made each time that the cluster is not in it. `made_of` says what
-    `make` applies, as one number: a snapshot of something else is not used."""
+    `make` applies, as one number: a snapshot of something else is not used, nor one of other `images` than these now
+    are, which the state has beside what every run needs."""
 
     name: str
     make: Callable[[StorageCluster, Results], None]
     on: Layer | None = None
     saved: bool = True
     made_of: str = ""
+    images: tuple[str, ...] = ()
 
     @property
     def bases(self) -> list[Layer]:
@@ -68,6 +70,7 @@ def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
     saved = commitlog_sync == "batch"
 
     def make(cluster: StorageCluster, results: Results) -> None:
+        cluster.require_images([CASSANDRA])
         with Recorder(results.path("seed.jsonl")) as record:
             workload = Cassandra(
                 cluster.kube, image=CASSANDRA, record=record, commitlog_sync=commitlog_sync, table=SEED_TABLE
@@ -84,4 +87,5 @@ def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
 
     spec = CassandraSpec(CASSANDRA, commitlog_sync=commitlog_sync)
     made_of = digest_of_objects([*spec.objects(), {"table": SEED_TABLE, "rows": SEED_ROWS}])
-    return Layer(f"cassandra-{commitlog_sync}-ready", make, on=ROOK_READY, saved=saved, made_of=made_of)
+    name = f"cassandra-{commitlog_sync}-ready"
+    return Layer(name, make, on=ROOK_READY, saved=saved, made_of=made_of, images=(CASSANDRA,))

@@ -23,15 +23,16 @@ from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
-from harness.images.catalogue import CASSANDRA
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.report.results import Results, last_results, scenario_name
 from harness.rook.filesystems import Filesystem
 from harness.scenarios import budgets, markers, slices, tiers
+from harness.scenarios.images import images_used_by, uses_images
 from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded
+from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import CommitlogSync
 
@@ -174,11 +175,12 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    # Whatever leaves scenarios out has done so by now.
     config = session.config
-    needed = [(topology, layer) for topology, layer in map(_state, session.items) if layer]
+    needed = [(item, *state) for item in session.items if (state := _state(item))[1]]
     if needed and not config.option.collectonly:
-        for topology, layer in needed:
-            _session(config).expect(layer, topology=topology)
+        for item, topology, layer in needed:
+            _session(config).expect(layer, topology=topology, images=images_used_by([item]))
     # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.
     if getattr(config, "workerinput", {}).get("workerid") == "gw0":
         for line in pytest_report_collectionfinish(config):
@@ -254,7 +256,7 @@ def _finish(node: pytest.Item, results: Results, unclean: BaseException | None =
 
 @pytest.fixture
 def kind_cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[KindCluster]:
-    """A kind cluster whose workers have disks, with the images of the run in its nodes, and nothing deployed on it."""
+    """A kind cluster whose workers have disks, with the images of the scenarios in its nodes, and nothing on it."""
     cluster = _cluster(request, NODES_READY, results)
     yield cluster.nodes
     session.gather_logs_of_failure(cluster, results, request.node.stash.get(CALLS, {}))
@@ -297,7 +299,9 @@ def other_cluster(
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
     tidy, topology = _leaves_nothing(request.node), _topology(request.node)
-    return _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+    cluster = _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+    cluster.require_images(images_used_by([request.node]))
+    return cluster
 
 
 def _leaves_nothing(item: pytest.Item) -> bool:
@@ -322,9 +326,9 @@ def _commitlog_sync(item: pytest.Item) -> CommitlogSync:
 
 
 @pytest.fixture(scope="session")
-def csi_sanity() -> Path:
+def csi_sanity(request: pytest.FixtureRequest) -> Path:
     """The program csi-sanity, built from its module where it is not here yet."""
-    return programs.csi_sanity()
+    return programs.csi_sanity(_session(request.config).say)
 
 
 @pytest.fixture
@@ -341,6 +345,7 @@ def filesystem(cluster: StorageCluster) -> Filesystem:
 
 
 @pytest.fixture
+@uses_images(CASSANDRA)
 def cassandra(
     request: pytest.FixtureRequest, cluster: StorageCluster, history: Recorder, results: Results
 ) -> Iterator[Cassandra]:

@@ -10,13 +10,13 @@ from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
-from harness.images.catalogue import CASSANDRA
 from harness.layers import ROOK_READY, WORKLOAD_READY, Layer, cassandra_ready
 from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
 NAME = "bench"

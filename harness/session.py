@@ -51,6 +51,7 @@ class Session:
         self.settings = settings
         self.say = say
         self._slot, self._slots = slot, slots
+        self._images: set[str] = set()  # of the scenarios to come, beside what every run needs
         self.failures: list[BaseException] = []
         self.put_back_s: list[float] = []  # seconds of each time that a cluster was put back
         self._began = time.monotonic()
@@ -60,10 +61,15 @@ class Session:
         self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
         self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios that begin in it, or in one made on it
 
-    def expect(self, layer: Layer, *, topology: str | None = None) -> None:
-        """Say of a scenario to come in what state it begins: a state is saved when a second one will need it."""
+    def expect(self, layer: Layer, *, topology: str | None = None, images: Iterable[str] = ()) -> None:
+        """Say of a scenario to come in what state it begins, and what images it asks for beside those of the state.
+
+        A state is saved when a second one will need it. Nodes are made with the images of all of them.
+        """
+        self._images.update(images)
         for each in layer.bases:
             self._expected[topology or self.settings.topology, each] += 1
+            self._images.update(each.images)
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
@@ -117,7 +123,9 @@ class Session:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
         trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
-        snapshot = cluster.cell.find(layer.name, made_of=layer.made_of) if trusted and layer.saved else None
+        snapshot = None
+        if trusted and layer.saved:
+            snapshot = cluster.saved(layer.name, made_of=layer.made_of, images=layer.images)
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
@@ -145,7 +153,7 @@ class Session:
     def _save(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Keep the state for those that are still to come; they get it made anew where it cannot be kept."""
         try:
-            cluster.save_layer(layer.name, results, made_of=layer.made_of)
+            cluster.save_layer(layer.name, results, made_of=layer.made_of, images=layer.images)
         except InfrastructureError as error:
             self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
             return
@@ -174,14 +182,15 @@ class Session:
             capacity.require_memory_for(self._slots)
         self._topology = topology
         settings = replace(self.settings, topology=topology)
-        return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots)
+        return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots, images=self._images)
 
     def another(self) -> StorageCluster:
         """One more cluster, to be brought up beside the one there is, and deleted, by whoever asks."""
         capacity.require_memory_for(2 * self._slots)
         settings = replace(self.settings, cluster_name=f"{self.settings.cluster_name}-other", kubeconfig=None)
         # Other addresses than those of the sessions side by side, and of what they ask for besides.
-        return StorageCluster(settings, self.say, slot=self._slot + self._slots, slots=self._slots)
+        slot = self._slot + self._slots
+        return StorageCluster(settings, self.say, slot=slot, slots=self._slots, images=self._images)
 
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
@@ -87,7 +87,7 @@ def _examples_by_docker(version: str, target: Path) -> bool:
 
 
 def needed_images(settings: Settings) -> Catalogue:
-    """The images of a run with these settings.
+    """The images of every run with these settings; workloads have theirs beside them.
 
     Without `--ceph` it is the Ceph that Rook names, unless only another one can be had here.
     """
@@ -109,11 +109,11 @@ def needed_images(settings: Settings) -> Catalogue:
     return with_ceph(buildable[-1].removeprefix("v")) if buildable else named
 
 
-def ensure_images(settings: Settings, say: Say) -> tuple[Catalogue, list[Image]]:
-    """Have every image of the run in docker; see `harness.images.resolve.ensure`."""
+def ensure_images(settings: Settings, say: Say, more: Iterable[str] = ()) -> tuple[Catalogue, list[Image]]:
+    """Have the images of every run in docker, and those `more`; see `harness.images.resolve.ensure`."""
     needed = needed_images(settings)
     images = resolve.ensure(
-        needed.all,
+        (*needed.all, *sorted(more)),
         say,
         registries_reachable=lambda: bool(reachable_registries()),
         mirror=settings.registry_mirror,
@@ -126,6 +126,10 @@ def _image_id(reference: str) -> str | None:
     return found.id if found else None
 
 
+def _image_ids(references: Iterable[str]) -> dict[str, str | None]:
+    return {name: _image_id(name) for name in map(recipes.canonical, references)}
+
+
 def _is_deployed_for(driver_pod: dict[str, Any], kubelet_dir: str) -> bool:
     paths = [volume["hostPath"]["path"] for volume in driver_pod["spec"]["volumes"] if "hostPath" in volume]
     return any(Path(path).is_relative_to(kubelet_dir) for path in paths)
@@ -134,9 +138,11 @@ def _is_deployed_for(driver_pod: dict[str, Any], kubelet_dir: str) -> bool:
 class StorageCluster:
     """What a scenario holds: `kube`, `rook`, `ceph()`, power, and what "recovered" means for all of them."""
 
-    def __init__(self, settings: Settings, say: Say, *, slot: int = 0, slots: int = 1) -> None:
+    def __init__(
+        self, settings: Settings, say: Say, *, slot: int = 0, slots: int = 1, images: Iterable[str] = ()
+    ) -> None:
         """`slot` numbers the `slots` clusters that are to run side by side: each has other addresses for pods and
-        Services."""
+        Services. `images` are those that its nodes are to have beside what every run needs."""
         self.settings = settings
         self.driver = chosen_driver(settings)
         self._say = say
@@ -148,6 +154,7 @@ class StorageCluster:
             topology = topology.with_workers(settings.workers)
         self.topology = self._topology = topology
         self.images: Catalogue | None = None
+        self._workload_images = tuple(sorted(images))
         self.origins: dict[str, str] = {}
         self.ready = False  # whether it came up to its end
         self.started = 0.0  # Unix time, seconds: right before its nodes were started last by `restore`; 0 before that
@@ -177,10 +184,9 @@ class StorageCluster:
         kind_program = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
         with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
-            self.images, images = ensure_images(self.settings, self._say)
+            self.images, images = ensure_images(self.settings, self._say, self._workload_images)
             self.origins = {image.reference: image.origin.value for image in images}
-            archive = archives.store(self.images.workers)
-        kind = KindCluster(
+        self.kind = KindCluster(
             self.settings.cluster_name,
             self.topology,
             image=self.images.node,
@@ -189,22 +195,29 @@ class StorageCluster:
             disk_size=self.settings.disk_bytes,
             say=self._say,
         )
+
+    def _prepare_to_create(self, results: Results) -> None:
+        """What does not count as deploying either, and what a cluster that is put back needs nothing of."""
+        self.prepare(results)
         with results.phase("image store ready"):
-            kind.prepare_store(archive)
-        self.kind = kind
+            images = _image_ids((*self._catalogue.workers, *self._workload_images))
+            self.nodes.fill_store(images, archive=archives.store)
 
     def create_nodes(self, results: Results) -> None:
         """Nodes with disks, and nothing deployed on them."""
-        self.prepare(results)
+        self._prepare_to_create(results)
+        self._create_nodes(results)
+
+    def _create_nodes(self, results: Results) -> None:
         self._forget()
         with results.phase("kind cluster created"):
             self.nodes.create()
 
     def bring_up(self, results: Results) -> None:
         """From nothing to HEALTH_OK and a StorageClass whose volumes can be mounted."""
-        self.prepare(results)
+        self._prepare_to_create(results)
         started = results.elapsed
-        self.create_nodes(results)
+        self._create_nodes(results)
         self.rook = self._rook(results)
         self.rook.deploy()
         results.add_phase("nothing to HEALTH_OK", started, results.elapsed - started)
@@ -213,6 +226,13 @@ class StorageCluster:
         self.rook.settle()
         self.ready = True
         self.note(results)
+
+    def require_images(self, references: Iterable[str]) -> None:
+        """Have these images in the workers: those that were put back have the ones of the run that saved them.
+
+        They must be among those that the cluster was to have; raises `InfrastructureError` if docker has not got one.
+        """
+        self.nodes.require_images(_image_ids(references))
 
     # --- saving and putting back --------------------------------------------------------------------------------
 
@@ -228,9 +248,8 @@ class StorageCluster:
             driver=self.driver,
             topology=self.topology.config,
             disk_bytes=self.settings.disk_bytes,
-            images={reference: _image_id(reference) for reference in self._catalogue.all},
+            images=_image_ids(self._catalogue.all),  # no others: saved states outlive another choice of scenarios
             applied=self._applied,
-            store=self.nodes.store.name,
             state=str(state_dir()),  # nodes mount their /var from there
         )
 
@@ -251,20 +270,24 @@ class StorageCluster:
         self._saved.add(full)  # first: it may be there even if what follows fails
         self.save_layer(full)
 
-    def save_layer(self, name: str, results: Results | None = None, *, made_of: str = "") -> Snapshot:
-        """The same, kept for runs to come; `made_of` is what `restore` has to be told to get it.
+    def save_layer(
+        self, name: str, results: Results | None = None, *, made_of: str = "", images: Iterable[str] = ()
+    ) -> Snapshot:
+        """The same, kept for runs to come; `saved` finds it by the same `made_of`, as long as these `images` of its own
+        stay what they are.
 
         With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs. A cluster that has not
         taken it well (a container was started anew, an OSD was marked down) is put back at once.
         """
         results = self._reporting_to(results)
+        facts: dict[str, Any] = {"made_of": made_of, "images": _image_ids(images)}
         if self.rook is None:
             with results.phase(f"{name} saved"):
-                snapshot = self.nodes.save(self.cell, name, {"made_of": made_of})
+                snapshot = self.nodes.save(self.cell, name, facts)
                 wait_for(self.as_deployed, what="nodes Ready again", within=NODES_READY)
             return snapshot
         before = wait_for(self._running, what="what is running before the nodes are frozen", within=GOES_ON)
-        facts = {"mark": self.mark().as_dict(), "made_of": made_of}
+        facts["mark"] = self.mark().as_dict()
         with results.phase(f"{name} saved"):
             snapshot = self.nodes.save(self.cell, name, facts)
             try:
@@ -286,6 +309,11 @@ class StorageCluster:
         if interrupted := before.interrupted(self._running()):
             raise NotYet(", ".join(interrupted))
         self.as_deployed()
+
+    def saved(self, name: str, *, made_of: str = "", images: Iterable[str] = ()) -> Snapshot | None:
+        """What `save_layer` has kept by that name, if there is one of the same `made_of` and `images` to use now."""
+        found = self.cell.find(name, made_of=made_of)
+        return found if found and found.facts.get("images") == _image_ids(images) else None
 
     def kept(self, name: str, *, made_of: str = "") -> Snapshot:
         """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""

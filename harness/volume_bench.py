@@ -498,7 +498,7 @@ def _sanity(ground: Ground, rounds: int) -> None:
     cluster, results, run = ground.cluster, ground.results, {}
     ground.bench.runs.append(run)
     with results.phase("csi-sanity here"):
-        program = programs.csi_sanity()
+        program = programs.csi_sanity(results.say)
     filesystem, pool = filesystem_of(cluster), ground.rook.spec.pool
     subjects = (
         Subject.images(pool, "mount"),

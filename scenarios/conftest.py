@@ -10,13 +10,15 @@ from harness.cluster.addresses import spare_addresses
 from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
 from harness.images import programs
 from harness.images.build import fetch_module
-from harness.images.catalogue import METALLB_VERSION
 from harness.kube.dns import Resolver
+from harness.metallb import IMAGES as METALLB
+from harness.metallb import VERSION as METALLB_VERSION
 from harness.metallb import MetalLB
 from harness.rook.filesystems import Filesystems
 from harness.rook.pools import Pools
 from harness.rook.toolbox import LABELS as TOOLBOX
 from harness.rook.versions import Flavour, release_of
+from harness.scenarios.images import uses_images
 from harness.workloads.files import Files
 from harness.workloads.volumes import Volumes
 
@@ -96,6 +98,7 @@ def apply_class(cluster):
 
 
 @pytest.fixture
+@uses_images(*METALLB)
 def metallb(cluster, results):
     """What gives Services of type LoadBalancer an address, Ready; removed at the end."""
     first, last = spare_addresses(cluster.nodes.network, ADDRESSES)

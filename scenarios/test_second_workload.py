@@ -15,18 +15,19 @@ import pytest
 from steps import judge, power_cycle_under_load
 
 from harness import session
-from harness.images.catalogue import POSTGRESQL
+from harness.scenarios.images import uses_images
 from harness.signatures import LOG_REPLAYED
 from harness.waiting import minutes, wait_for
-from harness.workloads.postgresql import PostgreSQL
+from harness.workloads.postgresql import IMAGE, PostgreSQL
 
 pytestmark = pytest.mark.budget(240)
 
 
 @pytest.fixture
+@uses_images(IMAGE)
 def postgresql(cluster, history, results):
     """PostgreSQL, ready, on one volume."""
-    workload = PostgreSQL(cluster.kube, image=POSTGRESQL, record=history)
+    workload = PostgreSQL(cluster.kube, image=IMAGE, record=history)
     with session.deployed(workload, cluster, results):
         yield workload
 

@@ -174,6 +174,33 @@ def test_images_are_listed_with_what_can_be_built(images, monkeypatch, capsys):
     assert "missing, can be built" in lacking
 
 
+def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_path, capsys):
+    folders, asked = [], []
+
+    def collect(folder):
+        folders.append(str(folder))
+        return [SimpleNamespace(images=those) for those in (("postgres:15",), (), ("cassandra:5", "postgres:15"))]
+
+    def ensure(settings, say, more):
+        asked.append(more)
+        return None, []
+
+    monkeypatch.setattr(cli.catalogue, "collect", collect)
+    monkeypatch.setattr(cli.storage, "ensure_images", ensure)
+    images |= {name: Image(name, Origin.MISSING) for name in ("cassandra:5", "postgres:15")}
+    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=("ceph:1",)))
+    images["ceph:1"] = Image("ceph:1", Origin.VENDOR)
+    assert cli.main(["images", "--json", "--all"]) == 0
+    listed = [image["reference"] for image in json.loads(capsys.readouterr().out)]
+    assert listed == ["ceph:1", "cassandra:5", "postgres:15"]
+    assert cli.main(["images", "--json"]) == 0
+    assert [image["reference"] for image in json.loads(capsys.readouterr().out)] == ["ceph:1"]
+    for argv in (["--all", "ensure"], ["ensure", "--all"], ["ensure"]):
+        assert cli.main(["images", "--scenarios", "mine", *argv]) == 0
+    assert asked == [["cassandra:5", "postgres:15"], ["cassandra:5", "postgres:15"], []]
+    assert folders == ["scenarios", "mine", "mine"]
+
+
 def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cli.resolve.engine, "usable", lambda reference: None)
     assert cli.main(["images", "save", str(tmp_path / "images.tar")]) == 3
@@ -370,7 +397,7 @@ def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkey
 def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, capsys):
     asked = []
 
-    def ensure(settings, say):
+    def ensure(settings, say, more):
         asked.append(settings)
         return None, []
 

@@ -117,7 +117,7 @@ def test_an_argument_counts(own_recipes: Path) -> None:
     path = own_recipes / "golang" / "recipe.toml"
     path.write_text(path.read_text().replace("1.26.", "1.27."))
 
-    assert digests()["registry.k8s.io/etcd:3.5.16-0"] != before["registry.k8s.io/etcd:3.5.16-0"]
+    assert digests()["registry.k8s.io/pause:3.10"] != before["registry.k8s.io/pause:3.10"]
 
 
 def test_a_new_file_counts_under_its_name(own_recipes: Path) -> None:
@@ -195,3 +195,20 @@ def test_older_lists_leave_the_registry_of_the_operator_away() -> None:
     found = catalogue(images_txt=images_txt, kubernetes="1.29.0", ceph=None, ceph_csi=False)
 
     assert found.operator == "docker.io/rook/ceph:v1.14.12"
+
+
+def test_every_build_of_a_go_program_shares_one_cache() -> None:
+    """What one has compiled, and every module it has fetched, is there for the others."""
+    modules = "--mount=type=cache,id=rookery-go-mod,target=/root/go/pkg/mod"
+    compiled = "--mount=type=cache,id=rookery-go-build,target=/root/.cache/go-build"
+    seen = 0
+    for dockerfile in recipes.RECIPES.glob("*/Dockerfile"):
+        lines = (line for line in dockerfile.read_text().splitlines(keepends=True) if not line.startswith("#"))
+        for step in "".join(lines).replace("\\\n", " ").splitlines():
+            if step.startswith("RUN ") and "/usr/local/bin/go-" not in step:
+                builds = "go-program " in step or "go build " in step
+                seen += builds
+                assert (modules in step) is (builds or "go-module " in step), f"{dockerfile.parent.name}: {step}"
+                assert (compiled in step) is builds, f"{dockerfile.parent.name}: {step}"
+                assert "GOMAXPROCS" not in step, f"{dockerfile.parent.name}: {step}"
+    assert seen > 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput, InfrastructureError
-from harness.images import archives, build, catalogue, engine, recipes, resolve
+from harness.images import archives, build, catalogue, durations, engine, recipes, resolve
 from harness.images.engine import LocalImage
 from harness.images.resolve import Origin
 from harness.machine.run import CommandFailed
@@ -297,24 +297,95 @@ def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkey
 
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 2)
     monkeypatch.setattr(build, "_build_one", build_one)
-    independent = ["pause:3.10", "etcd:3.5.16-0", "coredns/coredns:v1.11.3"]
+    independent = ["registry.k8s.io/pause:3.10", "registry.k8s.io/coredns/coredns:v1.11.3"]
 
-    built = REAL_BUILD([catalogue.KIND, *(f"registry.k8s.io/{name}" for name in independent)], lambda line: None)
+    built = REAL_BUILD([catalogue.KIND, catalogue.CSI_SANITY, *independent], lambda line: None)
 
     assert len(built) == 4
     assert met == []
 
 
-def test_what_most_others_wait_for_is_built_first(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for suite in ("bookworm", "trixie"):
         builder.has(f"localhost/rookery/debian:{suite}", recipes.need(f"localhost/rookery/debian:{suite}").digest)
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
+    wanted = [catalogue.KIND, CASSANDRA, "registry.k8s.io/kube-proxy:v1.32.0"]
 
-    built = REAL_BUILD([catalogue.KIND, CASSANDRA, "registry.k8s.io/kube-proxy:v1.32.0"], lambda line: None)
+    def begun() -> list[str]:
+        builder.asked.clear()
+        for reference in [*wanted, "localhost/rookery/kubernetes:v1.32.0"]:
+            builder.images.pop(reference, None)
+        built = REAL_BUILD(wanted, lambda line: None)
+        order = [recipes.need(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")]
+        assert len(order) == len(built)
+        return order
 
-    begun = [line.removeprefix("build ") for line in builder.asked if line.startswith("build ")]
-    assert begun[0] == "localhost/rookery/kubernetes:v1.32.0"
-    assert sorted(begun) == sorted(built)
+    assert begun() == ["kubernetes", "kind", "kube-proxy", "cassandra"]  # 60 s and 60 s before 45 s
+    durations.record(recipes.need(CASSANDRA), 500)
+    assert begun()[0] == "cassandra"
+
+
+def test_a_free_place_goes_to_the_longest_path_not_to_what_was_ready_first(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian is built first; what is ready from the beginning, but short, gives way to what stands on it."""
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
+    builder.images.clear()
+
+    REAL_BUILD(["localhost/rookery/fio:1", "registry.k8s.io/kube-apiserver:v1.32.0"], lambda line: None)
+
+    begun = [line for line in builder.asked if line.startswith("build ")]
+    assert begun == [
+        "build localhost/rookery/debian:trixie",
+        "build localhost/rookery/golang:1",
+        "build localhost/rookery/kubernetes:v1.32.0",
+        "build localhost/rookery/fio:1",
+    ]
+
+
+def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A build that goes on until something was said of it."""
+    told, said = threading.Event(), []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("building"):
+            told.set()
+
+    def build_one(recipe: recipes.Recipe) -> float:
+        assert told.wait(10)
+        return builder.build_one(recipe)
+
+    monkeypatch.setattr(build, "_build_one", build_one)
+    monkeypatch.setattr(build, "TOLD_EVERY", 0.0)
+
+    REAL_BUILD([catalogue.KIND], say)
+
+    log = tmp_path / "rookery/logs/build-kind-v0.33.0.log"
+    assert said[0] == (
+        f"1 images to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
+    )
+    assert said[1] == "building kind 0 s of about 60; 1 left, about 60 s"
+    assert said[-2:] == [f"{catalogue.KIND} built in 0 s, 0 left", "1 images built in 0 s"]
+
+
+def test_a_line_tells_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:
+    todo = build.plan(["kindest/node:v1.32.0", CASSANDRA])
+    needs = {each.reference: [n for n in build._planned(each.needs) if engine.inspect(n) is None] for each in todo}
+    progress = build.Progress(todo, needs)
+    progress.running = {f"localhost/rookery/debian:{suite}": 100.0 for suite in ("bookworm", "trixie")}
+    progress.running["localhost/rookery/kubernetes:v1.32.0"] = 90.0
+
+    line = progress.line(now=130.0)
+
+    assert line.startswith(
+        "building debian:bookworm 30 s of about 60; debian:trixie 30 s of about 60; kubernetes 40 s of about 330; "
+    )
+    assert f" {len(todo)} left, about " in line
 
 
 def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
@@ -329,6 +400,7 @@ def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
         return subprocess.CompletedProcess(args, 0, "", "")
 
     monkeypatch.setattr(build, "docker", run)
+    monkeypatch.setattr(build, "docker_logged", run)
     recipe = recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")
 
     build._build_one(recipe)
@@ -370,7 +442,7 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
     monkeypatch.setattr(build, "_check_space", lambda: None)
     begun: list[str] = []
 
-    def fail(recipe: recipes.Recipe, folder: Path) -> str:
+    def fail(recipe: recipes.Recipe, folder: Path, log: Path) -> None:
         begun.append(recipe.reference)
         raise CommandFailed(["mmdebstrap"], 1, "E: no such suite")
 
@@ -415,9 +487,9 @@ def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_pa
     monkeypatch.setattr(build, "build", lambda references, say: None)
     if fails:
         with pytest.raises(CommandFailed, match="no space left"):
-            build.export_file(CEPH, "/kind", target)
+            build.export_file(CEPH, "/kind", target, print)
     else:
-        build.export_file(CEPH, "/kind", target)
+        build.export_file(CEPH, "/kind", target, print)
         assert target.stat().st_mode & 0o777 == 0o755
     assert [path.name for path in target.parent.iterdir()] == ([] if fails else ["kind"])
     assert did[-1] == ("rm", "-f", "container")

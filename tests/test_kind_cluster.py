@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from harness.cluster import kind_cluster, snapshots
+from harness.cluster import kind_cluster, snapshots, stores
 from harness.cluster.blueprint import Blueprint
 from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
@@ -79,7 +79,7 @@ def snapshot(tmp_path):
         nodes=(CONTROL_PLANE, *WORKERS),
         disks=(Disk("c-worker", 264), Disk("c-worker2", 265)),
         subnet="172.20.0.0/16",
-        store="images",
+        store="images-1",
         created=0.0,
     )
 
@@ -126,6 +126,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(kind_cluster, "destroy", lambda disk: did("destroy", disk.number))
     monkeypatch.setattr(kind_cluster, "detach", lambda disk: did("detach", disk.number))
     monkeypatch.setattr(kind_cluster.stores, "copy_var", lambda source, target, *, store: did("var", target.name))
+    monkeypatch.setattr(kind_cluster.stores, "remove_images", lambda var: did("images removed", var.name))
     monkeypatch.setattr(kind_cluster, "copy_image", lambda source, target: did("disk", source.name, target.name))
     monkeypatch.setattr(Blueprint, "create", lambda blueprint, changes: did("container", blueprint.name))
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: True)
@@ -136,7 +137,7 @@ def machine(monkeypatch):
 @pytest.fixture
 def cluster(tmp_path, machine, monkeypatch):
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
-    cluster._store = tmp_path / "images"
+    cluster._store = stores.folder() / "images-1"
     monkeypatch.setattr(cluster, "power_on", lambda: machine.did.append(("power on",)))
     return cluster
 
@@ -161,6 +162,82 @@ def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started
     assert machine.did[-1] == ("power on",)
     assert cluster.lease.has("cluster", "c")
     assert cluster.disks["c-worker"].number == 264
+
+
+def test_a_node_of_another_store_gets_all_of_its_images_anew(cluster, machine, snapshot):
+    cluster.restore(snapshot)
+    assert [each for each in machine.did if each[0] == "images removed"] == []
+    cluster.restore(replace(snapshot, store="images-2"))
+    assert cluster.store == stores.folder() / "images-2"
+    did = [each for each in machine.did if each[1:] == ("c-worker2",) and each[0] in ("images removed", "var")]
+    assert did == [("var", "c-worker2"), ("images removed", "c-worker2"), ("var", "c-worker2")]
+
+
+@pytest.fixture
+def images(cluster, monkeypatch):
+    """The images of each worker, which docker can bring there; `did` has what was asked of docker."""
+    images = SimpleNamespace(of={"c-worker": {"ceph:1"}, "c-worker2": {"ceph:1", "cassandra:5"}}, did=[], listed=[])
+
+    def execute(node, *argv, timeout=60):
+        assert argv == ("ctr", "-n", "k8s.io", "images", "ls", "-q")
+        images.listed.append(node)
+        return "\n".join(images.of[node])
+
+    def docker(command, *args, **_):
+        images.did.append((command, *args[-2:]))
+        if command == "save":
+            Path(args[1]).touch()
+            assert images.did == [("save", *args[-2:])]
+        return SimpleNamespace(returncode=0, stdout="")
+
+    cluster.path.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(cluster, "execute", execute)
+    monkeypatch.setattr(kind_cluster, "docker", docker)
+    return images
+
+
+CEPH, CASSANDRA = {"ceph:1": "sha256:c1"}, {"cassandra:5": "sha256:a1"}
+
+
+def test_images_that_nodes_lack_are_brought_and_only_to_those(cluster, images):
+    cluster._images = {**CEPH, **CASSANDRA}
+    cluster.require_images({**CEPH, **CASSANDRA})
+    archive = str(cluster.path / "images.tar")
+    assert images.did[:2] == [("save", archive, "cassandra:5"), ("cp", archive, "c-worker:/var/images.tar")]
+    assert len(images.did) == 3
+    assert not Path(archive).exists()
+
+
+def test_nodes_are_asked_for_their_images_once_until_they_are_made_again(cluster, images, snapshot):
+    for node in images.of:
+        images.of[node] = {"ceph:1", "cassandra:5"}
+    cluster._images = dict(CEPH)
+    for _ in range(2):
+        cluster.require_images(CEPH)
+        cluster.require_images({})
+    assert sorted(images.listed) == ["c-worker", "c-worker2"]
+    cluster.restore(replace(snapshot, facts={kind_cluster._IMAGES: CEPH}))
+    cluster.require_images(CEPH)
+    assert len(images.listed) == 4
+    assert images.did == []
+
+
+def test_an_image_that_was_made_anew_since_the_nodes_were_saved_is_brought(cluster, images, snapshot):
+    for node in images.of:
+        images.of[node] = {"ceph:1", "cassandra:5"}
+    cluster.restore(replace(snapshot, facts={kind_cluster._IMAGES: {**CEPH, **CASSANDRA}}))
+    cluster.require_images({**CEPH, "cassandra:5": "sha256:a2"})
+    assert images.did[0] == ("save", str(cluster.path / "images.tar"), "cassandra:5")
+    assert len([each for each in images.did if each[0] == "cp"]) == 2
+    images.did.clear()
+    cluster.require_images({"cassandra:5": "sha256:a2"})
+    assert images.did == []
+
+
+def test_an_image_of_that_name_is_replaced_in_every_worker(cluster, images):
+    cluster.load_docker_image("fio:1")
+    assert images.listed == []
+    assert {each[-1] for each in images.did if each[0] == "cp"} == {f"{node}:/var/images.tar" for node in images.of}
 
 
 def test_devices_of_volumes_are_detached_once_their_nodes_are_dead_unless_others_have_them(cluster, machine, snapshot):

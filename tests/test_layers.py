@@ -29,14 +29,26 @@ def workload(monkeypatch):
     return workload
 
 
-def make(tmp_path, commitlog_sync="batch"):
-    with Results(tmp_path, "cassandra", say=lambda line: None) as results:
-        cassandra_ready(commitlog_sync).make(SimpleNamespace(kube=None), results)
+@pytest.fixture
+def make(tmp_path, workload):
+    """Makes the layer on a cluster that is to have its images, and no others, by then."""
+
+    def make(commitlog_sync="batch"):
+        layer = cassandra_ready(commitlog_sync)
+
+        def require_images(references):
+            assert tuple(references) == layer.images
+            workload.did.append("images")
+
+        with Results(tmp_path, "cassandra", say=lambda line: None) as results:
+            layer.make(SimpleNamespace(kube=None, require_images=require_images), results)
+
+    return make
 
 
-def test_rows_are_acknowledged_before_the_cluster_is_in_the_state(workload, tmp_path):
-    make(tmp_path)
-    assert workload.did == ["deploy", "ready", "close"]
+def test_rows_are_acknowledged_before_the_cluster_is_in_the_state(workload, make):
+    make()
+    assert workload.did == ["images", "deploy", "ready", "close"]
 
 
 def test_each_way_of_syncing_is_another_state_made_of_something_else():
@@ -48,9 +60,9 @@ def test_each_way_of_syncing_is_another_state_made_of_something_else():
 
 
 @pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])
-def test_a_cluster_without_all_rows_is_no_such_layer(workload, tmp_path, acknowledges):
+def test_a_cluster_without_all_rows_is_no_such_layer(workload, make, acknowledges):
     workload.acknowledges = acknowledges
     told = f"{SEED_ROWS - 1} of {SEED_ROWS} rows were acknowledged|no host available"
     with pytest.raises(InfrastructureError, match=told):
-        make(tmp_path)
-    assert workload.did == ["deploy", "ready", "close"]
+        make()
+    assert workload.did == ["images", "deploy", "ready", "close"]

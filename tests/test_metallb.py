@@ -8,8 +8,7 @@ import yaml
 from harness.cluster.addresses import free_at_the_end
 from harness.errors import InfrastructureError
 from harness.images import recipes
-from harness.images.catalogue import METALLB
-from harness.metallb import MetalLB, manifests
+from harness.metallb import IMAGES, MetalLB, manifests
 
 OBJECTS = [
     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}},
@@ -131,4 +130,4 @@ def test_all_of_it_is_removed_what_it_checks_first(monkeypatch):
 
 
 def test_its_images_can_be_built():
-    assert all(recipes.find(image) for image in METALLB)
+    assert all(recipes.find(image) for image in IMAGES)

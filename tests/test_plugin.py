@@ -30,10 +30,9 @@ class Cluster:
     left: ClassVar[list[str]] = []  # what the next scenario leaves behind
     stored: ClassVar[set[str]] = set()
 
-    def __init__(self, settings, say, *, slot=0, slots=1):
+    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.ready = False
         self.started = 0.0
-        self.cell = SimpleNamespace(find=self.find)
         self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
 
     def prepare(self, results):
@@ -45,10 +44,13 @@ class Cluster:
                 raise self.trouble
         self.ready = True
 
-    def find(self, name, *, made_of):
+    def require_images(self, references):
+        pass
+
+    def saved(self, name, *, made_of, images):
         return SimpleNamespace(name=name) if name in self.stored else None
 
-    def save_layer(self, name, results, *, made_of):
+    def save_layer(self, name, results, *, made_of, images):
         self.stored.add(name)
 
     def restore(self, snapshot, results):
@@ -694,3 +696,45 @@ def test_the_closest_budget_counts(pytester):
         """
     )
     assert [markers.budget(item) for item in items] == [1, 2, 2, 3]
+
+
+def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those_of_its_own(
+    pytester, cluster, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(cluster, "require_images", lambda self, references: asked.append(("a scenario", references)))
+    made = cluster.__init__
+
+    def init(self, *of, images, **more):
+        asked.append(("a cluster", images))
+        made(self, *of, **more)
+
+    monkeypatch.setattr(cluster, "__init__", init)
+    pytester.makepyfile(
+        """
+        import pytest
+        from harness.scenarios.images import uses_images
+
+        @pytest.fixture
+        @uses_images("postgres:15")
+        def postgresql(cluster): pass
+
+        def test_a(cluster): pass
+        def test_b(postgresql): pass
+
+        @uses_images("etcd:1")
+        def test_c(kind_cluster): pass
+
+        @uses_images("left-out:1")
+        def test_d(cluster): pass
+
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-k", "not test_d")
+    ran.assert_outcomes(passed=3, deselected=1)
+    assert asked == [
+        ("a cluster", {"postgres:15", "etcd:1"}),
+        ("a scenario", set()),
+        ("a scenario", {"postgres:15"}),
+        ("a scenario", {"etcd:1"}),
+    ]

@@ -9,10 +9,9 @@ from psycopg import errors  # noqa: E402
 from harness.errors import InfrastructureError  # noqa: E402
 from harness.history.recorder import Recorder  # noqa: E402
 from harness.images import recipes  # noqa: E402
-from harness.images.catalogue import POSTGRESQL  # noqa: E402
 from harness.kube.conditions import unix_time  # noqa: E402
 from harness.waiting import DeadlineExceeded, NotYet  # noqa: E402
-from harness.workloads.postgresql import PostgreSQL  # noqa: E402
+from harness.workloads.postgresql import IMAGE, PostgreSQL  # noqa: E402
 from harness.workloads.postgresql.client import Client, Connecting, outcome_of  # noqa: E402
 
 
@@ -166,7 +165,7 @@ class Kube:
 
 def test_a_server_that_does_not_sync_is_not_taken(server, record):
     kube = Kube()
-    workload = PostgreSQL(kube, image=POSTGRESQL, record=record)
+    workload = PostgreSQL(kube, image=IMAGE, record=record)
     rows = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")]
     server.answers["SELECT name"] = rows
     workload.ready(within=1)
@@ -180,13 +179,13 @@ def test_a_server_that_does_not_sync_is_not_taken(server, record):
 
 def test_a_server_from_before_is_not_ready(record):
     with pytest.raises(DeadlineExceeded, match="from before"):
-        PostgreSQL(Kube(), image=POSTGRESQL, record=record).ready(within=0, since=unix_time("2026-11-24T10:00:01Z"))
+        PostgreSQL(Kube(), image=IMAGE, record=record).ready(within=0, since=unix_time("2026-11-24T10:00:01Z"))
 
 
 def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):
     server.refuses = True
     with pytest.raises(NotYet, match="refused"):
-        PostgreSQL(Kube(), image=POSTGRESQL, record=record).rebuild()
+        PostgreSQL(Kube(), image=IMAGE, record=record).rebuild()
 
 
 def test_the_password_is_not_in_the_history(client, record):
@@ -196,6 +195,6 @@ def test_the_password_is_not_in_the_history(client, record):
 
 
 def test_its_image_can_be_built():
-    recipe = recipes.find(POSTGRESQL)
+    recipe = recipes.find(IMAGE)
     assert recipe is not None
     assert recipe.needs == ("localhost/rookery/debian:bookworm",)

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import cli
+from harness import cli, metallb
 from harness.errors import BadInput
 from harness.report.results import LastResult
 from harness.scenarios import showing
 from harness.scenarios.catalogue import collect
 from harness.scenarios.docstrings import STATEMENTS, read
 from harness.scenarios.markers import Bug
+from harness.workloads import cassandra, postgresql
 
 PROJECT = Path(__file__).parent.parent
 
@@ -278,6 +279,13 @@ def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
     environment = {"PATH": "/nowhere", "PYTHONPATH": str(PROJECT), "DOCKER_HOST": "tcp://127.0.0.1:1"}
     done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 4), done.stderr
+
+
+def test_a_scenario_tells_the_images_of_what_it_deploys(ours):
+    images = {scenario.test: scenario.images for scenario in ours}
+    assert images["test_synced_rows_survive_two_power_cuts"] == (cassandra.IMAGE,)
+    assert images["test_commits_survive_the_power_cut"] == (postgresql.IMAGE,)
+    assert set(images["test_written_through_a_load_balancer"]) == {cassandra.IMAGE, *metallb.IMAGES}
 
 
 @pytest.mark.parametrize(

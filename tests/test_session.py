@@ -92,15 +92,16 @@ class Cluster:
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
     mute: BaseException | None = None  # why there are no logs
+    stale: str = ""  # an image that was made anew since everything was saved
     unlike: BaseException | None = None  # how it differs from what was deployed
 
-    def __init__(self, settings, say, *, slot=0, slots=1):
+    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.settings = settings
         self.topology = settings.topology
         self.place = (slot, slots)
+        self.images = images
         self.ready = False
         self.did = []
-        self.cell = SimpleNamespace(find=self.find)
         self.nodes = SimpleNamespace(kubeconfig_path="/k")
 
     def prepare(self, results):
@@ -113,10 +114,11 @@ class Cluster:
             raise InfrastructureError("no room")
         self.ready = True
 
-    def find(self, name, *, made_of):
-        return Saved(name) if name in self.stored and self.stored_of.get(name, made_of) == made_of else None
+    def saved(self, name, *, made_of, images):
+        same = self.stored_of.get(name, made_of) == made_of and self.stale not in images
+        return Saved(name) if name in self.stored and same else None
 
-    def save_layer(self, name, results, *, made_of):
+    def save_layer(self, name, results, *, made_of, images):
         self.did.append(f"save {name}")
         if name in self.full:
             raise InfrastructureError("no space left on device")
@@ -161,7 +163,7 @@ class Cluster:
 
 ROOK = Layer("rook", lambda cluster, results: cluster.make("rook"))
 NODES = Layer("nodes", lambda cluster, results: cluster.make("nodes"))
-CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK)
+CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK, images=("cassandra:5.0.6",))
 CEPHFS = Layer("cephfs", lambda cluster, results: cluster.make("cephfs"), on=ROOK, saved=False)
 DEPLOYED = ["delete", "make rook", "save rook"]
 
@@ -174,6 +176,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(Cluster, "stored_of", {})
     monkeypatch.setattr(Cluster, "lost", {})
     monkeypatch.setattr(Cluster, "mute", None)
+    monkeypatch.setattr(Cluster, "stale", "")
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     return Cluster
 
@@ -246,6 +249,21 @@ def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, 
     assert cluster.did_since() == []
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
+
+
+def test_a_state_is_made_anew_when_an_image_of_its_own_was_and_no_other_state_is(running, machine, results):
+    machine.stored |= {"rook", "cassandra"}
+    machine.stale = "cassandra:5.0.6"
+    cluster = running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra"]
+
+
+def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, results):
+    running.expect(CASSANDRA)
+    running.expect(ROOK, images=["postgres:15-bookworm"])
+    images = {"cassandra:5.0.6", "postgres:15-bookworm"}
+    assert set(running.cluster(ROOK, results).images) == images
+    assert set(running.another().images) == images
 
 
 @pytest.mark.parametrize("how", [NotYet("HEALTH_WARN: 1 osds down"), InfrastructureError("no toolbox")])

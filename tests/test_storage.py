@@ -22,6 +22,7 @@ from harness.storage import StorageCluster
 from harness.waiting import NotYet
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
+PREPARE_TO_CREATE = StorageCluster._prepare_to_create
 KIND_CONFIGS = Path(__file__).parent.parent / "kind-configs"
 
 
@@ -39,6 +40,12 @@ def new_cluster(monkeypatch):
 @pytest.fixture
 def cluster(new_cluster):
     return new_cluster()
+
+
+@pytest.fixture(autouse=True)
+def images_there(monkeypatch):
+    """The images that nodes begin with need not be brought."""
+    monkeypatch.setattr(StorageCluster, "_prepare_to_create", StorageCluster.prepare)
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def saving(cluster, results, monkeypatch):
 def test_a_cluster_goes_on_after_it_was_saved(saving, results):
     assert saving.cluster.save_layer("nodes-ready", results, made_of="nodes") is saving.stored["nodes-ready"]
     assert saving.did == ["save nodes-ready", "as deployed"]
-    assert saving.stored["nodes-ready"].facts == {"made_of": "nodes"}
+    assert saving.stored["nodes-ready"].facts == {"made_of": "nodes", "images": {}}
     assert saving.cluster.ready
 
 
@@ -186,7 +193,7 @@ def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
 def images_missing(monkeypatch):
     """A machine on which `prepare` ends where it asks for images."""
 
-    def ensure_images(settings, say):
+    def ensure_images(settings, say, more):
         raise InfrastructureError("no registry answers")
 
     for name in ("require_root", "require_room"):
@@ -306,12 +313,12 @@ def prepared(new_cluster, monkeypatch, examples):
     monkeypatch.setattr(storage, "version_of", lambda path: machine.kind)
     monkeypatch.setattr(storage, "_image_id", lambda reference: machine.ids.get(reference, "sha256:1"))
 
-    def prepared(*, store="images-1", origin="built from packages", **settings):
+    def prepared(*, origin="built from packages", **settings):
         cluster = new_cluster(**settings)
         cluster.images = Catalogue(node="kindest/node:v1.32.0", operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
         cluster.origins = {CEPH: origin}
         workers = [f"mine-worker{number}" for number in range(cluster.topology.workers)]
-        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores") / store, workers=workers)
+        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores/images-1"), workers=workers)
         return cluster
 
     prepared.machine = machine
@@ -333,7 +340,6 @@ def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
         {"kubernetes": "1.31.0"},
         {"workers": 4},
         {"disk_size": "20GiB"},
-        {"store": "images-2"},
         {"origin": "vendor's"},
     ],
     ids=lambda settings: next(iter(settings)),
@@ -356,8 +362,48 @@ def test_another_kind_makes_another_cell(prepared):
 
 def test_an_image_that_was_made_anew_makes_another_cell(prepared):
     before = prepared().cell
-    prepared.machine.ids["csi:1"] = "sha256:2"
+    prepared.machine.ids["docker.io/library/csi:1"] = "sha256:2"
     assert prepared().cell.key != before.key
+
+
+def test_images_of_workloads_make_no_other_cell(prepared):
+    cluster = prepared()
+    cluster._workload_images = ("cassandra:5.0.6",)
+    cluster.kind.store = Path("/stores/images-2")
+    assert cluster.cell == prepared().cell
+
+
+def test_a_saved_state_is_of_its_own_images_as_they_are_now(prepared, monkeypatch):
+    cluster, ids = prepared(), prepared.machine.ids
+    snapshot = SimpleNamespace(facts={"images": {"docker.io/library/cassandra:5.0.6": "sha256:1"}})
+
+    def find(name, *, made_of):
+        return snapshot if (name, made_of) == ("cassandra-ready", "seed") else None
+
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=find))
+    assert cluster.saved("cassandra-ready", made_of="seed", images=["cassandra:5.0.6"]) is snapshot
+    assert cluster.saved("cassandra-ready", images=["cassandra:5.0.6"]) is None
+    ids["docker.io/library/cassandra:5.0.6"] = "sha256:2"
+    assert cluster.saved("cassandra-ready", made_of="seed", images=["cassandra:5.0.6"]) is None
+    assert cluster.saved("cassandra-ready", made_of="seed") is None
+
+
+def test_the_images_of_a_state_are_saved_with_it(saving, results, monkeypatch):
+    monkeypatch.setattr(storage, "_image_id", lambda reference: "sha256:1")
+    snapshot = saving.cluster.save_layer("cassandra-ready", results, images=["cassandra:5.0.6"])
+    assert saving.cluster.saved("cassandra-ready", images=["cassandra:5.0.6"]) is snapshot
+    assert saving.cluster.saved("cassandra-ready") is None
+
+
+def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared, results, monkeypatch):
+    monkeypatch.setattr(storage, "_image_id", lambda reference: f"id of {reference}")
+    cluster, asked = prepared(), []
+    cluster._workload_images = ("cassandra:5.0.6",)
+    cluster.kind.fill_store = lambda images, archive: asked.append(images)
+    monkeypatch.setattr(cluster._addresses, "hold", lambda topology: None)
+    PREPARE_TO_CREATE(cluster, results)
+    names = ["docker.io/rook/ceph:v1", CEPH, "docker.io/library/csi:1", "docker.io/library/cassandra:5.0.6"]
+    assert asked == [{name: f"id of {name}" for name in names}]
 
 
 def test_other_manifests_under_the_same_version_make_another_cell(prepared, examples):

@@ -225,7 +225,7 @@ def sanity(monkeypatch):
         return reports.get(how, SanityReport(("works",), {}, {"GetCapacity": "not supported"}))
 
     monkeypatch.setattr(volume_bench, "run_sanity", run)
-    monkeypatch.setattr(volume_bench.programs, "csi_sanity", lambda: "csi-sanity")
+    monkeypatch.setattr(volume_bench.programs, "csi_sanity", lambda say: "csi-sanity")
     return reports
 
 

@@ -38,6 +38,7 @@ from harness.waiting import NotYet, wait_for
 
 CREATE_SECONDS = 600
 API_SECONDS = 120
+_IMAGES = "images of nodes"  # among the facts of a snapshot: ids by name
 DISK_SIZE = 10 * 1024**3  # bytes; BlueStore works from 5 GiB on, and the files are sparse
 
 
@@ -86,6 +87,8 @@ class KindCluster(PytestKindCluster):
         self._subnet = ""
         self._deployed = 0.0  # Unix time, seconds; of a cluster that was put back, when it was made in the first place
         self._store: Path | None = None
+        self._images: dict[str, str] = {}  # ids by name, of what the nodes were made with and what was brought since
+        self._images_seen: dict[str, str] = {}  # in every worker, since the nodes were made last
         self._lease: Lease | None = None
 
     # --- what it is made of -------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ class KindCluster(PytestKindCluster):
 
     @property
     def store(self) -> Path:
-        """The folder that nodes' /var begin as, and that they share images with."""
+        """The folder that the nodes' /var began as, and that they share images with."""
         if self._store is None:
             raise InfrastructureError(f"the images for {self.name} have not been prepared")
         return self._store
@@ -123,10 +126,13 @@ class KindCluster(PytestKindCluster):
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
-    def prepare_store(self, archive: Path) -> None:
-        """Have the nodes of the cluster to be created begin with the images of that archive, unpacked."""
+    def fill_store(self, images: Mapping[str, str], *, archive: Callable[[Sequence[str]], Path]) -> None:
+        """Have the nodes of the cluster to be created begin with these images (their ids by name), unpacked.
+
+        See `stores.filled_store` for `archive`.
+        """
         image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
-        self._store = stores.filled_store(self.image, image_id, archive, self._say)
+        self._store = stores.filled_store(self.image, image_id, images, archive=archive, say=self._say)
 
     def create(self, config_file: object = None) -> None:
         """Create the cluster: disks, network, nodes, routes.
@@ -157,6 +163,7 @@ class KindCluster(PytestKindCluster):
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
+        self._images, self._images_seen = stores.images_in(self.store), {}
         for worker in self.workers:
             self.disks[worker] = create_disk(self._disk_file(worker), self.disk_size, self.lease)
         self._subnet = network.create(self.network, self.lease)
@@ -240,7 +247,7 @@ class KindCluster(PytestKindCluster):
                 subnet=self._subnet,
                 store=self.store.name,
                 created=self._deployed,
-                facts=facts or {},
+                facts={**(facts or {}), _IMAGES: dict(self._images)},
             )
             with freezer.frozen(self.node_names) as freeze:
                 self._fill(replace(snapshot, path=partial))
@@ -297,6 +304,9 @@ class KindCluster(PytestKindCluster):
         self._remember_volume_loops()
         remove_containers(self.name)
         detach_dead(self._loops_seen())
+        store, before = stores.folder() / snapshot.store, self._store
+        self._store = store
+        self._images, self._images_seen = {**stores.images_in(store), **snapshot.facts.get(_IMAGES, {})}, {}
         self._give_up_other_numbers(snapshot.disks)
         try:
             self._subnet = network.create(self.network, self.lease, subnet=snapshot.subnet)
@@ -309,7 +319,9 @@ class KindCluster(PytestKindCluster):
 
         def put_back(blueprint: Blueprint) -> None:
             node = blueprint.name
-            stores.copy_var(snapshot.var(node), self.var(node), store=self.store)
+            if store != before:
+                stores.remove_images(self.var(node))
+            stores.copy_var(snapshot.var(node), self.var(node), store=store)
             if node in self.disks:
                 detach(self.disks[node])
                 copy_image(snapshot.disk(node), self.disks[node].path)
@@ -392,6 +404,50 @@ class KindCluster(PytestKindCluster):
             if node["metadata"]["name"].endswith("-control-plane"):
                 routes.add_route(str(self.topology.networks[1]), _internal_address(node), self.lease)
 
+    # --- images -------------------------------------------------------------------------------------------------
+
+    def require_images(self, images: Mapping[str, str]) -> None:
+        """Have these images (ids by whole names) in every worker; what one lacks is brought from docker.
+
+        The workers are asked once since they were made. Raises `CommandFailed` if docker has not got one.
+        """
+        wanted = dict(images.items() - self._images_seen.items())
+        if not wanted:
+            return
+        # containerd has ids of its own, so that an image that was made anew since is told by what was brought before.
+        others = {name for name, image_id in wanted.items() if self._images.get(name) != image_id}
+        with self._each_node() as pool:
+            found = dict(zip(self.workers, pool.map(self._images_of, self.workers), strict=True))
+        lacking = {worker: others | (wanted.keys() - found[worker]) for worker in self.workers}
+        if missing := sorted(set().union(*lacking.values())):
+            self._say(f"importing {', '.join(missing)} into nodes that were saved without")
+            self._import(missing, [worker for worker in self.workers if lacking[worker]])
+        self._images |= wanted
+        self._images_seen |= wanted
+
+    def _images_of(self, node: str) -> set[str]:
+        return set(self.execute(node, "ctr", "-n", "k8s.io", "images", "ls", "-q").split())
+
+    def _import(self, references: Sequence[str], nodes: Sequence[str]) -> None:
+        """Load images from docker into nodes, all at once.
+
+        Through an archive of one platform: `kind load docker-image` fails with docker's containerd image store
+        (https://github.com/kubernetes-sigs/kind/issues/3795).
+        """
+        archive = self.path / "images.tar"
+        load = "ctr -n k8s.io images import --all-platforms /var/images.tar; s=$?; rm /var/images.tar; exit $s"
+
+        def bring(node: str) -> None:
+            docker("cp", str(archive), f"{node}:/var/images.tar", timeout=120)
+            docker("exec", node, "sh", "-c", load, timeout=300)
+
+        try:
+            docker("save", "-o", str(archive), *references, timeout=300)
+            with self._each_node() as pool:
+                list(pool.map(bring, nodes))
+        finally:
+            archive.unlink(missing_ok=True)
+
     # --- pytest-kind's surface ----------------------------------------------------------------------------------
 
     def ensure_kind(self) -> None:
@@ -403,20 +459,8 @@ class KindCluster(PytestKindCluster):
         """kubectl is whatever is on PATH; the harness itself does not call it."""
 
     def load_docker_image(self, docker_image: str) -> None:
-        """Load an image from docker into every worker.
-
-        Through an archive of one platform: `kind load docker-image` fails with docker's containerd image store
-        (https://github.com/kubernetes-sigs/kind/issues/3795).
-        """
-        archive = self.path / "image.tar"
-        docker("save", "-o", str(archive), docker_image, timeout=300)
-        try:
-            for worker in self.workers:
-                docker("cp", str(archive), f"{worker}:/var/image.tar", timeout=120)
-                load = ["ctr", "-n", "k8s.io", "images", "import", "--all-platforms", "/var/image.tar"]
-                docker("exec", worker, "sh", "-c", f"{' '.join(load)}; s=$?; rm /var/image.tar; exit $s", timeout=300)
-        finally:
-            archive.unlink()
+        """Load an image from docker into every worker, in place of what has its name there."""
+        self._import([docker_image], self.workers)
 
     def kubectl(self, *args: str, timeout: float = 60) -> str:
         """What kubectl prints; for a user's own tests."""

@@ -1,28 +1,40 @@
-"""A node's /var as it is before its first boot, with every image unpacked in containerd's store: filled once and given
-to each node, the images as hard links.
+"""A node's /var as it is before its first boot, with images unpacked in containerd's store: filled once and given to
+each node, the images as hard links.
 
 Importing the images into three nodes writes and unpacks them three times, which takes a minute and more on two cores.
 What lies in containerd's store is never changed in place: blobs are named by their digest, and an unpacked layer is a
 lower directory of overlayfs, from which a container's first write copies. So nodes share the very same files (and the
 page cache of them); everything else of /var is copied.
+
+A run has the images of its scenarios, and the next one may have others. A store that has more than what is wanted
+serves as well. One that lacks some is the base of a new one: the two share what they have in common, as nodes do, and
+only what is missing is imported. So stores grow until an image is made anew, which makes one from nothing.
+
+    <cache>/stores/<name>         /var
+                   <name>.json    the node's image and the images in it; without it nothing else is made of the store
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from harness.cluster import snapshots
 from harness.machine import unfinished
 from harness.machine.copying import link_alike, make_alike
 from harness.machine.docker import docker
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
-from harness.waiting import NotYet, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
-KEPT = 2  # stores in the cache: the last two sets of images that were used
+KEPT = 2  # stores in the cache: those used last, beside what snapshots are linked to
 IMPORT_SECONDS = 600
+STORE_READY = minutes(30)  # another run may be writing an archive of all images and importing it
 
 CONTAINERD = Path("lib/containerd")
 SHARED = (
@@ -31,18 +43,87 @@ SHARED = (
 )
 
 
-def filled_store(node_image: str, node_image_id: str, archive: Path, say: Callable[[str], None]) -> Path:
-    """The /var of that node image with its own images and those of `archive`, unpacked; from the cache, or made now."""
-    store = cache_dir() / "stores" / f"{archive.stem}-{node_image_id.removeprefix('sha256:')[:12]}"
-    with machine_lock("stores", within=IMPORT_SECONDS):
-        if not store.exists():
-            say("unpacking the images for the nodes, once")
-            with unfinished.being_made(store) as partial:
-                _fill(partial, node_image, archive)
-                partial.rename(store)
-            _prune(store)
-        store.touch()
-    return store
+@dataclass(frozen=True)
+class Store:
+    """A store in the cache, and the ids of the images in it by their names."""
+
+    path: Path
+    node: str
+    images: Mapping[str, str]
+
+    def conflicts_with(self, images: Mapping[str, str]) -> bool:
+        """Whether it has another image under one of these names."""
+        return any(images.get(name, image_id) != image_id for name, image_id in self.images.items())
+
+
+def folder() -> Path:
+    return cache_dir() / "stores"
+
+
+def filled_store(
+    node_image: str,
+    node_image_id: str,
+    images: Mapping[str, str],
+    *,
+    archive: Callable[[Sequence[str]], Path],
+    say: Callable[[str], None],
+) -> Path:
+    """The /var of that node image with its own images and at least these (ids by name), unpacked; from the cache, or
+    made now. `archive` tells the path of one with the images of those names; only what has to be imported is asked for.
+    """
+    with machine_lock("stores", within=STORE_READY):
+        there = [store for store in _stored() if store.node == node_image_id and not store.conflicts_with(images)]
+        found = next((store for store in there if images.items() <= store.images.items()), None)
+        store = found or _made(node_image, node_image_id, images, there, archive, say)
+        store.path.touch()
+        if found is None:
+            _prune(store.path)
+    return store.path
+
+
+def images_in(store: Path) -> dict[str, str]:
+    """The ids of the images in a store by their names; none if nobody knows any more."""
+    return next((dict(found.images) for found in _stored() if found.path == store), {})
+
+
+def _stored() -> list[Store]:
+    """The stores whose images are known, the one used last first."""
+    found = []
+    for index in folder().glob("*.json"):
+        path = index.with_suffix("")
+        with suppress(OSError, ValueError, TypeError):  # a torn one, or of a store that is gone
+            found.append((path.stat().st_mtime, Store(path, **json.loads(index.read_text()))))
+    return [store for _, store in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def _made(
+    node_image: str,
+    node_image_id: str,
+    images: Mapping[str, str],
+    bases: Sequence[Store],
+    archive: Callable[[Sequence[str]], Path],
+    say: Callable[[str], None],
+) -> Store:
+    """A new store with these images and those of the base that has most of them."""
+    base = max(bases, key=lambda store: len(images.items() & store.images.items()), default=None)
+    all_of_them = {**(base.images if base else {}), **images}
+    about = {"node": node_image_id, "images": dict(sorted(all_of_them.items()))}
+    digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    path = folder() / f"{digest}-{node_image_id.removeprefix('sha256:')[:12]}"
+    if not path.exists():
+        missing = sorted(name for name in images if base is None or name not in base.images)
+        beside = f" beside the {len(base.images)} there are" if base else ""
+        say(f"unpacking {len(missing)} images for the nodes, once{beside}")
+        archived = archive(missing)
+        with unfinished.being_made(path) as partial:
+            _fill(partial, node_image, archived, base.path if base else None)
+            partial.rename(path)
+    _index(path).write_text(json.dumps(about, indent=1))
+    return Store(path, **about)
+
+
+def _index(store: Path) -> Path:
+    return store.with_name(f"{store.name}.json")
 
 
 def copy_var(source: Path, target: Path, *, store: Path) -> None:
@@ -75,12 +156,25 @@ def _shared(store: Path) -> dict[Path, list[Path]]:
     return {folder: sorted((store / folder).iterdir()) for folder in folders}
 
 
-def _fill(store: Path, node_image: str, archive: Path) -> None:
+def remove_images(var: Path) -> None:
+    """Remove what a node's /var shares with its store, before another store's comes in its place.
+
+    Two stores may have different files of the same size and time under one name, which copying takes for the same.
+    """
+    for part in SHARED:
+        shutil.rmtree(var / part, ignore_errors=True)
+
+
+def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> None:
+    begin = "cp -a /var/. /store/"
+    if base:
+        copy_var(base, store, store=base)
+        begin = "true"
     mounts = ["-v", f"{store}:/store", "-v", f"{archive}:/images.tar:ro"]
     # No name and no lease: --rm, and a process that ends by itself when its standard input would.
     container = docker(
         "run", "-d", "--rm", "--privileged", "--label", "io.rookery.store", *mounts, "--entrypoint", "sh", node_image,
-        "-c", f"cp -a /var/. /store/ && exec timeout {IMPORT_SECONDS} containerd --root /store/{CONTAINERD}",
+        "-c", f"{begin} && exec timeout {IMPORT_SECONDS} containerd --root /store/{CONTAINERD}",
         timeout=60,
     ).stdout.strip()  # fmt: skip
     try:
@@ -114,8 +208,14 @@ def _gone(container: str) -> None:
 
 
 def _prune(current: Path) -> None:
-    whole = (path for path in current.parent.iterdir() if path.suffix != unfinished.SUFFIX)
-    stores = sorted(whole, key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in [path for path in stores if path != current][KEPT - 1 :]:
+    """Remove the stores that were not used for longest, but for those of snapshots: these would be of no use without.
+
+    Called with the lock held, so nobody is making one.
+    """
+    linked = {snapshot.store for snapshot in snapshots.stored() if not snapshot.unusable()}
+    whole = (path for path in current.parent.iterdir() if path.is_dir() and path.suffix != unfinished.SUFFIX)
+    unlinked = [path for path in whole if path != current and path.name not in linked]
+    for old in sorted(unlinked, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        _index(old).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(old)

@@ -7,22 +7,24 @@ import graphlib
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.images import engine, recipes
+from harness.images import durations, engine, recipes
 from harness.images.recipes import Recipe
 from harness.machine import unfinished
-from harness.machine.docker import docker
-from harness.machine.run import CommandFailed, run
+from harness.machine.docker import docker, docker_logged
+from harness.machine.run import CommandFailed, run_logged
 from harness.paths import cache_dir
 
 Say = Callable[[str], None]
 
 # Compilers use both cores of a small machine already; a second and a third build fill the time they wait for packages.
+# No recipe limits what its compiler uses, so that a build that is alone has all cores.
 SIDE_BY_SIDE = 3
+TOLD_EVERY = 10.0  # seconds
 BUILD_SECONDS = 1800
 SPACE_NEEDED = 12 * 1024**3  # bytes in docker's root; measured: 9 GiB with the build cache of everything
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -58,35 +60,85 @@ def build(references: Iterable[str], say: Say) -> list[str]:
     _check_space()
     names = {recipe.reference for recipe in todo}
     needs = {recipe.reference: [n for n in _planned(recipe.needs) if n in names] for recipe in todo}
+    progress = Progress(todo, needs)
+    say(progress.begin())
+    _build_side_by_side(needs, progress, say)
+    # What had these names before is of no use any more.
+    docker("image", "prune", "--force", "--filter", f"label={engine.RECIPE_LABEL}", timeout=300, check=False)
+    say(f"{len(todo)} images built in {time.monotonic() - progress.started:.0f} s")
+    return [recipe.reference for recipe in todo]
+
+
+class Progress:
+    """What of the builds of one call is under way, and about how long the rest takes, by what each took last."""
+
+    def __init__(self, todo: Sequence[Recipe], needs: Mapping[str, Sequence[str]]) -> None:
+        recorded = durations.recorded()
+        self.recipes = {recipe.reference: recipe for recipe in todo}
+        self.seconds = {recipe.reference: durations.expected(recipe, recorded) for recipe in todo}
+        self.paths = durations.longest_path(needs, self.seconds)
+        self.started = time.monotonic()
+        self.running: dict[str, float] = {}  # since when
+        self.done: list[str] = []
+        self._needs = needs
+
+    def begin(self) -> str:
+        """What there is to do, and where it can be followed."""
+        longest = max(self.recipes.values(), key=lambda recipe: self.seconds[recipe.reference])
+        return (
+            f"{len(self.recipes)} images to build from packages, {durations.about(self._left({}))}; "
+            f"the log of each grows while it is built: tail -f {_log(longest)}"
+        )
+
+    def line(self, now: float) -> str:
+        """What is under way, since when, and how much is left."""
+        had = {name: now - since for name, since in self.running.items()}
+        each = [f"{self._short(name)} {had[name]:.0f} s of about {self.seconds[name]:.0f}" for name in had]
+        number = len(self.recipes) - len(self.done)
+        return f"building {'; '.join(each)}; {number} left, {durations.about(self._left(had))}"
+
+    def end(self, name: str, seconds: float) -> str:
+        """Note that one is built."""
+        del self.running[name]
+        self.done.append(name)
+        durations.record(self.recipes[name], seconds)
+        return f"{name} built in {seconds:.0f} s, {len(self.recipes) - len(self.done)} left"
+
+    def _left(self, had: Mapping[str, float]) -> float:
+        return durations.left(self._needs, self.seconds, had, self.done, SIDE_BY_SIDE)
+
+    def _short(self, name: str) -> str:
+        recipe = self.recipes[name]
+        alone = sum(each.name == recipe.name for each in self.recipes.values()) == 1
+        return recipe.name if alone else f"{recipe.name}:{recipe.tag}"
+
+
+def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress, say: Say) -> None:
+    """Build all of them, each after what it needs; first what the longest chain of builds stands on."""
     order = graphlib.TopologicalSorter(needs)
-    by_name = {recipe.reference: recipe for recipe in todo}
     order.prepare()
-    started, done = time.monotonic(), 0
-    say(f"{len(todo)} images to build from packages")
+    ready: list[str] = []
+    to_tell = progress.started + TOLD_EVERY
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         running: dict[Future[float], str] = {}
         try:
             while order.is_active():
-                # What most others wait for goes first: Kubernetes, which takes the longest, is under every node image.
-                for name in sorted(order.get_ready(), key=lambda ready: -_waiting_for(ready, needs)):
-                    running[pool.submit(_build_one, by_name[name])] = name
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                ready = sorted([*ready, *order.get_ready()], key=lambda name: -progress.paths[name])
+                while ready and len(running) < SIDE_BY_SIDE:
+                    name = ready.pop(0)
+                    running[pool.submit(_build_one, progress.recipes[name])] = name
+                    progress.running[name] = time.monotonic()
+                within = max(to_tell - time.monotonic(), 0)
+                for future in wait(running, timeout=within, return_when=FIRST_COMPLETED).done:
                     name, seconds = running.pop(future), future.result()
                     order.done(name)
-                    done += 1
-                    say(f"{name} built in {seconds:.0f} s, {len(todo) - done} left")
+                    say(progress.end(name, seconds))
+                if progress.running and (now := time.monotonic()) >= to_tell:
+                    say(progress.line(now))
+                    to_tell = now + TOLD_EVERY
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    # What had these names before is of no use any more.
-    docker("image", "prune", "--force", "--filter", f"label={engine.RECIPE_LABEL}", timeout=300, check=False)
-    say(f"{len(todo)} images built in {time.monotonic() - started:.0f} s")
-    return [recipe.reference for recipe in todo]
-
-
-def _waiting_for(name: str, needs: dict[str, list[str]]) -> int:
-    """How many builds stand, one after another, on top of this one."""
-    return max((1 + _waiting_for(other, needs) for other, those in needs.items() if name in those), default=0)
 
 
 def _planned(needs: Iterable[str]) -> list[str]:
@@ -104,41 +156,46 @@ def _check_space() -> None:
             )
 
 
+def _log(recipe: Recipe) -> Path:
+    return cache_dir() / "logs" / f"build-{recipe.name}-{recipe.tag}.log"
+
+
 def _build_one(recipe: Recipe) -> float:
-    """Build one image; returns the seconds it took."""
+    """Build one image, with a log that can be followed; returns the seconds it took."""
     started = time.monotonic()
-    log = cache_dir() / "logs" / f"build-{recipe.name}-{recipe.tag}.log"
+    log = _log(recipe)
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
     try:
         with tempfile.TemporaryDirectory(prefix="rookery-build-") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
-            output = make(recipe, Path(folder))
+            make(recipe, Path(folder), log)
     except CommandFailed as error:
-        log.write_text(error.output)
+        if error.output not in log.read_text(errors="replace"):  # of a command that does not write to it
+            with log.open("a") as file:
+                file.write(error.output)
         tail = "\n".join(error.output.splitlines()[-20:])
         raise InfrastructureError(
             f"{recipe.reference}: its recipe {recipe.name} failed\n{tail}",
             cure=f"the whole log is {log}; can this machine reach the package registries?",
         ) from error
-    log.write_text(output)
     for alias in recipe.aliases:
         docker("tag", recipe.reference, alias)
     return time.monotonic() - started
 
 
-def _debootstrap(recipe: Recipe, folder: Path) -> str:
+def _debootstrap(recipe: Recipe, folder: Path, log: Path) -> None:
     """The suite's root filesystem without documentation, and with the recipe's files as settings of apt."""
     archive = folder / "root.tar"
     mmdebstrap = ["mmdebstrap", "--variant=minbase", "--dpkgopt=path-exclude=/usr/share/doc/*"]
     mmdebstrap += [f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d" for _, path in recipe.files()]
     mmdebstrap += ['--customize-hook=rm -f "$1"/var/cache/apt/*.bin']  # apt does not clean what it is told not to use
-    done = run([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS)
+    run_logged([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS, log=log)
     label = f"LABEL {engine.RECIPE_LABEL}={recipe.digest}"
     docker("import", "--change", label, str(archive), recipe.reference, timeout=300)
-    return done.stdout + done.stderr
 
 
-def _docker_build(recipe: Recipe, folder: Path) -> str:
+def _docker_build(recipe: Recipe, folder: Path, log: Path) -> None:
     options = ["--label", f"{engine.RECIPE_LABEL}={recipe.digest}", "--tag", recipe.reference]
     for name, value in recipe.args.items():
         options += ["--build-arg", f"{name}={value}"]
@@ -158,8 +215,7 @@ def _docker_build(recipe: Recipe, folder: Path) -> str:
         if recipe.archive:
             engine.save(recipe.archive, str(context / "images.tar"))
     command = ["build", "--network", "host", "--progress", "plain", *options, str(context)]
-    done = docker(*command, timeout=BUILD_SECONDS)
-    return done.stdout + done.stderr
+    docker_logged(*command, timeout=BUILD_SECONDS, log=log)
 
 
 def fetch_module(path: str, version: str, folder: Path) -> None:
@@ -174,9 +230,9 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
     )
 
 
-def export_file(reference: str, path: str, target: Path) -> None:
+def export_file(reference: str, path: str, target: Path, say: Say) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
-    build([reference], lambda line: None)
+    build([reference], say)
     container = docker("create", reference, "none").stdout.strip()
     try:
         with unfinished.being_made(target) as partial:

@@ -1,14 +1,10 @@
-"""Which images a run needs."""
+"""Which images every run needs. Workloads name theirs themselves (see `harness.scenarios.images`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-CASSANDRA = "docker.io/library/cassandra:5.0.6"
-POSTGRESQL = "docker.io/library/postgres:15-bookworm"
-METALLB_VERSION = "0.15.2"
-METALLB = tuple(f"quay.io/metallb/{part}:v{METALLB_VERSION}" for part in ("controller", "speaker"))
 RBD_FUSE_CSI = "localhost/rookery/rbd-fuse-csi:1"
 CSI_SANITY = "localhost/rookery/csi-sanity:1"
 CHROMIUM = "localhost/rookery/chromium:1"
@@ -22,17 +18,16 @@ CEPH_CSI += ("csi-snapshotter", "csi-node-driver-registrar")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The images of one run: the node's, which docker runs, and the workers', which are loaded into them."""
+    """The images of every run: the node's, which docker runs, and the workers', which are loaded into them."""
 
     node: str
     operator: str
     ceph: str
     driver: tuple[str, ...]
-    workload: tuple[str, ...] = (CASSANDRA, POSTGRESQL, *METALLB)
 
     @property
     def workers(self) -> tuple[str, ...]:
-        return (self.operator, self.ceph, *self.driver, *self.workload)
+        return (self.operator, self.ceph, *self.driver)
 
     @property
     def all(self) -> tuple[str, ...]:

@@ -8,17 +8,17 @@ from harness.images import build, catalogue, recipes, resolve
 from harness.paths import cache_dir
 
 
-def build_kind(target: Path) -> None:
+def build_kind(target: Path, say: resolve.Say) -> None:
     """Put the kind command at `target`."""
-    build.export_file(catalogue.KIND, "/kind", target)
+    build.export_file(catalogue.KIND, "/kind", target, say)
 
 
-def csi_sanity() -> Path:
+def csi_sanity(say: resolve.Say) -> Path:
     """csi-sanity, from the cache as long as its recipe has not changed."""
     recipe = recipes.need(catalogue.CSI_SANITY)
     program = cache_dir() / "bin" / f"csi-sanity-{recipe.digest}"
     if not program.exists():
-        build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program)
+        build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program, say)
     return program
 
 
@@ -27,7 +27,8 @@ def snapshot_crds() -> Path:
     recipe = recipes.need(catalogue.RBD_FUSE_CSI)
     crds = cache_dir() / "crds" / f"snapshots-{recipe.digest}.yaml"
     if not crds.exists():
-        build.export_file(recipe.reference, "/usr/local/share/crds/snapshots.yaml", crds)
+        path = "/usr/local/share/crds/snapshots.yaml"
+        build.export_file(recipe.reference, path, crds, lambda line: None)  # a run has built the driver by now
     return crds
 
 

@@ -7,12 +7,13 @@ import os
 import shutil
 import subprocess
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from docker import APIClient
 
 from harness.errors import InfrastructureError
-from harness.machine.run import CommandFailed, output, run
+from harness.machine.run import CommandFailed, output, run, run_logged
 
 _FIRST_WITHOUT_BUILDER = 23  # from this version on, `docker build` leaves BuildKit to the buildx plugin
 
@@ -38,6 +39,11 @@ def docker(
 ) -> subprocess.CompletedProcess[str]:
     """Run a docker command for at most `timeout` seconds; raises `CommandFailed` as `run` does."""
     return run([*client(), *args], timeout=timeout, check=check, stdin=stdin, env=environment())
+
+
+def docker_logged(*args: str, timeout: float, log: Path) -> None:
+    """Run a docker command with what it says in the file `log` as it says it; see `run_logged`."""
+    run_logged([*client(), *args], timeout=timeout, log=log, env=environment())
 
 
 def docker_output(*args: str, timeout: float = 60) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from harness.errors import InfrastructureError
 
@@ -44,6 +45,25 @@ def run(
     if check and done.returncode != 0:
         raise CommandFailed(argv, done.returncode, done.stdout + done.stderr)
     return done
+
+
+def run_logged(argv: Sequence[str], *, timeout: float, log: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run `argv` as `run` does, with what it says at the end of the file `log` as soon as it says it: for what takes
+    long, and is to be followed meanwhile (`tail -f`). Raises as `run` does, with all that it has said."""
+    with log.open("ab") as file:
+        begin = file.tell()
+        try:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, timeout=timeout, env=env,
+                check=False,
+            )  # fmt: skip
+            status: int | None = done.returncode
+        except FileNotFoundError as error:
+            raise CommandFailed(argv, 127, f"{argv[0]}: no such program") from error
+        except subprocess.TimeoutExpired:
+            status = None
+    if status != 0:
+        raise CommandFailed(argv, status, _text(log.read_bytes()[begin:]))
 
 
 def output(argv: Sequence[str], *, timeout: float, stdin: str | None = None) -> str:

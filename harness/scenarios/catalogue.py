@@ -36,6 +36,7 @@ class Scenario:
     budget_s: float | None  # None where it has none, which is not right
     markers: tuple[str, ...]
     bugs: tuple[Bug, ...]
+    images: tuple[str, ...]  # beside those that every run needs
 
     @property
     def id(self) -> str:
@@ -78,6 +79,7 @@ class Scenario:
             "budget_s": self.budget_s,
             "markers": list(self.markers),
             "bugs": [asdict(bug) for bug in self.bugs],
+            "images": list(self.images),
             "last": last and {**asdict(last), "folder": str(last.folder)},
         }
 
@@ -131,4 +133,5 @@ def _scenario(found: Mapping[str, Any]) -> Scenario:
         budget_s=found["budget_s"],
         markers=tuple(found["markers"]),
         bugs=tuple(Bug(**bug) for bug in found["bugs"]),
+        images=tuple(found["images"]),
     )

@@ -17,6 +17,7 @@ import pytest
 
 from harness.report.results import scenario_name
 from harness.scenarios import markers
+from harness.scenarios.images import images_used_by
 
 # All of them, in the order of files, and no trace of it.
 OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
@@ -50,6 +51,7 @@ class Collector:
             "budget_s": markers.budget(item),
             "markers": markers.described(item),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
+            "images": sorted(images_used_by([item])),
         }
 
 

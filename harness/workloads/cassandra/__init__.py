@@ -4,4 +4,6 @@ from harness.workloads.cassandra.ring import RingMember
 from harness.workloads.cassandra.workload import Cassandra
 from harness.workloads.writers import Writers
 
-__all__ = ["Cassandra", "RingMember", "Writers"]
+__all__ = ["IMAGE", "Cassandra", "RingMember", "Writers"]
+
+IMAGE = "docker.io/library/cassandra:5.0.6"

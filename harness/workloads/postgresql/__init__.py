@@ -2,4 +2,6 @@
 
 from harness.workloads.postgresql.workload import PostgreSQL
 
-__all__ = ["PostgreSQL"]
+__all__ = ["IMAGE", "PostgreSQL"]
+
+IMAGE = "docker.io/library/postgres:15-bookworm"

@@ -1,0 +1,52 @@
+"""Which images scenarios ask for, beside those that every run needs: what a run makes or pulls, and nothing more.
+
+A fixture that deploys something names its images, and whoever asks for the fixture asks for them:
+
+    @pytest.fixture
+    @uses_images(postgresql.IMAGE)
+    def postgresql(cluster, history, results): ...
+
+A scenario that deploys something itself is decorated in the same way. A fixture that is only asked for by
+`request.getfixturevalue` is not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_ATTRIBUTE = "_rookery_images"
+
+
+def uses_images(*references: str) -> Callable[[Function], Function]:
+    """Name the images of what a fixture deploys; stands below `@pytest.fixture`."""
+
+    def named(function: Function) -> Function:
+        setattr(function, _ATTRIBUTE, references)
+        return function
+
+    return named
+
+
+def images_used_by(items: Iterable[pytest.Item]) -> frozenset[str]:
+    """What these scenarios and all of their fixtures have named."""
+    functions = (function for item in items for function in _functions_of(item))
+    return frozenset(reference for function in functions for reference in getattr(function, _ATTRIBUTE, ()))
+
+
+def _functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:
+    """The scenario and its fixtures, with those that they override: an overriding one mostly asks for what it hides.
+
+    Which functions stand behind the names in `item.fixturenames`, pytest tells by `_fixtureinfo` alone, which has had
+    this form since 3.0; `request` tells it too, but only once the scenario runs, when its images have to be there.
+    """
+    if isinstance(item, pytest.Function):
+        yield item.function
+    info = getattr(item, "_fixtureinfo", None)  # an item that is no function has none
+    for definitions in info.name2fixturedefs.values() if info else ():
+        for definition in definitions:
+            yield definition.func
