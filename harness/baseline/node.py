@@ -17,7 +17,7 @@ POWER, ON, OFF = "power", "on", "off"
 # Everything is read from tables and folders of a node's own: no path is asked that may be dead.
 _SCRIPT = """
 echo "{mark}devices"; find /dev -type b
-echo "{mark}plugins"; ls {kubelet}/plugins 2>/dev/null
+echo "{mark}plugins"; find {kubelet}/plugins -mindepth 1 -maxdepth 1 ! -empty -printf '%f\\n' 2>/dev/null
 echo "{mark}registrations"; ls {kubelet}/plugins_registry 2>/dev/null
 echo "{mark}rook"; ls /var/lib/rook 2>/dev/null
 """

@@ -90,6 +90,9 @@ IGNORED = (
     Ignored("signed with kubeadm's token, until that expires a day later", "ConfigMap", "kube-public/cluster-info"),
     Ignored("kubeadm's token, which expires after a day", "Secret", "kube-system/bootstrap-token-*"),
     Ignored("there as soon as its namespace is, and may be renewed", "ConfigMap", "*/kube-root-ca.crt"),
+    Ignored(
+        "the group of the CSI drivers, which Rook makes when it comes to it", "CephFilesystemSubVolumeGroup", "*/*-csi"
+    ),
     Ignored("what Rook remembers of the last node that was drained", "ConfigMap", "*/rook-ceph-pdbstatemap"),
     Ignored(
         "what a job that prepares OSDs reports, until the operator has read it", "ConfigMap", "*/rook-ceph-osd-*-status"

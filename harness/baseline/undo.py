@@ -31,7 +31,7 @@ DELETED = (
     ("VolumeSnapshot", "PersistentVolumeClaim"),
     ("Ingress", "Service", "NetworkPolicy", "PodDisruptionBudget", "ConfigMap", "Secret"),
     ("RoleBinding", "Role", "ClusterRoleBinding", "ClusterRole", "ServiceAccount"),
-    ("VolumeSnapshotClass", "StorageClass", "PriorityClass", "IngressClass", "RuntimeClass"),
+    ("VolumeSnapshotClass", "StorageClass", "CSIDriver", "PriorityClass", "IngressClass", "RuntimeClass"),
     ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"),
     ("CephBlockPool", "CephFilesystem", "CephFilesystemSubVolumeGroup", "CephBlockPoolRadosNamespace", "CephClient"),
     ("CustomResourceDefinition",),
@@ -44,7 +44,7 @@ MADE_AGAIN = frozenset(
     {
         *("ConfigMap", "Secret", "Service", "ServiceAccount", "StorageClass", "VolumeSnapshotClass", "PriorityClass"),
         *("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Deployment", "DaemonSet"),
-        *("PodDisruptionBudget", "NetworkPolicy"),
+        *("PodDisruptionBudget", "NetworkPolicy", "CSIDriver"),
     }
 )
 # Kinds of which an object that was changed is patched back.
