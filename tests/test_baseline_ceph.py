@@ -12,6 +12,7 @@ import pytest
 
 from harness.baseline import ceph
 from harness.baseline.fingerprint import CEPH, compare
+from harness.errors import InfrastructureError
 from harness.rook import toolbox
 
 PROGRAMS = Path(ceph.__file__).parent
@@ -173,6 +174,19 @@ def test_everything_is_asked_in_one_exec_and_with_the_listings_of_volumes(monkey
     assert program == "read_ceph.py"
     assert "def pool(ioctx)" in images
     assert "def filesystem(mounted)" in subvolumes
+
+
+@pytest.mark.parametrize("path", [("pools", 0, "pool_name"), ("osds", "osds"), ("auth", "auth_dump")])
+def test_a_release_that_answers_otherwise_is_no_scenarios_fault(monkeypatch, path):
+    listing = copy.deepcopy(LISTING)
+    *outer, last = path
+    inner = listing
+    for step in outer:
+        inner = inner[step]
+    del inner[last]
+    monkeypatch.setattr(toolbox, "ask_program", lambda *_, **__: listing)
+    with pytest.raises(InfrastructureError, match=f"not known here: KeyError: '{last}'"):
+        ceph.collect(None, "rook-ceph")
 
 
 class Cluster:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.baseline import rules
 from harness.baseline.fingerprint import CEPH, Fingerprint, Item, Key
 from harness.csi import inventory
+from harness.errors import InfrastructureError
 from harness.kube import Kube
 from harness.rook import status, toolbox
 from harness.rook.filesystems import SUBVOLUME_GROUP
@@ -25,9 +26,17 @@ _LISTINGS = tuple(_IN_THE_TOOLBOX / name for name in ("list_images.py", "list_su
 
 
 def collect(kube: Kube, namespace: str) -> Fingerprint:
-    """All there is. Raises `NotYet` while Ceph does not answer."""
+    """All there is. Raises `NotYet` while Ceph does not answer, `InfrastructureError` for answers of another form."""
     texts = [path.read_text() for path in _LISTINGS]
-    return fingerprint_of(toolbox.ask_program(kube, namespace, _READ, *texts, timeout=ANSWERED))
+    listing = toolbox.ask_program(kube, namespace, _READ, *texts, timeout=ANSWERED)
+    try:
+        return fingerprint_of(listing)
+    except (LookupError, TypeError, AttributeError) as error:
+        # Every release has its own JSON: nobody's scenario fails for that, its cluster is restored.
+        raise InfrastructureError(
+            f"this Ceph answers in a form that is not known here: {type(error).__name__}: {error}",
+            cure="compare what harness/baseline/read_ceph.py prints with what harness/baseline/ceph.py reads",
+        ) from error
 
 
 def fingerprint_of(listing: Listing) -> Fingerprint:
