@@ -19,8 +19,6 @@ import pytest
 from harness.csi.sanity import Subject, run_sanity
 from harness.waiting import minutes, wait_for
 
-pytestmark = pytest.mark.leaves_nothing
-
 
 @pytest.fixture(autouse=True)
 def userspace_driver(cluster):

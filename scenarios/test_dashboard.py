@@ -25,8 +25,6 @@ from harness.rook.dashboard import USER, Dashboard, DashboardPage, Shown
 from harness.waiting import minutes, wait_for
 from harness.workloads.services import Service
 
-pytestmark = pytest.mark.leaves_nothing
-
 
 @pytest.fixture
 def dashboard(cluster) -> Dashboard:

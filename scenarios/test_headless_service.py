@@ -33,7 +33,6 @@ from harness.waiting import NotYet, minutes, wait_for
 
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
     """Latent until the power cut, and cured by defining both Services."""
     seed, *_ = cassandra.spec.seeds
@@ -63,7 +62,6 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
     """The twin: the power cut alone is not the trouble.
 

@@ -11,10 +11,7 @@ Needs: nodes, and nothing on them.
 Budget: 60 s, from nothing
 """
 
-import pytest
 
-
-@pytest.mark.leaves_nothing
 def test_each_node_has_its_own_disk_and_no_other(kind_cluster):
     """Of block devices there is one on each worker, and none on the control plane."""
     devices = {

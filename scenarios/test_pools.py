@@ -32,8 +32,6 @@ from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 
-pytestmark = pytest.mark.leaves_nothing
-
 MEBIBYTE = 1 << 20
 
 

@@ -44,7 +44,6 @@ from harness.workloads.cassandra import Cassandra
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_synced_rows_survive_two_power_cuts(cluster, cassandra, history, results):
     """Nothing acknowledged is lost, twice in a row."""
     cassandra.write(rows=1_000)

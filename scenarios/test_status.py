@@ -12,8 +12,6 @@ Needs: nothing but a cluster.
 Budget: 120 s
 """
 
-import pytest
-
 from harness.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
 from harness.waiting import minutes, wait_for
 
@@ -21,7 +19,6 @@ WRITTEN = 512  # MiB; large beside what the filesystem itself writes meanwhile, 
 TOLERANCE = 0.1
 
 
-@pytest.mark.leaves_nothing
 def test_figures_agree_with_what_was_written(cluster, files, results):
     """Every command that counts, within 10 % of what was written."""
     rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size

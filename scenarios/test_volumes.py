@@ -21,9 +21,6 @@ from harness.rook.pools import BlockPool, ErasureCode
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM, USED_BY_ANOTHER_POD
 from harness.waiting import minutes, wait_for
 
-# Each removes what it made, to the last image and loop device, so one cluster serves them all.
-pytestmark = pytest.mark.leaves_nothing
-
 GIB = 1 << 30
 MIB = 1 << 20
 
