@@ -1,9 +1,9 @@
 """The pytest plugin: options and fixtures, and nothing else.
 
 A scenario asks for `cluster` (storage that is HEALTH_OK) or `kind_cluster` (nodes with disks and nothing on them), and
-gets it as it was freshly deployed, whatever the scenarios before it did: put back from a snapshot, unless what was
-done to it is undone. It gets a results folder as well. Infrastructure that fails ends with exit status 3, not 1: it
-says nothing about the storage under test.
+gets it as it was freshly deployed, whatever the scenarios before it did: the one there is, if it is seen to be clean,
+or else restored from a snapshot. It gets a results folder as well. Infrastructure that fails ends with exit status 3,
+not 1: it says nothing about the storage under test.
 """
 
 from __future__ import annotations
@@ -298,14 +298,9 @@ def other_cluster(
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:
-    tidy, topology = _leaves_nothing(request.node), _topology(request.node)
-    cluster = _session(request.config).cluster(layer, results, leaves_nothing=tidy, topology=topology)
+    cluster = _session(request.config).cluster(layer, results, topology=_topology(request.node))
     cluster.require_images(images_used_by([request.node]))
     return cluster
-
-
-def _leaves_nothing(item: pytest.Item) -> bool:
-    return item.get_closest_marker("leaves_nothing") is not None
 
 
 def _topology(item: pytest.Item) -> str | None:
@@ -351,13 +346,13 @@ def cassandra(
 ) -> Iterator[Cassandra]:
     """Cassandra on three volumes, ready; the marker `cassandra(commitlog_sync=...)` chooses how its log is synced.
 
-    What it makes for a scenario goes again if that is to leave nothing.
+    What it makes for a scenario that passes goes again; rows are nothing that a fingerprint of the cluster shows.
     """
     item, running = request.node, _session(request.config)
     workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=_commitlog_sync(item))
     with session.in_use(workload, cluster, results):
         yield workload
-        if _leaves_nothing(item) and not _forgotten(workload, item, results):
+        if not _forgotten(workload, item, results):
             running.spoilt()
 
 

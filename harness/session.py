@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from harness.baseline import Fingerprint, compare, listed
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
@@ -29,7 +30,6 @@ from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
-AS_DEPLOYED = 30.0  # a put-back takes longer
 AT_THE_END = "at-the-end"  # of logs
 
 
@@ -56,7 +56,10 @@ class Session:
         self.put_back_s: list[float] = []  # seconds of each time that a cluster was put back
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
-        self._pristine: Layer | None = None  # what the cluster is, unless a scenario may have changed it
+        self._pristine: Layer | None = None  # the state it was handed out in, unless it is known to differ
+        self._baseline: Fingerprint | None = None  # what the cluster was then
+        self._earlier: dict[tuple[str, str], Fingerprint] = {}  # the baselines before it, by topology and state
+        self._restored = False  # whether that state was restored, not made
         self._topology = settings.topology  # of the cluster there is
         self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
         self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios that begin in it, or in one made on it
@@ -77,13 +80,11 @@ class Session:
         self.spoilt()
 
     def spoilt(self) -> None:
-        """A scenario leaves something, whatever it promised: the next one has the cluster put back."""
+        """A scenario leaves what no measurement would show: the next one has the cluster restored."""
         self._pristine = None
 
-    def cluster(
-        self, layer: Layer, results: Results, *, leaves_nothing: bool = False, topology: str | None = None
-    ) -> StorageCluster:
-        """The cluster in that state; whoever `leaves_nothing` promises to leave it so, and the next gets it at once.
+    def cluster(self, layer: Layer, results: Results, *, topology: str | None = None) -> StorageCluster:
+        """The cluster in that state: the one there is, if it is seen to be clean, or else restored or made.
 
         With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
         """
@@ -99,25 +100,57 @@ class Session:
             with results.uncounted():
                 cluster.prepare(results)
             self._put(cluster, layer, results)
+            self._take_baseline(layer, cluster, results)
         cluster.note(results)
         results.note(layer=layer.name)
-        self._pristine = layer if leaves_nothing else None
+        self._pristine = layer
         return cluster
 
     def _is_in(self, layer: Layer, cluster: StorageCluster, results: Results) -> bool:
         """Whether the cluster is in that state already."""
-        return self._pristine is layer and self._as_deployed(cluster, results)
+        return self._pristine is layer and self._is_clean(cluster, results)
 
-    def _as_deployed(self, cluster: StorageCluster, results: Results) -> bool:
-        """Whether the promise that nothing was left has come true, soon: nodes and daemons may be on their way back."""
+    def _is_clean(self, cluster: StorageCluster, results: Results) -> bool:
+        """Whether it is what it was at its baseline, or has become so again, now that it is looked at."""
+        if self._baseline is None:
+            self.say("it is not known what the cluster was when its state was reached; restoring it")
+            return False
+        begin = results.elapsed
         try:
-            with results.phase("found as deployed"):
-                wait_for(cluster.as_deployed, what="the cluster as it was deployed", within=AS_DEPLOYED, every=1)
-        except (DeadlineExceeded, RookeryError) as error:
-            self.say(f"{error}; putting it back")
+            cleaning = cluster.converge(self._baseline)
+        except RookeryError as error:
+            self.say(f"whether the cluster is clean cannot be seen: {error}; restoring it")
+            results.note(dirty=[str(error)])
             self._pristine = None
             return False
-        return True
+        results.add_phase("clean" if cleaning.clean else "not clean", begin, cleaning.seconds)
+        results.note(
+            **{name: list(told) for name, told in (("undone", cleaning.undone), ("dirty", cleaning.left)) if told}
+        )
+        if not cleaning.clean:
+            self.say(f"{cleaning}; restoring it")
+            self._pristine = None
+        elif cleaning.undone:
+            self.say(str(cleaning))
+        return cleaning.clean
+
+    def _take_baseline(self, layer: Layer, cluster: StorageCluster, results: Results) -> None:
+        """What the next scenario's cluster has to be. Without one it is restored, so that nobody fails for this."""
+        self._baseline = None
+        try:
+            with results.phase("baseline taken"):
+                self._baseline = cluster.fingerprint()
+        except (DeadlineExceeded, RookeryError) as error:
+            self.say(f"no baseline: {error}")
+            return
+        which = (self._topology, layer.name)
+        if self._restored and which in self._earlier:
+            # The same saved state twice: what differs lives a life of its own, and belongs into `baseline.rules`.
+            drift = [str(each) for each in compare(self._earlier[which], self._baseline)]
+            if drift:
+                self.say(f"{layer.name} was restored, and is not what it was before: {listed(drift)}")
+                results.note(drift=drift)
+        self._earlier[which] = self._baseline
 
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
@@ -129,6 +162,7 @@ class Session:
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
+                self._restored = True
                 return
             except SnapshotRefused as error:
                 self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
@@ -141,7 +175,7 @@ class Session:
             cluster.delete()
         elif layer.saved or not self._is_in(layer.on, cluster, results):  # what scenarios did is never saved
             self._put(cluster, layer.on, results)
-        self._pristine = None
+        self._pristine, self._restored = None, False
         try:
             layer.make(cluster, results)
         except Exception:

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from harness.baseline import Cleaning, Fingerprint, Subject, converge
 from harness.cluster import nodes as node_containers
 from harness.cluster import snapshots
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
@@ -58,6 +59,7 @@ OSDS_UP = minutes(3)
 PGS_CLEAN = minutes(3)
 DRIVER_READY = minutes(3)
 CRDS_ESTABLISHED = minutes(1)
+FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
 CHECKS_IN_A_ROW = 5
 GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 
@@ -368,6 +370,18 @@ class StorageCluster:
         if self.rook:
             self._pods_ready(since=0)
             self.rook.healthy()
+
+    def fingerprint(self) -> Fingerprint:
+        """What the cluster consists of now, as a baseline for `converge`. Raises `DeadlineExceeded`, `RookeryError`."""
+        return wait_for(self._measured.fingerprint, what="the cluster's fingerprint", within=FINGERPRINT_TAKEN)
+
+    def converge(self, baseline: Fingerprint) -> Cleaning:
+        """Have it be what it was at its baseline, healthy and with every pod Ready, or say what keeps it from it."""
+        return converge(self._measured, baseline)
+
+    @property
+    def _measured(self) -> Subject:
+        return Subject(self.kube, self.nodes.node_names, kubelet_dir(self.topology), self.rook)
 
     def note(self, results: Results) -> None:
         """What the report says about the parts: versions, who made each image, which driver served."""

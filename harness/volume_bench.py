@@ -163,8 +163,8 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     try:
         with Results(Path(settings.results), "bench-volumes", say=say) as results:
             for name in [name for name in PARTS if not only or name in only]:
-                # Each leaves the cluster as it was; if it is not, it is put back.
-                cluster = session.cluster(PARTS[name].layer, results, leaves_nothing=True)
+                # Each leaves the cluster as it was; if it does not, that is seen.
+                cluster = session.cluster(PARTS[name].layer, results)
                 bench.facts |= _facts(cluster)
                 if PARTS[name].userspace and cluster.driver != "rbd-fuse":
                     bench.facts[f"{name} not measured"] = f"{cluster.driver} serves here, not the userspace drivers"

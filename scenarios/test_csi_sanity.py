@@ -17,7 +17,7 @@ import pytest
 from harness.csi.sanity import Subject, run_sanity
 from harness.waiting import minutes, wait_for
 
-pytestmark = [pytest.mark.budget(150), pytest.mark.leaves_nothing]
+pytestmark = pytest.mark.budget(150)
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from harness.rook.dashboard import USER, Dashboard, DashboardPage, Shown
 from harness.waiting import minutes, wait_for
 from harness.workloads.services import Service
 
-pytestmark = [pytest.mark.budget(180), pytest.mark.leaves_nothing]
+pytestmark = pytest.mark.budget(180)
 
 
 @pytest.fixture

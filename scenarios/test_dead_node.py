@@ -51,7 +51,6 @@ def goes_on_without_a_node(cluster):
 
 
 @pytest.mark.slow
-@pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=ATTACHED_ELSEWHERE)
 def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_without_a_node):
     """The claim of a dead node's pod is used on another node, by what Kubernetes and Ceph each know of the dead."""

@@ -70,7 +70,6 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
 
 
 @pytest.mark.budget(60)
-@pytest.mark.leaves_nothing
 def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
     """By the API server what is not known any more, by the harness what would take this machine's disks.
 

@@ -46,7 +46,6 @@ def files(cluster, results):
         yield workload
 
 
-@pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
 def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes, results):
     """What serves a volume, mounted or as a raw block device, outlives the pod that has started it.
@@ -66,7 +65,6 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes,
 
 
 @pytest.mark.budget(120)
-@pytest.mark.leaves_nothing
 def test_volume_comes_back_with_its_node(cluster, files, results):
     """Mounted again without help, over whatever the node's earlier life has left.
 
@@ -91,7 +89,6 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
 
 
 @pytest.mark.budget(150)
-@pytest.mark.leaves_nothing
 def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
     """The device comes back under another number maybe, and with everything that was synced to it.
 
@@ -110,7 +107,6 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
 
 
 @pytest.mark.budget(120)
-@pytest.mark.leaves_nothing
 def test_kubelet_restarts(cluster, volumes, storage_driver, results):
     """A kubelet that restarts has every driver register again."""
     old = volumes.pod("old", volumes.claim("old"))
@@ -129,7 +125,6 @@ def test_kubelet_restarts(cluster, volumes, storage_driver, results):
 
 
 @pytest.mark.budget(120)
-@pytest.mark.leaves_nothing
 def test_registration_socket_is_removed(cluster, volumes, storage_driver, results):
     """A driver whose registration socket was removed makes it anew."""
     if cluster.driver != "rbd-fuse":

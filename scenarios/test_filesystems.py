@@ -69,7 +69,6 @@ def other_node(cluster, *nodes):
     return next(name for name in cluster.nodes.workers if name not in nodes)
 
 
-@pytest.mark.leaves_nothing
 def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
     """ReadWriteMany: each node reads at once what another has just written, and none loses what another appends."""
     claim = volumes.claim("shared")
@@ -92,7 +91,6 @@ def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
     assert "log" not in pods[-1].sh("ls /volume").split()
 
 
-@pytest.mark.leaves_nothing
 def test_some_pods_only_read(cluster, volumes):
     """A pod that mounts the volume read-only sees what others write, and cannot write itself."""
     claim = volumes.claim("shared")
@@ -107,7 +105,6 @@ def test_some_pods_only_read(cluster, volumes):
         assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
 
 
-@pytest.mark.leaves_nothing
 def test_quota_is_kept_and_grows_in_use(volumes):
     """The size of a volume is what it takes, and no more; a claim made larger in use takes more at once."""
     claim = volumes.claim("small", size="128Mi")
@@ -141,7 +138,6 @@ def has_bytes(pod, size):
         raise NotYet(f"{found / MIB:.0f} MiB")
 
 
-@pytest.mark.leaves_nothing
 def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes, snapshots):
     """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
     claim = volumes.claim("data", size="256Mi")
@@ -163,7 +159,6 @@ def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes, snapshots):
     assert reader.checksum("random") == old
 
 
-@pytest.mark.leaves_nothing
 def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
     """A clone holds what had been synced, goes its own way from there, and outlives its source.
 
@@ -187,7 +182,6 @@ def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
     assert reader.checksum("random") == old
 
 
-@pytest.mark.leaves_nothing
 def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_class):
     """The kubelet knows how full the volume is; it is mounted with what its class has as mountOptions and, where
     ceph-fuse does it, as fuseMountOptions."""
@@ -230,7 +224,6 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
         filesystems.remove(filesystem)
 
 
-@pytest.mark.leaves_nothing
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
 def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
     """The driver's pod on a node is deleted while a pod there writes and reads: no line waits for it, none is lost.
@@ -248,7 +241,6 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
 
 
 @pytest.mark.budget(300)
-@pytest.mark.leaves_nothing
 def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
     """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
 

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.budget(420)
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_written_through_a_load_balancer(cluster, cassandra, metallb, history, results):
     """Before and after a power cut, by the same address."""
     service = cassandra.client_service

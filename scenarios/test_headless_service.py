@@ -34,7 +34,6 @@ pytestmark = pytest.mark.budget(360)
 @pytest.mark.core
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
     """Latent until the power cut, and cured by defining both Services."""
     seed, *_ = cassandra.spec.seeds
@@ -65,7 +64,6 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 
 @pytest.mark.budget(300)
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
     """The twin: the power cut alone is not the trouble.
 

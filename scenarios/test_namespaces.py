@@ -28,7 +28,6 @@ def tenants(cluster, results):
         yield first, second
 
 
-@pytest.mark.leaves_nothing
 def test_one_class_serves_every_namespace(cluster, tenants):
     first, second = tenants
     for files in (first, second):

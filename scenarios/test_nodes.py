@@ -14,7 +14,6 @@ import pytest
 pytestmark = pytest.mark.budget(60)
 
 
-@pytest.mark.leaves_nothing
 def test_each_node_has_its_own_disk_and_no_other(kind_cluster):
     """Of block devices there is one on each worker, and none on the control plane."""
     devices = {

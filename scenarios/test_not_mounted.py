@@ -47,7 +47,6 @@ ANSWER = 5.0  # of the API, to what should be so
 
 @pytest.mark.core
 @pytest.mark.bug("https://github.com/rook/rook/issues/1888", symptom=DRIVER_NOT_ON_NODE)
-@pytest.mark.leaves_nothing
 def test_driver_for_another_directory(cluster, storage_driver, files, results):
     """Everything but the mount works."""
     assert kubelet_dir(cluster.topology) == DEFAULT, "this form needs kubelets as most are"
@@ -69,7 +68,6 @@ def test_kubelets_with_another_directory(cluster, storage_driver, files, results
 
 @pytest.mark.budget(420)
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_REGISTERED)
-@pytest.mark.leaves_nothing
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
     """What is mounted stays mounted; the node's next start shows it."""
     files.deploy()

@@ -30,7 +30,7 @@ from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.files import Files
 
-pytestmark = [pytest.mark.budget(240), pytest.mark.leaves_nothing]
+pytestmark = pytest.mark.budget(240)
 
 MEBIBYTE = 1 << 20
 

@@ -47,7 +47,6 @@ TWICE = pytest.param(2, id="two-cuts")
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.leaves_nothing
 @pytest.mark.parametrize("cuts", [ONCE, TWICE])
 def test_synced_rows_survive(cluster, cassandra, history, results, cuts):
     """Nothing acknowledged is lost, at the first power cut and at one that comes when the first is got over."""

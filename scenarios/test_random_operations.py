@@ -39,7 +39,6 @@ def driver(cluster, results):
         yield driver
 
 
-@pytest.mark.leaves_nothing
 def test_the_driver_does_what_its_model_says(cluster, driver, settings, results):
     seed = secrets.randbelow(1 << 32) if settings.seed is None else settings.seed
     Trial(cluster, driver, results, seed).run()

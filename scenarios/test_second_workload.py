@@ -32,7 +32,6 @@ def postgresql(cluster, history, results):
         yield workload
 
 
-@pytest.mark.leaves_nothing
 def test_commits_survive_the_power_cut(cluster, postgresql, history, results):
     """Nothing acknowledged is lost."""
     assert postgresql.write(rows=200) == 200

@@ -21,7 +21,6 @@ WRITTEN = 512  # MiB; large beside what the filesystem itself writes meanwhile, 
 TOLERANCE = 0.1
 
 
-@pytest.mark.leaves_nothing
 def test_figures_agree_with_what_was_written(cluster, files, results):
     """Every command that counts, within 10 % of what was written."""
     rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size

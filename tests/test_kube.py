@@ -49,6 +49,7 @@ GROUPS = {
     "coordination.k8s.io/v1": {"leases": "Lease"},
     "apiextensions.k8s.io/v1": {"customresourcedefinitions": "CustomResourceDefinition"},
 }
+NOT_LISTED = {"tokenreviews"}
 CLUSTER_SCOPED = {"nodes", "persistentvolumes", "volumeattachments", "customresourcedefinitions"}
 
 
@@ -61,6 +62,7 @@ class Api(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects: dict[str, dict] = {}
         self.requests: list[tuple[str, str, dict, str]] = []
+        self.accepted: list[str] = []  # what each request would take as its answer
         self.logs: dict[str, str] = {}
         self.failures: list[int] = []  # answers of these statuses come first
         self.custom: dict[str, dict[str, str]] = {}
@@ -90,6 +92,7 @@ def resources(kinds: dict[str, str]) -> list[dict]:
             "resource": plural,
             "responseKind": {"kind": kind},
             "scope": "Cluster" if plural in CLUSTER_SCOPED else "Namespaced",
+            "verbs": ["create"] if plural in NOT_LISTED else ["create", "get", "list"],
         }
         for plural, kind in kinds.items()
     ]
@@ -153,6 +156,7 @@ class Handler(BaseHTTPRequestHandler):
     def _record(self, body: str = "") -> tuple[str, dict]:
         url = urlsplit(self.path)
         query = parse_qs(url.query)
+        self.server.accepted.append(self.headers.get("Accept", ""))
         self.server.requests.append((f"{self.command} {url.path}", self.headers.get("Content-Type", ""), query, body))
         return url.path, query
 
@@ -269,6 +273,34 @@ def test_discovery_is_asked_once_and_core_kinds_come_first(api, kube):
     assert kube.list("Deployment") == []
     assert [request for request, *_rest in api.requests].count("GET /apis") == 1
     assert api.requests[-1][0] == "GET /apis/apps/v1/deployments"
+
+
+def test_every_kind_that_can_be_listed_is_told_once_in_the_version_that_comes_first(api, kube):
+    api.custom |= {
+        "apps/v1beta1": {"deployments": "Deployment"},
+        "authentication.k8s.io/v1": {"tokenreviews": "TokenReview"},
+    }
+    kube.listable_types()  # what is new is served from the second discovery on
+    found = [(known.kind, known.api_version) for known in kube.listable_types()]
+    assert [version for kind, version in found if kind == "Deployment"] == ["apps/v1"]
+    assert [version for kind, version in found if kind == "Event"] == ["v1", "events.k8s.io/v1"]
+    assert "TokenReview" not in [kind for kind, _ in found]
+
+
+@pytest.mark.parametrize("metadata_only", [False, True])
+def test_all_objects_of_a_kind_say_of_which(api, kube, metadata_only):
+    (listed,) = [known for known in kube.listable_types() if known.kind == "Deployment"]
+    api.objects["/apis/apps/v1/namespaces/a/deployments/one"] = {"metadata": {"name": "one"}}
+    assert kube.list_type(listed, metadata_only=metadata_only) == [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "one"}}
+    ]
+    assert ("PartialObjectMetadataList" in api.accepted[-1]) == metadata_only
+
+
+def test_of_a_kind_that_is_served_no_more_there_are_no_objects(api, kube):
+    gone = kube_client.ResourceType("gone.io/v1", "Gone", "gones", namespaced=True)
+    api.failures.append(404)
+    assert kube.list_type(gone) == []
 
 
 def test_a_kind_that_is_served_only_later_is_applied_then(api, kube):

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import session
+from harness.baseline import Cleaning, Fingerprint, Item
+from harness.baseline.fingerprint import API
 from harness.cluster.snapshots import SnapshotRefused
 from harness.errors import BadInput, InfrastructureError, Unknown
 from harness.layers import Layer
@@ -21,6 +23,10 @@ from harness.settings import Settings
 from harness.waiting import DeadlineExceeded, NotYet
 
 LATE = DeadlineExceeded("HEALTH_OK", 60, "2 osds down")
+CLEAN_PICTURE = Fingerprint({(API, "Service", "a"): Item(1)})
+CLEAN = Cleaning(0.9)
+UNDONE = Cleaning(2.1, undone=("Service b deleted",))
+DIRTY = Cleaning(10.2, left=("Ceph: pool x was not there",), undone=("Service b deleted",))
 
 
 def quiet(line):
@@ -93,7 +99,8 @@ class Cluster:
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
     mute: BaseException | None = None  # why there are no logs
     stale: str = ""  # an image that was made anew since everything was saved
-    unlike: BaseException | None = None  # how it differs from what was deployed
+    found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
+    now: Fingerprint | BaseException = CLEAN_PICTURE
 
     def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.settings = settings
@@ -137,9 +144,17 @@ class Cluster:
             raise error
         self.ready = True
 
-    def as_deployed(self):
-        if self.unlike:
-            raise self.unlike
+    def fingerprint(self):
+        if isinstance(self.now, BaseException):
+            raise self.now
+        return self.now
+
+    def converge(self, baseline):
+        assert baseline is self.now
+        found = self.found.pop(0) if self.found else CLEAN
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
     def note(self, results):
         results.note(driver="fake")
@@ -175,6 +190,8 @@ def machine(monkeypatch):
         monkeypatch.setattr(Cluster, name, set())
     monkeypatch.setattr(Cluster, "stored_of", {})
     monkeypatch.setattr(Cluster, "lost", {})
+    monkeypatch.setattr(Cluster, "found", [])
+    monkeypatch.setattr(Cluster, "now", CLEAN_PICTURE)
     monkeypatch.setattr(Cluster, "mute", None)
     monkeypatch.setattr(Cluster, "stale", "")
     monkeypatch.setattr(session, "StorageCluster", Cluster)
@@ -233,22 +250,53 @@ def test_the_first_scenario_has_the_cluster_deployed_and_saved(running, results)
     assert (results.noted("layer"), results.noted("driver")) == ("rook", "fake")
 
 
-def test_every_other_scenario_gets_it_put_back(running, results):
+def test_the_next_scenario_gets_it_at_once_if_it_is_clean(running, results, machine):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
-    assert running.cluster(ROOK, results) is cluster
-    assert running.cluster(ROOK, results, leaves_nothing=True) is cluster
-    assert cluster.did_since() == ["restore rook", "restore rook"]
-
-
-def test_after_a_scenario_that_only_reads_the_next_one_gets_it_at_once(running, results):
-    cluster = running.cluster(ROOK, results, leaves_nothing=True)
-    cluster.did_since()
-    running.cluster(ROOK, results, leaves_nothing=True)
-    running.cluster(ROOK, results)
+    for machine.found in ([CLEAN], [UNDONE]):
+        assert running.cluster(ROOK, results) is cluster
     assert cluster.did_since() == []
+    assert results.noted("undone") == ["Service b deleted"]
+    assert results.seconds()["clean"] == 2.1
+
+
+def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running, results, machine):
+    said = []
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.say = said.append
+    machine.found = [DIRTY]
+    assert running.cluster(ROOK, results) is cluster
+    assert cluster.did_since() == ["restore rook"]
+    assert said == [f"{DIRTY}; restoring it"]
+    assert "pool x was not there" in said[0]
+    assert results.noted("dirty") == ["Ceph: pool x was not there"]
+    assert results.seconds()["not clean"] == 10.2
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == []  # what was restored is measured anew
+
+
+def test_a_cluster_that_cannot_be_looked_at_is_restored(running, results, machine):
+    said = []
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.say = said.append
+    machine.found = [InfrastructureError("docker exec: no such container")]
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
+    assert "no such container" in said[0]
+
+
+@pytest.mark.parametrize("trouble", [LATE, InfrastructureError("no toolbox")])
+def test_without_a_baseline_the_next_scenario_has_it_restored_and_this_one_goes_on(running, results, machine, trouble):
+    machine.now = trouble
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    machine.now = CLEAN_PICTURE
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == []
 
 
 def test_a_state_is_made_anew_when_an_image_of_its_own_was_and_no_other_state_is(running, machine, results):
@@ -266,29 +314,36 @@ def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, res
     assert set(running.another().images) == images
 
 
-@pytest.mark.parametrize("how", [NotYet("HEALTH_WARN: 1 osds down"), InfrastructureError("no toolbox")])
-def test_what_is_not_as_deployed_is_put_back_whatever_was_promised(running, results, how, monkeypatch):
-    monkeypatch.setattr(session, "AS_DEPLOYED", 0)
-    cluster = running.cluster(ROOK, results, leaves_nothing=True)
-    cluster.did_since()
-    monkeypatch.setattr(cluster, "unlike", how)
+def test_what_differs_between_a_state_and_itself_restored_is_told(running, results, machine):
     said = []
-    running.say = said.append
     running.cluster(ROOK, results)
-    assert cluster.did_since() == ["restore rook"]
-    assert str(how) in said[0]
+    running.say = said.append
+    for picture, words in ((CLEAN_PICTURE, []), (Fingerprint(), ["API: Service a is gone"])):
+        machine.now = picture
+        running.spoilt()
+        running.cluster(ROOK, results)
+        assert results.noted("drift", []) == words
+    assert said == ["rook was restored, and is not what it was before: API: Service a is gone"]
 
 
-def test_a_scenario_that_only_reads_in_another_state_is_no_reason_to_leave_it(running, results):
-    cluster = running.cluster(NODES, results, leaves_nothing=True)
+def test_a_state_that_is_made_anew_may_be_another(running, results, machine):
+    running.cluster(CEPHFS, results)
+    machine.now = Fingerprint()
+    running.spoilt()
+    running.cluster(CEPHFS, results)
+    assert results.noted("drift") is None
+
+
+def test_a_scenario_in_another_state_is_no_reason_to_leave_it(running, results):
+    cluster = running.cluster(NODES, results)
     cluster.did_since()
-    running.cluster(ROOK, results, leaves_nothing=True)
+    running.cluster(ROOK, results)
     running.cluster(NODES, results)
     assert cluster.did_since() == [*DEPLOYED, "restore nodes"]
 
 
-def test_a_failure_spoils_even_what_was_only_to_be_read(running, results):
-    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+def test_what_a_failure_has_left_is_not_even_looked_at(running, results):
+    cluster = running.cluster(ROOK, results)
     cluster.did_since()
     running.failed(AssertionError("row lost"))
     running.cluster(ROOK, results)
@@ -303,6 +358,7 @@ def test_a_snapshot_of_an_earlier_run_is_used(running, results, machine):
 def test_a_layer_is_made_on_the_one_below(running, results):
     cluster = running.cluster(CASSANDRA, results)
     assert cluster.did_since() == [*DEPLOYED, "make cassandra", "save cassandra"]
+    running.spoilt()
     running.cluster(CASSANDRA, results)
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore cassandra", "restore rook"]
@@ -319,29 +375,29 @@ def test_a_layer_is_made_on_what_was_saved_of_the_one_below(running, results, ma
     ids=["not saved", "saved"],
 )
 def test_only_a_layer_that_is_not_saved_is_made_on_the_cluster_there_is(running, results, layer, did):
-    """What scenarios did before it, however clean, would be in the other one's snapshot."""
-    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+    """What scenarios did before it, however clean it looks, would be in the other one's snapshot."""
+    cluster = running.cluster(ROOK, results)
     cluster.did_since()
     running.cluster(layer, results)
     assert cluster.did_since() == did
 
 
-def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, results, monkeypatch):
-    monkeypatch.setattr(session, "AS_DEPLOYED", 0)
-    cluster = running.cluster(ROOK, results, leaves_nothing=True)
+def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, results, machine):
+    cluster = running.cluster(ROOK, results)
     cluster.did_since()
-    monkeypatch.setattr(cluster, "unlike", NotYet("HEALTH_WARN: 1 osds down"))
+    machine.found = [DIRTY]
     running.cluster(CEPHFS, results)
     assert cluster.did_since() == ["restore rook", "make cephfs"]
 
 
 def test_a_layer_that_is_not_saved_is_made_each_time(running, results, machine):
     machine.stored |= {"rook", "cephfs"}  # the latter by a version that saved it
-    cluster = running.cluster(CEPHFS, results, leaves_nothing=True)
+    cluster = running.cluster(CEPHFS, results)
     assert cluster.did_since() == ["restore rook", "make cephfs"]
     running.cluster(CEPHFS, results)
     assert cluster.did_since() == []
-    running.cluster(CEPHFS, results, leaves_nothing=True)
+    running.spoilt()
+    running.cluster(CEPHFS, results)
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook", "make cephfs", "restore rook"]
 
@@ -352,6 +408,7 @@ def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine)
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
     running.cluster(CASSANDRA, results)
+    running.spoilt()
     running.cluster(CASSANDRA, results)
     assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra", "restore cassandra"]
 
@@ -364,6 +421,7 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
     assert said == ["rook cannot be put back: /dev/loop64 is taken; deploying anew"]
+    running.spoilt()
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
 
@@ -372,11 +430,11 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
 def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, anew):
     machine.broken.add(layer.name)
     with pytest.raises(InfrastructureError):
-        running.cluster(layer, results, leaves_nothing=True)
+        running.cluster(layer, results)
     assert layer.name not in machine.stored
     machine.broken.clear()
     running._cluster.did_since()
-    cluster = running.cluster(layer, results, leaves_nothing=True)
+    cluster = running.cluster(layer, results)
     assert cluster.did_since() == [*anew, f"make {layer.name}", f"save {layer.name}"]
 
 
@@ -394,12 +452,12 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
     machine.stored |= {"rook", "nodes"}
     machine.lost["rook"] = error
     with pytest.raises(type(error)) as caught:
-        running.cluster(ROOK, results, leaves_nothing=True)
+        running.cluster(ROOK, results)
     assert caught.value is error
     assert machine.stored == {"nodes"}
     assert running.put_back_s == []
     assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
-    assert running.cluster(ROOK, results, leaves_nothing=True).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
 
 
 @pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
@@ -434,10 +492,10 @@ def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running,
     machine.stored.add("rook")
     machine.lost["rook"] = InfrastructureError("docker is gone")
     with pytest.raises(InfrastructureError, match="docker is gone"):
-        running.cluster(ROOK, results, leaves_nothing=True)
+        running.cluster(ROOK, results)
     machine.lost.clear()
     running._cluster.did_since()
-    assert running.cluster(ROOK, results, leaves_nothing=True).did_since() == ["restore rook"]
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
 
 
 def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memory_for_all(
@@ -481,9 +539,9 @@ SPECIAL = "kind-configs/kubelet-root-dir.yaml"
 
 
 def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
-    usual = running.cluster(ROOK, results, leaves_nothing=True)
+    usual = running.cluster(ROOK, results)
     usual.did_since()
-    special = running.cluster(ROOK, results, leaves_nothing=True, topology=SPECIAL)
+    special = running.cluster(ROOK, results, topology=SPECIAL)
     assert (usual.topology, special.topology) == (Settings().topology, SPECIAL)
     assert usual.did_since() == ["delete"]
     assert special.did_since() == ["restore rook"]  # untouched, but another one
@@ -512,6 +570,7 @@ def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, r
     running = Session(Settings(), quiet)
     assert running.summary() == ""
     running.cluster(ROOK, results)
+    running.spoilt()
     running.cluster(ROOK, results)
     clock.now += 60
     assert running.summary() == "a cluster was put back 2 times in 40 s, 40% of the run"

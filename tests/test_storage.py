@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from harness import storage
+from harness.baseline import Fingerprint, Item
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
 from harness.images.catalogue import Catalogue
@@ -19,7 +20,7 @@ from harness.report.results import Results
 from harness.rook.status import Mark, Osd
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import NotYet
+from harness.waiting import DeadlineExceeded, NotYet
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
 PREPARE_TO_CREATE = StorageCluster._prepare_to_create
@@ -31,7 +32,7 @@ def new_cluster(monkeypatch):
     monkeypatch.setattr(storage, "chosen_driver", lambda settings: "rbd-fuse")
 
     def new_cluster(*, slot=0, slots=1, **settings):
-        given = Settings(topology=str(KIND_CONFIGS / "default.yaml"), **settings)
+        given = Settings(**{"topology": str(KIND_CONFIGS / "default.yaml"), **settings})
         return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
 
     return new_cluster
@@ -419,6 +420,26 @@ def test_what_the_driver_is_deployed_as_makes_another_cell(prepared, monkeypatch
     before = prepared().cell
     monkeypatch.setattr(storage.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}})
     assert prepared().cell.key != before.key
+
+
+def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):
+    cluster = new_cluster(topology=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+    cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
+    monkeypatch.setattr(storage.Subject, "look", lambda subject: Fingerprint({("API", "b", "c"): Item(subject)}))
+    (subject,) = [item.value for item in cluster.fingerprint().items.values()]
+    assert (subject.kube, subject.nodes, subject.namespace) == ("kube", ["worker"], "rook-ceph")
+    assert subject.kubelet_dir == storage.kubelet_dir(cluster.topology) != "/var/lib/kubelet"
+    assert cluster.converge(cluster.fingerprint()).clean
+
+
+def test_a_cluster_that_cannot_be_read_has_no_baseline(cluster, monkeypatch):
+    unread = Fingerprint(unwell=("Ceph cannot be read: no quorum",), unread=frozenset({"Ceph"}))
+    cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
+    monkeypatch.setattr(storage.Subject, "look", lambda subject: unread)
+    monkeypatch.setattr(storage, "FINGERPRINT_TAKEN", 0)
+    with pytest.raises(DeadlineExceeded, match="no quorum"):
+        cluster.fingerprint()
 
 
 class Made:

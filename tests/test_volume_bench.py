@@ -170,8 +170,7 @@ def kube(monkeypatch):
     )
     kube.cluster = cluster
 
-    def prepared(layer, results, *, leaves_nothing):
-        assert leaves_nothing
+    def prepared(layer, results):
         kube.did.append(f"layer {layer.name}")
         return cluster
 

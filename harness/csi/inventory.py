@@ -35,7 +35,7 @@ _CLIENT = re.compile(r"^\S*ceph-fuse .*--conf \S*/([^/\s]+)/[^/\s]+ .*--client_m
 _FUSE_CLIENT = "ceph-fuse"
 # What drivers and kubelets run for a moment.
 _HELPERS = "mount|umount|blkid|dumpe2fs|e2fsck|fsck[.a-z0-9]*|mke2fs|mkfs[.a-z0-9]*|resize2fs|xfs_growfs"
-_MARK = "--- "
+MARK = "--- "  # begins the line that names a part of a listing
 
 # --- by the API ---------------------------------------------------------------------------------------------------
 
@@ -184,22 +184,40 @@ def filesystems_of(listing: Mapping[str, Any]) -> tuple[Filesystem, ...]:
 
 def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:
     """What the nodes have of volumes, asked of all at once. Raises `CommandFailed` for one that is off."""
-    script = _SCRIPT.format(
+    listings = ask_nodes(names, node_script(kubelet_dir))
+    attached = loop.attached()
+    return tuple(node_of(name, text, attached, kubelet_dir) for name, text in zip(names, listings, strict=True))
+
+
+def node_script(kubelet_dir: str) -> str:
+    """The script whose output `node_of` reads; more may be printed before it, as further parts (see `parts_of`)."""
+    return _SCRIPT.format(
         kubelet=kubelet_dir,
         drivers=f"{DRIVER_NAME} {CEPHFS_DRIVER_NAME}",
         cephfs=CEPHFS_DRIVER_NAME,
         units=f"'{RBD_UNITS}-*.service' '{CEPHFS_UNITS}-*.service'",
         helpers=_HELPERS,
-        mark=_MARK,
+        mark=MARK,
     )
+
+
+def ask_nodes(names: Sequence[str], script: str) -> list[str]:
+    """What the script prints on each of the nodes, of which there is one at least, asked of all at once."""
 
     def ask(name: str) -> str:
         return docker_output("exec", name, "sh", "-c", script, "sh", name, timeout=_LISTING_SECONDS)
 
     with ThreadPoolExecutor(len(names)) as pool:
-        listings = list(pool.map(ask, names))
-    attached = loop.attached()
-    return tuple(node_of(name, text, attached, kubelet_dir) for name, text in zip(names, listings, strict=True))
+        return list(pool.map(ask, names))
+
+
+def parts_of(listing: str) -> dict[str, str]:
+    """What such a script printed, by the names of its parts."""
+    parts = {}
+    for part in re.split(rf"^{re.escape(MARK)}", listing, flags=re.MULTILINE)[1:]:
+        title, _, text = part.partition("\n")
+        parts[title.strip()] = text
+    return parts
 
 
 # Each part behind a line that names it. Everything is read from tables: no path is asked that may be dead.
@@ -216,10 +234,7 @@ exit 0
 
 def node_of(name: str, listing: str, attached: Mapping[int, str], kubelet_dir: str) -> Node:
     """A node, of what the script above printed on it and of the machine's loop devices."""
-    parts = {}
-    for part in re.split(rf"^{re.escape(_MARK)}", listing, flags=re.MULTILINE)[1:]:
-        title, _, text = part.partition("\n")
-        parts[title.strip()] = text
+    parts = parts_of(listing)
     loops = {}
     for number, file in attached.items():
         found = _FILE.search(file)

@@ -45,6 +45,9 @@ _AGGREGATED_DISCOVERY = ",".join(
     f"application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList" for version in ("v2", "v2beta1")
 )
 
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
 
 @dataclass(frozen=True)
 class ResourceType:
@@ -54,6 +57,12 @@ class ResourceType:
     kind: str
     plural: str
     namespaced: bool
+    listable: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core group."""
+        return self.api_version.rpartition("/")[0]
 
     def path(self, namespace: str | None, name: str = "") -> str:
         """The path of one object, or (no `name`) of all of them; no `namespace` means of all namespaces."""
@@ -143,6 +152,30 @@ class Kube:
         selectors = [("labelSelector", labels), ("fieldSelector", fields)]
         query = [(key, value) for key, value in selectors if value]
         return self._json("GET", self._type(kind, api_version).path(namespace), query=query)["items"]
+
+    def listable_types(self) -> list[ResourceType]:
+        """Every kind that is served now and can be listed, each once, in the version that the server prefers."""
+        self._types = self._discover()
+        found: dict[tuple[str, str], ResourceType] = {}
+        for known in self._types:
+            if known.listable:
+                found.setdefault((known.group, known.kind), known)
+        return list(found.values())
+
+    def list_type(self, listed: ResourceType, *, metadata_only: bool = False) -> list[Object]:
+        """All objects of one of the `listable_types`, with their apiVersion and kind; none if it is served no more.
+
+        With `metadata_only` there is nothing in them but their metadata, which spares the server and the reader the
+        rest of large ones.
+        """
+        accept = _METADATA_LIST if metadata_only else "application/json"
+        try:
+            items = self._json("GET", listed.path(None), accept=accept)["items"]
+        except KubeError as error:
+            if error.status == 404:
+                return []
+            raise
+        return [{**item, "apiVersion": listed.api_version, "kind": listed.kind} for item in items]
 
     @contextlib.contextmanager
     def watch(self, kind: str, name: str, *, namespace: str | None = None, within: float) -> Iterator[Watch]:
@@ -376,6 +409,7 @@ def _types_of_group(group: Object) -> list[ResourceType]:
             kind=resource["responseKind"]["kind"],
             plural=resource["resource"],
             namespaced=resource["scope"] == "Namespaced",
+            listable="list" in (resource.get("verbs") or ()),
         )
         for version in group["versions"]
         for resource in version.get("resources") or []

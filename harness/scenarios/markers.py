@@ -14,7 +14,6 @@ CORE, REST, SLOW = "core", "rest", "slow"  # the tiers; `rest` is no marker: it 
 
 SIGNATURES = {
     SCENARIO: "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out",
-    "leaves_nothing": "leaves_nothing: of what it makes; the next scenario gets its cluster at once",
     "leaves_volumes": "leaves_volumes(why): it wrecks what would tell whether volumes have leaked",
     "cassandra": "cassandra(commitlog_sync): how the fixture `cassandra` is to sync its log",
     "topology": "topology(path): the scenario needs nodes of that kind configuration",
