@@ -562,8 +562,12 @@ def container(spec):
     return container
 
 
+def environment(spec):
+    return {each["name"]: each.get("value") for each in container(spec)["env"]}
+
+
 def jvm_flags(spec):
-    return {each["name"]: each["value"] for each in container(spec)["env"]}["JVM_EXTRA_OPTS"].split()
+    return environment(spec)["JVM_EXTRA_OPTS"].split()
 
 
 def test_batch_takes_the_period_away_too():
@@ -592,10 +596,6 @@ def test_the_names_fit_together():
     assert spec.claims == ["cassandra-data-cassandra-0", "cassandra-data-cassandra-1"]
     assert spec.seeds == [f"cassandra-{n}.cassandra.c2.svc.cluster.local" for n in range(2)]
     assert replace(spec, one_by_one=True).seeds == spec.seeds[:1]
-
-
-def environment(spec):
-    return {each["name"]: each.get("value") for each in container(spec)["env"]}
 
 
 def test_replicas_that_start_together_have_a_token_each_and_wait_for_nobody():

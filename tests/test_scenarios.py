@@ -283,7 +283,7 @@ def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
 
 def test_a_scenario_tells_the_images_of_what_it_deploys(ours):
     images = {scenario.test: scenario.images for scenario in ours}
-    assert images["test_synced_rows_survive_two_power_cuts"] == (cassandra.IMAGE,)
+    assert images["test_synced_rows_survive"] == (cassandra.IMAGE,)
     assert images["test_commits_survive_the_power_cut"] == (postgresql.IMAGE,)
     assert set(images["test_written_through_a_load_balancer"]) == {cassandra.IMAGE, *metallb.IMAGES}
 
