@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
-from harness.cluster.snapshots import digest_of_objects
 from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.report.results import Results
@@ -15,7 +14,7 @@ from harness.storage import StorageCluster
 from harness.waiting import minutes
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
-from harness.workloads.cassandra.manifests import CassandraSpec, CommitlogSync
+from harness.workloads.cassandra.manifests import CommitlogSync
 
 WORKLOAD_READY = minutes(4)
 SEED_TABLE = "seed"  # what a cluster with Cassandra brings along, to see that its volumes came back with their data
@@ -25,16 +24,21 @@ SEED_ROWS = 1_000
 @dataclass(frozen=True)
 class Layer:
     """A state of the cluster, made on top of another one or from nothing. `make` may use the results folder of the
-    scenario that asked. One that is not `saved` is made each time that the cluster is not in it. `made_of` says what
-    `make` applies, as one number: a snapshot of something else is not used, nor one of other `images` than these now
-    are, which the state has beside what every run needs."""
+    scenario that asked.
+
+    A state that is made from nothing is saved, and restored when the cluster is not clean. One made on another is made
+    each time on that: it takes no longer than to restore it, and there it is new. `images` are what it needs beside
+    those of every run.
+    """
 
     name: str
     make: Callable[[StorageCluster, Results], None]
     on: Layer | None = None
-    saved: bool = True
-    made_of: str = ""
     images: tuple[str, ...] = ()
+
+    @property
+    def saved(self) -> bool:
+        return self.on is None
 
     @property
     def bases(self) -> list[Layer]:
@@ -56,24 +60,23 @@ def filesystem_of(cluster: StorageCluster) -> Filesystem:
     return Filesystem(replicas=cluster.rook.spec.pool_size)
 
 
-# Made in 26 s on a cluster that is there; saving it and putting it back would take 91 s, and each time later 73 s.
-FILESYSTEM_READY = Layer("cephfs-ready", _serve_filesystem, on=ROOK_READY, saved=False)
+FILESYSTEM_READY = Layer("cephfs-ready", _serve_filesystem, on=ROOK_READY)
 
 
 @cache
-def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
-    """Cassandra on three volumes with `SEED_ROWS` rows in `SEED_TABLE`; everything that is saved is on its volumes.
-
-    Only `batch` is saved: it serves several scenarios. For the one of `periodic`, making takes 95 s on a cluster as
-    deployed; a first run would save it and put it back besides, and a later one put it back and start it in 129 s.
-    """
-    saved = commitlog_sync == "batch"
+def cassandra_ready(commitlog_sync: CommitlogSync, *, one_by_one: bool = False) -> Layer:
+    """Cassandra on three volumes with `SEED_ROWS` rows in `SEED_TABLE`."""
 
     def make(cluster: StorageCluster, results: Results) -> None:
         cluster.require_images([CASSANDRA])
         with Recorder(results.path("seed.jsonl")) as record:
             workload = Cassandra(
-                cluster.kube, image=CASSANDRA, record=record, commitlog_sync=commitlog_sync, table=SEED_TABLE
+                cluster.kube,
+                image=CASSANDRA,
+                record=record,
+                commitlog_sync=commitlog_sync,
+                one_by_one=one_by_one,
+                table=SEED_TABLE,
             )
             with results.phase("Cassandra deployed"):
                 workload.deploy()
@@ -85,7 +88,5 @@ def cassandra_ready(commitlog_sync: CommitlogSync) -> Layer:
             if written != SEED_ROWS:
                 raise InfrastructureError(f"{written} of {SEED_ROWS} rows were acknowledged")
 
-    spec = CassandraSpec(CASSANDRA, commitlog_sync=commitlog_sync)
-    made_of = digest_of_objects([*spec.objects(), {"table": SEED_TABLE, "rows": SEED_ROWS}])
-    name = f"cassandra-{commitlog_sync}-ready"
-    return Layer(name, make, on=ROOK_READY, saved=saved, made_of=made_of, images=(CASSANDRA,))
+    how = "-one-by-one" if one_by_one else ""
+    return Layer(f"cassandra-{commitlog_sync}{how}-ready", make, on=ROOK_READY, images=(CASSANDRA,))

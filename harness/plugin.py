@@ -34,7 +34,6 @@ from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
-from harness.workloads.cassandra.manifests import CommitlogSync
 
 SESSION = pytest.StashKey[Session]()
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
@@ -104,20 +103,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _by_state(items: list[pytest.Item]) -> None:
     """Have those that need their cluster in the same state follow each other, so that it need not be put back for the
-    state alone; and a state that is not saved, what it is made on. States come in the order of their first scenarios,
+    state alone; and a state that is made on another, that one. States come in the order of their first scenarios,
     and the scenarios of each in theirs: both by chance where pytest-randomly has shuffled them, which it does before
     this."""
     states = [_state(item) for item in items]
     first: dict[tuple[str, Layer | None], int] = {}
     for position, (topology, layer) in enumerate(states):
         first.setdefault((topology, layer), position)
-        if layer and not layer.saved:
+        if layer and layer.on:
             first.setdefault((topology, layer.on), position)
 
     def place(item: pytest.Item) -> tuple[int, int]:
         topology, layer = _state(item)
         own = first[topology, layer]
-        return (own, -1) if layer is None or layer.saved else (first[topology, layer.on], own)
+        return (first[topology, layer.on], own) if layer and layer.on else (own, -1)
 
     items.sort(key=place)
 
@@ -311,13 +310,14 @@ def _topology(item: pytest.Item) -> str | None:
 
 def _layer(item: pytest.Item, fixtures: Sequence[str]) -> Layer:
     if "cassandra" in fixtures:
-        return cassandra_ready(_commitlog_sync(item))
+        return cassandra_ready(**_cassandra_options(item))
     return FILESYSTEM_READY if "filesystem" in fixtures else ROOK_READY
 
 
-def _commitlog_sync(item: pytest.Item) -> CommitlogSync:
+def _cassandra_options(item: pytest.Item) -> dict[str, Any]:
+    """What the marker says of how Cassandra is deployed, with the defaults of what it does not say."""
     marker = item.get_closest_marker("cassandra")
-    return marker.kwargs["commitlog_sync"] if marker else "periodic"
+    return {"commitlog_sync": "periodic", "one_by_one": False, **(marker.kwargs if marker else {})}
 
 
 @pytest.fixture(scope="session")
@@ -349,7 +349,7 @@ def cassandra(
     What it makes for a scenario that passes goes again; rows are nothing that a fingerprint of the cluster shows.
     """
     item, running = request.node, _session(request.config)
-    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, commitlog_sync=_commitlog_sync(item))
+    workload = Cassandra(cluster.kube, image=CASSANDRA, record=history, **_cassandra_options(item))
     with session.in_use(workload, cluster, results):
         yield workload
         if not _forgotten(workload, item, results):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.bench import Bench
+from harness.bench import SAVED, Bench
 from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.checkers import Verdict, check_writes
@@ -19,7 +19,6 @@ from harness.waiting import DeadlineExceeded, minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
-NAME = "bench"
 WRITTEN = 200  # rows that are acknowledged, more than before, when the nodes are frozen
 RECOVERED = minutes(5)
 
@@ -36,8 +35,7 @@ def save(
     wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
     bench = Bench("save", facts={"layer": wanted.name, "harmed": [], "verdicts": []})
     session = Session(settings, say)
-    for _ in range(2):  # so that a later run has the state at hand
-        session.expect(wanted)
+    session.expect(wanted)
     try:
         with Results(Path(settings.results), "bench-save-0", say=say) as results:
             cluster = session.cluster(wanted, results)
@@ -59,7 +57,7 @@ def save(
 def _alone(cluster: StorageCluster, results: Results, bench: Bench, *, restore: bool) -> None:
     _saved(cluster, results, bench)
     if restore:
-        cluster.restore(NAME, results)
+        cluster.restore(SAVED, results)
 
 
 def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, restore: bool) -> None:
@@ -83,8 +81,8 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
 
 def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
     harmed = len(cluster.harmed)
-    cluster.save(NAME)
-    snapshot = cluster.kept(NAME)
+    cluster.save(SAVED)
+    snapshot = cluster.kept(SAVED)
     results.add_phase("frozen", 0, snapshot.frozen.seconds)
     bench.facts["harmed"] += cluster.harmed[harmed:]
     return snapshot

@@ -156,9 +156,7 @@ class Session:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
         trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
-        snapshot = None
-        if trusted and layer.saved:
-            snapshot = cluster.saved(layer.name, made_of=layer.made_of, images=layer.images)
+        snapshot = cluster.cell.find(layer.name) if trusted and layer.saved else None
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
@@ -170,10 +168,10 @@ class Session:
             self._make(cluster, layer, results)
 
     def _make(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
-        """Make that state of what it is made on, or of nothing; save it if it is one to be saved."""
+        """Make that state of what it is made on, or of nothing; save it if a second scenario will need it."""
         if layer.on is None:
             cluster.delete()
-        elif layer.saved or not self._is_in(layer.on, cluster, results):  # what scenarios did is never saved
+        elif not self._is_in(layer.on, cluster, results):
             self._put(cluster, layer.on, results)
         self._pristine, self._restored = None, False
         try:
@@ -187,7 +185,7 @@ class Session:
     def _save(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Keep the state for those that are still to come; they get it made anew where it cannot be kept."""
         try:
-            cluster.save_layer(layer.name, results, made_of=layer.made_of, images=layer.images)
+            cluster.save_layer(layer.name, results)
         except InfrastructureError as error:
             self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
             return

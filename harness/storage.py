@@ -272,24 +272,20 @@ class StorageCluster:
         self._saved.add(full)  # first: it may be there even if what follows fails
         self.save_layer(full)
 
-    def save_layer(
-        self, name: str, results: Results | None = None, *, made_of: str = "", images: Iterable[str] = ()
-    ) -> Snapshot:
-        """The same, kept for runs to come; `saved` finds it by the same `made_of`, as long as these `images` of its own
-        stay what they are.
+    def save_layer(self, name: str, results: Results | None = None) -> Snapshot:
+        """The same, kept for runs to come.
 
         With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs. A cluster that has not
         taken it well (a container was started anew, an OSD was marked down) is put back at once.
         """
         results = self._reporting_to(results)
-        facts: dict[str, Any] = {"made_of": made_of, "images": _image_ids(images)}
         if self.rook is None:
             with results.phase(f"{name} saved"):
-                snapshot = self.nodes.save(self.cell, name, facts)
+                snapshot = self.nodes.save(self.cell, name)
                 wait_for(self.as_deployed, what="nodes Ready again", within=NODES_READY)
             return snapshot
         before = wait_for(self._running, what="what is running before the nodes are frozen", within=GOES_ON)
-        facts["mark"] = self.mark().as_dict()
+        facts = {"mark": self.mark().as_dict()}
         with results.phase(f"{name} saved"):
             snapshot = self.nodes.save(self.cell, name, facts)
             try:
@@ -312,15 +308,10 @@ class StorageCluster:
             raise NotYet(", ".join(interrupted))
         self.as_deployed()
 
-    def saved(self, name: str, *, made_of: str = "", images: Iterable[str] = ()) -> Snapshot | None:
-        """What `save_layer` has kept by that name, if there is one of the same `made_of` and `images` to use now."""
-        found = self.cell.find(name, made_of=made_of)
-        return found if found and found.facts.get("images") == _image_ids(images) else None
-
-    def kept(self, name: str, *, made_of: str = "") -> Snapshot:
+    def kept(self, name: str) -> Snapshot:
         """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""
         own = f"{_OF_A_SCENARIO}{name}"
-        snapshot = self.cell.find(own if own in self._saved else name, made_of=made_of)
+        snapshot = self.cell.find(own if own in self._saved else name)
         if snapshot is None:
             raise BadInput(f"there is no snapshot {name} of this cluster", cure="rookery snapshots")
         return snapshot

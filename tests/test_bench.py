@@ -134,7 +134,9 @@ def session(monkeypatch):
     def deployed(layer, results):
         session.did.append(f"cluster {layer.name}")
         return SimpleNamespace(
-            restore=restore, kept=lambda name, *, made_of: session.did.append(f"kept {name}") or snapshot
+            restore=restore,
+            save=lambda name: session.did.append(f"save {name}"),
+            kept=lambda name: session.did.append(f"kept {name}") or snapshot,
         )
 
     session.expect = lambda layer: None
@@ -148,7 +150,7 @@ def session(monkeypatch):
 @pytest.mark.parametrize(("verify", "more"), [(False, {}), (True, {"differences": ["a difference"]})])
 def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, more):
     measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=2, verify=verify)
-    assert session.did == ["cluster rook-ready", "kept rook-ready", "restore", "restore", "close"]
+    assert session.did == ["cluster rook-ready", "save bench", "kept bench", "restore", "restore", "close"]
     assert measured.runs == [{"restored: HEALTH_OK": 20}] * 2
     assert measured.passed == (not verify)
     assert measured.facts == {"layer": "rook-ready", "snapshot_bytes": 7, "left_each_time": {"mounts": 40}, **more}

@@ -51,12 +51,12 @@ def test_rows_are_acknowledged_before_the_cluster_is_in_the_state(workload, make
     assert workload.did == ["images", "deploy", "ready", "close"]
 
 
-def test_each_way_of_syncing_is_another_state_made_of_something_else():
-    batch, periodic = cassandra_ready("batch"), cassandra_ready("periodic")
-    assert (batch.saved, periodic.saved) == (True, False)
-    assert batch.name != periodic.name
-    assert batch.made_of != periodic.made_of
-    assert [layer.name for layer in batch.bases] == ["cassandra-batch-ready", "rook-ready"]
+def test_each_way_of_deploying_it_is_another_state_made_on_the_same():
+    ways = [cassandra_ready("batch"), cassandra_ready("periodic"), cassandra_ready("batch", one_by_one=True)]
+    assert len({layer.name for layer in ways}) == 3
+    for layer in ways:
+        assert [each.name for each in layer.bases] == [layer.name, "rook-ready"]
+        assert [each.saved for each in layer.bases] == [False, True]
 
 
 @pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])

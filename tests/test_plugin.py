@@ -16,6 +16,7 @@ import pytest
 from harness import plugin, session
 from harness.baseline import Cleaning, Fingerprint
 from harness.errors import BadInput, InfrastructureError
+from harness.layers import ROOK_READY, Layer
 from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded, NotYet
@@ -36,6 +37,7 @@ class Cluster:
     def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.ready = False
         self.started = 0.0
+        self.cell = SimpleNamespace(find=lambda name: SimpleNamespace(name=name) if name in self.stored else None)
         self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
 
     def prepare(self, results):
@@ -50,10 +52,7 @@ class Cluster:
     def require_images(self, references):
         pass
 
-    def saved(self, name, *, made_of, images):
-        return SimpleNamespace(name=name) if name in self.stored else None
-
-    def save_layer(self, name, results, *, made_of, images):
+    def save_layer(self, name, results):
         self.stored.add(name)
 
     def restore(self, snapshot, results):
@@ -354,7 +353,9 @@ def test_a_scenario_with_cassandra_has_its_table_removed(pytester, cluster, monk
 
     monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: Workload())
     monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
-    cluster.stored.add("cassandra-batch-ready")
+    ready = Layer("cassandra-ready", lambda cluster, results: None, on=ROOK_READY)
+    monkeypatch.setattr(plugin, "cassandra_ready", lambda **_: ready)
+    cluster.stored.add("rook-ready")
     pytester.makepyfile(
         f"""
         import pytest
@@ -552,7 +553,7 @@ def cassandra(cluster): pass
             def test_9(): pass
             def test_0(cluster): pass
             """,
-            "1028473569",  # what is not saved follows the first
+            "1028476359",  # what is made on another state follows the first
         ),
         (
             """
@@ -560,10 +561,10 @@ def cassandra(cluster): pass
             def test_2(cassandra): pass
             def test_3(cluster): pass
             """,
-            "312",  # the filesystem is made on the cluster of the third, and was not saved
+            "312",  # both are made on the cluster of the third
         ),
     ],
-    ids=["the same", "what is not saved"],
+    ids=["the same", "what is made on another"],
 )
 def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, order):
     pytester.makepyfile(STATES + textwrap.dedent(scenarios))

@@ -92,13 +92,11 @@ class Cluster:
     """A StorageCluster that remembers what was done to it; `stored` has the names of the snapshots there are."""
 
     stored: ClassVar[set[str]] = set()
-    stored_of: ClassVar[dict[str, str]] = {}  # what some of them are made of
     full: ClassVar[set[str]] = set()  # layers for which there is no room
     refused: ClassVar[set[str]] = set()
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
     mute: BaseException | None = None  # why there are no logs
-    stale: str = ""  # an image that was made anew since everything was saved
     found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
     now: Fingerprint | BaseException = CLEAN_PICTURE
 
@@ -110,6 +108,7 @@ class Cluster:
         self.ready = False
         self.did = []
         self.nodes = SimpleNamespace(kubeconfig_path="/k")
+        self.cell = SimpleNamespace(find=lambda name: Saved(name) if name in self.stored else None)
 
     def prepare(self, results):
         pass
@@ -121,15 +120,10 @@ class Cluster:
             raise InfrastructureError("no room")
         self.ready = True
 
-    def saved(self, name, *, made_of, images):
-        same = self.stored_of.get(name, made_of) == made_of and self.stale not in images
-        return Saved(name) if name in self.stored and same else None
-
-    def save_layer(self, name, results, *, made_of, images):
+    def save_layer(self, name, results):
         self.did.append(f"save {name}")
         if name in self.full:
             raise InfrastructureError("no space left on device")
-        self.stored_of[name] = made_of
         self.stored.add(name)
         self.refused.discard(name)
         self.lost.pop(name, None)
@@ -179,7 +173,7 @@ class Cluster:
 ROOK = Layer("rook", lambda cluster, results: cluster.make("rook"))
 NODES = Layer("nodes", lambda cluster, results: cluster.make("nodes"))
 CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK, images=("cassandra:5.0.6",))
-CEPHFS = Layer("cephfs", lambda cluster, results: cluster.make("cephfs"), on=ROOK, saved=False)
+CEPHFS = Layer("cephfs", lambda cluster, results: cluster.make("cephfs"), on=ROOK)
 DEPLOYED = ["delete", "make rook", "save rook"]
 
 
@@ -188,12 +182,10 @@ def machine(monkeypatch):
     """Where snapshots outlive sessions; returns what can be set of its clusters."""
     for name in ("stored", "refused", "broken", "full"):
         monkeypatch.setattr(Cluster, name, set())
-    monkeypatch.setattr(Cluster, "stored_of", {})
     monkeypatch.setattr(Cluster, "lost", {})
     monkeypatch.setattr(Cluster, "found", [])
     monkeypatch.setattr(Cluster, "now", CLEAN_PICTURE)
     monkeypatch.setattr(Cluster, "mute", None)
-    monkeypatch.setattr(Cluster, "stale", "")
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     return Cluster
 
@@ -219,7 +211,31 @@ def test_a_state_is_saved_for_those_that_are_made_on_it(machine, results):
     for layer in (CASSANDRA, ROOK):
         running.expect(layer)
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert running.cluster(CASSANDRA, results).did_since() == ["make cassandra"]
+
+
+def test_a_state_on_another_is_made_on_that_and_anew_when_it_is_not_clean(running, results, machine):
+    cluster = running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == [*DEPLOYED, "make cassandra"]
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == []
+    running.spoilt()
+    running.cluster(CASSANDRA, results)
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra", "restore rook"]
+    assert machine.stored == {"rook"}
+
+
+def test_a_state_is_made_on_what_was_saved_of_the_one_below(running, results, machine):
+    machine.stored |= {"rook", "cassandra"}  # the latter by a version that saved it
     assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra"]
+
+
+def test_a_state_is_made_on_the_cluster_that_scenarios_have_left_clean(running, results):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.cluster(CEPHFS, results)
+    assert cluster.did_since() == ["make cephfs"]
 
 
 def test_a_state_of_another_topology_is_another_one(machine, results):
@@ -227,12 +243,6 @@ def test_a_state_of_another_topology_is_another_one(machine, results):
     running.expect(ROOK)
     running.expect(ROOK, topology="one-node.yaml")
     assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
-
-
-def test_what_is_made_of_something_else_is_not_used(running, results, machine):
-    machine.stored.add("cassandra")
-    machine.stored_of["cassandra"] = "another seed table"
-    assert running.cluster(CASSANDRA, results).did_since() == [*DEPLOYED, "make cassandra", "save cassandra"]
 
 
 def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine):
@@ -299,13 +309,6 @@ def test_without_a_baseline_the_next_scenario_has_it_restored_and_this_one_goes_
     assert cluster.did_since() == []
 
 
-def test_a_state_is_made_anew_when_an_image_of_its_own_was_and_no_other_state_is(running, machine, results):
-    machine.stored |= {"rook", "cassandra"}
-    machine.stale = "cassandra:5.0.6"
-    cluster = running.cluster(CASSANDRA, results)
-    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra"]
-
-
 def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, results):
     running.expect(CASSANDRA)
     running.expect(ROOK, images=["postgres:15-bookworm"])
@@ -355,33 +358,6 @@ def test_a_snapshot_of_an_earlier_run_is_used(running, results, machine):
     assert running.cluster(ROOK, results).did_since() == ["restore rook"]
 
 
-def test_a_layer_is_made_on_the_one_below(running, results):
-    cluster = running.cluster(CASSANDRA, results)
-    assert cluster.did_since() == [*DEPLOYED, "make cassandra", "save cassandra"]
-    running.spoilt()
-    running.cluster(CASSANDRA, results)
-    running.cluster(ROOK, results)
-    assert cluster.did_since() == ["restore cassandra", "restore rook"]
-
-
-def test_a_layer_is_made_on_what_was_saved_of_the_one_below(running, results, machine):
-    machine.stored.add("rook")
-    assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra", "save cassandra"]
-
-
-@pytest.mark.parametrize(
-    ("layer", "did"),
-    [(CEPHFS, ["make cephfs"]), (CASSANDRA, ["restore rook", "make cassandra", "save cassandra"])],
-    ids=["not saved", "saved"],
-)
-def test_only_a_layer_that_is_not_saved_is_made_on_the_cluster_there_is(running, results, layer, did):
-    """What scenarios did before it, however clean it looks, would be in the other one's snapshot."""
-    cluster = running.cluster(ROOK, results)
-    cluster.did_since()
-    running.cluster(layer, results)
-    assert cluster.did_since() == did
-
-
 def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, results, machine):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
@@ -390,27 +366,14 @@ def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, resu
     assert cluster.did_since() == ["restore rook", "make cephfs"]
 
 
-def test_a_layer_that_is_not_saved_is_made_each_time(running, results, machine):
-    machine.stored |= {"rook", "cephfs"}  # the latter by a version that saved it
-    cluster = running.cluster(CEPHFS, results)
-    assert cluster.did_since() == ["restore rook", "make cephfs"]
-    running.cluster(CEPHFS, results)
-    assert cluster.did_since() == []
-    running.spoilt()
-    running.cluster(CEPHFS, results)
-    running.cluster(ROOK, results)
-    assert cluster.did_since() == ["restore rook", "make cephfs", "restore rook"]
-
-
 def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine):
     machine.stored |= {"rook", "cassandra"}
     running.settings = Settings(fresh=True)
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
-    running.cluster(CASSANDRA, results)
     running.spoilt()
     running.cluster(CASSANDRA, results)
-    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra", "restore cassandra"]
+    assert cluster.did_since() == ["restore rook", "make cassandra"]
 
 
 def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine):
@@ -426,7 +389,11 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
     assert cluster.did_since() == ["restore rook"]
 
 
-@pytest.mark.parametrize(("layer", "anew"), [(ROOK, ["delete"]), (CASSANDRA, ["restore rook"])], ids=["base", "on it"])
+@pytest.mark.parametrize(
+    ("layer", "anew"),
+    [(ROOK, DEPLOYED), (CASSANDRA, ["restore rook", "make cassandra"])],
+    ids=["base", "on it"],
+)
 def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, anew):
     machine.broken.add(layer.name)
     with pytest.raises(InfrastructureError):
@@ -435,7 +402,7 @@ def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, ane
     machine.broken.clear()
     running._cluster.did_since()
     cluster = running.cluster(layer, results)
-    assert cluster.did_since() == [*anew, f"make {layer.name}", f"save {layer.name}"]
+    assert cluster.did_since() == anew
 
 
 @pytest.mark.parametrize(
@@ -476,16 +443,6 @@ def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_f
     with pytest.raises(InfrastructureError, match="no room"):
         running.cluster(ROOK, results)
     assert running._cluster.did_since() == ["delete", "make rook", "logs not-made"]
-
-
-def test_a_layer_that_does_not_come_back_is_made_anew_on_what_does(running, results, machine):
-    machine.stored |= {"rook", "cassandra"}
-    machine.lost["cassandra"] = LATE
-    with pytest.raises(DeadlineExceeded):
-        running.cluster(CASSANDRA, results)
-    running._cluster.did_since()
-    cluster = running.cluster(CASSANDRA, results)
-    assert cluster.did_since() == ["restore rook", "make cassandra", "save cassandra"]
 
 
 def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running, results, machine):

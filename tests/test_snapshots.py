@@ -114,13 +114,6 @@ def test_a_cell_is_another_one_in_another_form(cell, monkeypatch):
     assert Cell.of(**FACTS).key != cell.key
 
 
-def test_a_snapshot_is_found_by_what_it_is_made_of(cell):
-    saved = save(cell, made_of="1,000 rows")
-    assert cell.find("rook-ready", made_of="1,000 rows") == saved
-    assert cell.find("rook-ready", made_of="2,000 rows") is None
-    assert cell.find("rook-ready") is None
-
-
 def test_objects_are_told_apart_by_their_content_and_not_by_the_order_of_fields():
     pool = {"kind": "CephBlockPool", "spec": {"size": 3, "domain": "host"}}
     same = {"spec": {"domain": "host", "size": 3}, "kind": "CephBlockPool"}

@@ -66,9 +66,7 @@ def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
 
 def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
     saved = object()
-    monkeypatch.setattr(
-        StorageCluster, "cell", SimpleNamespace(find=lambda name, *, made_of: {"mine": saved}.get(name))
-    )
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: {"mine": saved}.get(name)))
     assert cluster.kept("mine") is saved
 
 
@@ -82,7 +80,7 @@ def saving(cluster, results, monkeypatch):
     """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
     saving = SimpleNamespace(cluster=cluster, did=[], stored={})
 
-    def save(cell, name, facts):
+    def save(cell, name, facts=None):
         saving.did.append(f"save {name}")
         saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
         return saving.stored[name]
@@ -99,9 +97,8 @@ def saving(cluster, results, monkeypatch):
 
 
 def test_a_cluster_goes_on_after_it_was_saved(saving, results):
-    assert saving.cluster.save_layer("nodes-ready", results, made_of="nodes") is saving.stored["nodes-ready"]
+    assert saving.cluster.save_layer("nodes-ready", results) is saving.stored["nodes-ready"]
     assert saving.did == ["save nodes-ready", "as deployed"]
-    assert saving.stored["nodes-ready"].facts == {"made_of": "nodes", "images": {}}
     assert saving.cluster.ready
 
 
@@ -372,28 +369,6 @@ def test_images_of_workloads_make_no_other_cell(prepared):
     cluster._workload_images = ("cassandra:5.0.6",)
     cluster.kind.store = Path("/stores/images-2")
     assert cluster.cell == prepared().cell
-
-
-def test_a_saved_state_is_of_its_own_images_as_they_are_now(prepared, monkeypatch):
-    cluster, ids = prepared(), prepared.machine.ids
-    snapshot = SimpleNamespace(facts={"images": {"docker.io/library/cassandra:5.0.6": "sha256:1"}})
-
-    def find(name, *, made_of):
-        return snapshot if (name, made_of) == ("cassandra-ready", "seed") else None
-
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=find))
-    assert cluster.saved("cassandra-ready", made_of="seed", images=["cassandra:5.0.6"]) is snapshot
-    assert cluster.saved("cassandra-ready", images=["cassandra:5.0.6"]) is None
-    ids["docker.io/library/cassandra:5.0.6"] = "sha256:2"
-    assert cluster.saved("cassandra-ready", made_of="seed", images=["cassandra:5.0.6"]) is None
-    assert cluster.saved("cassandra-ready", made_of="seed") is None
-
-
-def test_the_images_of_a_state_are_saved_with_it(saving, results, monkeypatch):
-    monkeypatch.setattr(storage, "_image_id", lambda reference: "sha256:1")
-    snapshot = saving.cluster.save_layer("cassandra-ready", results, images=["cassandra:5.0.6"])
-    assert saving.cluster.saved("cassandra-ready", images=["cassandra:5.0.6"]) is snapshot
-    assert saving.cluster.saved("cassandra-ready") is None
 
 
 def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared, results, monkeypatch):

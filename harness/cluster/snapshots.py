@@ -71,10 +71,10 @@ class Cell:
     def folder(self) -> Path:
         return folder() / f"{self.facts['cluster']}-{self.key}"
 
-    def find(self, name: str, *, made_of: str = "") -> Snapshot | None:
-        """The snapshot of that name, if there is one that may be used now, and what its saver said it is made of."""
+    def find(self, name: str) -> Snapshot | None:
+        """The snapshot of that name, if there is one that may be used now."""
         found = _read(self.folder / name)
-        if found is None or found.unusable() or found.facts.get("made_of", "") != made_of:
+        if found is None or found.unusable():
             return None
         with suppress(FileNotFoundError):
             os.utime(self.folder)  # used just now: `_prune` goes by that
