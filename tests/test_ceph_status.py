@@ -403,7 +403,8 @@ def test_osds_without_a_label_that_rook_forgets_are_left_alone():
 def test_a_label_that_rook_forgets_is_taken_away_where_it_is_and_the_boots_are_waited_for():
     kube = FakeOsds("loop", "", "loop")
     kube.settle()
-    forget = {"spec": {"template": {"metadata": {"labels": {"device-type": None}}}}}
+    labels = {"metadata": {"labels": {"device-type": None}}}
+    forget = {**labels, "spec": {"template": labels}}
     assert kube.patched == {"rook-ceph-osd-0": forget, "rook-ceph-osd-2": forget}
     assert kube.phases == ["OSDs settled"]
     assert kube.asked[-2:] == ["tools-1: pg dump pgs", "tools-1: health detail"]  # after all of it

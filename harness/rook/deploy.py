@@ -99,7 +99,8 @@ class Rook:
         with self._phase("OSDs settled"):
             before = wait_for(self.mark, what="Ceph's state", within=OSDS_UP)
             for osd in unsettled:
-                forget = {"spec": {"template": {"metadata": {"labels": {DEVICE_TYPE: None}}}}}
+                labels = {"metadata": {"labels": {DEVICE_TYPE: None}}}  # of the pods, and of the Deployment itself
+                forget = {**labels, "spec": {"template": labels}}
                 self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
             ids = {int(osd["metadata"]["labels"]["ceph-osd-id"]) for osd in unsettled}
             restarted = self._osds_restarted(ids, before.osdmap_epoch)
