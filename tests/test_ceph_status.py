@@ -170,7 +170,12 @@ class FakeToolbox:
 
     def exec(self, pod, argv, *, namespace, timeout):
         assert (argv[0], namespace) == ("timeout", "rook-ceph")
-        command = " ".join(argv[argv.index("--connect-timeout") + 2 : argv.index("--format")])
+        if "python3" in argv:  # by the bindings: `osd pool ls` with `detail` is what `osd pool ls detail` is
+            words = json.loads(argv[-1])
+            command = " ".join([words.pop("prefix"), *("".join(value) for value in words.values())])
+            assert argv[-2] == ("mgr" if command.startswith("pg ") else "mon")
+        else:
+            command = " ".join(argv[argv.index("--connect-timeout") + 2 : argv.index("--format")])
         self.asked.append(f"{pod}: {command}")
         answer = self.answers[command]
         if isinstance(answer, Exception):
