@@ -17,11 +17,12 @@ from dataclasses import fields
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, bench, save_bench, storage, volume_bench
+from harness import __version__, bench, core_bench, save_bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
@@ -45,6 +46,7 @@ examples:
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery bench restore --runs 3    how long it takes to put one back
   rookery bench volumes             what volumes can do, and how long they take
+  rookery bench core --of results   where the seconds of the last run went
   rookery sweep                     remove what killed runs left behind
 """
 
@@ -199,6 +201,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         ("bring-up", _bench_bring_up, "from nothing to HEALTH_OK, with the images at hand"),
         ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
         ("save", _bench_save, "save a working cluster and go on: frozen seconds, harm, and what is restored of it"),
+        ("core", _bench_core, "the core scenarios: where their seconds go, and how many the harness itself adds"),
         ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong"),
     ):
         sub = inner.add_parser(name, help=text)
@@ -210,6 +213,8 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
                 "--only", nargs="+", choices=tuple(volume_bench.PARTS), default=(), help="only these parts of it"
             )
             _options(sub, ["seed"])
+        elif name == "core":
+            _core_options(sub)
         else:
             sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
         if name == "save":
@@ -223,6 +228,18 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         _json_option(sub)
         _options(sub, [s.name for s in fields(Settings) if s.name not in NOT_FOR_BENCHES])
         sub.set_defaults(command=command)
+
+
+def _core_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs the core scenarios with pytest, each time with a results folder of its own, and prints a table of where "
+        "the seconds went. Each second counts once, however many phases it is in; what is in none counts as acts "
+        "within a scenario, and as the harness's otherwise. Shares are of all runs together."
+    )
+    parser.epilog = "examples: rookery bench core --runs 3; rookery bench core --of results --json"
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--runs", type=int, default=1, metavar="N", help="so many times (default: 1)")
+    which.add_argument("--of", type=Path, metavar="DIR", help="run nothing: the last run with its results in DIR")
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
@@ -384,6 +401,20 @@ def _bench_save(arguments: argparse.Namespace) -> int:
     return _report_bench(arguments, measured)
 
 
+def _bench_core(arguments: argparse.Namespace) -> int:
+    if arguments.of:
+        return _report_bench(arguments, core_bench.of(arguments.of), core_bench.table)
+    given = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
+    measured = core_bench.core(
+        _settings(arguments),
+        _progress(arguments),
+        runs=_at_least_one("--runs", arguments.runs),
+        # Only what was given: pytest reads the environment and pyproject.toml itself.
+        options=[f"{option_name(name)}={value}" for name, value in given.items() if name != "results"],
+    )
+    return _report_bench(arguments, measured, core_bench.table)
+
+
 def _bench_volumes(arguments: argparse.Namespace) -> int:
     measured = volume_bench.volumes(
         _settings(arguments),
@@ -405,16 +436,20 @@ def _progress(arguments: argparse.Namespace) -> Callable[[str], None]:
     return (lambda line: print(line, file=sys.stderr, flush=True)) if arguments.json else _say
 
 
-def _report_bench(arguments: argparse.Namespace, measured: bench.Bench) -> int:
-    status = 0 if measured.passed else 3
-    if arguments.json:
-        print(json.dumps(measured.as_dict(), indent=1))
-        return status
+def _steps(measured: bench.Bench) -> Table:
     columns = ["step", "median", *(("goal", "reached") if measured.goals else ()), "runs"]
     table = Table(*columns)
     for row in bench.rows(measured):
         table.add_row(*(getattr(row, column) for column in columns))
-    Console().print(table)
+    return table
+
+
+def _report_bench(arguments: argparse.Namespace, measured: bench.Bench, table: Callable[[Any], Table] = _steps) -> int:
+    status = 0 if measured.passed else 3
+    if arguments.json:
+        print(json.dumps(measured.as_dict(), indent=1))
+        return status
+    Console().print(table(measured))
     for name, fact in measured.facts.items():
         print(f"{name}: {_fact(fact)}")
     return status

@@ -82,7 +82,8 @@ def cassandra_ready(commitlog_sync: CommitlogSync, *, one_by_one: bool = False) 
                 workload.deploy()
                 workload.ready(WORKLOAD_READY)
             try:
-                written = workload.write(SEED_ROWS)
+                with results.phase("rows written"):
+                    written = workload.write(SEED_ROWS)
             finally:
                 workload.close()
             if written != SEED_ROWS:

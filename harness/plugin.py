@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
+from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,7 @@ from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
 SESSION = pytest.StashKey[Session]()
+RUN = pytest.StashKey[str]()  # when it began (ISO 8601, UTC), by which its results are known from other runs
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
@@ -45,6 +48,7 @@ SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
 SECONDS_FOR_WORKERS = "rookery_seconds"
+RUN_FOR_WORKERS = "rookery_run"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,6 +82,8 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for signature in markers.SIGNATURES.values():
         config.addinivalue_line("markers", signature)
+    began = getattr(config, "workerinput", {}).get(RUN_FOR_WORKERS)
+    config.stash[RUN] = began or datetime.now(timezone.utc).isoformat()
     # After a power cut cassandra-driver says at length what the scenario did on purpose.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
 
@@ -164,6 +170,7 @@ def _known_seconds(config: pytest.Config) -> dict[str, float]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """A worker of pytest-xdist is about to begin."""
+    node.workerinput[RUN_FOR_WORKERS] = node.config.stash[RUN]
     if _settings(node.config).slice is not None:
         node.workerinput[SECONDS_FOR_WORKERS] = _known_seconds(node.config)
 
@@ -240,6 +247,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     running = _session(request.config)
     name, node = scenario_name(request.node.name), request.node
     with Results(Path(running.settings.results), name, say=running.say) as results:
+        results.note(run=request.config.stash[RUN], tier=markers.tier(node))
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])
         node.stash[RESULTS] = results
@@ -370,10 +378,12 @@ def _forgotten(workload: Cassandra, item: pytest.Item, results: Results) -> bool
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    results = item.stash.get(RESULTS, None)
     try:
-        return (yield)
+        with results.calling() if results else nullcontext():
+            return (yield)
     except pytest.fail.Exception as error:
-        budgets.explain(error, item, item.stash.get(RESULTS, None))
+        budgets.explain(error, item, results)
         raise
 
 

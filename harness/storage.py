@@ -620,7 +620,7 @@ class StorageCluster:
         """
         kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
         folder = results.logs_folder(moment)
-        with ThreadPoolExecutor() as pool:
+        with results.phase("logs gathered"), ThreadPoolExecutor() as pool:
             journals = pool.map(node_containers.journal, self.nodes.node_names)
             bundle.collect(kube, folder, budget_bytes=LOGS_LIMIT // 4)
             for name, journal in zip(self.nodes.node_names, journals, strict=True):

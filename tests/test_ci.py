@@ -25,12 +25,12 @@ def ci(tmp_path):
     (tmp_path / "bin").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci" / "run")
 
-    def run(commits=196, shallow="false", fails="nothing", status=0, slices=None):
+    def run(commits=196, shallow="false", fails="nothing", status=0, slices=None, environment=()):
         for name, text in (("python3", FAKE_PYTHON), ("git", FAKE_GIT)):
             fake = tmp_path / "bin" / name
             fake.write_text(text.format(commits=commits, shallow=shallow, fails=fails, status=status))
             fake.chmod(0o755)
-        environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **dict(environment)}
         if slices:
             environment["ROOKERY_CI_SLICES"] = slices
         done = subprocess.run(
@@ -60,6 +60,18 @@ def test_so_many_submissions_in_a_row_have_every_slice(ci, slices, number):
 def test_what_fails_ends_it_with_its_status(ci, fails, ran):
     status, commands, _ = ci(fails=fails, status=3)
     assert (status, len(commands)) == (3, ran)
+
+
+@pytest.mark.parametrize("results", [None, "elsewhere"])
+def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_path, results):
+    rookery = tmp_path / ".tox" / "e2e" / "bin" / "rookery"
+    rookery.parent.mkdir(parents=True)
+    rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3))
+    rookery.chmod(0o755)
+    status, ran, _ = ci(environment={"ROOKERY_RESULTS": results} if results else {})
+    assert status == 0
+    assert ran[2:4] == [CORE[-1], f"bench core --of {results or 'results'}"]
+    assert ran[4].startswith(SLICE)
 
 
 def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):

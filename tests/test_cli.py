@@ -32,7 +32,8 @@ from harness.waiting import DeadlineExceeded
         (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
-        (["bench", "--help"], ["bring-up", "restore", "volumes"]),
+        (["bench", "--help"], ["bring-up", "restore", "volumes", "core"]),
+        (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results DIR", "--rook VERSION"]),
         (
             ["bench", "volumes", "--help"],
             ["--rounds N", "--only {bandwidth,random,latency,parallel,operations,sanity}", "--seed N", "--json"],
@@ -56,6 +57,7 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
                                   ["bench", "restore", "--keep-cluster"],
                                   ["scenarios", "--json", "--markdown"],
+                                  ["bench", "core", "--runs", "2", "--of", "results"],
                                   ["bench", "volumes", "--only", "nothing"]])  # fmt: skip
 def test_a_wrong_command_line_is_bad_input(argv, capsys):
     with pytest.raises(SystemExit) as end:
@@ -314,7 +316,9 @@ def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
     assert capsys.readouterr().out == "nothing to remove\n"
 
 
-@pytest.mark.parametrize(("bench", "option"), [("bring-up", "--runs"), ("restore", "--runs"), ("volumes", "--rounds")])
+@pytest.mark.parametrize(
+    ("bench", "option"), [("bring-up", "--runs"), ("restore", "--runs"), ("volumes", "--rounds"), ("core", "--runs")]
+)
 def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench, option):
     monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made
     assert cli.main(["bench", bench, option, "0"]) == 2

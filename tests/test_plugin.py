@@ -465,6 +465,8 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
     ran.assert_outcomes(passed=1, failed=1)
     assert ran.ret == 3
+    reports = [json.loads(path.read_text()) for path in pytester.path.glob("results/*/report.json")]
+    assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
 
 
 def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
@@ -599,6 +601,41 @@ def timed(pytester, cluster):
 
 def timings(pytester):
     return json.loads((folder(pytester) / "timings.json").read_text())
+
+
+@pytest.mark.parametrize("end", ["pass", "assert False"])
+def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester, cluster, end):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def slow(results):
+            clock = results._clock
+            results._clock = lambda: clock() + 100
+            yield
+            results._clock = lambda: clock() + 1100
+
+        @pytest.mark.core
+        def test_a(cluster, slow, results):
+            clock = results._clock
+            results._clock = lambda: clock() + 20
+            {end}
+
+        def test_b(results): pass
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    found = {
+        path.parent.name[-1]: json.loads(path.read_text()) for path in pytester.path.glob("results/*/timings.json")
+    }
+    call = found["a"]["call"]
+    assert (call["start_s"], call["seconds"]) == (pytest.approx(100, abs=2), pytest.approx(20, abs=2))
+    assert found["a"]["total_s"] > 1000
+    reports = [json.loads(path.read_text()) for path in sorted(pytester.path.glob("results/*-[ab]/report.json"))]
+    assert {report["scenario"]: report["tier"] for report in reports} == {"a": "core", "b": "rest"}
+    (run,) = {report["run"] for report in reports}
+    assert all(run < report["started"] for report in reports)
 
 
 @pytest.mark.parametrize("options", [[], ["--junitxml=all.xml"]])

@@ -105,6 +105,18 @@ def test_a_phase_measured_elsewhere(results, said):
     assert timings(results)["phases"] == [{"name": "every row readable", "start_s": 200.0, "seconds": 100.0}]
 
 
+def test_when_the_scenario_was_called_is_there_however_it_ended(results, clock):
+    clock.now += 50
+    with suppress(AssertionError), results.calling():
+        clock.now += 20.04
+        assert "call" not in timings(results)
+        raise AssertionError
+    assert timings(results)["call"] == {"start_s": 50.0, "seconds": 20.0}
+    clock.now += 5
+    results.finish("failed")
+    assert timings(results)["call"] == {"start_s": 50.0, "seconds": 20.0}
+
+
 def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results, clock, said):
     def deploy():
         with results.phase("deploy"), results.phase("HEALTH_OK"):

@@ -501,6 +501,17 @@ def test_of_a_cluster_that_was_not_made_there_are_no_logs_and_no_folder_for_them
     assert not results.has_logs("not-made")
 
 
+def test_what_gathering_logs_takes_is_a_phase(cluster, results, monkeypatch):
+    nodes = SimpleNamespace(node_names=["rookery-worker"])
+    for name, value in (("kube", None), ("nodes", nodes)):
+        monkeypatch.setattr(storage.StorageCluster, name, value)
+    monkeypatch.setattr(storage.bundle, "collect", lambda kube, folder, *, budget_bytes: None)
+    monkeypatch.setattr(storage.node_containers, "journal", lambda name: f"journal of {name}")
+    cluster.gather_logs(results, "at-the-end")
+    assert (results.folder / "logs/at-the-end/rookery-worker.journal").read_text() == "journal of rookery-worker"
+    assert list(results.seconds()) == ["logs gathered"]
+
+
 def driver_pod(kubelet_dir, started="2026-11-24T10:00:05Z", **state):
     volumes = [{"name": "run", "emptyDir": {}}, {"name": "kubelet", "hostPath": {"path": kubelet_dir}}]
     status = {"phase": "Running", "containerStatuses": [{"name": "driver", "state": state or running(started)}]}

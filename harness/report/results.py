@@ -62,6 +62,7 @@ class Results:
         self._clock = clock
         self._begin = clock()
         self._phases: list[Phase] = []
+        self._call: dict[str, Any] = {}  # when it began and ended, once it has ended
         self._budget: dict[str, Any] = {}  # how it compares with what the scenario took, once that is known
         self._uncounted_s = 0.0
         self._uncounting = False
@@ -121,6 +122,17 @@ class Results:
         self.say(f"{name} in {seconds:.1f} s")
 
     @contextmanager
+    def calling(self) -> Iterator[None]:
+        """The block is the scenario itself, after its fixtures' setup and before their teardown: timings.json has it as
+        `call`, however it ends."""
+        start = self.elapsed
+        try:
+            yield
+        finally:
+            self._call = {"call": {"start_s": round(start, 1), "seconds": round(self.elapsed - start, 1)}}
+            self._write_timings()
+
+    @contextmanager
     def uncounted(self) -> Iterator[None]:
         """What is done in the block does not count towards the scenario's budget: others profit from it as well."""
         if self._uncounting:  # the block around this one has it
@@ -178,6 +190,7 @@ class Results:
             "outcome": self.outcome,
             "total_s": round(self.elapsed, 1),
             **self._budget,
+            **self._call,
             "peak_memory_mib": self._memory.peak_mib,
             "phases": [asdict(phase) for phase in self._phases],
         }
