@@ -18,7 +18,8 @@ POWER, ON, OFF = "power", "on", "off"
 # folders, `kubernetes.io` is the kubelet's own, made for the first volume: what is mounted there is among the mounts.
 _SCRIPT = """
 echo "{mark}devices"; find /dev -type b
-echo "{mark}plugins"; find {kubelet}/plugins -mindepth 1 -maxdepth 1 ! -empty ! -name kubernetes.io -printf '%f\\n' 2>/dev/null
+echo "{mark}plugins"
+find {kubelet}/plugins -mindepth 1 -maxdepth 1 ! -empty ! -name kubernetes.io -printf '%f\\n' 2>/dev/null
 echo "{mark}registrations"; ls {kubelet}/plugins_registry 2>/dev/null
 echo "{mark}rook"; ls /var/lib/rook 2>/dev/null
 """
