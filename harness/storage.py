@@ -35,6 +35,7 @@ from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
+from harness.machine.run import CommandFailed
 from harness.paths import state_dir
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
@@ -164,9 +165,8 @@ class StorageCluster:
         self.rook: Rook | None = None
         self._results: Results | None = None  # of whoever has the cluster now
         self._saved: set[str] = set()  # names of what scenarios saved
-        self.harmed: list[
-            str
-        ] = []  # what did not go on after the nodes were frozen, of each time that something did not
+        # What did not go on after the nodes were frozen, of each time that something did not.
+        self.harmed: list[str] = []
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
@@ -294,7 +294,11 @@ class StorageCluster:
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
                 self._say(f"{error}; putting {name} back as it was saved")
-        self.restore(snapshot, results)
+        try:
+            self.restore(snapshot, results)
+        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+            snapshot.remove()  # as of any that does not come back: no later run is to begin with it
+            raise
         return snapshot
 
     @api_may_be_down()
