@@ -199,7 +199,7 @@ class StorageCluster:
         )
 
     def _prepare_to_create(self, results: Results) -> None:
-        """What does not count as deploying either, and what a cluster that is put back needs nothing of."""
+        """What does not count as deploying either, and what a cluster that is restored needs nothing of."""
         self.prepare(results)
         with results.phase("image store ready"):
             images = _image_ids((*self._catalogue.workers, *self._workload_images))
@@ -230,7 +230,7 @@ class StorageCluster:
         self.note(results)
 
     def require_images(self, references: Iterable[str]) -> None:
-        """Have these images in the workers: those that were put back have the ones of the run that saved them.
+        """Have these images in the workers: restored ones have those of the run that saved them.
 
         They must be among those that the cluster was to have; raises `InfrastructureError` if docker has not got one.
         """
@@ -276,7 +276,7 @@ class StorageCluster:
         """The same, kept for runs to come.
 
         With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs. A cluster that has not
-        taken it well (a container was started anew, an OSD was marked down) is put back at once.
+        taken it well (a container was started anew, an OSD was marked down) is restored at once.
         """
         results = self._reporting_to(results)
         if self.rook is None:
@@ -293,7 +293,7 @@ class StorageCluster:
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
-                self._say(f"{error}; putting {name} back as it was saved")
+                self._say(f"{error}; restoring {name} as it was saved")
         try:
             self.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
