@@ -81,6 +81,7 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
 
 def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
     harmed = len(cluster.harmed)
+    cluster.note(results)  # phases of what follows are this run's
     cluster.save(SAVED)
     snapshot = cluster.kept(SAVED)
     results.add_phase("frozen", 0, snapshot.frozen.seconds)

@@ -24,7 +24,7 @@ from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
 from harness.report.results import Outcome, Results
 from harness.settings import Settings
-from harness.storage import StorageCluster
+from harness.storage import GOES_ON, StorageCluster
 from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
 PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
@@ -188,6 +188,8 @@ class Session:
             cluster.save_layer(layer.name, results)
         except InfrastructureError as error:
             self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
+            # It may have stood still for long before that failed, and the scenario begins on it.
+            wait_for(cluster.as_deployed, what="the cluster to go on", within=GOES_ON, every=1)
             return
         self._made.add((self._topology, layer.name))
 

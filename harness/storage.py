@@ -35,6 +35,7 @@ from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
+from harness.machine.run import CommandFailed
 from harness.paths import state_dir
 from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
@@ -164,9 +165,8 @@ class StorageCluster:
         self.rook: Rook | None = None
         self._results: Results | None = None  # of whoever has the cluster now
         self._saved: set[str] = set()  # names of what scenarios saved
-        self.harmed: list[
-            str
-        ] = []  # what did not go on after the nodes were frozen, of each time that something did not
+        # What did not go on after the nodes were frozen, of each time that something did not.
+        self.harmed: list[str] = []
 
     # --- coming and going ---------------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class StorageCluster:
         )
 
     def _prepare_to_create(self, results: Results) -> None:
-        """What does not count as deploying either, and what a cluster that is put back needs nothing of."""
+        """What does not count as deploying either, and what a cluster that is restored needs nothing of."""
         self.prepare(results)
         with results.phase("image store ready"):
             images = _image_ids((*self._catalogue.workers, *self._workload_images))
@@ -230,7 +230,7 @@ class StorageCluster:
         self.note(results)
 
     def require_images(self, references: Iterable[str]) -> None:
-        """Have these images in the workers: those that were put back have the ones of the run that saved them.
+        """Have these images in the workers: restored ones have those of the run that saved them.
 
         They must be among those that the cluster was to have; raises `InfrastructureError` if docker has not got one.
         """
@@ -276,7 +276,7 @@ class StorageCluster:
         """The same, kept for runs to come.
 
         With Rook deployed, what `restore` compares with is kept as well: fsid, OSDs, epochs. A cluster that has not
-        taken it well (a container was started anew, an OSD was marked down) is put back at once.
+        taken it well (a container was started anew, an OSD was marked down) is restored at once.
         """
         results = self._reporting_to(results)
         if self.rook is None:
@@ -293,8 +293,12 @@ class StorageCluster:
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
-                self._say(f"{error}; putting {name} back as it was saved")
-        self.restore(snapshot, results)
+                self._say(f"{error}; restoring {name} as it was saved")
+        try:
+            self.restore(snapshot, results)
+        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+            snapshot.remove()  # as of any that does not come back: no later run is to begin with it
+            raise
         return snapshot
 
     @api_may_be_down()

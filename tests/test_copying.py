@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,14 @@ def test_parts_are_linked_and_their_folders_are_new(folders):
     assert os.readlink(target / "blobs/link") == "abc"
     write(target / "blobs/more", "of this one alone")
     assert not (source / "blobs/more").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_mount(), reason="needs a second filesystem")
+def test_what_lies_on_another_filesystem_is_copied(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        write(Path(other) / "blobs/abc", "a blob")
+        link_alike([Path(other) / "blobs"], tmp_path / "target")
+    assert contents(tmp_path / "target") == {"blobs/abc": "a blob"}
 
 
 def test_nothing_to_link_makes_nothing(tmp_path):

@@ -1,6 +1,8 @@
 """Freezing containers that docker only pretends to have, with control groups that are files of the test's own."""
 
+import errno
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -123,3 +125,32 @@ def test_what_a_killed_run_has_left_frozen_is_let_go(machine):
     machine.off = {"c-control-plane"}
     freezer.thaw(NAMES)
     assert machine.states() == ["as it was", machine.thawed[1]]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_groups_that_may_not_be_written_to_are_told_and_left_alone(machine, monkeypatch, number):
+    def refuse(control, word):
+        raise OSError(number, os.strerror(number), str(control.file))
+
+    monkeypatch.setattr(freezer._Control, "write", refuse)
+    told = f"containers cannot be frozen: .*{os.strerror(number)}"
+    with pytest.raises(InfrastructureError, match=told) as caught, freezer.frozen(NAMES):
+        pytest.fail("they are not frozen")
+    assert "can be written to" in caught.value.cure
+    freezer.thaw(NAMES)
+
+
+def test_a_container_that_ends_meanwhile_was_no_single_instant(machine):
+    def ends():
+        yield from (0, 0)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "cpuacct.usage")
+
+    machine.working["c-worker"] = ends()
+    with pytest.raises(InfrastructureError, match="No such file or directory"), freezer.frozen(NAMES):
+        pass
+    assert machine.states() == machine.thawed
+
+
+def test_what_goes_wrong_while_it_lasts_is_told_as_it_is(machine):
+    with pytest.raises(OSError, match="no space left"), freezer.frozen(NAMES):
+        raise OSError("no space left")

@@ -186,6 +186,17 @@ def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, e
         leases.remove_containers("mine")
 
 
+def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, monkeypatch):
+    def thaw(names):
+        engine.thawed.update(names)
+        raise InfrastructureError("there is no freezer")
+
+    engine.containers = {"c1": "mine"}
+    monkeypatch.setattr(leases.freezer, "thaw", thaw)
+    assert leases.remove_containers("mine")
+    assert engine.killed == [["c1"]]
+
+
 def test_nothing_is_killed_where_no_node_runs(engine):
     engine.containers, engine.off = {"c1": "mine"}, {"c1"}
     assert leases.remove_containers("mine")

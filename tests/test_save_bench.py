@@ -24,7 +24,11 @@ def machine(monkeypatch):
     class Cluster:
         kube, started, harmed = None, 0.0, []
 
+        def note(self, results):
+            self.results = results
+
         def save(self, name):
+            self.results.add_phase("saved", 0, 9.5)
             machine.did.append("save")
             started = machine.record._monotonic_ns() if hasattr(machine, "record") else 0
             snapshot.frozen = Freeze(started, started + 2 * MS, started + 9000 * MS)
@@ -80,9 +84,12 @@ def machine(monkeypatch):
         def close(self):
             machine.did.append("close")
 
-    session = SimpleNamespace(
-        expect=lambda layer: None, cluster=lambda layer, results: Cluster(), close=lambda: machine.did.append("end")
-    )
+    def handed_out(layer, results):
+        cluster = Cluster()
+        cluster.note(results)
+        return cluster
+
+    session = SimpleNamespace(expect=lambda layer: None, cluster=handed_out, close=lambda: machine.did.append("end"))
     monkeypatch.setattr(save_bench, "Session", lambda settings, say: session)
     monkeypatch.setattr(save_bench, "Cassandra", Cassandra)
     return machine
@@ -95,7 +102,7 @@ def run(tmp_path, **options):
 def test_every_so_many_times_it_is_restored(machine, tmp_path):
     measured = run(tmp_path, runs=4, restore_every=2)
     assert machine.did == ["save", "save", "restore", "save", "save", "restore", "end"]
-    assert [one["frozen"] for one in measured.runs] == [9.0] * 4
+    assert [(one["frozen"], one["saved"]) for one in measured.runs] == [(9.0, 9.5)] * 4
     assert measured.passed
 
 

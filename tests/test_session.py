@@ -96,6 +96,7 @@ class Cluster:
     refused: ClassVar[set[str]] = set()
     broken: ClassVar[set[str]] = set()  # layers that cannot be made
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
+    stuck = ""  # why it does not go on after nodes were frozen
     mute: BaseException | None = None  # why there are no logs
     found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
     now: Fingerprint | BaseException = CLEAN_PICTURE
@@ -128,6 +129,10 @@ class Cluster:
         self.refused.discard(name)
         self.lost.pop(name, None)
         return Saved(name)
+
+    def as_deployed(self):
+        if self.stuck:
+            raise NotYet(self.stuck)
 
     def restore(self, snapshot, results):
         self.ready = False
@@ -252,6 +257,16 @@ def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(runnin
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
     assert "could not be saved" in said[0]
     assert "no space left" in said[0]
+
+
+def test_nobody_begins_on_a_cluster_that_does_not_go_on_after_it_could_not_be_saved(
+    running, results, machine, monkeypatch
+):
+    machine.full.add("rook")
+    monkeypatch.setattr(session, "GOES_ON", 0.0)
+    monkeypatch.setattr(machine, "stuck", "HEALTH_WARN: 1 osds down")
+    with pytest.raises(DeadlineExceeded, match="1 osds down"):
+        running.cluster(ROOK, results)
 
 
 def test_the_first_scenario_has_the_cluster_deployed_and_saved(running, results):

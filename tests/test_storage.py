@@ -145,6 +145,21 @@ def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, har
     assert "osd.0" in said[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in said[0]
 
 
+def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, results, monkeypatch):
+    def restore(snapshot, results=None):
+        raise DeadlineExceeded("OSDs up from new boots", 180, "osd.0 is down")
+
+    monkeypatch.setattr(with_rook.cluster, "restore", restore)
+    monkeypatch.setattr(with_rook.cluster, "as_deployed", not_yet)
+    with pytest.raises(DeadlineExceeded):
+        with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.stored == {}
+
+
+def not_yet():
+    raise NotYet("HEALTH_WARN")
+
+
 def test_what_came_meanwhile_is_no_harm(with_rook, results, monkeypatch):
     save = with_rook.cluster.kind.save
 

@@ -29,13 +29,15 @@ def make_alike(source: Path, target: Path, *, shared: Path | None = None, withou
 
 
 def link_alike(parts: Sequence[Path], target: Path) -> None:
-    """Make each of these folders and files anew in the folder `target`: folders of its own, every file a hard link.
+    """Make each of these folders and files, all on one filesystem, anew in the folder `target`: folders of its own,
+    every file a hard link, or a copy where `target` lies on another filesystem.
 
     For files that are never changed in place. Raises `CommandFailed`, with some of it done.
     """
     if parts:
         target.mkdir(parents=True, exist_ok=True)
-        run(["cp", "--archive", "--link", f"--target-directory={target}", *map(str, parts)], timeout=COPY_SECONDS)
+        how = "--link" if parts[0].lstat().st_dev == target.stat().st_dev else "--reflink=auto"
+        run(["cp", "--archive", how, f"--target-directory={target}", *map(str, parts)], timeout=COPY_SECONDS)
 
 
 def _rsync(source: Path, target: Path, *options: str, without: Sequence[Path] = ()) -> str:

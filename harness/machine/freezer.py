@@ -10,6 +10,7 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html (cgroup.freeze)
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 STOPPED_SECONDS = 2.0  # in which every processor of the containers is to be seen idle; 0.1 s in fact
 LOOK_EVERY = 0.05
+_MAY_NOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)  # to a control group
 IDLE_NS = 1_000_000  # between two looks, and all the time that it lasts: the kernel's own accounting is not to the ns
 
 
@@ -69,18 +71,20 @@ def frozen(names: Sequence[str]) -> Iterator[Freeze]:
 
     What they had handed to the kernel before (a write to a disk) the kernel may still finish.
 
-    Raises `InfrastructureError` if a container is off, this machine has no freezer, or a processor of theirs was seen
-    at work meanwhile: then what was copied is no single instant.
+    Raises `InfrastructureError` if a container is off or ends, this machine has no freezer or none that may be used, or
+    a processor of theirs was seen at work meanwhile: then what was copied is no single instant.
     """
     controls = [_control_of(*found) for found in _running(names)]
     started_ns = time.monotonic_ns()
     try:
-        for control in controls:
-            control.write(control.freeze)
-        before = _stopped(controls)
+        with _groups_reached():
+            for control in controls:
+                control.write(control.freeze)
+            before = _stopped(controls)
         freeze = Freeze(started_ns, time.monotonic_ns())
         yield freeze
-        after = [control.processor_ns() for control in controls]
+        with _groups_reached():
+            after = [control.processor_ns() for control in controls]
     finally:
         _let_go(controls)
     freeze.thawed_ns = time.monotonic_ns()
@@ -102,6 +106,17 @@ def thaw(names: Sequence[str]) -> None:
     _let_go(controls)
 
 
+@contextmanager
+def _groups_reached() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(
+            f"containers cannot be frozen: {error}",
+            cure="run where docker's control groups under /sys/fs/cgroup can be written to; do all nodes still run?",
+        ) from error
+
+
 def _let_go(controls: Sequence[_Control]) -> None:
     """All of them, whatever becomes of one."""
     failed = []
@@ -111,6 +126,8 @@ def _let_go(controls: Sequence[_Control]) -> None:
         except FileNotFoundError:  # it is dead
             continue
         except OSError as error:
+            if error.errno in _MAY_NOT_WRITE:  # so nobody here has frozen it
+                continue
             failed.append(f"{control.name}: {error}")
     if failed:
         raise InfrastructureError(f"cannot be thawed: {'; '.join(failed)}", cure="docker restart NAME; rookery sweep")

@@ -324,8 +324,9 @@ def remove_containers(cluster: str) -> bool:
         return False
     running = docker.docker_output("ps", "--format", "{{.Names}}", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}")
     if names := running.split():
-        with contextlib.suppress(InfrastructureError, DeadlineExceeded):  # then `rm -f` has its try
+        with contextlib.suppress(InfrastructureError):  # most were never frozen, and are killed all the same
             freezer.thaw(names)  # a run that was killed while it saved them has left them frozen
+        with contextlib.suppress(InfrastructureError, DeadlineExceeded):  # then `rm -f` has its try
             kill(names)
     docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
     if left := _containers_of(cluster):
