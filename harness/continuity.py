@@ -20,10 +20,11 @@ class Running:
 
     @classmethod
     def of(cls, pods: Iterable[Mapping[str, Any]], osds: Iterable[Osd]) -> Running:
-        """As the API and `ceph osd dump` tell it."""
+        """As the API and `ceph osd dump` tell it. Pods of Jobs are left out: they are to end."""
         started = {
             (pod["metadata"]["namespace"], pod["metadata"]["name"], status["name"]): running.get("startedAt", "")
             for pod in pods
+            if not any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences") or ())
             for status in pod["status"].get("containerStatuses") or ()
             if (running := (status.get("state") or {}).get("running")) is not None
         }

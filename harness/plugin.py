@@ -26,7 +26,7 @@ from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
-from harness.report.results import Results, last_results, scenario_name
+from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
 from harness.scenarios import budgets, markers, slices, tiers
 from harness.scenarios.images import images_used_by, uses_images
@@ -47,7 +47,6 @@ LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was 
 SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
-SECONDS_FOR_WORKERS = "rookery_seconds"
 RUN_FOR_WORKERS = "rookery_run"
 
 
@@ -147,9 +146,9 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequen
 
 def _cut(config: pytest.Config, items: list[pytest.Item], index: int, number: int) -> None:
     """Leave one slice of the scenarios, and all that are none."""
-    known, pieces = _known_seconds(config), {}
+    pieces = {}
     for item in filter(_is_scenario, items):
-        seconds = known.get(scenario_name(item.name)) or markers.budget(item) or slices.UNKNOWN_S
+        seconds = markers.budget(item) or slices.UNKNOWN_S
         topology, layer = _state(item)
         pieces[item] = slices.Piece(item.nodeid, f"{topology} {layer.name}" if layer else "", seconds)
     own = slices.Slice(index, number, slices.cut(pieces.values(), number)[index - 1])
@@ -158,21 +157,11 @@ def _cut(config: pytest.Config, items: list[pytest.Item], index: int, number: in
     config.stash[SLICE], config.stash[EXPECTED] = own, {own.shard: slices.seconds(own.pieces)}
 
 
-def _known_seconds(config: pytest.Config) -> dict[str, float]:
-    """What each scenario took that came to its end last; a worker of pytest-xdist is told, as all must cut alike."""
-    if hasattr(config, "workerinput"):
-        return config.workerinput[SECONDS_FOR_WORKERS]
-    last = last_results(Path(_settings(config).results))
-    ended = {name: result for name, result in last.items() if result.outcome in ("passed", "skipped")}
-    return {name: result.counted_s for name, result in ended.items() if result.counted_s}
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """A worker of pytest-xdist is about to begin."""
+    """A worker of pytest-xdist is about to begin; settings that are wrong are told by the one that has a terminal."""
+    _settings(node.config)
     node.workerinput[RUN_FOR_WORKERS] = node.config.stash[RUN]
-    if _settings(node.config).slice is not None:
-        node.workerinput[SECONDS_FOR_WORKERS] = _known_seconds(node.config)
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:

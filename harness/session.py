@@ -62,7 +62,7 @@ class Session:
         self._restored = False  # whether that state was restored, not made
         self._topology = settings.topology  # of the cluster there is
         self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
-        self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios that begin in it, or in one made on it
+        self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios to come that begin in it or on it
 
     def expect(self, layer: Layer, *, topology: str | None = None, images: Iterable[str] = ()) -> None:
         """Say of a scenario to come in what state it begins, and what images it asks for beside those of the state.
@@ -96,6 +96,8 @@ class Session:
             self._pristine = None
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
+        for each in layer.bases:
+            self._expected[self._topology, each] -= 1
         if not self._is_in(layer, cluster, results):
             with results.uncounted():
                 cluster.prepare(results)
@@ -179,7 +181,7 @@ class Session:
         except Exception:
             _gather_what_there_is(cluster, results, "not-made")
             raise
-        if layer.saved and self._expected[self._topology, layer] > 1:
+        if layer.saved and self._expected[self._topology, layer] > 0:
             self._save(cluster, layer, results)
 
     def _save(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:

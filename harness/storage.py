@@ -289,7 +289,8 @@ class StorageCluster:
         with results.phase(f"{name} saved"):
             snapshot = self.nodes.save(self.cell, name, facts)
             try:
-                wait_for(partial(self._goes_on, before), what="the cluster to go on", within=GOES_ON, every=1)
+                goes_on = partial(self._goes_on, before)  # more than once: what harm there is shows seconds later
+                wait_for(goes_on, what="the cluster to go on", within=GOES_ON, every=1, times_in_a_row=CHECKS_IN_A_ROW)
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)

@@ -13,7 +13,17 @@ SLUG = "csi-vol-1-0a1b2c3d"
 POD, ANOTHER_POD = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
 
 
-def listing(*, number=3, pod=POD, devices="", mounts="", records=SLUG, registrations="rbd-reg.sock", rook="mon-a"):
+def listing(
+    *,
+    number=3,
+    pod=POD,
+    devices="",
+    mounts="",
+    records=SLUG,
+    sockets="rbd-reg.sock",
+    rook="mon-a",
+    kubelet="active",
+):
     target = f"{KUBELET}/pods/{pod}/volumes/kubernetes.io~csi/pvc-1/mount"
     listing = f"""
 --- devices
@@ -23,7 +33,10 @@ def listing(*, number=3, pod=POD, devices="", mounts="", records=SLUG, registrat
 --- plugins
 {DRIVER_NAME}
 --- registrations
-{registrations}
+{sockets}
+--- services
+active
+{kubelet}
 --- rook
 {rook}
 --- mounts
@@ -74,7 +87,8 @@ def test_what_is_new_each_time_is_no_difference(text, loops):
         (listing(devices="/dev/loop65"), attached(n65="/disks/spare.img"), "worker block devices"),
         (listing(devices="/dev/dm-0"), attached(), "worker block devices"),
         (listing(records=""), attached(), "worker records"),
-        (listing(registrations=""), attached(), "worker registrations"),
+        (listing(sockets=""), attached(), "worker registrations"),
+        (listing(kubelet="inactive"), attached(), "worker containerd, kubelet"),
         (listing(rook="mon-a mon-d"), attached(), "worker /var/lib/rook"),
         (
             listing(mounts=f"903 800 0:71 / {KUBELET}/plugins/old rw - fuse.ceph-fuse ceph-fuse rw"),
@@ -100,6 +114,8 @@ def test_a_node_that_is_off_is_not_asked(monkeypatch):
     monkeypatch.setattr(node.loop, "attached", attached)
     found = node.collect(["worker", "worker2"], KUBELET)
     assert [names for names, _ in asked] == [["worker2"]]
-    assert all(f"--- {part}" in asked[0][1] for part in ("devices", "plugins", "registrations", "rook", "mounts"))
+    assert all(
+        f"--- {part}" in asked[0][1] for part in ("devices", "plugins", "registrations", "services", "rook", "mounts")
+    )
     assert found.items[NODES, "worker", "power"].value == "off"
     assert {name for _, name, title in found.items if title == "mounts"} == {"worker2"}

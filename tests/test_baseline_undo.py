@@ -188,8 +188,6 @@ SETTING = {"section": "global", "name": "mine", "value": "1", "mask": ""}
         (("osds", "osds", 0, "weight"), 0.5, "osd reweight", {"id": 0, "weight": 1.0}),
         (("osds", "osds", 0, "in"), 0, "osd in", {"ids": ["0"]}),
         (("health", "mutes"), [{"code": "OSD_DOWN"}], "health unmute", {"code": "OSD_DOWN"}),
-        (("modules", "enabled_modules"), [], "mgr module enable", {"module": "dashboard"}),
-        (("modules", "enabled_modules"), ["dashboard", "rook"], "mgr module disable", {"module": "rook"}),
         (("profiles", "+"), "mine", "osd erasure-code-profile rm", {"name": "mine"}),
         (("crush", "rules", "+"), {"rule_name": "mine", "steps": []}, "osd crush rule rm", {"name": "mine"}),
     ],

@@ -576,12 +576,12 @@ def test_batch_takes_the_period_away_too():
 
     assert "-Dcassandra.settings.commitlog_sync=batch" in flags
     assert "-Dcassandra.settings.commitlog_sync_period=0ms" in flags
-    assert not any("settings" in flag for flag in jvm_flags(CassandraSpec("cassandra:5.0.6")))
+    assert not any("cassandra.settings" in flag for flag in jvm_flags(CassandraSpec("cassandra:5.0.6")))
 
 
 def test_the_names_fit_together():
     spec = CassandraSpec("cassandra:5.0.6", namespace="c2", replicas=2, storage_class="fast")
-    namespace, service, stateful_set = spec.objects()
+    namespace, service, settings, stateful_set = spec.objects()
     pod_template = stateful_set["spec"]["template"]
     (claim,) = stateful_set["spec"]["volumeClaimTemplates"]
 
@@ -592,6 +592,11 @@ def test_the_names_fit_together():
     assert service["spec"]["selector"] == stateful_set["spec"]["selector"]["matchLabels"]
     assert service["spec"]["selector"].items() <= pod_template["metadata"]["labels"].items()
     assert container(spec)["volumeMounts"][0]["name"] == claim["metadata"]["name"]
+    (mounted,) = pod_template["spec"]["volumes"]
+    assert mounted["configMap"]["name"] == settings["metadata"]["name"]
+    assert container(spec)["volumeMounts"][1]["name"] == mounted["name"]
+    place = container(spec)["volumeMounts"][1]["mountPath"]
+    assert [f"-Djava.security.properties={place}/{name}" in spec.jvm_flags for name in settings["data"]] == [True]
     assert claim["spec"]["storageClassName"] == "fast"
     assert spec.claims == ["cassandra-data-cassandra-0", "cassandra-data-cassandra-1"]
     assert spec.seeds == [f"cassandra-{n}.cassandra.c2.svc.cluster.local" for n in range(2)]
@@ -623,6 +628,8 @@ def test_replicas_that_come_one_by_one_are_as_an_operator_deploys_them():
     assert "CASSANDRA_NUM_TOKENS" not in variables
     assert "token" not in variables["JVM_EXTRA_OPTS"]
     assert "auto_bootstrap" not in variables["JVM_EXTRA_OPTS"]
+    assert [each["kind"] for each in spec.objects()] == ["Namespace", "Service", "StatefulSet"]
+    assert [each["mountPath"] for each in container(spec)["volumeMounts"]] == ["/var/lib/cassandra"]
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])

@@ -21,6 +21,7 @@ echo "{mark}devices"; find /dev -type b
 echo "{mark}plugins"
 find {kubelet}/plugins -mindepth 1 -maxdepth 1 ! -empty ! -name kubernetes.io -printf '%f\\n' 2>/dev/null
 echo "{mark}registrations"; ls {kubelet}/plugins_registry 2>/dev/null
+echo "{mark}services"; systemctl is-active containerd kubelet
 echo "{mark}rook"; ls /var/lib/rook 2>/dev/null
 """
 _POD = re.compile(r"/pods/[^/]+/")
@@ -62,6 +63,7 @@ def _parts(name: str, text: str, attached: Mapping[int, str], kubelet_dir: str) 
     yield "block devices", sorted(each for each in devices if each in disks or not _LOOP_DEVICE.fullmatch(each))
     yield "plugins", sorted(parts["plugins"].split())
     yield "registrations", sorted(parts["registrations"].split())
+    yield "containerd, kubelet", " ".join(parts["services"].split())  # the API learns of it 40 s later
     yield "/var/lib/rook", sorted(parts["rook"].split())
 
 

@@ -188,6 +188,10 @@ def _tried(what: str, do: Callable[..., object], *arguments: Any) -> str:
 
 # --- Ceph ---------------------------------------------------------------------------------------------------------
 
+# Made by Rook when it comes to it, and not by a scenario: to take them away would break what it goes on to do.
+USERS_OF_ROOK = ("osd.", "mon.", "mgr.", "mds.", "client.admin", "client.bootstrap-", "client.ceph-exporter")
+USERS_OF_ROOK += ("client.crash", "client.csi-", "client.nfs-", "client.rbd-mirror", "client.rgw.")
+
 Told = tuple[str, Mapping[str, Any], str]
 """What a command does in words, the command, and its input."""
 
@@ -220,7 +224,7 @@ def commands(kind: str, name: str, before: Item | None, differences: Sequence[Di
             elif before is not None and not new:
                 command = {"prefix": "config set", "who": who, "name": option, "value": before.value, "force": True}
                 yield f"{title} set back", command, ""
-        case "user" if new:
+        case "user" if new and not name.startswith(USERS_OF_ROOK):
             yield f"{title} removed", {"prefix": "auth rm", "entity": name}, ""
         case "user" if before is not None and before.original:
             yield f"{title} set back", {"prefix": "auth import"}, keyring(before.original)
@@ -234,9 +238,6 @@ def commands(kind: str, name: str, before: Item | None, differences: Sequence[Di
         case "health mute":
             sticky = bool(before and before.value["sticky"])
             yield f"{title} set again", {"prefix": "health mute", "code": name, "sticky": sticky}, ""
-        case "mgr module":
-            verb = "disable" if new else "enable"
-            yield f"{title} {verb}d", {"prefix": f"mgr module {verb}", "module": name}, ""
         case "crush rule" if new:  # refused while a pool uses it
             yield f"{title} removed", {"prefix": "osd crush rule rm", "name": name}, ""
         case "erasure code profile" if new:  # the same

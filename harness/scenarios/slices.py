@@ -6,6 +6,9 @@ longer than most scenarios do.
 
 So the scenarios stand in a line, those of one state together, and the line is cut: between two states where that is
 about as even, and within a state where it is too long for one slice.
+
+They are cut by their budgets, and not by what each took last: that is another number on each machine and after each
+slice, and slices that were cut by different numbers have some scenarios twice, and others not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 
 ENTERED_S = 120.0  # seconds: making a state with HEALTH_OK took 103 to 130 on two cores; with it restored, it is less
-UNKNOWN_S = 240.0  # of a scenario that neither ran before nor has a budget
+UNKNOWN_S = 240.0  # of a scenario that has no budget
 LATE = 1.5  # so many times its expected seconds, and a slice is named
 
 

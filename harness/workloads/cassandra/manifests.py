@@ -30,11 +30,12 @@ JVM_FLAGS = (
 # Together: each has a token of its own, so none waits to see which are taken; none asks the others for data, since
 # there is none yet; each takes all for seeds, so none has to be first. The ordinal stands before zeros: 0, 10^18, …
 ORDINAL = "ORDINAL"
+JAVA_SETTINGS, FORGET_UNKNOWN_NAMES = "/etc/java-settings", "names.properties"
 TOGETHER_FLAGS = (
     f"-Dcassandra.initial_token=$({ORDINAL}){'0' * 18}",
     "-Dcassandra.auto_bootstrap=false",
-    # Java remembers for 10 s that a name is not there; the others' are there a second after one's own.
-    "-Dsun.net.inetaddr.negative.ttl=0",
+    # The others' names are there a second after one's own.
+    f"-Djava.security.properties={JAVA_SETTINGS}/{FORGET_UNKNOWN_NAMES}",
 )
 MOST_TOGETHER = 9  # tokens end at 2^63 - 1
 
@@ -101,6 +102,7 @@ class CassandraSpec:
         return [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
             self.headless_service(),
+            *([] if self.one_by_one else [self._java_settings()]),
             self._stateful_set(),
         ]
 
@@ -132,6 +134,13 @@ class CassandraSpec:
                 "selector": {"app": NAME},
             },
         }
+
+    def _java_settings(self) -> dict[str, Any]:
+        """Security properties, which no option of the command line can say: Java remembers for 10 s that a name was not
+        there. https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/net/doc-files/net-properties.html
+        """
+        settings = {FORGET_UNKNOWN_NAMES: "networkaddress.cache.negative.ttl=0\n"}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": self._metadata(), "data": settings}
 
     def _stateful_set(self) -> dict[str, Any]:
         return {
@@ -166,11 +175,13 @@ class CassandraSpec:
         return {"name": NAME, "namespace": self.namespace, "labels": {"app": NAME}}
 
     def _pod(self) -> dict[str, Any]:
+        settings = {"name": "java-settings", "configMap": {"name": NAME}}
         return {
             # Time for SIGTERM's drain (flush of memtables) of a small node; what is not done by then is replayed.
             "terminationGracePeriodSeconds": 30,
             "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [self._apart()]}},
             "containers": [self._container()],
+            **({} if self.one_by_one else {"volumes": [settings]}),
         }
 
     def _apart(self) -> dict[str, Any]:
@@ -189,7 +200,10 @@ class CassandraSpec:
             # No liveness probe: after a power cut a node replays its commit log for as long as that takes, and one that
             # is killed for being slow starts again from the beginning.
             "readinessProbe": {"tcpSocket": {"port": CQL_PORT}, "periodSeconds": 2},
-            "volumeMounts": [{"name": VOLUME, "mountPath": "/var/lib/cassandra"}],
+            "volumeMounts": [
+                {"name": VOLUME, "mountPath": "/var/lib/cassandra"},
+                *([] if self.one_by_one else [{"name": "java-settings", "mountPath": JAVA_SETTINGS}]),
+            ],
         }
 
     def _environment(self) -> list[dict[str, Any]]:
