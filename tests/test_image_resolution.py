@@ -367,10 +367,10 @@ def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
 
     log = tmp_path / "rookery/logs/build-kind-v0.33.0.log"
     assert said[0] == (
-        f"1 images to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
+        f"1 image to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
     )
     assert said[1] == "building kind 0 s of about 60; 1 left, about 60 s"
-    assert said[-2:] == [f"{catalogue.KIND} built in 0 s, 0 left", "1 images built in 0 s"]
+    assert said[-2:] == [f"{catalogue.KIND} built in 0 s, 0 left", "1 image built in 0 s"]
 
 
 def test_a_line_tells_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:

@@ -65,7 +65,7 @@ def build(references: Iterable[str], say: Say) -> list[str]:
     _build_side_by_side(needs, progress, say)
     # What had these names before is of no use any more.
     docker("image", "prune", "--force", "--filter", f"label={engine.RECIPE_LABEL}", timeout=300, check=False)
-    say(f"{len(todo)} images built in {time.monotonic() - progress.started:.0f} s")
+    say(f"{_count(len(todo))} built in {time.monotonic() - progress.started:.0f} s")
     return [recipe.reference for recipe in todo]
 
 
@@ -86,7 +86,7 @@ class Progress:
         """What there is to do, and where it can be followed."""
         longest = max(self.recipes.values(), key=lambda recipe: self.seconds[recipe.reference])
         return (
-            f"{len(self.recipes)} images to build from packages, {durations.about(self._left({}))}; "
+            f"{_count(len(self.recipes))} to build from packages, {durations.about(self._left({}))}; "
             f"the log of each grows while it is built: tail -f {_log(longest)}"
         )
 
@@ -143,6 +143,10 @@ def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress, 
 
 def _planned(needs: Iterable[str]) -> list[str]:
     return [recipe.reference if (recipe := recipes.find(need)) else need for need in needs]
+
+
+def _count(images: int) -> str:
+    return "1 image" if images == 1 else f"{images} images"
 
 
 def _check_space() -> None:
