@@ -36,8 +36,10 @@ RECOVERY_OSD = {
 # A mon's Service has no endpoint until the mon is Ready, which its startup probe decides. Rook's first probe comes
 # after 10 s, then every 10 s: so long each mon is unreachable, at the first start, where they come one by one, and
 # after every power cut. Rook waits for the mgr to be Ready before it goes on to the OSDs.
+# An OSD is up long before: there the probe only decides when its pod is Ready.
 _PROBE_PERIOD = 2
 _PROBE_PATIENCE = 300  # seconds until a daemon that does not start is killed; Rook's 60 are short for a busy machine
+_OSD_PATIENCE = 7200  # Rook's own
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,16 @@ def _mgr_modules(spec: CephSpec) -> list[Object]:
 
 
 def _health_check() -> Object:
-    probe = {
-        "initialDelaySeconds": 2,  # 0 would mean Rook's default
-        "periodSeconds": _PROBE_PERIOD,
-        "failureThreshold": _PROBE_PATIENCE // _PROBE_PERIOD,
-    }
+
+    def startup(patience: int) -> Object:
+        return {
+            "probe": {
+                "initialDelaySeconds": 2,  # 0 would mean Rook's default
+                "periodSeconds": _PROBE_PERIOD,
+                "failureThreshold": patience // _PROBE_PERIOD,
+            }
+        }
+
     return {
         "daemonHealth": {
             # Long enough that no power cut makes Rook replace a mon, which would change what recovers.
@@ -132,7 +139,11 @@ def _health_check() -> Object:
             # Pools and file systems wait for this status; Rook's minute between two is most of what they would take.
             "status": {"interval": "15s"},
         },
-        "startupProbe": {"mon": {"probe": probe}, "mgr": {"probe": probe}},
+        "startupProbe": {
+            "mon": startup(_PROBE_PATIENCE),
+            "mgr": startup(_PROBE_PATIENCE),
+            "osd": startup(_OSD_PATIENCE),
+        },
     }
 
 
