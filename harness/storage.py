@@ -223,9 +223,10 @@ class StorageCluster:
         self.rook = self._rook(results)
         self.rook.deploy()
         results.add_phase("nothing to HEALTH_OK", started, results.elapsed - started)
-        with results.phase("storage driver Ready"):
-            self._deploy_driver()
+        self._apply_driver()  # which starts while the OSDs are at it
         self.rook.settle()
+        with results.phase("storage driver Ready"):
+            self._driver_ready()
         self.ready = True
         self.note(results)
 
@@ -441,10 +442,12 @@ class StorageCluster:
                 cure=f"docker logs {off[0]}; did anything else on this machine stop it?",
             )
 
-    def _deploy_driver(self) -> None:
+    def _apply_driver(self) -> None:
         if self.driver == "rbd-fuse":
             self._establish(csi.crds(programs.snapshot_crds()))
         self.kube.apply(self._driver_objects())
+
+    def _driver_ready(self) -> None:
         if self.driver == "rbd-fuse":
             self._plugin_ready(csi.RBD)
             self._rolled_out("Deployment", csi.SNAPSHOT_CONTROLLER)

@@ -12,14 +12,18 @@ from harness.report.results import Results
 
 @pytest.fixture
 def workload(monkeypatch):
-    """Cassandra, which acknowledges `acknowledges` rows of those it is given, or fails by raising that."""
-    workload = SimpleNamespace(acknowledges=SEED_ROWS, did=[])
+    """Cassandra, which acknowledges so many rows of each round as `acknowledges` has, then all, or fails by raising it.
+
+    `asked` has how many rows were to be written in each.
+    """
+    workload = SimpleNamespace(acknowledges=[], asked=[], did=[])
 
     def write(count):
-        assert count == SEED_ROWS
-        if isinstance(workload.acknowledges, Exception):
-            raise workload.acknowledges
-        return workload.acknowledges
+        workload.asked.append(count)
+        answer = workload.acknowledges.pop(0) if workload.acknowledges else count
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     workload.write = write
     for name in ("deploy", "close"):
@@ -59,10 +63,16 @@ def test_each_way_of_deploying_it_is_another_state_made_on_the_same():
         assert [each.saved for each in layer.bases] == [False, True]
 
 
-@pytest.mark.parametrize("acknowledges", [SEED_ROWS - 1, InfrastructureError("no host available")])
-def test_a_cluster_without_all_rows_is_no_such_layer(workload, make, acknowledges):
-    workload.acknowledges = acknowledges
-    told = f"{SEED_ROWS - 1} of {SEED_ROWS} rows were acknowledged|no host available"
+def test_rows_that_were_not_acknowledged_have_others_in_their_place(workload, make):
+    workload.acknowledges = [SEED_ROWS - 2, 1]
+    make()
+    assert workload.asked == [SEED_ROWS, 2, 1]
+
+
+@pytest.mark.parametrize("second", [0, InfrastructureError("no host available")])
+def test_a_cluster_that_acknowledges_no_more_is_no_such_layer(workload, make, second):
+    workload.acknowledges = [SEED_ROWS - 1, second]
+    told = f"{SEED_ROWS - 1} of {SEED_ROWS} rows were acknowledged, and no more|no host available"
     with pytest.raises(InfrastructureError, match=told):
         make()
     assert workload.did == ["images", "deploy", "ready", "close"]

@@ -291,10 +291,18 @@ def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled
     )
     cluster.kind = SimpleNamespace(create=lambda: did.append("nodes"))
     monkeypatch.setattr(cluster, "_rook", lambda results: rook)
-    monkeypatch.setattr(cluster, "_deploy_driver", lambda: did.append("driver"))
+    monkeypatch.setattr(cluster, "_apply_driver", lambda: did.append("driver applied"))
+    monkeypatch.setattr(cluster, "_driver_ready", lambda: did.append(f"driver, ready: {cluster.ready}"))
     monkeypatch.setattr(cluster, "note", lambda results: did.append("noted"))
     cluster.bring_up(results)
-    assert did == ["nodes", "Rook deployed", "driver", "settled, ready: False", "noted"]
+    assert did == [
+        "nodes",
+        "Rook deployed",
+        "driver applied",
+        "settled, ready: False",
+        "driver, ready: False",
+        "noted",
+    ]
     assert cluster.ready
 
 
