@@ -136,7 +136,7 @@ def test_a_phase_has_its_category_by_its_name(phase, called, category):
 def test_every_phase_that_is_known_by_name_is_in_the_source(name):
     """Whoever renames a phase is told that it would be counted as the product's."""
     root = Path(core_bench.__file__).parent
-    sources = [*root.rglob("*.py"), *(root.parent / "scenarios").glob("*.py")]
+    sources = [*root.rglob("*.py"), *(Path(__file__).parents[1] / "scenarios").glob("*.py")]
     own = Path(core_bench.__file__)
     written = name.replace("*", "").strip()
     assert any(written in path.read_text() for path in sources if path != own)
