@@ -216,6 +216,17 @@ def test_a_pod_that_nobody_watches_may_be_on_its_way():
     assert fingerprint_of([pod("cassandra/cassandra-0", status={"phase": "Pending"})], watched=WATCHED).unwell == ()
 
 
+def test_a_pod_of_a_job_is_to_end_and_nobody_waits_for_it():
+    job = pod("rook-ceph/osd-prepare-1", ("Job", "osd-prepare"), status={"phase": "Pending"})
+    assert fingerprint_of([job], watched=WATCHED).unwell == ()
+
+
+def test_what_rook_runs_to_find_out_a_version_comes_and_goes():
+    found = [obj(kind, "rook-ceph/ceph-file-controller-detect-version") for kind in ("Job", "ConfigMap")]
+    assert told(found, []) == told([], found) == []
+    assert len(told([obj("Job", "rook-ceph/another")], [])) == 1
+
+
 def test_every_kind_is_listed_once_but_those_that_live_their_own_lives():
     listed = []
 

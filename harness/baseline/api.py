@@ -198,6 +198,7 @@ def _unwell(objects: Iterable[Object], watched: Sequence[str]) -> Iterable[str]:
             each["kind"] == "Pod"
             and each["metadata"]["namespace"] in watched
             and each.get("status", {}).get("phase") not in _ENDED
+            and not any(owner["kind"] == "Job" for owner in each["metadata"].get("ownerReferences") or ())  # is to end
             and (reason := not_ready(each))
         ):
             yield reason

@@ -93,6 +93,8 @@ IGNORED = (
     Ignored(
         "the group of the CSI drivers, which Rook makes when it comes to it", "CephFilesystemSubVolumeGroup", "*/*-csi"
     ),
+    Ignored("finds out a version for Rook, and goes", "Job", "*/*-detect-version"),
+    Ignored("what it has found out, until Rook has read it", "ConfigMap", "*/*-detect-version"),
     Ignored("what Rook remembers of the last node that was drained", "ConfigMap", "*/rook-ceph-pdbstatemap"),
     Ignored(
         "what a job that prepares OSDs reports, until the operator has read it", "ConfigMap", "*/rook-ceph-osd-*-status"
