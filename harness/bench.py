@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,25 +94,35 @@ class Bench:
         return {**asdict(self), "medians": medians, "goals": [goal.as_dict(medians) for goal in self.goals]}
 
 
+@contextmanager
+def noting_failure(bench: Bench) -> Iterator[None]:
+    """Note as the fact `failed` what ends a benchmark early, so that what was measured before it is not lost.
+
+    Bad input and an interrupt are raised.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+        bench.facts["failed"] = f"{type(error).__name__}: {error}"
+
+
 def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Bench:
     """From nothing to HEALTH_OK, `runs` times, each on nodes and disks of its own; images are there beforehand.
 
     A run that fails ends the benchmark, as in `restore`.
     """
     bench = Bench("bring-up")
-    for number in range(1, runs + 1):
-        cluster = StorageCluster(settings, say)
-        try:
-            with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
-                cluster.bring_up(results)
-                bench.runs.append(results.seconds())
-        except BadInput:
-            raise
-        except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
-            bench.facts["failed"] = f"{type(error).__name__}: {error}"
-            break
-        finally:
-            cluster.delete()
+    with noting_failure(bench):
+        for number in range(1, runs + 1):
+            cluster = StorageCluster(settings, say)
+            try:
+                with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
+                    cluster.bring_up(results)
+                    bench.runs.append(results.seconds())
+            finally:
+                cluster.delete()
     return bench
 
 
@@ -128,7 +139,7 @@ def restore(
     """
     wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
     bench, session = Bench("restore", facts={"layer": wanted.name}), Session(settings, say)
-    try:
+    with closing(session), noting_failure(bench):
         session.expect(wanted)
         with Results(Path(settings.results), "bench-restore-0", say=say) as results:
             cluster = session.cluster(wanted, results)
@@ -141,12 +152,6 @@ def restore(
             _require_same(bench.facts["left_each_time"], _present(), number)
         if verify:
             bench.facts["differences"] = _differences(cluster, snapshot)
-    except BadInput:
-        raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
-        bench.facts["failed"] = f"{type(error).__name__}: {error}"
-    finally:
-        session.close()
     return bench
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from harness.bench import SAVED, Bench
+from harness.bench import SAVED, Bench, noting_failure
 from harness.cluster.snapshots import Snapshot
-from harness.errors import BadInput, InfrastructureError, RookeryError
+from harness.errors import InfrastructureError
 from harness.history.checkers import Verdict, check_writes
 from harness.history.recorder import Recorder
 from harness.layers import ROOK_READY, WORKLOAD_READY, Layer, cassandra_ready
@@ -15,7 +16,7 @@ from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.waiting import minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
@@ -36,7 +37,7 @@ def save(
     bench = Bench("save", facts={"layer": wanted.name, "harmed": [], "verdicts": []})
     session = Session(settings, say)
     session.expect(wanted)
-    try:
+    with closing(session), noting_failure(bench):
         with Results(Path(settings.results), "bench-save-0", say=say) as results:
             cluster = session.cluster(wanted, results)
         for number in range(1, runs + 1):
@@ -45,12 +46,6 @@ def save(
                 one = _with_rows if layer == "cassandra" else _alone
                 one(cluster, results, bench, restore=judged)
                 bench.runs.append(results.seconds())
-    except BadInput:
-        raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
-        bench.facts["failed"] = f"{type(error).__name__}: {error}"
-    finally:
-        session.close()
     return bench
 
 

@@ -28,12 +28,12 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Bench, Goal
+from harness.bench import Bench, Goal, noting_failure
 from harness.cluster.topology import Topology
 from harness.csi.deployed import LoggedCall, logged_calls
 from harness.csi.execution import Disagreement
@@ -160,23 +160,16 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     """
     _require_workers(settings)
     bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings, say)
-    try:
-        with Results(Path(settings.results), "bench-volumes", say=say) as results:
-            for name in [name for name in PARTS if not only or name in only]:
-                # Each leaves the cluster as it was; if it does not, that is seen.
-                cluster = session.cluster(PARTS[name].layer, results)
-                bench.facts |= _facts(cluster)
-                if PARTS[name].userspace and cluster.driver != "rbd-fuse":
-                    bench.facts[f"{name} not measured"] = f"{cluster.driver} serves here, not the userspace drivers"
-                    continue
-                _measure_part(name, cluster, results, bench, rounds)
-            results.note(bench=bench.as_dict())
-    except BadInput:
-        raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
-        bench.facts["failed"] = f"{type(error).__name__}: {error}"
-    finally:
-        session.close()
+    with closing(session), noting_failure(bench), Results(Path(settings.results), "bench-volumes", say=say) as results:
+        for name in [name for name in PARTS if not only or name in only]:
+            # Each leaves the cluster as it was; if it does not, that is seen.
+            cluster = session.cluster(PARTS[name].layer, results)
+            bench.facts |= _facts(cluster)
+            if PARTS[name].userspace and cluster.driver != "rbd-fuse":
+                bench.facts[f"{name} not measured"] = f"{cluster.driver} serves here, not the userspace drivers"
+                continue
+            _measure_part(name, cluster, results, bench, rounds)
+        results.note(bench=bench.as_dict())
     return bench
 
 

@@ -1,5 +1,6 @@
 """Compare, undo, compare again: when that ends, with what, and what it says."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -43,7 +44,8 @@ def after(monkeypatch):
     def sleep(seconds):
         clock.now += seconds
 
-    monkeypatch.setattr(cleaning_module, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
 
     def after(*looks, baseline=None):
         cluster = Cluster(clock, looks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from harness.baseline.undo import is_for_good, undo
 from harness.errors import RookeryError
 from harness.kube import Kube, api_may_be_down
 from harness.rook.deploy import Rook
-from harness.waiting import NotYet
+from harness.waiting import NotYet, wait_for
 
 CONVERGED = 10.0  # seconds; restoring takes longer
 WELL = 30.0  # for what is known to be on its way: nodes and daemons after a node was killed
@@ -102,7 +103,10 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
     """
     begin = time.monotonic()
     undone: dict[str, None] = {}  # in their order, each once
-    while True:
+
+    def settled() -> Cleaning:
+        """Condition: it is clean, or its time is up."""
+        nonlocal undone
         now = subject.look()
         differences = compare(baseline, now)
         took = time.monotonic() - begin
@@ -114,7 +118,10 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
             undone |= dict.fromkeys(subject.undo(baseline, now, differences))
         if now.unwell:
             subject.mute_accepted()
-        time.sleep(PAUSE)
+        raise NotYet(listed(left))
+
+    # How long it may take goes by what is left, so the condition sees to the time itself.
+    return wait_for(settled, what="the cluster as it was at its baseline", within=math.inf, every=PAUSE)
 
 
 def _read(part: str, collect: Callable[[], Fingerprint]) -> Fingerprint:
