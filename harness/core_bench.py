@@ -47,7 +47,6 @@ PHASES = {
         "workload Ready",
         "Cassandra deployed",
         "rows written",
-        "table removed",
         "workload and volumes removed",
         "MetalLB Ready",
         "MetalLB removed",

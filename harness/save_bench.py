@@ -69,7 +69,6 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
                 with results.phase("every row readable"):
                     cassandra.recovered(RECOVERED, since=cluster.started)
                 _judge(record, snapshot, results, bench)
-            cassandra.forget()
         finally:
             cassandra.close()
 

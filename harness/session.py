@@ -271,11 +271,6 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
             raise LeftBehind(str(error)) from error
 
 
-def has_passed(calls: Mapping[str, Any]) -> bool:
-    """Whether a scenario has passed, by pytest's calls of it so far."""
-    return "call" in calls and _error_among(calls) is None
-
-
 def _error_of(call: Any) -> BaseException | None:
     return call.excinfo.value if call.excinfo else None
 

@@ -110,24 +110,10 @@ def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassan
     assert kube.deleted == [("Pod", "cassandra-1", "cassandra")]
 
 
-@pytest.mark.parametrize("torn", [False, True])
-def test_what_a_scenario_has_made_is_forgotten_and_a_replica_with_another_flag_is_told(
-    kube, cassandra, monkeypatch, torn
-):
-    client = SimpleNamespace(dropped=0, close=lambda: None)
-
-    def drop_table():
-        client.dropped += 1
-        if client.dropped == 1:
-            raise NotYet("a replica is on its way back")
-
-    client.drop_table = drop_table
-    monkeypatch.setattr(cassandra, "rebuild", lambda: setattr(cassandra, "_client", client))
-    if torn:
-        cassandra.ignore_replay_errors("cassandra-1")
-    assert cassandra.forget() is not torn
-    assert client.dropped == 2
-    assert ("Service", "cassandracl", "cassandra") in kube.deleted
+def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
+    assert cassandra.as_deployed
+    cassandra.ignore_replay_errors("cassandra-1")
+    assert not cassandra.as_deployed
 
 
 def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):

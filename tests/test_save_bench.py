@@ -78,9 +78,6 @@ def machine(monkeypatch):
                 begin = self.record.invoke("read", process=self.record.new_process(), value=consistency)
                 self.record.ok(begin, value=",".join(map(str, sorted(machine.rows_back(saved)))))
 
-        def forget(self):
-            machine.did.append("forget")
-
         def close(self):
             machine.did.append("close")
 
@@ -118,7 +115,7 @@ def test_rows_of_before_the_freeze_have_to_be_there_and_no_later_ones(machine, t
     measured = run(tmp_path, runs=1, layer="cassandra", restore_every=1)
     assert measured.facts["verdicts"] == ["valid"]
     assert measured.passed
-    assert machine.did == ["save", "restore", "forget", "close", "end"]
+    assert machine.did == ["save", "restore", "close", "end"]
 
 
 def test_a_lost_row_is_told(machine, tmp_path):

@@ -153,11 +153,6 @@ class Client:
             with not_yet_on_failure("creating the table"):
                 self._answer(statement, within=SCHEMA_TIMEOUT)
 
-    def drop_table(self) -> None:
-        """Condition: the table is gone."""
-        with not_yet_on_failure("dropping the table"):
-            self._answer(f"DROP TABLE IF EXISTS {self._table}", within=SCHEMA_TIMEOUT)
-
     def prepare(self) -> None:
         """Have the insert parsed once. Raises `NotYet`."""
         if self._insert is None:

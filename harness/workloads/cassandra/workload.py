@@ -100,15 +100,9 @@ class Cassandra:
         self._lost_allowed_window_s = lost_window(self.spec.commitlog_sync, settings, self.spec.replicas)
         self._settings_proved = True
 
-    def forget(self) -> bool:
-        """Take away what came after `deploy`: the table, and the Service for clients outside.
-
-        Returns whether the replicas are as deployed; one that was started without its torn commit log is not.
-        Raises `DeadlineExceeded`.
-        """
-        self.client_service.delete()
-        wait_for(self.rebuild, what="a client of Cassandra", within=CLIENT_WITHIN)
-        wait_for(self._drop_table, what=f"table {self.table} to be gone", within=CLIENT_WITHIN)
+    @property
+    def as_deployed(self) -> bool:
+        """Whether the replicas run as they were deployed; one that was started without its torn commit log does not."""
         return not self.spec.ignore_replay_errors
 
     # The client
@@ -321,9 +315,6 @@ class Cassandra:
 
     def _create_table(self) -> None:
         self._connected().create_table(self.spec.replicas)
-
-    def _drop_table(self) -> None:
-        self._connected().drop_table()
 
     def _connected(self) -> Client:
         if self._client is None:
