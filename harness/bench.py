@@ -17,7 +17,7 @@ from harness.cluster import stores
 from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
-from harness.layers import ROOK_READY, SEED_ROWS, SEED_TABLE, Layer, cassandra_ready
+from harness.layers import ROOK_READY, SEED_ROWS, Layer, cassandra_ready
 from harness.machine import loop
 from harness.machine.copying import differences
 from harness.machine.docker import docker_output
@@ -31,6 +31,7 @@ from harness.storage import StorageCluster
 from harness.waiting import DeadlineExceeded, minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
+from harness.workloads.cassandra.workload import SEED_TABLE
 
 ROWS_READABLE = minutes(4)
 SAVED = "bench"  # name of the snapshot; it goes with the cluster
@@ -176,7 +177,7 @@ def _read_rows(cluster: StorageCluster, results: Results) -> None:
         finally:
             cassandra.close()
     if len(rows) < SEED_ROWS:
-        raise InfrastructureError(f"{len(rows)} rows came back of {SEED_ROWS}")
+        raise InfrastructureError(f"{len(rows)} rows came back as they were of {SEED_ROWS}")
 
 
 def _present() -> dict[str, int]:

@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, bench, core_bench, save_bench, storage, volume_bench
+from harness import __version__, bench, core_bench, history_bench, save_bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
@@ -47,6 +47,7 @@ examples:
   rookery bench restore --runs 3    how long it takes to put one back
   rookery bench volumes             what volumes can do, and how long they take
   rookery bench core --of results   where the seconds of the last run went
+  rookery bench history             whether the checker of histories finds what is wrong
   rookery sweep                     remove what killed runs left behind
 """
 
@@ -228,6 +229,23 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         _json_option(sub)
         _options(sub, [s.name for s in fields(Settings) if s.name not in NOT_FOR_BENCHES])
         sub.set_defaults(command=command)
+    _history_options(inner.add_parser("history", help="what the checker of histories finds, and what a long one takes"))
+
+
+def _history_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Makes histories of clients by chance: of a store that keeps its promises, and the same ones made wrong in "
+        "each way that is known. Each has to be judged as what it is. Then one long history is loaded and judged, in "
+        "seconds of the processor and MiB. Needs neither docker nor a cluster; exit status 3 if one is judged wrongly."
+    )
+    parser.epilog = "examples: rookery bench history --samples 1000; rookery bench history --seed 7 --json"
+    parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="of each kind (default: 10000)")
+    parser.add_argument(
+        "--operations", type=int, default=1_000_000, metavar="N", help="lines of the long one (default: 1000000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first of each kind (default: 0)")
+    _json_option(parser)
+    parser.set_defaults(command=_bench_history)
 
 
 def _core_options(parser: argparse.ArgumentParser) -> None:
@@ -421,6 +439,16 @@ def _bench_volumes(arguments: argparse.Namespace) -> int:
         _progress(arguments),
         rounds=_at_least_one("--rounds", arguments.rounds),
         only=arguments.only,
+    )
+    return _report_bench(arguments, measured)
+
+
+def _bench_history(arguments: argparse.Namespace) -> int:
+    measured = history_bench.history(
+        _progress(arguments),
+        samples=_at_least_one("--samples", arguments.samples),
+        operations=_at_least_one("--operations", arguments.operations),
+        seed=arguments.seed,
     )
     return _report_bench(arguments, measured)
 

@@ -15,9 +15,9 @@ from harness.waiting import minutes
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import CommitlogSync
+from harness.workloads.cassandra.workload import SEED_TABLE
 
 WORKLOAD_READY = minutes(4)
-SEED_TABLE = "seed"  # what a cluster with Cassandra brings along, to see that its volumes came back with their data
 SEED_ROWS = 1_000  # acknowledged; there may be a few more
 
 
@@ -99,6 +99,7 @@ def cassandra_ready(commitlog_sync: CommitlogSync, *, one_by_one: bool = False) 
             try:
                 with results.phase("rows written"):
                     _write_rows(workload)
+                    workload.keep_seed(write.key for write in record.history().writes() if write.outcome == "ok")
             finally:
                 workload.close()
 

@@ -325,7 +325,7 @@ def csi_sanity(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def history(results: Results) -> Iterator[Recorder]:
-    """What the scenario's clients see, in history.jsonl."""
+    """What the scenario's clients see, in history.jsonl. A scenario that does not judge it ends as `unknown`."""
     with Recorder(results.path("history.jsonl")) as recorder:
         yield recorder
 
@@ -357,7 +357,11 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     results = item.stash.get(RESULTS, None)
     try:
         with results.calling() if results else nullcontext():
-            return (yield)
+            outcome = yield
+            recorder = getattr(item, "funcargs", {}).get("history")
+            if isinstance(recorder, Recorder):
+                recorder.require_checked()
+            return outcome
     except pytest.fail.Exception as error:
         budgets.explain(error, item, results)
         raise

@@ -55,8 +55,9 @@ def power_cycle_under_load(
         number = len(history.history().cuts()) + 1
         cluster.gather_logs(results, f"before-cut-{number}")
         mark = cluster.mark()
-        with history.cut():
+        with history.cut() as started:
             cut = cluster.power_cut()
+            started(cut.started_ns)
         since_cut = results.stopwatch(cut.started_ns, f"cut {number}: " if number > 1 else "")
         cluster.power_on()
         since_cut("Kubernetes API answers")
@@ -126,6 +127,7 @@ def lines_kept(files: Files, synced: int) -> list[int]:
 def judge(workload: RecordedWorkload, history: Recorder, results: Results) -> None:
     """Write the verdict down, with every missing row, and then hold it against what the workload promises."""
     report = check_writes(history.history(), lost_allowed_window_s=workload.lost_allowed_window_s)
+    history.checked()
     results.note(verdict=report.as_dict(), lost_allowed_window_s=workload.lost_allowed_window_s)
     results.path("verdict.txt").write_text(report.describe() + "\n")
     results.say(report.describe().partition("\n")[0])

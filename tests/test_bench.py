@@ -218,7 +218,7 @@ def test_rows_that_did_not_come_back_are_told_and_the_client_is_closed(tmp_path,
             closed.append(True)
 
     monkeypatch.setattr(bench, "Cassandra", Rows)
-    told = pytest.raises(InfrastructureError, match=f"{SEED_ROWS - 1} rows came back of {SEED_ROWS}")
+    told = pytest.raises(InfrastructureError, match=f"{SEED_ROWS - 1} rows came back as they were of {SEED_ROWS}")
     with Results(tmp_path, "bench", say=quiet) as results, told if missing else nullcontext():
         bench._read_rows(SimpleNamespace(kube=None), results)
     assert closed == [True]

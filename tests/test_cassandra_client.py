@@ -23,6 +23,7 @@ from cassandra.protocol import (
 
 from harness.errors import BadInput, InfrastructureError
 from harness.history.recorder import Recorder
+from harness.history.rows import value_of
 from harness.kube import ApiUnavailable, ExecFailed, KubeError
 from harness.waiting import NotYet
 from harness.workloads.cassandra import Cassandra, RingMember
@@ -215,7 +216,7 @@ def test_a_write_is_recorded_with_its_coordinator(record):
     assert (begin.type, begin.process, begin.key) == ("invoke", 3, 7)
     assert (end.type, end.node) == ("ok", HOST.address)
     ((_, parameters, options),) = client._session.requests
-    assert parameters == (7, "7")
+    assert parameters == (7, value_of(7))
     assert (options["execution_profile"], options["timeout"]) == ("QUORUM", WRITE_TIMEOUT)
 
 
@@ -258,10 +259,44 @@ def test_a_fault_of_the_caller_is_recorded_as_unknown_and_raised(record):
 # Reading
 
 
-def test_pages_are_requests_of_their_own(record):
-    client = client_with(record, Answer([(1,), (2,)], paging_state=b"more"), Answer([(3,)]))
+def row(key):
+    return key, value_of(key)
 
-    assert client.read_keys("ALL") == {1, 2, 3}
+
+def test_a_row_that_is_not_what_was_written_is_recorded_as_torn(record):
+    client = client_with(record, Answer([row(1), (2, None), (3, value_of(4)), (4, b"")]))
+
+    assert client.read_rows("ALL") == {1}
+    ((query, _, _),) = client._session.requests
+    assert str(query.query_string).startswith("SELECT id, value FROM ")
+    (read,) = record.history().reads()
+    assert (read.keys, sorted(read.torn)) == ({1, 2, 3, 4}, [2, 3, 4])
+
+
+def test_the_seed_is_read_from_its_table_and_recorded_as_such(record):
+    client = client_with(record, Answer([row(1), (2, b"")]))
+
+    client.read_seed("rookery.seed", "ALL")
+    ((query, _, _),) = client._session.requests
+    assert query.query_string.endswith("FROM rookery.seed")
+    (read,) = record.history().seed_reads()
+    assert (record.history().reads(), read.consistency, read.keys, sorted(read.torn)) == ([], "ALL", {1, 2}, [2])
+
+
+def test_a_table_is_flushed_so_often_as_is_asked(record):
+    client = client_with(record, Answer([]))
+    client.create_table(3)
+    client.create_table(3, flushed_every=2.0)
+
+    plain, flushed = (query for query, *_ in client._session.requests if "CREATE TABLE" in str(query))
+    assert "flush" not in plain
+    assert flushed.endswith("WITH memtable_flush_period_in_ms = 2000")
+
+
+def test_pages_are_requests_of_their_own(record):
+    client = client_with(record, Answer([row(1), row(2)], paging_state=b"more"), Answer([row(3)]))
+
+    assert client.read_rows("ALL") == {1, 2, 3}
     assert [options["paging_state"] for _, _, options in client._session.requests] == [None, b"more"]
     assert all(options["timeout"] > 0 for _, _, options in client._session.requests)
     (read,) = record.history().reads()
@@ -269,17 +304,17 @@ def test_pages_are_requests_of_their_own(record):
 
 
 def test_a_page_that_fails_makes_the_whole_read_fail(record):
-    client = client_with(record, Answer([(1,)], paging_state=b"more"), Answer(UNAVAILABLE))
+    client = client_with(record, Answer([row(1)], paging_state=b"more"), Answer(UNAVAILABLE))
 
-    with pytest.raises(NotYet, match="reading at QUORUM: Unavailable"):
-        client.read_keys("QUORUM")
+    with pytest.raises(NotYet, match=r"reading rookery\.writes_1 at QUORUM: Unavailable"):
+        client.read_rows("QUORUM")
     assert record.history().reads() == []
     assert record.history().operations[-1].type == "fail"
 
 
 def test_a_query_that_can_never_work_is_not_waited_for(record):
     with pytest.raises(cassandra.InvalidRequest):
-        client_with(record, Answer(cassandra.InvalidRequest("no such table"))).read_keys("ALL")
+        client_with(record, Answer(cassandra.InvalidRequest("no such table"))).read_rows("ALL")
 
 
 def test_each_node_is_asked_for_its_own_settings(record):

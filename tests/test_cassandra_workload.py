@@ -10,6 +10,7 @@ from harness.signatures import COMMIT_LOG_REFUSED
 from harness.waiting import NotYet
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
+from harness.workloads.cassandra.workload import SEED_TABLE
 
 SINCE = 1764000000.0  # 2025-11-24T16:00:00Z
 BEFORE, AFTER = "2025-11-24T15:59:59Z", "2025-11-24T16:00:01Z"
@@ -53,7 +54,8 @@ class Kube:
         self.deleted.append((kind, name, namespace))
 
     def get(self, kind, name, *, namespace):
-        return None
+        applied = [each for each in self.applied if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+        return applied[-1] if applied else None
 
 
 @pytest.fixture
@@ -136,6 +138,62 @@ def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
     with pytest.raises(RuntimeError):
         cassandra.ready(60, since=SINCE)
     assert asked == [SINCE]
+
+
+class Reader:
+    """A client that can be asked for all that `ready` and `read_all` ask for."""
+
+    def __init__(self):
+        self.read = []
+
+    def create_table(self, replicas, *, flushed_every):
+        self.flushed_every = flushed_every
+
+    def settings(self, *names):
+        return {f"10.0.0.{number}": dict.fromkeys(names, "batch") for number in range(3)}
+
+    def read_rows(self, consistency):
+        self.read.append(("own", consistency))
+        return {1}
+
+    def read_seed(self, table, consistency):
+        self.read.append((table, consistency))
+
+
+@pytest.fixture
+def deployed(kube, monkeypatch, tmp_path):
+    """Makes a workload that is ready, on the tables it is told, and its client."""
+    with Recorder(tmp_path / "history.jsonl") as record:
+
+        def deployed(table=None):
+            workload = Cassandra(kube, image="cassandra:5", record=record, commitlog_sync="batch", table=table)
+            reader = Reader()
+            monkeypatch.setattr(workload, "ring_whole", lambda **_: lambda: None)
+            monkeypatch.setattr(workload, "rebuild", lambda: setattr(workload, "_client", reader))
+            workload.ready(within=1)
+            return workload, reader
+
+        deployed.record = record
+        yield deployed
+
+
+def test_the_seed_of_the_cluster_is_read_with_the_rows_of_the_scenario(deployed):
+    seeding, reader = deployed(SEED_TABLE)
+    seeding.keep_seed([0, 1, 5])
+    assert reader.flushed_every > 0
+    seeding.read_all("ALL")
+    assert reader.read == [("own", "ALL")]
+
+    workload, reader = deployed()
+    assert (reader.flushed_every, deployed.record.history().seed()) == (0, {0, 1, 5})
+    assert workload.read_all("QUORUM") == {1}
+    assert reader.read == [("own", "QUORUM"), ("rookery.seed", "QUORUM")]
+
+
+def test_a_cluster_without_a_seed_has_none_to_be_read(deployed):
+    workload, reader = deployed()
+    workload.read_all("ALL")
+    assert (reader.read, deployed.record.history().operations) == ([("own", "ALL")], [])
 
 
 def stateful_set(kube):

@@ -5,48 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stories import Story
 
-from harness.history.checkers import NS, Verdict, check_writes
-from harness.history.operations import NEMESIS, History, Operation, format_keys
-
-
-class Story:
-    """Builds a history; each call is an operation of a process of its own."""
-
-    def __init__(self):
-        self.operations = []
-        self.processes = 0
-
-    def write(self, key, at, outcome="ok", took=0.01):
-        return self._operation("write", at, at + took, outcome, key=key)
-
-    def acked(self, *keys, at=50.0):
-        for key in keys:
-            self.write(key, at)
-        return self
-
-    def in_flight(self, key):
-        return self.write(key, 99.9, "info", took=5)
-
-    def cut(self, at=100.0):
-        return self._operation("cut", at, at + 1, "ok", process=NEMESIS)
-
-    def read(self, consistency, keys, at, outcome="ok"):
-        return self._operation("read", at, at + 1, outcome, value=consistency, found=format_keys(keys))
-
-    def history(self):
-        return History(sorted(self.operations, key=lambda operation: operation.time_ns))
-
-    def check(self, window=None):
-        return check_writes(self.history(), lost_allowed_window_s=window)
-
-    def _operation(self, f, begin, end, outcome, *, key=None, value=None, found=None, process=None):
-        if process is None:
-            process, self.processes = self.processes, self.processes + 1
-        self.operations.append(Operation(process, "invoke", f, key, value, int(begin * NS), begin))
-        if outcome is not None:
-            self.operations.append(Operation(process, outcome, f, key, found, int(end * NS), end))
-        return self
+from harness.history.checkers import Verdict, check_writes
+from harness.history.operations import History
 
 
 @pytest.fixture
@@ -129,11 +91,11 @@ def test_missing_until_the_third_replica_came_is_not_lost(story):
 
 @pytest.mark.parametrize(
     ("acked_at", "verdict"),
-    [(84.98, Verdict.INVALID), (84.995, Verdict.VALID), (99.9, Verdict.VALID), (100.5, Verdict.VALID)],
+    [(84.97, Verdict.INVALID), (84.995, Verdict.VALID), (99.9, Verdict.VALID), (100.5, Verdict.VALID)],
 )
 def test_the_window_reaches_back_from_the_beginning_of_the_cut(story, acked_at, verdict):
-    story.acked(4, at=acked_at)
-    report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window=15)
+    story.acked(4, at=acked_at).acked(5, at=99.98)  # so nobody was waiting in vain
+    report = story.read("QUORUM", [1, 2, 3, 5], at=150).read("ALL", [1, 2, 3, 5], at=160).check(window=15)
 
     assert (keys(report.lost), report.verdict) == ([4], verdict)
 
@@ -214,38 +176,6 @@ def test_the_report_can_be_kept_as_json(story):
     assert kept["verdict"] == "invalid"
     assert [row["key"] for row in kept["came_back"]] == [2]
     assert [row["key"] for row in kept["lost"]] == [3]
-
-
-row_fates = st.fixed_dictionaries(
-    {
-        "at": st.floats(min_value=0, max_value=100.9),
-        "outcome": st.sampled_from(["ok", "fail", "info", None]),
-        "at_quorum": st.booleans(),
-        "at_all": st.booleans(),
-    }
-)
-
-
-@given(st.lists(row_fates, max_size=12), st.none() | st.floats(min_value=0, max_value=30))
-def test_the_verdict_is_valid_only_if_every_promise_was_kept(fates, window):
-    story = Story().acked(0).in_flight(1).cut()
-    for key, fate in enumerate(fates, start=2):
-        story.write(key, fate["at"], fate["outcome"])
-    for name, at in (("quorum", 150), ("all", 160)):
-        story.read(name.upper(), [0, *(k for k, fate in enumerate(fates, start=2) if fate[f"at_{name}"])], at=at)
-
-    def broken(fate):
-        seen, stayed = fate["at_quorum"], fate["at_all"]
-        if fate["outcome"] == "fail":
-            return seen or stayed
-        excused = fate["outcome"] != "ok" or (window is not None and fate["at"] + 0.01 >= 100 - window)
-        return (seen and not stayed) or (not excused and not (seen and stayed))
-
-    # Within a microsecond of the window's edge the two may round differently.
-    near_the_edge = window is not None and any(abs(fate["at"] + 0.01 - (100 - window)) < 1e-6 for fate in fates)
-    if not near_the_edge:
-        expected = Verdict.INVALID if any(map(broken, fates)) else Verdict.VALID
-        assert story.check(window).verdict is expected
 
 
 @given(st.lists(st.sampled_from(Verdict)))

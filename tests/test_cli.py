@@ -32,7 +32,8 @@ from harness.waiting import DeadlineExceeded
         (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
-        (["bench", "--help"], ["bring-up", "restore", "volumes", "core"]),
+        (["bench", "--help"], ["bring-up", "restore", "volumes", "core", "history"]),
+        (["bench", "history", "--help"], ["--samples N", "--operations N", "--seed N", "--json"]),
         (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results DIR", "--rook VERSION"]),
         (
             ["bench", "volumes", "--help"],
@@ -317,7 +318,15 @@ def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("bench", "option"), [("bring-up", "--runs"), ("restore", "--runs"), ("volumes", "--rounds"), ("core", "--runs")]
+    ("bench", "option"),
+    [
+        ("bring-up", "--runs"),
+        ("restore", "--runs"),
+        ("volumes", "--rounds"),
+        ("core", "--runs"),
+        ("history", "--samples"),
+        ("history", "--operations"),
+    ],
 )
 def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench, option):
     monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made

@@ -14,22 +14,33 @@ from harness.report.results import Results
 def workload(monkeypatch):
     """Cassandra, which acknowledges so many rows of each round as `acknowledges` has, then all, or fails by raising it.
 
-    `asked` has how many rows were to be written in each.
+    `asked` has how many rows were to be written in each, `kept` the keys that were noted as acknowledged.
     """
-    workload = SimpleNamespace(acknowledges=[], asked=[], did=[])
+    workload = SimpleNamespace(acknowledges=[], asked=[], did=[], kept=None)
 
     def write(count):
         workload.asked.append(count)
         answer = workload.acknowledges.pop(0) if workload.acknowledges else count
         if isinstance(answer, Exception):
             raise answer
+        for number in range(count):
+            begin = workload.record.invoke(
+                "write", process=workload.record.new_process(), key=workload.record.new_key()
+            )
+            workload.record.ok(begin) if number < answer else workload.record.info(begin, "given up")
         return answer
 
     workload.write = write
     for name in ("deploy", "close"):
         setattr(workload, name, lambda name=name: workload.did.append(name))
     workload.ready = lambda within: workload.did.append("ready")
-    monkeypatch.setattr(layers, "Cassandra", lambda kube, **_: workload)
+    workload.keep_seed = lambda keys: setattr(workload, "kept", sorted(keys))
+
+    def cassandra(kube, *, record, **_):
+        workload.record = record
+        return workload
+
+    monkeypatch.setattr(layers, "Cassandra", cassandra)
     return workload
 
 
@@ -67,6 +78,8 @@ def test_rows_that_were_not_acknowledged_have_others_in_their_place(workload, ma
     workload.acknowledges = [SEED_ROWS - 2, 1]
     make()
     assert workload.asked == [SEED_ROWS, 2, 1]
+    given_up = {SEED_ROWS - 2, SEED_ROWS - 1, SEED_ROWS + 1}
+    assert workload.kept == sorted(set(range(SEED_ROWS + 3)) - given_up)
 
 
 @pytest.mark.parametrize("second", [0, InfrastructureError("no host available")])

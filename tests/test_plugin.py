@@ -200,6 +200,26 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
     ran.stdout.fnmatch_lines(["*pool x was not there; restoring it*", "*a cluster was put back 3 times in *"])
 
 
+WRITES = "history.ok(history.invoke('write', process=0, key=0))"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "outcome"),
+    [
+        ("pass", 0, "passed"),
+        (WRITES, 1, "unknown"),
+        (f"{WRITES}; history.checked()", 0, "passed"),
+        (f"history.checked(); {WRITES}", 1, "unknown"),
+        (f"{WRITES}; assert 1 == 2", 1, "failed"),
+        (f"{WRITES}; pytest.skip('not here')", 0, "skipped"),
+    ],
+)
+def test_a_history_that_nobody_judged_is_no_pass(pytester, cluster, body, status, outcome):
+    pytester.makepyfile(f"import pytest\ndef test_it(cluster, history, results):\n    {body}\n")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == status
+    assert outcomes(pytester)[0] == outcome
+
+
 @pytest.fixture
 def leaving(cluster, monkeypatch):
     """A scenario leaves an image behind."""

@@ -5,9 +5,12 @@ import pytest
 psycopg = pytest.importorskip("psycopg")
 
 from psycopg import errors  # noqa: E402
+from psycopg.pq import DiagnosticField  # noqa: E402
 
 from harness.errors import InfrastructureError  # noqa: E402
+from harness.history.checkers import Verdict, check_writes  # noqa: E402
 from harness.history.recorder import Recorder  # noqa: E402
+from harness.history.rows import value_of  # noqa: E402
 from harness.images import recipes  # noqa: E402
 from harness.kube.conditions import unix_time  # noqa: E402
 from harness.waiting import DeadlineExceeded, NotYet  # noqa: E402
@@ -28,6 +31,7 @@ class Server:
         self.answers = {}
         self.connected = 0
         self.refuses = False
+        self.parameters = []
 
     def connect(self, **parameters):
         if self.refuses:
@@ -43,6 +47,7 @@ class Connection:
         self.closed = False
 
     def execute(self, query, parameters=None):
+        self._server.parameters.append(parameters)
         for begin, answer in self._server.answers.items():
             if query.startswith(begin):
                 if isinstance(answer, Exception):
@@ -76,13 +81,25 @@ def client(server, record):
     return Client("10.244.1.5", port=5432, user="postgres", password="secret", record=record)
 
 
+def told(kind, severity):
+    """An error as the server tells it."""
+    return kind("told by the server", info={DiagnosticField.SEVERITY_NONLOCALIZED: severity.encode()})
+
+
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
         (Connecting("refused"), "fail"),
-        (errors.UniqueViolation("duplicate key"), "fail"),
-        (errors.QueryCanceled("statement timeout"), "fail"),
-        (errors.DiskFull("no room"), "fail"),
+        (told(errors.UniqueViolation, "ERROR"), "fail"),
+        (told(errors.QueryCanceled, "ERROR"), "fail"),
+        (told(errors.DiskFull, "ERROR"), "fail"),
+        (told(errors.StatementCompletionUnknown, "ERROR"), "info"),
+        *[
+            (told(kind, severity), "info")
+            for severity in ("FATAL", "PANIC")
+            for kind in (errors.IoError, errors.DiskFull, errors.OperatorIntervention, errors.InternalError_)
+        ],
+        (errors.DiskFull("nobody says how bad it is"), "info"),
         (errors.AdminShutdown("terminating connection"), "info"),
         (errors.CrashShutdown("another process crashed"), "info"),
         (errors.ConnectionFailure("gone"), "info"),
@@ -100,7 +117,7 @@ def test_each_write_is_recorded_as_it_ended(client, server, record):
     assert client.write(0, 0) == "ok"
     server.answers["INSERT"] = psycopg.OperationalError("lost")
     assert client.write(0, 1) == "info"
-    server.answers["INSERT"] = errors.DiskFull("no room")
+    server.answers["INSERT"] = told(errors.DiskFull, "ERROR")
     assert client.write(1, 2) == "fail"
     server.refuses = True
     client._connections.clear()
@@ -135,14 +152,45 @@ def test_a_connection_is_used_again_until_it_has_ended(client, server):
 
 
 def test_what_is_read_is_recorded_under_the_consistency_asked_for(client, server, record):
-    server.answers["SELECT id"] = [(1,), (2,), (5,)]
-    assert client.read_keys("QUORUM") == {1, 2, 5}
-    server.answers["SELECT id"] = psycopg.OperationalError("lost")
+    server.answers["SELECT id, value"] = [(key, value_of(key)) for key in (1, 2, 5)]
+    assert client.read_rows("QUORUM") == {1, 2, 5}
+    server.answers["SELECT id, value"] = psycopg.OperationalError("lost")
     with pytest.raises(NotYet, match="lost"):
-        client.read_keys("ALL")
+        client.read_rows("ALL")
 
     (read,) = record.history().reads()
-    assert (read.consistency, read.keys) == ("QUORUM", {1, 2, 5})
+    assert (read.consistency, read.keys, read.torn) == ("QUORUM", {1, 2, 5}, {})
+
+
+def test_a_row_that_is_not_what_was_written_is_recorded_as_torn(client, server, record):
+    server.answers["SELECT id, value"] = [(1, value_of(1)), (2, value_of(2)[:100]), (3, b"")]
+    assert client.read_rows("ALL") == {1}
+
+    (read,) = record.history().reads()
+    assert (read.keys, sorted(read.torn)) == ({1, 2, 3}, [2, 3])
+
+
+def test_what_is_written_follows_from_the_key_and_is_not_in_the_history(client, server, record):
+    client.write(0, 7)
+
+    assert server.parameters[-1] == (7, value_of(7))
+    assert len(record.path.read_text()) < 300
+
+
+def test_a_row_replayed_after_a_panic_at_its_commit_is_no_broken_promise(client, server, record):
+    client.write(0, 1)
+    server.answers["INSERT"] = told(errors.IoError, "PANIC")
+    client.write(0, 7)
+    begin = record.invoke("write", process=1, key=9)
+    with record.cut():
+        pass
+    record.info(begin, "lost")
+    server.answers["SELECT id, value"] = [(key, value_of(key)) for key in (1, 7)]
+    client.read_rows("QUORUM")
+    client.read_rows("ALL")
+
+    report = check_writes(record.history(), lost_allowed_window_s=None)
+    assert (report.verdict, report.unacknowledged, report.refuted) == (Verdict.VALID, [7], [])
 
 
 class Kube:

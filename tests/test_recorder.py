@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import BadInput
+from harness.errors import BadInput, Unknown
 from harness.history.operations import Cut, History, Operation, format_keys, parse_keys
 from harness.history.recorder import Recorder
 
@@ -95,6 +95,54 @@ def test_a_cut_spans_its_block(recorder):
     assert cut.started_ns < during.time_ns < cut.dead_ns
 
 
+def test_a_cut_begins_with_its_first_signal(recorder):
+    with recorder.cut() as started:
+        asked = recorder.invoke("write", process=0, key=1)  # while docker is asked for what there is
+        started(asked.time_ns + 1)
+        recorder.invoke("write", process=1, key=2)
+
+    (cut,) = recorder.history().cuts()
+    assert cut.started_ns == asked.time_ns + 1
+    assert recorder.history().unverified_cuts == 0
+
+
+def test_a_cut_that_says_to_have_begun_before_its_block_is_no_cut(recorder):
+    with pytest.raises(ValueError, match="started before"), recorder.cut() as started:
+        started(0)
+    assert (recorder.history().cuts(), recorder.history().unverified_cuts) == ([], 1)
+
+
+@pytest.mark.parametrize("then", ["write", "cut"])
+def test_what_nobody_judged_is_unknown(recorder, then):
+    recorder.require_checked()  # nothing was done
+    recorder.ok(recorder.invoke("write", process=0, key=0))
+    with pytest.raises(Unknown, match=r"nobody judged .*history\.jsonl"):
+        recorder.require_checked()
+    recorder.checked()
+    recorder.ok(recorder.invoke("read", process=0, value="ALL"), value="0")
+    recorder.require_checked()
+    if then == "cut":
+        with recorder.cut():
+            pass
+    else:
+        recorder.invoke("write", process=0, key=1)
+    with pytest.raises(Unknown):
+        recorder.require_checked()
+
+
+def test_torn_rows_and_the_seed_come_back_as_they_were_recorded(recorder):
+    recorder.seed(range(5))
+    begin = recorder.invoke("read", process=recorder.new_process(), value="ALL")
+    recorder.ok(begin, value="1-3", torn={7: "no value", -5: "not a key"})
+    begin = recorder.invoke("read-seed", process=recorder.new_process(), value="QUORUM")
+    recorder.ok(begin, value="0-4")
+
+    history = recorder.history()
+    (read,), (of_seed,) = history.reads(), history.seed_reads()
+    assert (read.keys, read.torn) == ({1, 2, 3, 7, -5}, {7: "no value", -5: "not a key"})
+    assert (history.seed(), of_seed.keys, of_seed.torn) == (set(range(5)), set(range(5)), {})
+
+
 def test_a_cut_that_failed_is_no_cut(recorder):
     def cut_in_vain():
         with recorder.cut():
@@ -145,6 +193,21 @@ def test_damage_elsewhere_is_named(recorder, damage):
 
     with pytest.raises(BadInput, match=r"history\.jsonl:2"):
         History.load(recorder.path)
+
+
+def test_a_last_line_without_its_end_is_an_operation_if_it_is_whole(recorder):
+    recorder.ok(recorder.invoke("write", process=0, key=1))
+    recorder.path.write_text(recorder.path.read_text().rstrip("\n"))
+
+    history = History.load(recorder.path)
+    assert ([write.outcome for write in history.writes()], history.torn) == (["ok"], "")
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "3-1", "1-3,3", "5,4", "1-", "-", ",", "1,,2", "1 ", "+1", "1_0", "\u0661",
+                                  "0-99999999", "9999999999"])  # fmt: skip
+def test_what_are_no_keys(text):
+    with pytest.raises(ValueError, match="no run of keys"):
+        parse_keys(text)
 
 
 def test_an_empty_history_is_empty(recorder):

@@ -9,73 +9,91 @@ https://github.com/jepsen-io/jepsen/blob/main/doc/tutorial/02-db.md
 
 from __future__ import annotations
 
+import gc
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Literal
+from sys import intern
+from typing import Any, Literal, get_args
 
 from harness.errors import BadInput
 
 Outcome = Literal["ok", "fail", "info"]
 OperationType = Literal["invoke", "ok", "fail", "info"]
-Function = Literal["write", "read", "cut"]
+Function = Literal["write", "read", "cut", "seed", "read-seed"]
 
 NEMESIS = -1
 """The process that does harm; clients count from 0."""
 
+LAST_KEY = 2**31 - 1  # `int`, in the databases
+MOST_ROWS = 10_000_000  # in one run of keys: more were not written, but damaged digits may say so
 
-@dataclass(frozen=True)
+_TYPES = frozenset(get_args(OperationType))
+_FUNCTIONS = frozenset(get_args(Function))
+
+BATCH_LINES = 1000
+
+UNEDITED = "a history is of one run, and as its recorder wrote it: look at that line, or take another file"
+
+
+@dataclass(slots=True)  # not frozen: a million frozen ones take a second longer to make
 class Operation:
     """One line of a history: the beginning (`invoke`) or the end of something a process did.
 
-    `key` is the row of a write. `value` is what was written; for a read it is the consistency asked for, and in its
-    completion the keys that were read, as `format_keys` writes them. `time_ns` is CLOCK_MONOTONIC, which no clock
-    adjustment moves; `wall` (Unix seconds) only serves to find the place in other logs.
+    `key` is the row of a write; what was written follows from it (`rows.value_of`). `value` is, for a read, the
+    consistency asked for, and in its completion the keys of the rows that were right, as `format_keys` writes them;
+    `torn` has the others: what was found in the place of their values. For a seed, `value` has its keys; in the
+    completion of a cut, the time of its first signal. `time_ns` is CLOCK_MONOTONIC, which no clock adjustment moves;
+    `wall` (Unix seconds) only serves to find the place in other logs.
     """
 
     process: int
     type: OperationType
     f: Function
-    key: int | None
-    value: str | None
-    time_ns: int
-    wall: float
+    key: int | None = None
+    value: str | None = None
+    time_ns: int = -1  # of a line that has none, which is refused
+    wall: float = 0.0
     error: str | None = None
     node: str | None = None
+    torn: dict[int, str] | None = None
 
     def to_json(self) -> str:
-        return json.dumps({name: value for name, value in asdict(self).items() if value is not None})
+        return json.dumps({name: value for name in self.__slots__ if (value := getattr(self, name)) is not None})
 
     @classmethod
     def from_json(cls, line: str) -> Operation:
         """Raises `ValueError` or `TypeError` when `line` is not an operation."""
-        operation = cls(**{"key": None, "value": None, **json.loads(line)})
-        if operation.f == "write" and operation.key is None:
-            raise ValueError("a write without a key")
-        return operation
+        return _operation(json.loads(line))
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Write:
     """A write from its invocation to its end; `completed_ns` is None when nobody ever learnt how it ended."""
 
     key: int
     invoked_ns: int
-    outcome: Outcome
-    completed_ns: int | None
+    outcome: Outcome = "info"
+    completed_ns: int | None = None
     error: str | None = None
 
 
 @dataclass(frozen=True)
 class Read:
-    """A read of the whole table that succeeded: which keys it found, at which consistency."""
+    """A read of the whole table that succeeded, at which consistency: the keys of all rows that were there.
+
+    `torn` has those of them whose value was not what had been written, each with what was found.
+    """
 
     consistency: str
     keys: frozenset[int]
     invoked_ns: int
     completed_ns: int
+    torn: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,127 @@ class Cut:
 
     started_ns: int
     dead_ns: int
+
+
+class _Pairs:
+    """Each beginning in a history with its end, in the order in which they were begun or, for reads, ended.
+
+    A checker that takes what no run can have written calls a lost row safe: of two writes of one key the later would
+    hide the acknowledgement of the earlier. So what cannot be is refused where it shows.
+    """
+
+    def __init__(self) -> None:
+        self.writes: dict[int, Write] = {}
+        self.reads: list[Read] = []
+        self.attempts: list[tuple[str, int]] = []
+        self.seed: set[int] = set()
+        self.seed_reads: list[Read] = []
+        self.cuts: list[Cut] = []
+        self.cuts_begun = 0
+        self._open: dict[int, Operation] = {}
+        self._now = 0
+
+    def add(self, operation: Operation) -> None:
+        """Add what came next. Raises `ValueError` with the reason why it cannot have."""
+        if not _is_known(operation):
+            raise ValueError(_unknown(operation))
+        if operation.time_ns < self._now:
+            raise ValueError(
+                f"its clock ({operation.time_ns} ns) is before that of the operation before it ({self._now} ns): the "
+                "clock was set back, or this is another run"
+            )
+        self._now = operation.time_ns
+        if operation.type == "invoke":
+            self._begin(operation)
+        else:
+            self._end(operation)
+
+    def _begin(self, operation: Operation) -> None:
+        process, f = operation.process, operation.f
+        if process in self._open:
+            raise ValueError(f"process {process} begins a {f}, and has not ended its {self._open[process].f}")
+        if (f == "cut") != (process == NEMESIS):
+            raise ValueError(f"a {f} of process {process}: cuts are of process {NEMESIS}, and all else of others")
+        if f == "write":
+            key = operation.key
+            if type(key) is not int or not 0 <= key <= LAST_KEY:
+                raise ValueError(f"a write of key {key!r}")
+            if key in self.writes:
+                raise ValueError(f"key {key} is written a second time: a row's fate is that of one write")
+            self.writes[key] = Write(key, operation.time_ns)
+        elif f == "read":
+            self.attempts.append((operation.value or "", operation.time_ns))
+        elif f == "cut":
+            self.cuts_begun += 1
+        self._open[process] = operation
+
+    def _end(self, operation: Operation) -> None:
+        begin = self._open.pop(operation.process, None)
+        if begin is None or begin.f != operation.f or begin.key != operation.key:
+            raise ValueError(
+                f"process {operation.process} ends a {operation.f} ({operation.type}) that it has not begun, or has "
+                "ended before"
+            )
+        if operation.f == "write":
+            write = self.writes[begin.key]
+            write.outcome, write.completed_ns, write.error = operation.type, operation.time_ns, operation.error
+        elif operation.type != "ok":
+            return
+        elif operation.f == "seed":
+            self.seed |= parse_keys(_required(begin))
+        elif operation.f == "cut":
+            self.cuts.append(_cut(begin, operation))
+        else:
+            (self.reads if operation.f == "read" else self.seed_reads).append(_read(begin, operation))
+
+
+def _is_known(operation: Operation) -> bool:
+    value = operation.value
+    return (
+        operation.type in _TYPES
+        and operation.f in _FUNCTIONS
+        and type(operation.process) is int  # a bool is an int for isinstance
+        and operation.process >= NEMESIS
+        and type(operation.time_ns) is int
+        and operation.time_ns >= 0
+        and (value is None or type(value) is str)
+    )
+
+
+def _unknown(operation: Operation) -> str:
+    """What is not known of it."""
+    if operation.type not in _TYPES:
+        return f"{operation.type!r} is no type of an operation"
+    if operation.f not in _FUNCTIONS:
+        return f"{operation.f!r} is nothing that a process does"
+    if type(operation.process) is not int or operation.process < NEMESIS:
+        return f"{operation.process!r} is no process"
+    if type(operation.time_ns) is not int or operation.time_ns < 0:
+        return f"{operation.time_ns!r} is no time in nanoseconds"
+    return f"{operation.value!r} is no text"
+
+
+def _required(operation: Operation) -> str:
+    if operation.value is None:
+        raise ValueError(f"a {operation.f} without its value")
+    return operation.value
+
+
+def _read(begin: Operation, end: Operation) -> Read:
+    torn = dict(end.torn or {})
+    keys = frozenset(parse_keys(_required(end)))
+    if keys & torn.keys():
+        raise ValueError(f"rows that are both right and torn: {sorted(keys & torn.keys())[:10]}")
+    return Read(_required(begin), keys | torn.keys(), begin.time_ns, end.time_ns, torn)
+
+
+def _cut(begin: Operation, end: Operation) -> Cut:
+    """From its first signal, where that was recorded; else from its beginning, which is before."""
+    if end.value is None:
+        return Cut(begin.time_ns, end.time_ns)
+    if not (end.value.isascii() and end.value.isdigit() and begin.time_ns <= int(end.value) <= end.time_ns):
+        raise ValueError(f"the first signal of the power cut was at {end.value!r}, which is not within it")
+    return Cut(int(end.value), end.time_ns)
 
 
 @dataclass(frozen=True)
@@ -95,42 +234,75 @@ class History:
 
     @classmethod
     def load(cls, path: Path) -> History:
-        """Read a history file; a torn last line is kept apart. Raises `BadInput` when another line is damaged."""
-        *lines, torn = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        operations = []
-        for number, line in enumerate(lines, start=1):
+        """Read a history file; a torn last line is kept apart.
+
+        Raises `BadInput` with the number of the line when another one is damaged, or is not of the history of one run.
+        """
+        operations: list[Operation] = []
+        pairs, torn = _Pairs(), ""
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines, _uncollected():
+            for number, line, operation in _parsed(lines):
+                if operation is None:
+                    if not line.endswith("\n"):
+                        torn = line  # an operation that was not heard of
+                        break
+                    what = f"{path}:{number}: not an operation of a history: {line[:200].rstrip()!r}"
+                    raise BadInput(what, cure=UNEDITED)
+                try:
+                    pairs.add(operation)
+                except ValueError as error:
+                    raise BadInput(f"{path}:{number}: {error}", cure=UNEDITED) from error
+                operations.append(operation)
+        history = cls(operations, torn)
+        history.__dict__["_pairs"] = pairs
+        return history
+
+    def validate(self) -> None:
+        """See that it can be the history of one run, and raise `BadInput` with the number of what cannot.
+
+        A key is written once; an operation ends once, and a process does one at a time; the clock does not go back;
+        types, functions and keys are known ones.
+        """
+        _ = self._pairs
+
+    @cached_property
+    def _pairs(self) -> _Pairs:
+        pairs = _Pairs()
+        for number, operation in enumerate(self.operations, start=1):
             try:
-                operations.append(Operation.from_json(line))
-            except (ValueError, TypeError) as error:
-                raise BadInput(f"{path}:{number}: not an operation of a history: {line[:200]!r}") from error
-        return cls(operations, torn)
+                pairs.add(operation)
+            except ValueError as error:
+                raise BadInput(f"operation {number}: {error}", cure=UNEDITED) from error
+        return pairs
 
     def writes(self) -> list[Write]:
         """Every write, with its outcome: `info` for one whose end was never recorded."""
-        return [
-            Write(
-                key=begin.key,
-                invoked_ns=begin.time_ns,
-                outcome=end.type if end else "info",
-                completed_ns=end.time_ns if end else None,
-                error=end.error if end else None,
-            )
-            for begin, end in self._pairs("write")
-        ]
+        return list(self._pairs.writes.values())
 
     def reads(self) -> list[Read]:
         """The reads that succeeded, in the order in which they ended."""
-        reads = [
-            Read(begin.value or "", frozenset(parse_keys(end.value or "")), begin.time_ns, end.time_ns)
-            for begin, end in self._pairs("read")
-            if end is not None and end.type == "ok"
-        ]
-        return sorted(reads, key=lambda read: read.completed_ns)
+        return self._pairs.reads
+
+    def attempts(self) -> list[tuple[str, int]]:
+        """Every read that was begun: its consistency, and when; in the order in which they were."""
+        return self._pairs.attempts
+
+    def seed(self) -> frozenset[int]:
+        """The rows that were acknowledged before this history began, in a table of their own."""
+        return frozenset(self._pairs.seed)
+
+    def seed_reads(self) -> list[Read]:
+        """The reads of that table that succeeded, in the order in which they ended."""
+        return self._pairs.seed_reads
 
     def cuts(self) -> list[Cut]:
         """The power cuts that were verified to have happened."""
-        pairs = self._pairs("cut")
-        return [Cut(begin.time_ns, end.time_ns) for begin, end in pairs if end is not None and end.type == "ok"]
+        return self._pairs.cuts
+
+    @property
+    def unverified_cuts(self) -> int:
+        """How many power cuts were begun of which nobody knows whether they happened."""
+        return self._pairs.cuts_begun - len(self._pairs.cuts)
 
     def as_of_cut(self, started_ns: int, dead_ns: int) -> History:
         """The history of clients that had stopped listening at the first of these instants, when a cut began that was
@@ -139,7 +311,9 @@ class History:
         For what was saved at that instant while its clients went on: what they were told after it is of another life.
         """
         before = [each for each in self.operations if each.time_ns <= started_ns]
-        reads = [each for each in self.operations if each.f == "read" and each.time_ns > dead_ns]
+        later = [each for each in self.operations if each.f in ("read", "read-seed") and each.time_ns > dead_ns]
+        begun = {each.process for each in later if each.type == "invoke"}
+        reads = [each for each in later if each.process in begun]
         wall = before[-1].wall if before else 0.0
         cut = [
             Operation(NEMESIS, "invoke", "cut", None, None, started_ns, wall),
@@ -152,20 +326,60 @@ class History:
 
         A write that ended as `info` during the cut counts: its client was waiting when its coordinator died.
         """
-        return [write for write in self.writes() if _in_flight(write, cut)]
+        return [write for write in self._pairs.writes.values() if _in_flight(write, cut)]
 
-    def _pairs(self, f: Function) -> Iterator[tuple[Operation, Operation | None]]:
-        """Each invocation with its completion: the next line of the same process, which does one thing at a time."""
-        open_: dict[int, Operation] = {}
-        for operation in self.operations:
-            if operation.f != f:
-                continue
-            if operation.type == "invoke":
-                open_[operation.process] = operation
-            elif operation.process in open_:
-                yield open_.pop(operation.process), operation
-        for begin in open_.values():
-            yield begin, None
+
+def _operation(fields: dict[str, Any]) -> Operation:
+    operation = Operation(**fields)
+    # A million lines say the same few words, which need not be a million objects.
+    operation.type, operation.f = intern(operation.type), intern(operation.f)
+    if operation.node is not None:
+        operation.node = intern(operation.node)
+    if operation.torn is not None:
+        operation.torn = {int(key): found for key, found in dict(operation.torn).items()}
+    return operation
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[tuple[int, str, Operation | None]]:
+    """Each line with its number, and its operation if it is one."""
+    number = 0
+    remaining = iter(lines)
+    while batch := list(islice(remaining, BATCH_LINES)):
+        for line, operation in zip(batch, _parsed_at_once(batch) or map(_parsed_alone, batch), strict=True):
+            number += 1
+            yield number, line, operation
+
+
+def _parsed_at_once(lines: list[str]) -> list[Operation] | None:
+    """The same as of each line alone, in half the time; None if one of them, if only perhaps, is no operation."""
+    text = "".join(lines)
+    # So that no two damaged lines are taken for one: none can end within another's braces, and begin with one.
+    if not text.startswith("{") or text.count("}\n{") != len(lines) - 1 or not text.endswith("}\n"):
+        return None
+    try:
+        found = [_operation(fields) for fields in json.loads("[" + ",".join(lines) + "]")]
+    except (ValueError, TypeError):
+        return None
+    return found if len(found) == len(lines) else None
+
+
+def _parsed_alone(line: str) -> Operation | None:
+    try:
+        return Operation.from_json(line)
+    except (ValueError, TypeError):
+        return None
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Make many objects that stay without having the garbage collector look through all of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _in_flight(write: Write, cut: Cut) -> bool:
@@ -187,9 +401,16 @@ def format_keys(keys: Iterable[int]) -> str:
 
 
 def parse_keys(text: str) -> set[int]:
-    """The keys that `format_keys` wrote; keys are never negative. Raises `ValueError`."""
+    """The keys that `format_keys` wrote: never negative, each once, in their order. Raises `ValueError`."""
     keys: set[int] = set()
-    for run in filter(None, text.split(",")):
-        first, _, last = run.partition("-")
-        keys.update(range(int(first), int(last or first) + 1))
+    next_ = 0
+    for run in text.split(",") if text else ():
+        first, dash, last = run.partition("-")
+        if not all(part.isascii() and part.isdigit() for part in ((first, last) if dash else (first,))):
+            raise ValueError(f"{run[:50]!r} is no run of keys")
+        begin, end = int(first), int(last or first)
+        if not next_ <= begin <= end <= LAST_KEY or end - begin >= MOST_ROWS:
+            raise ValueError(f"{run[:50]!r} is no run of keys that can come here")
+        keys.update(range(begin, end + 1))
+        next_ = end + 1
     return keys

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from harness.history.operations import NEMESIS, Function, History, Operation, OperationType
+from harness.errors import Unknown
+from harness.history.operations import NEMESIS, Function, History, Operation, OperationType, format_keys
 
 
 class Recorder:
@@ -36,6 +37,7 @@ class Recorder:
         self._written_keys: set[int] = set()
         self._processes = 0
         self._keys = 0
+        self._unchecked = False
 
     def __enter__(self) -> Recorder:
         return self
@@ -75,11 +77,19 @@ class Recorder:
                 self._written_keys.add(key)
             begin = self._append(process, "invoke", f, key, value)
             self._open[process] = begin
+            self._unchecked = self._unchecked or f in ("write", "cut")
             return begin
 
-    def ok(self, begin: Operation, *, value: str | None = None, node: str | None = None) -> None:
-        """It happened; `value` is what a read found, `node` the coordinator that answered."""
-        self._complete(begin, "ok", value, None, node)
+    def ok(
+        self,
+        begin: Operation,
+        *,
+        value: str | None = None,
+        node: str | None = None,
+        torn: dict[int, str] | None = None,
+    ) -> None:
+        """It happened; `value` is what a read found, `torn` what it found wrong, `node` who answered."""
+        self._complete(begin, "ok", value, None, node, torn or None)
 
     def fail(self, begin: Operation, error: str, *, node: str | None = None) -> None:
         """It surely did not happen, and never will."""
@@ -95,19 +105,40 @@ class Recorder:
             return [begin for begin in self._open.values() if begin.process != NEMESIS]
 
     @contextmanager
-    def cut(self) -> Iterator[None]:
+    def cut(self) -> Iterator[Callable[[int], None]]:
         """Record a power cut around the block that does it, and that returns once every node is verified dead.
 
-        Nothing else belongs into the block: its beginning is what the age of a lost row is measured against. A block
-        that raises is recorded as `info`, and is no evidence of a cut.
+        What the block gets is to be told when the first signal was sent (`time.monotonic_ns`), since much can come
+        before it in the block; the age of a lost row is measured to that. A block that raises is recorded as `info`,
+        and is no evidence of a cut.
         """
         begin = self.invoke("cut", process=NEMESIS)
+        started: list[int] = []
         try:
-            yield
+            yield started.append
+            if started and started[-1] < begin.time_ns:
+                raise ValueError(f"a power cut that started before {begin}: at {started[-1]} ns")
         except BaseException as error:
             self.info(begin, repr(error))
             raise
+        self.ok(begin, value=str(started[-1]) if started else None)
+
+    def seed(self, keys: Iterable[int]) -> None:
+        """Record that these rows were acknowledged before, in a table of their own; they are never written again."""
+        begin = self.invoke("seed", process=self.new_process(), value=format_keys(keys))
         self.ok(begin)
+
+    def checked(self) -> None:
+        """Say that what has been recorded so far was judged."""
+        self._unchecked = False
+
+    def require_checked(self) -> None:
+        """Raises `Unknown` when something was written, or the power cut, that nobody has judged since."""
+        if self._unchecked:
+            raise Unknown(
+                f"nobody judged what was recorded in {self.path.name}; a scenario that writes rows ends with "
+                "`judge(workload, history, results)` of scenarios/steps.py"
+            )
 
     def history(self) -> History:
         """All that has been recorded so far, as a later reader of the file will see it."""
@@ -115,13 +146,19 @@ class Recorder:
             return History.load(self.path)
 
     def _complete(
-        self, begin: Operation, outcome: OperationType, value: str | None, error: str | None, node: str | None
+        self,
+        begin: Operation,
+        outcome: OperationType,
+        value: str | None,
+        error: str | None,
+        node: str | None,
+        torn: dict[int, str] | None = None,
     ) -> None:
         with self._lock:
             if self._open.get(begin.process) is not begin:
                 raise ValueError(f"completed before, or never begun: {begin}")
             del self._open[begin.process]
-            self._append(begin.process, outcome, begin.f, begin.key, value, error, node)
+            self._append(begin.process, outcome, begin.f, begin.key, value, error, node, torn)
 
     def _append(
         self,
@@ -132,7 +169,8 @@ class Recorder:
         value: str | None,
         error: str | None = None,
         node: str | None = None,
+        torn: dict[int, str] | None = None,
     ) -> Operation:
-        operation = Operation(process, type_, f, key, value, self._monotonic_ns(), self._wall(), error, node)
+        operation = Operation(process, type_, f, key, value, self._monotonic_ns(), self._wall(), error, node, torn)
         self._file.write(operation.to_json() + "\n")
         return operation

@@ -37,8 +37,9 @@ from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import ErrorMessage
 from cassandra.query import PreparedStatement, SimpleStatement
 
-from harness.history.operations import Outcome, format_keys
+from harness.history.operations import Function, Outcome, format_keys
 from harness.history.recorder import Recorder
+from harness.history.rows import sort_out, value_of
 from harness.waiting import NotYet
 from harness.workloads.cassandra.manifests import DATACENTRE
 
@@ -143,12 +144,17 @@ class Client:
     def closed(self) -> bool:
         return self._cluster.is_shutdown
 
-    def create_table(self, replicas: int) -> None:
-        """Condition: the table of unique keys is there, one copy on each of `replicas` nodes."""
+    def create_table(self, replicas: int, *, flushed_every: float = 0) -> None:
+        """Condition: the table of unique keys is there, one copy on each of `replicas` nodes.
+
+        With `flushed_every` (seconds) a replica writes its rows to an SSTable, which it syncs, so often; by itself it
+        has them in memory and in the commit log until there are many.
+        """
+        flush = f" WITH memtable_flush_period_in_ms = {int(flushed_every * 1000)}" if flushed_every else ""
         for statement in (
             f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} "
             f"WITH replication = {{'class': 'NetworkTopologyStrategy', '{DATACENTRE}': {replicas}}}",
-            f"CREATE TABLE IF NOT EXISTS {self._table} (id int PRIMARY KEY, value text)",
+            f"CREATE TABLE IF NOT EXISTS {self._table} (id int PRIMARY KEY, value blob){flush}",
         ):
             with not_yet_on_failure("creating the table"):
                 self._answer(statement, within=SCHEMA_TIMEOUT)
@@ -161,11 +167,11 @@ class Client:
 
     def write(self, process: int, key: int, consistency: str) -> Outcome:
         """Insert one row, once, and record how that ended. Anything but a failure of the request is raised as well."""
-        begin = self._record.invoke("write", process=process, key=key, value=str(key))
+        begin = self._record.invoke("write", process=process, key=key)
         future: ResponseFuture | None = None
         try:
             future = self._session.execute_async(
-                self._insert, (key, str(key)), execution_profile=consistency, timeout=WRITE_TIMEOUT
+                self._insert, (key, value_of(key)), execution_profile=consistency, timeout=WRITE_TIMEOUT
             )
             _result(future, within=WRITE_TIMEOUT)
         except BaseException as error:
@@ -178,16 +184,25 @@ class Client:
         self._record.ok(begin, node=_coordinator(future))
         return "ok"
 
-    def read_keys(self, consistency: str) -> set[int]:
-        """All keys of the table, read page by page at `consistency`, and recorded. Raises `NotYet` if a page fails."""
-        begin = self._record.invoke("read", process=self._record.new_process(), value=consistency)
+    def read_rows(self, consistency: str) -> set[int]:
+        """The keys of all rows that are right, read page by page at `consistency`, and recorded, with those that are
+        not. Raises `NotYet` if a page fails."""
+        return self._read("read", self._table, consistency)
+
+    def read_seed(self, table: str, consistency: str) -> set[int]:
+        """The same of another table, whose rows were acknowledged before this history began."""
+        return self._read("read-seed", table, consistency)
+
+    def _read(self, f: Function, table: str, consistency: str) -> set[int]:
+        begin = self._record.invoke(f, process=self._record.new_process(), value=consistency)
         try:
-            with not_yet_on_failure(f"reading at {consistency}"):
-                keys = {key for page in self._pages(f"SELECT id FROM {self._table}", consistency) for (key, *_) in page}
+            with not_yet_on_failure(f"reading {table} at {consistency}"):
+                pages = self._pages(f"SELECT id, value FROM {table}", consistency)
+                keys, torn = sort_out((key, value) for page in pages for key, value in page)
         except BaseException as error:
             self._record.fail(begin, describe(error))
             raise
-        self._record.ok(begin, value=format_keys(keys))
+        self._record.ok(begin, value=format_keys(keys), torn=torn)
         return keys
 
     def settings(self, *names: str) -> dict[str, dict[str, str | None]]:
@@ -206,7 +221,7 @@ class Client:
         row = self._answer(query, execution_profile="ONE", host=host).one()
         return row[0] if row else None
 
-    def _pages(self, query: str, consistency: str) -> Iterator[list[tuple[int, ...]]]:
+    def _pages(self, query: str, consistency: str) -> Iterator[list[tuple[int, bytes | None]]]:
         """Page by page, each a request of its own: on its own the driver starts its timer for the first page only.
 
         (`ResponseFuture._start_timer` does nothing once there has been a timer, so a later page would wait for ever.)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 
 from harness.errors import InfrastructureError
+from harness.history.operations import format_keys, parse_keys
 from harness.history.recorder import Recorder
 from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube.client import Object
@@ -34,6 +35,8 @@ ROWS_PER_SECOND = (
 CLIENT_WITHIN = 60.0  # seconds; once the ring is whole a client that cannot connect for longer is a fault
 NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
 PROBE_TIMEOUT = 0.5
+SEED_TABLE = "seed"  # what a cluster with Cassandra brings along: rows that lie in SSTables before a scenario begins
+SEED_FLUSHED_EVERY = 2.0  # seconds
 SYNC_LAG_FACTOR = 1.5  # DatabaseDescriptor.getPeriodicCommitLogSyncBlock
 
 _SYNC, _PERIOD, _LAG = "commitlog_sync", "commitlog_sync_period", "periodic_commitlog_sync_lag_block"
@@ -66,6 +69,8 @@ class Cassandra:
         self._client: Client | None = None
         self._lost_allowed_window_s: float | None = None
         self._settings_proved = False
+        self._is_seed = table == SEED_TABLE
+        self._seed: set[int] = set()
 
     @property
     def namespace(self) -> str:
@@ -99,6 +104,10 @@ class Cassandra:
         settings = wait_for(self.commitlog_settings, what="Cassandra's commit log settings", within=CLIENT_WITHIN)
         self._lost_allowed_window_s = lost_window(self.spec.commitlog_sync, settings, self.spec.replicas)
         self._settings_proved = True
+        if not self._is_seed and not self._seed:
+            self._seed = wait_for(self._seed_kept, what="the keys of the seed", within=CLIENT_WITHIN)
+            if self._seed:
+                self._record.seed(self._seed)
 
     @property
     def as_deployed(self) -> bool:
@@ -165,8 +174,30 @@ class Cassandra:
         )
 
     def read_all(self, consistency: str) -> set[int]:
-        """Condition: the table can be read at `consistency`; its value is the keys found. Each read is recorded."""
-        return self._connected().read_keys(consistency)
+        """Condition: the table, and the seed's, can be read at `consistency`; its value is the keys of the table's rows
+        that are right. Each read is recorded."""
+        client = self._connected()
+        keys = client.read_rows(consistency)
+        if self._seed:
+            client.read_seed(f"{KEYSPACE}.{SEED_TABLE}", consistency)
+        return keys
+
+    # The seed
+
+    def keep_seed(self, keys: Iterable[int]) -> None:
+        """Note in the cluster, and on no volume of it, which rows of `SEED_TABLE` were acknowledged."""
+        self._kube.apply([self._seed_object(format_keys(keys))])
+
+    @api_may_be_down()
+    def _seed_kept(self) -> set[int]:
+        """Condition: the API answers; the keys that were noted, and none in a cluster without a seed."""
+        name = self._seed_object("")["metadata"]["name"]
+        found = self._kube.get("ConfigMap", name, namespace=self.spec.namespace)
+        return parse_keys(found["data"]["keys"]) if found else set()
+
+    def _seed_object(self, keys: str) -> Object:
+        metadata = {"name": f"{NAME}-{SEED_TABLE}", "namespace": self.spec.namespace}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"keys": keys}}
 
     # Replicas that do not start
 
@@ -314,7 +345,8 @@ class Cassandra:
             raise NotYet(error.message) from error
 
     def _create_table(self) -> None:
-        self._connected().create_table(self.spec.replicas)
+        flushed_every = SEED_FLUSHED_EVERY if self._is_seed else 0
+        self._connected().create_table(self.spec.replicas, flushed_every=flushed_every)
 
     def _connected(self) -> Client:
         if self._client is None:

@@ -133,8 +133,8 @@ class PostgreSQL:
         )
 
     def read_all(self, consistency: str) -> set[int]:
-        """Condition: the table can be read; its value is the keys found. Each read is recorded."""
-        return self._connected().read_keys(consistency)
+        """Condition: the table can be read; its value is the keys of the rows that are right. Each read is recorded."""
+        return self._connected().read_rows(consistency)
 
     def _running(self, since: float = 0.0) -> Callable[[], object]:
         return pods_ready(self._kube, self.namespace, self.spec.labels, 1, since=since)

@@ -1,0 +1,50 @@
+"""Histories told by hand. Seconds are the unit; the power goes at 100 and all nodes are dead at 101."""
+
+from harness.history.checkers import NS, check_writes
+from harness.history.operations import NEMESIS, History, Operation, format_keys
+
+
+class Story:
+    """Builds a history; each call is an operation of a process of its own."""
+
+    def __init__(self):
+        self.operations = []
+        self.processes = 0
+
+    def write(self, key, at, outcome="ok", took=0.01):
+        return self._operation("write", at, at + took, outcome, key=key)
+
+    def acked(self, *keys, at=50.0):
+        for key in keys:
+            self.write(key, at)
+        return self
+
+    def in_flight(self, key):
+        return self.write(key, 99.9, "info", took=5)
+
+    def cut(self, at=100.0, outcome="ok", signal=None):
+        told = None if signal is None else str(int(signal * NS))
+        return self._operation("cut", at, at + 1, outcome, found=told, process=NEMESIS)
+
+    def read(self, consistency, keys, at, outcome="ok", torn=None, f="read"):
+        return self._operation(f, at, at + 1, outcome, value=consistency, found=format_keys(keys), torn=torn)
+
+    def seed(self, keys):
+        return self._operation("seed", 1, 1.5, "ok", value=format_keys(keys))
+
+    def seed_read(self, consistency, keys, at, torn=None):
+        return self.read(consistency, keys, at, torn=torn, f="read-seed")
+
+    def history(self):
+        return History(sorted(self.operations, key=lambda operation: operation.time_ns))
+
+    def check(self, window=None):
+        return check_writes(self.history(), lost_allowed_window_s=window)
+
+    def _operation(self, f, begin, end, outcome, *, key=None, value=None, found=None, process=None, torn=None):
+        if process is None:
+            process, self.processes = self.processes, self.processes + 1
+        self.operations.append(Operation(process, "invoke", f, key, value, int(begin * NS), begin))
+        if outcome is not None:
+            self.operations.append(Operation(process, outcome, f, key, found, int(end * NS), end, torn=torn))
+        return self
