@@ -36,7 +36,7 @@ from harness.workloads.cassandra.workload import SEED_TABLE
 ROWS_READABLE = minutes(4)
 SAVED = "bench"  # name of the snapshot; it goes with the cluster
 # Facts that say that not all was well.
-TROUBLE = ("failed", "harmed", "differences", "failures", "left", "disagreement", "specs_failed")
+TROUBLE = ("failed", "harmed", "differences", "failures", "left", "changed", "disagreement", "specs_failed")
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,11 @@ class Bench:
     def passed(self) -> bool:
         """Whether every run came to its end, nothing differed or disagreed, and nothing was left behind."""
         return not any(self.facts.get(trouble) for trouble in TROUBLE)
+
+    @property
+    def exit_status(self) -> int:
+        """Of the command."""
+        return 0 if self.passed else 3
 
     @property
     def medians(self) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """The `rookery` command, and nothing else.
 
-Exit status: 0 all is well, 1 something is degraded (doctor) or nobody read the output to its end, 2 bad input or
-something missing, 3 the infrastructure failed, 130 interrupted.
+Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), or nobody read the output to
+its end, 2 bad input or something missing, 3 the infrastructure failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness import __version__, bench, core_bench, history_bench, save_bench, storage, volume_bench
+from harness import __version__, bench, core_bench, history_bench, kill_bench, save_bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
@@ -48,6 +48,7 @@ examples:
   rookery bench volumes             what volumes can do, and how long they take
   rookery bench core --of results   where the seconds of the last run went
   rookery bench history             whether the checker of histories finds what is wrong
+  rookery bench kill --times 10     kill runs at random moments, and see that a sweep leaves nothing
   rookery sweep                     remove what killed runs left behind
 """
 
@@ -203,6 +204,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         ("restore", _bench_restore, "put a saved cluster back: to HEALTH_OK, or to every row of Cassandra readable"),
         ("save", _bench_save, "save a working cluster and go on: frozen seconds, harm, and what is restored of it"),
         ("core", _bench_core, "the core scenarios: where their seconds go, and how many the harness itself adds"),
+        ("kill", _bench_kill, "kill a run at random moments, sweep, and see what is left and what was touched"),
         ("volumes", _bench_volumes, "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong"),
     ):
         sub = inner.add_parser(name, help=text)
@@ -216,6 +218,8 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
             _options(sub, ["seed"])
         elif name == "core":
             _core_options(sub)
+        elif name == "kill":
+            _kill_options(sub)
         else:
             sub.add_argument("--runs", type=int, default=3, metavar="N", help="so many times (default: 3)")
         if name == "save":
@@ -227,7 +231,8 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
         if name == "restore":
             sub.add_argument("--verify", action="store_true", help="in the end compare all of it, byte for byte")
         _json_option(sub)
-        _options(sub, [s.name for s in fields(Settings) if s.name not in NOT_FOR_BENCHES])
+        not_this_one = (*NOT_FOR_BENCHES, "kubeconfig") if name == "kill" else NOT_FOR_BENCHES
+        _options(sub, [s.name for s in fields(Settings) if s.name not in not_this_one])
         sub.set_defaults(command=command)
     _history_options(inner.add_parser("history", help="what the checker of histories finds, and what a long one takes"))
 
@@ -258,6 +263,36 @@ def _core_options(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--runs", type=int, default=1, metavar="N", help="so many times (default: 1)")
     which.add_argument("--of", type=Path, metavar="DIR", help="run nothing: the last run with its results in DIR")
+
+
+def _kill_options(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Runs two scenarios with pytest, or `rookery setup`, and ends it with SIGKILL at a random moment: a phase is "
+        "drawn, each as often as any other, and how far into it. Then it sweeps, and compares the machine with what it "
+        "was before that run, without asking the harness's own records: containers, networks, volumes, loop devices, "
+        "mounts, routes, links, files of the state folder, unfinished ones of the cache, temporary ones, kubeconfig "
+        "entries, processes. Decoys lie beside the run: containers, folders and a loop device that are called like its "
+        "own, its --kubeconfig with comments and others' entries, and, after the kill, a kind cluster of its name: "
+        "they have to be what they were, byte for byte. Exit status: 0 nothing left and nothing touched, 1 something "
+        "was, 2 bad input, 3 it could not be done. Needs a machine on which nobody else makes such things meanwhile. "
+        "Saved clusters of the cache may be replaced."
+    )
+    parser.epilog = (
+        "examples: rookery bench kill --times 100 --seed 7; rookery bench kill --only save restore --times 10 --json"
+    )
+    names = [phase.name for phase in kill_bench.PHASES]
+    parser.add_argument(
+        "--times", type=int, default=len(names), metavar="N", help=f"so many kills (default: {len(names)}, one a phase)"
+    )
+    parser.add_argument("--only", nargs="+", choices=names, default=(), help="in these phases only")
+    parser.add_argument(
+        "--scenario",
+        nargs="+",
+        default=kill_bench.SCENARIOS,
+        metavar="ID",
+        help="run these instead, by pytest's node ids; two at least, or no state is saved",
+    )
+    _options(parser, ["seed"])
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
@@ -422,15 +457,32 @@ def _bench_save(arguments: argparse.Namespace) -> int:
 def _bench_core(arguments: argparse.Namespace) -> int:
     if arguments.of:
         return _report_bench(arguments, core_bench.of(arguments.of), core_bench.table)
-    given = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
     measured = core_bench.core(
         _settings(arguments),
         _progress(arguments),
         runs=_at_least_one("--runs", arguments.runs),
-        # Only what was given: pytest reads the environment and pyproject.toml itself.
-        options=[f"{option_name(name)}={value}" for name, value in given.items() if name != "results"],
+        options=_given(arguments),
     )
     return _report_bench(arguments, measured, core_bench.table)
+
+
+def _bench_kill(arguments: argparse.Namespace) -> int:
+    measured = kill_bench.kill(
+        _settings(arguments),
+        _progress(arguments),
+        times=_at_least_one("--times", arguments.times),
+        only=arguments.only,
+        scenarios=arguments.scenario,
+        options=_given(arguments),
+    )
+    return _report_bench(arguments, measured)
+
+
+def _given(arguments: argparse.Namespace) -> list[str]:
+    """The options of pytest that were given, but the folder for results: the environment and pyproject.toml it reads
+    itself."""
+    given = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
+    return [f"{option_name(name)}={value}" for name, value in given.items() if name != "results"]
 
 
 def _bench_volumes(arguments: argparse.Namespace) -> int:
@@ -473,14 +525,13 @@ def _steps(measured: bench.Bench) -> Table:
 
 
 def _report_bench(arguments: argparse.Namespace, measured: bench.Bench, table: Callable[[Any], Table] = _steps) -> int:
-    status = 0 if measured.passed else 3
     if arguments.json:
         print(json.dumps(measured.as_dict(), indent=1))
-        return status
+        return measured.exit_status
     Console().print(table(measured))
     for name, fact in measured.facts.items():
         print(f"{name}: {_fact(fact)}")
-    return status
+    return measured.exit_status
 
 
 def _fact(fact: object) -> str:
