@@ -29,6 +29,12 @@ class InfrastructureError(RookeryError):
     exit_status = 3
 
 
+class ClusterIdentityChanged(RookeryError):
+    """What came back after a fault is another cluster than the one before it: the data of that one is gone."""
+
+    exit_status = 1
+
+
 class Unknown(Exception):
     """The scenario did not prove what it claims to: no write was in flight, nothing was acknowledged, no OSD went down.
 
