@@ -22,6 +22,7 @@ class Clock:
         self.now = 1000.0
         monkeypatch.setattr(time, "sleep", self.sleep)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic_ns", lambda: int(self.now * 1e9))
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

@@ -253,7 +253,8 @@ def cluster(ceph, monkeypatch, tmp_path):
     monkeypatch.setattr(StorageCluster, "_rook", lambda self, results: ceph.rook)
     cluster = StorageCluster(Settings(topology=str(TOPOLOGY)), lambda line: None)
     cluster.kind, cluster.rook = Nodes(ceph), ceph.rook
-    with Results(tmp_path / "results", "recovery", say=lambda line: None) as cluster.its_results:
+    passing = {"say": lambda line: None, "clock": lambda: ceph.clock.now}
+    with Results(tmp_path / "results", "recovery", **passing) as cluster.its_results:
         yield cluster
 
 
