@@ -167,7 +167,9 @@ class FakeCeph:
 
     # What `Kube` has
 
-    def list(self, kind: str, *, namespace: str = "", labels: str = "", api_version: str = "") -> list[dict]:
+    def list(
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", api_version: str = ""
+    ) -> list[dict]:
         self._catch_up()
         if kind == "Node":
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
@@ -183,7 +185,14 @@ class FakeCeph:
             return [pod("tools", "rook-ceph", self.clock.wall)]
         osds = [pod(f"osd-{node.osd}", "rook-ceph", node.pods_started) for node in self.nodes.values()]
         proxies = [pod(f"kube-proxy-{name}", "kube-system", node.pods_started) for name, node in self.nodes.items()]
-        return [*osds, *proxies, *self.other_pods]
+        pods = [*osds, *proxies, *self.other_pods]
+        ended = ("Succeeded", "Failed")
+        assert fields in ("", ",".join(f"status.phase!={phase}" for phase in ended)), fields
+        return [
+            pod
+            for pod in pods
+            if namespace in ("", pod["metadata"]["namespace"]) and not (fields and pod["status"].get("phase") in ended)
+        ]
 
     def exec(self, name: str, argv: list[str], *, namespace: str, timeout: float) -> str:
         self._catch_up()
