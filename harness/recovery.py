@@ -68,7 +68,7 @@ def nodes_back(kube: Kube, names: Sequence[str], *, since: float, reached: Reach
     reached("nodes Ready")
 
 
-def every_pod_ready(kube: Kube, namespace: str, *, since: float = 0.0) -> Callable[[], None]:
+def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[], None]:
     """Condition: every pod of Kubernetes and of that namespace (Rook's and the driver's) is Ready by containers started
     after `since`.
 

@@ -359,7 +359,7 @@ class StorageCluster:
         """Condition: all nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
         nodes_ready(self.kube, self.nodes.node_names)()
         if self.rook:
-            recovery.every_pod_ready(self.kube, self.rook.spec.namespace)()
+            recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0)()
             self.rook.healthy()
 
     def fingerprint(self) -> Fingerprint:

@@ -71,7 +71,7 @@ def test_a_restored_cluster_is_what_it_was_when_its_health_and_its_pods_are(ceph
     fault = Fault(ceph)
     fault.restored()
     assert list(fault.steps) == ["nodes Ready", "mons in quorum", "OSDs up", "HEALTH_OK", "every pod Ready"]
-    assert fault.steps["HEALTH_OK"] >= ceph.HEALTHY
+    assert ceph.HEALTHY <= fault.steps["HEALTH_OK"] <= ceph.HEALTHY + recovery.CEPH_POLL
     assert {node.pods_started > fault.since for node in ceph.nodes.values()} == {True}
 
 
@@ -100,7 +100,11 @@ def test_what_does_not_come_back_is_named_and_nothing_after_it_is_reached(ceph, 
 
 
 @pytest.mark.parametrize(
-    ("stuck", "reason"), [("health", "HEALTH_WARN"), ("pods of worker1", "osd-1: shows Ready, but from before")]
+    ("stuck", "reason"),
+    [
+        ("health", "^HEALTH_OK: .*HEALTH_WARN"),
+        ("pods of worker1", "^every pod to run again: .*osd-1: shows Ready, but from before"),
+    ],
 )
 def test_a_restored_cluster_whose_health_or_pods_are_not_back_is_not_restored(ceph, stuck, reason):
     ceph.stuck.add(stuck)
@@ -169,10 +173,22 @@ def test_pgs_that_peer_once_more_are_not_clean_yet(ceph):
     assert fault.steps["PGs active+clean"] > ceph.ALL_CLEAN
 
 
-def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph):
+@pytest.mark.parametrize("wait", [Fault.recovered, Fault.restored, Fault.whole])
+def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph, wait):
+    ceph.HEALTHY = 60  # so that nothing but its health is waited for, for long
     fault = Fault(ceph)
-    fault.recovered()
-    assert len(ceph.asked) <= ceph.clock.now - fault.on_at + 6
+    ceph.asked.clear()
+    wait(fault)
+    # One question more as each of four conditions begins to be asked.
+    assert len(ceph.asked) <= (ceph.clock.now - fault.on_at) / recovery.CEPH_POLL + 4
+
+
+def test_pgs_that_are_clean_once_are_enough_where_health_is_asked_for_as_well(ceph):
+    ceph.HEALTHY = ceph.CLEAN
+    ceph.PODS = 0
+    fault = Fault(ceph)
+    fault.restored()
+    assert fault.steps["HEALTH_OK"] < ceph.CLEAN + 1
 
 
 @pytest.mark.parametrize(
@@ -187,7 +203,7 @@ def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph):
 )
 def test_pods_of_kubernetes_and_rook_count_unless_they_have_ended(ceph, other, reason):
     ceph.other_pods = [other]
-    ready = recovery.every_pod_ready(ceph, "rook-ceph")
+    ready = recovery.every_pod_ready(ceph, "rook-ceph", since=0)
     if not reason:
         ready()
         return
@@ -198,13 +214,13 @@ def test_pods_of_kubernetes_and_rook_count_unless_they_have_ended(ceph, other, r
 def test_every_pod_that_keeps_it_waiting_is_named(ceph):
     ceph.other_pods = [pod(name, "rook-ceph", 0, ready=False) for name in ("mds", "mgr")]
     with pytest.raises(NotYet, match=r"^mds: Running, not Ready; mgr: Running, not Ready$"):
-        recovery.every_pod_ready(ceph, "rook-ceph")()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
 
 
 def test_a_pod_that_has_no_phase_yet_counts(ceph):
     ceph.other_pods = [{"metadata": {"name": "new", "namespace": "rook-ceph"}, "status": {}}]
     with pytest.raises(NotYet, match=r"^new: Unknown, not Ready"):
-        recovery.every_pod_ready(ceph, "rook-ceph")()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
 
 
 def test_pods_are_waited_for_while_the_api_is_down(ceph, monkeypatch):
@@ -213,7 +229,7 @@ def test_pods_are_waited_for_while_the_api_is_down(ceph, monkeypatch):
 
     monkeypatch.setattr(ceph, "list", list)
     with pytest.raises(NotYet, match="API: booting"):
-        recovery.every_pod_ready(ceph, "rook-ceph")()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
 
 
 def test_the_marks_osds_are_compared_whatever_their_order(ceph):
