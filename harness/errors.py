@@ -29,10 +29,14 @@ class InfrastructureError(RookeryError):
     exit_status = 3
 
 
-class ClusterIdentityChanged(RookeryError):
-    """What came back after a fault is another cluster than the one before it: the data of that one is gone."""
+class StorageFailure(RookeryError, AssertionError):
+    """What is on a volume, or in the storage, is not what was promised: a finding, whenever it is made."""
 
     exit_status = 1
+
+
+class AnotherCluster(StorageFailure):
+    """What came back is not the storage that was there: another Ceph cluster, or other OSDs."""
 
 
 class Unknown(Exception):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from harness.errors import ClusterIdentityChanged
+from harness.errors import AnotherCluster
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import nodes_ready, not_ready
 from harness.rook.deploy import CEPH_POLL, Rook
@@ -31,7 +31,7 @@ def storage_recovered(
 ) -> None:
     """Wait until these nodes, and all mons, OSDs and PGs are back, by evidence newer than `since` (Unix time).
 
-    Raises `DeadlineExceeded` for what did not come back, `ClusterIdentityChanged` if another cluster came back.
+    Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another cluster came back.
     """
     _ceph_back(kube, rook, mark, names, since, reached)
     _pgs_clean(rook, mark, times_in_a_row=CHECKS_IN_A_ROW)
@@ -86,12 +86,12 @@ def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[],
 
 
 def require_same_cluster(found: OsdMap, mark: Mark) -> None:
-    """Raises `ClusterIdentityChanged` for another Ceph cluster than at the mark, or for one of other OSDs."""
+    """Raises `AnotherCluster` for another Ceph cluster than at the mark, or for one of other OSDs."""
     if found.fsid != mark.fsid:
-        raise ClusterIdentityChanged(f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}")
+        raise AnotherCluster(f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}")
     ids = frozenset(osd.id for osd in found.osds)
     if ids != mark.osd_ids:
-        raise ClusterIdentityChanged(f"other OSDs came back: {_listed(ids)} instead of {_listed(mark.osd_ids)}")
+        raise AnotherCluster(f"other OSDs came back: {_listed(ids)} instead of {_listed(mark.osd_ids)}")
 
 
 def _ceph_back(kube: Kube, rook: Rook, mark: Mark, names: Sequence[str], since: float, reached: Reached) -> None:

@@ -24,7 +24,7 @@ from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
-from harness.errors import BadInput, ClusterIdentityChanged, InfrastructureError
+from harness.errors import BadInput, InfrastructureError, StorageFailure
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
@@ -299,7 +299,7 @@ class StorageCluster:
                 self._say(f"{error}; restoring {name} as it was saved")
         try:
             self.restore(snapshot, results)
-        except (CommandFailed, OSError, DeadlineExceeded, ClusterIdentityChanged):
+        except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
             snapshot.remove()  # as of any that does not come back: no later run is to begin with it
             raise
         return snapshot
@@ -629,7 +629,7 @@ class StorageCluster:
     def storage_recovered(self, cut: PowerCut, mark: Mark, reached: Callable[[str], None]) -> None:
         """Wait until nodes, mons, OSDs and PGs are back, by evidence newer than the cut; `reached` is told of each.
 
-        Raises `DeadlineExceeded` for what did not come back, `ClusterIdentityChanged` if another cluster came back.
+        Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another cluster came back.
         """
         rook = self._rook_deployed
         recovery.storage_recovered(self.kube, rook, mark, names=cut.names, since=cut.wall, reached=reached)

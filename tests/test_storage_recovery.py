@@ -8,7 +8,7 @@ from fakes import Clock, FakeCeph, pod
 
 from harness import recovery, storage
 from harness.cluster.power import PowerCut
-from harness.errors import ClusterIdentityChanged
+from harness.errors import AnotherCluster
 from harness.kube import ApiUnavailable
 from harness.report.results import Results
 from harness.rook.status import Mark
@@ -134,7 +134,7 @@ def test_another_cluster_that_comes_back_is_an_error_of_the_storage(ceph, wait, 
     fault = Fault(ceph)
     ceph.later(fault.ceph.OSD, lambda: change(ceph))
     ceph.clock.sleep(ceph.ALL_CLEAN)
-    with pytest.raises(ClusterIdentityChanged, match=reason) as caught:
+    with pytest.raises(AnotherCluster, match=reason) as caught:
         wait(fault)
     assert caught.value.exit_status == 1
 
