@@ -142,6 +142,7 @@ def test_a_pod_without_a_container_that_runs_is_ready_if_nobody_asks_since_when(
         (pod(started=()), "a: not started since"),
         ({"metadata": {"name": "a"}}, "a: not started since"),
         (pod(containerStatuses=[waiting(reason="ErrImagePull")]), "a: c ErrImagePull"),
+        (pod(containerStatuses=[waiting(reason="A"), waiting("d", reason="B")]), "a: c A, d B"),
     ],
 )
 def test_why_a_pod_has_not_started(found, reason):
@@ -167,6 +168,12 @@ def test_every_pod_that_is_not_ready_is_named_before_their_number():
         pods_ready(api, "ns", "app=mine", 7)()
     with says("a: Running, not Ready; c: shows Ready, but from before"):
         pods_ready(api, "ns", "app=mine", 7, since=AT)()
+
+
+def test_a_pod_of_which_nothing_is_known_yet_counts():
+    api = Api(Pod=[{"metadata": {"name": "a", "namespace": "ns", "labels": {"app": "mine"}}}])
+    with says("a: Unknown, not Ready"):
+        pods_ready(api, "ns", "app=mine", 1)()
 
 
 def test_a_pod_from_before_is_as_good_as_any_if_nobody_asks_since_when():
@@ -324,6 +331,14 @@ def test_the_pods_that_keep_a_rollout_are_named_and_no_others():
         pod("elsewhere", ready="False", labels=mine, namespace="other"),
     ]
     with says(f"Deployment op: {SHORT(2, 0, 2)} (op-1: Running, not Ready; op-2: c ErrImagePull)"):
+        rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns")()
+
+
+def test_of_a_workload_that_selects_by_no_labels_all_pods_of_its_namespace_are_looked_at():
+    found = deployment(availableReplicas=0)
+    found["spec"]["selector"] = {}
+    pods = [pod("op-1", ready="False"), pod("elsewhere", ready="False", namespace="other")]
+    with says(f"Deployment op: {SHORT(2, 0, 2)} (op-1: Running, not Ready)"):
         rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns")()
 
 

@@ -379,3 +379,8 @@ def test_lines_that_are_all_there_are_kept(lines):
 def test_lines_that_are_lost_doubled_or_out_of_order_are_found(lines, error):
     with pytest.raises(AssertionError, match=error):
         steps.lines_kept(SimpleNamespace(lines=lambda: lines), 3)
+
+
+def test_of_many_lines_in_a_wrong_place_five_are_named():
+    with pytest.raises(AssertionError, match=r"2 follows 0, 4 follows 2, 6 follows 4, 8 follows 6, 10 follows 8$"):
+        steps.lines_kept(SimpleNamespace(lines=lambda: [2, 4, 6, 8, 10, 12]), 0)

@@ -196,7 +196,7 @@ def _waiting_containers(status: dict[str, Any]) -> list[str]:
 
 
 def _waiting_reason(name: str, state: dict[str, str]) -> str:
-    reason, message = state.get("reason", "waiting"), state.get("message", "")
+    reason, message = state.get("reason", "waiting"), state.get("message")
     return f"{name} {reason}" + (f" ({message})" if message else "")
 
 
