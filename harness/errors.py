@@ -29,6 +29,16 @@ class InfrastructureError(RookeryError):
     exit_status = 3
 
 
+class StorageFailure(RookeryError, AssertionError):
+    """What is on a volume, or in the storage, is not what was promised: a finding, whenever it is made."""
+
+    exit_status = 1
+
+
+class AnotherCluster(StorageFailure):
+    """What came back is not the storage that was there: another Ceph cluster, or other OSDs."""
+
+
 class Unknown(Exception):
     """The scenario did not prove what it claims to: no write was in flight, nothing was acknowledged, no OSD went down.
 

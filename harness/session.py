@@ -16,7 +16,7 @@ import pytest
 from harness.baseline import Fingerprint, compare, listed
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
-from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
+from harness.errors import BadInput, InfrastructureError, RookeryError, StorageFailure, Unknown
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
 from harness.machine import capacity
@@ -200,7 +200,7 @@ class Session:
         self._pristine = None
         try:
             cluster.restore(snapshot, results)
-        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+        except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
             _gather_what_there_is(cluster, results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from harness import recovery
 from harness.baseline import Cleaning, Fingerprint, Subject, converge
 from harness.cluster import nodes as node_containers
 from harness.cluster import snapshots
@@ -23,7 +24,7 @@ from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, InfrastructureError, StorageFailure
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
@@ -41,7 +42,7 @@ from harness.report.logs import LOGS_LIMIT
 from harness.report.results import Results
 from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import NAMESPACE, CephSpec
-from harness.rook.deploy import CEPH_POLL, Rook
+from harness.rook.deploy import Rook
 from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
@@ -53,15 +54,9 @@ Say = Callable[[str], None]
 _OF_A_SCENARIO = "scenario-"  # before the names of snapshots that scenarios make for themselves
 IMAGES_READY = minutes(60)  # another run may be building all of them
 
-# Deadlines of a recovery, each counted from the end of the one before; measured medians are in docs/power-cycle.md.
-NODES_READY = minutes(2)
-MONS_IN_QUORUM = minutes(2)
-OSDS_UP = minutes(3)
-PGS_CLEAN = minutes(3)
 DRIVER_READY = minutes(3)
 CRDS_ESTABLISHED = minutes(1)
 FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
-CHECKS_IN_A_ROW = 5
 GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 
 
@@ -283,7 +278,7 @@ class StorageCluster:
         if self.rook is None:
             with results.phase(f"{name} saved"):
                 snapshot = self.nodes.save(self.cell, name)
-                wait_for(self.as_deployed, what="nodes Ready again", within=NODES_READY)
+                wait_for(self.as_deployed, what="nodes Ready again", within=recovery.NODES_READY)
             return snapshot
         before = wait_for(self._running, what="what is running before the nodes are frozen", within=GOES_ON)
         facts = {"mark": self.mark().as_dict()}
@@ -291,14 +286,20 @@ class StorageCluster:
             snapshot = self.nodes.save(self.cell, name, facts)
             try:
                 goes_on = partial(self._goes_on, before)  # more than once: what harm there is shows seconds later
-                wait_for(goes_on, what="the cluster to go on", within=GOES_ON, every=1, times_in_a_row=CHECKS_IN_A_ROW)
+                wait_for(
+                    goes_on,
+                    what="the cluster to go on",
+                    within=GOES_ON,
+                    every=1,
+                    times_in_a_row=recovery.CHECKS_IN_A_ROW,
+                )
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
                 self._say(f"{error}; restoring {name} as it was saved")
         try:
             self.restore(snapshot, results)
-        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+        except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
             snapshot.remove()  # as of any that does not come back: no later run is to begin with it
             raise
         return snapshot
@@ -348,24 +349,17 @@ class StorageCluster:
         if "mark" in snapshot.facts:
             self.rook = self._rook(results)
             mark = Mark.from_dict(snapshot.facts["mark"])
-            self._ceph_back(names, self.started, mark, reached)
-            self._pgs_clean(mark, times_in_a_row=1)
-            wait_for(self.rook.healthy, what="HEALTH_OK", within=PGS_CLEAN, every=CEPH_POLL)
-            reached("HEALTH_OK")
-            pods = partial(self._pods_ready, self.started)
-            wait_for(pods, what="every pod to run again", within=DRIVER_READY)
-            reached("every pod Ready")
+            recovery.storage_restored(self.kube, self.rook, mark, names=names, since=self.started, reached=reached)
         else:
             self.rook = None
-            wait_for(nodes_ready(self.kube, names, since=self.started), what="nodes Ready", within=NODES_READY)
-            reached("nodes Ready")
+            recovery.nodes_back(self.kube, names, since=self.started, reached=reached)
         self.ready = True
 
     def as_deployed(self) -> None:
         """Condition: all nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
         nodes_ready(self.kube, self.nodes.node_names)()
         if self.rook:
-            self._pods_ready(since=0)
+            recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0)()
             self.rook.healthy()
 
     def fingerprint(self) -> Fingerprint:
@@ -494,18 +488,6 @@ class StorageCluster:
     def _rolled_out(self, kind: str, name: str) -> None:
         done = rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace)
         wait_for(done, what=f"{name} Ready", within=DRIVER_READY)
-
-    @api_may_be_down()
-    def _pods_ready(self, since: float) -> None:
-        """Condition: every pod of Kubernetes, Rook and the driver is Ready by containers started after `since`.
-
-        Deployments and DaemonSets show their state of before until the controllers have heard of each node again.
-        """
-        namespaces = ("kube-system", self._rook_deployed.spec.namespace)
-        pods = [pod for pod in self.kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
-        lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
-        if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
-            raise NotYet("; ".join(reasons))
 
     # --- what it is made of -------------------------------------------------------------------------------------
 
@@ -647,37 +629,14 @@ class StorageCluster:
     def storage_recovered(self, cut: PowerCut, mark: Mark, reached: Callable[[str], None]) -> None:
         """Wait until nodes, mons, OSDs and PGs are back, by evidence newer than the cut; `reached` is told of each.
 
-        Raises `DeadlineExceeded` for what did not come back, `AssertionError` if it came back as another cluster.
+        Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another cluster came back.
         """
-        self._ceph_back(cut.names, cut.wall, mark, reached)
-        self._pgs_clean(mark, times_in_a_row=CHECKS_IN_A_ROW)
-        reached("PGs active+clean")
-
-    def _ceph_back(self, names: Sequence[str], since: float, mark: Mark, reached: Callable[[str], None]) -> None:
-        """Wait for nodes, mons and OSDs that came back after `since` (Unix time) as what they were at the mark."""
         rook = self._rook_deployed
-        wait_for(nodes_ready(self.kube, names, since=since), what="nodes Ready", within=NODES_READY)
-        reached("nodes Ready")
-        quorum = rook.mons_in_quorum(elected_after=mark.election_epoch)
-        wait_for(quorum, what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
-        reached("mons in quorum")
-        osds = rook.osds_up_from_boots_newer_than(mark.osdmap_epoch)
-        found = wait_for(osds, what="OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
-        reached("OSDs up")
-        assert found.fsid == mark.fsid, f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}"
-        ids = frozenset(osd.id for osd in found.osds)
-        assert ids == mark.osd_ids, f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}"
+        recovery.storage_recovered(self.kube, rook, mark, names=cut.names, since=cut.wall, reached=reached)
 
     def storage_whole(self, mark: Mark) -> None:
         """Wait until all mons, OSDs and PGs are there again after a fault that took some of them."""
-        rook = self._rook_deployed
-        wait_for(rook.mons_in_quorum(), what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
-        wait_for(rook.osds_up, what="OSDs up", within=OSDS_UP, every=CEPH_POLL)
-        self._pgs_clean(mark, times_in_a_row=CHECKS_IN_A_ROW)
-
-    def _pgs_clean(self, mark: Mark, *, times_in_a_row: int) -> None:
-        clean = self._rook_deployed.pgs_active_clean(newer_than=mark.osdmap_epoch)
-        wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=times_in_a_row)
+        recovery.storage_whole(self._rook_deployed, mark)
 
     # --- what must not be left ----------------------------------------------------------------------------------
 

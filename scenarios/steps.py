@@ -112,7 +112,8 @@ def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, r
     told = [line for line in log.splitlines() if "fencing" in line]
     assert any(f"'{client}'" in line for line in told), f"the driver did not fence {client}: {told}"
     assert IMAGE_IN_USE.line_in(log) is None, "the driver took the node's earlier client for a living one"
-    assert client in wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
+    blocked = wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
+    assert client in blocked, f"Ceph still serves {client}; its blocklist: {', '.join(sorted(blocked)) or 'empty'}"
 
 
 def lines_kept(files: Files, synced: int) -> list[int]:

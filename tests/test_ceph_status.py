@@ -72,6 +72,7 @@ def test_osd_dump_and_tree_are_parsed():
         "nodes": [
             {"id": -1, "name": "default", "type": "root", "children": [-3]},
             {"id": -3, "name": "worker2", "type": "host", "children": [1, 0]},
+            {"id": -5, "name": "without-disks", "type": "host"},
             {"id": 0, "name": "osd.0", "type": "osd"},
             {"id": 1, "name": "osd.1", "type": "osd"},
         ],

@@ -141,6 +141,12 @@ def test_a_row_that_was_seen_must_stay(story):
     assert (report.verdict, report.vanished) == (Verdict.INVALID, [9])
 
 
+@pytest.mark.parametrize(("second", "vanished"), [(150.0, []), (150.9, []), (151.0, [9])])
+def test_a_row_of_one_read_need_not_be_in_another_that_began_before_that_was_over(story, second, vanished):
+    story.read("QUORUM", [1, 2, 3, 9], at=150).read("QUORUM", [1, 2, 3], at=second).read("ALL", [1, 2, 3, 9], at=160)
+    assert story.check().vanished == vanished
+
+
 def test_invalid_goes_before_unknown(story):
     report = story.read("QUORUM", [1], at=150).check()
 

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 
 import pytest
+from fakes import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,6 +98,20 @@ def test_a_right_code_with_a_wrong_content_is_found(world: FakeWorld) -> None:
     world.replies[0] = [1]
     with pytest.raises(Disagreement, match="another content"):
         run(world, m.Create("a", 64))
+
+
+@pytest.mark.parametrize(("ago", "excused"), [(29.0, True), (31.0, False)])
+def test_a_kill_excuses_not_now_for_half_a_minute(world: FakeWorld, monkeypatch, ago: float, excused: bool) -> None:
+    clock = Clock(monkeypatch)
+    world.replies[1] = ["UNAVAILABLE"]
+    made = Execution(m.Plan.of([m.Create("a", 64)], m.Model(NODES)), world)
+    made._last_kill = clock.now - ago
+    if not excused:
+        with pytest.raises(Disagreement, match="not UNAVAILABLE"):
+            made.run()
+        return
+    made.run()
+    assert [it.attempts for it in made.done] == [("UNAVAILABLE", "OK")]
 
 
 def test_what_a_killed_driver_cut_short_is_asked_for_again(world: FakeWorld) -> None:

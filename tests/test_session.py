@@ -13,7 +13,7 @@ from harness import session
 from harness.baseline import Cleaning, Fingerprint, Item
 from harness.baseline.fingerprint import API
 from harness.cluster.snapshots import SnapshotRefused
-from harness.errors import BadInput, InfrastructureError, Unknown
+from harness.errors import AnotherCluster, BadInput, InfrastructureError, Unknown
 from harness.layers import Layer
 from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
@@ -424,7 +424,7 @@ def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, ane
     "error",
     [
         LATE,
-        AssertionError("another fsid"),
+        AnotherCluster("another fsid"),
         CommandFailed(["tar", "-x"], 2, "Unexpected EOF in archive"),
         OSError(5, "Input/output error"),
     ],
@@ -445,8 +445,8 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
 @pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
 def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
     machine.stored.add("rook")
-    machine.lost["rook"], machine.mute = AssertionError("another fsid"), mute
-    with pytest.raises(AssertionError, match="another fsid"):
+    machine.lost["rook"], machine.mute = AnotherCluster("another fsid"), mute
+    with pytest.raises(AnotherCluster, match="another fsid"):
         running.cluster(ROOK, results)
     assert machine.stored == set()
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from harness import storage
+from harness import recovery, storage
 from harness.baseline import Fingerprint, Item
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
@@ -130,7 +130,7 @@ def pod_since(started, name="rook-ceph-mon-a"):
 def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
     with_rook.cluster.save_layer("rook-ready", results)
     assert with_rook.stored["rook-ready"].facts["mark"]["osdmap_epoch"] == 18
-    assert with_rook.did == ["save rook-ready", *["as deployed"] * storage.CHECKS_IN_A_ROW]
+    assert with_rook.did == ["save rook-ready", *["as deployed"] * recovery.CHECKS_IN_A_ROW]
 
 
 @pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])

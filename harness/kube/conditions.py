@@ -2,6 +2,8 @@
 
 Those that take `since` (Unix time in seconds) hold only on evidence newer than that. After a power cut the API server
 shows every node and pod as it was before, until the kubelets report again.
+
+A condition is wrapped where it is returned, not decorated: the mutation run leaves decorated functions out.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ def pods_ready(
 ) -> Callable[[], list[Object]]:
     """`count` pods have these labels, and each is Ready, all its containers started after `since`."""
 
-    @api_may_be_down()
     def condition() -> list[Object]:
         pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if not _ended(pod)]
         reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
@@ -31,13 +32,12 @@ def pods_ready(
             raise NotYet(f"{len(pods)} of {count} pods with {labels} in {namespace}")
         return pods
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[], Object]:
     """The latest template of a Deployment, StatefulSet or DaemonSet runs, and everywhere it should."""
 
-    @api_may_be_down()
     def condition() -> Object:
         workload = kube.get(kind, name, namespace=namespace, api_version="apps/v1")
         if workload is None:
@@ -47,13 +47,12 @@ def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[
             raise NotYet(f"{kind} {name}: {missing}{_pods_in_trouble(kube, workload, namespace)}")
         return workload
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def crd_established(kube: Kube, name: str) -> Callable[[], None]:
     """The API server serves the kind that this CustomResourceDefinition ("drivers.csi.ceph.io") defines."""
 
-    @api_may_be_down()
     def condition() -> None:
         crd = kube.get("CustomResourceDefinition", name)
         if crd is None:
@@ -61,13 +60,12 @@ def crd_established(kube: Kube, name: str) -> Callable[[], None]:
         if not _has_condition(crd, "Established"):
             raise NotYet(f"CRD {name} is not established")
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
     """The PersistentVolumeClaim is bound; its value is the name of the PersistentVolume."""
 
-    @api_may_be_down()
     def condition() -> str:
         found = kube.get("PersistentVolumeClaim", claim, namespace=namespace)
         if found is None:
@@ -77,7 +75,7 @@ def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
             raise NotYet(f"claim {claim} is {phase}{_last_warning(kube, namespace, claim)}")
         return found["spec"]["volumeName"]
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Callable[[], None]:
@@ -87,7 +85,6 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
     condition of a dead node stays True for most of a minute.
     """
 
-    @api_may_be_down()
     def condition() -> None:
         nodes = {node["metadata"]["name"]: node for node in kube.list("Node")}
         leases = kube.list("Lease", namespace="kube-node-lease", api_version="coordination.k8s.io/v1")
@@ -100,7 +97,7 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
             if renewed.get(name, 0.0) <= since:
                 raise NotYet(f"node {name} shows Ready, but its last heartbeat is from before")
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def node_lost(kube: Kube, name: str) -> Callable[[], None]:
@@ -110,7 +107,6 @@ def node_lost(kube: Kube, name: str) -> Callable[[], None]:
     and looks every 5 s.
     """
 
-    @api_may_be_down()
     def condition() -> None:
         node = kube.get("Node", name)
         if node is None:
@@ -118,7 +114,7 @@ def node_lost(kube: Kube, name: str) -> Callable[[], None]:
         if _has_condition(node, "Ready"):
             raise NotYet(f"node {name} is still taken for Ready")
 
-    return condition
+    return api_may_be_down()(condition)
 
 
 def not_ready(pod: Object, *, since: float = 0.0) -> str:
@@ -200,7 +196,7 @@ def _waiting_containers(status: dict[str, Any]) -> list[str]:
 
 
 def _waiting_reason(name: str, state: dict[str, str]) -> str:
-    reason, message = state.get("reason", "waiting"), state.get("message", "")
+    reason, message = state.get("reason", "waiting"), state.get("message")
     return f"{name} {reason}" + (f" ({message})" if message else "")
 
 

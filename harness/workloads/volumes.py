@@ -428,14 +428,23 @@ class Volumes:
         return snapshot
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
-        """Delete the snapshot and wait until it is gone, with its content in the storage."""
+        """Delete the snapshot and wait until it is gone, with its content in the storage; others stay as they are."""
+        found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
         self._kube.delete("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+        if found is None:
+            return
+        uid = found["metadata"]["uid"]
 
         @api_may_be_down()
         def gone() -> None:
-            if self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace):
+            left = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+            if left and left["metadata"]["uid"] == uid:
                 raise NotYet("it is still there")
-            contents = [content["metadata"]["name"] for content in self._kube.list("VolumeSnapshotContent")]
+            contents = [
+                content["metadata"]["name"]
+                for content in self._kube.list("VolumeSnapshotContent")
+                if content["spec"]["volumeSnapshotRef"].get("uid") == uid
+            ]
             if contents:
                 raise NotYet(f"contents: {', '.join(contents)}")
 

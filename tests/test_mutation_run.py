@@ -1,0 +1,71 @@
+"""A change that no test sees fails the mutation run unless it is explained, and so does an explanation of nothing."""
+
+import subprocess
+from types import SimpleNamespace
+
+import mutation_run
+import pytest
+
+CHANGE = "-     return a <= b\n+     return a < b"
+EXPLAINED = """
+[[survivor]]
+of = "harness.recovery.x_f"
+why = "a is never b"
+changes = ['''
+- return a <= b
++ return a < b
+''']
+"""
+
+
+@pytest.fixture
+def mutmut(monkeypatch, tmp_path):
+    """mutmut that has changed one function in three places; `status` is what came of each, `explain` says why."""
+    known = tmp_path / "survivors.toml"
+    mutmut = SimpleNamespace(status=["killed", "timeout", "killed"], ran=[], explain=known.write_text)
+    mutmut.explain("survivor = []")
+
+    def run(argv, **_options):
+        command, *arguments = argv[len(mutation_run.MUTMUT) :]
+        if command == "run":
+            mutmut.ran = arguments
+        names = [f"harness.recovery.x_f__mutmut_{number}" for number in range(1, 4)]
+        shown = f"# it: survived\n--- harness/recovery.py\n+++ harness/recovery.py\n@@ -1 +1 @@\n def f():\n{CHANGE}\n"
+        listed = "".join(f"    {name}: {status}\n" for name, status in zip(names, mutmut.status, strict=True))
+        other = "    harness.session.x_g__mutmut_1: not checked\n"
+        return SimpleNamespace(stdout={"show": shown, "results": listed + other}.get(command, ""))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(mutation_run.os, "nice", lambda by: None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mutation_run, "EXPLAINED", known)
+    return mutmut
+
+
+def test_all_that_decides_is_changed_and_each_change_is_seen(mutmut, capsys):
+    assert mutation_run.main([]) == 0
+    assert mutmut.ran == list(mutation_run.DECIDING)
+    assert "3 mutants, 0 of them survive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", ["survived", "no tests", "not checked", "suspicious", "segfault"])
+def test_a_change_that_no_test_sees_is_shown(mutmut, capsys, status):
+    mutmut.status[1] = status
+    assert mutation_run.main(["harness.recovery.*"]) == 1
+    out = capsys.readouterr().out
+    assert f"harness.recovery.x_f__mutmut_2: {status}\n- return a <= b\n+ return a < b\n" in out
+    assert "1 of them survive: 0 explained, 1 not" in out
+
+
+def test_an_explained_change_may_survive_and_has_to(mutmut, capsys):
+    mutmut.explain(EXPLAINED)
+    mutmut.status[2] = "survived"
+    assert mutation_run.main([]) == 0
+    mutmut.status[2] = "killed"
+    assert mutation_run.main([]) == 1
+    assert "does not survive (any more)" in capsys.readouterr().out
+
+
+def test_of_a_part_nobody_asks_for_what_is_explained_elsewhere(mutmut):
+    mutmut.explain(EXPLAINED)
+    assert mutation_run.main(["harness.recovery.*"]) == 0
