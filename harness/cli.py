@@ -26,7 +26,7 @@ from harness import __version__, bench, core_bench, save_bench, storage, volume_
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
-from harness.machine import doctor, setup
+from harness.machine import capacity, doctor, setup
 from harness.machine.leases import Lease, sweep
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
@@ -92,6 +92,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except DeadlineExceeded as error:
         print(f"rookery: {error}", file=sys.stderr)
         return 3
+    except PermissionError as error:  # the state folder is root's, and so may be the cache
+        print(f"rookery: {error.strerror}: {error.filename}\n  cure: as root: sudo rookery ...", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("rookery: interrupted", file=sys.stderr)
         return 130
@@ -152,7 +155,7 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         ("load", _load_images, "read them from such a file"),
     ):
         sub = inner.add_parser(name, help=text)
-        sub.add_argument("file", type=Path)
+        sub.add_argument("file", type=_path)
         if name == "save":
             _image_options(sub)
         sub.set_defaults(command=command)
@@ -166,7 +169,7 @@ def _add_scenarios(commands: argparse._SubParsersAction) -> None:
     )
     listed.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="only those; as pytest's -k has it")
     listed.add_argument(
-        "--scenarios", type=Path, default=Path("scenarios"), metavar="DIR", help="their folder (default: scenarios)"
+        "--scenarios", type=_path, default=Path("scenarios"), metavar="DIR", help="their folder (default: scenarios)"
     )
     form = listed.add_mutually_exclusive_group()
     _json_option(form)
@@ -239,7 +242,7 @@ def _core_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples: rookery bench core --runs 3; rookery bench core --of results --json"
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--runs", type=int, default=1, metavar="N", help="so many times (default: 1)")
-    which.add_argument("--of", type=Path, metavar="DIR", help="run nothing: the last run with its results in DIR")
+    which.add_argument("--of", type=_path, metavar="DIR", help="run nothing: the last run with its results in DIR")
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
@@ -249,7 +252,7 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", help="those of every scenario as well: databases, load balancer, ...", **more)
     parser.add_argument(
         "--scenarios",
-        type=Path,
+        type=_path,
         default=argparse.SUPPRESS,
         metavar="DIR",
         help="their folder, for --all (default: scenarios)",
@@ -263,6 +266,11 @@ def _options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
             # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
             parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=meta["help"], **more)
+
+
+def _path(text: str) -> Path:
+    """A shell leaves `~` alone in `--of=~/results`."""
+    return Path(os.path.expanduser(text))
 
 
 def _json_option(parser: argparse._ActionsContainer) -> None:
@@ -295,6 +303,7 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    capacity.require_linux()
     removed = sweep(everything=arguments.all)
     if arguments.json:
         print(json.dumps(removed))

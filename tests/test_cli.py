@@ -111,6 +111,11 @@ def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
         (BadInput("no such Rook", cure="one of 1.18"), 2, "rookery: no such Rook\n  cure: one of 1.18\n"),
         (InfrastructureError("docker is gone"), 3, "rookery: docker is gone\n"),
         (DeadlineExceeded("the engine", 60, "no socket"), 3, "the engine: not within 60 s; last reason: no socket\n"),
+        (
+            PermissionError(13, "Permission denied", "/var/lib/rookery/leases.lock"),
+            3,
+            "rookery: Permission denied: /var/lib/rookery/leases.lock\n  cure: as root: sudo rookery ...\n",
+        ),
         (KeyboardInterrupt(), 130, "rookery: interrupted\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
