@@ -26,7 +26,7 @@ from harness import __version__, bench, core_bench, save_bench, storage, volume_
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
-from harness.machine import capacity, doctor, setup
+from harness.machine import capacity, doctor, setup, setup_undo
 from harness.machine.leases import Lease, sweep
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
@@ -116,8 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_doctor)
 
     command = commands.add_parser("setup", help="bring this machine to where a run works")
-    command.description = "Installs what is missing, starts the docker engine where nobody does; idempotent."
-    command.add_argument("--stop-engine", action="store_true", help="stop the engine that set-up started, and no other")
+    command.description = (
+        "Installs packages that are missing (with apt-get, which may remove nothing for them), starts a docker engine "
+        "where there is none, loads the kernel modules loop and fuse, raises the limits of inotify, and puts kind into "
+        "the cache; idempotent. An engine that works is never touched, and none is started beside another. What it "
+        "changes is on record in the state folder, for --undo."
+    )
+    command.epilog = "examples: rookery setup --dry-run; rookery setup; rookery setup --undo --dry-run"
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument("--undo", action="store_true", help="take back what set-up changed, and nothing else")
+    other.add_argument("--stop-engine", action="store_true", help="stop the engine that set-up started, and no other")
     command.set_defaults(command=_setup)
 
     _add_images(commands)
@@ -296,9 +305,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
+        if arguments.dry_run:
+            raise BadInput("--stop-engine is done or not done", cure="leave --dry-run away")
         setup.stop_engine(_say)
+    elif arguments.undo:
+        setup_undo.undo(_say, dry_run=arguments.dry_run)
     else:
-        setup.setup(partial(programs.build_kind, say=_say), _say)
+        setup.setup(partial(programs.build_kind, say=_say), _say, dry_run=arguments.dry_run)
     return 0
 
 
