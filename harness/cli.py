@@ -28,6 +28,7 @@ from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
 from harness.machine import capacity, doctor, setup, setup_undo
 from harness.machine.leases import Lease, sweep
+from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
 from harness.settings import Settings, option_name
@@ -84,6 +85,7 @@ def _has_no_reader(descriptor: int) -> bool:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
+    as_it_was = sigterm_as_ctrl_c()
     try:
         return arguments.command(arguments)
     except RookeryError as error:
@@ -98,6 +100,8 @@ def _run(argv: Sequence[str] | None) -> int:
     except KeyboardInterrupt:
         print("rookery: interrupted", file=sys.stderr)
         return 130
+    finally:
+        as_it_was()
 
 
 def _parser() -> argparse.ArgumentParser:
