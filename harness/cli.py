@@ -153,7 +153,7 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         "Without a command: list them with origin, size and age. They are those that every run needs: the nodes', "
         "Rook's, Ceph's and the storage driver's. A run itself has those of the scenarios that it selects as well; "
         "--all adds the ones of every scenario here. Origin: built from packages, by a recipe of the harness, the "
-        "vendor's, or missing."
+        "vendor's, local (nobody can tell), or missing."
     )
     images.epilog = "examples: rookery images --all; rookery images ensure; rookery images save --all images.tar"
     _image_options(images)
