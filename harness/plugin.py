@@ -395,7 +395,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
     running = node.config.stash.get(SESSION, None)
     if running is not None and call.excinfo is not None:
-        running.failed(_blamed(call.excinfo.value, report.when))
+        error = session.out_of_room(_blamed(call.excinfo.value, report.when), node.stash.get(RESULTS, None))
+        running.failed(error)
 
 
 def _blamed(error: BaseException, when: str | None) -> BaseException:

@@ -18,6 +18,7 @@ from harness import plugin, session
 from harness.baseline import Cleaning, Fingerprint
 from harness.errors import BadInput, InfrastructureError
 from harness.layers import ROOK_READY, Layer
+from harness.report import room
 from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded, NotYet
@@ -809,3 +810,9 @@ def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, clu
     ran = scenario("pass")
     assert ran.ret == status
     ran.stdout.fnmatch_lines(["*left: what `rookery sweep` removes*"])
+
+
+def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(scenario, pytester, monkeypatch):
+    monkeypatch.setattr(room, "free_bytes", lambda path: 12 * 1024**2)
+    assert scenario("assert 1 == 2, 'EIO'").ret == 3
+    assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
