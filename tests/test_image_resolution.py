@@ -539,3 +539,15 @@ def test_an_archive_that_is_whole_is_kept_when_an_engine_is_busy_or_full(
     path.write_bytes(path.read_bytes()[:-11000])  # torn: nobody will load it any more
     assert ensure(CEPH) == [Origin.BUILT]
     assert not path.exists()
+
+
+def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
+    build.fetch_module("example.org/m", "v1", tmp_path / "module")
+    (argv,) = ran
+    assert argv[argv.index("--security-opt") + 1] == "label=disable"
+    assert argv.index("--security-opt") < argv.index(recipes.GOLANG)

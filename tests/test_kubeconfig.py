@@ -241,3 +241,14 @@ def test_the_lock_and_the_draft_of_a_killed_run_are_no_obstacle_and_go(tmp_path)
     (tmp_path / ".config.rookery-abc").write_text("half of it")
     assert kubeconfig.remove("kind-c", target)
     assert {path.name for path in tmp_path.iterdir()} == {"config", "state"}
+
+
+@pytest.mark.parametrize("where", ["file/config", "folder/x/config"])
+def test_where_nothing_can_be_written_it_is_told(tmp_path, where):
+    (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/x").symlink_to("/proc/no/such")
+    with pytest.raises(InfrastructureError, match="cannot be made") as caught:
+        kubeconfig.merge(tmp_path / "own", tmp_path / where)
+    assert caught.value.cure

@@ -381,6 +381,17 @@ def test_what_others_have_changed_since_is_left(machine, tmp_path):
     assert machine.limit.read_text() == "1024"
 
 
+def test_what_has_gone_with_its_boot_is_not_taken_back(machine, monkeypatch):
+    machine.engine, machine.kind = ENGINE, True
+    monkeypatch.setattr(setup_record, "boot_id", lambda: "the boot before")
+    machine.setup()
+    machine.undo()
+    assert machine.limit.read_text() == "512"
+    assert setup_record.recorded() == []
+    machine.undo()
+    assert machine.said[-1] == "nothing to take back: no change of set-up's is on record"
+
+
 def test_nothing_is_taken_back_under_a_cluster_or_a_container(machine, monkeypatch):
     machine.setup()
     machine.ran.clear()

@@ -155,7 +155,12 @@ def _locked(config: Path) -> Iterator[None]:
     """
     path = config.with_name(f"{config.name}.lock")
     with machine_lock("kubeconfig"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InfrastructureError(
+                f"{path.parent} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+            ) from error
         if path.exists() and _of_the_dead(path):
             path.unlink(missing_ok=True)
 
@@ -165,6 +170,10 @@ def _locked(config: Path) -> Iterator[None]:
                     json.dump(asdict(Process.current()), file)
             except FileExistsError as held:
                 raise NotYet("kubectl or another program holds it") from held
+            except OSError as error:
+                raise InfrastructureError(
+                    f"{path} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+                ) from error
 
         try:
             wait_for(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)

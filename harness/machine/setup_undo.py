@@ -23,6 +23,9 @@ def undo(say: Say, *, dry_run: bool = False) -> None:
     """
     setup.require_root()
     changes = setup_record.recorded()
+    if not changes and not setup.our_engine():
+        say("nothing to take back: no change of set-up's is on record")
+        return
     _refuse_while_in_use(changes)
     if setup.our_engine():
         if dry_run:
@@ -32,16 +35,22 @@ def undo(say: Say, *, dry_run: bool = False) -> None:
             setup.log_file().unlink(missing_ok=True)
     failures = []
     for kind, (told, take_back) in _UNDO.items():
-        of_kind = [change for change in changes[::-1] if change.kind == kind]
-        if of_kind and dry_run:
-            say(f"would undo: {told} {' '.join(change.name for change in of_kind)}")
+        of_kind = [each for each in changes[::-1] if each.kind == kind and each.boot in ("", boot_id())]
+        names = " ".join(each.name for each in of_kind)
+        if not of_kind:
+            continue
+        if dry_run:
+            say(f"would undo: {told} {names}")
             continue
         try:
-            take_back([change for change in of_kind if change.boot in ("", boot_id())], say)
+            take_back(of_kind, say)
         except (InfrastructureError, OSError) as error:
-            failures.append(f"{told} {' '.join(change.name for change in of_kind)}: {error}")
+            failures.append(f"{told} {names}: {error}")
             continue
         for change in of_kind:
+            setup_record.forget(change)
+    for change in changes:
+        if not dry_run and change.boot not in ("", boot_id()):  # it has gone with its boot
             setup_record.forget(change)
     if failures:
         raise InfrastructureError("\n".join(failures), cure="see each reason, then: rookery setup --undo")
@@ -102,7 +111,7 @@ def _disable_units(changes: Sequence[Change], say: Say) -> None:
 
 
 def _remove_packages(changes: Sequence[Change], say: Say) -> None:
-    there = packages.installed([change.name for change in changes]) if changes else set()
+    there = packages.installed([change.name for change in changes])
     going = packages.removable(sorted(there)) if there else []
     if going:
         say(f"packages: removing {' '.join(going)}")
