@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.errors import BadInput, InfrastructureError
-from harness.machine import capacity, docker, doctor, host_engine
+from harness.machine import capacity, docker, doctor, host_engine, other_engines
 from harness.paths import cache_dir, state_dir
 
 KERNEL = "6.1.0-18-amd64"
@@ -129,6 +129,18 @@ def test_a_docker_that_is_podman_is_told(monkeypatch, tmp_path):
     assert docker.podmans_shim() == str(shim)
     found = doctor.docker_engine(None)
     assert (found.state, "podman" in found.found) == ("missing", True)
+
+
+def test_an_engine_that_runs_and_does_not_answer_is_told_from_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.setattr(docker, "podmans_shim", lambda: None)
+    monkeypatch.setattr(other_engines, "running", lambda: [4711])
+    found = doctor.docker_engine(None)
+    assert (found.state, "dockerd runs (process 4711)" in found.found) == ("missing", True)
+    monkeypatch.setattr(other_engines, "running", list)
+    monkeypatch.setattr(other_engines, "PID_FILES", ())
+    monkeypatch.setattr(other_engines, "SOCKET", tmp_path / "docker.sock")
+    assert doctor.docker_engine(None).cure == "rookery setup"
 
 
 def test_without_linux_it_is_said_and_no_traceback(monkeypatch, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from harness.errors import InfrastructureError
-from harness.machine import capacity, docker, host_engine, loop, network
+from harness.machine import capacity, docker, host_engine, loop, network, other_engines
 from harness.machine.checks import Check, State
 from harness.machine.kind import MINIMUM, kind_binary, version_of
 from harness.machine.run import CommandFailed, output
@@ -93,8 +93,10 @@ def table(checks: Sequence[Check]) -> Table:
 def docker_engine(engine: dict[str, Any] | None) -> Check:
     name = "docker engine"
     if engine is None:
-        if podman := docker.podmans_shim():
-            return Check(name, "missing", f"{podman} is podman's; kind's nodes are made by docker", "a docker engine")
+        try:
+            other_engines.refuse_to_start(ours=None)
+        except InfrastructureError as error:  # set-up would say the same
+            return Check(name, "missing", error.message, error.cure)
         return Check(name, "missing", "no engine answers", _SETUP)
     client = docker.client()[0]
     found = f"{engine['ServerVersion']}, client {client}"
