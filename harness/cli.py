@@ -26,8 +26,9 @@ from harness import __version__, bench, core_bench, history_bench, kill_bench, s
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import engine, programs, recipes, resolve
-from harness.machine import doctor, setup
+from harness.machine import capacity, doctor, setup, setup_undo
 from harness.machine.leases import Lease, sweep
+from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
 from harness.settings import Settings, option_name
@@ -86,6 +87,7 @@ def _has_no_reader(descriptor: int) -> bool:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
+    as_it_was = sigterm_as_ctrl_c()
     try:
         return arguments.command(arguments)
     except RookeryError as error:
@@ -94,9 +96,14 @@ def _run(argv: Sequence[str] | None) -> int:
     except DeadlineExceeded as error:
         print(f"rookery: {error}", file=sys.stderr)
         return 3
+    except PermissionError as error:  # the state folder is root's, and so may be the cache
+        print(f"rookery: {error.strerror}: {error.filename}\n  cure: as root: sudo rookery ...", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("rookery: interrupted", file=sys.stderr)
         return 130
+    finally:
+        as_it_was()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -115,8 +122,17 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_doctor)
 
     command = commands.add_parser("setup", help="bring this machine to where a run works")
-    command.description = "Installs what is missing, starts the docker engine where nobody does; idempotent."
-    command.add_argument("--stop-engine", action="store_true", help="stop the engine that set-up started, and no other")
+    command.description = (
+        "Installs packages that are missing (with apt-get, which may remove nothing for them), starts a docker engine "
+        "where there is none, loads the kernel modules loop and fuse, raises the limits of inotify, and puts kind into "
+        "the cache; idempotent. An engine that works is never touched, and none is started beside another. What it "
+        "changes is on record in the state folder, for --undo."
+    )
+    command.epilog = "examples: rookery setup --dry-run; rookery setup; rookery setup --undo --dry-run"
+    command.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    other = command.add_mutually_exclusive_group()
+    other.add_argument("--undo", action="store_true", help="take back what set-up changed, and nothing else")
+    other.add_argument("--stop-engine", action="store_true", help="stop the engine that set-up started, and no other")
     command.set_defaults(command=_setup)
 
     _add_images(commands)
@@ -139,7 +155,7 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         "Without a command: list them with origin, size and age. They are those that every run needs: the nodes', "
         "Rook's, Ceph's and the storage driver's. A run itself has those of the scenarios that it selects as well; "
         "--all adds the ones of every scenario here. Origin: built from packages, by a recipe of the harness, the "
-        "vendor's, or missing."
+        "vendor's, local (nobody can tell), or missing."
     )
     images.epilog = "examples: rookery images --all; rookery images ensure; rookery images save --all images.tar"
     _image_options(images)
@@ -154,7 +170,7 @@ def _add_images(commands: argparse._SubParsersAction) -> None:
         ("load", _load_images, "read them from such a file"),
     ):
         sub = inner.add_parser(name, help=text)
-        sub.add_argument("file", type=Path)
+        sub.add_argument("file", type=_path)
         if name == "save":
             _image_options(sub)
         sub.set_defaults(command=command)
@@ -168,7 +184,7 @@ def _add_scenarios(commands: argparse._SubParsersAction) -> None:
     )
     listed.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="only those; as pytest's -k has it")
     listed.add_argument(
-        "--scenarios", type=Path, default=Path("scenarios"), metavar="DIR", help="their folder (default: scenarios)"
+        "--scenarios", type=_path, default=Path("scenarios"), metavar="DIR", help="their folder (default: scenarios)"
     )
     form = listed.add_mutually_exclusive_group()
     _json_option(form)
@@ -262,7 +278,7 @@ def _core_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "examples: rookery bench core --runs 3; rookery bench core --of results --json"
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--runs", type=int, default=1, metavar="N", help="so many times (default: 1)")
-    which.add_argument("--of", type=Path, metavar="DIR", help="run nothing: the last run with its results in DIR")
+    which.add_argument("--of", type=_path, metavar="DIR", help="run nothing: the last run with its results in DIR")
 
 
 def _kill_options(parser: argparse.ArgumentParser) -> None:
@@ -302,7 +318,7 @@ def _image_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", help="those of every scenario as well: databases, load balancer, ...", **more)
     parser.add_argument(
         "--scenarios",
-        type=Path,
+        type=_path,
         default=argparse.SUPPRESS,
         metavar="DIR",
         help="their folder, for --all (default: scenarios)",
@@ -316,6 +332,11 @@ def _options(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
             more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
             # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
             parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=meta["help"], **more)
+
+
+def _path(text: str) -> Path:
+    """A shell leaves `~` alone in `--of=~/results`."""
+    return Path(os.path.expanduser(text))
 
 
 def _json_option(parser: argparse._ActionsContainer) -> None:
@@ -341,13 +362,18 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
+        if arguments.dry_run:
+            raise BadInput("--stop-engine is done or not done", cure="leave --dry-run away")
         setup.stop_engine(_say)
+    elif arguments.undo:
+        setup_undo.undo(_say, dry_run=arguments.dry_run)
     else:
-        setup.setup(partial(programs.build_kind, say=_say), _say)
+        setup.setup(partial(programs.build_kind, say=_say), _say, dry_run=arguments.dry_run)
     return 0
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    capacity.require_linux()
     removed = sweep(everything=arguments.all)
     if arguments.json:
         print(json.dumps(removed))

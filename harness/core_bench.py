@@ -25,6 +25,7 @@ from rich.table import Table
 
 from harness.bench import Bench, Goal, rows
 from harness.errors import BadInput
+from harness.machine.signals import Terminated
 from harness.report.results import STARTED
 from harness.scenarios.markers import CORE
 from harness.settings import Settings
@@ -251,7 +252,9 @@ def _pytest(options: Sequence[str], say: Callable[[str], None]) -> int:
     ) as process:
         try:
             _tell(process, say)
-        except KeyboardInterrupt:  # which pytest has got as well: its cluster is removed before it ends
+        except KeyboardInterrupt as interrupted:  # pytest removes its cluster before it ends
+            if isinstance(interrupted, Terminated):  # and has got the other, Ctrl-C, as well
+                process.terminate()
             _tell(process, say)
             raise
     return process.returncode

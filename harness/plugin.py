@@ -26,6 +26,7 @@ from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
+from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
 from harness.scenarios import budgets, markers, slices, tiers
@@ -47,6 +48,7 @@ LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was 
 SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
+LEFT = "left: what `rookery sweep` removes, as the next run does"
 RUN_FOR_WORKERS = "rookery_run"
 
 
@@ -194,6 +196,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _session(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
+        config.add_cleanup(sigterm_as_ctrl_c())
         config.stash[SESSION] = _new_session(config, _settings(config))
     return config.stash[SESSION]
 
@@ -383,7 +386,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
     running = node.config.stash.get(SESSION, None)
     if running is not None and call.excinfo is not None:
-        running.failed(_blamed(call.excinfo.value, report.when))
+        error = session.out_of_room(_blamed(call.excinfo.value, report.when), node.stash.get(RESULTS, None))
+        running.failed(error)
 
 
 def _blamed(error: BaseException, when: str | None) -> BaseException:
@@ -416,8 +420,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         running.say(summary)
     try:
         running.close()
+    except KeyboardInterrupt:  # a second one, as the first has ended the scenarios
+        running.say(f"interrupted while removing the cluster; {LEFT}")
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+        return
     except (RookeryError, DeadlineExceeded, OSError) as error:
         running.say(str(error))
+        running.say(LEFT)
         running.failed(_blamed(error, None))
     session.exitstatus = running.exit_status(exitstatus)
     if hasattr(session.config, "workeroutput"):

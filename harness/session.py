@@ -305,11 +305,23 @@ def finish(
 ) -> None:
     """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`,
     and write its junit.xml. May be called again, when more is known."""
-    error = _error_among(calls) or unclean
+    error = out_of_room(_error_among(calls) or unclean, results)
     if error is None and "call" not in calls:
         error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
     results.finish(outcome_of(error, at_setup="call" not in calls))
     write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error, properties)
+
+
+def out_of_room(error: BaseException | None, results: Results | None) -> BaseException | None:
+    """What made a scenario fail; where the machine's disk was full, that, whatever it looked like from inside."""
+    short = results.room_is_short() if results else ""
+    if not short or error is None or outcome_of(error, at_setup=False) != "failed":
+        return error
+    found = InfrastructureError(
+        f"the machine's disk was full: {short}\n{type(error).__name__}: {error}",
+        cure="free some, or set ROOKERY_STATE_DIR to a folder on another filesystem, and run it again",
+    )
+    return found.with_traceback(error.__traceback__)
 
 
 def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:

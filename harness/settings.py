@@ -105,6 +105,7 @@ def _slice_of(shard: str) -> tuple[int, int]:
 
 _SWITCHES = ("keep_cluster", "fresh", "all", "slow")
 _NUMBERS = ("workers", "seed")
+_PATHS = ("kubeconfig", "kind_bin", "topology", "rook_manifests", "results")
 
 
 def option_name(name: str) -> str:
@@ -134,4 +135,6 @@ def _converted(name: str, value: Any) -> Any:
         return value.lower() in ("1", "true", "yes", "on")
     if not isinstance(value, str) and name not in (*_NUMBERS, *_SWITCHES):  # `ceph = 19.2` is a number in TOML
         raise BadInput(f"{name} = {value}: not text", cure="put it in quotes")
+    if name in _PATHS and value is not None:
+        return os.path.expanduser(value)  # a shell leaves `--results=~/here` alone, and pyproject.toml knows no shell
     return value

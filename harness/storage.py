@@ -30,7 +30,7 @@ from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
-from harness.machine import capacity, doctor, loop
+from harness.machine import capacity, doctor, host_engine, loop
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
@@ -174,6 +174,7 @@ class StorageCluster:
             self._addresses.hold(self.topology)
             return
         capacity.require_root()
+        host_engine.require_fit()
         for line in sweep():
             self._say(f"removed {line}, which a killed run had left")
         refuse_strangers(self.settings.cluster_name)

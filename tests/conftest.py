@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.cluster import others_networks
 from harness.machine import leases, loop
 
 pytest_plugins = ["pytester"]
@@ -22,6 +23,7 @@ def isolated(tmp_path, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(others_networks, "of_machine", dict)
     # A cluster of this machine whose power is off just now has its numbers still, which the tests' leases do not tell.
     monkeypatch.setattr(loop, "FIRST_NUMBER", FIRST_OF_TESTS)
     found_dead = leases._found_dead

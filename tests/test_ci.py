@@ -1,5 +1,6 @@
 """What .ci/run does, with every command that it starts faked: in which order, whose turn it is, and how it ends."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -81,3 +82,10 @@ def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):
 
 def test_a_shallow_clone_is_told_that_its_turn_means_nothing(ci):
     assert any("this clone is shallow" in line for line in ci(commits=1, shallow="true")[2])
+
+
+def test_tox_gives_a_run_the_time_to_remove_its_cluster():
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(SCRIPT.parent.parent / "tox.ini")
+    for name in ("suicide_timeout", "interrupt_timeout", "terminate_timeout"):
+        assert tox["testenv:e2e"].getint(name) >= 60

@@ -23,7 +23,7 @@ from harness.waiting import DeadlineExceeded
     [
         (["--help"], ["doctor", "setup", "images", "scenarios", "snapshots", "bench", "sweep", "examples:"]),
         (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
-        (["setup", "--help"], ["--stop-engine", "idempotent"]),
+        (["setup", "--help"], ["--dry-run", "--undo", "--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
         (["images", "--help"], ["ensure", "save", "load", "--json", "--registry-mirror HOST"]),
         (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,rbd-fuse}"]),
@@ -112,6 +112,11 @@ def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
         (BadInput("no such Rook", cure="one of 1.18"), 2, "rookery: no such Rook\n  cure: one of 1.18\n"),
         (InfrastructureError("docker is gone"), 3, "rookery: docker is gone\n"),
         (DeadlineExceeded("the engine", 60, "no socket"), 3, "the engine: not within 60 s; last reason: no socket\n"),
+        (
+            PermissionError(13, "Permission denied", "/var/lib/rookery/leases.lock"),
+            3,
+            "rookery: Permission denied: /var/lib/rookery/leases.lock\n  cure: as root: sudo rookery ...\n",
+        ),
         (KeyboardInterrupt(), 130, "rookery: interrupted\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
@@ -139,13 +144,29 @@ def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, caps
     assert f"check of {states[0]}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("option", "called"), [([], "setup"), (["--stop-engine"], "stop_engine")])
-def test_setup_either_sets_up_or_stops_its_engine(monkeypatch, option, called):
-    calls = []
-    monkeypatch.setattr(cli.setup, "setup", lambda build_kind, say: calls.append("setup"))
-    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: calls.append("stop_engine"))
-    assert cli.main(["setup", *option]) == 0
-    assert calls == [called]
+@pytest.mark.parametrize(
+    ("argv", "did"),
+    [
+        ([], "setup, dry_run=False"),
+        (["--dry-run"], "setup, dry_run=True"),
+        (["--undo"], "undo, dry_run=False"),
+        (["--undo", "--dry-run"], "undo, dry_run=True"),
+        (["--stop-engine"], "stop_engine"),
+    ],
+)
+def test_set_up_can_be_said_done_and_taken_back(monkeypatch, argv, did):
+    done = []
+    monkeypatch.setattr(cli.setup, "setup", lambda build, say, dry_run: done.append(f"setup, {dry_run=}"))
+    monkeypatch.setattr(cli.setup_undo, "undo", lambda say, dry_run: done.append(f"undo, {dry_run=}"))
+    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: done.append("stop_engine"))
+    assert cli.main(["setup", *argv]) == 0
+    assert done == [did]
+
+
+def test_stopping_the_engine_is_never_a_dry_run(monkeypatch, capsys):
+    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: pytest.fail("stopped"))
+    assert cli.main(["setup", "--stop-engine", "--dry-run"]) == 2
+    assert "--dry-run" in capsys.readouterr().err
 
 
 @pytest.fixture

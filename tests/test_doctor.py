@@ -136,7 +136,7 @@ def test_registries_that_are_out_of_reach_are_named():
     assert (check.state, check.found) == ("degraded", "docker.io, quay.io; not registry.k8s.io")
 
 
-NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0)
+NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0)
 
 
 def test_too_little_room_is_told_with_the_numbers(monkeypatch):
@@ -159,7 +159,7 @@ def test_room_is_asked_for_where_snapshots_are_saved_and_for_images_that_are_not
     """Of a filesystem of its own, as /root or /home often is."""
     monkeypatch.setattr(capacity, "engine_info", lambda: None)
     devices = {tmp_path / "cache": 1, tmp_path / "cache/rookery": 1}
-    monkeypatch.setattr(capacity, "_filesystem", lambda place: devices.get(capacity._nearest_existing(place), 2))
+    monkeypatch.setattr(capacity, "_filesystem", lambda place: devices.get(capacity.nearest_existing(place), 2))
     (tmp_path / "cache").mkdir()
     needs = replace(NO_ROOM_NEEDED, images=2**60, snapshots=2**61)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tarfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,8 @@ class FakeDocker:
     registry: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def has(self, reference: str, recipe: str = "") -> None:
-        self.images[reference] = LocalImage(f"sha256:{reference}{recipe}", 1, "2026-11-24T08:00:00Z", recipe)
+    def has(self, reference: str, recipe: str = "", pulled: bool = True) -> None:
+        self.images[reference] = LocalImage(f"sha256:{reference}{recipe}", 1, "2026-11-24T08:00:00Z", recipe, pulled)
 
     def inspect(self, reference: str) -> LocalImage | None:
         return self.images.get(recipes.canonical(reference))
@@ -41,7 +42,7 @@ class FakeDocker:
     def load(self, path: str) -> None:
         self.asked.append("load")
         for entry in json.loads(Path(path).with_suffix(".json").read_text()):
-            self.has(entry["reference"], entry["recipe"])
+            self.has(entry["reference"], entry["recipe"], pulled=False)
 
     def docker(self, command: str, *args: str, **_: object) -> None:
         self.asked.append(" ".join((command, *args)))
@@ -493,3 +494,60 @@ def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_pa
         assert target.stat().st_mode & 0o777 == 0o755
     assert [path.name for path in target.parent.iterdir()] == ([] if fails else ["kind"])
     assert did[-1] == ("rm", "-f", "container")
+
+
+def test_what_nobody_pulled_and_no_recipe_built_is_not_the_vendors(docker: FakeDocker) -> None:
+    docker.has(CEPH, pulled=False)
+
+    assert ensure(CEPH) == [Origin.LOCAL]
+    archives.store([CEPH])
+    docker.images.clear()
+    assert ensure(CEPH) == [Origin.LOCAL]
+
+
+@pytest.mark.parametrize(("digests", "pulled"), [(["quay.io/ceph/ceph@sha256:1"], True), ([], False), (None, False)])
+def test_an_image_that_was_pulled_has_the_digest_of_its_registry(
+    monkeypatch: pytest.MonkeyPatch, digests: list[str] | None, pulled: bool
+) -> None:
+    told = {"Id": "sha256:1", "Size": 1, "Created": "2026-11-24T08:00:00Z", "Config": {}, "RepoDigests": digests}
+    done = subprocess.CompletedProcess([], 0, json.dumps([told]), "")
+    monkeypatch.setattr(engine, "docker", lambda *args, **_: done)
+    image = engine.inspect(CEPH)
+    assert image is not None
+    assert image.pulled is pulled
+
+
+@pytest.mark.parametrize("status", [None, 1])
+def test_an_archive_that_is_whole_is_kept_when_an_engine_is_busy_or_full(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    def busy(path: str) -> None:
+        raise CommandFailed(["docker", "load"], status, "no space left on device")
+
+    docker.has(CEPH)
+    path = archives.store([CEPH])
+    with tarfile.open(path, "w") as file:
+        file.add(__file__)
+    docker.images.clear()
+    monkeypatch.setattr(engine, "load", busy)
+
+    with pytest.raises(InfrastructureError, match="could not be loaded"):
+        ensure(CEPH)
+    assert path.exists()
+    assert docker.asked == []
+
+    path.write_bytes(path.read_bytes()[:-11000])  # torn: nobody will load it any more
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert not path.exists()
+
+
+def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
+    build.fetch_module("example.org/m", "v1", tmp_path / "module")
+    (argv,) = ran
+    assert argv[argv.index("--security-opt") + 1] == "label=disable"
+    assert argv.index("--security-opt") < argv.index(recipes.GOLANG)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import textwrap
 from contextlib import nullcontext
 from dataclasses import fields
@@ -17,6 +18,7 @@ from harness import plugin, session
 from harness.baseline import Cleaning, Fingerprint
 from harness.errors import BadInput, InfrastructureError
 from harness.layers import ROOK_READY, Layer
+from harness.report import room
 from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
 from harness.waiting import DeadlineExceeded, NotYet
@@ -789,3 +791,38 @@ def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those
         ("a scenario", {"postgres:15"}),
         ("a scenario", {"etcd:1"}),
     ]
+
+
+@pytest.fixture
+def sigterm():
+    """As it is by default, which the plugin of the run that this test is a part of may have changed."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm")
+def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, pytester, cluster, monkeypatch):
+    removed = []
+    monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.ready))
+    ran = scenario("import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()")
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    assert removed == [False, True]  # before it was made, and at the end
+    assert outcomes(pytester) == ("unknown", "unknown", "error")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck"), 3)]
+)
+def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, cluster, monkeypatch, error, status):
+    monkeypatch.setattr(cluster, "trouble_at_end", error)
+    ran = scenario("pass")
+    assert ran.ret == status
+    ran.stdout.fnmatch_lines(["*left: what `rookery sweep` removes*"])
+
+
+def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(scenario, pytester, monkeypatch):
+    monkeypatch.setattr(room, "free_bytes", lambda path: 12 * 1024**2)
+    assert scenario("assert 1 == 2, 'EIO'").ret == 3
+    assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")

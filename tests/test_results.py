@@ -1,10 +1,13 @@
 import json
+import threading
 from contextlib import suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.paths import state_dir
+from harness.report import room
 from harness.report.logs import bound_logs, fair_share
 from harness.report.memory import MemorySampler, used_mib
 from harness.report.results import Results, last_results
@@ -83,7 +86,7 @@ def test_two_runs_in_a_second_have_two_folders(tmp_path, results):
 def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results):
     begin = timings(results)
 
-    assert list(begin) == ["scenario", "outcome", "total_s", "peak_memory_mib", "phases"]
+    assert list(begin) == ["scenario", "outcome", "total_s", "peak_memory_mib", "least_room_mib", "phases"]
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("power_cycle", "running", [])
 
 
@@ -179,6 +182,37 @@ def test_the_peak_is_kept_and_counted_from_the_start():
         assert sampler.peak_mib == 4
         now[0] = meminfo(10240, 9216)
         assert sampler.peak_mib == 4
+    finally:
+        sampler.stop()
+
+
+def test_the_least_room_is_kept_and_told_where_it_was_next_to_none():
+    now = [room.MARGIN * 4]
+    sampler = room.RoomSampler(lambda path: now[0])
+    try:
+        assert sampler.room_is_short() == ""
+        now[0] = room.MARGIN - 1
+        assert sampler.room_is_short() == f"{state_dir()}: 255 MiB free at the least"
+        now[0] = room.MARGIN * 4  # what filled it is gone again, as with a cluster that was removed
+        assert (sampler.least_mib, sampler.room_is_short() != "") == (255, True)
+    finally:
+        sampler.stop()
+
+
+def test_the_room_is_looked_at_while_a_scenario_runs(monkeypatch):
+    looked = threading.Event()
+    monkeypatch.setattr(room, "SAMPLE_EVERY", 0.01)
+    answers = iter([1 << 40])
+
+    def free(path):
+        found = next(answers, None)
+        if found is None:
+            looked.set()
+        return found or 1 << 40
+
+    sampler = room.RoomSampler(free)
+    try:
+        assert looked.wait(timeout=10)
     finally:
         sampler.stop()
 

@@ -1,5 +1,6 @@
 """Routes to pods, in a network of the test's own: a namespace with one link to where the nodes would be."""
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.cluster import routes
+from harness.cluster import others_networks, routes
 from harness.errors import InfrastructureError
 from harness.machine import leases
 from harness.machine.leases import Lease, Resource
@@ -39,12 +40,13 @@ def network(monkeypatch):
     enter = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
     for module in (routes, leases):
         monkeypatch.setattr(module, "run", lambda argv, **options: run([*enter, *argv], **options))
+    for module in (others_networks, leases):
         monkeypatch.setattr(module, "output", lambda argv, **options: output([*enter, *argv], **options))
     monkeypatch.setattr(leases, "detach_orphans", list)  # loop devices of other clusters are not the tests' business
 
     def gateways(destination):
         family = "-6" if ":" in destination else "-4"
-        shown = routes.output(["ip", family, "-j", "route", "show", "exact", destination], timeout=10)
+        shown = leases.output(["ip", family, "-j", "route", "show", "exact", destination], timeout=10)
         return [route.get("gateway") for route in json.loads(shown or "[]")]
 
     yield SimpleNamespace(gateways=gateways, ip=lambda *argv: routes.run(["ip", *argv], timeout=10))
@@ -83,11 +85,28 @@ def test_a_network_that_leads_nowhere_is_somebody_elses_as_well(network, lease):
         routes.add_route("10.244.1.0/24", "172.30.0.2", lease)
 
 
-def test_a_wider_route_is_no_obstacle(network, lease):
-    network.ip("route", "add", "10.0.0.0/8", "via", "172.30.0.9")
+@pytest.mark.parametrize("other", ["10.0.0.0/8", "10.244.1.128/25", "10.244.0.0/16"])
+@pytest.mark.parametrize("table", ["main", "52"])
+def test_no_traffic_of_another_network_is_taken(network, lease, other, table):
+    network.ip("route", "add", other, "via", "172.30.0.9", "table", table)  # such as a VPN's
+    with pytest.raises(InfrastructureError, match=rf"routes {other} to 172\.30\.0\.9 already"):
+        routes.add_route("10.244.1.0/24", "172.30.0.2", lease)
+    assert network.gateways("10.244.1.0/24") == ([])
+    assert lease.resources == []
+
+
+@pytest.mark.parametrize("default", ["default", "0.0.0.0/1", "128.0.0.0/1"])
+def test_a_default_route_is_no_obstacle_however_it_is_written(network, lease, default):
+    network.ip("route", "add", default, "via", "172.30.0.9")
     routes.add_route("10.244.1.0/24", "172.30.0.2", lease)
     assert network.gateways("10.244.1.0/24") == ["172.30.0.2"]
-    assert network.gateways("10.0.0.0/8") == ["172.30.0.9"]
+
+
+def test_routes_of_a_lease_are_not_others(network, lease):
+    routes.add_route("10.244.1.0/24", "172.30.0.2", lease)
+    found = others_networks.routed()
+    assert [str(each) for each in found if each.overlaps(ipaddress.ip_network("10.244.0.0/16"))] == []
+    assert found[ipaddress.ip_network("172.30.0.0/24")] == "nodes"
 
 
 def test_a_route_is_in_the_lease_before_it_is_made(network, lease):

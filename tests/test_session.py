@@ -714,3 +714,30 @@ def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(res
     with session.deployed(workload, cluster, results):
         assert asked == [2]
     assert kube.pods == 0
+
+
+@pytest.mark.parametrize("text", ["\ufffe", "\uffff", "\ud800", "\x00"])
+def test_a_failure_that_xml_cannot_hold_is_told_without_what_it_cannot(tmp_path, text):
+    write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "failed", AssertionError(f"read {text}!"), [("row", text)])
+    (failure,) = ElementTree.parse(tmp_path / "j.xml").iter("failure")
+    assert failure.text == "read \N{REPLACEMENT CHARACTER}!"
+
+
+@pytest.mark.parametrize(
+    ("error", "short", "outcome"),
+    [
+        (AssertionError("EIO"), "/state: 3 MiB free at the least", "infrastructure"),
+        (AssertionError("EIO"), "", "failed"),
+        (Unknown("nothing in flight"), "/state: 3 MiB free at the least", "unknown"),
+        (None, "/state: 3 MiB free at the least", "passed"),
+    ],
+)
+def test_on_a_full_disk_nobody_blames_the_storage(tmp_path, monkeypatch, error, short, outcome):
+    with Results(tmp_path, "it", say=lambda line: None) as results:
+        monkeypatch.setattr(results, "room_is_short", lambda: short)
+        excinfo = SimpleNamespace(value=error) if error else None
+        session.finish(results, "a.py::test_it", {"call": SimpleNamespace(excinfo=excinfo)})
+    assert results.outcome == outcome
+    told = results.path("junit.xml").read_text()
+    assert ("the machine's disk was full: /state: 3 MiB" in told) is (outcome == "infrastructure")
+    assert ("EIO" in told) is isinstance(error, AssertionError)

@@ -94,3 +94,14 @@ def test_the_disk_size_is_in_bytes():
 
 def test_an_option_is_named_with_dashes():
     assert option_name("keep_cluster") == "--keep-cluster"
+
+
+@pytest.mark.parametrize("name", ["kubeconfig", "kind_bin", "topology", "rook_manifests", "results"])
+def test_a_path_below_home_is_one_wherever_it_is_written(pyproject, monkeypatch, name):
+    monkeypatch.setenv("HOME", "/home/me")
+    for found in (
+        Settings.from_sources({name: "~/here"}, environment={}),
+        Settings.from_sources({}, environment={f"ROOKERY_{name.upper()}": "~/here"}),
+        Settings.from_sources({}, environment={}, pyproject=pyproject(f'{name} = "~/here"')),
+    ):
+        assert getattr(found, name) == "/home/me/here"

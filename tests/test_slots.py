@@ -1,11 +1,15 @@
 """Clusters of one machine, of one run or of several, each with addresses of its own."""
 
+import json
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from harness.cluster import others_networks
 from harness.cluster.slots import Addresses
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
@@ -13,10 +17,14 @@ from harness.machine.leases import Lease, sweep
 
 ROOT = Path(__file__).parent.parent
 TOPOLOGY = Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]})
+OF_MACHINE = others_networks.of_machine  # the real one
 CHOOSE = """
 import sys
+from harness.cluster import others_networks
+from harness.cluster import others_networks
 from harness.cluster.slots import Addresses
 from harness.cluster.topology import Topology
+others_networks.of_machine = dict
 mine = Addresses(sys.argv[1])
 topology = mine.choose(Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]}))
 print(*topology.networks, flush=True)
@@ -24,8 +32,16 @@ sys.stdin.read()
 """
 
 
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """The networks of this machine, by who has them."""
+    networks = {}
+    monkeypatch.setattr(others_networks, "of_machine", lambda: {ip_network(net): who for net, who in networks.items()})
+    return networks
+
+
 def slot_of(number):
-    return [f"10.{244 + number}.0.0/16", f"10.{96 + number}.0.0/16"]
+    return [f"10.{(244 + number) % 256}.0.0/16", f"10.{(96 + number) % 256}.0.0/16"]
 
 
 def chosen(slot=0, step=1, cluster="mine"):
@@ -88,7 +104,7 @@ def test_the_same_addresses_are_held_again_unless_others_have_them_by_now():
     assert chosen(cluster="third") == slot_of(1)
     mine.give_back()
     other.choose(TOPOLOGY)
-    with pytest.raises(InfrastructureError, match=r"has 10\.244\.0\.0/16, 10\.96\.0\.0/16 by now"):
+    with pytest.raises(InfrastructureError, match=r"have 10\.244\.0\.0/16 \(.*other.*\), 10\.96.* by now"):
         mine.hold(topology)
     assert [lease.name for lease in Lease.all()] == ["other.addresses"]
 
@@ -104,3 +120,54 @@ def test_processes_give_way_to_each_other_until_they_are_dead():
     assert sweep() == []  # nothing that was there is gone
     assert Lease.all() == []
     assert chosen() == slot_of(0)
+
+
+@pytest.mark.parametrize("taken", ["10.244.7.0/24", "10.96.0.0/12", "10.244.0.0/16"])
+def test_networks_of_this_machine_are_passed_over(machine, taken):
+    machine[taken] = "tun0"
+    first = next(n for n in range(256) if not any(ip_network(net).overlaps(ip_network(taken)) for net in slot_of(n)))
+    assert first > 0
+    assert chosen() == slot_of(first)
+
+
+def test_where_all_of_the_range_is_somebodys_it_is_refused_with_whose(machine):
+    machine["10.0.0.0/8"] = "tun0"
+    with pytest.raises(BadInput, match=r"free beside 10\.0\.0\.0/8 \(tun0\)") as caught:
+        chosen()
+    assert "podSubnet" in caught.value.cure
+    assert Lease.all() == []
+
+
+def test_addresses_are_not_held_again_where_this_machine_has_a_network_by_now(machine):
+    mine = Addresses("mine")
+    topology = mine.choose(TOPOLOGY)
+    mine.give_back()
+    machine["10.244.3.0/24"] = "wg0"
+    with pytest.raises(InfrastructureError, match=r"10\.244\.3\.0/24 \(wg0\) by now"):
+        mine.hold(topology)
+
+
+@pytest.mark.parametrize(
+    ("pods", "services", "private"),
+    [
+        ("10.244.0.0/16", "10.96.0.0/16", "10.0.0.0/8"),
+        ("172.16.0.0/16", "172.30.0.0/16", "172.16.0.0/12"),
+        ("192.168.0.0/18", "192.168.128.0/20", "192.168.0.0/16"),
+    ],
+)
+def test_no_slot_leaves_the_private_range(pods, services, private):
+    topology = Topology({**TOPOLOGY.config, "networking": {"podSubnet": pods, "serviceSubnet": services}})
+    shifted = [network for slot in range(300) for network in topology.shifted(slot).networks]
+    assert [str(network) for network in shifted if not network.subnet_of(ip_network(private))] == []
+
+
+def test_the_networks_of_docker_are_those_of_ipv4_it_has_given_away(monkeypatch):
+    inspected = [
+        {"Name": "kind", "IPAM": {"Config": [{"Subnet": "172.18.0.0/16"}, {"Subnet": "fc00:1::/64"}]}},
+        {"Name": "host", "IPAM": {"Config": None}},
+    ]
+    told = {"ls": "a b", "inspect": json.dumps(inspected)}
+    monkeypatch.setattr(others_networks, "docker", lambda *args, **_: SimpleNamespace(stdout=told[args[1]]))
+    monkeypatch.setattr(others_networks, "routed", lambda: {ip_network("192.0.2.0/24"): "eth0"})
+    found = {str(network): who for network, who in OF_MACHINE().items()}
+    assert found == {"192.0.2.0/24": "eth0", "172.18.0.0/16": "docker's network kind"}

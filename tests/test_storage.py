@@ -219,10 +219,23 @@ def images_missing(monkeypatch):
 
     for name in ("require_root", "require_room"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
+    monkeypatch.setattr(storage.host_engine, "require_fit", lambda: None)
     monkeypatch.setattr(storage, "sweep", list)
     monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage, "ensure_images", ensure_images)
+
+
+def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
+    new_cluster, images_missing, results, monkeypatch
+):
+    def unfit():
+        raise InfrastructureError("rootless")
+
+    monkeypatch.setattr(storage.host_engine, "require_fit", unfit)
+    monkeypatch.setattr(storage, "sweep", lambda: pytest.fail("swept"))
+    with pytest.raises(InfrastructureError, match="rootless"):
+        new_cluster().prepare(results)
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):

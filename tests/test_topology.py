@@ -140,9 +140,9 @@ def test_clusters_in_different_slots_share_no_address(slots):
     assert [network.prefixlen for network in one + other] == [16, 16, 16, 16]
 
 
-@given(st.integers(8, 24), st.integers(8, 24), st.integers(1, 9))
+@given(st.integers(12, 24), st.integers(16, 24), st.integers(1, 9))
 def test_another_slot_changes_the_networks_and_nothing_else(pods, services, slot):
-    networking = {"podSubnet": f"10.0.0.0/{pods}", "serviceSubnet": f"172.0.0.0/{services}", "apiServerPort": 1}
+    networking = {"podSubnet": f"10.0.0.0/{pods}", "serviceSubnet": f"172.16.0.0/{services}", "apiServerPort": 1}
     topology = Topology({"networking": networking, "nodes": [CONTROL_PLANE, WORKER]}, "mine")
     shifted = topology.shifted(slot)
     assert [network.prefixlen for network in shifted.networks] == [pods, services]
@@ -175,3 +175,14 @@ def test_use_all_devices_is_refused_wherever_it_stands(load, fields):
 
 def test_use_all_devices_may_be_denied(load):
     load(useAllDevices=False, kubeadmConfigPatches=[PATCH.format("false"), "not: [yaml", "a: plain: text"])
+
+
+@pytest.mark.parametrize("services", ["10.244.0.0/16", "10.244.128.0/20", "10.0.0.0/8"])
+def test_pods_and_services_with_a_common_address_are_refused(tmp_path, services):
+    path = tmp_path / "t.yaml"
+    path.write_text(
+        "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}]\n"
+        f"networking: {{serviceSubnet: {services}}}\n"
+    )
+    with pytest.raises(BadInput, match="overlap"):
+        Topology.load(path)

@@ -429,13 +429,9 @@ class KindCluster(PytestKindCluster):
         return set(self.execute(node, "ctr", "-n", "k8s.io", "images", "ls", "-q").split())
 
     def _import(self, references: Sequence[str], nodes: Sequence[str]) -> None:
-        """Load images from docker into nodes, all at once.
-
-        Through an archive of one platform: `kind load docker-image` fails with docker's containerd image store
-        (https://github.com/kubernetes-sigs/kind/issues/3795).
-        """
+        """Load images from docker into nodes, all at once."""
         archive = self.path / "images.tar"
-        load = "ctr -n k8s.io images import --all-platforms /var/images.tar; s=$?; rm /var/images.tar; exit $s"
+        load = f"{stores.IMPORT} /var/images.tar; s=$?; rm /var/images.tar; exit $s"
 
         def bring(node: str) -> None:
             docker("cp", str(archive), f"{node}:/var/images.tar", timeout=120)

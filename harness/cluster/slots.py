@@ -6,15 +6,18 @@ the nodes are there; what a run has chosen until then is on record in a lease of
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 
+from harness.cluster import others_networks
+from harness.cluster.others_networks import Networks
 from harness.cluster.topology import Topology
-from harness.errors import InfrastructureError
+from harness.errors import BadInput, InfrastructureError
 from harness.machine.leases import Lease
 from harness.machine.locks import machine_lock
 
 _LOCK = "addresses"
 _KINDS = ("route", "addresses")
+SLOTS = 256  # that are tried: so many networks of /16 are in 10.0.0.0/8
 
 
 class Addresses:
@@ -30,14 +33,19 @@ class Addresses:
 
         Clusters that one run has side by side begin at different slots and take the same steps, so that each has the
         same addresses, and finds its snapshots, in every run. Raises `BadInput` if another process holds addresses for
-        a cluster of this name.
+        a cluster of this name, or none are free.
         """
         with machine_lock(_LOCK):
             taken = self._of_others()
-            while _overlap(topology.shifted(slot), taken):
-                slot += step
-            self._hold(topology.shifted(slot))
-        return topology.shifted(slot)
+            for tried in range(slot, slot + SLOTS * step, step):
+                if not _overlap(topology.shifted(tried), taken):
+                    self._hold(topology.shifted(tried))
+                    return topology.shifted(tried)
+        raise BadInput(
+            f"{topology.source}: no addresses for pods and Services are free beside "
+            + ", ".join(_overlap(topology.shifted(slot), taken)),
+            cure="give the topology a podSubnet and a serviceSubnet in another private range, such as 172.16.0.0/12",
+        )
 
     def hold(self, topology: Topology) -> None:
         """The very addresses of this topology again, after they were given back. Idempotent.
@@ -49,7 +57,7 @@ class Addresses:
         with machine_lock(_LOCK):
             if meanwhile := _overlap(topology, self._of_others()):
                 raise InfrastructureError(
-                    f"another cluster of this machine has {', '.join(map(str, meanwhile))} by now",
+                    f"others on this machine have {', '.join(meanwhile)} by now",
                     cure="run it again: it gives way; or wait for the other run to end",
                 )
             self._hold(topology)
@@ -68,10 +76,16 @@ class Addresses:
         for network in topology.networks:
             self._lease.add("addresses", str(network))
 
-    def _of_others(self) -> list[IPv4Network | IPv6Network]:
+    def _of_others(self) -> Networks:
         others = [lease for lease in Lease.all() if lease.name not in (self._cluster, self._name)]
-        return [ip_network(each.name) for lease in others for each in lease.resources if each.kind in _KINDS]
+        of_leases = {
+            ip_network(each.name): f"the cluster of {lease.name}"
+            for lease in others
+            for each in lease.resources
+            if each.kind in _KINDS
+        }
+        return {**others_networks.of_machine(), **of_leases}
 
 
-def _overlap(topology: Topology, taken: list[IPv4Network | IPv6Network]) -> list[IPv4Network | IPv6Network]:
-    return [other for other in taken if any(network.overlaps(other) for network in topology.networks)]
+def _overlap(topology: Topology, taken: Networks) -> list[str]:
+    return [f"{net} ({who})" for net, who in taken.items() if any(own.overlaps(net) for own in topology.networks)]

@@ -185,10 +185,14 @@ def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> Non
         wait_for(lambda: _gone(container), what=f"container {container[:12]} to be removed", within=30)
 
 
+# Of the node's platform, which is ctr's default: with docker's containerd image store an archive of a pulled image has
+# the index of all its platforms and the blobs of one (https://github.com/kubernetes-sigs/kind/issues/3795).
+IMPORT = "ctr -n k8s.io images import"
+
 # The node image brings the control plane's and the network's images as blobs only: each node would unpack them at its
 # first start. Mounting one unpacks it.
-_IMPORT = """
-ctr -n k8s.io images import --all-platforms /images.tar
+_IMPORT = f"""
+{IMPORT} /images.tar
 mkdir /unpacked
 for image in $(ctr -n k8s.io images ls -q | grep -v ^sha256:); do
   ctr -n k8s.io images mount "$image" /unpacked >/dev/null

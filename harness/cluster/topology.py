@@ -13,6 +13,8 @@ import yaml
 
 from harness.errors import BadInput
 
+# RFC 1918; and RFC 6598, which nobody else on the internet has either.
+_PRIVATE = [ipaddress.ip_network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 VAR = "/var"  # all of a node's state that is not in its container's own files
 
 
@@ -87,7 +89,8 @@ class Topology:
 
     def shifted(self, slot: int) -> Topology:
         """The same with other pods' and Services' addresses, so that clusters in different slots (0, 1, ...) can be
-        reached side by side: networks of the same size, `slot` further on."""
+        reached side by side: networks of the same size, `slot` further on in the private range that they are in, whose
+        end its beginning follows."""
         if slot == 0:
             return self
         pods, services = (_further(network, slot) for network in self.networks)
@@ -98,6 +101,12 @@ class Topology:
         family = (self.config.get("networking") or {}).get("ipFamily", "ipv4")
         if family != "ipv4" or any(network.version != 4 for network in self.networks):
             raise BadInput(f"{self.source} is not of IPv4, as the network of its nodes is", cure="ipFamily: ipv4")
+        pods, services = self.networks
+        if pods.overlaps(services):
+            raise BadInput(
+                f"{self.source}: pods have {pods} and Services {services}, which overlap",
+                cure="a podSubnet and a serviceSubnet without a common address",
+            )
         if self.roles.count("control-plane") != 1:
             raise BadInput(
                 f"{self.source} has {self.roles.count('control-plane')} control planes; kind restarts only one",
@@ -113,7 +122,9 @@ class Topology:
 
 
 def _further(network: ipaddress.IPv4Network | ipaddress.IPv6Network, slot: int) -> ipaddress.IPv4Network:
-    return ipaddress.ip_network((int(network.network_address) + slot * network.num_addresses, network.prefixlen))
+    around = next((private for private in _PRIVATE if network.subnet_of(private)), network)
+    offset = int(network.network_address) - int(around.network_address) + slot * network.num_addresses
+    return ipaddress.ip_network((int(around.network_address) + offset % around.num_addresses, network.prefixlen))
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ class Entry:
     reference: str
     id: str
     recipe: str
+    pulled: bool = False  # which an engine does not know any more once it has loaded it
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,28 @@ def holding(reference: str) -> Archive | None:
     return next((archive for archive in stored() if archive.has(reference)), None)
 
 
+def was_pulled(image_id: str) -> bool:
+    """Whether that image had come from a registry when an archive of it was made."""
+    return any(entry.pulled and entry.id == image_id for archive in stored() for entry in archive.entries)
+
+
+def is_whole(archive: Archive) -> bool:
+    """Whether its file can be read to the end."""
+    try:
+        with tarfile.open(archive.path) as file:
+            return any(member.isfile() for member in file.getmembers())
+    except (tarfile.TarError, OSError, EOFError):
+        return False
+
+
 def store(references: Sequence[str]) -> Path:
     """The archive of exactly these images as the engine has them now; written unless the cache holds it already.
 
     Archives that shared an image with it and hold another state of it are removed: they would never be used again.
     """
     entries = sorted(_entries(references), key=lambda entry: entry.reference)
-    key = hashlib.sha256(json.dumps([asdict(entry) for entry in entries]).encode()).hexdigest()[:16]
+    known_by = [{"reference": each.reference, "id": each.id, "recipe": each.recipe} for each in entries]
+    key = hashlib.sha256(json.dumps(known_by).encode()).hexdigest()[:16]
     path = folder() / f"{key}.tar"
     index = path.with_suffix(".json")
     if path.exists() and _read(index) is not None:
@@ -101,7 +118,7 @@ def _entries(references: Iterable[str]) -> list[Entry]:
         image = engine.inspect(reference)
         if image is None:
             raise KeyError(f"{reference} is not in the engine")
-        entries.append(Entry(reference, image.id, image.recipe))
+        entries.append(Entry(reference, image.id, image.recipe, image.pulled or was_pulled(image.id)))
     return entries
 
 

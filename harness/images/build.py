@@ -229,9 +229,9 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
     mounts = ["-v", f"{folder}:/module"]
     if CERTIFICATES.exists():
         mounts += ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
-    docker(
-        "run", "--rm", "--network", "host", *mounts, recipes.GOLANG, "go-module", path, version, "/module", timeout=600
-    )
+    # SELinux would have the container see no file that is not labelled as its own; the folder is ours, and stays so.
+    options = ["--rm", "--network", "host", "--security-opt", "label=disable", *mounts]
+    docker("run", *options, recipes.GOLANG, "go-module", path, version, "/module", timeout=600)
 
 
 def export_file(reference: str, path: str, target: Path, say: Say) -> None:

@@ -15,12 +15,17 @@ OWN = "localhost/rookery/"
 
 @dataclass(frozen=True)
 class LocalImage:
-    """An image in the docker engine. `recipe` is the digest of the recipe it was built by, empty for a vendor's."""
+    """An image in the docker engine. `recipe` is the digest of the recipe it was built by, empty for others.
+
+    `pulled` is whether it has come from a registry, as far as the engine knows: one that was loaded from an archive has
+    lost that, and with the containerd image store one that was built has it as well.
+    """
 
     id: str
     size: int  # bytes
     created: str  # RFC 3339
     recipe: str
+    pulled: bool = False
 
 
 def inspect(reference: str) -> LocalImage | None:
@@ -29,8 +34,9 @@ def inspect(reference: str) -> LocalImage | None:
     if done.returncode != 0:
         return None
     image = json.loads(done.stdout)[0]
+    pulled = bool(image.get("RepoDigests"))
     labels = (image.get("Config") or {}).get("Labels") or {}
-    return LocalImage(image["Id"], image["Size"], image["Created"], labels.get(RECIPE_LABEL, ""))
+    return LocalImage(image["Id"], image["Size"], image["Created"], labels.get(RECIPE_LABEL, ""), pulled)
 
 
 def usable(reference: str) -> LocalImage | None:

@@ -21,6 +21,7 @@ class Origin(str, Enum):
 
     BUILT = "built from packages"
     VENDOR = "vendor's"
+    LOCAL = "local"  # neither built by a recipe nor known to have come from a registry
     MISSING = "missing"
 
 
@@ -40,7 +41,10 @@ def look(reference: str) -> Image:
     image = engine.usable(reference)
     if image is None:
         return Image(reference, Origin.MISSING)
-    origin = Origin.BUILT if image.recipe else Origin.VENDOR
+    if image.recipe:
+        origin = Origin.BUILT
+    else:
+        origin = Origin.VENDOR if image.pulled or archives.was_pulled(image.id) else Origin.LOCAL
     return Image(reference, origin, image.size, image.created, image.recipe)
 
 
@@ -82,6 +86,11 @@ def _load(reference: str, say: Say) -> bool:
         try:
             engine.load(str(archive.path))
         except InfrastructureError as error:
+            if archives.is_whole(archive):  # then the engine is busy, or the disk full: it would have to be made again
+                raise InfrastructureError(
+                    f"{archive.path} could not be loaded: {error.message}",
+                    cure=f"see that docker answers and has room (docker system df); if it stays so: rm {archive.path}",
+                ) from error
             say(f"{archive.path} cannot be loaded ({error.message.splitlines()[-1]}); it is removed")
             archives.remove(archive)
             return False

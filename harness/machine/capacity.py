@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Needs:
     state: int = 4 * GIB  # what is really written to the sparse disks
     images: int = 7 * GIB  # the same images in the cache, as an archive and unpacked for the nodes
     snapshots: int = 2 * GIB  # of two layers with Cassandra, and what they were made from
+    copies: int = 20 * GIB  # the unpacked images of four nodes, where they cannot be links to the cache's
 
     @property
     def cache(self) -> int:
@@ -49,8 +51,18 @@ class Room:
         return f"{self.what}: {self.available / GIB:.1f} GiB free, {self.needed / GIB:.1f} GiB needed"
 
 
+def require_linux(proc: Path = Path("/proc")) -> None:
+    """Raises `InfrastructureError` where there is no kernel of Linux to look at."""
+    if platform.system() != "Linux" or not (proc / "self/status").exists():
+        raise InfrastructureError(
+            f"{platform.system()} without /proc: nodes need the loop devices, routes and mounts of Linux",
+            cure="run it on Linux, such as in a virtual machine with a docker engine of its own",
+        )
+
+
 def require_root() -> None:
     """Raises `InfrastructureError` for another user: loop devices, routes and mounts are root's."""
+    require_linux()
     if os.geteuid() != 0:
         raise InfrastructureError(
             "a run needs root: it makes loop devices, routes and mounts",
@@ -100,9 +112,10 @@ def _meminfo(name: str) -> int:
 
 def disks(needs: Needs) -> list[Room]:
     """One `Room` for each filesystem that a run writes to."""
+    state = needs.state + (needs.copies if nodes_get_copies() else 0)
     needed: dict[int, int] = {}
     places: dict[int, list[Path]] = {}
-    for place, size in ((_engine_root(), needs.engine), (state_dir(), needs.state), (cache_dir(), needs.cache)):
+    for place, size in ((_engine_root(), needs.engine), (state_dir(), state), (cache_dir(), needs.cache)):
         if place is None:
             continue
         filesystem = _filesystem(place)
@@ -111,7 +124,7 @@ def disks(needs: Needs) -> list[Room]:
     return [
         Room(
             f"disk under {' and '.join(map(str, paths))}",
-            shutil.disk_usage(_nearest_existing(paths[0])).free,
+            shutil.disk_usage(nearest_existing(paths[0])).free,
             needed[filesystem],
             "free some (docker system df; docker system prune; rookery snapshots prune), or set ROOKERY_STATE_DIR or "
             "XDG_CACHE_HOME to a folder on another filesystem",
@@ -126,9 +139,15 @@ def _engine_root() -> Path | None:
     return root if root.is_dir() else None
 
 
+def nodes_get_copies() -> bool:
+    """Whether the nodes' files cannot be hard links to the cache's, as these lie on another filesystem."""
+    return _filesystem(state_dir()) != _filesystem(cache_dir())
+
+
 def _filesystem(path: Path) -> int:
-    return os.stat(_nearest_existing(path)).st_dev
+    return os.stat(nearest_existing(path)).st_dev
 
 
-def _nearest_existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
+    """The path, or the folder above it that is there."""
     return next(place for place in (path, *path.parents) if place.exists())

@@ -84,6 +84,14 @@ def can_build(path: str) -> bool:
     return major.isdigit() and int(major) < _FIRST_WITHOUT_BUILDER
 
 
+def podmans_shim() -> str | None:
+    """The path of a `docker` that is podman under another name, if there is one."""
+    for path in _clients_on_path():
+        if run([path, "--version"], timeout=20, check=False).stdout.startswith("podman "):
+            return path
+    return None
+
+
 def _clients_on_path() -> list[str]:
     directories = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin"]  # sudo and tox may have cut PATH short
     found = (shutil.which("docker", path=directory) for directory in dict.fromkeys(directories) if directory)

@@ -10,33 +10,22 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.table import Table
 
 from harness.errors import InfrastructureError
-from harness.machine import capacity, docker, loop, network
+from harness.machine import capacity, docker, host_engine, loop, network, other_engines
+from harness.machine.checks import Check, State
 from harness.machine.kind import MINIMUM, kind_binary, version_of
 from harness.machine.run import CommandFailed, output
 from harness.machine.runc_without_caps import lacking_capabilities
-
-State = Literal["ok", "degraded", "missing"]
 
 # https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
 INOTIFY_LIMITS = {"max_user_instances": 512, "max_user_watches": 524288}
 
 _STYLES = {"ok": "green", "degraded": "yellow", "missing": "bold red"}
 _SETUP = "rookery setup"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line: `degraded` costs something but a run works without it, `missing` is what a run needs."""
-
-    name: str
-    state: State
-    found: str
-    cure: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,11 +48,13 @@ KERNEL_FEATURES = (
 
 def diagnose() -> list[Check]:
     """Every check, in the order of the table. Changes nothing, and takes a few seconds at most."""
+    capacity.require_linux()
     engine = docker.engine_info()
     with ThreadPoolExecutor(1) as pool:
         registries = pool.submit(network.reachable_registries)
         return [
             docker_engine(engine),
+            *host_engine.checks(engine),
             capability_bounding_set(lacking_capabilities(), engine),
             cgroup_version(Path("/")),
             loop_devices(),
@@ -102,6 +93,10 @@ def table(checks: Sequence[Check]) -> Table:
 def docker_engine(engine: dict[str, Any] | None) -> Check:
     name = "docker engine"
     if engine is None:
+        try:
+            other_engines.refuse_to_start(ours=None)
+        except InfrastructureError as error:  # set-up would say the same
+            return Check(name, "missing", error.message, error.cure)
         return Check(name, "missing", "no engine answers", _SETUP)
     client = docker.client()[0]
     found = f"{engine['ServerVersion']}, client {client}"

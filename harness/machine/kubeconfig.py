@@ -1,70 +1,193 @@
-"""Clusters in a kubeconfig that others have theirs in as well."""
+"""Clusters in a kubeconfig that others have theirs in as well: whoever owns it finds what is not ours as it was."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from harness.errors import BadInput
+from harness.errors import BadInput, InfrastructureError
+from harness.machine import yaml_text
 from harness.machine.locks import machine_lock
+from harness.machine.processes import Process
+from harness.waiting import DeadlineExceeded, NotYet, wait_for
 
+LOCKED_FOR = 10  # seconds; kubectl holds its lock for as long as it writes
 _PARTS = ("clusters", "users", "contexts")
 
 
 def merge(source: Path, target: Path) -> None:
     """Put the clusters, users and contexts of one kubeconfig into another, in place of those of the same names, and
     make its context the current one there. Raises `BadInput` if the other is no kubeconfig."""
-    with machine_lock("kubeconfig"):
-        config = _read(target) or {"apiVersion": "v1", "kind": "Config"}
-        new = yaml.safe_load(source.read_text())
+    with _locked(target):
+        text, config = _read(target)
+        new = _read(source)[1]
+        if not config:
+            text, config = f"{text}apiVersion: v1\nkind: Config\n", {"apiVersion": "v1", "kind": "Config"}
         for part in _PARTS:
-            config[part] = _others(config, part, {each["name"] for each in new[part]}) + new[part]
+            names = {each["name"] for each in new[part]}
+            config[part] = [*_others(config, part, names), *new[part]]
+            text = yaml_text.without_entries(text, part, partial(_named, names))
+            for entry in new[part]:
+                text = yaml_text.with_entry(text, part, entry)
         config["current-context"] = new["current-context"]
-        _write(config, target)
+        _write(yaml_text.with_word(text, "current-context", new["current-context"]), config, target)
 
 
-def remove(name: str, target: Path) -> bool:
+def remove(name: str, target: Path, server: str | None = None) -> bool:
     """Take the cluster, the user and the context of that name out, and leave whatever else is there; whether there was
     any. A current context that is gone becomes none, as with `kind delete cluster`.
 
-    Of a file that somebody has made something else of by now nothing is ours.
+    With a `server` (https://127.0.0.1:40001) only if that is where the cluster is: another one has the name by now. Of
+    a file that somebody has made something else of nothing is ours.
     """
-    with machine_lock("kubeconfig"):
+    if not target.exists():
+        return False
+    with _locked(target):
         try:
-            config = _read(target)
+            text, config = _read(target)
         except BadInput:
             return False
-        if not any(each.get("name") == name for part in _PARTS for each in config.get(part) or []):
+        if not any(_named({name}, each) for part in _PARTS for each in _entries(config, part)):
+            return False
+        if server is not None and server not in _servers(config, name):
             return False
         for part in _PARTS:
-            config[part] = _others(config, part, {name})
+            if any(_named({name}, each) for each in _entries(config, part)):
+                config[part] = _others(config, part, {name})
+                text = yaml_text.without_entries(text, part, partial(_named, {name}))
         if config.get("current-context") == name:
             config["current-context"] = ""
-        _write(config, target)
+            text = yaml_text.with_word(text, "current-context", "")
+        _write(text, config, target)
     return True
 
 
-def _others(config: dict[str, Any], part: str, names: set[str]) -> list[dict[str, Any]]:
-    return [each for each in config.get(part) or [] if each.get("name") not in names]
+def _servers(config: dict[str, Any], name: str) -> list[str]:
+    found = (each.get("cluster") for each in _entries(config, "clusters") if _named({name}, each))
+    return [cluster.get("server") for cluster in found if isinstance(cluster, dict)]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """What is in the file, nothing if there is none."""
+def _named(names: set[str], entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("name") in names
+
+
+def _entries(config: dict[str, Any], part: str) -> list[Any]:
+    found = config.get(part)
+    return found if isinstance(found, list) else []
+
+
+def _others(config: dict[str, Any], part: str, names: set[str]) -> list[Any]:
+    return [each for each in _entries(config, part) if not _named(names, each)]
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """The file's text and what it says; nothing if there is none."""
     try:
-        config = yaml.safe_load(path.read_text()) if path.exists() else {}
+        text = path.read_bytes().decode() if path.exists() else ""
+        config = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise BadInput(f"{path} is no kubeconfig: {error}", cure="--kubeconfig with another file") from error
     if not isinstance(config or {}, dict):
         raise BadInput(f"{path} is no kubeconfig", cure="--kubeconfig with another file")
-    return config or {}
+    return text, config or {}
 
 
-def _write(config: dict[str, Any], path: Path) -> None:
-    path = path.resolve()  # a link stays one
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.new")
-    draft.touch(0o600)
-    draft.write_text(yaml.safe_dump(config, sort_keys=False))
-    draft.replace(path)
+def _write(text: str, config: dict[str, Any], path: Path) -> None:
+    """Replace the file as a whole, with whose it was and who may read it; a link stays one.
+
+    Raises `BadInput`, with nothing written, if the text does not say what it should.
+    """
+    if not _says(text, config):
+        raise BadInput(f"{path} is written in a way in which nothing can be put in or taken out", cure="another file")
+    path = path.resolve()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f"{_draft(path)}*"):  # by a process that was killed: we have the lock
+            left.unlink()
+        descriptor, draft = tempfile.mkstemp(prefix=_draft(path), dir=path.parent)  # 0600, and through no link
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                if path.exists():
+                    there = path.stat()
+                    os.fchown(descriptor, there.st_uid, there.st_gid)
+                    shutil.copystat(path, draft)  # with access lists and SELinux's label
+                    os.utime(draft)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(draft, path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written: {error.strerror}", cure="--kubeconfig with another file"
+        ) from error
+
+
+def _says(text: str, config: dict[str, Any]) -> bool:
+    try:
+        return yaml.safe_load(text) == config
+    except yaml.YAMLError:
+        return False
+
+
+def _draft(path: Path) -> str:
+    return f".{path.name}.rookery-"
+
+
+@contextmanager
+def _locked(config: Path) -> Iterator[None]:
+    """Hold kubectl's own lock, `<config>.lock` beside the name that was given, be it a link; see `lockFile` of
+    https://github.com/kubernetes/client-go/blob/master/tools/clientcmd/loader.go, which kind has as well.
+
+    A file that is there is a lock that is held, for ever if its process was killed. Ours say whose they are.
+    """
+    path = config.with_name(f"{config.name}.lock")
+    with machine_lock("kubeconfig"):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InfrastructureError(
+                f"{path.parent} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+            ) from error
+        if path.exists() and _of_the_dead(path):
+            path.unlink(missing_ok=True)
+
+        def lock() -> None:
+            try:
+                with open(path, "x") as file:
+                    json.dump(asdict(Process.current()), file)
+            except FileExistsError as held:
+                raise NotYet("kubectl or another program holds it") from held
+            except OSError as error:
+                raise InfrastructureError(
+                    f"{path} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+                ) from error
+
+        try:
+            wait_for(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)
+        except DeadlineExceeded as error:
+            raise InfrastructureError(str(error), cure=f"if no kubectl is at work: rm {path}") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _of_the_dead(lock: Path) -> bool:
+    """Whether a process of ours that is dead has left it; of kubectl's nobody can tell."""
+    try:
+        return not Process(**json.loads(lock.read_text())).alive()
+    except (OSError, ValueError, TypeError):
+        return False

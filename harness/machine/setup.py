@@ -1,6 +1,8 @@
 """`rookery setup`: brings this machine to where `rookery doctor` says ok, as far as a program can.
 
-Every step looks first and does nothing if there is nothing to do. An engine that works is never touched.
+Every step looks first and does nothing if there is nothing to do. An engine that works is never touched, nothing that
+is installed is removed, and no engine is started beside another one. What is changed is written down before it is, for
+`rookery setup --undo`.
 """
 
 from __future__ import annotations
@@ -12,19 +14,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.machine import docker, runc_without_caps
+from harness.machine import capacity, docker, host_engine, other_engines, packages, runc_without_caps
 from harness.machine.doctor import INOTIFY_LIMITS, capability_bounding_set
-from harness.machine.kind import install_kind, kind_binary
+from harness.machine.kind import VERSION, install_kind, installed, kind_binary
 from harness.machine.processes import Process
 from harness.machine.run import run
+from harness.machine.setup_record import Change, Changes, of_this_boot
 from harness.paths import state_dir
 from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
-
-__all__ = ["install_kind", "kind_binary", "setup", "stop_engine"]
 
 Say = Callable[[str], None]
 
@@ -41,27 +42,35 @@ _PACKAGES = {
     "losetup": "util-linux",
     "rsync": "rsync",
 }
-_ENGINE_PACKAGE = "docker.io"
+ENGINE_PACKAGE = "docker.io"
+_INOTIFY = Path("/proc/sys/fs/inotify")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def setup(build_kind: Callable[[Path], None], say: Say) -> None:
+def setup(build_kind: Callable[[Path], None], say: Say, *, dry_run: bool = False) -> None:
     """Packages, the docker engine, kernel modules and limits, kind; `say` gets a line for each thing done or found.
 
-    `build_kind` is called with the path at which to put a kind program if no release of it can be downloaded.
+    `build_kind` is called with the path at which to put a kind program if no release of it can be downloaded. With
+    `dry_run` each thing that would be done is said, and none is.
     Raises `InfrastructureError` whose cure is what to type, where this program may or can not do it.
     """
-    _require_root()
-    _install_packages(say)
-    _ensure_engine(say)
-    _load_modules(say)
-    _raise_inotify_limits(say)
-    install_kind(build_kind, say)
+    require_root()
+    host_engine.require_fit()
+    if docker.engine_info() is None:
+        other_engines.refuse_to_start(our_engine())
+    changes = Changes(say, dry_run=dry_run)
+    _install_packages(changes)
+    _ensure_engine(changes)
+    _load_modules(changes)
+    _raise_inotify_limits(changes)
+    _install_kind(build_kind, changes)
+    if dry_run and not changes.any:
+        say("nothing would be changed")
 
 
 def stop_engine(say: Say) -> None:
     """Stop the engine that `setup` started; another one is left alone. Raises `InfrastructureError` if it won't go."""
-    engine = _our_engine()
+    engine = our_engine()
     if engine is None:
         say("docker engine: none that was started by setup")
         return
@@ -72,24 +81,35 @@ def stop_engine(say: Say) -> None:
     say("docker engine: stopped")
 
 
-def _require_root() -> None:
+def require_root() -> None:
+    capacity.require_linux()
     if os.geteuid() != 0:
         raise InfrastructureError("set-up needs root", cure='sudo "$(command -v rookery)" setup')
 
 
-def _install_packages(say: Say) -> None:
+def _install_packages(changes: Changes) -> None:
     missing = [package for program, package in _PACKAGES.items() if not _which(program)]
     if docker.engine_info() is None and not _which("dockerd"):
-        missing.append(_ENGINE_PACKAGE)
+        other_engines.refuse_to_install()
+        missing.append(ENGINE_PACKAGE)
     if not missing:
         return
     if not _which("apt-get"):
-        _refuse_other_distribution([package for package in missing if package != "mmdebstrap"], say)
+        _refuse_other_distribution([package for package in missing if package != "mmdebstrap"], changes.say)
         return
-    say(f"packages: installing {' '.join(missing)}")
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run(["apt-get", "update", "-q"], timeout=minutes(5), env=quiet)
-    run(["apt-get", "install", "-qy", "--no-install-recommends", *missing], timeout=minutes(15), env=quiet)
+    if not changes.dry_run:
+        packages.update()
+    try:
+        new = packages.new_with(missing)
+    except InfrastructureError as error:
+        if not changes.dry_run:
+            raise
+        changes.say(f"packages: {error.message}\n(set-up itself has the lists of packages brought up to date first)")
+        return
+    told = f"packages: installing {' '.join(missing)}"
+    if needed := sorted(set(new) - set(missing)):
+        told += f", and what they need: {' '.join(needed)}"
+    changes.make(told, lambda: packages.install(missing), [Change("package", package) for package in new])
 
 
 def _refuse_other_distribution(missing: list[str], say: Say) -> None:
@@ -102,36 +122,42 @@ def _refuse_other_distribution(missing: list[str], say: Say) -> None:
     say("packages: no mmdebstrap here, so images can be pulled but not built")
 
 
-def _ensure_engine(say: Say) -> None:
+def _ensure_engine(changes: Changes) -> None:
     wrapper_needed = bool(runc_without_caps.lacking_capabilities())
     if wrapper_needed:
-        _install_runtime(say)
+        _install_runtime(changes)
     engine = docker.engine_info()
     if engine is None:
         if _has_systemd():
-            _start_by_systemd(wrapper_needed)
-        else:
-            _start_dockerd(wrapper_needed, say)
+            _start_by_systemd(wrapper_needed, changes)
+        elif our_engine() is None:  # or it runs, and is about to answer
+            _start_dockerd(wrapper_needed, changes)
+        if changes.dry_run:
+            return
         engine = _wait_for_engine()
+        host_engine.require_fit()
     lacking = runc_without_caps.lacking_capabilities()
     if capability_bounding_set(lacking, engine).state != "ok":
         raise InfrastructureError(
             f"the docker engine cannot start privileged containers, because this machine lacks {', '.join(lacking)}",
             cure=f"put into {DAEMON_SETTINGS} {json.dumps(_daemon_settings())} and restart the engine",
         )
-    say(f"docker engine: {engine['ServerVersion']}")
+    changes.say(f"docker engine: {engine['ServerVersion']}")
 
 
-def _install_runtime(say: Say) -> None:
+def _install_runtime(changes: Changes) -> None:
     program = _runtime_program()
     if RUNTIME_PATH.exists() and RUNTIME_PATH.read_text() == program:
         return
-    RUNTIME_PATH.parent.mkdir(parents=True, exist_ok=True)
-    temporary = RUNTIME_PATH.with_suffix(".new")
-    temporary.write_text(program)
-    temporary.chmod(0o755)
-    temporary.replace(RUNTIME_PATH)  # the engine may be calling the old one right now
-    say(f"OCI runtime: installed as {RUNTIME_PATH}")
+
+    def install() -> None:
+        RUNTIME_PATH.parent.mkdir(parents=True, exist_ok=True)
+        temporary = RUNTIME_PATH.with_suffix(".new")
+        temporary.write_text(program)
+        temporary.chmod(0o755)
+        temporary.replace(RUNTIME_PATH)  # the engine may be calling the old one right now
+
+    changes.make(f"OCI runtime: installing it as {RUNTIME_PATH}", install, [Change("file", str(RUNTIME_PATH))])
 
 
 def _runtime_program() -> str:
@@ -151,41 +177,61 @@ def _has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()  # sd_booted(3)
 
 
-def _start_by_systemd(wrapper_needed: bool) -> None:
+def _start_by_systemd(wrapper_needed: bool, changes: Changes) -> None:
     if wrapper_needed and not DAEMON_SETTINGS.exists():
-        DAEMON_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-        DAEMON_SETTINGS.write_text(json.dumps(_daemon_settings(), indent=2) + "\n")
-    run(["systemctl", "enable", "--now", "docker"], timeout=minutes(2))
+        text = json.dumps(_daemon_settings(), indent=2) + "\n"
+
+        def write() -> None:
+            DAEMON_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
+            DAEMON_SETTINGS.write_text(text)
+
+        changes.make(
+            f"docker engine: writing {DAEMON_SETTINGS}", write, [Change("file", str(DAEMON_SETTINGS), "", text)]
+        )
+    changes.make(
+        "docker engine: systemctl enable --now docker",
+        lambda: run(["systemctl", "enable", "--now", "docker"], timeout=minutes(2)),
+        [*_unit_as_it_is("is-enabled", Change), *_unit_as_it_is("is-active", of_this_boot)],
+    )
 
 
-def _start_dockerd(wrapper_needed: bool, say: Say) -> None:
+def _unit_as_it_is(question: str, change: Callable[[str, str, str], Change]) -> list[Change]:
+    """What starting it for good changes of it."""
+    before = run(["systemctl", question, "docker"], timeout=30, check=False).stdout.strip()
+    kind = question.removeprefix("is-")
+    return [] if before == kind else [change(kind, "docker", before)]
+
+
+def _start_dockerd(wrapper_needed: bool, changes: Changes) -> None:
     """Start the engine as a daemon of its own that outlives us. It writes its pid file itself, so that there is no
     moment at which it runs and nothing says that it is ours."""
     dockerd = _which("dockerd")
-    if dockerd is None:
+    if dockerd is None and not changes.dry_run:
         raise InfrastructureError("no docker engine answers, and there is no dockerd to start", cure="rookery setup")
-    if _our_engine() is None:
-        _pid_file().unlink(missing_ok=True)  # of a dead one, or dockerd would refuse if its number is in use again
-    state_dir().mkdir(parents=True, exist_ok=True)
-    argv = [dockerd, *_dockerd_options(wrapper_needed)]
-    say(f"docker engine: starting {shlex.join(argv)}, log in {_log_file()}")
-    with _log_file().open("ab") as log:
-        # Not by run(): a daemon does not end. Its session is its own, so that Ctrl-C in ours does not reach it.
-        subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, "PATH": _search_path()},
-        )
+    argv = [dockerd or "dockerd", *_dockerd_options(wrapper_needed)]
+
+    def start() -> None:
+        pid_file().unlink(missing_ok=True)  # of a dead one, or dockerd would refuse if its number is in use again
+        state_dir().mkdir(parents=True, exist_ok=True)
+        with log_file().open("ab") as log:
+            # Not by run(): a daemon does not end. Its session is its own, so that Ctrl-C in ours does not reach it.
+            subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env={**os.environ, "PATH": _search_path()},
+            )
+
+    changes.make(f"docker engine: starting {shlex.join(argv)}, log in {log_file()}", start)
 
 
 def _dockerd_options(wrapper_needed: bool) -> list[str]:
     """dockerd refuses to start with an option that its configuration file has as well; the file's owner wins."""
     configured = json.loads(DAEMON_SETTINGS.read_text()) if DAEMON_SETTINGS.exists() else {}
-    options = {"pidfile": _pid_file(), "storage-driver": "overlay2"}
+    options = {"pidfile": pid_file(), "storage-driver": "overlay2"}
     if wrapper_needed:
         options |= {"add-runtime": f"{RUNTIME_NAME}={RUNTIME_PATH}", "default-runtime": RUNTIME_NAME}
     file_has = {"add-runtime": "runtimes"}  # where the file has another name for it
@@ -202,50 +248,71 @@ def _wait_for_engine() -> dict[str, object]:
     try:
         return wait_for(answers, what="the docker engine to answer", within=minutes(1))
     except DeadlineExceeded as error:
-        log = _log_file()
+        log = log_file()
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
         cure = f"see {log}" if log.exists() else "journalctl -u docker"
         raise InfrastructureError(f"{error}\n{tail}".rstrip(), cure=cure) from error
 
 
-def _our_engine() -> Process | None:
+def our_engine() -> Process | None:
     """The dockerd that we started, if it runs: its pid file is ours, and its command line names that file."""
     try:
-        engine = Process.of(int(_pid_file().read_text()))
+        engine = Process.of(int(pid_file().read_text()))
         if engine is None:
             return None
         argv = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")
     except (FileNotFoundError, ProcessLookupError, ValueError):
         return None
-    return engine if f"--pidfile={_pid_file()}".encode() in argv else None
+    return engine if f"--pidfile={pid_file()}".encode() in argv else None
 
 
-def _pid_file() -> Path:
+def pid_file() -> Path:
     return state_dir() / "dockerd.pid"
 
 
-def _log_file() -> Path:
+def log_file() -> Path:
     return state_dir() / "dockerd.log"
 
 
-def _load_modules(say: Say) -> None:
+def _load_modules(changes: Changes) -> None:
     for module, node in {"loop": "/dev/loop-control", "fuse": "/dev/fuse"}.items():
-        if not Path(node).exists() and (modprobe := _which("modprobe")):
-            done = run([modprobe, module], timeout=30, check=False)
-            say(f"kernel module {module}: {done.stderr.strip() or 'loaded'}")
-
-
-def _raise_inotify_limits(say: Say) -> None:
-    for name, wanted in INOTIFY_LIMITS.items():
-        path = Path("/proc/sys/fs/inotify") / name
-        if int(path.read_text()) >= wanted:
+        if Path(node).exists() or not (modprobe := _which("modprobe")):
             continue
-        try:
-            path.write_text(str(wanted))
-        except OSError as error:  # read-only in a container: the limit is that of the machine around it
-            say(f"fs.inotify.{name}: {error.strerror}; outside of this container: sysctl -w fs.inotify.{name}={wanted}")
-        else:
-            say(f"fs.inotify.{name}: raised to {wanted}")
+
+        def load(argv: Sequence[str] = (modprobe, module)) -> None:
+            if said := run(argv, timeout=30, check=False).stderr.strip():
+                changes.say(said)
+
+        changes.make(f"kernel module {module}: loading it", load, [of_this_boot("module", module)])
+
+
+def _raise_inotify_limits(changes: Changes) -> None:
+    for name, wanted in INOTIFY_LIMITS.items():
+        path = _INOTIFY / name
+        before = path.read_text().strip()
+        if int(before) >= wanted:
+            continue
+
+        def write(path: Path = path, wanted: int = wanted) -> None:
+            try:
+                path.write_text(str(wanted))
+            except OSError as error:  # read-only in a container: the limit is that of the machine around it
+                sysctl = f"sysctl -w fs.inotify.{path.name}={wanted}"
+                changes.say(f"fs.inotify.{path.name}: {error.strerror}; outside of this container: {sysctl}")
+
+        told = f"fs.inotify.{name}: raising it from {before} to {wanted}"
+        changes.make(told, write, [of_this_boot("limit", str(path), before, str(wanted))])
+
+
+def _install_kind(build_kind: Callable[[Path], None], changes: Changes) -> None:
+    try:
+        kind_binary()
+    except InfrastructureError:
+        changes.make(
+            f"kind: installing {VERSION} as {installed()}",
+            lambda: install_kind(build_kind, changes.say),
+            [Change("file", str(installed()))],
+        )
 
 
 def _which(program: str) -> str | None:

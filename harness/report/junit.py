@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 from harness.report.results import Outcome
 
-_CONTROL = {
-    code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)
-}  # not allowed in XML 1.0
+# Not allowed in XML 1.0 (https://www.w3.org/TR/xml/#charsets): control characters, lone surrogates, two that are none.
+_NOT_ALLOWED = [*(code for code in range(32) if code not in (9, 10, 13)), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF]
+_CONTROL = dict.fromkeys(_NOT_ALLOWED, "\N{REPLACEMENT CHARACTER}")
 
 
 def write_junit(

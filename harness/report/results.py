@@ -15,6 +15,7 @@ from typing import Any, Literal
 from harness.report.files import write_json
 from harness.report.logs import bound_logs
 from harness.report.memory import MemorySampler
+from harness.report.room import RoomSampler
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "infrastructure"]
 STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
@@ -68,6 +69,7 @@ class Results:
         self._uncounting = False
         self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
         self._memory = MemorySampler()
+        self._room = RoomSampler()
         self._write_timings()
 
     def __enter__(self) -> Results:
@@ -176,11 +178,16 @@ class Results:
         """What was put into report.json under that name so far."""
         return self._notes.get(name, default)
 
+    def room_is_short(self) -> str:
+        """Where the machine's disk was as good as full at some moment of the scenario, and how full; empty if never."""
+        return self._room.room_is_short()
+
     def finish(self, outcome: Outcome) -> None:
         """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
         self.outcome = outcome
         self._write_timings()
         self._memory.stop()
+        self._room.stop()
         dropped = bound_logs(self.folder / "logs")
         self.note(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
 
@@ -192,6 +199,7 @@ class Results:
             **self._budget,
             **self._call,
             "peak_memory_mib": self._memory.peak_mib,
+            "least_room_mib": self._room.least_mib,
             "phases": [asdict(phase) for phase in self._phases],
         }
         write_json(self.path("timings.json"), timings)
