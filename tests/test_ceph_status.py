@@ -13,6 +13,7 @@ from harness.rook import CephSpec, Rook, deploy
 from harness.rook.rendering import Rendering
 from harness.rook.status import (
     Health,
+    HealthCheck,
     Mark,
     OsdMap,
     Pg,
@@ -155,6 +156,13 @@ def test_health_tells_what_is_wrong_and_leaves_out_what_is_muted():
     assert str(warning) == "HEALTH_WARN (OSD_DOWN: OSD_DOWN it is)"
     assert not warning.ok
     assert Health.parse(health(MON_CLOCK_SKEW=True)).ok
+    assert str(Health.parse(health(A=False, B=False))) == "HEALTH_WARN (A: A it is; B: B it is)"
+    assert Health.parse(health(A=True)).checks == (HealthCheck("A", "HEALTH_WARN", "A it is", muted=True),)
+
+
+def test_a_health_without_checks_is_its_status():
+    found = Health.parse({"status": "HEALTH_OK"})
+    assert (str(found), found.ok, found.checks) == ("HEALTH_OK", True, ())
 
 
 class FakeToolbox:
