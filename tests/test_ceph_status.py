@@ -13,6 +13,7 @@ from harness.rook import CephSpec, Rook, deploy
 from harness.rook.rendering import Rendering
 from harness.rook.status import (
     Health,
+    HealthCheck,
     Mark,
     OsdMap,
     Pg,
@@ -120,7 +121,9 @@ def test_pgs_are_clean_only_by_new_reports():
             ],
         }
     )
+    assert pgs == (Pg("1.0", "active+clean", 41), Pg("2.1f", "active+clean", 39))
     assert check_pgs_clean(pgs) is pgs
+    assert check_pgs_clean([Pg("1.0", "active+clean", 1)])  # any report is newer than none
     with pytest.raises(NotYet, match="1 of 2 PGs shown as active\\+clean, but by reports from before"):
         check_pgs_clean(pgs, reported_after=40)
 
@@ -130,12 +133,14 @@ def test_pgs_in_any_other_state_are_not_clean(state):
     with pytest.raises(NotYet) as reason:
         check_pgs_clean([Pg("1.0", "active+clean", 50), Pg("1.1", state, 50)])
     assert f"1 {state}" in str(reason.value)
+    with pytest.raises(NotYet, match=r"^of 3 PGs 2 down, 1 peering$"):
+        check_pgs_clean([Pg("1.0", "down", 50), Pg("1.1", "down", 50), Pg("1.2", "peering", 50)])
 
 
 def test_no_pgs_and_a_mgr_that_has_not_heard_of_them_are_not_clean():
-    with pytest.raises(NotYet, match="no PGs"):
+    with pytest.raises(NotYet, match=r"^no PGs$"):
         check_pgs_clean([])
-    with pytest.raises(NotYet, match="not heard"):
+    with pytest.raises(NotYet, match=r"^the mgr has not heard of all PGs yet$"):
         pgs_of({"pg_ready": False, "pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 1}]})
 
 
@@ -155,6 +160,13 @@ def test_health_tells_what_is_wrong_and_leaves_out_what_is_muted():
     assert str(warning) == "HEALTH_WARN (OSD_DOWN: OSD_DOWN it is)"
     assert not warning.ok
     assert Health.parse(health(MON_CLOCK_SKEW=True)).ok
+    assert str(Health.parse(health(A=False, B=False))) == "HEALTH_WARN (A: A it is; B: B it is)"
+    assert Health.parse(health(A=True)).checks == (HealthCheck("A", "HEALTH_WARN", "A it is", muted=True),)
+
+
+def test_a_health_without_checks_is_its_status():
+    found = Health.parse({"status": "HEALTH_OK"})
+    assert (str(found), found.ok, found.checks) == ("HEALTH_OK", True, ())
 
 
 class FakeToolbox:

@@ -238,7 +238,7 @@ class Counter:
         self.ended = self.clock.now
 
     def beyond(self, number):
-        now = int((self.ended or self.clock.now) - self.since)
+        now = int(min(self.ended or self.clock.now, self.clock.now) - self.since)
         if now <= number:
             raise NotYet(f"still at {now}")
         return now
@@ -254,9 +254,9 @@ class DriverPods:
 
     def replace_driver_pod(self, node, plugin):
         self.replaced.append((node, plugin))
-        self.clock.sleep(4)
         for each in self.ends_with_it:
             each.end()
+        self.clock.sleep(4)
 
 
 def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_new_one(clock, results):
@@ -277,10 +277,21 @@ def test_what_ends_with_the_drivers_pod_is_named(clock, results, who):
     files, *readers = (Counter(clock, name, start=clock.now - 50) for name in ("file", "first", "second"))
     ends = dict(zip(("the file", "a reader", "another reader"), (files, *readers), strict=True))[who]
     cluster = DriverPods(clock, ends)
-    what = "line" if ends is files else f"pod {ends.name}"
-    with pytest.raises(DeadlineExceeded, match=f"{what}.*still at") as caught:
+    what = "another line to be synced" if ends is files else f"another read in pod {ends.name}"
+    with pytest.raises(DeadlineExceeded, match=f"^{what}: .*still at") as caught:
         steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=readers)
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
+
+
+@pytest.mark.parametrize("who", ["the file", "the reader"])
+def test_what_ends_under_the_new_pod_is_named(clock, results, who):
+    files, reader = Counter(clock), Counter(clock, "reader", start=clock.now)
+    (files if who == "the file" else reader).ended = clock.now + 5
+    what = "a line synced under the new pod" if who == "the file" else "another read in pod reader"
+    with pytest.raises(DeadlineExceeded, match=f"^{what}: .*still at 5$") as caught:
+        steps.replace_driver_pod_under_load(DriverPods(clock), RBD, files, results, readers=[reader])
+    assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
+    assert list(results.seconds()) == ["driver's pod replaced"]
 
 
 @pytest.mark.parametrize("who", ["the file", "the reader"])

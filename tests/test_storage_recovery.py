@@ -173,10 +173,12 @@ def test_pgs_that_peer_once_more_are_not_clean_yet(ceph):
     assert fault.steps["PGs active+clean"] > ceph.ALL_CLEAN
 
 
-@pytest.mark.parametrize("wait", [Fault.recovered, Fault.restored, Fault.whole])
-def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph, wait):
+@pytest.mark.parametrize(
+    ("wait", "names"), [(Fault.recovered, None), (Fault.restored, None), (Fault.whole, ["worker1"])]
+)
+def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph, wait, names):
     ceph.HEALTHY = 60  # so that nothing but its health is waited for, for long
-    fault = Fault(ceph)
+    fault = Fault(ceph, names)
     ceph.asked.clear()
     wait(fault)
     # One question more as each of four conditions begins to be asked.
