@@ -1,1 +1,2 @@
-"""What clients saw (`recorder`, `operations`) and what it proves (`checkers`)."""
+"""What clients saw (`recorder`, `operations`, `rows`), what that proves (`checkers`), and what tries those
+(`generated`)."""
