@@ -27,7 +27,7 @@ from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.waiting import minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
@@ -107,7 +107,7 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
                 bench.runs.append(results.seconds())
         except BadInput:
             raise
-        except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+        except (RookeryError, AssertionError, OSError) as error:
             bench.facts["failed"] = f"{type(error).__name__}: {error}"
             break
         finally:
@@ -143,7 +143,7 @@ def restore(
             bench.facts["differences"] = _differences(cluster, snapshot)
     except BadInput:
         raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+    except (RookeryError, AssertionError, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
     finally:
         session.close()

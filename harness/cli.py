@@ -31,7 +31,6 @@ from harness.machine.leases import Lease, sweep
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
 from harness.settings import Settings, option_name
-from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
 NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
@@ -89,9 +88,6 @@ def _run(argv: Sequence[str] | None) -> int:
     except RookeryError as error:
         print(f"rookery: {error}", file=sys.stderr)
         return error.exit_status
-    except DeadlineExceeded as error:
-        print(f"rookery: {error}", file=sys.stderr)
-        return 3
     except KeyboardInterrupt:
         print("rookery: interrupted", file=sys.stderr)
         return 130

@@ -26,14 +26,14 @@ from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
+from harness.outcomes import BAD_INPUT, FAILED, INFRASTRUCTURE, blamed
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import budgets, markers, slices, tiers
+from harness.scenarios import budgets, fixtures, markers, slices, tiers
 from harness.scenarios.images import images_used_by, uses_images
-from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
+from harness.session import Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
@@ -48,6 +48,19 @@ SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
 RUN_FOR_WORKERS = "rookery_run"
+
+
+class _Uncollected:
+    """Counts what could not be collected, here or by a worker of pytest-xdist: a hook that is not told of the run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.count += report.failed
+
+
+UNCOLLECTED = pytest.StashKey[_Uncollected]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,6 +92,8 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNCOLLECTED] = _Uncollected()
+    config.pluginmanager.register(config.stash[UNCOLLECTED])
     for signature in markers.SIGNATURES.values():
         config.addinivalue_line("markers", signature)
     began = getattr(config, "workerinput", {}).get(RUN_FOR_WORKERS)
@@ -100,10 +115,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, config.stash[LEFT_OUT])
         if settings.slice is not None:
             _cut(config, items, *settings.slice)
+    _require_fixtures(config, items)
     for item in items:
         budgets.bound(item)
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
         _by_state(items)
+
+
+def _require_fixtures(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """End the run before anything is deployed, if one of its scenarios can only fail for want of a fixture."""
+    if told := fixtures.missing([item for item in items if _is_scenario(item) or _state(item)[1]]):
+        if getattr(config, "workerinput", {}).get("workerid") == "gw0":  # what a worker exits with is not shown
+            _session(config).say("\n".join(told))
+        pytest.exit("\n".join(told), returncode=BAD_INPUT)
 
 
 def _by_state(items: list[pytest.Item]) -> None:
@@ -247,7 +271,8 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
 def _finish(node: pytest.Item, results: Results, unclean: BaseException | None = None) -> None:
     """Settle the outcome; `unclean` is what went wrong when fixtures were torn down, which counts only now."""
     calls = {when: call for when, call in node.stash.get(CALLS, {}).items() if when != "teardown"}
-    session.finish(results, node.nodeid, calls, unclean=unclean, properties=node.user_properties)
+    machine = _session(node.config).machine
+    session.finish(results, node.nodeid, calls, unclean=unclean, machine=machine, properties=node.user_properties)
 
 
 @pytest.fixture
@@ -360,7 +385,7 @@ def _forgotten(workload: Cassandra, item: pytest.Item, results: Results) -> bool
     try:
         with results.phase("table removed"):
             return workload.forget()
-    except (DeadlineExceeded, RookeryError) as error:
+    except RookeryError as error:
         results.say(f"{error}; the next scenario has the cluster put back")
         return False
 
@@ -382,24 +407,17 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         item.user_properties += budgets.compare(item, results)
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
-    if call.excinfo and call.excinfo.errisinstance(RookeryError):
+    if call.excinfo and call.excinfo.errisinstance((BadInput, InfrastructureError, LeftBehind)):
         report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
     if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
-        _finish(item, results, _blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
+        _finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     return report
 
 
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
     running = node.config.stash.get(SESSION, None)
     if running is not None and call.excinfo is not None:
-        running.failed(_blamed(call.excinfo.value, report.when))
-
-
-def _blamed(error: BaseException, when: str | None) -> BaseException:
-    """What a fixture could not provide, or clean up, is infrastructure, whatever it was."""
-    if when == "call" or isinstance(error, RookeryError):
-        return error
-    return InfrastructureError(f"{type(error).__name__}: {error}")
+        running.failed(blamed(call.excinfo.value, report.when, machine=running.machine))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -416,6 +434,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workers = [status for status in session.config.stash.get(WORKERS, []) if status]
     if workers and exitstatus in (0, FAILED):
         session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
+    uncollected = session.config.stash.get(UNCOLLECTED, None)
+    if exitstatus == FAILED and uncollected and uncollected.count == session.testsfailed > 0:
+        session.exitstatus = BAD_INPUT  # as pytest has it, but not under pytest-xdist
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[EXPECTED_OF_WORKER] = session.config.stash.get(EXPECTED, {})
     running = session.config.stash.get(SESSION, None)
@@ -425,9 +446,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         running.say(summary)
     try:
         running.close()
-    except (RookeryError, DeadlineExceeded, OSError) as error:
+    except (RookeryError, OSError) as error:
         running.say(str(error))
-        running.failed(_blamed(error, None))
-    session.exitstatus = running.exit_status(exitstatus)
+        running.failed(blamed(error, None))
+    session.exitstatus = running.exit_status(session.exitstatus)
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[WORKER_STATUS] = int(session.exitstatus)

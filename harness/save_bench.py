@@ -15,7 +15,7 @@ from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.waiting import minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
@@ -47,7 +47,7 @@ def save(
                 bench.runs.append(results.seconds())
     except BadInput:
         raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+    except (RookeryError, AssertionError, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
     finally:
         session.close()

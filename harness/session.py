@@ -11,23 +11,21 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-import pytest
-
 from harness.baseline import Fingerprint, compare, listed
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
-from harness.errors import BadInput, InfrastructureError, RookeryError, Unknown
+from harness.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
 from harness.kube import Kube, api_may_be_down
 from harness.layers import WORKLOAD_READY, Layer
 from harness.machine import capacity
 from harness.machine.run import CommandFailed
+from harness.outcomes import blamed, exit_status, outcome_of
 from harness.report.junit import write_junit
-from harness.report.results import Outcome, Results
+from harness.report.results import Results
 from harness.settings import Settings
 from harness.storage import GOES_ON, StorageCluster
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
-PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
 AT_THE_END = "at-the-end"  # of logs
@@ -53,6 +51,7 @@ class Session:
         self._slot, self._slots = slot, slots
         self._images: set[str] = set()  # of the scenarios to come, beside what every run needs
         self.failures: list[BaseException] = []
+        self.machine: InfrastructureError | None = None  # what it ran short of while scenarios ran; see `blamed`
         self.put_back_s: list[float] = []  # seconds of each time that a cluster was put back
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
@@ -101,7 +100,10 @@ class Session:
         if not self._is_in(layer, cluster, results):
             with results.uncounted():
                 cluster.prepare(results)
-            self._put(cluster, layer, results)
+            try:
+                self._put(cluster, layer, results)
+            except StorageFailure as error:  # of what the harness has saved, before anybody's fault was made
+                raise InfrastructureError(f"{layer.name} is not what was saved: {error.message}") from error
             self._take_baseline(layer, cluster, results)
         cluster.note(results)
         results.note(layer=layer.name)
@@ -142,7 +144,7 @@ class Session:
         try:
             with results.phase("baseline taken"):
                 self._baseline = cluster.fingerprint()
-        except (DeadlineExceeded, RookeryError) as error:
+        except RookeryError as error:
             self.say(f"no baseline: {error}")
             return
         which = (self._topology, layer.name)
@@ -200,7 +202,7 @@ class Session:
         self._pristine = None
         try:
             cluster.restore(snapshot, results)
-        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+        except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
             _gather_what_there_is(cluster, results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
@@ -240,12 +242,8 @@ class Session:
             cluster.delete()
 
     def exit_status(self, of_pytest: int) -> int:
-        """A scenario that failed on its own account outweighs bad input, and that outweighs the infrastructure."""
-        if not self.failures:
-            return of_pytest
-        if any(not isinstance(error, BadInput | InfrastructureError) for error in self.failures):
-            return FAILED
-        return BAD_INPUT if any(isinstance(error, BadInput) for error in self.failures) else INFRASTRUCTURE
+        """That of the weightiest failure; pytest's own where nothing has failed."""
+        return exit_status(self.failures) if self.failures else of_pytest
 
 
 def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
@@ -296,7 +294,7 @@ def gather_logs_of_failure(
 
 
 def _gather_what_there_is(cluster: StorageCluster, results: Results, moment: str) -> None:
-    with suppress(RookeryError, DeadlineExceeded, OSError):
+    with suppress(RookeryError, OSError):
         cluster.gather_logs(results, moment)
 
 
@@ -306,26 +304,18 @@ def finish(
     calls: Mapping[str, Any],
     *,
     unclean: BaseException | None = None,
+    machine: InfrastructureError | None = None,
     properties: Iterable[tuple[str, object]] = (),
 ) -> None:
-    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`,
-    and write its junit.xml. May be called again, when more is known."""
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call"), by what made its end `unclean`, and
+    by what the `machine` ran short of (see `blamed`); write its junit.xml. May be called again, when more is known."""
     error = _error_among(calls) or unclean
     if error is None and "call" not in calls:
-        error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
-    results.finish(outcome_of(error, at_setup="call" not in calls))
+        error = KeyboardInterrupt("interrupted")  # of which pytest makes no call
+    if error is not None:
+        error = blamed(error, "call" if "call" in calls else "setup", machine=machine)
+    results.finish(outcome_of(error, at_setup=False))
     write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error, properties)
-
-
-def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
-    """What an exception says about the storage under test: nothing, if it came before the scenario began."""
-    if error is None:
-        return "passed"
-    if isinstance(error, pytest.skip.Exception):
-        return "skipped"
-    if isinstance(error, Unknown):
-        return "unknown"
-    return "infrastructure" if at_setup or isinstance(error, InfrastructureError | BadInput) else "failed"
 
 
 @contextmanager

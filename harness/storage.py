@@ -23,7 +23,7 @@ from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import AnotherCluster, BadInput, DeadlineExceeded, InfrastructureError, StorageFailure
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
@@ -46,7 +46,7 @@ from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
 from harness.settings import Settings
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
 Say = Callable[[str], None]
 
@@ -298,7 +298,7 @@ class StorageCluster:
                 self._say(f"{error}; restoring {name} as it was saved")
         try:
             self.restore(snapshot, results)
-        except (CommandFailed, OSError, DeadlineExceeded, AssertionError):
+        except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
             snapshot.remove()  # as of any that does not come back: no later run is to begin with it
             raise
         return snapshot
@@ -647,7 +647,7 @@ class StorageCluster:
     def storage_recovered(self, cut: PowerCut, mark: Mark, reached: Callable[[str], None]) -> None:
         """Wait until nodes, mons, OSDs and PGs are back, by evidence newer than the cut; `reached` is told of each.
 
-        Raises `DeadlineExceeded` for what did not come back, `AssertionError` if it came back as another cluster.
+        Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if it came back as one.
         """
         self._ceph_back(cut.names, cut.wall, mark, reached)
         self._pgs_clean(mark, times_in_a_row=CHECKS_IN_A_ROW)
@@ -664,9 +664,11 @@ class StorageCluster:
         osds = rook.osds_up_from_boots_newer_than(mark.osdmap_epoch)
         found = wait_for(osds, what="OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
         reached("OSDs up")
-        assert found.fsid == mark.fsid, f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}"
+        if found.fsid != mark.fsid:
+            raise AnotherCluster(f"another Ceph cluster came back: {found.fsid} instead of {mark.fsid}")
         ids = frozenset(osd.id for osd in found.osds)
-        assert ids == mark.osd_ids, f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}"
+        if ids != mark.osd_ids:
+            raise AnotherCluster(f"other OSDs came back: {sorted(ids)} instead of {sorted(mark.osd_ids)}")
 
     def storage_whole(self, mark: Mark) -> None:
         """Wait until all mons, OSDs and PGs are there again after a fault that took some of them."""

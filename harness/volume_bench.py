@@ -38,7 +38,7 @@ from harness.cluster.topology import Topology
 from harness.csi.deployed import LoggedCall, logged_calls
 from harness.csi.execution import Disagreement
 from harness.csi.sanity import SanityReport, Subject, run_sanity
-from harness.errors import BadInput, InfrastructureError, RookeryError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError, RookeryError
 from harness.images import programs
 from harness.layers import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
 from harness.random_operations import MIXTURE, Trial, driver_called_directly
@@ -47,7 +47,7 @@ from harness.rook.deploy import Rook
 from harness.session import Session, deployed
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.throughput import KIB, MIB, Load
 from harness.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Pod, Volumes
 
@@ -173,7 +173,7 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
             results.note(bench=bench.as_dict())
     except BadInput:
         raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+    except (RookeryError, AssertionError, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
     finally:
         session.close()
@@ -449,7 +449,7 @@ def _succeeds(failures: list[str], pod: Pod, act: Callable[[], object]) -> bool:
     """Whether it does; what it fails with goes to the others."""
     try:
         act()
-    except (RookeryError, DeadlineExceeded) as error:
+    except RookeryError as error:
         failures.append(f"{pod.name}: {error}")
         return False
     return True

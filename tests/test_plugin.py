@@ -15,11 +15,11 @@ import pytest
 
 from harness import plugin, session
 from harness.baseline import Cleaning, Fingerprint
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.layers import ROOK_READY, Layer
 from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 
 class Cluster:
@@ -158,7 +158,7 @@ def test_a_scenario_that_passed(scenario, pytester):
         ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
         ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
         ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
-        ("raise KeyboardInterrupt", 2, "unknown", "error"),
+        ("raise KeyboardInterrupt", 2, "interrupted", "error"),
     ],
 )
 def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome, trouble):
@@ -176,7 +176,8 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
     assert ran.ret == status
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
-    assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
+    outcome = "broken" if isinstance(error, BadInput) else "infrastructure"
+    assert outcomes(pytester) == (outcome, outcome, "error")
 
 
 def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pytester, cluster, monkeypatch):

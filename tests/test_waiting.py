@@ -5,7 +5,8 @@ import time
 import pytest
 
 from harness import waiting
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.errors import DeadlineExceeded
+from harness.waiting import NotYet, minutes, wait_for
 
 
 class Clock:

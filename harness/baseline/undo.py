@@ -17,7 +17,7 @@ from harness.kube import Kube
 from harness.kube.client import FIELD_MANAGER
 from harness.kube.taints import put_taint, take_taint
 from harness.rook import toolbox
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 Object = dict[str, Any]
 
@@ -181,7 +181,7 @@ def _title(each: Object) -> str:
 def _tried(what: str, do: Callable[..., object], *arguments: Any) -> str:
     try:
         do(*arguments)
-    except (RookeryError, DeadlineExceeded, NotYet) as error:
+    except (RookeryError, NotYet) as error:
         return f"{what}: refused: {error}"
     return what
 

@@ -26,11 +26,11 @@ from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
-from harness.errors import BadInput
+from harness.errors import BadInput, DeadlineExceeded
 from harness.kube import podexec
 from harness.kube.errors import ApiUnavailable, KubeError, refused
 from harness.kube.watching import Watch
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for
 
 Object = dict[str, Any]
 """A Kubernetes object as the API has it in JSON."""

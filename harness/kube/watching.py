@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from harness.errors import DeadlineExceeded
 from harness.kube.errors import KubeError, refused
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 Object = dict[str, Any]
 

@@ -15,14 +15,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.machine import docker, runc_without_caps
 from harness.machine.doctor import INOTIFY_LIMITS, capability_bounding_set
 from harness.machine.kind import install_kind, kind_binary
 from harness.machine.processes import Process
 from harness.machine.run import run
 from harness.paths import state_dir
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for_machine
 
 __all__ = ["install_kind", "kind_binary", "setup", "stop_engine"]
 
@@ -200,7 +200,7 @@ def _wait_for_engine() -> dict[str, object]:
         return info
 
     try:
-        return wait_for(answers, what="the docker engine to answer", within=minutes(1))
+        return wait_for_machine(answers, what="the docker engine to answer", within=minutes(1))
     except DeadlineExceeded as error:
         log = _log_file()
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""

@@ -23,12 +23,12 @@ def write_junit(
 ) -> None:
     """Write one test case, as https://github.com/testmoapp/junitxml describes the format.
 
-    What the storage did wrong is a `failure`; what the infrastructure did, or nobody can tell, is an `error`.
+    What the storage did wrong is a `failure`; whatever else keeps a scenario from passing is an `error`.
     """
     classname, _, name = scenario.rpartition("::")
-    counts = {"tests": "1", "failures": str(int(outcome == "failed")), "errors": "0", "time": f"{seconds:.1f}"}
-    if outcome in ("infrastructure", "unknown"):
-        counts["errors"] = "1"
+    kind = {"passed": "", "skipped": "skipped", "failed": "failure"}.get(outcome, "error")
+    counts = {"tests": "1", "failures": str(int(kind == "failure")), "errors": str(int(kind == "error"))}
+    counts["time"] = f"{seconds:.1f}"
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
     case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
@@ -36,8 +36,7 @@ def write_junit(
         among = ElementTree.SubElement(case, "properties")
         for key, value in properties:
             ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_CONTROL))
-    if outcome != "passed":
-        kind = {"failed": "failure", "skipped": "skipped"}.get(outcome, "error")
+    if kind:
         text = str(error).translate(_CONTROL)
         found = ElementTree.SubElement(case, kind, type=type(error).__name__, message=text.partition("\n")[0])
         found.text = text

@@ -16,7 +16,7 @@ from harness.report.files import write_json
 from harness.report.logs import bound_logs
 from harness.report.memory import MemorySampler
 
-Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "infrastructure"]
+Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
 STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
 
 
