@@ -16,6 +16,7 @@ from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
 from harness.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
 from harness.kube import Kube, api_may_be_down
+from harness.kube.objects import still_there
 from harness.layers import WORKLOAD_READY, Layer
 from harness.machine import capacity
 from harness.machine.run import CommandFailed
@@ -399,8 +400,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
 def _not_going(kube: Kube, namespace: str) -> None:
     found = kube.get("Namespace", namespace)
     if found and found["metadata"].get("deletionTimestamp"):
-        reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
-        raise NotYet("; ".join(reasons) or "it is still there")
+        raise NotYet(still_there(found))
 
 
 def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], None]:

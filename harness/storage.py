@@ -29,6 +29,7 @@ from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
+from harness.kube.objects import value_of
 from harness.machine import capacity, doctor, loop
 from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
@@ -503,7 +504,7 @@ class StorageCluster:
         """
         namespaces = ("kube-system", self._rook_deployed.spec.namespace)
         pods = [pod for pod in self.kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
-        lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+        lasting = [pod for pod in pods if value_of(pod, "status", "phase") not in ("Succeeded", "Failed")]
         if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
             raise NotYet("; ".join(reasons))
 

@@ -40,6 +40,7 @@ from harness.csi.execution import Disagreement
 from harness.csi.sanity import SanityReport, Subject, run_sanity
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError, RookeryError
 from harness.images import programs
+from harness.kube.objects import fields_of, items_of, value_of
 from harness.layers import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
 from harness.random_operations import MIXTURE, Trial, driver_called_directly
 from harness.report.results import Results
@@ -387,21 +388,21 @@ def _mounting(ground: Ground, node: str, image: str) -> list[LoggedCall]:
 
 def is_bound(claim: dict[str, Any]) -> None:
     """Condition: the claim is bound."""
-    phase = claim.get("status", {}).get("phase")
+    phase = value_of(claim, "status", "phase")
     if phase != "Bound":
         raise NotYet(f"it is {phase}")
 
 
 def is_scheduled(pod: dict[str, Any]) -> None:
     """Condition: the pod has a node."""
-    if not pod["spec"].get("nodeName"):
+    if not value_of(pod, "spec", "nodeName"):
         raise NotYet("it has no node")
 
 
 def is_started(pod: dict[str, Any]) -> None:
     """Condition: the pod's one container runs."""
-    states = [status.get("state", {}) for status in pod.get("status", {}).get("containerStatuses", [])]
-    if not states or "running" not in states[0]:
+    states = [fields_of(status, "state") for status in items_of(pod, "status", "containerStatuses")]
+    if not states or states[0].get("running") is None:
         raise NotYet(f"its container is {states or 'not there'}")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from harness.kube.client import Kube, Object
 from harness.kube.conditions import unix_time
 from harness.kube.errors import KubeError, api_may_be_down
+from harness.kube.objects import value_of
 from harness.signatures import Signature
 from harness.waiting import NotYet
 
@@ -27,7 +28,7 @@ def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, si
         # Events have whole seconds, rounded down.
         recent = [event for event in events if last_seen(event) >= math.floor(since)]
         for event in reversed(recent):
-            line = signature.line_in(event.get("message", ""))
+            line = signature.line_in(value_of(event, "message", default=""))
             if line and signature.reason in ("", event.get("reason")):
                 return line
         last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
@@ -56,7 +57,7 @@ def log_shown(
 
 def last_seen(event: Object) -> float:
     """When an event happened last, in Unix seconds: a repeated one is one object that counts."""
-    series = (event.get("series") or {}).get("lastObservedTime")
+    series = value_of(event, "series", "lastObservedTime")
     return unix_time(series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp"))
 
 

@@ -9,11 +9,10 @@ from typing import Any
 from harness.errors import BadInput, StorageFailure
 from harness.kube import ExecFailed, Kube, api_may_be_down
 from harness.kube.conditions import bound, not_ready
+from harness.kube.objects import Object, items_of, still_there, title_of, value_of
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
 from harness.waiting import NotYet, minutes, wait_for
-
-Object = dict[str, Any]
 
 MOUNT = "/volume"
 DEVICE = "/dev/volume"
@@ -169,8 +168,8 @@ class Pod:
     @api_may_be_down()
     def gone(self) -> None:
         """Condition: there is no such pod any more."""
-        if self._kube.get("Pod", self.name, namespace=self.namespace):
-            raise NotYet("it is still there")
+        if found := self._kube.get("Pod", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))
 
     def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
         """Condition: an event of the pod says it; its value is the line that does."""
@@ -189,7 +188,8 @@ class Pod:
     @property
     def restarts(self) -> int:
         """How often its container was started again."""
-        return sum(status["restartCount"] for status in self.existing()["status"]["containerStatuses"])
+        statuses = items_of(self.existing(), "status", "containerStatuses")
+        return sum(value_of(each, "restartCount", default=0) for each in statuses)
 
     def existing(self) -> Object:
         """The pod as the API has it; `NotYet` if it has none."""
@@ -201,7 +201,7 @@ class Pod:
     @property
     def address(self) -> str:
         """The address at which other pods reach it."""
-        address = self.existing()["status"].get("podIP")
+        address = value_of(self.existing(), "status", "podIP")
         if not address:
             raise NotYet(f"pod {self.name} has no address")
         return address
@@ -395,7 +395,7 @@ class Volumes:
         """The nodes to which the API has the volume attached that is behind a claim that is bound."""
         name = self._volume_of(claim)["metadata"]["name"]
         attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
-        return [spec["nodeName"] for spec in attachments if spec["source"].get("persistentVolumeName") == name]
+        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
 
     def _volume_of(self, claim: Claim) -> Object:
         found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
@@ -408,7 +408,7 @@ class Volumes:
         def known() -> Object:
             wanted = {"name": claim.name, "namespace": claim.namespace}
             found = [volume for volume in self._kube.volume_stats(node) if volume["pvcRef"] == wanted]
-            if not found or found[0].get("usedBytes", 0) < used:
+            if not found or value_of(found[0], "usedBytes", default=0) < used:
                 raise NotYet(f"the kubelet knows {found}")
             return found[0]
 
@@ -430,15 +430,14 @@ class Volumes:
         @api_may_be_down()
         def condition() -> None:
             nonlocal touched
-            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-            status = found.get("status", {})
-            conditions = status.get("conditions", [])
+            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+            conditions, capacity = items_of(found, "status", "conditions"), value_of(found, "status", "capacity")
             if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
                 self._touch_pods(size)
                 touched = True
-            if status.get("capacity", {}).get("storage") != size:
+            if value_of(capacity, "storage") != size:
                 reasons = [each.get("message") or each["type"] for each in conditions]
-                raise NotYet(f"{status.get('capacity')}: {'; '.join(reasons)}")
+                raise NotYet(f"{capacity}: {'; '.join(reasons)}")
 
         return condition
 
@@ -449,14 +448,16 @@ class Volumes:
 
     def delete_claim(self, claim: Claim) -> None:
         """Delete the claim and wait until its volume is gone as well."""
-        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-        volume = found.get("spec", {}).get("volumeName", "")
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+        volume = value_of(found, "spec", "volumeName")
         self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
 
         @api_may_be_down()
         def gone() -> None:
-            if volume and self._kube.get("PersistentVolume", volume):
-                raise NotYet(f"{volume} is still there")
+            if left := self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace):
+                raise NotYet(still_there(left))
+            if volume and (left := self._kube.get("PersistentVolume", volume)):
+                raise NotYet(still_there(left))
 
         wait_for(gone, what=f"the volume of claim {claim.name} to be gone", within=POD_GONE)
 
@@ -473,11 +474,10 @@ class Volumes:
 
         @api_may_be_down()
         def gone() -> None:
-            if self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace):
-                raise NotYet("it is still there")
-            contents = [content["metadata"]["name"] for content in self._kube.list("VolumeSnapshotContent")]
-            if contents:
-                raise NotYet(f"contents: {', '.join(contents)}")
+            if found := self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace):
+                raise NotYet(still_there(found))
+            if contents := self._kube.list("VolumeSnapshotContent"):
+                raise NotYet(f"contents: {', '.join(map(title_of, contents))}")
 
         wait_for(gone, what=f"snapshot {snapshot.name} to be gone", within=POD_GONE)
 
@@ -500,10 +500,9 @@ class Volumes:
     def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
         @api_may_be_down()
         def condition() -> None:
-            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace) or {}
-            status = found.get("status", {})
-            if not status.get("readyToUse"):
-                raise NotYet(status.get("error", {}).get("message") or "not ready to use")
+            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+            if not value_of(found, "status", "readyToUse"):
+                raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
 
         return condition
 
