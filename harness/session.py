@@ -15,8 +15,8 @@ from harness.baseline import Fingerprint, compare, listed
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
 from harness.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
-from harness.kube import Kube, api_may_be_down
-from harness.kube.objects import still_there
+from harness.kube import Kube, KubeError, api_may_be_down
+from harness.kube.objects import Object, still_there, title_of, value_of
 from harness.layers import WORKLOAD_READY, Layer
 from harness.machine import capacity
 from harness.machine.run import CommandFailed
@@ -361,26 +361,33 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace: its pods and claims are gone then, and it is going; pods are given a second, as nobody will
-    use them again.
+    """Delete a namespace: its pods, snapshots and claims are gone then, and it is going; pods are given a second, as
+    nobody will use them again.
 
     What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
-    It does not begin before five have passed, which only the next one of that name has to wait for.
+    It does not begin before five have passed, which only the next one of that name has to wait for. A claim of which a
+    snapshot is being taken stays until that is done with, or gone (the finalizer pvc-as-source-protection).
     """
-    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "PersistentVolumeClaim")
+    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "VolumeSnapshot", "PersistentVolumeClaim")
+
+    def there(kind: str) -> list[Object]:
+        try:
+            return kube.list(kind, namespace=namespace)
+        except KubeError as error:
+            if error.status == 404:  # a cluster without snapshots serves no such kind
+                return []
+            raise
+
     for kind in kinds:
-        for found in kube.list(kind, namespace=namespace):
+        for found in there(kind):
             kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)
 
     @api_may_be_down()
     def emptied() -> None:
-        names = [
-            f"{kind} {found['metadata']['name']}" for kind in kinds for found in kube.list(kind, namespace=namespace)
-        ]
-        if names:
-            raise NotYet(f"there is still {', '.join(names)}")
+        if left := [f"{kind} {title_of(found)}" for kind in kinds for found in there(kind)]:
+            raise NotYet(f"there is still {', '.join(left)}")
 
-    wait_for(emptied, what=f"pods and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
+    wait_for(emptied, what=f"pods, snapshots and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
     kube.delete("Namespace", namespace)
 
 
@@ -391,7 +398,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
     if not claims:
         return cluster.no_volumes_left()
     volumes = cluster.kube.list("PersistentVolume")
-    left = [each["metadata"]["name"] for each in volumes if each["spec"]["claimRef"]["uid"] not in claims]
+    left = [title_of(each) for each in volumes if value_of(each, "spec", "claimRef", "uid") not in claims]
     if left:
         raise NotYet(", ".join(left))
 

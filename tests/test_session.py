@@ -15,6 +15,7 @@ from harness.baseline import Cleaning, Fingerprint, Item
 from harness.baseline.fingerprint import API
 from harness.cluster.snapshots import SnapshotRefused
 from harness.errors import AnotherCluster, BadInput, DeadlineExceeded, InfrastructureError, Unknown
+from harness.kube import KubeError
 from harness.layers import Layer
 from harness.machine.run import CommandFailed
 from harness.report.junit import write_junit
@@ -700,3 +701,42 @@ def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(res
     with session.deployed(workload, cluster, results):
         assert asked == [2]
     assert kube.pods == 0
+
+
+class Held(Namespaces):
+    """A claim of which a snapshot is being taken stays as long as that is there."""
+
+    def __init__(self, *, snapshots=True):
+        super().__init__()
+        self.there, self.served = {"VolumeSnapshot": "before", "PersistentVolumeClaim": "data"}, snapshots
+        if not snapshots:
+            del self.there["VolumeSnapshot"]
+
+    def list(self, kind, *, namespace=""):
+        if kind == "VolumeSnapshot" and not self.served:
+            raise KubeError("no matches for kind VolumeSnapshot in any API group", status=404)
+        if kind not in self.there:
+            return []
+        finalizers = ["snapshot.storage.kubernetes.io/pvc-as-source-protection"]
+        return [{"metadata": {"name": self.there[kind], "deletionTimestamp": "now", "finalizers": finalizers}}]
+
+    def delete(self, kind, name, *, namespace="", grace_seconds=None):
+        if kind == "VolumeSnapshot" or "VolumeSnapshot" not in self.there:
+            self.there.pop(kind, None)
+
+
+@pytest.mark.parametrize("snapshots", [True, False], ids=["served", "not served"])
+def test_snapshots_go_before_the_claims_that_they_hold(snapshots, monkeypatch):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Held(snapshots=snapshots)
+    session.remove_namespace(kube, "volumes")
+    assert kube.there == {}
+
+
+def test_a_claim_that_stays_is_named_with_what_holds_it(monkeypatch):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Held()
+    kube.delete = lambda *_, **__: None
+    held = r"PersistentVolumeClaim data \(Terminating, held by the finalizers snapshot.*/pvc-as-source-protection\)"
+    with pytest.raises(DeadlineExceeded, match=held):
+        session.remove_namespace(kube, "volumes")
