@@ -91,6 +91,32 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
         parser.optparser.conflict_handler = "resolve"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Begin anew where pytest has taken what an option of ours was given for a folder of tests.
+
+    pytest looks for its root folder before it knows any plugin's options, among all arguments that exist as paths: with
+    `--results DIR` it would be another one from the second run on, and with it the configuration and the tests.
+    """
+    given = [*map(str, config.invocation_params.args)]
+    joined = _joined(given)
+    if joined == given or hasattr(config, "workerinput"):
+        return None
+    return pytest.main(joined, plugins=config.invocation_params.plugins)
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """With `--results=DIR` for `--results DIR`, which is not taken for a path, wherever there is such a path."""
+    ours = {option_name(setting.name) for setting in fields(Settings) if setting.default is not False}
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ours and Path(argument).exists():
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[UNCOLLECTED] = _Uncollected()
     config.pluginmanager.register(config.stash[UNCOLLECTED])

@@ -477,6 +477,19 @@ def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
     assert not (pytester.path / "results").exists()
 
 
+def test_a_folder_for_results_that_is_there_does_not_move_the_root_folder(pytester, tmp_path):
+    """Which pytest looks for before it knows the option, among all arguments that are paths."""
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = 'scenarios'\n")
+    for name in ("scenarios", "others"):
+        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
+    outside = tmp_path / "elsewhere"
+    for _ in range(2):
+        ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results", str(outside))
+        ran.assert_outcomes(passed=1)
+        ran.stdout.fnmatch_lines([f"rootdir: {pytester.path}", "scenarios/test_scenarios.py::test_it *"])
+        outside.mkdir(exist_ok=True)
+
+
 def test_settings_come_from_the_pyproject_of_the_scenarios(scenario, pytester):
     pytester.makepyprojecttoml("[tool.rookery]\nresults = 'elsewhere'\n")
     assert scenario("pass").ret == 0
