@@ -25,6 +25,7 @@ from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
+from harness.kube import symptoms
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.outcomes import BAD_INPUT, FAILED, INFRASTRUCTURE, blamed
 from harness.report.results import Results, scenario_name
@@ -285,7 +286,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     """The scenario's results folder, with its phases; closed with the scenario's outcome and a junit.xml."""
     running = _session(request.config)
     name, node = scenario_name(request.node.name), request.node
-    with Results(Path(running.settings.results), name, say=running.say) as results:
+    with Results(Path(running.settings.results), name, say=running.say) as results, symptoms.told_to(results.saw):
         results.note(run=request.config.stash[RUN], tier=markers.tier(node))
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])

@@ -470,6 +470,24 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
 
 
+def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
+    pytester.makepyfile(
+        """
+        from types import SimpleNamespace
+        from harness.kube.symptoms import event_shown
+        from harness.signatures import IMAGE_IN_USE
+
+        def test_it(cluster):
+            said = {"reason": "FailedMount", "message": "rbd image p/i is still being used"}
+            kube = SimpleNamespace(events=lambda namespace, name: [said])
+            assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer")()
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    (seen,) = report_of(pytester)["symptoms"]
+    assert seen["line"] == "rbd image p/i is still being used"
+
+
 def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
     ran = scenario("pass", "--workers=many")
     assert ran.ret == 2

@@ -625,14 +625,16 @@ def parse(path):
     ],
 )
 def test_junit_tells_a_failure_of_the_storage_from_an_error(tmp_path, outcome, kind, failures, errors):
-    write_junit(tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, BadInput("no\x1b[0m\nmore"))
+    write_junit(
+        tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, BadInput("no\x1b[0m\nmore\ufffe\ud800")
+    )
     suite = parse(tmp_path / "j.xml").find("testsuite")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", failures, errors)
     (case,) = suite
     assert (case.get("classname"), case.get("name"), case.get("time")) == ("scenarios/test_a.py", "test_b[x]", "12.3")
     (found,) = case
     assert (found.tag, found.get("type"), found.get("message")) == (kind, "BadInput", "no\ufffd[0m")
-    assert found.text == "no\ufffd[0m\nmore"
+    assert found.text == "no\ufffd[0m\nmore\ufffd\ufffd"
 
 
 def test_junit_of_what_passed_holds_no_trouble(tmp_path):

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 from harness.report.results import Outcome
 
-_CONTROL = {
-    code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if code not in (9, 10, 13)
-}  # not allowed in XML 1.0
+# Not allowed in XML 1.0 (https://www.w3.org/TR/xml/#charsets); lone surrogates are what "surrogateescape" makes.
+_FORBIDDEN = [*(code for code in range(32) if code not in (9, 10, 13)), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF]
+_ALLOWED = dict.fromkeys(_FORBIDDEN, "\N{REPLACEMENT CHARACTER}")
 
 
 def write_junit(
@@ -35,9 +35,9 @@ def write_junit(
     if properties := list(properties):
         among = ElementTree.SubElement(case, "properties")
         for key, value in properties:
-            ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_CONTROL))
+            ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_ALLOWED))
     if kind:
-        text = str(error).translate(_CONTROL)
+        text = str(error).translate(_ALLOWED)
         found = ElementTree.SubElement(case, kind, type=type(error).__name__, message=text.partition("\n")[0])
         found.text = text
     ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
