@@ -232,6 +232,8 @@ def test_nobody_takes_a_default_that_null_passes_by():
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get"):
                 continue
             default = node.args[1] if len(node.args) == 2 else None
+            if ast.unparse(node.func).endswith(".stash.get"):  # pytest's
+                continue
             if isinstance(default, ast.List | ast.Dict) and (file.name, ast.unparse(node)) not in OF_OTHERS:
                 found.append(f"{file.relative_to(HARNESS)}:{node.lineno}: {ast.unparse(node)}")
     assert found == []
@@ -243,5 +245,4 @@ OF_OTHERS = {  # no objects of the API
     ("filesystems.py", "session.get('entity', {})"),
     ("filesystems.py", "session.get('entity', {}).get('addr', {})"),
     ("kind_cluster.py", "snapshot.facts.get(_IMAGES, {})"),
-    ("plugin.py", "config.stash.get(EXPECTED, {})"),
 }
