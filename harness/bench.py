@@ -28,7 +28,7 @@ from harness.report.results import Results
 from harness.session import Session
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.waiting import minutes, wait_for
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 from harness.workloads.cassandra.workload import SEED_TABLE
@@ -110,7 +110,7 @@ def noting_failure(bench: Bench) -> Iterator[None]:
         yield
     except BadInput:
         raise
-    except (RookeryError, DeadlineExceeded, AssertionError, OSError) as error:
+    except (RookeryError, AssertionError, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
 
 

@@ -32,7 +32,6 @@ from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
 from harness.settings import Settings, option_name
-from harness.waiting import DeadlineExceeded
 
 GIB = 1024**3
 NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
@@ -93,9 +92,6 @@ def _run(argv: Sequence[str] | None) -> int:
     except RookeryError as error:
         print(f"rookery: {error}", file=sys.stderr)
         return error.exit_status
-    except DeadlineExceeded as error:
-        print(f"rookery: {error}", file=sys.stderr)
-        return 3
     except PermissionError as error:  # the state folder is root's, and so may be the cache
         print(f"rookery: {error.strerror}: {error.filename}\n  cure: as root: sudo rookery ...", file=sys.stderr)
         return 3

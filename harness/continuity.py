@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.kube.objects import items_of, value_of
 from harness.rook.status import Osd
 
 Container = tuple[str, str, str]  # namespace, pod, container
@@ -22,11 +23,11 @@ class Running:
     def of(cls, pods: Iterable[Mapping[str, Any]], osds: Iterable[Osd]) -> Running:
         """As the API and `ceph osd dump` tell it. Pods of Jobs are left out: they are to end."""
         started = {
-            (pod["metadata"]["namespace"], pod["metadata"]["name"], status["name"]): running.get("startedAt", "")
+            (pod["metadata"]["namespace"], pod["metadata"]["name"], status["name"]): running.get("startedAt") or ""
             for pod in pods
-            if not any(owner["kind"] == "Job" for owner in pod["metadata"].get("ownerReferences") or ())
-            for status in pod["status"].get("containerStatuses") or ()
-            if (running := (status.get("state") or {}).get("running")) is not None
+            if not any(owner["kind"] == "Job" for owner in items_of(pod, "metadata", "ownerReferences"))
+            for status in items_of(pod, "status", "containerStatuses")
+            if (running := value_of(status, "state", "running")) is not None
         }
         return cls(started, {osd.id: osd.up_from for osd in osds})
 

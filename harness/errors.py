@@ -4,7 +4,10 @@ from __future__ import annotations
 
 
 class RookeryError(Exception):
-    """Anything the harness itself has to say; `cure` is what the reader can do about it."""
+    """Anything the harness itself has to say; `cure` is what the reader can do about it.
+
+    `exit_status` is that of a command of `rookery`; that of a run of scenarios follows from `harness.outcomes`.
+    """
 
     exit_status = 3
 
@@ -26,8 +29,6 @@ class BadInput(RookeryError):
 class InfrastructureError(RookeryError):
     """The machine, docker, kind or a registry failed: not a finding about the storage under test."""
 
-    exit_status = 3
-
 
 class StorageFailure(RookeryError, AssertionError):
     """What is on a volume, or in the storage, is not what was promised: a finding, whenever it is made."""
@@ -37,6 +38,23 @@ class StorageFailure(RookeryError, AssertionError):
 
 class AnotherCluster(StorageFailure):
     """What came back is not the storage that was there: another Ceph cluster, or other OSDs."""
+
+
+class DeadlineExceeded(RookeryError):
+    """A condition did not hold within its deadline: `what` was waited for, for so many `seconds`, and the last reason.
+
+    Of a scenario's condition that is a finding about the storage under test; of the machine's, see `MachineTooSlow`.
+    """
+
+    def __init__(self, what: str, seconds: float, reason: str) -> None:
+        super().__init__(f"{what}: not within {seconds:.0f} s; last reason: {reason}")
+        self.what = what
+        self.seconds = seconds
+        self.reason = reason
+
+
+class MachineTooSlow(DeadlineExceeded, InfrastructureError):
+    """The machine, docker, kind or a lock did not do in time what was asked of it."""
 
 
 class Unknown(Exception):

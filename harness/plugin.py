@@ -25,16 +25,17 @@ from harness.csi.leaks import LeftBehind
 from harness.errors import BadInput, InfrastructureError, RookeryError
 from harness.history.recorder import Recorder
 from harness.images import programs
+from harness.kube import symptoms
 from harness.layers import FILESYSTEM_READY, NODES_READY, ROOK_READY, Layer, cassandra_ready, filesystem_of
 from harness.machine.signals import sigterm_as_ctrl_c
+from harness.outcomes import BAD_INPUT, FAILED, INFRASTRUCTURE, blamed
 from harness.report.results import Results, scenario_name
 from harness.rook.filesystems import Filesystem
-from harness.scenarios import budgets, markers, slices, tiers
+from harness.scenarios import budgets, fixtures, markers, slices, tiers
 from harness.scenarios.images import images_used_by, uses_images
-from harness.session import BAD_INPUT, FAILED, INFRASTRUCTURE, Session
+from harness.session import Session
 from harness.settings import Settings, option_name
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded
 from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
@@ -50,6 +51,19 @@ EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this r
 EXPECTED_OF_WORKER = "rookery_expected_s"
 LEFT = "left: what `rookery sweep` removes, as the next run does"
 RUN_FOR_WORKERS = "rookery_run"
+
+
+class _Uncollected:
+    """Counts what could not be collected, here or by a worker of pytest-xdist: a hook that is not told of the run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.count += report.failed
+
+
+UNCOLLECTED = pytest.StashKey[_Uncollected]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,7 +94,35 @@ def _withdraw_options(parser: pytest.Parser, group: str) -> None:
         parser.optparser.conflict_handler = "resolve"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Begin anew where pytest has taken what an option of ours was given for a folder of tests.
+
+    pytest looks for its root folder before it knows any plugin's options, among all arguments that exist as paths: with
+    `--results DIR` it would be another one from the second run on, and with it the configuration and the tests.
+    """
+    given = [*map(str, config.invocation_params.args)]
+    joined = _joined(given)
+    if joined == given or hasattr(config, "workerinput"):
+        return None
+    return pytest.main(joined, plugins=config.invocation_params.plugins)
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """With `--results=DIR` for `--results DIR`, which is not taken for a path, wherever there is such a path."""
+    ours = {option_name(setting.name) for setting in fields(Settings) if setting.default is not False}
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ours and Path(argument).exists():
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[UNCOLLECTED] = _Uncollected()
+    config.pluginmanager.register(config.stash[UNCOLLECTED])
     for signature in markers.SIGNATURES.values():
         config.addinivalue_line("markers", signature)
     began = getattr(config, "workerinput", {}).get(RUN_FOR_WORKERS)
@@ -102,10 +144,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         _leave_out(config, items, config.stash[LEFT_OUT])
         if settings.slice is not None:
             _cut(config, items, *settings.slice)
+    _require_fixtures(config, items)
     for item in items:
         budgets.bound(item)
     if not config.option.collectonly:  # who reads a list looks for it in the order of the files
         _by_state(items)
+
+
+def _require_fixtures(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """End the run before anything is deployed, if one of its scenarios can only fail for want of a fixture."""
+    if told := fixtures.missing([item for item in items if _is_scenario(item) or _state(item)[1]]):
+        if getattr(config, "workerinput", {}).get("workerid") == "gw0":  # what a worker exits with is not shown
+            _session(config).say("\n".join(told))
+        pytest.exit("\n".join(told), returncode=BAD_INPUT)
 
 
 def _by_state(items: list[pytest.Item]) -> None:
@@ -238,7 +289,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     """The scenario's results folder, with its phases; closed with the scenario's outcome and a junit.xml."""
     running = _session(request.config)
     name, node = scenario_name(request.node.name), request.node
-    with Results(Path(running.settings.results), name, say=running.say) as results:
+    with Results(Path(running.settings.results), name, say=running.say) as results, symptoms.told_to(results.saw):
         results.note(run=request.config.stash[RUN], tier=markers.tier(node))
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])
@@ -376,25 +427,18 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         item.user_properties += budgets.compare(item, results)
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
-    if call.excinfo and call.excinfo.errisinstance(RookeryError):
+    if call.excinfo and call.excinfo.errisinstance((BadInput, InfrastructureError, LeftBehind)):
         report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
     if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
-        _finish(item, results, _blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
+        _finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     return report
 
 
 def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: pytest.TestReport) -> None:
     running = node.config.stash.get(SESSION, None)
     if running is not None and call.excinfo is not None:
-        error = session.out_of_room(_blamed(call.excinfo.value, report.when), node.stash.get(RESULTS, None))
-        running.failed(error)
-
-
-def _blamed(error: BaseException, when: str | None) -> BaseException:
-    """What a fixture could not provide, or clean up, is infrastructure, whatever it was."""
-    if when == "call" or isinstance(error, RookeryError):
-        return error
-    return InfrastructureError(f"{type(error).__name__}: {error}")
+        machine = session.short_of_room(node.stash.get(RESULTS, None))
+        running.failed(blamed(call.excinfo.value, report.when, machine=machine))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -411,6 +455,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workers = [status for status in session.config.stash.get(WORKERS, []) if status]
     if workers and exitstatus in (0, FAILED):
         session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
+    uncollected = session.config.stash.get(UNCOLLECTED, None)
+    if exitstatus == FAILED and uncollected and uncollected.count == session.testsfailed > 0:
+        session.exitstatus = BAD_INPUT  # as pytest has it, but not under pytest-xdist
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[EXPECTED_OF_WORKER] = session.config.stash.get(EXPECTED, {})
     running = session.config.stash.get(SESSION, None)
@@ -424,10 +471,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         running.say(f"interrupted while removing the cluster; {LEFT}")
         session.exitstatus = pytest.ExitCode.INTERRUPTED
         return
-    except (RookeryError, DeadlineExceeded, OSError) as error:
+    except (RookeryError, OSError) as error:
         running.say(str(error))
         running.say(LEFT)
-        running.failed(_blamed(error, None))
-    session.exitstatus = running.exit_status(exitstatus)
+        running.failed(blamed(error, None))
+    session.exitstatus = running.exit_status(session.exitstatus)
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[WORKER_STATUS] = int(session.exitstatus)

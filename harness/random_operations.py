@@ -17,11 +17,11 @@ from harness.csi import deployed, direct
 from harness.csi import model as m
 from harness.csi.execution import Disagreement, Done, Driver, Execution, summary
 from harness.csi.manifests import RBD
-from harness.errors import Unknown
+from harness.errors import DeadlineExceeded, Unknown
 from harness.machine.runc_without_caps import lacking_capabilities
 from harness.report.results import Results
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, minutes, wait_for
+from harness.waiting import minutes, wait_for
 
 MIXTURE = m.Mixture()
 DRIVER_BACK = minutes(3)

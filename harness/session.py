@@ -11,23 +11,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
-import pytest
-
 from harness.baseline import Fingerprint, compare, listed
 from harness.cluster.snapshots import Snapshot, SnapshotRefused
 from harness.csi.leaks import LeftBehind
-from harness.errors import BadInput, InfrastructureError, RookeryError, StorageFailure, Unknown
-from harness.kube import Kube, api_may_be_down
+from harness.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
+from harness.kube import Kube, KubeError, api_may_be_down
+from harness.kube.objects import Object, still_there, title_of, value_of
 from harness.layers import WORKLOAD_READY, Layer
 from harness.machine import capacity
 from harness.machine.run import CommandFailed
+from harness.outcomes import blamed, exit_status, outcome_of
 from harness.report.junit import write_junit
-from harness.report.results import Outcome, Results
+from harness.report.results import Results
 from harness.settings import Settings
 from harness.storage import GOES_ON, StorageCluster
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
-PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
 AT_THE_END = "at-the-end"  # of logs
@@ -101,7 +100,10 @@ class Session:
         if not self._is_in(layer, cluster, results):
             with results.uncounted():
                 cluster.prepare(results)
-            self._put(cluster, layer, results)
+            try:
+                self._put(cluster, layer, results)
+            except StorageFailure as error:  # of what the harness has saved, before anybody's fault was made
+                raise InfrastructureError(f"{layer.name} is not what was saved: {error.message}") from error
             self._take_baseline(layer, cluster, results)
         cluster.note(results)
         results.note(layer=layer.name)
@@ -142,7 +144,7 @@ class Session:
         try:
             with results.phase("baseline taken"):
                 self._baseline = cluster.fingerprint()
-        except (DeadlineExceeded, RookeryError) as error:
+        except RookeryError as error:
             self.say(f"no baseline: {error}")
             return
         which = (self._topology, layer.name)
@@ -240,12 +242,8 @@ class Session:
             cluster.delete()
 
     def exit_status(self, of_pytest: int) -> int:
-        """A scenario that failed on its own account outweighs bad input, and that outweighs the infrastructure."""
-        if not self.failures:
-            return of_pytest
-        if any(not isinstance(error, BadInput | InfrastructureError) for error in self.failures):
-            return FAILED
-        return BAD_INPUT if any(isinstance(error, BadInput) for error in self.failures) else INFRASTRUCTURE
+        """That of the weightiest failure; pytest's own where nothing has failed."""
+        return exit_status(self.failures) if self.failures else of_pytest
 
 
 def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
@@ -291,7 +289,7 @@ def gather_logs_of_failure(
 
 
 def _gather_what_there_is(cluster: StorageCluster, results: Results, moment: str) -> None:
-    with suppress(RookeryError, DeadlineExceeded, OSError):
+    with suppress(RookeryError, OSError):
         cluster.gather_logs(results, moment)
 
 
@@ -303,36 +301,29 @@ def finish(
     unclean: BaseException | None = None,
     properties: Iterable[tuple[str, object]] = (),
 ) -> None:
-    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`,
-    and write its junit.xml. May be called again, when more is known."""
-    error = out_of_room(_error_among(calls) or unclean, results)
+    """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`;
+    where the machine was short of room meanwhile, by that (see `blamed`). Write its junit.xml. May be called again,
+    when more is known."""
+    error = _error_among(calls) or unclean
     if error is None and "call" not in calls:
-        error = Unknown("interrupted")  # by Ctrl-C: pytest makes no call of it
-    results.finish(outcome_of(error, at_setup="call" not in calls))
+        error = KeyboardInterrupt("interrupted")  # of which pytest makes no call
+    if error is not None:
+        error = blamed(error, "call" if "call" in calls else "setup", machine=short_of_room(results))
+    results.finish(outcome_of(error, at_setup=False))
     write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error, properties)
 
 
-def out_of_room(error: BaseException | None, results: Results | None) -> BaseException | None:
-    """What made a scenario fail; where the machine's disk was full, that, whatever it looked like from inside."""
+def short_of_room(results: Results | None) -> InfrastructureError | None:
+    """What the machine was short of while the scenario ran; None if it had room."""
     short = results.room_is_short() if results else ""
-    if not short or error is None or outcome_of(error, at_setup=False) != "failed":
-        return error
-    found = InfrastructureError(
-        f"the machine's disk was full: {short}\n{type(error).__name__}: {error}",
-        cure="free some, or set ROOKERY_STATE_DIR to a folder on another filesystem, and run it again",
+    return (
+        InfrastructureError(
+            f"the machine's disk was full: {short}",
+            cure="free some, or set ROOKERY_STATE_DIR to a folder on another filesystem, and run it again",
+        )
+        if short
+        else None
     )
-    return found.with_traceback(error.__traceback__)
-
-
-def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
-    """What an exception says about the storage under test: nothing, if it came before the scenario began."""
-    if error is None:
-        return "passed"
-    if isinstance(error, pytest.skip.Exception):
-        return "skipped"
-    if isinstance(error, Unknown):
-        return "unknown"
-    return "infrastructure" if at_setup or isinstance(error, InfrastructureError | BadInput) else "failed"
 
 
 @contextmanager
@@ -377,26 +368,33 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
 
 
 def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace: its pods and claims are gone then, and it is going; pods are given a second, as nobody will
-    use them again.
+    """Delete a namespace: its pods, snapshots and claims are gone then, and it is going; pods are given a second, as
+    nobody will use them again.
 
     What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
-    It does not begin before five have passed, which only the next one of that name has to wait for.
+    It does not begin before five have passed, which only the next one of that name has to wait for. A claim of which a
+    snapshot is being taken stays until that is done with, or gone (the finalizer pvc-as-source-protection).
     """
-    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "PersistentVolumeClaim")
+    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "VolumeSnapshot", "PersistentVolumeClaim")
+
+    def there(kind: str) -> list[Object]:
+        try:
+            return kube.list(kind, namespace=namespace)
+        except KubeError as error:
+            if error.status == 404:  # a cluster without snapshots serves no such kind
+                return []
+            raise
+
     for kind in kinds:
-        for found in kube.list(kind, namespace=namespace):
+        for found in there(kind):
             kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)
 
     @api_may_be_down()
     def emptied() -> None:
-        names = [
-            f"{kind} {found['metadata']['name']}" for kind in kinds for found in kube.list(kind, namespace=namespace)
-        ]
-        if names:
-            raise NotYet(f"there is still {', '.join(names)}")
+        if left := [f"{kind} {title_of(found)}" for kind in kinds for found in there(kind)]:
+            raise NotYet(f"there is still {', '.join(left)}")
 
-    wait_for(emptied, what=f"pods and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
+    wait_for(emptied, what=f"pods, snapshots and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
     kube.delete("Namespace", namespace)
 
 
@@ -407,7 +405,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
     if not claims:
         return cluster.no_volumes_left()
     volumes = cluster.kube.list("PersistentVolume")
-    left = [each["metadata"]["name"] for each in volumes if each["spec"]["claimRef"]["uid"] not in claims]
+    left = [title_of(each) for each in volumes if value_of(each, "spec", "claimRef", "uid") not in claims]
     if left:
         raise NotYet(", ".join(left))
 
@@ -416,8 +414,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
 def _not_going(kube: Kube, namespace: str) -> None:
     found = kube.get("Namespace", namespace)
     if found and found["metadata"].get("deletionTimestamp"):
-        reasons = [c["message"] for c in found["status"].get("conditions", []) if c["status"] == "True"]
-        raise NotYet("; ".join(reasons) or "it is still there")
+        raise NotYet(still_there(found))
 
 
 def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], None]:

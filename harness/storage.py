@@ -24,7 +24,7 @@ from harness.csi import deployed, inventory
 from harness.csi import manifests as csi
 from harness.csi.driver import CEPHFS_UNITS
 from harness.csi.leaks import NOTHING, Finding, Found, Wanted, compare
-from harness.errors import BadInput, InfrastructureError, StorageFailure
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError, StorageFailure
 from harness.images import archives, build, engine, programs, recipes, resolve
 from harness.images.catalogue import Catalogue, catalogue
 from harness.images.resolve import Image
@@ -47,7 +47,7 @@ from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
 from harness.settings import Settings
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
 Say = Callable[[str], None]
 

@@ -38,8 +38,9 @@ from harness.cluster.topology import Topology
 from harness.csi.deployed import LoggedCall, logged_calls
 from harness.csi.execution import Disagreement
 from harness.csi.sanity import SanityReport, Subject, run_sanity
-from harness.errors import BadInput, InfrastructureError, RookeryError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError, RookeryError
 from harness.images import programs
+from harness.kube.objects import fields_of, items_of, value_of
 from harness.layers import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
 from harness.random_operations import MIXTURE, Trial, driver_called_directly
 from harness.report.results import Results
@@ -47,7 +48,7 @@ from harness.rook.deploy import Rook
 from harness.session import Session, deployed
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads.throughput import KIB, MIB, Load
 from harness.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Pod, Volumes
 
@@ -380,21 +381,21 @@ def _mounting(ground: Ground, node: str, image: str) -> list[LoggedCall]:
 
 def is_bound(claim: dict[str, Any]) -> None:
     """Condition: the claim is bound."""
-    phase = claim.get("status", {}).get("phase")
+    phase = value_of(claim, "status", "phase")
     if phase != "Bound":
         raise NotYet(f"it is {phase}")
 
 
 def is_scheduled(pod: dict[str, Any]) -> None:
     """Condition: the pod has a node."""
-    if not pod["spec"].get("nodeName"):
+    if not value_of(pod, "spec", "nodeName"):
         raise NotYet("it has no node")
 
 
 def is_started(pod: dict[str, Any]) -> None:
     """Condition: the pod's one container runs."""
-    states = [status.get("state", {}) for status in pod.get("status", {}).get("containerStatuses", [])]
-    if not states or "running" not in states[0]:
+    states = [fields_of(status, "state") for status in items_of(pod, "status", "containerStatuses")]
+    if not states or states[0].get("running") is None:
         raise NotYet(f"its container is {states or 'not there'}")
 
 
@@ -442,7 +443,7 @@ def _succeeds(failures: list[str], pod: Pod, act: Callable[[], object]) -> bool:
     """Whether it does; what it fails with goes to the others."""
     try:
         act()
-    except (RookeryError, DeadlineExceeded) as error:
+    except RookeryError as error:
         failures.append(f"{pod.name}: {error}")
         return False
     return True

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import tenacity
+
+from harness.errors import DeadlineExceeded, MachineTooSlow
 
 T = TypeVar("T")
 
@@ -19,16 +22,6 @@ POLL = 0.2  # seconds between two questions; short, so that waiting adds little 
 
 class NotYet(Exception):
     """Raised by a condition that does not hold yet; its text is the reason."""
-
-
-class DeadlineExceeded(Exception):
-    """A condition did not hold within its deadline."""
-
-    def __init__(self, what: str, seconds: float, reason: str) -> None:
-        super().__init__(f"{what}: not within {seconds:.0f} s; last reason: {reason}")
-        self.what = what
-        self.seconds = seconds
-        self.reason = reason
 
 
 def minutes(count: float) -> float:
@@ -43,6 +36,7 @@ def wait_for(
     within: float,
     every: float = POLL,
     times_in_a_row: int = 1,
+    too_late: type[DeadlineExceeded] = DeadlineExceeded,
 ) -> T:
     """Ask `condition` until it has held `times_in_a_row` times without a break, and return its last value.
 
@@ -50,7 +44,8 @@ def wait_for(
     reached while it slept, so that a slow condition is not failed unasked. Any exception other than `NotYet` ends the
     wait at once: it is a fault of the condition, not a reason to wait.
 
-    Raises `DeadlineExceeded` with the last reason.
+    Raises `too_late` with the last reason, and `TypeError` when the condition's value is a function: what was asked
+    then made a condition (`bound(...)`) and nobody asked that one, so nothing was waited for.
     """
     start = time.monotonic()
     held = 0
@@ -62,6 +57,10 @@ def wait_for(
         except NotYet:
             held = 0
             raise
+        if callable(value):
+            raise TypeError(
+                f"{what}: the condition makes a condition and asks nothing; pass what it returned: {value!r}"
+            )
         held += 1
         if held < times_in_a_row:
             raise NotYet(f"held {held} of {times_in_a_row} times in a row")
@@ -76,4 +75,11 @@ def wait_for(
     try:
         return retrying(ask)
     except NotYet as last:
-        raise DeadlineExceeded(what, time.monotonic() - start, str(last)) from last
+        raise too_late(what, time.monotonic() - start, str(last)) from last
+
+
+wait_for_machine = partial(wait_for, too_late=MachineTooSlow)
+"""The same, for what the machine, docker or kind is asked to do: a time-out says nothing about the storage under test.
+
+All of `harness.machine` and `harness.cluster` waits by it.
+"""

@@ -83,8 +83,7 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
     whole = time.time()
     with results.phase("symptom shown"):
         symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=whole)
-        shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
-    results.note(symptom=shown)
+        wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
     still = registered_nowhere(cluster.kube, storage_driver.name)
     wait_for(still, what=f"no kubelet to know {storage_driver.name}", within=ANSWER)
 
@@ -108,8 +107,7 @@ def bound_but_not_mounted(
 
     with results.phase("symptom shown"):
         symptom = files.pod_says(DRIVER_NOT_ON_NODE)
-        shown = wait_for(symptom, what=f"the pod to show {DRIVER_NOT_ON_NODE}", within=minutes(3))
-    results.note(symptom=shown)
+        wait_for(symptom, what=f"the pod to show {DRIVER_NOT_ON_NODE}", within=minutes(3))
     still = registered_nowhere(cluster.kube, driver.name)
     wait_for(still, what=f"no kubelet to know {driver.name}", within=ANSWER)
     with pytest.raises(NotYet):

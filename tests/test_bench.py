@@ -10,11 +10,10 @@ from harness import bench
 from harness.bench import Bench, Goal, Row, rows
 from harness.cluster import stores
 from harness.cluster.blueprint import Blueprint
-from harness.errors import InfrastructureError
+from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.layers import SEED_ROWS, SEED_TABLE
 from harness.report.results import Results
 from harness.settings import Settings
-from harness.waiting import DeadlineExceeded
 
 
 def quiet(line):

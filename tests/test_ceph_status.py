@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import DeadlineExceeded
 from harness.kube import ApiUnavailable, ExecFailed
 from harness.rook import CephSpec, Rook, deploy
 from harness.rook.rendering import Rendering
@@ -25,7 +26,7 @@ from harness.rook.status import (
     pgs_of,
 )
 from harness.rook.toolbox import ask
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 FSID = "5f1e2f4e-0000-4000-8000-00000000cafe"
 SPEC = CephSpec(image="quay.io/ceph/ceph:v18.2.7", disks={f"w{n}": [f"/dev/loop{n}"] for n in range(3)})

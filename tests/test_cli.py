@@ -11,11 +11,10 @@ import pytest
 from harness import __version__, cli
 from harness.bench import Bench, Goal
 from harness.cluster.snapshots import Snapshot
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.resolve import Image, Origin
 from harness.machine.doctor import Check
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.errors import DeadlineExceeded
 from harness.machine import containers, loop
 from harness.machine.run import CommandFailed
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for
 
 NAMES = ["c-control-plane", "c-worker"]
 PIDS = {"c-control-plane": 101, "c-worker": 102}

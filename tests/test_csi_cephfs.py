@@ -84,6 +84,7 @@ class FakeCluster:
     changes: int = 0
     fail_at: int | None = None
     mgr_answers: bool = True
+    mgr_says: tuple[int, str] = (errno.ETIMEDOUT, "")  # where it does not
 
     def connect(self) -> None: ...
 
@@ -96,7 +97,7 @@ class FakeCluster:
         return self._answer(command)
 
     def mgr_command(self, command: str, data: bytes) -> tuple[int, bytes, str]:
-        return self._answer(command) if self.mgr_answers else (-errno.ETIMEDOUT, b"", "")
+        return self._answer(command) if self.mgr_answers else (-self.mgr_says[0], b"", self.mgr_says[1])
 
     def _answer(self, command: str) -> tuple[int, bytes, str]:
         arguments = json.loads(command)
@@ -456,6 +457,24 @@ def test_a_mgr_that_does_not_answer_is_asked_again(controller: CephfsController,
     cluster.mgr_answers = False
     with pytest.raises(Unavailable):
         controller.create(request())
+
+
+@pytest.mark.parametrize("says", ["", "error in mkdir /volumes/csi"])
+def test_a_mgr_that_is_shut_out_of_the_filesystem_is_told_by_the_words_that_people_look_for(
+    controller: CephfsController, cluster: FakeCluster, says: str
+) -> None:
+    """The claim's event has what the driver answers."""
+    cluster.mgr_answers, cluster.mgr_says = False, (errno.ESHUTDOWN, says)
+    with pytest.raises(Unavailable, match=rf"{says}.*\(108\) Cannot send after transport endpoint shutdown"):
+        controller.create(request())
+
+
+def test_what_the_mgr_says_in_words_is_not_said_twice(controller: CephfsController, cluster: FakeCluster) -> None:
+    says = "error in mkdir /volumes/csi: Cannot send after transport endpoint shutdown [Errno 108]"
+    cluster.mgr_answers, cluster.mgr_says = False, (errno.ESHUTDOWN, says)
+    with pytest.raises(Unavailable) as caught:
+        controller.create(request())
+    assert str(caught.value).endswith(says)
 
 
 def test_delete_is_idempotent(controller: CephfsController, cluster: FakeCluster) -> None:

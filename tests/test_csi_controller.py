@@ -28,6 +28,7 @@ from harness.csi.driver.errors import (
 )
 from harness.csi.driver.messages import ContentSource, CreateVolume
 from harness.csi.driver.volumes import Capability, Capacity, VolumeId, image_name
+from harness.signatures import IMAGE_IN_USE
 
 GIB = 1 << 30
 WRITER = Capability("SINGLE_NODE_WRITER", fs_type="ext4")
@@ -310,6 +311,15 @@ def test_a_volume_in_use_is_not_deleted(controller: Controller, pool: FakePool) 
     pool.in_use.add(volume.image)
     with pytest.raises(FailedPrecondition, match=f"rbd image replicapool/{volume.image} is still being used"):
         controller.delete(str(volume), SECRETS)
+    assert volume.image in pool.images
+
+
+def test_a_volume_with_snapshots_of_others_is_not_called_in_use(controller: Controller, pool: FakePool) -> None:
+    volume = controller.create(request()).id
+    pool.images[volume.image].snapshots["an-operators"] = "content"
+    with pytest.raises(HasSnapshots, match=f"rbd image replicapool/{volume.image} has snapshots") as caught:
+        controller.delete(str(volume), SECRETS)
+    assert IMAGE_IN_USE.line_in(str(caught.value)) is None
     assert volume.image in pool.images
 
 

@@ -197,6 +197,36 @@ def test_nobody_but_a_recipe_makes_the_harness_own_images(docker: FakeDocker) ->
     assert resolve.look("localhost/rookery/ceph:v18.2.7").origin is Origin.MISSING
 
 
+DERIVED = "registry.example/team/ceph:patched"
+
+
+def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) -> None:
+    """It has inherited the label of what it stands on."""
+    docker.has(DERIVED, recipe=recipes.need(CEPH).digest)
+
+    assert ensure(DERIVED) == [Origin.BUILT]
+    assert docker.asked == []
+    archives.store([DERIVED])
+    docker.images.clear()
+    assert ensure(DERIVED) == [Origin.BUILT]
+    assert docker.asked == ["load"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"mirror": "mirror:5000"}, r"not to be pulled \(mirror:5000/ceph/ceph:v99\.0\.0: not found"),
+        ({"reachable": True}, r"not to be pulled \(quay\.io/ceph/ceph:v99\.0\.0: "),
+        ({}, "no registry can be reached"),
+    ],
+    ids=["a mirror", "a registry", "neither"],
+)
+def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: dict, says: str) -> None:
+    with pytest.raises(BadInput, match=says) as caught:
+        ensure("quay.io/ceph/ceph:v99.0.0", **options)
+    assert ("no registry can be reached" in caught.value.message) is (options == {})
+
+
 def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
     docker.has(CEPH, recipe="an older digest")
     archives.store([CEPH])

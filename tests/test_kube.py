@@ -17,7 +17,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import BadInput
+from harness.errors import BadInput, DeadlineExceeded
 from harness.kube import ApiUnavailable, ExecFailed, Kube, KubeError, api_may_be_down
 from harness.kube import client as kube_client
 from harness.kube.bundle import collect, newest
@@ -32,7 +32,7 @@ from harness.kube.conditions import (
     unix_time,
 )
 from harness.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 CORE = {
     "pods": "Pod",

@@ -11,12 +11,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.machine import docker, leases, loop
 from harness.machine.leases import Lease, SweepIncomplete, sweep
 from harness.machine.processes import Process
 from harness.machine.run import CommandFailed, run
-from harness.waiting import DeadlineExceeded
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.errors import InfrastructureError
-from harness.kube import ExecFailed
-from harness.waiting import DeadlineExceeded
+from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.workloads import moving, small_files
 from harness.workloads.moving import Moved, checksums, differences, make_files, move, moved, serve
+from harness.workloads.volumes import VolumeFailed
 
 COUNT = 600  # three folders, the last one not full
 
@@ -81,6 +80,16 @@ def test_many_differences_are_counted_and_not_all_named():
     assert told.endswith("0000/0000009, ...")
 
 
+def test_a_volume_that_keeps_zeros_differs_in_every_file(pod):
+    make_files(pod, COUNT, seed=7)
+    for path in pod.tree.rglob("*"):
+        if path.is_file():
+            path.write_bytes(bytes(path.stat().st_size))
+
+    found = differences(small_files.expected(COUNT, seed=7), checksums(pod))
+    assert found.startswith(f"{COUNT} of another content: ")
+
+
 @pytest.mark.parametrize("stats", [STATS, STATS.replace(",", "")])
 def test_what_rsync_has_moved(stats):
     found = moved(stats, seconds=80.0)
@@ -101,7 +110,7 @@ def test_files_go_to_the_daemons_tree(pod):
 
 
 def test_a_daemon_is_served_once_it_answers(pod):
-    refusals = [ExecFailed("rsync", 10, "Connection refused"), "", "volume\n"]
+    refusals = [VolumeFailed("rsync", 10, "Connection refused"), "", "volume\n"]
 
     def sh(script, *, timeout=60):
         if script.startswith("cat > /tmp/rsyncd.conf"):

@@ -16,12 +16,12 @@ import pytest
 
 from harness import plugin, session
 from harness.baseline import Cleaning, Fingerprint
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.layers import ROOK_READY, Layer
 from harness.report import room
 from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 
 class Cluster:
@@ -160,7 +160,7 @@ def test_a_scenario_that_passed(scenario, pytester):
         ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
         ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
         ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
-        ("raise KeyboardInterrupt", 2, "unknown", "error"),
+        ("raise KeyboardInterrupt", 2, "interrupted", "error"),
     ],
 )
 def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome, trouble):
@@ -178,7 +178,8 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
     assert ran.ret == status
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
-    assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
+    outcome = "broken" if isinstance(error, BadInput) else "infrastructure"
+    assert outcomes(pytester) == (outcome, outcome, "error")
 
 
 def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pytester, cluster, monkeypatch):
@@ -481,11 +482,42 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
 
 
+def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
+    pytester.makepyfile(
+        """
+        from types import SimpleNamespace
+        from harness.kube.symptoms import event_shown
+        from harness.signatures import IMAGE_IN_USE
+
+        def test_it(cluster):
+            said = {"reason": "FailedMount", "message": "rbd image p/i is still being used"}
+            kube = SimpleNamespace(events=lambda namespace, name: [said])
+            assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer")()
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    (seen,) = report_of(pytester)["symptoms"]
+    assert seen["line"] == "rbd image p/i is still being used"
+
+
 def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
     ran = scenario("pass", "--workers=many")
     assert ran.ret == 2
     ran.stdout.fnmatch_lines(["*--workers many: not a number*"])
     assert not (pytester.path / "results").exists()
+
+
+def test_a_folder_for_results_that_is_there_does_not_move_the_root_folder(pytester, tmp_path):
+    """Which pytest looks for before it knows the option, among all arguments that are paths."""
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = 'scenarios'\n")
+    for name in ("scenarios", "others"):
+        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
+    outside = tmp_path / "elsewhere"
+    for _ in range(2):
+        ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results", str(outside))
+        ran.assert_outcomes(passed=1)
+        ran.stdout.fnmatch_lines([f"rootdir: {pytester.path}", "scenarios/test_scenarios.py::test_it *"])
+        outside.mkdir(exist_ok=True)
 
 
 def test_settings_come_from_the_pyproject_of_the_scenarios(scenario, pytester):

@@ -7,13 +7,13 @@ psycopg = pytest.importorskip("psycopg")
 from psycopg import errors  # noqa: E402
 from psycopg.pq import DiagnosticField  # noqa: E402
 
-from harness.errors import InfrastructureError  # noqa: E402
+from harness.errors import DeadlineExceeded, InfrastructureError  # noqa: E402
 from harness.history.checkers import Verdict, check_writes  # noqa: E402
 from harness.history.recorder import Recorder  # noqa: E402
 from harness.history.rows import value_of  # noqa: E402
 from harness.images import recipes  # noqa: E402
 from harness.kube.conditions import unix_time  # noqa: E402
-from harness.waiting import DeadlineExceeded, NotYet  # noqa: E402
+from harness.waiting import NotYet  # noqa: E402
 from harness.workloads.postgresql import IMAGE, PostgreSQL  # noqa: E402
 from harness.workloads.postgresql.client import Client, Connecting, outcome_of  # noqa: E402
 

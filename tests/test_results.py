@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from harness.paths import state_dir
 from harness.report import room
 from harness.report.logs import bound_logs, fair_share
-from harness.report.memory import MemorySampler, used_mib
 from harness.report.results import Results, last_results
 
 
@@ -86,7 +85,7 @@ def test_two_runs_in_a_second_have_two_folders(tmp_path, results):
 def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results):
     begin = timings(results)
 
-    assert list(begin) == ["scenario", "outcome", "total_s", "peak_memory_mib", "least_room_mib", "phases"]
+    assert list(begin) == ["scenario", "outcome", "total_s", "least_room_mib", "phases"]
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("power_cycle", "running", [])
 
 
@@ -163,27 +162,6 @@ def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
 
     results.note(driver="rbd.csi.ceph.com")
     assert report(results)["verdict"] == "valid"
-
-
-def meminfo(total, available):
-    return f"MemTotal:       {total} kB\nMemFree:          12 kB\nMemAvailable:   {available} kB\nHugePages_Total:  0\n"
-
-
-def test_memory_in_use_is_what_is_not_available():
-    assert used_mib(meminfo(24 * 1024, 20 * 1024)) == 4
-
-
-def test_the_peak_is_kept_and_counted_from_the_start():
-    now = [meminfo(10240, 8192)]
-    sampler = MemorySampler(lambda: now[0])
-    try:
-        assert sampler.peak_mib == 0
-        now[0] = meminfo(10240, 4096)
-        assert sampler.peak_mib == 4
-        now[0] = meminfo(10240, 9216)
-        assert sampler.peak_mib == 4
-    finally:
-        sampler.stop()
 
 
 def test_the_least_room_is_kept_and_told_where_it_was_next_to_none():
@@ -302,3 +280,35 @@ def test_what_was_just_run_is_the_last_result(tmp_path, results):
         pass
     last = last_results(tmp_path)
     assert (last["just_now"].outcome, last["power_cycle"].outcome) == ("passed", "running")
+
+
+@pytest.mark.parametrize("outcome", ["running", "interrupted"])
+def test_a_run_without_a_verdict_does_not_take_the_place_of_one(tmp_path, outcome):
+    def ran(day, scenario, outcome):
+        folder = tmp_path / f"2026112{day}T090000Z-{scenario}"
+        folder.mkdir()
+        timings = {"scenario": scenario, "outcome": outcome, "total_s": 12.5}
+        (folder / "timings.json").write_text(json.dumps(timings))
+
+    ran(3, "disks", "failed")
+    ran(4, "disks", outcome)
+    ran(4, "pools", outcome)
+    ran(5, "status", outcome)
+    ran(6, "status", "passed")
+    last = last_results(tmp_path)
+    assert {name: found.outcome for name, found in last.items()} == {
+        "disks": "failed",
+        "pools": outcome,  # there is nothing better to tell
+        "status": "passed",
+    }
+
+
+def test_the_line_that_showed_a_symptom_is_noted_once(results):
+    for line in ("image a is still being used", "image a is still being used", "image b is still being used"):
+        results.saw("'… is still being used' (event: the pod)", line)
+    report = json.loads(results.path("report.json").read_text())
+    assert [seen["line"] for seen in report["symptoms"]] == [
+        "image a is still being used",
+        "image b is still being used",
+    ]
+    assert {seen["symptom"] for seen in report["symptoms"]} == {"'… is still being used' (event: the pod)"}

@@ -3,7 +3,7 @@
 import pytest
 
 from harness import signatures
-from harness.kube import ApiUnavailable, KubeError
+from harness.kube import ApiUnavailable, KubeError, symptoms
 from harness.kube.symptoms import event_shown, last_seen, log_shown
 from harness.signatures import ShownBy, Signature
 from harness.waiting import NotYet
@@ -237,3 +237,17 @@ def test_a_log_that_may_not_be_read_is_a_fault():
 )
 def test_when_an_event_was_seen_last(seen):
     assert last_seen(seen) == last_seen(event(""))
+
+
+def test_whoever_listens_is_told_the_line_that_showed_it_and_only_then():
+    told = []
+    kube = Kube([event(POOL_GONE)], logs={("cassandra-0", False): "x\nSeed provider couldn't lookup host a\n"})
+    shown = event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")
+    with symptoms.told_to(lambda signature, line: told.append((signature, line))):
+        with pytest.raises(NotYet):
+            event_shown(kube, "files", signatures.IMAGE_IN_USE, of="writer")()
+        assert told == []
+        line = shown()
+        logged = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra")()
+    shown()
+    assert told == [(signatures.POOL_NOT_FOUND, line), (signatures.SEED_LOOKUP_FAILED, logged)]

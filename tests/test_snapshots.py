@@ -21,10 +21,9 @@ from harness.cluster.snapshots import (
     check_name,
     digest_of_objects,
 )
-from harness.errors import BadInput
+from harness.errors import BadInput, DeadlineExceeded
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
-from harness.waiting import DeadlineExceeded
 
 NOW = 1_700_000_000.0
 STORE = "images-0123"

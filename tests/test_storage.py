@@ -12,7 +12,7 @@ import yaml
 from harness import recovery, storage
 from harness.baseline import Fingerprint, Item
 from harness.cluster.topology import Topology
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
 from harness.machine.leases import Lease
@@ -20,7 +20,7 @@ from harness.report.results import Results
 from harness.rook.status import Mark, Osd
 from harness.settings import Settings
 from harness.storage import StorageCluster
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
 PREPARE_TO_CREATE = StorageCluster._prepare_to_create

@@ -1,14 +1,27 @@
 """Claims, snapshots and pods of scenarios: what is asked of Kubernetes, and what is understood of its answers."""
 
 import subprocess
+import sys
 from hashlib import sha256
 
 import pytest
 
-from harness.kube import ExecFailed
+from harness.errors import BadInput, DeadlineExceeded, StorageFailure
+from harness.kube import ApiUnavailable, ExecFailed
 from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
-from harness.waiting import DeadlineExceeded, NotYet
-from harness.workloads.volumes import DEVICE, MOUNT, Claim, Filled, Pod, PodSpec, Snapshot, Subvolume, Volumes
+from harness.waiting import NotYet
+from harness.workloads.volumes import (
+    DEVICE,
+    MOUNT,
+    Claim,
+    Filled,
+    Pod,
+    PodSpec,
+    Snapshot,
+    Subvolume,
+    VolumeFailed,
+    Volumes,
+)
 
 CLAIM = Claim("data", "volumes")
 
@@ -174,10 +187,13 @@ def test_what_a_pod_says_of_its_volume(kube):
     assert pod.mount_options() == ["xfs", "ro", "noatime", "nouuid"]
     kube.printed = "1B-blocks\n1020702720\n"
     assert pod.filesystem_bytes() == 1020702720
-    with pytest.raises(AssertionError, match="may write"):
+    with pytest.raises(StorageFailure, match="may write"):
         pod.refuses_writes()
     kube.printed = ExecFailed("touch", 1, "touch: Read-only file system")
     assert "Read-only" in pod.refuses_writes()
+    kube.printed = ExecFailed("touch", None, "")
+    with pytest.raises(VolumeFailed, match="did not end in time"):
+        pod.refuses_writes()
 
 
 def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch):
@@ -198,3 +214,132 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
     assert pod.read_beyond(0) == 1
     with pytest.raises(NotYet, match="still at 1"):
         pod.read_beyond(1)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ExecFailed("sh", 1, "sha256sum: /volume/a: No such file or directory"), VolumeFailed),
+        (ExecFailed("sh", 1, "sha256sum: /volume/a: Input/output error"), VolumeFailed),
+        (ExecFailed("sh", 2, "Read-only file system"), VolumeFailed),
+        (ExecFailed("sh", 135, "Bus error"), VolumeFailed),  # of a page that cannot be read
+        (ExecFailed("sh", None, ""), VolumeFailed),
+        (ExecFailed("sh", 127, "sh: rsync: not found"), BadInput),
+        (ExecFailed("sh", 137, "Killed"), ExecFailed),
+        (ExecFailed("sh", 143, "Terminated"), ExecFailed),
+        (ApiUnavailable("the stream broke off"), ApiUnavailable),
+    ],
+)
+def test_what_a_volume_does_not_give_back_is_told_from_an_exec_that_did_not_come_about(kube, error, raised):
+    kube.printed = error
+    with pytest.raises(raised) as caught:
+        Pod(kube, "writer", "volumes").checksum("a")
+    assert type(caught.value) is raised
+    if raised is VolumeFailed:
+        assert (caught.value.status, caught.value.output) == (error.status, error.output)
+        assert "pod writer: " in str(caught.value)
+
+
+# A `dd` that stores on the device what the environment says, and reads what is there, without O_DIRECT.
+DD = """#!{python}
+import hashlib, os, subprocess, sys
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+if "of" not in given:
+    words = [word for word in sys.argv[1:] if word != "iflag=direct"]
+    sys.exit(subprocess.run(["/usr/bin/dd", *words]).returncode)
+if os.environ["VOLUME"] == "refuses":
+    sys.exit("dd: writing: Input/output error")
+content = sys.stdin.buffer.read()
+with open(given["of"], "r+b") as device:
+    device.seek(int(given["seek"]) << 20)
+    device.write(bytes(len(content)) if os.environ["VOLUME"] == "zeros" else content)
+"""
+# A `sync` after which the file has what the volume has made of it.
+SYNC = """#!{python}
+import os, sys
+if os.environ["VOLUME"] == "refuses":
+    sys.exit("sync: Input/output error")
+if os.environ["VOLUME"] == "zeros":
+    size = os.path.getsize(sys.argv[1])
+    with open(sys.argv[1], "wb") as file:
+        file.write(bytes(size))
+"""
+# A `tee` that cannot write to its file.
+TEE = """#!{python}
+import os, sys
+if os.environ["VOLUME"] == "full":
+    sys.stdout.buffer.write(sys.stdin.buffer.read())
+    sys.exit("tee: No space left on device")
+os.execv("/usr/bin/tee", ["tee", *sys.argv[1:]])
+"""
+
+
+@pytest.fixture
+def volume(kube, tmp_path, monkeypatch):
+    """A pod that is this machine's shell, whose volume does what it is told: "keeps", "zeros", "refuses", "full"."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, text in (("dd", DD), ("sync", SYNC), ("tee", TEE)):
+        (programs / name).write_text(text.format(python=sys.executable))
+        (programs / name).chmod(0o755)
+    (tmp_path / "device").write_bytes(bytes(8 << 20))
+    monkeypatch.setattr("harness.workloads.volumes.MOUNT", str(tmp_path))
+    monkeypatch.setattr("harness.workloads.volumes.DEVICE", str(tmp_path / "device"))
+
+    def pod(does):
+        environment = {"PATH": f"{programs}:/usr/bin:/bin", "VOLUME": does, "TMPDIR": str(tmp_path)}
+
+        def execute(pod, argv, **_):
+            done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+            if done.returncode:
+                raise ExecFailed("sh", done.returncode, done.stdout + done.stderr)
+            return done.stdout
+
+        kube.exec = execute
+        return Pod(kube, "writer", "volumes")
+
+    return pod
+
+
+def test_a_checksum_is_that_of_what_was_written(volume, tmp_path):
+    pod = volume("keeps")
+    written = pod.write("a", mebibytes=2)
+    content = (tmp_path / "a").read_bytes()
+    assert (len(content), sha256(content).hexdigest()) == (2 << 20, written)
+    assert pod.checksum("a") == written != pod.write("b", mebibytes=2)
+    assert not list(tmp_path.glob("tmp.*")), "nothing is left in the container"
+
+
+def test_a_checksum_of_a_device_is_that_of_what_was_written_there(volume, tmp_path):
+    pod = volume("keeps")
+    start, end = pod.write_device(2), pod.write_device(1, at=7)
+    content = (tmp_path / "device").read_bytes()
+    assert len(content) == 8 << 20
+    assert [sha256(content[: 2 << 20]).hexdigest(), sha256(content[7 << 20 :]).hexdigest()] == [start, end]
+    assert (pod.checksum_device(2), pod.checksum_device(1, at=7)) == (start, end)
+
+
+@pytest.mark.parametrize("write", [lambda pod: pod.write("a", 2), lambda pod: pod.write_device(2)], ids=["file", "raw"])
+def test_a_volume_that_keeps_zeros_is_found_by_the_first_read(volume, write):
+    """The sum of what is read back would be right each time, had it been taken from what was read back."""
+    zeros = sha256(bytes(2 << 20)).hexdigest()
+    with pytest.raises(StorageFailure, match=f"is read as {zeros}"):
+        write(volume("zeros"))
+
+
+@pytest.mark.parametrize(
+    ("write", "does", "says"),
+    [
+        (lambda pod: pod.write("a", 2), "refuses", "sync: Input/output error"),
+        (lambda pod: pod.write("a", 2), "full", "tee: No space left"),
+        (lambda pod: pod.write_device(2), "refuses", "dd: writing: Input/output error"),
+        (lambda pod: pod.checksum("gone"), "keeps", "gone.*No such file"),
+        (lambda pod: pod.checksum_device(2, at=9), "keeps", "cannot skip|No such file"),
+    ],
+    ids=["file refused", "file full", "raw refused", "file gone", "raw gone"],
+)
+def test_what_goes_wrong_in_the_midst_of_a_pipeline_is_not_lost(volume, tmp_path, write, does, says):
+    if "cannot" in says:
+        (tmp_path / "device").unlink()
+    with pytest.raises(VolumeFailed, match=says):
+        write(volume(does))

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from harness import waiting
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.errors import DeadlineExceeded, InfrastructureError
+from harness.waiting import NotYet, minutes, wait_for, wait_for_machine
 
 
 class Clock:
@@ -135,6 +136,21 @@ def test_a_new_wait_starts_counting_anew(clock):
 def test_the_default_pause_is_short(clock):
     wait_for(Condition("no", 1), what="x", within=10)
     assert clock.naps == [waiting.POLL]
+
+
+@pytest.mark.parametrize("value", [lambda: None, Condition(7), dict], ids=["a function", "a condition", "a type"])
+def test_a_condition_that_makes_a_condition_is_a_mistake_and_no_success(clock, value):
+    with pytest.raises(TypeError, match="claim Bound: the condition makes a condition and asks nothing"):
+        wait_for(lambda: value, what="claim Bound", within=10)
+    assert clock.naps == []
+
+
+def test_a_time_out_of_the_machine_is_known_from_one_of_the_storage(clock):
+    with pytest.raises(InfrastructureError, match="last reason: still running"):
+        wait_for_machine(Condition("still running"), what="the kill", within=0)
+    with pytest.raises(DeadlineExceeded) as caught:
+        wait_for(Condition("2 osds down"), what="OSDs up", within=0)
+    assert not isinstance(caught.value, InfrastructureError)
 
 
 def test_minutes():

@@ -14,6 +14,7 @@ from harness.baseline import rules
 from harness.baseline.fingerprint import API, Fingerprint, Item, Key
 from harness.kube import Kube
 from harness.kube.conditions import not_ready
+from harness.kube.objects import fields_of, is_true, items_of, value_of
 
 Object = dict[str, Any]
 
@@ -51,7 +52,7 @@ def fingerprint_of(objects: Iterable[Object], *, watched: Sequence[str]) -> Fing
             continue
         owner = _controller_of(each)
         if kind == "Pod" and owner and owner["kind"] != "Node":
-            if each.get("status", {}).get("phase") not in _ENDED and owner["kind"] != "Job":
+            if value_of(each, "status", "phase") not in _ENDED and owner["kind"] != "Job":
                 pods[owner["kind"], _owner_name(each, owner)] += 1
         elif kind == "VolumeAttachment":
             pods[kind, each["spec"]["source"].get("persistentVolumeName", name)] += 1
@@ -81,14 +82,14 @@ def is_going(each: Object) -> bool:
 
 
 def _controller_of(each: Object) -> Object | None:
-    owners = each["metadata"].get("ownerReferences") or []
+    owners = items_of(each, "metadata", "ownerReferences")
     return next((owner for owner in owners if owner.get("controller")), owners[0] if owners else None)
 
 
 def _owner_name(pod: Object, owner: Object) -> str:
     """Of a Deployment's pod the Deployment's name: another template makes another ReplicaSet."""
     name = owner["name"]
-    if template := pod["metadata"].get("labels", {}).get("pod-template-hash"):
+    if template := value_of(pod, "metadata", "labels", "pod-template-hash"):
         name = name.removesuffix(f"-{template}")
     return f"{pod['metadata']['namespace']}/{name}"
 
@@ -113,7 +114,7 @@ def normalised(each: Object) -> Object:
         metadata["generation"] = each["metadata"].get("generation")
     found = {**{key: value for key, value in each.items() if key not in ("status", "metadata")}, "metadata": metadata}
     if kind == "Pod":  # one of its own, or a kubelet's: the scheduler and admission plugins have written in it
-        return {"metadata": {"labels": metadata.get("labels", {})}}
+        return {"metadata": {"labels": fields_of(metadata, "labels")}}
     if kind == "Node":
         found = _node(found)
     for rule in rules.ignored(kind, name):
@@ -138,11 +139,11 @@ def without(value: Any, path: Sequence[str]) -> Any:
 def _node(node: Object) -> Object:
     taints = [
         {key: value for key, value in taint.items() if key != "timeAdded"}
-        for taint in node.get("spec", {}).get("taints") or []
+        for taint in items_of(node, "spec", "taints")
         if is_a_persons(taint)
     ]
     taints.sort(key=lambda taint: (taint["key"], taint["effect"]))
-    spec = {"taints": taints, "unschedulable": node.get("spec", {}).get("unschedulable", False)}
+    spec = {"taints": taints, "unschedulable": value_of(node, "spec", "unschedulable", default=False)}
     return {**node, "spec": spec}
 
 
@@ -191,14 +192,13 @@ def _sorted_list(found: Object, path: Sequence[str], key: str) -> Object:
 def _unwell(objects: Iterable[Object], watched: Sequence[str]) -> Iterable[str]:
     for each in objects:
         if each["kind"] == "Node":
-            conditions = each.get("status", {}).get("conditions") or []
-            if not any(found["type"] == "Ready" and found["status"] == "True" for found in conditions):
+            if not is_true(each, "Ready"):
                 yield f"node {each['metadata']['name']} is not Ready"
         elif (
             each["kind"] == "Pod"
             and each["metadata"]["namespace"] in watched
-            and each.get("status", {}).get("phase") not in _ENDED
-            and not any(owner["kind"] == "Job" for owner in each["metadata"].get("ownerReferences") or ())  # is to end
+            and value_of(each, "status", "phase") not in _ENDED
+            and not any(owner["kind"] == "Job" for owner in items_of(each, "metadata", "ownerReferences"))  # is to end
             and (reason := not_ready(each))
         ):
             yield reason

@@ -65,13 +65,13 @@ def _map(listing: Listing) -> Found:
     for osd in listing["osds"]["osds"]:
         about = {key: osd.get(key) for key in ("uuid", "in", "weight", "primary_affinity")}
         yield "osd", osd["osd"], about
-    for flag in listing["osds"].get("flags_set", []):
+    for flag in listing["osds"].get("flags_set") or []:
         yield "osd flag", flag, True
     for mon in listing["mons"]["mons"]:
         yield "mon", mon["name"], {"address": mon.get("public_addr", mon.get("addr"))}
     for module in listing["modules"]["enabled_modules"]:
         yield "mgr module", module, True
-    for mute in listing["health"].get("mutes", []):
+    for mute in listing["health"].get("mutes") or []:
         if mute["code"] not in status.ACCEPTED_WARNINGS:  # those are muted as they come up
             yield "health mute", mute["code"], {"sticky": mute.get("sticky", False)}
     for name in listing["profiles"]:

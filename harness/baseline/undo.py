@@ -15,9 +15,10 @@ from harness.baseline.node import OFF, POWER
 from harness.errors import RookeryError
 from harness.kube import Kube
 from harness.kube.client import FIELD_MANAGER
+from harness.kube.objects import items_of
 from harness.kube.taints import put_taint, take_taint
 from harness.rook import toolbox
-from harness.waiting import DeadlineExceeded, NotYet
+from harness.waiting import NotYet
 
 Object = dict[str, Any]
 
@@ -109,7 +110,7 @@ def _may_be_deleted(each: Object | None) -> bool:
     """Whether the harness has applied it itself: what an operator has made would be missed by that operator."""
     if each is None or each["kind"] not in _RANK or is_going(each) or _is_owned(each):
         return False
-    return any(entry.get("manager") == FIELD_MANAGER for entry in each["metadata"].get("managedFields") or [])
+    return any(entry.get("manager") == FIELD_MANAGER for entry in items_of(each, "metadata", "managedFields"))
 
 
 def _may_be_made_again(each: Object | None) -> bool:
@@ -162,7 +163,7 @@ def _set_back(kube: Kube, before: Item, after: Item, differences: Sequence[Diffe
 def _taints_set_back(kube: Kube, node: str, before: Item, after: Item) -> Iterator[str]:
     """One by one: beside a person's taints there are those of Kubernetes' controllers."""
     wanted, found = (
-        {taint["key"]: taint for taint in item.original.get("spec", {}).get("taints") or [] if is_a_persons(taint)}
+        {taint["key"]: taint for taint in items_of(item.original, "spec", "taints") if is_a_persons(taint)}
         for item in (before, after)
     )
     for key in found.keys() - wanted.keys():
@@ -181,7 +182,7 @@ def _title(each: Object) -> str:
 def _tried(what: str, do: Callable[..., object], *arguments: Any) -> str:
     try:
         do(*arguments)
-    except (RookeryError, DeadlineExceeded, NotYet) as error:
+    except (RookeryError, NotYet) as error:
         return f"{what}: refused: {error}"
     return what
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from harness.browser.webdriver import Browser
-from harness.errors import InfrastructureError
+from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.machine.docker import docker, docker_output
 from harness.machine.leases import Lease
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for
 
 PORT = 9515
 STARTED = minutes(1)

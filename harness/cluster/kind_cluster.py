@@ -34,7 +34,7 @@ from harness.machine.docker import docker, docker_output
 from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
 from harness.machine.run import CommandFailed, run
 from harness.paths import state_dir
-from harness.waiting import NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 CREATE_SECONDS = 600
 API_SECONDS = 120
@@ -176,7 +176,7 @@ class KindCluster(PytestKindCluster):
         self._deployed = time.time()
         self._publish_kubeconfig()
         self._prepare_nodes()
-        wait_for(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
+        wait_for_machine(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
     def var(self, node: str) -> Path:
         """Where a node's /var lies on this machine."""
@@ -359,7 +359,7 @@ class KindCluster(PytestKindCluster):
         power.start(names or self.node_names)
         self._prepare_nodes(names)
         self.kube.reset()
-        wait_for(self._api_answers, what="the API server to answer", within=API_SECONDS)
+        wait_for_machine(self._api_answers, what="the API server to answer", within=API_SECONDS)
         self._routes_added()
 
     def power_cycle(self, names: Sequence[str] | None = None) -> PowerCut:
@@ -479,7 +479,9 @@ class KindCluster(PytestKindCluster):
         command = [str(self.kubectl_path), f"--kubeconfig={self.kubeconfig_path}", "port-forward", service_or_pod_name]
         process = subprocess.Popen([*command, f"{port}:{remote_port}", *args], stdout=subprocess.DEVNULL)
         try:
-            wait_for(lambda: _answers(process, port), what=f"the forwarded port {port} to answer", within=3 * retries)
+            wait_for_machine(
+                lambda: _answers(process, port), what=f"the forwarded port {port} to answer", within=3 * retries
+            )
             yield port
         finally:
             process.kill()

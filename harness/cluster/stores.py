@@ -30,7 +30,7 @@ from harness.machine.copying import link_alike, make_alike
 from harness.machine.docker import docker
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for_machine
 
 KEPT = 2  # stores in the cache: those used last, beside what snapshots are linked to
 IMPORT_SECONDS = 600
@@ -178,11 +178,11 @@ def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> Non
         timeout=60,
     ).stdout.strip()  # fmt: skip
     try:
-        wait_for(lambda: _serving(container), what="containerd to serve", within=60)
+        wait_for_machine(lambda: _serving(container), what="containerd to serve", within=60)
         docker("exec", container, "sh", "-ec", _IMPORT, timeout=IMPORT_SECONDS)
     finally:
         docker("stop", "-t", "20", container, timeout=60, check=False)
-        wait_for(lambda: _gone(container), what=f"container {container[:12]} to be removed", within=30)
+        wait_for_machine(lambda: _gone(container), what=f"container {container[:12]} to be removed", within=30)
 
 
 # Of the node's platform, which is ctr's default: with docker's containerd image store an archive of a pulled image has

@@ -8,6 +8,7 @@ from typing import Protocol
 from harness.csi import manifests
 from harness.csi.driver import DRIVER_NAME
 from harness.kube import Kube, api_may_be_down
+from harness.kube.objects import items_of
 from harness.waiting import NotYet
 
 
@@ -94,5 +95,5 @@ def _registered(kube: Kube, driver: str) -> set[str]:
     return {
         node["metadata"]["name"]
         for node in kube.list("CSINode")
-        if any(each["name"] == driver for each in node["spec"].get("drivers") or [])
+        if any(each["name"] == driver for each in items_of(node, "spec", "drivers"))
     }

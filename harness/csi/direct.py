@@ -19,6 +19,7 @@ from harness.csi.deployed import ControllerPod
 from harness.errors import InfrastructureError
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import pods_ready
+from harness.kube.objects import items_of
 from harness.machine.docker import docker
 from harness.waiting import NotYet, wait_for
 
@@ -175,7 +176,7 @@ class DirectCalls:
             found = self._kube.get("Node", node)
             if found is None:
                 raise InfrastructureError(f"there is no node {node}")
-            known = next(it["address"] for it in found["status"]["addresses"] if it["type"] == "InternalIP")
+            known = next(it["address"] for it in items_of(found, "status", "addresses") if it["type"] == "InternalIP")
             with self._guard:
                 self._addresses[node] = known
         return known

@@ -24,7 +24,8 @@ from harness.csi.direct import DirectCalls, Reply
 from harness.csi.driver.errors import AttemptHeld
 from harness.csi.driver.volumes import MIB, SnapshotId, VolumeId, image_name, snapshot_name
 from harness.csi.leaks import Use, Wanted
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.errors import DeadlineExceeded, StorageFailure
+from harness.waiting import NotYet, minutes, wait_for
 
 NOT_NOW = frozenset({"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"})
 CALM = 30.0  # seconds after a kill for which the driver may say "not now"
@@ -45,7 +46,7 @@ FILE_BYTES = MIB
 _WHERE_SIZES_ARE = {m.Create: "volume", m.TakeSnapshot: "snapshot"}
 
 
-class Disagreement(AssertionError):
+class Disagreement(StorageFailure):
     """The driver did not do what the model says."""
 
 

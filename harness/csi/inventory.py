@@ -17,6 +17,7 @@ from harness.csi.driver.node import LOOP_MAJOR
 from harness.csi.driver.volumes import SnapshotId, VolumeId
 from harness.csi.leaks import Attachment, Filesystem, Helper, Image, Node, Pool, Subvolume, Use, VolumeMount, Wanted
 from harness.kube import Kube
+from harness.kube.objects import fields_of, items_of, value_of
 from harness.machine import loop
 from harness.machine.docker import docker_output
 from harness.rook import toolbox
@@ -66,13 +67,13 @@ def wanted_of(
     by_name = {volume["metadata"]["name"]: found for volume in volumes if (found := _volume_of(volume))}
     snapshots = [found for content in contents if (found := _snapshot_of(content))]
     of_claims = {
-        (claim["metadata"]["namespace"], claim["metadata"]["name"]): claim["spec"].get("volumeName", "")
+        (claim["metadata"]["namespace"], claim["metadata"]["name"]): value_of(claim, "spec", "volumeName", default="")
         for claim in claims
     }
     uses = set()
     for pod in pods:
         node = pod["spec"].get("nodeName")
-        if not node or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        if not node or value_of(pod, "status", "phase") in ("Succeeded", "Failed"):
             continue
         for claim in _claims_of(pod):
             if volume := by_name.get(of_claims.get((pod["metadata"]["namespace"], claim), "")):
@@ -92,7 +93,7 @@ def wanted_of(
 
 
 def _volume_of(volume: Object) -> VolumeId | SubvolumeId | None:
-    source = volume["spec"].get("csi") or {}
+    source = fields_of(volume, "spec", "csi")
     if parse := _VOLUMES.get(source.get("driver")):
         with suppress(NotFound):
             return parse(source["volumeHandle"])
@@ -100,7 +101,7 @@ def _volume_of(volume: Object) -> VolumeId | SubvolumeId | None:
 
 
 def _snapshot_of(content: Object) -> SnapshotId | SubvolumeSnapshotId | None:
-    handle = (content.get("status") or {}).get("snapshotHandle") or content["spec"]["source"].get("snapshotHandle")
+    handle = value_of(content, "status", "snapshotHandle") or value_of(content, "spec", "source", "snapshotHandle")
     if (parse := _SNAPSHOTS.get(content["spec"]["driver"])) and handle:
         with suppress(NotFound):
             return parse(handle)
@@ -113,7 +114,7 @@ def _spec(volume: SubvolumeId) -> str:
 
 def _claims_of(pod: Object) -> list[str]:
     claims = []
-    for volume in pod["spec"].get("volumes") or []:
+    for volume in items_of(pod, "spec", "volumes"):
         if "persistentVolumeClaim" in volume:
             claims.append(volume["persistentVolumeClaim"]["claimName"])
         elif "ephemeral" in volume:  # its claim is made for the pod, and is named after both
@@ -122,7 +123,7 @@ def _claims_of(pod: Object) -> list[str]:
 
 
 def _attachment(attachment: Object, volumes: Mapping[str, VolumeId | SubvolumeId]) -> Attachment:
-    volume = volumes.get(attachment["spec"]["source"].get("persistentVolumeName", ""))
+    volume = volumes.get(value_of(attachment, "spec", "source", "persistentVolumeName", default=""))
     return Attachment(attachment["metadata"]["name"], attachment["spec"]["nodeName"], volume.slug if volume else "")
 
 

@@ -16,17 +16,15 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from harness.csi.driver.cephfs.subvolumes import is_temporary
-from harness.errors import RookeryError
+from harness.errors import StorageFailure
 
 COMPLETE, RETAINED = "complete", "snapshot-retained"  # states of a subvolume
 # Seconds. No call to a node's driver takes longer than 100 (`services.NODE_BUDGET`), nor waits the kubelet for more.
 HELPER_SECONDS = 120
 
 
-class LeftBehind(RookeryError):
+class LeftBehind(StorageFailure):
     """A scenario has left what should not exist any more: a finding about the storage, not about the machine."""
-
-    exit_status = 1
 
 
 # --- what should exist --------------------------------------------------------------------------------------------

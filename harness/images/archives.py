@@ -36,12 +36,8 @@ class Archive:
 
     def has(self, reference: str) -> bool:
         """Whether the image is in it and, if a recipe built it, by that recipe as it stands now."""
-        recipe = recipes.find(reference)
-        return any(
-            entry.reference == recipes.canonical(reference)
-            and (not entry.recipe or (recipe is not None and entry.recipe == recipe.digest))
-            for entry in self.entries
-        )
+        wanted = recipes.canonical(reference)
+        return any(entry.reference == wanted and engine.fits(reference, entry.recipe) for entry in self.entries)
 
 
 def folder() -> Path:

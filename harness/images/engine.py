@@ -40,14 +40,25 @@ def inspect(reference: str) -> LocalImage | None:
 
 
 def usable(reference: str) -> LocalImage | None:
-    """The image of that name if it may be used: a vendor's, or one built by the recipe as it stands now."""
+    """The image of that name if it may be used: a vendor's, one built by the recipe as it stands now, or a user's own.
+
+    A user's image that stands on a built one has inherited its label; it is known by a name that no recipe makes.
+    """
     image = inspect(reference)
     if image is None:
         return None
-    if not image.recipe:  # nobody but a recipe makes the harness's own images: one without a label is a stranger
-        return None if reference.startswith(OWN) else image
+    if reference.startswith(OWN) and not image.recipe:
+        return None  # nobody but a recipe makes the harness's own images: one without a label is a stranger
+    return image if fits(reference, image.recipe) else None
+
+
+def fits(reference: str, label: str) -> bool:
+    """Whether an image of that name is of use, by its label: the digest of the recipe that made it or what it stands
+    on, empty for a vendor's."""
     recipe = recipes.find(reference)
-    return image if recipe is not None and image.recipe == recipe.digest else None
+    if recipe is None:
+        return not label or not reference.startswith(OWN)
+    return label in ("", recipe.digest)
 
 
 def save(references: Iterable[str], path: str) -> None:

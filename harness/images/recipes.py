@@ -145,14 +145,17 @@ def versions_of(image: str) -> list[str]:
     return [reference.removeprefix(prefix) for reference in all_recipes() if reference.startswith(prefix)]
 
 
-def need(reference: str) -> Recipe:
-    """The recipe of `reference`; raises `BadInput` with the versions that can be made if there is none."""
+def need(reference: str, *, tried: str = "no registry can be reached") -> Recipe:
+    """The recipe of `reference`; raises `BadInput` with the versions that can be made if there is none.
+
+    `tried` is what came of asking a registry, in words.
+    """
     recipe = find(reference)
     if recipe is None:
         image = reference.rpartition(":")[0]
         known = versions_of(image)
         raise BadInput(
-            f"{reference}: not in docker, not in the archive cache, no registry can be reached, and no recipe makes it",
+            f"{reference}: not in docker, not in the archive cache, {tried}, and no recipe makes it",
             cure=f"ask for a version that can be built here ({', '.join(known)})"
             if known
             else "`rookery images load FILE` with an archive saved where registries can be reached",

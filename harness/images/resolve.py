@@ -71,7 +71,10 @@ def ensure(
     missing = [reference for reference in references if engine.usable(reference) is None]
     missing = [reference for reference in missing if not _load(reference, say)]
     if missing and (mirror or registries_reachable()):
-        missing = [reference for reference in missing if not _pull(reference, mirror, say)]
+        refused = {reference: _pull(reference, mirror, say) for reference in missing}
+        missing = [reference for reference, why in refused.items() if why]
+        for reference in missing:
+            recipes.need(reference, tried=f"not to be pulled ({refused[reference]})")
     if missing:
         build.build(missing, say)
     return [look(reference) for reference in references]
@@ -98,9 +101,10 @@ def _load(reference: str, say: Say) -> bool:
     return engine.usable(reference) is not None
 
 
-def _pull(reference: str, mirror: str | None, say: Say) -> bool:
+def _pull(reference: str, mirror: str | None, say: Say) -> str:
+    """Have it from its registry or the mirror; why not, if it cannot be had there."""
     if reference.startswith("localhost/"):
-        return False
+        return "no registry has the harness's own images"
     full = recipes.canonical(reference)
     if full.startswith("kindest/"):
         full = f"docker.io/{full}"
@@ -109,12 +113,14 @@ def _pull(reference: str, mirror: str | None, say: Say) -> bool:
     try:
         docker("pull", "-q", source, timeout=PULL_SECONDS)
     except InfrastructureError as error:
-        say(f"{reference} could not be pulled ({error.message.splitlines()[-1]}); building it instead")
-        return False
+        why = f"{source}: {error.message.splitlines()[-1]}"
+        if recipes.find(reference):
+            say(f"{reference} could not be pulled ({why}); building it instead")
+        return why
     if source != full:
         docker("tag", source, full)
     say(f"{reference} pulled in {time.monotonic() - started:.0f} s")
-    return True
+    return ""
 
 
 def save(references: Sequence[str], path: str) -> None:

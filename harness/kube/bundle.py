@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.errors import RookeryError
 from harness.kube.client import Kube, Object
+from harness.kube.objects import items_of, value_of
 
 ERRORS = "errors.txt"
 COLLECT_SECONDS = 90.0
@@ -179,11 +180,11 @@ def _last_seen(event: Object) -> str:
 
 
 def _log_sources(pod: Object) -> list[_LogSource]:
-    metadata, status = pod["metadata"], pod.get("status", {})
+    metadata = pod["metadata"]
     sources = []
-    for each in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+    for each in items_of(pod, "status", "initContainerStatuses") + items_of(pod, "status", "containerStatuses"):
         if not each.get("containerID"):
             continue  # never started: asking for its log is an error
-        runs = [False, True] if each.get("restartCount", 0) > 0 else [False]
+        runs = [False, True] if value_of(each, "restartCount", default=0) > 0 else [False]
         sources += [_LogSource(metadata["namespace"], metadata["name"], each["name"], run) for run in runs]
     return sources

@@ -26,14 +26,12 @@ from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
-from harness.errors import BadInput
+from harness.errors import BadInput, DeadlineExceeded
 from harness.kube import podexec
 from harness.kube.errors import ApiUnavailable, KubeError, refused
+from harness.kube.objects import Object, items_of, value_of
 from harness.kube.watching import Watch
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
-
-Object = dict[str, Any]
-"""A Kubernetes object as the API has it in JSON."""
+from harness.waiting import NotYet, wait_for
 
 FIELD_MANAGER = "rookery"
 REQUEST_SECONDS = 15.0
@@ -151,7 +149,7 @@ class Kube:
         """All objects of `kind` (of all namespaces without `namespace`) that the selectors choose."""
         selectors = [("labelSelector", labels), ("fieldSelector", fields)]
         query = [(key, value) for key, value in selectors if value]
-        return self._json("GET", self._type(kind, api_version).path(namespace), query=query)["items"]
+        return items_of(self._json("GET", self._type(kind, api_version).path(namespace), query=query), "items")
 
     def listable_types(self) -> list[ResourceType]:
         """Every kind that is served now and can be listed, each once, in the version that the server prefers."""
@@ -170,7 +168,7 @@ class Kube:
         """
         accept = _METADATA_LIST if metadata_only else "application/json"
         try:
-            items = self._json("GET", listed.path(None), accept=accept)["items"]
+            items = items_of(self._json("GET", listed.path(None), accept=accept), "items")
         except KubeError as error:
             if error.status == 404:
                 return []
@@ -277,7 +275,7 @@ class Kube:
         https://kubernetes.io/docs/reference/instrumentation/node-metrics/#summary-api-source
         """
         summary = self._json("GET", f"/api/v1/nodes/{quote(node, safe='')}/proxy/stats/summary")
-        volumes = [volume for pod in summary.get("pods", []) for volume in pod.get("volume", [])]
+        volumes = [volume for pod in items_of(summary, "pods") for volume in items_of(pod, "volume")]
         return [volume for volume in volumes if volume.get("pvcRef")]
 
     def events(self, namespace: str, *, name: str | None = None) -> list[Object]:
@@ -335,7 +333,7 @@ class Kube:
         """All types, in two requests (https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api)."""
         groups: list[Object] = []
         for root in ("/api", "/apis"):
-            groups += self._json("GET", root, accept=_AGGREGATED_DISCOVERY)["items"]
+            groups += items_of(self._json("GET", root, accept=_AGGREGATED_DISCOVERY), "items")
         return [known for group in groups for known in _types_of_group(group)]
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -401,7 +399,7 @@ def _connect_and_read(seconds: float) -> tuple[float, float]:
 
 
 def _types_of_group(group: Object) -> list[ResourceType]:
-    name = group.get("metadata", {}).get("name", "")
+    name = value_of(group, "metadata", "name", default="")
     # A group whose first CRD was established a moment ago has null where the resources of a version should be.
     return [
         ResourceType(
@@ -409,11 +407,11 @@ def _types_of_group(group: Object) -> list[ResourceType]:
             kind=resource["responseKind"]["kind"],
             plural=resource["resource"],
             namespaced=resource["scope"] == "Namespaced",
-            listable="list" in (resource.get("verbs") or ()),
+            listable="list" in items_of(resource, "verbs"),
         )
-        for version in group["versions"]
-        for resource in version.get("resources") or []
-        if "responseKind" in resource
+        for version in items_of(group, "versions")
+        for resource in items_of(version, "resources")
+        if value_of(resource, "responseKind", "kind")
     ]
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Collection
-from typing import Any
 
 from harness.kube.client import Kube, Object
 from harness.kube.errors import api_may_be_down
+from harness.kube.objects import fields_of, held_by, is_true, items_of, title_of, value_of
 from harness.waiting import NotYet
 
 
@@ -57,7 +57,7 @@ def crd_established(kube: Kube, name: str) -> Callable[[], None]:
         crd = kube.get("CustomResourceDefinition", name)
         if crd is None:
             raise NotYet(f"CRD {name} is not there")
-        if not _has_condition(crd, "Established"):
+        if not is_true(crd, "Established"):
             raise NotYet(f"CRD {name} is not established")
 
     return api_may_be_down()(condition)
@@ -70,10 +70,10 @@ def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
         found = kube.get("PersistentVolumeClaim", claim, namespace=namespace)
         if found is None:
             raise NotYet(f"claim {claim} is not there")
-        phase = found.get("status", {}).get("phase")
-        if phase != "Bound":
-            raise NotYet(f"claim {claim} is {phase}{_last_warning(kube, namespace, claim)}")
-        return found["spec"]["volumeName"]
+        phase, volume = value_of(found, "status", "phase"), value_of(found, "spec", "volumeName")
+        if phase != "Bound" or not volume:
+            raise NotYet(f"claim {title_of(found)} is {phase}{_last_warning(kube, namespace, claim)}")
+        return volume
 
     return api_may_be_down()(condition)
 
@@ -88,11 +88,11 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
     def condition() -> None:
         nodes = {node["metadata"]["name"]: node for node in kube.list("Node")}
         leases = kube.list("Lease", namespace="kube-node-lease", api_version="coordination.k8s.io/v1")
-        renewed = {lease["metadata"]["name"]: unix_time(lease["spec"].get("renewTime")) for lease in leases}
+        renewed = {lease["metadata"]["name"]: unix_time(value_of(lease, "spec", "renewTime")) for lease in leases}
         for name in names:
             if name not in nodes:
                 raise NotYet(f"node {name} is not there")
-            if not _has_condition(nodes[name], "Ready"):
+            if not is_true(nodes[name], "Ready"):
                 raise NotYet(f"node {name} is not Ready")
             if renewed.get(name, 0.0) <= since:
                 raise NotYet(f"node {name} shows Ready, but its last heartbeat is from before")
@@ -111,7 +111,7 @@ def node_lost(kube: Kube, name: str) -> Callable[[], None]:
         node = kube.get("Node", name)
         if node is None:
             raise NotYet(f"node {name} is not there")
-        if _has_condition(node, "Ready"):
+        if is_true(node, "Ready"):
             raise NotYet(f"node {name} is still taken for Ready")
 
     return api_may_be_down()(condition)
@@ -121,25 +121,23 @@ def not_ready(pod: Object, *, since: float = 0.0) -> str:
     """Why this pod is not ready, with its name; empty when it is, and all its containers started after `since`."""
     name = pod["metadata"]["name"]
     if pod["metadata"].get("deletionTimestamp"):
-        return f"{name}: is being deleted"
-    status = pod.get("status", {})
-    waiting = _waiting_containers(status)
-    if waiting:
+        return f"{name}: is being deleted{held_by(pod)}"
+    if waiting := _waiting_containers(pod):
         return f"{name}: {', '.join(waiting)}"
-    if not _has_condition(pod, "Ready"):
-        return f"{name}: {status.get('phase', 'Unknown')}, not Ready{_unscheduled(pod)}"
+    if not is_true(pod, "Ready"):
+        return f"{name}: {value_of(pod, 'status', 'phase', default='Unknown')}, not Ready{_unscheduled(pod)}"
     # The kubelet gives whole seconds, rounded down.
-    if _oldest_start(status) < math.floor(since):
+    if _oldest_start(pod) < math.floor(since):
         return f"{name}: shows Ready, but from before"
     return ""
 
 
 def not_started(pod: Object, *, since: float) -> str:
     """Why not every container of this pod is running by a start after `since`, with its name; empty when all are."""
-    name, status = pod["metadata"]["name"], pod.get("status", {})
-    if waiting := _waiting_containers(status):
+    name = pod["metadata"]["name"]
+    if waiting := _waiting_containers(pod):
         return f"{name}: {', '.join(waiting)}"
-    if _oldest_start(status) < math.floor(since):
+    if _oldest_start(pod) < math.floor(since):
         return f"{name}: not started since"
     return ""
 
@@ -153,24 +151,27 @@ def unix_time(timestamp: str | None) -> float:
 
 def _missing_of_rollout(workload: Object) -> str:
     """What the rollout of a workload still lacks; empty when it is done."""
-    status: dict[str, Any] = workload.get("status", {})
-    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+
+    def counted(name: str) -> int:
+        return value_of(workload, "status", name, default=0)
+
+    if counted("observedGeneration") < value_of(workload, "metadata", "generation", default=0):
         return "its controller has not seen the latest change"
     if workload["kind"] == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
-        updated, available = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
+        wanted = counted("desiredNumberScheduled")
+        updated, available = counted("updatedNumberScheduled"), counted("numberAvailable")
         if wanted == 0:
             return "no node is to run it yet"
     else:
-        wanted = workload["spec"].get("replicas", 1)
-        updated, available = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
+        wanted = value_of(workload, "spec", "replicas", default=1)
+        updated, available = counted("updatedReplicas"), counted("availableReplicas")
     if min(updated, available) < wanted:
         return f"{updated} updated and {available} available of {wanted}"
     return ""
 
 
 def _pods_in_trouble(kube: Kube, workload: Object, namespace: str) -> str:
-    labels = workload["spec"]["selector"].get("matchLabels", {})
+    labels = fields_of(workload, "spec", "selector", "matchLabels")
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     pods = kube.list("Pod", namespace=namespace, labels=selector)
     reasons = [reason for pod in pods if not _ended(pod) and (reason := not_ready(pod))]
@@ -180,38 +181,33 @@ def _pods_in_trouble(kube: Kube, workload: Object, namespace: str) -> str:
 def _last_warning(kube: Kube, namespace: str, name: str) -> str:
     warnings = [event for event in kube.events(namespace, name=name) if event.get("type") == "Warning"]
     warnings.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
-    return f": {warnings[-1].get('message', '')}" if warnings else ""
+    return f": {value_of(warnings[-1], 'message', default='')}" if warnings else ""
 
 
 def _ended(pod: Object) -> bool:
     # Pods that were evicted or refused by a booting kubelet stay as Failed beside their successors.
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return value_of(pod, "status", "phase") in ("Succeeded", "Failed")
 
 
-def _waiting_containers(status: dict[str, Any]) -> list[str]:
-    statuses = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
-    waiting = [(each["name"], each.get("state", {}).get("waiting")) for each in statuses]
+def _waiting_containers(pod: Object) -> list[str]:
+    statuses = items_of(pod, "status", "initContainerStatuses") + items_of(pod, "status", "containerStatuses")
+    waiting = [(each["name"], value_of(each, "state", "waiting")) for each in statuses]
     # PodInitializing only says that an init container is not done, which is in the list itself if it waits.
     return [_waiting_reason(name, why) for name, why in waiting if why and why.get("reason") != "PodInitializing"]
 
 
-def _waiting_reason(name: str, state: dict[str, str]) -> str:
-    reason, message = state.get("reason", "waiting"), state.get("message")
+def _waiting_reason(name: str, state: Object) -> str:
+    reason, message = value_of(state, "reason", default="waiting"), value_of(state, "message")
     return f"{name} {reason}" + (f" ({message})" if message else "")
 
 
-def _oldest_start(status: dict[str, Any]) -> float:
-    running = [each.get("state", {}).get("running") for each in status.get("containerStatuses", [])]
-    return min((unix_time(state["startedAt"]) for state in running if state), default=0.0)
+def _oldest_start(pod: Object) -> float:
+    running = [value_of(each, "state", "running") for each in items_of(pod, "status", "containerStatuses")]
+    return min((unix_time(value_of(state, "startedAt")) for state in running if state), default=0.0)
 
 
 def _unscheduled(pod: Object) -> str:
-    for condition in pod.get("status", {}).get("conditions", []):
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f": {condition.get('message', 'not scheduled')}"
+    for condition in items_of(pod, "status", "conditions"):
+        if value_of(condition, "type") == "PodScheduled" and value_of(condition, "status") == "False":
+            return f": {value_of(condition, 'message', default='not scheduled')}"
     return ""
-
-
-def _has_condition(found: Object, kind: str) -> bool:
-    conditions = found.get("status", {}).get("conditions", [])
-    return any(each["type"] == kind and each["status"] == "True" for each in conditions)

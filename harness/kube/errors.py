@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.errors import InfrastructureError
+from harness.kube.objects import value_of
 from harness.waiting import NotYet
 
 
@@ -69,7 +70,7 @@ class Refusal:
             return cls(text.strip(), "")
         if not isinstance(status, dict):
             return cls(text.strip(), "")
-        return cls(str(status.get("message") or text), (status.get("details") or {}).get("kind", ""))
+        return cls(str(status.get("message") or text), value_of(status, "details", "kind", default=""))
 
 
 def refused(request: str, status: int, body: str | bytes | None) -> KubeError:

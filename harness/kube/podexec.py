@@ -21,6 +21,7 @@ import websocket
 from kubernetes import client as kubernetes_client
 
 from harness.kube.errors import ApiUnavailable, ExecFailed, KubeError, refused
+from harness.kube.objects import items_of
 
 STDIN, STDOUT, STDERR, STATUS, CLOSE = 0, 1, 2, 3, 255
 # Version 5 is 4 with a message that closes standard input; API servers before 1.30 know 4 alone.
@@ -134,7 +135,7 @@ def _exit_status(message: bytes) -> int:
     status = json.loads(message)
     if status.get("status") == "Success":
         return 0
-    for cause in (status.get("details") or {}).get("causes") or []:
+    for cause in items_of(status, "details", "causes"):
         if cause.get("reason") == "ExitCode":
             return int(cause["message"])
     raise ApiUnavailable(f"exec: {status.get('message') or status}", status=500)

@@ -8,14 +8,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from harness.kube.client import Kube, Object
 from harness.kube.conditions import unix_time
 from harness.kube.errors import KubeError, api_may_be_down
+from harness.kube.objects import value_of
 from harness.signatures import Signature
 from harness.waiting import NotYet
 
+Listener = Callable[[Signature, str], None]
+
 TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of the program, or a moment ago
+
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """While it lasts, `listener` is told each signature that is seen, with the line that shows it."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def _seen(signature: Signature, line: str) -> str:
+    for listener in _listeners:
+        listener(signature, line)
+    return line
 
 
 def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Callable[[], str]:
@@ -27,9 +50,9 @@ def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, si
         # Events have whole seconds, rounded down.
         recent = [event for event in events if last_seen(event) >= math.floor(since)]
         for event in reversed(recent):
-            line = signature.line_in(event.get("message", ""))
+            line = signature.line_in(value_of(event, "message", default=""))
             if line and signature.reason in ("", event.get("reason")):
-                return line
+                return _seen(signature, line)
         last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
         raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {last}")
 
@@ -47,7 +70,7 @@ def log_shown(
         for pod in pods:
             for text in _logs(kube, pod, container, since):
                 if line := signature.line_in(text):
-                    return f"{pod['metadata']['name']}: {line}"
+                    return _seen(signature, f"{pod['metadata']['name']}: {line}")
         names = ", ".join(pod["metadata"]["name"] for pod in pods)
         raise NotYet(f"no log of {names or f'any pod with {labels}'} says {signature.text!r}")
 
@@ -56,7 +79,7 @@ def log_shown(
 
 def last_seen(event: Object) -> float:
     """When an event happened last, in Unix seconds: a repeated one is one object that counts."""
-    series = (event.get("series") or {}).get("lastObservedTime")
+    series = value_of(event, "series", "lastObservedTime")
     return unix_time(series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp"))
 
 

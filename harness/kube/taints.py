@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from harness.kube.client import Kube, Object
 from harness.kube.errors import KubeError, api_may_be_down
+from harness.kube.objects import items_of
 from harness.waiting import NotYet, wait_for
 
 Taints = list[dict[str, str]]
@@ -41,7 +42,8 @@ def _change(kube: Kube, name: str, change: Callable[[Taints], Taints]) -> None:
         # With the version that was read, so that nobody's taint gets lost who changes the list at the same moment.
         version = {"resourceVersion": node["metadata"]["resourceVersion"]}
         try:
-            kube.patch("Node", name, {"metadata": version, "spec": {"taints": change(node["spec"].get("taints", []))}})
+            taints = change(items_of(node, "spec", "taints"))
+            kube.patch("Node", name, {"metadata": version, "spec": {"taints": taints}})
         except KubeError as error:
             if error.status == _CONFLICT:
                 raise NotYet(error.message) from error

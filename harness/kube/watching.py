@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
+from harness.errors import DeadlineExceeded
 from harness.kube.errors import KubeError, refused
-from harness.waiting import DeadlineExceeded, NotYet
-
-Object = dict[str, Any]
+from harness.kube.objects import Object, value_of
+from harness.waiting import NotYet
 
 
 class Watch:
@@ -50,7 +49,7 @@ class Watch:
         change = json.loads(line)
         found = change["object"]
         if change["type"] == "ERROR":  # the object is a Status
-            raise refused(self._request, found.get("code", 0), json.dumps(found))
+            raise refused(self._request, value_of(found, "code", default=0), json.dumps(found))
         if change["type"] == "DELETED":
             raise KubeError(f"{what}: {found['metadata']['name']} was deleted")
         return found

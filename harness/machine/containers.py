@@ -7,10 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import DeadlineExceeded
 from harness.machine.docker import docker, docker_output
 from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed, run
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 KILL_SECONDS = 40
 STUCK_SECONDS = 3  # nodes were dead within 1.5 s wherever nothing was stuck
@@ -31,12 +32,12 @@ def kill(names: Sequence[str]) -> None:
     with ThreadPoolExecutor(1) as pool:
         killing = pool.submit(docker, "kill", *names, timeout=KILL_SECONDS)
         try:
-            wait_for(lambda: _all_dead(names, killing), what="the kill", within=STUCK_SECONDS, every=0.05)
+            wait_for_machine(lambda: _all_dead(names, killing), what="the kill", within=STUCK_SECONDS, every=0.05)
         except DeadlineExceeded:
             abort(connections)
             with suppress(CommandFailed):  # the engine has given up on what was stuck until now
                 killing.result()
-    wait_for(lambda: _all_dead(names), what="every container to be dead", within=KILL_SECONDS, every=0.05)
+    wait_for_machine(lambda: _all_dead(names), what="every container to be dead", within=KILL_SECONDS, every=0.05)
 
 
 def abort(connections: Collection[int]) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.errors import InfrastructureError
 from harness.machine.docker import docker_output
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 CGROUPS = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
@@ -147,10 +147,7 @@ def _stopped(controls: Sequence[_Control]) -> list[int]:
             raise NotYet(f"{', '.join(at_work)} still at work")
         return last
 
-    try:
-        return wait_for(idle, what="frozen containers to stand still", within=STOPPED_SECONDS, every=LOOK_EVERY)
-    except DeadlineExceeded as error:
-        raise InfrastructureError(str(error)) from error
+    return wait_for_machine(idle, what="frozen containers to stand still", within=STOPPED_SECONDS, every=LOOK_EVERY)
 
 
 def _running(names: Sequence[str], *, required: bool = True) -> list[tuple[str, str, int]]:

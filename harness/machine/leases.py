@@ -21,14 +21,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.machine import docker, freezer, kubeconfig, loop, unfinished
 from harness.machine.containers import kill
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process, boot_id
 from harness.machine.run import output, run
 from harness.paths import state_dir
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 KIND_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 RBD_FUSE_PLUGIN_PATH = "/plugins/rbd-fuse.csi.rookery.io/"
@@ -296,7 +296,7 @@ def _found_dead(number: int) -> bool:
 
     try:
         # A FUSE server lets the kernel remember a file's attributes, usually for a second; so long it seems alive.
-        wait_for(dead, what=f"{loop.device(number)} to be known for dead", within=2)
+        wait_for_machine(dead, what=f"{loop.device(number)} to be known for dead", within=2)
     except DeadlineExceeded:
         return False
     return True

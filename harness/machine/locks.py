@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.paths import state_dir
-from harness.waiting import NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 
 @contextmanager
@@ -27,5 +27,5 @@ def machine_lock(name: str, *, within: float = 30) -> Iterator[None]:
             except BlockingIOError as held:
                 raise NotYet("another process holds it") from held
 
-        wait_for(lock, what=f"the lock {path}", within=within, every=0.05)
+        wait_for_machine(lock, what=f"the lock {path}", within=within, every=0.05)
         yield

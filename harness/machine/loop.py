@@ -16,8 +16,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import InfrastructureError
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.errors import DeadlineExceeded, InfrastructureError
+from harness.waiting import NotYet, wait_for_machine
 
 _SET_FD = 0x4C00
 _CLR_FD = 0x4C01
@@ -118,10 +118,7 @@ def write_back(number: int, *, within: float = 10) -> None:
 
     with _opened(ensure_node(number), os.O_RDONLY) as loop:
         fcntl.ioctl(loop, _BLKFLSBUF)
-    try:
-        wait_for(done, what=f"{device(number)} to be written back", within=within, every=0.01)
-    except DeadlineExceeded as error:
-        raise InfrastructureError(str(error)) from error
+    wait_for_machine(done, what=f"{device(number)} to be written back", within=within, every=0.01)
 
 
 def detach(number: int, *, within: float = 10) -> None:
@@ -145,7 +142,7 @@ def detach(number: int, *, within: float = 10) -> None:
             raise NotYet("still attached, so something has it open")
 
     try:
-        wait_for(gone, what=f"{device(number)} ({before}) to be detached", within=within, every=0.02)
+        wait_for_machine(gone, what=f"{device(number)} ({before}) to be detached", within=within, every=0.02)
     except DeadlineExceeded as error:
         raise InfrastructureError(
             str(error), cure=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
@@ -166,7 +163,7 @@ def remove(number: int) -> None:
 
     # The kernel still calls a device busy for a moment after it lost its backing file.
     with contextlib.suppress(DeadlineExceeded):
-        wait_for(removed, what=f"{device(number)} to be removed", within=2, every=0.02)
+        wait_for_machine(removed, what=f"{device(number)} to be removed", within=2, every=0.02)
         device(number).unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness.waiting import NotYet, wait_for
+from harness.waiting import NotYet, wait_for_machine
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +59,7 @@ class Process:
             os.kill(self.pid, sign)
         except ProcessLookupError:
             return False
-        wait_for(self._gone, what=f"process {self.pid} to end after {sign.name}", within=within)
+        wait_for_machine(self._gone, what=f"process {self.pid} to end after {sign.name}", within=within)
         return True
 
     def _gone(self) -> None:

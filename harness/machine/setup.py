@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.machine import capacity, docker, host_engine, other_engines, packages, runc_without_caps
 from harness.machine.doctor import INOTIFY_LIMITS, capability_bounding_set
 from harness.machine.kind import VERSION, install_kind, installed, kind_binary
@@ -25,7 +25,7 @@ from harness.machine.processes import Process
 from harness.machine.run import run
 from harness.machine.setup_record import Change, Changes, of_this_boot
 from harness.paths import state_dir
-from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for_machine
 
 Say = Callable[[str], None]
 
@@ -246,7 +246,7 @@ def _wait_for_engine() -> dict[str, object]:
         return info
 
     try:
-        return wait_for(answers, what="the docker engine to answer", within=minutes(1))
+        return wait_for_machine(answers, what="the docker engine to answer", within=minutes(1))
     except DeadlineExceeded as error:
         log = log_file()
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address
 
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import crd_established, rollout_done
+from harness.kube.objects import still_there
 from harness.metallb import manifests
 from harness.metallb.manifests import NAMESPACE, Fetch
 from harness.waiting import NotYet, minutes, wait_for
@@ -65,5 +66,7 @@ class MetalLB:
     def _gone(self, objects: Sequence[manifests.Object]) -> None:
         for each in objects:  # these go last, with all that is of them
             kind, name = each["kind"], each["metadata"]["name"]
-            if (kind == "Namespace" or manifests.is_definition(each)) and self._kube.get(kind, name):
-                raise NotYet(f"{kind} {name} is still there")
+            if not (kind == "Namespace" or manifests.is_definition(each)):
+                continue
+            if found := self._kube.get(kind, name):
+                raise NotYet(f"{kind} {still_there(found)}")

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 from harness.report.results import Outcome
 
-# Not allowed in XML 1.0 (https://www.w3.org/TR/xml/#charsets): control characters, lone surrogates, two that are none.
-_NOT_ALLOWED = [*(code for code in range(32) if code not in (9, 10, 13)), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF]
-_CONTROL = dict.fromkeys(_NOT_ALLOWED, "\N{REPLACEMENT CHARACTER}")
+# Not allowed in XML 1.0 (https://www.w3.org/TR/xml/#charsets); lone surrogates are what "surrogateescape" makes.
+_FORBIDDEN = [*(code for code in range(32) if code not in (9, 10, 13)), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF]
+_ALLOWED = dict.fromkeys(_FORBIDDEN, "\N{REPLACEMENT CHARACTER}")
 
 
 def write_junit(
@@ -23,22 +23,21 @@ def write_junit(
 ) -> None:
     """Write one test case, as https://github.com/testmoapp/junitxml describes the format.
 
-    What the storage did wrong is a `failure`; what the infrastructure did, or nobody can tell, is an `error`.
+    What the storage did wrong is a `failure`; whatever else keeps a scenario from passing is an `error`.
     """
     classname, _, name = scenario.rpartition("::")
-    counts = {"tests": "1", "failures": str(int(outcome == "failed")), "errors": "0", "time": f"{seconds:.1f}"}
-    if outcome in ("infrastructure", "unknown"):
-        counts["errors"] = "1"
+    kind = {"passed": "", "skipped": "skipped", "failed": "failure"}.get(outcome, "error")
+    counts = {"tests": "1", "failures": str(int(kind == "failure")), "errors": str(int(kind == "error"))}
+    counts["time"] = f"{seconds:.1f}"
     suites = ElementTree.Element("testsuites")
     suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
     case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
     if properties := list(properties):
         among = ElementTree.SubElement(case, "properties")
         for key, value in properties:
-            ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_CONTROL))
-    if outcome != "passed":
-        kind = {"failed": "failure", "skipped": "skipped"}.get(outcome, "error")
-        text = str(error).translate(_CONTROL)
+            ElementTree.SubElement(among, "property", name=key, value=str(value).translate(_ALLOWED))
+    if kind:
+        text = str(error).translate(_ALLOWED)
         found = ElementTree.SubElement(case, kind, type=type(error).__name__, message=text.partition("\n")[0])
         found.text = text
     ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from harness.report.files import write_json
 from harness.report.logs import bound_logs
-from harness.report.memory import MemorySampler
 from harness.report.room import RoomSampler
 
-Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "infrastructure"]
+Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
+_NO_VERDICT = ("running", "interrupted")
 STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
 
 
@@ -68,7 +68,6 @@ class Results:
         self._uncounted_s = 0.0
         self._uncounting = False
         self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
-        self._memory = MemorySampler()
         self._room = RoomSampler()
         self._write_timings()
 
@@ -174,6 +173,12 @@ class Results:
         write_json(self.path("report.json"), notes)
         self._notes = notes
 
+    def saw(self, symptom: object, line: str) -> None:
+        """Put the line that showed a symptom into report.json, once."""
+        seen = self.noted("symptoms", [])
+        if (sighting := {"symptom": str(symptom), "line": line}) not in seen:
+            self.note(symptoms=[*seen, sighting])
+
     def noted(self, name: str, default: Any = None) -> Any:
         """What was put into report.json under that name so far."""
         return self._notes.get(name, default)
@@ -186,7 +191,6 @@ class Results:
         """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
         self.outcome = outcome
         self._write_timings()
-        self._memory.stop()
         self._room.stop()
         dropped = bound_logs(self.folder / "logs")
         self.note(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
@@ -198,7 +202,6 @@ class Results:
             "total_s": round(self.elapsed, 1),
             **self._budget,
             **self._call,
-            "peak_memory_mib": self._memory.peak_mib,
             "least_room_mib": self._room.least_mib,
             "phases": [asdict(phase) for phase in self._phases],
         }
@@ -229,7 +232,10 @@ def scenario_name(test: str) -> str:
 
 
 def last_results(root: Path) -> dict[str, LastResult]:
-    """The last result of every scenario that has one under `root`, by its name; what cannot be read is passed over."""
+    """The last result of every scenario that has one under `root`, by its name; what cannot be read is passed over.
+
+    A run that was interrupted, or died, has no verdict, and does not take the place of one.
+    """
     last: dict[str, LastResult] = {}
     for folder in sorted(root.glob("*-*")):  # by name: the oldest first
         try:
@@ -238,7 +244,8 @@ def last_results(root: Path) -> dict[str, LastResult]:
             result = LastResult(
                 timings["outcome"], float(timings["total_s"]), started.isoformat(), folder, timings.get("counted_s")
             )
-            last[timings["scenario"]] = result
+            if result.outcome not in _NO_VERDICT or timings["scenario"] not in last:
+                last[timings["scenario"]] = result
         except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
             continue
     return last

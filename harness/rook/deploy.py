@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import crd_established, not_ready, rollout_done
+from harness.kube.objects import fields_of, value_of
 from harness.rook import manifests, status, toolbox
 from harness.rook.rendering import Rendering
 from harness.rook.status import Health, Mark, Osd, OsdMap, Pg, Quorum
@@ -248,7 +249,7 @@ class Rook:
         """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
         endpoints = self.kube.get("ConfigMap", "rook-ceph-mon-endpoints", namespace=self.spec.namespace)
         secret = self.kube.get("Secret", "rook-ceph-mon", namespace=self.spec.namespace)
-        if secret is None or endpoints is None or not endpoints.get("data", {}).get("data"):
+        if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
 
     @api_may_be_down()
@@ -257,14 +258,14 @@ class Rook:
         cluster = self._ceph_cluster_status()
         if cluster.get("phase") != "Ready":
             raise NotYet(self._progress(cluster))
-        health = cluster.get("ceph", {}).get("health", "unknown")
+        health = value_of(cluster, "ceph", "health", default="unknown")
         if health not in ("HEALTH_OK", "HEALTH_WARN"):
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
 
     @api_may_be_down()
     def _pool_ready(self) -> None:
-        pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace) or {}
-        phase = pool.get("status", {}).get("phase", "not seen by the operator yet")
+        pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace)
+        phase = value_of(pool, "status", "phase", default="not seen by the operator yet")
         if phase != "Ready":
             raise NotYet(f"pool {self.spec.pool}: {phase}")
 
@@ -286,13 +287,13 @@ class Rook:
                 raise NotYet(f"pool {MGR_POOL} had no application")
 
     def _ceph_cluster_status(self) -> dict[str, Any]:
-        cluster = self.kube.get("CephCluster", self.spec.name, namespace=self.spec.namespace)
-        return (cluster or {}).get("status", {})
+        return fields_of(self.kube.get("CephCluster", self.spec.name, namespace=self.spec.namespace), "status")
 
     def _progress(self, cluster: Mapping[str, Any]) -> str:
         """What Rook says it is doing, and which pods keep it waiting."""
         reasons = [not_ready(pod) for pod in self.kube.list("Pod", namespace=self.spec.namespace, fields=_UNFINISHED)]
-        message = f"{cluster.get('phase', 'no phase yet')}: {cluster.get('message', '')}".strip(": ")
+        phase, said = value_of(cluster, "phase", default="no phase yet"), value_of(cluster, "message", default="")
+        message = f"{phase}: {said}".strip(": ")
         return "; ".join([message, *filter(None, reasons)])
 
     def _wait(self, condition: Callable[[], object], what: str, within: float, every: float = 0.5) -> None:

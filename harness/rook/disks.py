@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.errors import InfrastructureError
+from harness.kube.objects import items_of
 from harness.kube.symptoms import log_shown
 from harness.rook.cluster import Object
 from harness.rook.deploy import Rook
@@ -69,9 +70,9 @@ class OsdDisks:
 
 def with_devices(node: Object, devices: Sequence[str]) -> Object:
     """A node of `spec.storage.nodes` with these devices beside its own."""
-    own = [device["name"] for device in node.get("devices", [])]
+    own = [device["name"] for device in items_of(node, "devices")]
     return {**node, "devices": [{"name": name} for name in dict.fromkeys([*own, *devices])]}
 
 
 def _nodes(cluster: Object) -> list[Object]:
-    return cluster["spec"]["storage"].get("nodes", [])
+    return items_of(cluster, "spec", "storage", "nodes")

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import BadInput
 from harness.kube import api_may_be_down
+from harness.kube.objects import still_there, value_of
 from harness.kube.symptoms import event_shown
 from harness.rook import status
 from harness.rook.cluster import NAMESPACE, Object
@@ -183,7 +184,7 @@ class Filesystems:
             found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
             if found is None:
                 raise NotYet(f"there is no CephFilesystem {filesystem.name}")
-            phase = found.get("status", {}).get("phase", "not seen by the operator yet")
+            phase = value_of(found, "status", "phase", default="not seen by the operator yet")
             if phase != "Ready":
                 raise NotYet(f"filesystem {filesystem.name}: {phase}")
 
@@ -277,9 +278,7 @@ class Filesystems:
         def condition() -> None:
             found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
             if found is not None:
-                conditions = found.get("status", {}).get("conditions", [])
-                reasons = [each.get("message", "") for each in conditions if each.get("status") == "True"]
-                raise NotYet(f"CephFilesystem {filesystem.name} is still there: {'; '.join(reasons)}")
+                raise NotYet(f"CephFilesystem {still_there(found)}")
             if pods := self._pods(filesystem):
                 raise NotYet(f"MDS pods: {', '.join(pod['metadata']['name'] for pod in pods)}")
             if filesystem.name in self.in_ceph():

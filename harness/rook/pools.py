@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.errors import BadInput
 from harness.kube import api_may_be_down
+from harness.kube.objects import still_there, value_of
 from harness.kube.symptoms import event_shown
 from harness.rook.cluster import NAMESPACE, Object
 from harness.rook.deploy import POOL_READY, Rook
@@ -90,7 +91,7 @@ class Pools:
     @api_may_be_down()
     def phase(self, pool: BlockPool) -> str:
         """Condition: the operator has seen it; what the object says about itself."""
-        phase = self._object(pool).get("status", {}).get("phase")
+        phase = value_of(self._object(pool), "status", "phase")
         if not phase:
             raise NotYet(f"pool {pool.name}: not seen by the operator yet")
         return phase
@@ -101,10 +102,11 @@ class Pools:
         @api_may_be_down()
         def condition() -> None:
             found = self._object(pool)
-            status, generation = found.get("status", {}), found["metadata"].get("generation", 0)
-            if status.get("phase") != "Ready":
-                raise NotYet(f"pool {pool.name}: {status.get('phase', 'not seen by the operator yet')}")
-            if status.get("observedGeneration", generation) < generation:
+            phase = value_of(found, "status", "phase", default="not seen by the operator yet")
+            if phase != "Ready":
+                raise NotYet(f"pool {pool.name}: {phase}")
+            generation = value_of(found, "metadata", "generation", default=0)
+            if value_of(found, "status", "observedGeneration", default=generation) < generation:
                 raise NotYet(f"pool {pool.name}: Ready, but as it was before the last change")
 
         return condition
@@ -124,9 +126,7 @@ class Pools:
         def condition() -> None:
             found = self._kube.get("CephBlockPool", pool.name, namespace=pool.namespace)
             if found is not None:
-                conditions = found.get("status", {}).get("conditions", [])
-                reasons = [each.get("message", "") for each in conditions if each.get("status") == "True"]
-                raise NotYet(f"CephBlockPool {pool.name} is still there: {'; '.join(reasons)}")
+                raise NotYet(f"CephBlockPool {still_there(found)}")
             if pool.name in self.in_ceph():
                 raise NotYet(f"Ceph still has {pool.name}")
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InfrastructureError
-from harness.kube import ExecFailed
 from harness.waiting import NotYet, minutes, wait_for
 from harness.workloads import small_files
-from harness.workloads.volumes import MOUNT, Pod
+from harness.workloads.volumes import MOUNT, Pod, VolumeFailed
 
 TREE = f"{MOUNT}/tree"
 PORT = 8730
@@ -55,13 +54,13 @@ class Moved:
 def make_files(pod: Pod, count: int, *, seed: int) -> None:
     """Write `count` files under 4 KB on the pod's volume; which ones is `small_files.expected(count, seed)`.
 
-    The pod's image needs python3. Raises `ExecFailed`.
+    The pod's image needs python3. Raises `VolumeFailed`.
     """
     pod.sh(_run("make", TREE, str(count), str(seed)), timeout=FILES_MADE)
 
 
 def checksums(pod: Pod) -> dict[str, str]:
-    """The SHA-256 of each file there is on the pod's volume, by path. Raises `ExecFailed`."""
+    """The SHA-256 of each file there is on the pod's volume, by path. Raises `VolumeFailed`."""
     lines = pod.sh(_run("sums", TREE), timeout=FILES_READ).splitlines()
     return {path: checksum for checksum, _, path in (line.partition(" ") for line in lines)}
 
@@ -73,7 +72,7 @@ def serve(pod: Pod) -> str:
     def answers() -> None:
         try:
             listing = pod.sh(f"rsync --contimeout=2 rsync://127.0.0.1:{PORT}/")
-        except ExecFailed as error:
+        except VolumeFailed as error:
             raise NotYet(error.output.strip()) from error
         if MODULE not in listing:
             raise NotYet(f"it serves {listing!r}")
@@ -85,7 +84,7 @@ def serve(pod: Pod) -> str:
 def move(pod: Pod, url: str) -> Moved:
     """Copy all files of the pod's volume to a daemon's (see `serve`), and wait until rsync is done.
 
-    Raises `ExecFailed` with what rsync said.
+    Raises `VolumeFailed` with what rsync said.
     """
     options = ["--archive", "--stats", "--no-human-readable", "--contimeout=10", "--timeout=120"]
     begin = time.monotonic()

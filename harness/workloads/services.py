@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.kube import Kube, api_may_be_down
-from harness.kube.client import Object
+from harness.kube.objects import Object, items_of, still_there
 from harness.waiting import NotYet, wait_for
 
 GONE_WITHIN = 30.0
@@ -36,13 +36,13 @@ class Service:
     @api_may_be_down()
     def address(self) -> str:
         """Condition: a load balancer has given it an address; its value is that."""
-        found = self._kube.get("Service", self.name, namespace=self.namespace) or {}
-        for ingress in found.get("status", {}).get("loadBalancer", {}).get("ingress", []):
+        found = self._kube.get("Service", self.name, namespace=self.namespace)
+        for ingress in items_of(found, "status", "loadBalancer", "ingress"):
             if ingress.get("ip"):
                 return ingress["ip"]
         raise NotYet(f"Service {self.name} has no external address")
 
     @api_may_be_down()
     def _gone(self) -> None:
-        if self._kube.get("Service", self.name, namespace=self.namespace):
-            raise NotYet("it is still there")
+        if found := self._kube.get("Service", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))

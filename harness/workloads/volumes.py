@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import BadInput, StorageFailure
 from harness.kube import ExecFailed, Kube, api_may_be_down
 from harness.kube.conditions import bound, not_ready
+from harness.kube.objects import Object, items_of, still_there, title_of, value_of
 from harness.kube.symptoms import event_shown
 from harness.signatures import Signature
 from harness.waiting import NotYet, minutes, wait_for
-
-Object = dict[str, Any]
 
 MOUNT = "/volume"
 DEVICE = "/dev/volume"
@@ -28,6 +28,21 @@ _SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
 _READS = "/tmp/reads"
 _BETWEEN_READS = 0.2  # seconds: whoever is looked at has the machine to himself for most of the time
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
+
+
+_NOT_FOUND = 127  # of a shell: it knows no such program
+_KILLED = (137, 143)  # by somebody; a volume cannot do that to a process
+
+
+class VolumeFailed(StorageFailure):
+    """A command that works on a volume ended with another status than 0, or (`status` None) did not end in time: what
+    was to be read is not there, or cannot be read or written."""
+
+    def __init__(self, what: str, status: int | None, output: str) -> None:
+        how = "did not end in time" if status is None else f"ended with status {status}"
+        super().__init__(f"{what}: {how}\n{output.strip()[-4000:]}".rstrip())
+        self.status = status
+        self.output = output
 
 
 @dataclass(frozen=True)
@@ -153,8 +168,8 @@ class Pod:
     @api_may_be_down()
     def gone(self) -> None:
         """Condition: there is no such pod any more."""
-        if self._kube.get("Pod", self.name, namespace=self.namespace):
-            raise NotYet("it is still there")
+        if found := self._kube.get("Pod", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))
 
     def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
         """Condition: an event of the pod says it; its value is the line that does."""
@@ -173,7 +188,8 @@ class Pod:
     @property
     def restarts(self) -> int:
         """How often its container was started again."""
-        return sum(status["restartCount"] for status in self.existing()["status"]["containerStatuses"])
+        statuses = items_of(self.existing(), "status", "containerStatuses")
+        return sum(value_of(each, "restartCount", default=0) for each in statuses)
 
     def existing(self) -> Object:
         """The pod as the API has it; `NotYet` if it has none."""
@@ -185,20 +201,41 @@ class Pod:
     @property
     def address(self) -> str:
         """The address at which other pods reach it."""
-        address = self.existing()["status"].get("podIP")
+        address = value_of(self.existing(), "status", "podIP")
         if not address:
             raise NotYet(f"pod {self.name} has no address")
         return address
 
     def sh(self, script: str, *, timeout: float = EXEC_SECONDS) -> str:
-        """What a shell script in the pod prints within `timeout` seconds. Raises `ExecFailed`."""
-        return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=timeout)
+        """What a shell script in the pod prints within `timeout` seconds.
+
+        Raises `VolumeFailed` when it ends with another status than 0 or not in time, as whatever a pod does here has to
+        do with its volume; `BadInput` when the image lacks the program; and what an exec raises that does not come
+        about (`ApiUnavailable`, `KubeError`) or whose process is killed (`ExecFailed`).
+        """
+        try:
+            return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=timeout)
+        except ExecFailed as error:
+            if error.status == _NOT_FOUND:
+                raise BadInput(f"pod {self.name}: {error.message}", cure="an image that has the program") from error
+            if error.status in _KILLED:
+                raise
+            raise VolumeFailed(f"pod {self.name}: {script}", error.status, error.output) from error
 
     def write(self, name: str, mebibytes: int) -> str:
-        """Write a file of random bytes, sync it, and return its SHA-256."""
+        """Write a file of random bytes, sync it, and return the SHA-256 of what was written, taken on its way.
+
+        Raises `StorageFailure` if already the first read has another one.
+        """
         path = f"{MOUNT}/{name}"
-        self.sh(f"head -c {mebibytes}M /dev/urandom > {path} && sync {path}")
-        return self.checksum(name)
+        script = _hashed(f"head -c {mebibytes}M /dev/urandom | tee {path}")
+        written = self.sh(f"{script} && sync {path}").split()[0]
+        return self._read_back(path, written, self.checksum(name))
+
+    def _read_back(self, place: str, written: str, found: str) -> str:
+        if found != written:
+            raise StorageFailure(f"pod {self.name}: {place} was written with SHA-256 {written}, and is read as {found}")
+        return written
 
     def checksum(self, name: str) -> str:
         """SHA-256 of a file, read from the volume: what the page cache has of it is dropped first."""
@@ -227,24 +264,24 @@ class Pod:
         """Condition: what counts in the pod has written a number into the file that is beyond this one."""
         try:
             now = int(self.sh(f"cat {file}").strip())
-        except (ExecFailed, ValueError) as error:
+        except (VolumeFailed, ValueError) as error:
             raise NotYet(f"{file} has no number yet: {error}") from error
         if now <= number:
             raise NotYet(f"{file} is still at {now}")
         return now
 
     def write_device(self, mebibytes: int, *, at: int = 0) -> str:
-        """Write random bytes to the raw block volume, `at` so many MiB from its start, and return their SHA-256."""
-        self.sh(
-            f"head -c {mebibytes}M /dev/urandom | "
-            f"dd of={DEVICE} bs=1M seek={at} iflag=fullblock oflag=direct conv=fsync status=none"
-        )
-        return self.checksum_device(mebibytes, at=at)
+        """Write random bytes to the raw block volume, `at` so many MiB from its start, and return their SHA-256; as
+        `write`."""
+        store = f"dd of={DEVICE} bs=1M seek={at} iflag=fullblock oflag=direct conv=notrunc,fsync status=none"
+        script = _hashed(f"head -c {mebibytes}M /dev/urandom | {{ tee /dev/fd/3 | {store}; }} 3>&1")
+        written = self.sh(script).split()[0]
+        return self._read_back(f"{DEVICE} from {at} MiB on", written, self.checksum_device(mebibytes, at=at))
 
     def checksum_device(self, mebibytes: int, *, at: int = 0) -> str:
         """SHA-256 of a part of the raw block volume, read past the page cache."""
         read = f"dd if={DEVICE} bs=1M skip={at} count={mebibytes} iflag=direct status=none"
-        return self.sh(f"{read} | sha256sum").split()[0]
+        return self.sh(_hashed(read)).split()[0]
 
     def device_bytes(self) -> int:
         """The size of the raw block volume, as the pod sees it."""
@@ -260,7 +297,7 @@ class Pod:
             _, point, fs_type, options, *_ = line.split()
             if point == MOUNT:
                 return [fs_type, *options.split(",")]
-        raise AssertionError(f"nothing is mounted at {MOUNT}")
+        raise StorageFailure(f"pod {self.name}: nothing is mounted at {MOUNT}")
 
     def append(self, name: str, line: str) -> list[str]:
         """Append a line to a file, sync it, and return the lines that are in it then."""
@@ -276,7 +313,8 @@ class Pod:
         return Filled(int(written) * _PIECE, refusal.strip())
 
     def refuses_writes(self) -> str:
-        """What the volume says to an attempt to write on it. Raises `AssertionError` when it takes it."""
+        """What the volume says to an attempt to write on it. Raises `StorageFailure` when it takes it, and
+        `VolumeFailed` when it does not say anything in time."""
         return self._refuses(f"touch {MOUNT}/forbidden")
 
     def refuses_device_writes(self) -> str:
@@ -286,9 +324,11 @@ class Pod:
     def _refuses(self, write: str) -> str:
         try:
             self.sh(write)
-        except ExecFailed as error:
+        except VolumeFailed as error:
+            if error.status is None:
+                raise
             return error.output
-        raise AssertionError(f"{self.name} may write on its volume")
+        raise StorageFailure(f"{self.name} may write on its volume")
 
 
 class Volumes:
@@ -355,7 +395,7 @@ class Volumes:
         """The nodes to which the API has the volume attached that is behind a claim that is bound."""
         name = self._volume_of(claim)["metadata"]["name"]
         attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
-        return [spec["nodeName"] for spec in attachments if spec["source"].get("persistentVolumeName") == name]
+        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
 
     def _volume_of(self, claim: Claim) -> Object:
         found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
@@ -368,7 +408,7 @@ class Volumes:
         def known() -> Object:
             wanted = {"name": claim.name, "namespace": claim.namespace}
             found = [volume for volume in self._kube.volume_stats(node) if volume["pvcRef"] == wanted]
-            if not found or found[0].get("usedBytes", 0) < used:
+            if not found or value_of(found[0], "usedBytes", default=0) < used:
                 raise NotYet(f"the kubelet knows {found}")
             return found[0]
 
@@ -390,15 +430,14 @@ class Volumes:
         @api_may_be_down()
         def condition() -> None:
             nonlocal touched
-            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-            status = found.get("status", {})
-            conditions = status.get("conditions", [])
+            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+            conditions, capacity = items_of(found, "status", "conditions"), value_of(found, "status", "capacity")
             if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
                 self._touch_pods(size)
                 touched = True
-            if status.get("capacity", {}).get("storage") != size:
+            if value_of(capacity, "storage") != size:
                 reasons = [each.get("message") or each["type"] for each in conditions]
-                raise NotYet(f"{status.get('capacity')}: {'; '.join(reasons)}")
+                raise NotYet(f"{capacity}: {'; '.join(reasons)}")
 
         return condition
 
@@ -409,14 +448,16 @@ class Volumes:
 
     def delete_claim(self, claim: Claim) -> None:
         """Delete the claim and wait until its volume is gone as well."""
-        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-        volume = found.get("spec", {}).get("volumeName", "")
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+        volume = value_of(found, "spec", "volumeName")
         self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
 
         @api_may_be_down()
         def gone() -> None:
-            if volume and self._kube.get("PersistentVolume", volume):
-                raise NotYet(f"{volume} is still there")
+            if left := self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace):
+                raise NotYet(still_there(left))
+            if volume and (left := self._kube.get("PersistentVolume", volume)):
+                raise NotYet(still_there(left))
 
         wait_for(gone, what=f"the volume of claim {claim.name} to be gone", within=POD_GONE)
 
@@ -438,12 +479,12 @@ class Volumes:
         @api_may_be_down()
         def gone() -> None:
             left = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
-            if left and left["metadata"]["uid"] == uid:
-                raise NotYet("it is still there")
+            if left and value_of(left, "metadata", "uid") == uid:
+                raise NotYet(still_there(left))
             contents = [
-                content["metadata"]["name"]
+                title_of(content)
                 for content in self._kube.list("VolumeSnapshotContent")
-                if content["spec"]["volumeSnapshotRef"].get("uid") == uid
+                if value_of(content, "spec", "volumeSnapshotRef", "uid") == uid
             ]
             if contents:
                 raise NotYet(f"contents: {', '.join(contents)}")
@@ -469,12 +510,17 @@ class Volumes:
     def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
         @api_may_be_down()
         def condition() -> None:
-            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace) or {}
-            status = found.get("status", {})
-            if not status.get("readyToUse"):
-                raise NotYet(status.get("error", {}).get("message") or "not ready to use")
+            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+            if not value_of(found, "status", "readyToUse"):
+                raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
 
         return condition
+
+
+def _hashed(command: str) -> str:
+    """A shell script that prints the SHA-256 of what `command` prints, and ends with another status than 0 if that does
+    (of a pipeline, a shell only knows how its last part has ended)."""
+    return f"failed=$(mktemp) && {{ {command} && rm $failed; }} | sha256sum && test ! -e $failed"
 
 
 def image_of(volume: Object) -> str:

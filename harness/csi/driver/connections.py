@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
@@ -122,8 +123,17 @@ def _ask(
     except rados.Error as error:
         raise error_of(getattr(error, "errno", None), f"{prefix}: {error}") from error
     if status != 0:
-        raise error_of(status, f"{prefix}: {text if isinstance(text, str) else text.decode(errors='replace')}")
+        said = text if isinstance(text, str) else text.decode(errors="replace")
+        raise error_of(status, f"{prefix}: {_with_its_name(said, abs(status))}")
     return output if isinstance(output, str) else output.decode()
+
+
+def _with_its_name(said: str, number: int) -> str:
+    """What Ceph says, with the status in words where it does not say it: a mgr that has been shut out of the filesystem
+    says "error in mkdir", or nothing, and whoever looks for the words that the claim's event has finds those.
+    """
+    name = os.strerror(number)
+    return said if name in said else f"{said} ({number}) {name}".strip()
 
 
 def error_of(number: int | None, text: str, *, missing: type[DriverError] = NotFound) -> DriverError:

@@ -14,7 +14,7 @@ from . import copying
 from .base_controller import BaseController, Clusters, Made, Nodes, Place
 from .clusters import Credentials
 from .copying import Copy, ImageInfo
-from .errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from .errors import AlreadyExists, FailedPrecondition, HasSnapshots, InvalidArgument, NotFound
 from .messages import CreateVolume, Snapshot
 from .volumes import Capability, Parameters, SnapshotId, VolumeId, image_name, snapshot_name
 from .waiting import Deadline, retry
@@ -102,6 +102,8 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
             # A copy that is being removed at the same moment has its source open.
             deadline = Deadline(self._busy_patience)
             retry(lambda: copying.remove(pool, it.image), on=(FailedPrecondition,), deadline=deadline)
+        except HasSnapshots as error:
+            raise HasSnapshots(f"rbd image {it.spec} has snapshots that this driver has not made: {error}") from error
         except FailedPrecondition as error:
             raise FailedPrecondition(f"rbd image {it.spec} is still being used: {error}") from error
 

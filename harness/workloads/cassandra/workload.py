@@ -17,8 +17,8 @@ from harness.errors import InfrastructureError
 from harness.history.operations import format_keys, parse_keys
 from harness.history.recorder import Recorder
 from harness.kube import ExecFailed, Kube, KubeError, api_may_be_down
-from harness.kube.client import Object
 from harness.kube.conditions import not_started, pods_ready, unix_time
+from harness.kube.objects import Object, items_of, value_of
 from harness.kube.symptoms import log_shown
 from harness.signatures import COMMIT_LOG_REFUSED, Signature
 from harness.waiting import NotYet, wait_for
@@ -320,7 +320,7 @@ class Cassandra:
     def pod_addresses(self) -> dict[str, str]:
         """Condition: the API answers; the address of each pod that has one."""
         return {
-            pod["metadata"]["name"]: pod["status"]["podIP"] for pod in self._pods() if pod["status"].get("podIP")
+            pod["metadata"]["name"]: address for pod in self._pods() if (address := value_of(pod, "status", "podIP"))
         }  # fmt: skip
 
     def _pods(self) -> list[Object]:
@@ -394,14 +394,14 @@ def _listens(address: str) -> bool:
 
 def _ended_after(pod: Object, since: float) -> bool:
     """Whether the pod's container ended after `since` and does not run now."""
-    for status in pod["status"].get("containerStatuses", []):
-        if "running" in status.get("state", {}):
+    for status in items_of(pod, "status", "containerStatuses"):
+        if value_of(status, "state", "running") is not None:
             return False
-        ended = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
-        return unix_time(ended.get("finishedAt")) > since
+        ended = value_of(status, "state", "terminated") or value_of(status, "lastState", "terminated")
+        return unix_time(value_of(ended, "finishedAt")) > since
     return False
 
 
 def _runs(pod: Object) -> bool:
-    statuses = pod["status"].get("containerStatuses", [])
-    return bool(statuses) and all("running" in status.get("state", {}) for status in statuses)
+    statuses = items_of(pod, "status", "containerStatuses")
+    return bool(statuses) and all(value_of(status, "state", "running") is not None for status in statuses)

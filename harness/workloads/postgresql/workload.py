@@ -14,6 +14,7 @@ from harness.errors import InfrastructureError
 from harness.history.recorder import Recorder
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import pods_ready
+from harness.kube.objects import value_of
 from harness.kube.symptoms import log_shown
 from harness.signatures import Signature
 from harness.waiting import NotYet, wait_for
@@ -142,7 +143,7 @@ class PostgreSQL:
     @api_may_be_down()
     def _address(self) -> str:
         for pod in self._kube.list("Pod", namespace=self.namespace, labels=self.spec.labels):
-            if address := pod["status"].get("podIP"):
+            if address := value_of(pod, "status", "podIP"):
                 return address
         raise NotYet("no pod of PostgreSQL has an address")
 
