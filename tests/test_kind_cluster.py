@@ -426,11 +426,14 @@ def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkey
     monkeypatch.setattr(kind_cluster, "create_disk", lambda path, size, lease: LoopDisk(path, 264))
     monkeypatch.setattr(saveable, "_run_kind", lambda: machine.did.append(("kind",)))
     monkeypatch.setattr(saveable, "_prepare_nodes", lambda: machine.did.append(("prepared",)))
+    masked = []
+    monkeypatch.setattr(kind_cluster.nodes, "require_masked", masked.append)
     monkeypatch.setattr(saveable, "_routes_added", lambda: None)
     saveable.create()
     clock.now = 9999.0
     saved = saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
     assert saved.created == 4712.0
+    assert sorted(masked) == sorted(saveable.node_names)
     assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
 
 

@@ -176,6 +176,8 @@ class KindCluster(PytestKindCluster):
         self._deployed = time.time()
         self._publish_kubeconfig()
         self._prepare_nodes()
+        with self._each_node() as pool:
+            list(pool.map(nodes.require_masked, self.node_names))
         wait_for(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
     def var(self, node: str) -> Path:
