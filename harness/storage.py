@@ -44,6 +44,7 @@ from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import NAMESPACE, CephSpec
 from harness.rook.deploy import CEPH_POLL, Rook
 from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.own_disks import require_own_disks
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
 from harness.settings import Settings
@@ -197,6 +198,7 @@ class StorageCluster:
             kubeconfig=Path(self.settings.kubeconfig) if self.settings.kubeconfig else None,
             disk_size=self.settings.disk_bytes,
             say=self._say,
+            guard=require_own_disks,
         )
 
     def _prepare_to_create(self, results: Results) -> None:

@@ -81,7 +81,7 @@ def refused(tmp_path):
         (f"{HEAD}{WORKER}kubeadmConfigPatches: ['&a [*a]']", "where an object of kubeadm belongs"),
         (f"{HEAD}{WORKER}kubeadmConfigPatches: ['a: &a [*a]']", "nested more than 50 deep"),
         (f"{HEAD}{NODES}{REGISTRATION.format('5')}", "nodeRegistration: 5 where a mapping belongs"),
-        (f"{HEAD}{NODES}{REGISTRATION.format('{kubeletExtraArgs: [root-dir]}')}", "kubeletExtraArgs: .'root-dir'. where"),
+        (f"{HEAD}{NODES}{REGISTRATION.format('{kubeletExtraArgs: [root-dir]}')}", "kubeletExtraArgs: .*where"),
     ],
 )  # fmt: skip
 def test_what_kind_would_not_take_is_told_with_its_place(refused, text, words):
@@ -102,9 +102,9 @@ def with_mount(inside, outside):
     return HEAD + yaml.safe_dump({"nodes": nodes})
 
 
-@pytest.mark.parametrize("own", ["/", "//", "/.", "/srv/..", "/dev", "//dev", "/dev/", "/dev/sdb", "/dev/mapper", "/./dev",
-                                 "/srv/../dev/x", "/sys", "/sys/block", "/run", "/run/udev", "/proc/sys", "/var",
-                                 "/var/lib", "/var/run/udev"])  # fmt: skip
+@pytest.mark.parametrize("own", ["/", "//", "/.", "/srv/..", "/dev", "//dev", "/dev/", "/dev/sdb", "/dev/mapper",
+                                 "/./dev", "/srv/../dev/x", "/sys", "/sys/block", "/run", "/run/udev", "/proc/sys",
+                                 "/var", "/var/lib", "/var/run/udev"])  # fmt: skip
 def test_a_mount_over_what_is_a_nodes_own_is_refused(refused, tmp_path, own):
     assert "belongs to the node itself" in refused(with_mount(own, tmp_path))
 

@@ -217,24 +217,6 @@ def crd_schema(objects: Iterable[Object], kind: str) -> Object:
     raise KeyError(kind)
 
 
-def refuse_unnamed_devices(objects: Iterable[Object]) -> None:
-    """Raise `BadInput` if a CephCluster would take disks that it does not name one by one.
-
-    Every node of a kind cluster sees every disk of the host: `useAllDevices`, or a filter, reaches them all.
-    """
-    for each in objects:
-        if each.get("kind") != "CephCluster":
-            continue
-        storage = each.get("spec", {}).get("storage", {})
-        for place in (storage, *storage.get("nodes", [])):
-            for field in ("useAllDevices", "deviceFilter", "devicePathFilter"):
-                if place.get(field):
-                    raise BadInput(
-                        f"CephCluster {each['metadata']['name']}: {field} would take disks of this machine",
-                        cure="name the devices one by one: storage.nodes[].devices[].name",
-                    )
-
-
 # libyaml is ten times faster on crds.yaml, which is two megabytes; both loaders are the safe ones.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
