@@ -31,7 +31,6 @@ from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, loop
-from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
 from harness.machine.locks import machine_lock
@@ -47,6 +46,7 @@ from harness.rook.filesystems import Filesystem, Filesystems
 from harness.rook.own_disks import require_own_disks
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
+from harness.rook.versions import require_ceph
 from harness.settings import Settings
 from harness.waiting import DeadlineExceeded, NotYet, minutes, wait_for
 
@@ -68,12 +68,9 @@ GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing w
 
 
 def chosen_driver(settings: Settings) -> str:
-    """`ceph-csi` or `rbd-fuse`; raises `BadInput` when ceph-csi is asked of a kernel that has no rbd."""
-    kernel_has_rbd = doctor.kernel_has("rbd")
-    if settings.driver == "ceph-csi" and not kernel_has_rbd:
-        raise BadInput("--driver ceph-csi needs a kernel with rbd, which this one is not", cure="--driver rbd-fuse")
+    """`ceph-csi` or `rbd-fuse`."""
     if settings.driver == "auto":
-        return "ceph-csi" if kernel_has_rbd else "rbd-fuse"
+        return "ceph-csi" if doctor.kernel_has("rbd") else "rbd-fuse"
     return settings.driver
 
 
@@ -110,8 +107,11 @@ def needed_images(settings: Settings) -> Catalogue:
     named = with_ceph(settings.ceph)
     if settings.ceph or resolve.at_hand(named.ceph) or settings.registry_mirror or reachable_registries():
         return named
-    buildable = recipes.versions_of("quay.io/ceph/ceph")
-    return with_ceph(buildable[-1].removeprefix("v")) if buildable else named
+    buildable = [tag.removeprefix("v") for tag in recipes.versions_of("quay.io/ceph/ceph")]
+    if not buildable:
+        return named
+    require_ceph(buildable[-1], rook=settings.rook, any_fits=settings.rook_manifests is not None)
+    return with_ceph(buildable[-1])
 
 
 def ensure_images(settings: Settings, say: Say, more: Iterable[str] = ()) -> tuple[Catalogue, list[Image]]:
@@ -153,7 +153,6 @@ class StorageCluster:
         self._say = say
         self._slot, self._slots = slot, slots
         self._addresses = Addresses(settings.cluster_name)
-        require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
         if settings.workers is not None:
             topology = topology.with_workers(settings.workers)
@@ -185,7 +184,7 @@ class StorageCluster:
             self._say(f"removed {line}, which a killed run had left")
         refuse_strangers(self.settings.cluster_name)
         capacity.require_room()
-        kind_program = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
+        kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
         with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
             self.images, images = ensure_images(self.settings, self._say, self._workload_images)
