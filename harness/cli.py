@@ -25,13 +25,14 @@ from rich.table import Table
 from harness import __version__, bench, core_bench, history_bench, kill_bench, save_bench, storage, volume_bench
 from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
-from harness.images import engine, programs, recipes, resolve
+from harness.images import archives, engine, programs, recipes, resolve
 from harness.machine import capacity, doctor, setup, setup_undo
 from harness.machine.leases import Lease, sweep
 from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
-from harness.settings import Settings, option_name
+from harness.settings import Settings, option_name, refuse_unknown_variables
+from harness.settings_check import require_state_dir
 
 GIB = 1024**3
 NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
@@ -88,6 +89,8 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     as_it_was = sigterm_as_ctrl_c()
     try:
+        refuse_unknown_variables(os.environ)
+        require_state_dir()
         return arguments.command(arguments)
     except RookeryError as error:
         print(f"rookery: {error}", file=sys.stderr)
@@ -339,8 +342,9 @@ def _json_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
-    return Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml"))
+def _settings(arguments: argparse.Namespace, only: Sequence[str] | None = None) -> Settings:
+    """What was asked for, looked at: all of it, or those settings that the command uses."""
+    return Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml")).check(only=only)
 
 
 def _say(line: str) -> None:
@@ -364,6 +368,8 @@ def _setup(arguments: argparse.Namespace) -> int:
     elif arguments.undo:
         setup_undo.undo(_say, dry_run=arguments.dry_run)
     else:
+        settings = Settings.from_sources({}, pyproject=Path("pyproject.toml"))
+        settings.check(only=settings.changed)  # what the run after it would refuse
         setup.setup(partial(programs.build_kind, say=_say), _say, dry_run=arguments.dry_run)
     return 0
 
@@ -389,7 +395,7 @@ def _list_scenarios(arguments: argparse.Namespace) -> int:
     if arguments.markdown:
         print(showing.page(found), end="")
         return 0
-    last = last_results(Path(_settings(arguments).results))
+    last = last_results(Path(_settings(arguments, ["results"]).results))
     if arguments.json:
         print(json.dumps([scenario.as_dict(last.get(scenario.name)) for scenario in found], indent=1))
         return 0
@@ -529,7 +535,7 @@ def _bench_history(arguments: argparse.Namespace) -> int:
 
 def _at_least_one(option: str, number: int) -> int:
     if number < 1:
-        raise BadInput(f"{option} {number}: at least one")
+        raise BadInput(f"{option} {number}: at least one", cure=f"{option} 1")
     return number
 
 
@@ -579,7 +585,7 @@ def _list_images(arguments: argparse.Namespace) -> int:
 
 
 def _wanted_images(arguments: argparse.Namespace) -> list[str]:
-    return [*storage.needed_images(_settings(arguments)).all, *_images_of_scenarios(arguments)]
+    return [*storage.needed_images(_settings(arguments, IMAGE_SETTINGS)).all, *_images_of_scenarios(arguments)]
 
 
 def _images_of_scenarios(arguments: argparse.Namespace) -> list[str]:
@@ -600,7 +606,7 @@ def _age(created: str) -> str:
 
 def _ensure_images(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
-    _, images = storage.ensure_images(_settings(arguments), _say, _images_of_scenarios(arguments))
+    _, images = storage.ensure_images(_settings(arguments, IMAGE_SETTINGS), _say, _images_of_scenarios(arguments))
     for image in images:
         print(f"{image.reference}: {image.origin.value}")
     print(f"{len(images)} images in {time.monotonic() - started:.0f} s")
@@ -608,6 +614,8 @@ def _ensure_images(arguments: argparse.Namespace) -> int:
 
 
 def _save_images(arguments: argparse.Namespace) -> int:
+    if arguments.file.is_dir() or not arguments.file.absolute().parent.is_dir():
+        raise BadInput(f"{arguments.file}: no file can be written there", cure="a file in a folder that is there")
     images = _wanted_images(arguments)
     resolve.save(images, str(arguments.file))
     print(f"{len(images)} images in {arguments.file} ({arguments.file.stat().st_size / GIB:.2f} GiB)")
@@ -615,6 +623,7 @@ def _save_images(arguments: argparse.Namespace) -> int:
 
 
 def _load_images(arguments: argparse.Namespace) -> int:
+    archives.require_archive(arguments.file)
     engine.load(str(arguments.file))
     print(f"loaded {arguments.file}; `rookery images` lists what is here now")
     return 0

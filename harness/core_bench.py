@@ -270,13 +270,18 @@ def of(folder: Path) -> CoreBench:
 
     It ends with its last scenario, as nothing tells how long pytest went on. Raises `BadInput` if there is none.
     """
-    found = _scenarios(folder)
+    found, hint = _scenarios(folder), "the folder that pytest had as --results"
     if not found:
-        raise BadInput(f"--of {folder}: no results of scenarios there", cure="the folder that pytest had as --results")
-    # Results of before runs were noted, or of benchmarks, are taken where there are no others.
-    last = max(each.run for each in found)
-    scenarios = [each for each in found if each.run == last]
-    began = _unix(last) if last else min(each.started for each in scenarios)
+        raise BadInput(f"--of {folder}: no results of scenarios there", cure=hint)
+    try:
+        # Results of before runs were noted, or of benchmarks, are taken where there are no others.
+        last = max(each.run for each in found)
+        scenarios = [each for each in found if each.run == last]
+        began = _unix(last) if last else min(each.started for each in scenarios)
+    except (TypeError, ValueError) as error:
+        raise BadInput(
+            f"--of {folder}: no results of ours: {error}", cure="the folder that pytest had as --results"
+        ) from error
     bench = CoreBench("core", goals=GOALS, facts={"not in it": "what pytest did after the last scenario"})
     bench.add(Run(scenarios, began, max(each.ended for each in scenarios)))
     return bench

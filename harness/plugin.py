@@ -9,8 +9,8 @@ not 1: it says nothing about the storage under test.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
 from itertools import chain
@@ -40,6 +40,7 @@ from harness.workloads.cassandra import IMAGE as CASSANDRA
 from harness.workloads.cassandra import Cassandra
 
 SESSION = pytest.StashKey[Session]()
+SETTINGS = pytest.StashKey[Settings]()
 RUN = pytest.StashKey[str]()  # when it began (ISO 8601, UTC), by which its results are known from other runs
 WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's workers
 WORKER_STATUS = "rookery_exit_status"
@@ -227,6 +228,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     needed = [(item, *state) for item in session.items if (state := _state(item))[1]]
     if needed and not config.option.collectonly:
+        _check_all(config, {topology for _, topology, _ in needed})
         for item, topology, layer in needed:
             _session(config).expect(layer, topology=topology, images=images_used_by([item]))
     # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.
@@ -253,10 +255,30 @@ def _session(config: pytest.Config) -> Session:
 
 
 def _settings(config: pytest.Config) -> Settings:
-    options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
+    """What this run is asked for, with all that was given looked at, before anything is made."""
+    if SETTINGS not in config.stash:
+        options = {setting.name: config.getoption(option_name(setting.name)) for setting in fields(Settings)}
+        with _bad_input_ends_it():
+            settings = Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
+            config.stash[SETTINGS] = settings.check(only=settings.changed)
+    return config.stash[SETTINGS]
+
+
+def _check_all(config: pytest.Config, topologies: Iterable[str]) -> None:
+    """Look at all settings of a run that makes a cluster, and at the topologies that scenarios have for themselves."""
+    settings = _settings(config)
+    with _bad_input_ends_it():
+        settings.check()
+        for topology in sorted(set(topologies) - {""}):
+            replace(settings, topology=topology).check(only=["topology"])
+
+
+@contextmanager
+def _bad_input_ends_it() -> Iterator[None]:
+    """No scenario can be run with such settings."""
     try:
-        return Settings.from_sources(options, pyproject=config.rootpath / "pyproject.toml")
-    except BadInput as error:  # no scenario can be run with such settings
+        yield
+    except BadInput as error:
         pytest.exit(str(error), returncode=BAD_INPUT)
 
 

@@ -5,16 +5,18 @@ An option beats the environment, the environment beats pyproject.toml, and that 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
 from harness.machine.disks import parse_size
+from harness.settings_check import check
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +24,8 @@ else:
     import tomli as tomllib
 
 DRIVERS = ("auto", "ceph-csi", "rbd-fuse")
+PREFIX = "ROOKERY_"
+OTHER_VARIABLES = ("STATE_DIR", "CI_SLICES")  # that are no settings: of harness.paths, of .ci/run
 
 
 def setting(default: Any, help: str, metavar: str = "", choices: tuple[str, ...] = ()) -> Any:
@@ -67,18 +71,33 @@ class Settings:
     ) -> Settings:
         """Settings from what was given; an option that is None was not.
 
-        Raises `BadInput` for a name that is no setting and for a value that is none of its choices.
+        Raises `BadInput` for a name that is no setting and for a value that is not of its type. Whether the values can
+        be is for `check` to see.
         """
         environment = os.environ if environment is None else environment
-        values = _from_pyproject(pyproject)
+        refuse_unknown_variables(environment)
+        values = {name: (f"{name} in {pyproject}", value) for name, value in _from_pyproject(pyproject).items()}
         for setting_field in fields(cls):
             name = setting_field.name
-            variable = f"ROOKERY_{name.upper()}"
+            variable = f"{PREFIX}{name.upper()}"
             if environment.get(variable):
-                values[name] = environment[variable]
+                values[name] = (variable, environment[variable])
             if options.get(name) is not None:
-                values[name] = options[name]
-        return cls(**{name: _converted(name, value) for name, value in values.items()})
+                values[name] = (option_name(name), options[name])
+        return cls(**{name: _converted(name, value, source) for name, (source, value) in values.items()})
+
+    def check(self, *, only: Collection[str] | None = None) -> Settings:
+        """See that what is asked for can be, before anything is made: all settings, or those that are used (`only`).
+
+        Raises `BadInput`.
+        """
+        check(self, [setting_field.name for setting_field in fields(self)] if only is None else only)
+        return self
+
+    @property
+    def changed(self) -> list[str]:
+        """The names of those that are not as they are by default."""
+        return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     def __post_init__(self) -> None:
         if self.driver not in DRIVERS:
@@ -113,28 +132,74 @@ def option_name(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Raise `BadInput` for a variable that looks like a setting and is none: it would change nothing, in silence."""
+    known = [*(setting_field.name.upper() for setting_field in fields(Settings)), *OTHER_VARIABLES]
+    given = [name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX)]
+    if unknown := sorted(set(given) - set(known)):
+        meant = _did_you_mean(unknown[0], known, PREFIX)
+        raise BadInput(
+            f"{', '.join(PREFIX + name for name in unknown)}: no such setting",
+            cure=meant or f"unset {PREFIX}{unknown[0]}; `pytest --help` lists the settings",
+        )
+
+
+def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {prefix}{close[0]}?" if close else ""
+
+
 def _from_pyproject(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
-    table = tomllib.loads(path.read_text()).get("tool", {}).get("rookery", {})
-    known = {setting_field.name for setting_field in fields(Settings)}
+    hint = "a [tool.rookery] with settings by the names of the options, such as workers = 3"
+    try:
+        tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, not UTF-8
+        raise BadInput(f"{path} cannot be read: {error}", cure=f"TOML; {hint}") from error
+    table = tool.get("rookery", {}) if isinstance(tool, dict) else tool
+    if not isinstance(table, dict):
+        raise BadInput(f"[tool.rookery] in {path}: {table!r:.80} is no table", cure=hint)
+    known = [setting_field.name for setting_field in fields(Settings)]
     values = {name.replace("-", "_"): value for name, value in table.items()}
     if unknown := sorted(values.keys() - known):
-        raise BadInput(f"[tool.rookery] in {path}: no such setting: {', '.join(unknown)}")
+        raise BadInput(
+            f"[tool.rookery] in {path}: no such setting: {', '.join(unknown)}",
+            cure=_did_you_mean(unknown[0], known) or "`pytest --help` lists them",
+        )
     return values
 
 
-def _converted(name: str, value: Any) -> Any:
-    """Text from the environment as the type of its setting."""
-    if name in _NUMBERS and value is not None:
+_ON, _OFF = ("1", "true", "yes", "on", "y", "t"), ("0", "false", "no", "off", "n", "f")
+
+
+def _converted(name: str, value: Any, source: str) -> Any:
+    """The value as the type of its setting: options and the environment have text, pyproject.toml what it says."""
+    told = f"{source}: {value!r:.60}"
+    if name in _SWITCHES:
+        if isinstance(value, bool):
+            return value
+        word = value.lower() if isinstance(value, str) else ""
+        if word not in _ON + _OFF:
+            raise BadInput(f"{told} is neither yes nor no", cure="true or false")
+        return word in _ON
+    if name in _NUMBERS:
         try:
-            return int(value)
-        except ValueError as error:
-            raise BadInput(f"{option_name(name)} {value}: not a number") from error
-    if name in _SWITCHES and isinstance(value, str):
-        return value.lower() in ("1", "true", "yes", "on")
-    if not isinstance(value, str) and name not in (*_NUMBERS, *_SWITCHES):  # `ceph = 19.2` is a number in TOML
-        raise BadInput(f"{name} = {value}: not text", cure="put it in quotes")
-    if name in _PATHS and value is not None:
+            return int(value if isinstance(value, str) else _whole(value))
+        except (ValueError, TypeError) as error:
+            raise BadInput(
+                f"{option_name(name)} {value!s:.60}: not a number ({source})", cure="a whole number"
+            ) from error
+    if not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
+        raise BadInput(f"{name} = {value!r:.60}: not text", cure="put it in quotes")
+    if not value.strip() or "\0" in value:
+        raise BadInput(f"{told} is empty, or no text", cure="give it a value, or leave it away")
+    if name in _PATHS:
         return os.path.expanduser(value)  # a shell leaves `--results=~/here` alone, and pyproject.toml knows no shell
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not a whole number")
     return value

@@ -13,6 +13,7 @@ from harness import recovery
 from harness.baseline import Cleaning, Fingerprint, Subject, converge
 from harness.cluster import nodes as node_containers
 from harness.cluster import snapshots
+from harness.cluster.hanging import hanging
 from harness.cluster.kind_cluster import KindCluster, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
@@ -31,7 +32,6 @@ from harness.images.resolve import Image
 from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, host_engine, loop
-from harness.machine.disks import require_size
 from harness.machine.kind import kind_binary, version_of
 from harness.machine.leases import sweep, volume_loops
 from harness.machine.locks import machine_lock
@@ -44,8 +44,10 @@ from harness.rook import manifests as rook_manifests
 from harness.rook.cluster import NAMESPACE, CephSpec
 from harness.rook.deploy import Rook
 from harness.rook.filesystems import Filesystem, Filesystems
+from harness.rook.own_disks import require_own_disks
 from harness.rook.rendering import Rendering
 from harness.rook.status import Mark
+from harness.rook.versions import require_ceph
 from harness.settings import Settings
 from harness.waiting import NotYet, minutes, wait_for
 
@@ -61,12 +63,9 @@ GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing w
 
 
 def chosen_driver(settings: Settings) -> str:
-    """`ceph-csi` or `rbd-fuse`; raises `BadInput` when ceph-csi is asked of a kernel that has no rbd."""
-    kernel_has_rbd = doctor.kernel_has("rbd")
-    if settings.driver == "ceph-csi" and not kernel_has_rbd:
-        raise BadInput("--driver ceph-csi needs a kernel with rbd, which this one is not", cure="--driver rbd-fuse")
+    """`ceph-csi` or `rbd-fuse`."""
     if settings.driver == "auto":
-        return "ceph-csi" if kernel_has_rbd else "rbd-fuse"
+        return "ceph-csi" if doctor.kernel_has("rbd") else "rbd-fuse"
     return settings.driver
 
 
@@ -103,8 +102,11 @@ def needed_images(settings: Settings) -> Catalogue:
     named = with_ceph(settings.ceph)
     if settings.ceph or resolve.at_hand(named.ceph) or settings.registry_mirror or reachable_registries():
         return named
-    buildable = recipes.versions_of("quay.io/ceph/ceph")
-    return with_ceph(buildable[-1].removeprefix("v")) if buildable else named
+    buildable = [tag.removeprefix("v") for tag in recipes.versions_of("quay.io/ceph/ceph")]
+    if not buildable:
+        return named
+    require_ceph(buildable[-1], rook=settings.rook, any_fits=settings.rook_manifests is not None)
+    return with_ceph(buildable[-1])
 
 
 def ensure_images(settings: Settings, say: Say, more: Iterable[str] = ()) -> tuple[Catalogue, list[Image]]:
@@ -146,7 +148,6 @@ class StorageCluster:
         self._say = say
         self._slot, self._slots = slot, slots
         self._addresses = Addresses(settings.cluster_name)
-        require_size(settings.disk_bytes)
         topology = Topology.load(Path(settings.topology))
         if settings.workers is not None:
             topology = topology.with_workers(settings.workers)
@@ -179,7 +180,7 @@ class StorageCluster:
             self._say(f"removed {line}, which a killed run had left")
         refuse_strangers(self.settings.cluster_name)
         capacity.require_room()
-        kind_program = kind_binary(Path(self.settings.kind_bin) if self.settings.kind_bin else None)
+        kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
         with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
             self.images, images = ensure_images(self.settings, self._say, self._workload_images)
@@ -192,6 +193,7 @@ class StorageCluster:
             kubeconfig=Path(self.settings.kubeconfig) if self.settings.kubeconfig else None,
             disk_size=self.settings.disk_bytes,
             say=self._say,
+            guard=require_own_disks,
         )
 
     def _prepare_to_create(self, results: Results) -> None:
@@ -641,11 +643,17 @@ class StorageCluster:
 
     # --- what must not be left ----------------------------------------------------------------------------------
 
-    def no_uninterruptible_sleep(self) -> None:
-        """Condition: no process of the nodes is in uninterruptible sleep right now."""
-        stuck = node_containers.uninterruptible(self.nodes.node_names)
-        if stuck:
-            raise NotYet("; ".join(stuck))
+    def nothing_hangs_on_volumes(self) -> None:
+        """Condition: no task of the nodes is in uninterruptible sleep right now because of a volume.
+
+        What hangs on something else is no fault of the storage; the report has it (`hangs_elsewhere`).
+        """
+        names = self.nodes.node_names
+        found = hanging(names, [str(loop.device(number)) for number in volume_loops(names)])
+        if on_volumes := [str(each) for each in found if each.volume]:
+            raise NotYet("; ".join(on_volumes))
+        if found and self._results:
+            self._results.note(hangs_elsewhere=[str(each) for each in found])
 
     def no_dead_loop_devices(self) -> None:
         """Condition: no loop device that served a volume before a power cut is still attached to what died."""

@@ -69,7 +69,7 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
 
 
 @pytest.mark.budget(60)
-def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
+def test_what_asks_for_too_much_is_refused(cluster):
     """By the API server what is not known any more, by the harness what would take this machine's disks.
 
     Reproduces: `directories:`, by which the diary's cluster was made and which is gone since Rook 1.3, and
@@ -86,6 +86,6 @@ def test_what_asks_for_too_much_is_refused(cluster, osd_disks):
 
     (example,) = (each for each in load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster")
     with pytest.raises(BadInput, match="useAllDevices"):
-        osd_disks.apply(example)
+        cluster.kube.apply([example])
     with pytest.raises(BadInput, match="deviceFilter"):
-        osd_disks.apply({**another, "spec": {"storage": {"deviceFilter": "^loop"}}})
+        cluster.kube.apply([{**another, "spec": {"storage": {"deviceFilter": "^loop"}}}])

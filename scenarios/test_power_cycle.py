@@ -11,7 +11,7 @@ The proof, each step by evidence newer than the cut, with a deadline of its own 
    are active+clean five times in a row; it is the same Ceph cluster, with the same OSDs;
 2. the volumes are mounted again, and the rows can be read at QUORUM: what an operator's users see first;
 3. the rows can be read at ALL, which takes every replica; the ring is whole, and DNS names the new addresses;
-4. no process hangs in uninterruptible sleep, and no loop device is left attached to what died.
+4. no process hangs on a volume, and no loop device is left attached to what died.
 
 What may be missing depends on Cassandra's commit log. With `batch` a replica answers after its fsync: every
 acknowledged row has to be there, at QUORUM at once and at ALL. With `periodic`, the default, it answers before: rows
@@ -98,7 +98,7 @@ def cut_power_under_load(cluster: StorageCluster, cassandra: Cassandra, history:
     since_cut("ring whole")
 
     wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
-    wait_for(cluster.no_uninterruptible_sleep, what="no process in uninterruptible sleep", within=minutes(1))
+    wait_for(cluster.nothing_hangs_on_volumes, what="no process to hang on a volume", within=minutes(1))
     wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
 
 

@@ -14,7 +14,7 @@ from harness.cluster.blueprint import Blueprint
 from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
-from harness.errors import InfrastructureError
+from harness.errors import BadInput, InfrastructureError
 from harness.machine import leases
 from harness.machine.disks import LoopDisk
 from harness.machine.leases import Lease
@@ -426,11 +426,14 @@ def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkey
     monkeypatch.setattr(kind_cluster, "create_disk", lambda path, size, lease: LoopDisk(path, 264))
     monkeypatch.setattr(saveable, "_run_kind", lambda: machine.did.append(("kind",)))
     monkeypatch.setattr(saveable, "_prepare_nodes", lambda: machine.did.append(("prepared",)))
+    masked = []
+    monkeypatch.setattr(kind_cluster.nodes, "require_masked", masked.append)
     monkeypatch.setattr(saveable, "_routes_added", lambda: None)
     saveable.create()
     clock.now = 9999.0
     saved = saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
     assert saved.created == 4712.0
+    assert sorted(masked) == sorted(saveable.node_names)
     assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
 
 
@@ -463,3 +466,30 @@ def test_everything_is_copied_while_all_nodes_are_frozen(saveable, machine, monk
     assert {what for what, _ in copied} == {"save_var", "save_changes", "write_back", "copy_image"}
     assert all(frozen == saveable.node_names for _, frozen in copied)
     assert machine.frozen == []
+
+
+def test_what_is_applied_is_held_against_the_disks_of_this_cluster(cluster, monkeypatch, tmp_path):
+    seen = []
+
+    def guard(wanted, own):
+        seen.append((wanted["kind"], own))
+        raise BadInput("refused")
+
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="i", kind=Path("/bin/kind"), guard=guard)
+    config = {"current-context": "x", "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]}
+    config |= {
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    cluster.path.mkdir(parents=True)
+    (cluster.path / "kubeconfig").write_text(yaml.safe_dump(config))
+    cluster._lease = Lease.acquire("c")
+    cluster.lease.add("loop", "/dev/loop264", backing_file="/d/c-worker.img")
+    other = Lease.acquire("d")
+    other.add("loop", "/dev/loop265", backing_file="/d/d-worker.img")
+    with pytest.raises(BadInput, match="refused"):
+        cluster.kube.apply([{"kind": "ConfigMap", "metadata": {"name": "a"}}])
+    cluster.lease.add("loop", "/dev/loop266", backing_file="/d/spare.img")
+    with pytest.raises(BadInput, match="refused"):
+        cluster.kube.patch("CephCluster", "a", {})
+    assert seen == [("ConfigMap", {"/dev/loop264"}), ("CephCluster", {"/dev/loop264", "/dev/loop266"})]

@@ -730,3 +730,35 @@ def test_newest_is_the_end_and_never_longer_than_allowed(data, limit):
     assert data.endswith(kept)
     if b"\n" not in data:
         assert len(kept) == min(len(data), limit)
+
+
+@pytest.fixture
+def guarded(api, kubeconfig):
+    """A client that is not to write secrets."""
+
+    def guard(wanted):
+        if wanted["kind"] == "Secret" or wanted.get("data") == {"secret": "yes"}:
+            raise BadInput(f"{wanted['kind']} {wanted['metadata']['name']}: refused")
+
+    return Kube(kubeconfig(f"http://127.0.0.1:{api.server_port}"), guard=guard)
+
+
+def test_nothing_is_applied_beside_what_must_not_be(api, guarded):
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
+    with pytest.raises(BadInput, match="Secret s: refused"):
+        guarded.apply(iter([config_map(), secret]))
+    assert api.requests == []
+    guarded.reset()
+    with pytest.raises(BadInput, match="Secret s: refused"):
+        guarded.apply([secret])
+    guarded.apply(iter([config_map(a="b")]))
+    assert [found["data"] for found in api.objects.values()] == [{"a": "b"}]
+
+
+def test_a_patch_is_seen_with_its_kind_and_name(api, guarded):
+    for metadata in ({"metadata": None}, {}):
+        with pytest.raises(BadInput, match="ConfigMap settings: refused"):
+            guarded.patch("ConfigMap", "settings", {"data": {"secret": "yes"}, **metadata}, namespace="default")
+    assert api.requests == []
+    guarded.patch("ConfigMap", "settings", {"data": {"secret": None}}, namespace="default")
+    assert [found["data"] for found in api.objects.values()] == [{"secret": None}]

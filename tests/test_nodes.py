@@ -1,12 +1,14 @@
-"""The preparation of a node, run for real where /dev, /sys and /run are the test's own; what hangs on a node."""
+"""The preparation of a node, run for real where /dev, /sys and /run are the test's own; and what is off in a node."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.cluster import nodes
+from harness.errors import InfrastructureError
 from harness.machine import loop
 from harness.machine.disks import LoopDisk
 from harness.machine.run import CommandFailed, run
@@ -118,10 +120,95 @@ def test_a_rule_that_is_missing_alone_is_added_alone(node):
     assert node(before=f"echo '{there}' > /run/rules\n")[-3:] == [ENTRIES[-1], *RULES]
 
 
-def test_a_process_that_hangs_is_named_with_its_node(monkeypatch):
-    listings = {"c-worker": "S 1 systemd\nD 812 mount.ext4 it\nR 9 Dummy", "c-worker2": "S 1 systemd"}
-    monkeypatch.setattr(nodes, "docker_output", lambda command, name, *argv, timeout: listings[name])
-    assert nodes.uninterruptible(listings) == ["c-worker: 812 mount.ext4 it"]
+# The kernel has no second devtmpfs: a filesystem with the machine's devices stands for it. /dev has a folder of another
+# filesystem, as kind mounts /dev/mapper, and a device that is mounted by itself.
+MOUNTED = r"""
+mount -t tmpfs tmpfs /dev/mapper
+mknod /dev/mapper/vg-root b 253 0
+mknod /run/sdb b 8 16
+touch /dev/sdb
+mount --bind /run/sdb /dev/sdb
+"""
+STAND_IN = r"""
+mkdir /run/machine
+mount -t tmpfs tmpfs /run/machine
+mkdir -p /run/machine{0}
+cp -a /dev/. /run/machine{0}
+mount --bind /run/machine{0} /dev
+"""
+ALL = ["/dev/loop206 b 640", "/dev/mapper/root b 644", "/dev/null c 666", "/dev/sda b 644"]
+
+
+@needs_root
+def test_what_is_mounted_in_dev_stays(node):
+    report = node(LoopDisk(Path("/b"), 206), before=MOUNTED)
+    assert report[:4] == ["/dev/loop206 b 640", "/dev/mapper/vg-root b 644", "/dev/null c 666", "/dev/sdb b 644"]
+
+
+@needs_root
+@pytest.mark.parametrize("disks", [(), (LoopDisk(Path("/b"), 206),)])
+@pytest.mark.parametrize(
+    ("before", "numbers"),
+    [
+        (STAND_IN.format(""), {"/dev": "$(stat -c %d /run/machine)"}),
+        (STAND_IN.format("/part"), {}),
+        ("", {"/run": "$(stat -c %d /run)"}),
+        ("mkdir /run/there; cp -a /run/udev /run/there; mount --bind /run/there/udev /run/udev\n", {}),
+        ("mount -t tmpfs tmpfs /run/udev/data; echo 'N:sda' > /run/udev/data/b8:0\n", {}),
+    ],
+    ids=["the machine's /dev", "a part of it", "the machine's /run", "its udev", "its database"],
+)
+def test_a_node_that_has_the_machines_devices_is_left_alone(node, monkeypatch, disks, before, numbers):
+    """Nothing is deleted, made or written where /dev, /run or the udev database is the machine's."""
+    monkeypatch.setattr(nodes, "_machine_number", lambda path: numbers.get(path, 0))
+    looked_at = r"""
+trap 'find /dev ! -type d -printf "%p %y %m\\n" | sort; ls /run/udev/data; cat /run/rules; ! touch /sys/x' EXIT
+"""
+    with pytest.raises(CommandFailed) as refused:
+        node(*disks, before=before + looked_at)
+    shown = refused.value.output.splitlines()
+    assert [line for line in shown if line.startswith("/dev/") and " is " not in line] == ALL
+    assert "b8:0" in shown
+    assert [line for line in shown if line.startswith(("b7:", "b8:1", "FORWARD"))] == []
+    assert any("Read-only file system" in line for line in shown)
+
+
+SHOWN = "Id={}\nLoadState={}\nActiveState={}"
+
+
+@pytest.mark.parametrize(
+    ("state", "active"), [("loaded", "inactive"), ("masked", "active"), ("not-found", "inactive"), (None, None)]
+)
+def test_a_unit_that_is_not_off_is_named(monkeypatch, state, active):
+    def docker_output(command, name, *argv, timeout):
+        assert (command, name, argv[:2]) == ("exec", "c-worker", ("systemctl", "show"))
+        first, *others = argv[3:]
+        shown = [SHOWN.format(first, state, active)] if state else []
+        return "\n\n".join([*shown, *(SHOWN.format(unit, "masked", "inactive") for unit in others)])
+
+    monkeypatch.setattr(nodes, "docker_output", docker_output)
+    with pytest.raises(InfrastructureError, match=r"c-worker works for .*: systemd-udevd\.service should be masked"):
+        nodes.require_masked("c-worker")
+
+
+def test_units_that_are_masked_and_off_are_what_is_wanted(monkeypatch):
+    told = "\n\n".join(SHOWN.format(unit, "masked", "inactive") for unit in nodes.MASKED)
+    monkeypatch.setattr(nodes, "docker_output", lambda *argv, timeout: told)
+    nodes.require_masked("c-worker")
+
+
+@needs_root
+@pytest.mark.skipif(shutil.which("systemctl") is None, reason="needs systemctl")
+@pytest.mark.parametrize("vendors", [True, False], ids=["a vendor's unit", "no such unit"])
+def test_systemd_takes_a_unit_under_such_a_mount_for_masked(tmp_path, vendors):
+    mount, *_ = nodes.masks()
+    unit = Path(mount["containerPath"])
+    file = tmp_path / unit.relative_to("/")
+    file.parent.mkdir(parents=True)
+    file.write_text("[Service]\nExecStart=/bin/true\n" if vendors else "")
+    script = f"mount --bind {mount['hostPath']} {file} && systemctl --root={tmp_path} is-enabled {unit.name}"
+    done = run(["unshare", "--mount", "sh", "-c", script], timeout=30, check=False)
+    assert done.stdout.strip() == "masked"
 
 
 @pytest.mark.parametrize(("status", "text"), [(0, "the newest lines"), (1, "no journal: Error: is not running")])

@@ -84,6 +84,14 @@ class Cluster:
             raise self.trouble_at_end
 
 
+@pytest.fixture(autouse=True)
+def topologies(pytester):
+    """Those that settings name by default."""
+    found = Path(__file__).parent.parent / "kind-configs"
+    (pytester.path / "kind-configs").symlink_to(found)
+    return found
+
+
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setattr(session, "StorageCluster", Cluster)
@@ -612,7 +620,8 @@ def cassandra(cluster): pass
     ],
     ids=["the same", "what is made on another"],
 )
-def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, order):
+def test_those_that_need_the_same_state_follow_each_other(pytester, topologies, scenarios, order):
+    (pytester.path / "other.yaml").symlink_to(topologies / "default.yaml")
     pytester.makepyfile(STATES + textwrap.dedent(scenarios))
     ran = pytester.runpytest_inprocess("-v", "-p", "no:randomly", "-p", "no:cacheprovider")
     assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order

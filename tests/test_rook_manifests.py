@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.errors import BadInput, InfrastructureError
 from harness.rook import manifests
 from harness.rook.cluster import CephSpec, block_pool, ceph_cluster
+from harness.rook.own_disks import require_own_disks
 from harness.rook.versions import RELEASES, Flavour, Version, known_versions, release_of
 
 VERSIONS = ["1.17.9", "1.18.8", "1.19.4", "1.20.6"]
@@ -149,26 +150,12 @@ def test_devices_are_named_one_by_one():
     storage = ceph_cluster(SPEC)["spec"]["storage"]
     assert (storage["useAllNodes"], storage["useAllDevices"]) == (False, False)
     assert {node["name"]: [device["name"] for device in node["devices"]] for node in storage["nodes"]} == SPEC.disks
-    manifests.refuse_unnamed_devices([ceph_cluster(SPEC)])
-
-
-@pytest.mark.parametrize(
-    "storage",
-    [
-        {"useAllDevices": True},
-        {"deviceFilter": "^loop"},
-        {"useAllDevices": False, "nodes": [{"name": "worker", "devicePathFilter": "/dev/sd"}]},
-    ],
-)
-def test_clusters_that_would_take_disks_of_the_machine_are_refused(storage):
-    cluster = {"kind": "CephCluster", "metadata": {"name": "theirs"}, "spec": {"storage": storage}}
-    with pytest.raises(BadInput, match="theirs"):
-        manifests.refuse_unnamed_devices([cluster])
+    require_own_disks(ceph_cluster(SPEC), [device for devices in SPEC.disks.values() for device in devices])
 
 
 def test_the_test_cluster_of_rook_itself_is_refused(release):
     with pytest.raises(BadInput, match="useAllDevices"):
-        manifests.refuse_unnamed_devices(manifests.load(release[1], ["cluster-test.yaml"]))
+        require_own_disks(manifests.load(release[1], ["cluster-test.yaml"]), ["/dev/loop64"])
 
 
 def test_only_a_built_image_is_told_where_its_object_classes_are():

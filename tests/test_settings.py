@@ -40,7 +40,7 @@ def test_an_empty_variable_is_none():
 
 def test_an_unknown_key_is_refused(pyproject):
     path = pyproject('rok = "1.18"\nrook = "1.18.8"')
-    with pytest.raises(BadInput, match=r"no such setting: rok$"):
+    with pytest.raises(BadInput, match=r"no such setting: rok\n  cure: did you mean rook\?"):
         Settings.from_sources({}, environment={}, pyproject=path)
 
 

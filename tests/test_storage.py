@@ -11,6 +11,7 @@ import yaml
 
 from harness import recovery, storage
 from harness.baseline import Fingerprint, Item
+from harness.cluster.hanging import Hanging
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.catalogue import Catalogue
@@ -53,6 +54,22 @@ def images_there(monkeypatch):
 def results(tmp_path):
     with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
         yield results
+
+
+def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cluster, results, monkeypatch):
+    volume = Hanging("c-worker", "7", "java", "folio_wait", "/data")
+    other = Hanging("c-worker", "8", "nfsrahead", "rtnl_lock", "")
+    found = []
+    cluster.kind, cluster._results = SimpleNamespace(node_names=["c-worker"]), results
+    monkeypatch.setattr(storage, "volume_loops", lambda names: {270: 1})
+    monkeypatch.setattr(storage, "hanging", lambda names, devices: found if devices == ["/dev/loop270"] else None)
+    cluster.nothing_hangs_on_volumes()
+    found += [other, volume]
+    with pytest.raises(NotYet, match=r"^c-worker: 7 java \(folio_wait\) on /data$"):
+        cluster.nothing_hangs_on_volumes()
+    found.remove(volume)
+    cluster.nothing_hangs_on_volumes()
+    assert results.noted("hangs_elsewhere") == ["c-worker: 8 nfsrahead (rtnl_lock)"]
 
 
 def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
@@ -244,6 +261,15 @@ def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_miss
         with pytest.raises(InfrastructureError, match="no registry answers"):
             cluster.prepare(results)
         assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(1).networks
+
+
+def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, results, monkeypatch):
+    made = Catalogue(node="node", operator="rook", ceph=CEPH, driver=())
+    monkeypatch.setattr(storage, "ensure_images", lambda settings, say, more: (made, []))
+    cluster = new_cluster()
+    cluster.prepare(results)
+    with pytest.raises(BadInput, match="would take disks of this machine"):
+        cluster.nodes._guard({"kind": "CephCluster", "spec": {"storage": {"useAllDevices": True}}}, ["/dev/loop264"])
 
 
 def test_a_second_try_to_prepare_gives_way_to_what_came_up_meanwhile(new_cluster, images_missing, results):

@@ -6,6 +6,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.cluster.nodes import masks
 from harness.cluster.topology import VAR, Topology
 from harness.errors import BadInput
 
@@ -83,16 +84,24 @@ def test_folders_become_the_nodes_var_beside_other_mounts(load):
     folders = {"c-control-plane": Path("/s/0"), "c-worker": Path("/s/1"), "c-worker2": Path("/s/2")}
     config = topology.with_var("c", folders)
     assert [node["extraMounts"] for node in config["nodes"]] == [
-        [{"hostPath": "/s/0", "containerPath": VAR}],
-        [other, {"hostPath": "/s/1", "containerPath": VAR}],
-        [{"hostPath": "/s/2", "containerPath": VAR}],
+        [{"hostPath": "/s/0", "containerPath": VAR}, *masks()],
+        [other, {"hostPath": "/s/1", "containerPath": VAR}, *masks()],
+        [{"hostPath": "/s/2", "containerPath": VAR}, *masks()],
     ]
     assert topology.config["nodes"][1]["extraMounts"] == [other]  # the topology itself is as it was read
 
 
 def test_a_node_without_a_folder_keeps_its_volume(load):
     config = load().with_var("c", {"c-worker": Path("/s/1")})
-    assert ["extraMounts" in node for node in config["nodes"]] == [False, True]
+    volumes = [[mount for mount in node["extraMounts"] if mount["containerPath"] == VAR] for node in config["nodes"]]
+    assert [len(each) for each in volumes] == [0, 1]
+
+
+def test_no_unit_works_for_the_machines_devices_on_any_node(load):
+    for node in load().with_var("c", {})["nodes"]:
+        off = {Path(mount["containerPath"]).name for mount in node["extraMounts"] if mount["hostPath"] == "/dev/null"}
+        assert {"systemd-udevd.service", "systemd-udev-trigger.service", "systemd-udev-settle.service"} <= off
+        assert {"systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "lvm2-monitor.service"} <= off
 
 
 def test_networks_are_kinds_own_where_the_topology_is_silent(load):
@@ -161,12 +170,11 @@ PATCH = "kind: ClusterConfiguration\nrook:\n  storage:\n    - useAllDevices: {}\
     "fields",
     [
         {"useAllDevices": True},
-        {"nodes": [CONTROL_PLANE, {**WORKER, "labels": [{"storage": {"useAllDevices": True}}]}]},
         {"kubeadmConfigPatches": [PATCH.format("true")]},
         {"kubeadmConfigPatches": [f"kind: InitConfiguration\n---\n{PATCH.format('true')}"]},
         {"nodes": [CONTROL_PLANE, {**WORKER, "kubeadmConfigPatches": ["a: |\n  useAllDevices: true\n"]}]},
     ],
-    ids=["at the top", "deep", "in a patch", "in a patch's second document", "in text of a patch"],
+    ids=["at the top", "in a patch", "in a patch's second document", "in text of a patch"],
 )
 def test_use_all_devices_is_refused_wherever_it_stands(load, fields):
     with pytest.raises(BadInput, match="useAllDevices"):
@@ -174,7 +182,7 @@ def test_use_all_devices_is_refused_wherever_it_stands(load, fields):
 
 
 def test_use_all_devices_may_be_denied(load):
-    load(useAllDevices=False, kubeadmConfigPatches=[PATCH.format("false"), "not: [yaml", "a: plain: text"])
+    load(kubeadmConfigPatches=[PATCH.format("false"), "a: 'plain: text'"])
 
 
 @pytest.mark.parametrize("services", ["10.244.0.0/16", "10.244.128.0/20", "10.0.0.0/8"])

@@ -7,7 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -69,7 +69,9 @@ class KindCluster(PytestKindCluster):
         kubeconfig: Path | None = None,
         disk_size: int = DISK_SIZE,
         say: Callable[[str], None] = lambda line: None,
+        guard: Callable[[Any, Collection[str]], None] = lambda wanted, own: None,
     ) -> None:
+        """`guard` is given what is to be applied, and the cluster's own disks ("/dev/loop64"); see `Kube`."""
         # pytest-kind's own __init__ makes a folder in the working directory; its attributes are set here instead.
         self.name = name
         self.image = image
@@ -82,6 +84,7 @@ class KindCluster(PytestKindCluster):
         self.disk_size = disk_size
         self.disks: dict[str, LoopDisk] = {}
         self._say = say
+        self._guard = guard
         self._volume_loops: dict[int, int] = {}  # seen alive: number and sequence number of the attachment
         self.network = f"rookery-{name}"
         self._subnet = ""
@@ -104,7 +107,12 @@ class KindCluster(PytestKindCluster):
     @cached_property
     def kube(self) -> Kube:
         """The cluster's API."""
-        return Kube(self._own_kubeconfig)
+        return Kube(self._own_kubeconfig, guard=lambda wanted: self._guard(wanted, self.own_disks))
+
+    @property
+    def own_disks(self) -> frozenset[str]:
+        """The devices that were made for this cluster, of its nodes and beside them: all that its lease has."""
+        return frozenset(resource.name for resource in self.lease.resources if resource.kind == "loop")
 
     @property
     def api(self) -> pykube.HTTPClient:
@@ -176,6 +184,8 @@ class KindCluster(PytestKindCluster):
         self._deployed = time.time()
         self._publish_kubeconfig()
         self._prepare_nodes()
+        with self._each_node() as pool:
+            list(pool.map(nodes.require_masked, self.node_names))
         wait_for_machine(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
     def var(self, node: str) -> Path:

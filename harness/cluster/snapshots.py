@@ -44,7 +44,7 @@ class SnapshotRefused(InfrastructureError):
 
 
 # To be raised by whoever changes what is saved, or what a deployment does beside applying objects.
-FORMAT = 2
+FORMAT = 3  # nodes have units masked by mounts
 MAX_AGE_DAYS = 7
 CELLS_KEPT = 2  # for each name of a cluster, those used last
 DAY = 24 * 3600

@@ -6,8 +6,8 @@ They go with the cluster's lease. A node shows one until its next start.
 from __future__ import annotations
 
 from harness.cluster.kind_cluster import KindCluster
+from harness.cluster.nodes import show_device
 from harness.machine.disks import MIN_DISK_BYTES, LoopDisk, create_disk
-from harness.machine.docker import docker
 from harness.machine.run import run
 
 MKFS_SECONDS = 60
@@ -19,15 +19,8 @@ def spare_disk(cluster: KindCluster, name: str, size_bytes: int = MIN_DISK_BYTES
 
 
 def show(disk: LoopDisk, node: str) -> None:
-    """Have the node see the disk, as if somebody had put it in; `nodes.prepare` says what the entry for udev is for."""
-    major, minor = disk.device_number
-    entry = f"/run/udev/data/b{major}:{minor}"
-    docker(
-        *("exec", node, "sh", "-ec"),
-        f"[ -b {disk.device} ] || mknod -m 660 {disk.device} b {major} {minor}; mkdir -p /run/udev/data; "
-        rf"[ -e {entry} ] || printf 'I:1\nE:ID_TYPE=disk\nV:1\n' > {entry}",
-        timeout=30,
-    )
+    """Have the node see the disk, as if somebody had put it in."""
+    show_device(node, disk)
 
 
 def make_filesystem(disk: LoopDisk) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from harness.cluster import kind_config
+from harness.cluster.nodes import masks
 from harness.errors import BadInput
 
 # RFC 1918; and RFC 6598, which nobody else on the internet has either.
@@ -28,14 +30,7 @@ class Topology:
     @classmethod
     def load(cls, path: Path) -> Topology:
         """Read a kind configuration. Raises `BadInput` if it is none, or one that cannot survive a power cut."""
-        try:
-            config = yaml.safe_load(path.read_text())
-        except FileNotFoundError as error:
-            raise BadInput(f"{path}: no such topology", cure="see kind-configs/ for examples") from error
-        except yaml.YAMLError as error:
-            raise BadInput(f"{path} is not YAML: {error}") from error
-        if not isinstance(config, dict) or config.get("kind") != "Cluster":
-            raise BadInput(f"{path} is not a kind configuration (kind: Cluster, apiVersion: kind.x-k8s.io/v1alpha4)")
+        config = kind_config.read(path)
         topology = cls(config, str(path))
         topology._check()
         return topology
@@ -78,13 +73,13 @@ class Topology:
         return topology
 
     def with_var(self, cluster: str, folders: Mapping[str, Path]) -> dict[str, Any]:
-        """The configuration to give to kind: each named node gets its folder as /var, instead of a volume of docker."""
+        """The configuration to give to kind: each named node gets its folder as /var, instead of a volume of docker;
+        every node has those units masked that are no business of a node."""
         config = copy.deepcopy(dict(self.config))
         config["nodes"] = config.get("nodes") or [{"role": "control-plane"}]
         for name, node in zip(self.node_names(cluster), config["nodes"], strict=True):
-            if name in folders:
-                mount = {"hostPath": str(folders[name]), "containerPath": VAR}
-                node["extraMounts"] = [*node.get("extraMounts", []), mount]
+            mounts = [{"hostPath": str(folders[name]), "containerPath": VAR}] if name in folders else []
+            node["extraMounts"] = [*node.get("extraMounts", []), *mounts, *masks()]
         return config
 
     def shifted(self, slot: int) -> Topology:

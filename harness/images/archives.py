@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import tarfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.errors import BadInput
 from harness.images import engine, recipes
 from harness.machine import unfinished
 from harness.paths import cache_dir
+
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1
 
 
 @dataclass(frozen=True)
@@ -123,3 +128,20 @@ def _remove_superseded(current: Path, entries: Iterable[Entry]) -> None:
     for archive in stored():
         if archive.path != current and any(ids.get(e.reference, e.id) != e.id for e in archive.entries):
             remove(archive)
+
+
+def require_archive(path: Path) -> None:
+    """Raises `BadInput` for a file that is no archive of images, or not a whole one."""
+    hint = "a file that `rookery images save` or `docker save` wrote"
+    if not path.is_file():
+        raise BadInput(f"{path}: {'a folder' if path.is_dir() else 'no such file'}", cure=hint)
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_ZSTANDARD)) == _ZSTANDARD:  # docker reads it; Python before 3.14 does not
+                return
+        with tarfile.open(path) as archive:
+            names = {member.name for member in archive}
+    except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+        raise BadInput(f"{path}: no archive of images, or not a whole one: {error}", cure=hint) from error
+    if not names & {"manifest.json", "index.json"}:
+        raise BadInput(f"{path}: an archive, but not of images", cure=hint)

@@ -13,7 +13,7 @@ import ipaddress
 import json
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,10 +78,14 @@ class Kube:
 
     Every request has a deadline. Raises `ApiUnavailable` when the server does not answer or asks to come back later,
     `KubeError` when it refuses; `api_may_be_down` turns the former into a reason to wait.
+
+    `guard` sees whatever is to be applied, and each patch as a part of an object with its kind, before the server does;
+    it raises for what must not be.
     """
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, guard: Callable[[Object], None] = lambda wanted: None) -> None:
         self.kubeconfig = Path(kubeconfig)
+        self._guard = guard
         self._lock = threading.Lock()
         self._types: list[ResourceType] = []
         self._configuration = _configuration(self.kubeconfig)
@@ -110,6 +114,9 @@ class Kube:
 
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
+        objects = list(objects)
+        for wanted in objects:  # all of them, before the first is there
+            self._guard(wanted)
         for wanted in objects:
             self._apply_within_deadline(wanted)
 
@@ -202,6 +209,7 @@ class Kube:
         api_version: str | None = None,
     ) -> Object:
         """Merge `patch` into the object (RFC 7396: null deletes, a list replaces) and return the result."""
+        self._guard({**patch, "kind": kind, "metadata": {**(patch.get("metadata") or {}), "name": name}})
         path = self._type(kind, api_version).path(namespace, name)
         return self._json("PATCH", path, body=patch, content_type="application/merge-patch+json")
 

@@ -83,7 +83,7 @@ def require_room(needs: Needs | None = None) -> None:
 
 def require_memory_for(clusters: int, needs: Needs | None = None) -> None:
     """Raises `InfrastructureError` if this machine could not hold so many clusters at once, with nothing else on it."""
-    needed, total = clusters * (needs or Needs()).memory, _meminfo("MemTotal")
+    needed, total = clusters * (needs or Needs()).memory, memory_total()
     if total < needed:
         raise InfrastructureError(
             f"{clusters} clusters at once need {needed / GIB:.0f} GiB of memory; this machine has {total / GIB:.0f}",
@@ -101,6 +101,11 @@ def memory(needs: Needs) -> Room:
 def memory_available() -> int:
     """Bytes; `MemAvailable` of proc_meminfo(5)."""
     return _meminfo("MemAvailable")
+
+
+def memory_total() -> int:
+    """Bytes that the machine has; `MemTotal` of proc_meminfo(5)."""
+    return _meminfo("MemTotal")
 
 
 def _meminfo(name: str) -> int:

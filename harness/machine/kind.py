@@ -50,7 +50,7 @@ def version_of(path: Path) -> tuple[int, ...] | None:
     """Of "kind v0.33.0 go1.25.0 linux/amd64" (0, 33, 0); None if that program is missing or is no kind."""
     try:
         match = re.match(r"kind v(\d+(?:\.\d+)*)", output([str(path), "version"], timeout=20))
-    except (CommandFailed, PermissionError):
+    except (CommandFailed, OSError):  # OSError: no program at all
         return None
     return tuple(int(part) for part in match[1].split(".")) if match else None
 

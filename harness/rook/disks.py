@@ -9,7 +9,6 @@ from harness.kube.objects import items_of
 from harness.kube.symptoms import log_shown
 from harness.rook.cluster import Object
 from harness.rook.deploy import Rook
-from harness.rook.manifests import refuse_unnamed_devices
 from harness.signatures import Signature
 from harness.waiting import NotYet
 
@@ -23,11 +22,6 @@ class OsdDisks:
     def __init__(self, rook: Rook) -> None:
         self._rook = rook
 
-    def apply(self, cluster: Object) -> None:
-        """Apply a CephCluster of one's own. Raises `BadInput` for one that does not name its disks one by one."""
-        refuse_unnamed_devices([cluster])
-        self._rook.kube.apply([cluster])
-
     def offer(self, node: str, devices: Sequence[str]) -> None:
         """Name more devices of a node in the CephCluster; what becomes of them is Rook's to decide."""
         spec = self._rook.spec
@@ -36,7 +30,6 @@ class OsdDisks:
             raise InfrastructureError(f"there is no CephCluster {spec.name}")
         nodes = [with_devices(each, devices) if each["name"] == node else each for each in _nodes(found)]
         patch = {"spec": {"storage": {"nodes": nodes}}}
-        refuse_unnamed_devices([{**found, **patch}])
         self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)
 
     def in_use(self) -> dict[str, int]:

@@ -39,6 +39,7 @@ OPERATOR_CONFIG = "rook-ceph-operator-config"
 OPERATOR = "rook-ceph-operator"
 TOOLBOX = "rook-ceph-tools"
 CSI_GROUP = "csi.ceph.io"
+CSI_OPERATOR = "csi-operator.yaml"
 
 
 class NoSuchRelease(Exception):
@@ -55,7 +56,7 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     """
     release_of(version)
     if directory is not None:
-        return _given(directory)
+        return given(directory)
     name = str(Version.parse(version))
     cached = cache_dir() / "rook" / name
     if _is_complete(cached):
@@ -67,6 +68,23 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
         shutil.rmtree(cached, ignore_errors=True)
         fetched.rename(cached)
     return cached
+
+
+def given(directory: Path) -> Path:
+    """The manifests in a folder of them, or in a checkout of Rook. Raises `BadInput` if they are in neither."""
+    for candidate in (directory, directory / EXAMPLES):
+        if _is_complete(candidate):
+            return candidate
+    raise BadInput(
+        f"--rook-manifests {directory} does not hold Rook's manifests ({', '.join(REQUIRED)})",
+        cure="a checkout of Rook, or its folder deploy/examples",
+    )
+
+
+def applied_from(directory: Path) -> list[str]:
+    """The files of which objects are applied, whatever else is there."""
+    names = [name for name in REQUIRED if name.endswith(".yaml")]
+    return [*names, CSI_OPERATOR] if (directory / CSI_OPERATOR).exists() else names
 
 
 def from_go_module(version: str, dest: Path) -> bool:
@@ -151,7 +169,7 @@ def operator_stages(
         operator = with_image(operator, OPERATOR, image)
     if flavour is Flavour.CSI_IN_OPERATOR:
         return [Stage(base + operator)]
-    csi_operator = load(directory, ["csi-operator.yaml"])
+    csi_operator = load(directory, [CSI_OPERATOR])
     if flavour is Flavour.CSI_OPERATOR_BY_SETTING:
         return [Stage(base + (csi_operator if ceph_csi else []) + operator)]
     if ceph_csi:
@@ -217,33 +235,8 @@ def crd_schema(objects: Iterable[Object], kind: str) -> Object:
     raise KeyError(kind)
 
 
-def refuse_unnamed_devices(objects: Iterable[Object]) -> None:
-    """Raise `BadInput` if a CephCluster would take disks that it does not name one by one.
-
-    Every node of a kind cluster sees every disk of the host: `useAllDevices`, or a filter, reaches them all.
-    """
-    for each in objects:
-        if each.get("kind") != "CephCluster":
-            continue
-        storage = each.get("spec", {}).get("storage", {})
-        for place in (storage, *storage.get("nodes", [])):
-            for field in ("useAllDevices", "deviceFilter", "devicePathFilter"):
-                if place.get(field):
-                    raise BadInput(
-                        f"CephCluster {each['metadata']['name']}: {field} would take disks of this machine",
-                        cure="name the devices one by one: storage.nodes[].devices[].name",
-                    )
-
-
 # libyaml is ten times faster on crds.yaml, which is two megabytes; both loaders are the safe ones.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _given(directory: Path) -> Path:
-    for candidate in (directory, directory / EXAMPLES):
-        if _is_complete(candidate):
-            return candidate
-    raise BadInput(f"{directory} does not hold Rook's manifests ({', '.join(REQUIRED)})")
 
 
 def _is_complete(directory: Path) -> bool:
