@@ -219,10 +219,26 @@ def images_missing(monkeypatch):
 
     for name in ("require_root", "require_room"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
-    monkeypatch.setattr(storage, "sweep", list)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: [])
     monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage, "ensure_images", ensure_images)
+
+
+def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
+    new_cluster, images_missing, results, monkeypatch
+):
+    """The lease of a dead run may be of that very name."""
+    swept = []
+
+    def refuse(name):
+        raise BadInput(f"a kind cluster {name} exists")
+
+    monkeypatch.setattr(storage, "refuse_strangers", refuse)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: swept.append(say))
+    with pytest.raises(BadInput, match="exists"):
+        new_cluster().prepare(results)
+    assert swept == []
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):

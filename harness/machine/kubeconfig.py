@@ -68,3 +68,12 @@ def _write(config: dict[str, Any], path: Path) -> None:
     draft.touch(0o600)
     draft.write_text(yaml.safe_dump(config, sort_keys=False))
     draft.replace(path)
+
+
+def server_of(name: str, path: Path) -> str | None:
+    """Where the cluster of that name in a kubeconfig has its API; None if there is none, or it is no kubeconfig."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        return next((each["cluster"]["server"] for each in config["clusters"] if each["name"] == name), None)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return None
