@@ -16,6 +16,7 @@ from harness.errors import BadInput, InfrastructureError
 from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
 from harness.machine.leases import Lease
+from harness.machine.locks import machine_lock
 from harness.report.results import Results
 from harness.rook.status import Mark, Osd
 from harness.settings import Settings
@@ -239,6 +240,16 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
     with pytest.raises(BadInput, match="exists"):
         new_cluster().prepare(results)
     assert swept == []
+
+
+def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch):
+    said = []
+    monkeypatch.setattr(storage, "IMAGES_READY", 0.1)
+    cluster = new_cluster()
+    cluster._say = said.append
+    with machine_lock("images"), pytest.raises(DeadlineExceeded):
+        cluster.prepare(results)
+    assert len([line for line in said if "images.lock" in line]) == 1
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):

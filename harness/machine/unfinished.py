@@ -40,7 +40,9 @@ def being_made(target: Path) -> Iterator[Path]:
 def label(path: Path) -> str:
     """What a container has to have for a label (`--label`) that works for `path`, in a folder which is being made, so
     that it goes with that."""
-    folder = next(each for each in (path, *path.parents) if each.suffix == SUFFIX)
+    folder = next((each for each in (path, *path.parents) if each.suffix == SUFFIX), None)
+    if folder is None:
+        raise ValueError(f"{path} does not lie in a folder that is being made")
     return f"{_LABEL}={folder.name}"
 
 
