@@ -376,7 +376,7 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     capacity.require_linux()
-    removed = sweep(everything=arguments.all)
+    removed = sweep(everything=arguments.all, say=None if arguments.json else _say)
     if arguments.json:
         print(json.dumps(removed))
         return 0

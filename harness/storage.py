@@ -176,13 +176,13 @@ class StorageCluster:
             return
         capacity.require_root()
         host_engine.require_fit()
-        for line in sweep():
-            self._say(f"removed {line}, which a killed run had left")
         refuse_strangers(self.settings.cluster_name)
+        for line in sweep(say=self._say):
+            self._say(f"removed {line}, which a killed run had left")
         capacity.require_room()
         kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
-        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
+        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY, say=self._say):
             self.images, images = ensure_images(self.settings, self._say, self._workload_images)
             self.origins = {image.reference: image.origin.value for image in images}
         self.kind = KindCluster(

@@ -1,15 +1,19 @@
 """No test knows the clusters, leases, caches and settings of the machine it runs on."""
 
+import io
 import os
+import secrets
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from harness.cluster import others_networks
-from harness.machine import leases, loop
+from harness.errors import InfrastructureError
+from harness.machine import docker, loop
 
 pytest_plugins = ["pytester"]
 
@@ -26,8 +30,6 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setattr(others_networks, "of_machine", dict)
     # A cluster of this machine whose power is off just now has its numbers still, which the tests' leases do not tell.
     monkeypatch.setattr(loop, "FIRST_NUMBER", FIRST_OF_TESTS)
-    found_dead = leases._found_dead
-    monkeypatch.setattr(leases, "_found_dead", lambda number: number >= FIRST_OF_TESTS and found_dead(number))
 
 
 @pytest.fixture
@@ -39,6 +41,45 @@ def loop_number():
     yield number
     loop.detach(number)
     loop.remove(number)
+
+
+@pytest.fixture
+def real_engine():
+    """A real docker engine: `create` makes containers, never started, of an empty image, under any label; `networks`
+    are names of those that a test may make. All is removed at the end."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    try:
+        client = docker.client()
+    except InfrastructureError as error:
+        pytest.skip(f"needs a docker engine: {error.message}")
+    token = secrets.token_hex(8)
+    image = f"localhost/rookery-test/{token}:1"
+    archive = io.BytesIO()
+    tarfile.open(fileobj=archive, mode="w").close()
+    empty = [*client, "import", "--change", 'CMD ["none"]', "-", image]
+    subprocess.run(empty, input=archive.getvalue(), capture_output=True, check=True, timeout=60)
+    made, networks = [], []
+
+    def create(name, *, labels=(), var="", network="none"):
+        options = [f"--label={label}" for label in labels] + ([f"--volume={var}:/var"] if var else [])
+        container = docker.docker_output("create", f"--name={name}", f"--network={network}", *options, image)
+        made.append(container)
+        return container
+
+    def alive():
+        """The names of what was created here, and is there."""
+        found = docker.docker_output("ps", "-a", "--filter", f"ancestor={image}", "--format", "{{.Names}}").split()
+        return sorted(name.removesuffix(f"-{token}") for name in found)
+
+    try:
+        yield SimpleNamespace(token=token, image=image, create=create, alive=alive, networks=networks)
+    finally:
+        for container in made:
+            docker.docker("rm", "-f", "-v", container, check=False)
+        for network in networks:
+            docker.docker("network", "rm", network, check=False)
+        docker.docker("image", "rm", "-f", image, check=False)
 
 
 @pytest.fixture

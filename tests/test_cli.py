@@ -241,7 +241,7 @@ def machine(monkeypatch):
     """What a sweep finds to remove, and which clusters are kept."""
     machine = SimpleNamespace(left=[], leases=[], everything=None)
 
-    def sweep(*, everything):
+    def sweep(*, everything, say):
         machine.everything = everything
         return machine.left
 

@@ -14,6 +14,8 @@ from harness.waiting import NotYet, wait_for
 
 NAMES = ["c-control-plane", "c-worker"]
 PIDS = {"c-control-plane": 101, "c-worker": 102}
+# What the engine mounts in them; the control plane's is how it tells of none.
+GIVEN = {"c-control-plane": "null", "c-worker": '[{"Destination": "/var"}, {"Destination": "/data"}]'}
 # proc_pid_mountinfo(5); fusectl is what tells of connections, and none itself.
 MOUNTS = {
     101: """\
@@ -23,7 +25,9 @@ MOUNTS = {
     102: """\
 31 1 0:40 / / rw,relatime - overlay overlay rw,lowerdir=/fuse
 32 31 0:41 / /volumes/1 rw,nosuid shared:7 master:1 - fuse /dev/fuse rw,user_id=0,group_id=0
-33 31 0:42 / /volumes/2 rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
+33 31 0:42 / /var/volumes/2 rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
+36 31 0:43 / /data/below rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
+37 31 0:45 / /database rw,nosuid - fuse /dev/fuse rw,user_id=0,group_id=0
 34 31 0:44 / /home rw - fuse.sshfs server: rw
 35 31 7:1 / /ntfs rw - fuseblk /dev/loop1 rw
 """,
@@ -32,9 +36,9 @@ MOUNTS = {
 
 @pytest.fixture
 def control(tmp_path, monkeypatch):
-    """FUSE's control filesystem, with four connections; (un)mounting it is only recorded."""
+    """FUSE's control filesystem, with five connections; (un)mounting it is only recorded."""
     control = SimpleNamespace(path=tmp_path / "connections", mounted=[])
-    for connection in (41, 42, 43, 44):
+    for connection in range(41, 46):
         (control.path / str(connection)).mkdir(parents=True)
         (control.path / str(connection) / "abort").touch()
     control.aborted = lambda: {int(file.parent.name) for file in control.path.glob("*/abort") if file.read_text()}
@@ -84,8 +88,8 @@ def engine(control, tmp_path, monkeypatch):
 
     def docker_output(command, option, template, *names):
         assert (command, option, list(names)) == ("inspect", "-f", NAMES)
-        if template == "{{.State.Pid}}":
-            return "\n".join(str(PIDS[name] if name in engine.alive else 0) for name in names)
+        if template == "{{.State.Pid}} {{json .Mounts}}":
+            return "\n".join(f"{PIDS[name] if name in engine.alive else 0} {GIVEN[name]}" for name in names)
         assert template == "{{.Name}} {{.State.Running}}"
         engine.alive -= set(engine.stuck) - stuck()
         return "\n".join(f"/{name} {str(name in engine.alive).lower()}" for name in names)
@@ -117,7 +121,7 @@ def test_a_stuck_one_dies_when_the_connections_of_these_containers_are_aborted(e
     engine.stuck, engine.complaint = {"c-worker": 41}, complaint
     containers.kill(NAMES)
     assert engine.alive == set()
-    assert control.aborted() == {41, 42}
+    assert control.aborted() == {41, 42, 45}  # no other came into being in these containers
 
 
 @pytest.mark.usefixtures("impatient")
@@ -125,7 +129,7 @@ def test_one_that_is_dead_already_has_no_connections_and_is_no_obstacle(engine, 
     engine.alive, engine.stuck = {"c-worker"}, {"c-worker": 42}
     containers.kill(NAMES)
     assert engine.alive == set()
-    assert control.aborted() == {41, 42}
+    assert control.aborted() == {41, 42, 45}
 
 
 def test_a_refusal_of_the_engine_is_told_at_once_in_its_words(engine, control):

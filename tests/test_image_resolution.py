@@ -263,6 +263,39 @@ def test_an_index_without_its_archive_does_not_count(docker: FakeDocker) -> None
     assert archives.stored() == []
 
 
+def test_a_killed_run_leaves_no_archive_without_an_index(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would know any more what takes the room."""
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.suffix == ".tar":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    docker.has(CEPH)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            archives.store([CEPH])
+    assert [path.suffix for path in archives.folder().iterdir()] == [".json"]
+    assert archives.stored() == []
+
+    stored = archives.store([CEPH])
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: pytest.fail("killed") if path.suffix == ".json" else 0)
+    with pytest.raises(pytest.fail.Exception):
+        archives.remove(archives.stored()[0])
+    assert stored.with_suffix(".json").exists()
+
+
+def test_an_archive_that_an_earlier_version_left_without_index_goes(docker: FakeDocker) -> None:
+    archives.folder().mkdir(parents=True)
+    (archives.folder() / "0123.tar").touch()
+    docker.has(CEPH)
+    stored = archives.store([CEPH])
+
+    assert {path.name for path in archives.folder().iterdir()} == {stored.name, stored.with_suffix(".json").name}
+
+
 def test_archives_that_hold_the_same_state_stay(docker: FakeDocker) -> None:
     docker.has(CEPH)
     docker.has(CASSANDRA)

@@ -15,7 +15,6 @@ from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_ku
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
-from harness.machine import leases
 from harness.machine.disks import LoopDisk
 from harness.machine.leases import Lease
 
@@ -112,18 +111,24 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
 
-    def remove_containers(name):
+    def remove_nodes(name, folder, lease):
         did("containers removed", name)
         machine.volumes = {}
 
-    monkeypatch.setattr(kind_cluster, "remove_containers", remove_containers)
-    monkeypatch.setattr(kind_cluster, "volume_loops", lambda names: machine.volumes)
+    monkeypatch.setattr(kind_cluster, "remove_nodes", remove_nodes)
+    monkeypatch.setattr(kind_cluster, "add_volumes", lambda names, lease: machine.volumes)
     monkeypatch.setattr(kind_cluster, "detach_dead", lambda numbers: did("dead detached", *numbers))
     monkeypatch.setattr(kind_cluster.loop, "sequence", lambda number: machine.sequence.get(number))
     monkeypatch.setattr(kind_cluster.loop, "served_by_the_dead", lambda number: number in machine.sequence)
     monkeypatch.setattr(kind_cluster.network, "create", create_network)
     monkeypatch.setattr(kind_cluster, "claim", claim)
-    monkeypatch.setattr(kind_cluster, "destroy", lambda disk: did("destroy", disk.number))
+
+    def destroy(disk, lease):
+        lease.discard("loop", disk.device)
+        did("destroy", disk.number)
+
+    monkeypatch.setattr(kind_cluster, "destroy", destroy)
+    monkeypatch.setattr(kind_cluster, "record", lambda disk, lease: did("recorded", disk.path.name))
     monkeypatch.setattr(kind_cluster, "detach", lambda disk: did("detach", disk.number))
     monkeypatch.setattr(kind_cluster.stores, "copy_var", lambda source, target, *, store: did("var", target.name))
     monkeypatch.setattr(kind_cluster.stores, "remove_images", lambda var: did("images removed", var.name))
@@ -155,6 +160,7 @@ def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started
         ("var", "c-worker2"),
         ("detach", 265),
         ("disk", "c-worker2.img", "c-worker2.img"),
+        ("recorded", "c-worker2.img"),
         ("container", "c-worker2"),
     ]
     assert [each for each in machine.did if each in of_one] == of_one
@@ -190,7 +196,7 @@ def images(cluster, monkeypatch):
             assert images.did == [("save", *args[-2:])]
         return SimpleNamespace(returncode=0, stdout="")
 
-    cluster.path.mkdir(parents=True, exist_ok=True)
+    cluster._acquire()
     monkeypatch.setattr(cluster, "execute", execute)
     monkeypatch.setattr(kind_cluster, "docker", docker)
     return images
@@ -254,7 +260,7 @@ def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_
     assert [each["name"] for each in asked_for["clusters"]] == ["production", "kind-c"]
     assert own == kubeconfig_of("kind-c")
     (resource,) = [each for each in cluster.lease.resources if each.kind == "kubeconfig"]
-    assert leases._REMOVERS["kubeconfig"](resource)
+    assert cluster.lease.remove("kubeconfig", resource.name)
     left = yaml.safe_load((tmp_path / "config").read_text())
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
@@ -311,8 +317,9 @@ def test_numbers_that_its_own_disks_have_are_no_obstacle(cluster, machine, snaps
 
 
 @pytest.fixture
-def cuts(machine, monkeypatch):
+def cuts(cluster, machine, monkeypatch):
     """The names of each cut; no volume has a loop device that the kernel would tell afterwards."""
+    cluster._acquire()
     cuts = []
 
     def cut(names):

@@ -96,8 +96,9 @@ def test_it_goes_with_the_lease_of_the_cluster(tmp_path):
     target = tmp_path / "config"
     target.write_text(yaml.safe_dump(kubeconfig_of("kind-c", "production")))
     lease = Lease.acquire("c")
-    lease.add("kubeconfig", target, entry="kind-c")
-    lease.add("kubeconfig", tmp_path / "never written", entry="kind-c")
+    server = "https://127.0.0.1:40001"
+    lease.add("kubeconfig", target, entry="kind-c", server=server)
+    lease.add("kubeconfig", tmp_path / "never written", entry="kind-c", server=server)
     assert lease.release() == [f"kubeconfig {target} (kind-c)"]
     assert yaml.safe_load(target.read_text()) == kubeconfig_of("production")
     assert not (tmp_path / "never written").exists()

@@ -13,9 +13,10 @@ import pytest
 
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.machine import docker, leases, loop
-from harness.machine.leases import Lease, SweepIncomplete, sweep
+from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, SweepIncomplete, sweep
 from harness.machine.processes import Process
 from harness.machine.run import CommandFailed, run
+from harness.paths import state_dir
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,58 +31,83 @@ def state(tmp_path):
 
 @pytest.fixture
 def engine(monkeypatch):
-    """A docker engine that has containers, each with the name of its cluster, and networks.
+    """A docker engine that has containers by id and networks by name, each with its labels.
 
     What is not `off` must be killed before it is removed, and let go (`thawed`) before it is killed: it may be frozen.
-    `killed` has the names of each kill.
+    `killed` has the ids of each kill.
     """
-    engine = SimpleNamespace(containers={}, off=set(), thawed=set(), killed=[], stuck=set(), networks=set())
+    engine = SimpleNamespace(containers={}, off=set(), thawed=set(), killed=[], stuck=set(), networks={})
 
-    def docker_output(command, *options, timeout=60):
-        assert command == "ps"
-        cluster = options[-1].removeprefix("label=io.x-k8s.kind.cluster=")
-        found = [container for container, of in engine.containers.items() if of == cluster]
-        return "\n".join(found if "-aq" in options else [name for name in found if name not in engine.off])
+    def add(container_id, label, *, var="", network="bridge"):
+        engine.containers[container_id] = {
+            "Id": container_id,
+            "Names": [f"/{container_id}"],
+            "Labels": dict([label.split("=")]),
+            "HostConfig": {"NetworkMode": network},
+            "Mounts": [{"Destination": "/var", "Source": str(var)}] if var else [],
+        }
 
-    def kill(names):
-        assert set(names) <= engine.thawed
-        engine.killed.append(names)
-        engine.off |= set(names)
+    def node(container_id, cluster="mine", *, of=None, network="bridge"):
+        """A node whose /var is in that folder, by default the one that a cluster of this name has here."""
+        folder = nodes_of(cluster) if of is None else of
+        add(container_id, f"{KIND_CLUSTER_LABEL}={cluster}", var=folder and Path(folder, container_id), network=network)
 
-    def remove(*args, **_):
-        if args[0] == "network":
-            return network(*args[1:])
-        if args[0] == "container":
-            return SimpleNamespace(returncode=0 if args[-1] in engine.containers else 1)
+    def labelled(label):
+        name, value = label.split("=")
+        found = [each for each in engine.containers.values() if each["Labels"].get(name) == value]
+        return [{**each, "State": "exited" if each["Id"] in engine.off else "running"} for each in found]
+
+    def kill(ids):
+        assert set(ids) <= engine.thawed
+        engine.killed.append(ids)
+        engine.off |= set(ids)
+
+    def run_docker(*args, **_):
+        if args[:2] == ("network", "rm"):
+            assert not engine.containers, "docker removes no network that containers are on"
+            (name,) = [name for name in engine.networks if args[2] == f"id-{name}"]
+            del engine.networks[name]
+            return
         assert args[:3] == ("rm", "-f", "-v")
         for container in args[3:]:
             assert container in engine.off
             if container not in engine.stuck:
                 del engine.containers[container]
 
-    def network(command, name):
-        if command == "rm":
-            assert not engine.containers, "docker removes no network that containers are on"
-            engine.networks.remove(name)
-        return SimpleNamespace(returncode=0 if name in engine.networks else 1)
+    def docker_output(*args, timeout=60):
+        assert args[:2] == ("network", "ls")
+        label = args[args.index("--filter") + 1].removeprefix("label=")
+        return "\n".join(f"{name} id-{name}" for name, given in engine.networks.items() if given == label)
 
+    engine.add, engine.node = add, node
+    monkeypatch.setattr(docker, "labelled", labelled)
+    monkeypatch.setattr(docker, "docker", run_docker)
     monkeypatch.setattr(docker, "docker_output", docker_output)
-    monkeypatch.setattr(docker, "docker", remove)
     monkeypatch.setattr(leases, "kill", kill)
     monkeypatch.setattr(leases.freezer, "thaw", engine.thawed.update)
     return engine
 
 
-def orphan(lease: Lease) -> None:
-    """Give the lease an owner of this boot that is dead: this very pid, but of a process that started earlier."""
-    lease.owner = Process(os.getpid(), lease.owner.started - 1, lease.owner.boot_id)
-    lease._write()
+def nodes_of(cluster) -> Path:
+    return state_dir() / "clusters" / cluster / "nodes"
+
+
+def add_cluster(lease: Lease, name="mine") -> None:
+    lease.add("cluster", name, nodes=str(nodes_of(name)))
+
+
+def remove_nodes(lease: Lease) -> bool:
+    return leases.remove_nodes("mine", nodes_of("mine"), lease)
+
+
+def orphan(lease: Lease) -> Lease:
+    """Have the lease without a living owner: as the kernel does, when that dies."""
+    lease._let_go()
+    return lease
 
 
 def dead_lease(name="dead") -> Lease:
-    lease = Lease.acquire(name)
-    orphan(lease)
-    return lease
+    return orphan(Lease.acquire(name))
 
 
 def test_a_lease_is_held_by_one_living_process():
@@ -106,19 +132,11 @@ def test_a_living_owner_loses_nothing(tmp_path):
     assert (tmp_path / "file").exists()
 
 
-def test_a_process_that_got_the_owners_number_is_not_the_owner():
-    lease = Lease.acquire("mine")
-    assert lease.owner_alive()
-    orphan(lease)
-    assert not lease.owner_alive()
-
-
 def test_what_a_dead_owner_left_is_removed_once(tmp_path, state):
     lease = dead_lease()
-    lease.add("directory", tmp_path / "directory")
+    lease.make_directory(tmp_path / "directory")
     lease.add("file", tmp_path / "directory/file")
     lease.add("file", tmp_path / "never made")
-    (tmp_path / "directory").mkdir()
     (tmp_path / "directory/file").touch()
     assert sweep() == [f"file {tmp_path}/directory/file", f"directory {tmp_path}/directory"]
     assert not (tmp_path / "directory").exists()
@@ -132,7 +150,8 @@ def test_acquiring_the_name_of_a_dead_owner_removes_what_it_left(tmp_path):
     lease = Lease.acquire("dead")
     assert not (tmp_path / "file").exists()
     assert lease.resources == []
-    assert lease.owner_alive()
+    with pytest.raises(BadInput, match="in use"):
+        Lease.acquire("dead")
 
 
 def test_a_kept_lease_outlives_its_owner_until_everything_is_swept(tmp_path):
@@ -147,24 +166,44 @@ def test_a_kept_lease_outlives_its_owner_until_everything_is_swept(tmp_path):
     assert sweep(everything=True) == []
 
     orphan(taken_over)
+    assert sweep() == []
     assert sweep(everything=True) == [f"file {tmp_path}/file"]
 
 
 def test_the_cluster_goes_first_and_wholly(engine, tmp_path):
-    engine.containers = {"c1": "mine", "c2": "mine", "c3": "other"}
+    engine.node("c1")
+    engine.node("c2")
+    engine.node("c3", "other")
     lease = dead_lease()
     lease.add("file", tmp_path / "file")
-    lease.add("cluster", "mine")
+    add_cluster(lease)
     (tmp_path / "file").touch()
     assert sweep() == ["cluster mine", f"file {tmp_path}/file"]
-    assert engine.containers == {"c3": "other"}
+    assert list(engine.containers) == ["c3"]
+
+
+def test_only_nodes_that_the_harness_made_are_removed(engine):
+    lease = dead_lease()
+    add_cluster(lease)
+    engine.networks = {"rookery-mine": lease.label, "kind": "none"}
+    engine.node("ours", of=f"{state_dir()}/clusters/x/../mine/nodes")
+    engine.node("balancer", of="", network="rookery-mine")  # kind gives it no mounts
+    engine.node("the-users", of="", network="kind")
+    engine.node("of-another-state-folder", of="/elsewhere/clusters/mine/nodes")
+    engine.node("deeper", of=nodes_of("mine") / "ours")
+    assert sweep() == ["cluster mine"]
+    assert list(engine.containers) == ["the-users", "of-another-state-folder", "deeper"]
+    assert engine.killed == [["ours", "balancer"]]
 
 
 def test_nodes_that_run_are_killed_before_they_are_removed(engine):
-    engine.containers, engine.off = {"c1": "mine", "c2": "mine", "c3": "other"}, {"c2"}
-    assert leases.remove_containers("mine")
+    engine.node("c1")
+    engine.node("c2")
+    engine.node("c3", "other")
+    engine.off = {"c2"}
+    assert remove_nodes(Lease.acquire("mine"))
     assert engine.killed == [["c1"]]
-    assert engine.containers == {"c3": "other"}
+    assert list(engine.containers) == ["c3"]
 
 
 @pytest.mark.parametrize(
@@ -176,13 +215,15 @@ def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, e
         engine.off |= set(names)  # as far as docker knows
         raise error
 
-    engine.containers = {"c1": "mine"}
+    engine.node("c1")
     monkeypatch.setattr(leases, "kill", kill)
-    assert leases.remove_containers("mine")
+    lease = Lease.acquire("mine")
+    assert remove_nodes(lease)
     assert engine.containers == {}
-    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
-    with pytest.raises(InfrastructureError):
-        leases.remove_containers("mine")
+    engine.node("c1")
+    engine.stuck = {"c1"}
+    with pytest.raises(InfrastructureError, match="cannot be removed: c1"):
+        remove_nodes(lease)
 
 
 def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, monkeypatch):
@@ -190,28 +231,41 @@ def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, 
         engine.thawed.update(names)
         raise InfrastructureError("there is no freezer")
 
-    engine.containers = {"c1": "mine"}
+    engine.node("c1")
     monkeypatch.setattr(leases.freezer, "thaw", thaw)
-    assert leases.remove_containers("mine")
+    assert remove_nodes(Lease.acquire("mine"))
     assert engine.killed == [["c1"]]
 
 
 def test_nothing_is_killed_where_no_node_runs(engine):
-    engine.containers, engine.off = {"c1": "mine"}, {"c1"}
-    assert leases.remove_containers("mine")
-    assert not leases.remove_containers("mine")
+    engine.node("c1")
+    engine.off = {"c1"}
+    lease = Lease.acquire("mine")
+    assert remove_nodes(lease)
+    assert not remove_nodes(lease)
     assert engine.killed == []
 
 
 def test_the_network_goes_after_the_containers_on_it(engine):
-    engine.containers, engine.networks = {"c1": "mine", "browser": "no cluster's"}, {"rookery-mine", "kind"}
-    engine.off.add("browser")
     lease = dead_lease()
-    resources = [("network", "rookery-mine"), ("cluster", "mine"), ("network", "never made")]
-    for kind, name in [*resources, ("container", "browser"), ("container", "never made either")]:
+    engine.networks = {"rookery-mine": lease.label, "kind": "none", "theirs": "another=one"}
+    engine.node("c1")
+    engine.add("browser", lease.label)
+    engine.off.add("browser")
+    lease.add("network", "rookery-mine")
+    add_cluster(lease)
+    for kind, name in [("network", "never made"), ("network", "theirs"), ("container", "browser"), ("container", "x")]:
         lease.add(kind, name)
     assert sweep() == ["cluster mine", "container browser", "network rookery-mine"]
-    assert engine.networks == {"kind"}
+    assert set(engine.networks) == {"kind", "theirs"}
+
+
+def test_a_container_that_only_has_the_name_stays(engine):
+    lease = dead_lease()
+    engine.add("browser", f"{leases.LEASE_LABEL}=another")
+    lease.add("container", "browser")
+    assert sweep() == []
+    assert list(engine.containers) == ["browser"]
 
 
 def test_a_lease_tells_what_is_on_record(tmp_path):
@@ -228,9 +282,10 @@ def test_a_lease_tells_what_is_on_record(tmp_path):
 
 
 def test_what_a_stuck_cluster_uses_stays_and_stays_on_record(engine, tmp_path):
-    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    engine.node("c1")
+    engine.stuck = {"c1"}
     lease = dead_lease()
-    lease.add("cluster", "mine")
+    add_cluster(lease)
     lease.add("file", tmp_path / "file")
     (tmp_path / "file").touch()
     other = dead_lease("other")
@@ -246,9 +301,10 @@ def test_what_a_stuck_cluster_uses_stays_and_stays_on_record(engine, tmp_path):
 
 
 def test_whoever_could_not_remove_what_it_had_may_take_its_name_up_again(engine, tmp_path):
-    engine.containers, engine.stuck = {"c1": "mine"}, {"c1"}
+    engine.node("c1")
+    engine.stuck = {"c1"}
     lease = Lease.acquire("mine")
-    lease.add("cluster", "mine")
+    add_cluster(lease)
     lease.add("file", tmp_path / "file")
     (tmp_path / "file").touch()
     for attempt in (lease.release, lambda: Lease.acquire("mine")):  # what fails twice is no obstacle either
@@ -257,7 +313,7 @@ def test_whoever_could_not_remove_what_it_had_may_take_its_name_up_again(engine,
 
     engine.stuck = set()
     again = Lease.acquire("mine")
-    assert again.owner_alive()
+    assert again.id != lease.id
     assert again.resources == []
     assert (engine.containers, (tmp_path / "file").exists()) == ({}, False)
 
@@ -280,9 +336,9 @@ def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkey
     def busy(path):
         raise OSError(16, "Device or resource busy", path)
 
-    for name in ("a", "b"):
-        dead_lease(name).add("directory" if name == "a" else "file", tmp_path / name)
-    (tmp_path / "a").mkdir()
+    dead_lease("a").make_directory(tmp_path / "a")
+    (tmp_path / "a/full").mkdir()
+    dead_lease("b").add("file", tmp_path / "b")
     (tmp_path / "b").touch()
     monkeypatch.setattr(leases.shutil, "rmtree", busy)
     with pytest.raises(SweepIncomplete, match="resource busy") as caught:
@@ -295,6 +351,129 @@ def test_a_file_that_is_no_lease_is_named(state):
     (state / "leases/torn.json").write_text('{"name": "to')
     with pytest.raises(InfrastructureError, match=r"leases/torn\.json is not a lease"):
         sweep()
+
+
+def test_one_file_that_is_no_lease_does_not_keep_the_others_from_being_swept(state, tmp_path):
+    dead_lease().add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    (state / "leases/a-torn-one.json").write_text("[]")
+    with pytest.raises(SweepIncomplete, match="a-torn-one") as caught:
+        sweep()
+    assert caught.value.removed == [f"file {tmp_path}/file"]
+
+
+def rewrite(lease: Lease, **changes) -> None:
+    path = state_dir() / f"leases/{lease.name}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_what_a_later_version_adds_to_a_lease_is_left_out(tmp_path):
+    lease = dead_lease()
+    rewrite(lease, colour="red", resources=[{"kind": "file", "name": f"{tmp_path}/file", "details": {}, "size": 1}])
+    (tmp_path / "file").touch()
+    assert sweep() == [f"file {tmp_path}/file"]
+
+
+@pytest.mark.parametrize(("version", "which"), [(leases.VERSION + 1, "a later"), (leases.VERSION - 1, "an earlier")])
+def test_a_lease_of_another_format_is_left_to_the_version_that_wrote_it(state, version, which):
+    rewrite(dead_lease(), version=version)
+    with pytest.raises(SweepIncomplete, match=f"{which} version of the harness") as caught:
+        sweep()
+    assert "rookery sweep" in str(caught.value)
+    assert "rm " not in str(caught.value)  # it names things that somebody has to remove
+    assert (state / "leases/dead.json").exists()
+
+
+def test_a_folder_is_the_leases_own_and_roots_alone(state):
+    lease = Lease.acquire("mine")
+    lease.make_directory(state / "clusters/mine")
+    lease.make_directory(state / "clusters/mine")  # that very one
+    (state / "clusters/mine/nodes").mkdir()
+    assert [(state / each).stat().st_mode & 0o777 for each in ("clusters", "clusters/mine", "leases")] == [0o700] * 3
+    assert lease.release() == [f"directory {state}/clusters/mine"]
+
+
+@pytest.mark.parametrize("what", ["folder", "empty folder", "folder of another lease", "file", "link", "broken link"])
+def test_whatever_has_a_folders_name_is_refused_and_stays(tmp_path, what):
+    path, other = tmp_path / "folder", tmp_path / "other"
+    other.mkdir()
+    (other / "precious").touch()
+    if what.endswith("link"):
+        path.symlink_to(other if what == "link" else tmp_path / "none")
+    elif what == "file":
+        path.touch()
+    else:
+        path.mkdir()
+        if what != "empty folder":
+            (path / (f".rookery-lease-{'0' * 32}" if "another" in what else "precious")).touch()
+    before = sorted(tmp_path.rglob("*"))
+    lease = Lease.acquire("mine")
+    with pytest.raises(BadInput, match="did not make it") as caught:
+        lease.make_directory(path)
+    assert caught.value.cure
+    assert lease.release() == []
+    assert [each for each in sorted(tmp_path.rglob("*")) if "state" not in each.parts] == [
+        each for each in before if "state" not in each.parts
+    ]
+
+
+def test_a_folder_that_somebody_has_made_in_place_of_ours_stays(tmp_path):
+    """The user has cleaned up by hand, and has something else by that name now."""
+    lease = dead_lease()
+    for name in ("folder", "link"):
+        lease.make_directory(tmp_path / name)
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/precious").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    assert sweep() == []
+    assert (tmp_path / "link/precious").exists()
+    assert Lease.all() == []
+
+
+def test_a_folder_that_was_not_marked_yet_is_removed(tmp_path):
+    lease = dead_lease()
+    lease.add("directory", tmp_path / "folder")
+    (tmp_path / "folder").mkdir()
+    assert sweep() == [f"directory {tmp_path}/folder"]
+
+
+def test_a_folder_that_was_removed_by_half_is_still_known(tmp_path, monkeypatch):
+    def killed(path):
+        raise KeyboardInterrupt
+
+    lease = dead_lease()
+    lease.make_directory(tmp_path / "folder")
+    for name in ("a", "z"):
+        (tmp_path / "folder" / name).mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(leases.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweep()
+    assert sweep() == [f"directory {tmp_path}/folder"]
+
+
+def test_a_file_that_somebody_has_made_in_place_of_ours_stays(tmp_path):
+    lease = dead_lease()
+    with lease.make_file(tmp_path / "ours"):
+        pass
+    (tmp_path / "ours").rename(tmp_path / "aside")  # its inode is not given to the next one
+    lease.add("file", tmp_path / "never made")
+    for name in ("ours", "never made"):
+        (tmp_path / name).write_text("precious")
+    assert sweep() == []
+    assert [(tmp_path / name).read_text() for name in ("ours", "never made")] == ["precious"] * 2
+
+
+def test_an_entry_of_a_kubeconfig_that_leads_elsewhere_by_now_stays(tmp_path):
+    clusters = [{"name": "kind-mine", "cluster": {"server": "https://127.0.0.1:2"}}]
+    (tmp_path / "config").write_text(json.dumps({"clusters": clusters, "users": [], "contexts": []}))
+    before = (tmp_path / "config").read_bytes()
+    dead_lease("a").add("kubeconfig", tmp_path / "config", entry="kind-mine", server="https://127.0.0.1:1")
+    assert sweep() == []
+    assert (tmp_path / "config").read_bytes() == before
+    dead_lease("a").add("kubeconfig", tmp_path / "config", entry="kind-mine", server="https://127.0.0.1:2")
+    assert sweep() == [f"kubeconfig {tmp_path}/config (kind-mine)"]
 
 
 @pytest.mark.parametrize(
@@ -312,6 +491,7 @@ def test_numbers_of_another_boot_are_forgotten(state):
     lease.add_process("me", Process.current())
     lease.owner = Process(lease.owner.pid, lease.owner.started, "another boot")
     lease._write()
+    orphan(lease)
     assert sweep() == []  # and this process still runs
 
 
@@ -342,37 +522,67 @@ def test_a_loop_number_that_is_another_files_by_now_is_left_alone(loop_number, t
     assert loop.attached()[loop_number] == str(tmp_path / "other")
 
 
-def test_a_device_on_a_dead_fuse_server_is_detached_when_no_cluster_is_left(engine, loop_number, fuse_file):
+@pytest.fixture
+def dying_volume(loop_number, fuse_file):
+    """A loop device on a file that a process serves, until `die` is called; the kernel tells no path of it."""
     assert loop.attach(loop_number, fuse_file.path)
     subprocess.run(["umount", "--lazy", str(fuse_file.path)], check=True, timeout=10)
     assert loop.attached()[loop_number] == "/"
-    assert sweep() == []  # its server lives
-    fuse_file.server.kill()
-    fuse_file.server.wait(timeout=10)
 
-    lease = Lease.acquire("cluster")
-    lease.add("cluster", "mine")
-    assert sweep() == []
-    assert lease.release() == [f"loop /dev/loop{loop_number} (/)"]
-    assert loop_number not in loop.attached()
-
-
-def test_what_lies_on_a_dead_device_is_detached_with_it(engine, loop_number, fuse_file):
-    """As the kubelet leaves it: its own device on top of the one of a raw block volume."""
-    upper = loop_number + 1
-    assert loop.attach(loop_number, fuse_file.path)
-    assert loop.attach(upper, loop.device(loop_number))
-    try:
-        assert loop.stacked_on(loop_number) == [upper]
-        assert loop.stacked_on(upper) == []
-        subprocess.run(["umount", "--lazy", str(fuse_file.path)], check=True, timeout=10)
+    def die():
         fuse_file.server.kill()
         fuse_file.server.wait(timeout=10)
-        assert sweep() == [
-            f"loop /dev/loop{upper} (on top of /dev/loop{loop_number})",
-            f"loop /dev/loop{loop_number} (/)",
-        ]
-        assert not {loop_number, upper} & set(loop.attached())
+
+    return SimpleNamespace(number=loop_number, sequence=str(loop.sequence(loop_number)), die=die)
+
+
+def test_a_volumes_device_is_detached_once_its_server_is_dead(dying_volume):
+    device = str(loop.device(dying_volume.number))
+    for name in ("early", "late"):
+        dead_lease(name).add("volume", device, sequence=dying_volume.sequence)
+        assert sweep() == ([] if name == "early" else [f"volume {device}"])  # its server lives; it does not
+        dying_volume.die()
+    assert dying_volume.number not in loop.attached()
+
+
+def test_a_dead_device_that_is_no_volume_of_the_lease_is_left_alone(engine, dying_volume):
+    """Such as one of a cluster of another state folder, whose power is off, or of anybody who lost a FUSE server."""
+    device = str(loop.device(dying_volume.number))
+    dying_volume.die()
+    lease = dead_lease()
+    add_cluster(lease)
+    lease.add("volume", device, sequence=str(int(dying_volume.sequence) + 1))  # another attachment
+    assert sweep() == []
+    assert dying_volume.number in loop.attached()
+
+
+def test_devices_of_nodes_are_on_record_before_those_are_removed(engine, monkeypatch):
+    """Once they are gone nobody can tell whose a device was."""
+    lease = Lease.acquire("mine")
+    add_cluster(lease)
+    engine.node("c-worker")
+    monkeypatch.setattr(leases, "volume_loops", lambda names: {203: 7} if list(names) == ["c-worker"] else {})
+
+    def kill(ids):
+        assert Lease.all()[0].details("volume", "/dev/loop203") == {"sequence": "7"}
+        engine.off |= set(ids)
+
+    monkeypatch.setattr(leases, "kill", kill)
+    assert remove_nodes(lease)
+    assert engine.containers == {}
+
+
+def test_what_lies_on_a_dead_device_is_detached_with_it(dying_volume):
+    """As the kubelet leaves it: its own device on top of the one of a raw block volume."""
+    lower, upper = dying_volume.number, dying_volume.number + 1
+    assert loop.attach(upper, loop.device(lower))
+    try:
+        assert loop.stacked_on(lower) == [upper]
+        assert loop.stacked_on(upper) == []
+        dying_volume.die()
+        dead_lease().add("volume", loop.device(lower), sequence=dying_volume.sequence)
+        assert sweep() == [f"volume {loop.device(lower)}"]
+        assert not {lower, upper} & set(loop.attached())
     finally:
         loop.detach(upper)
         loop.remove(upper)
@@ -392,8 +602,7 @@ def test_mounts_are_unmounted_the_youngest_first(tmp_path):
     lease = dead_lease()
     lease.add("mount", outer)
     lease.add("mount", outer / "inner")
-    lease.add("directory", outer)
-    outer.mkdir()
+    lease.make_directory(outer)
     mount_tmpfs(outer)
     (outer / "inner").mkdir()
     mount_tmpfs(outer / "inner")

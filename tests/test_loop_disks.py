@@ -16,8 +16,7 @@ needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reaso
 
 
 @pytest.fixture
-def lease(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.machine.leases.detach_orphans", lambda: [])  # those of other clusters on this machine
+def lease():
     lease = Lease.acquire("disks")
     yield lease
     lease.release()
@@ -135,8 +134,9 @@ def test_detaching_a_device_that_is_held_open_does_not_claim_success(lease, tmp_
 @needs_loop
 def test_destroy_leaves_neither_file_nor_device(lease, tmp_path):
     disk = create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
-    disks.destroy(disk)
-    disks.destroy(disk)
+    disks.destroy(disk, lease)
+    disks.destroy(disk, lease)
+    assert lease.resources == []
     assert not disk.path.exists()
     assert not os.path.exists(f"/sys/block/loop{disk.number}")
     assert not os.path.exists(disk.device)
@@ -155,6 +155,7 @@ def test_file_and_device_are_on_record_before_they_are_made(lease, tmp_path, mon
         create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
     on_record = json.loads((tmp_path / "state/leases/disks.json").read_text())["resources"]
     assert [r["kind"] for r in on_record] == ["file", "loop"]
+    assert on_record[0]["details"].items() <= on_record[1]["details"].items()  # device and inode
 
 
 def test_a_number_is_claimed_before_its_file_is_there(lease, tmp_path):
@@ -171,6 +172,7 @@ def test_a_claimed_disk_is_attached_once_its_file_is_there(lease, tmp_path):
     disk = claim(tmp_path / "a.img", number, lease)
     with disk.path.open("wb") as file:
         file.truncate(MIN_DISK_BYTES)
+    disks.record(disk, lease)
     disks.attach(disk)
     assert attached()[number] == str(disk.path)
     lease.release()
@@ -191,3 +193,52 @@ def test_a_number_that_is_attached_to_something_else_is_not_claimed(lease, tmp_p
     with pytest.raises(InfrastructureError, match="/dev/loop250 is taken"):
         claim(tmp_path / "a.img", 250, lease)
     assert lease.resources == []
+
+
+@needs_loop
+def test_a_file_that_has_taken_the_place_of_the_disks_own_is_not_detached_for_it(lease, tmp_path):
+    """As if the same path meant another file, which it does in another mount namespace."""
+    disk = create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
+    disks.detach(disk)
+    disk.path.rename(tmp_path / "aside")
+    disk.path.write_bytes(bytes(1 << 20))
+    assert loop.attach(disk.number, disk.path)
+    try:
+        assert attached()[disk.number] == str(disk.path)
+        assert lease.release() == []
+        assert attached()[disk.number] == str(disk.path)
+        assert disk.path.exists()
+    finally:
+        loop.detach(disk.number)
+        loop.remove(disk.number)
+
+
+@needs_loop
+def test_a_disk_that_was_removed_by_hand_is_detached_all_the_same(lease, tmp_path):
+    disk = create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
+    disk.path.unlink()
+    assert lease.release() == [f"loop {disk.device} ({disk.path})"]
+    assert disk.number not in attached()
+
+
+@needs_loop
+def test_a_device_that_was_there_before_stays(lease, tmp_path):
+    number = max([loop.FIRST_NUMBER, *attached()]) + 60
+    loop.ensure_node(number)
+    try:
+        disk = claim(tmp_path / "a.img", number, lease)
+        with disk.path.open("wb") as file:
+            file.truncate(MIN_DISK_BYTES)
+        disks.record(disk, lease)
+        disks.attach(disk)
+        disks.destroy(disk, lease)
+        assert number not in attached()
+        assert loop.exists(number)
+    finally:
+        loop.remove(number)
+
+
+def test_a_disk_whose_file_is_gone_cannot_be_recorded(lease, tmp_path):
+    disk = claim(tmp_path / "a.img", loop.FIRST_NUMBER + 50, lease)
+    with pytest.raises(InfrastructureError, match="is gone"):
+        disks.record(disk, lease)

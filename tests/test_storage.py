@@ -17,6 +17,7 @@ from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
 from harness.machine.leases import Lease
+from harness.machine.locks import machine_lock
 from harness.report.results import Results
 from harness.rook.status import Mark, Osd
 from harness.settings import Settings
@@ -237,7 +238,7 @@ def images_missing(monkeypatch):
     for name in ("require_root", "require_room"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
     monkeypatch.setattr(storage.host_engine, "require_fit", lambda: None)
-    monkeypatch.setattr(storage, "sweep", list)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: [])
     monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage, "ensure_images", ensure_images)
@@ -250,9 +251,35 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
         raise InfrastructureError("rootless")
 
     monkeypatch.setattr(storage.host_engine, "require_fit", unfit)
-    monkeypatch.setattr(storage, "sweep", lambda: pytest.fail("swept"))
+    monkeypatch.setattr(storage, "sweep", lambda **_: pytest.fail("swept"))
     with pytest.raises(InfrastructureError, match="rootless"):
         new_cluster().prepare(results)
+
+
+def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
+    new_cluster, images_missing, results, monkeypatch
+):
+    """The lease of a dead run may be of that very name."""
+    swept = []
+
+    def refuse(name):
+        raise BadInput(f"a kind cluster {name} exists")
+
+    monkeypatch.setattr(storage, "refuse_strangers", refuse)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: swept.append(say))
+    with pytest.raises(BadInput, match="exists"):
+        new_cluster().prepare(results)
+    assert swept == []
+
+
+def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch):
+    said = []
+    monkeypatch.setattr(storage, "IMAGES_READY", 0.1)
+    cluster = new_cluster()
+    cluster._say = said.append
+    with machine_lock("images"), pytest.raises(DeadlineExceeded):
+        cluster.prepare(results)
+    assert len([line for line in said if "images.lock" in line]) == 1
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):

@@ -13,6 +13,7 @@ from harness.browser.webdriver import _ELEMENT, WebDriverError
 from harness.errors import InfrastructureError
 from harness.images import recipes
 from harness.images.catalogue import CHROMIUM
+from harness.machine import leases
 from harness.machine.leases import Lease
 from harness.waiting import NotYet
 
@@ -164,8 +165,9 @@ def engine(monkeypatch, driver):
     def docker(command, *args, check=True):
         if command == "run":
             engine.on_record.append(lease.has("container", "rookery-c-browser"))
-            engine.running = True
+            engine.running = args[args.index("--label") + 1]
         elif command == "rm":
+            assert args[-1] == "id"
             engine.running = False
         return SimpleNamespace(stdout="", stderr="cannot find Chrome binary")
 
@@ -174,6 +176,11 @@ def engine(monkeypatch, driver):
             return "true" if engine.lives else "false"
         return json.dumps({"rookery-c": {"IPAddress": "127.0.0.1"}})
 
+    def labelled(label):
+        return [{"Id": "id", "Names": ["/rookery-c-browser"]}] if engine.running == label else []
+
+    monkeypatch.setattr(leases.docker, "docker", docker)
+    monkeypatch.setattr(leases.docker, "labelled", labelled)
     monkeypatch.setattr(container, "docker", docker)
     monkeypatch.setattr(container, "docker_output", docker_output)
     monkeypatch.setattr(container, "PORT", int(driver.url.rpartition(":")[2]))

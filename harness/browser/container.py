@@ -25,7 +25,10 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
     """
     name = f"{network}-browser"
     lease.add("container", name)
-    docker("run", "--detach", "--name", name, "--network", network, "--shm-size", SHARED_MEMORY, image)
+    docker(
+        *("run", "--detach", "--name", name, "--label", lease.label, "--network", network),
+        *("--shm-size", SHARED_MEMORY, image),
+    )
     try:
         browser = Browser(f"http://{_address(name, network)}:{PORT}")
         try:
@@ -38,8 +41,7 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
             with suppress(NotYet, InfrastructureError):  # it goes with its container
                 browser.close()
     finally:
-        docker("rm", "-f", "-v", name)
-        lease.discard("container", name)
+        lease.remove("container", name)
 
 
 def _start(browser: Browser, name: str) -> None:

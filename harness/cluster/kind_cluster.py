@@ -29,9 +29,9 @@ from harness.errors import BadInput, InfrastructureError
 from harness.kube import Kube
 from harness.machine import freezer, kubeconfig, loop
 from harness.machine.copying import copy_image
-from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach, write_back
+from harness.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach, record, write_back
 from harness.machine.docker import docker, docker_output
-from harness.machine.leases import KIND_CLUSTER_LABEL, Lease, detach_dead, remove_containers, volume_loops
+from harness.machine.leases import Lease, add_volumes, detach_dead, kind_nodes, own_nodes, remove_nodes
 from harness.machine.run import CommandFailed, run
 from harness.paths import state_dir
 from harness.waiting import NotYet, wait_for_machine
@@ -43,13 +43,27 @@ DISK_SIZE = 10 * 1024**3  # bytes; BlueStore works from 5 GiB on, and the files 
 
 
 def refuse_strangers(name: str) -> None:
-    """Raises `BadInput` if there is a kind cluster of that name which the harness did not make."""
-    containers = docker_output("ps", "-aq", "--filter", f"label={KIND_CLUSTER_LABEL}={name}").split()
-    if containers and not any(lease.name == name for lease in Lease.all()):
+    """Raises `BadInput` if there is a kind cluster of that name which is not of a lease in this state folder."""
+    found = kind_nodes(name)
+    lease = next((lease for lease in Lease.all() if lease.name == name), None) if found else None
+    own = own_nodes(found, _folder(name) / "nodes", lease)
+    strangers = [node for node in found if node not in own]
+    if not strangers:
+        return
+    folders = {Path(node.var).parent for node in strangers if node.var}
+    if state := next((each.parents[2] for each in folders if each.parts[-3:] == ("clusters", name, "nodes")), None):
         raise BadInput(
-            f"a kind cluster {name} exists that the harness did not make ({len(containers)} nodes)",
-            cure=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
+            f"a run with the state folder {state} has a cluster {name}",
+            cure=f"choose another --cluster-name; ROOKERY_STATE_DIR={state} is that run's, for `rookery sweep` as well",
         )
+    raise BadInput(
+        f"a kind cluster {name} exists that the harness did not make ({len(strangers)} nodes)",
+        cure=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
+    )
+
+
+def _folder(name: str) -> Path:
+    return state_dir() / "clusters" / name
 
 
 class KindCluster(PytestKindCluster):
@@ -76,7 +90,7 @@ class KindCluster(PytestKindCluster):
         self.name = name
         self.image = image
         self.topology = topology
-        self.path = state_dir() / "clusters" / name
+        self.path = _folder(name)
         self._own_kubeconfig = self.path / "kubeconfig"
         self.kubeconfig_path = kubeconfig or self._own_kubeconfig
         self.kind_path = kind
@@ -152,8 +166,8 @@ class KindCluster(PytestKindCluster):
         """
         if config_file is not None:
             raise BadInput("the topology is given to the constructor", cure="Topology.load(path)")
-        self._acquire()
         try:
+            self._acquire()
             self._create()
         except BaseException:
             self.delete()
@@ -166,8 +180,7 @@ class KindCluster(PytestKindCluster):
         if self._lease.has("cluster"):
             self._lease.release()
             self._lease = Lease.acquire(self.name)
-        self.lease.add("directory", self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.lease.make_directory(self.path)
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
@@ -179,7 +192,7 @@ class KindCluster(PytestKindCluster):
             list(pool.map(lambda name: stores.copy_var(self.store, self.var(name), store=self.store), self.node_names))
         config = self.topology.with_var(self.name, {name: self.var(name) for name in self.node_names})
         (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        self.lease.add("cluster", self.name)
+        self._add_cluster()
         self._run_kind()
         self._deployed = time.time()
         self._publish_kubeconfig()
@@ -188,9 +201,17 @@ class KindCluster(PytestKindCluster):
             list(pool.map(nodes.require_masked, self.node_names))
         wait_for_machine(self._routes_added, what="every node to have a range of pod addresses", within=API_SECONDS)
 
+    def _add_cluster(self) -> None:
+        self.lease.add("cluster", self.name, nodes=str(self._nodes))
+
+    @property
+    def _nodes(self) -> Path:
+        """The folder of all nodes' /var: nobody else's nodes have theirs from there."""
+        return self.path / "nodes"
+
     def var(self, node: str) -> Path:
         """Where a node's /var lies on this machine."""
-        return self.path / "nodes" / node
+        return self._nodes / node
 
     def _disk_file(self, node: str) -> Path:
         return self.path / f"{node}.img"
@@ -198,7 +219,9 @@ class KindCluster(PytestKindCluster):
     def _publish_kubeconfig(self) -> None:
         """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
         if self.kubeconfig_path != self._own_kubeconfig:
-            self.lease.add("kubeconfig", self.kubeconfig_path.absolute(), entry=f"kind-{self.name}")
+            entry = f"kind-{self.name}"
+            server = kubeconfig.server_of(entry, self._own_kubeconfig) or ""
+            self.lease.add("kubeconfig", self.kubeconfig_path.absolute(), entry=entry, server=server)
             kubeconfig.merge(self._own_kubeconfig, self.kubeconfig_path)
 
     def _each_node(self) -> ThreadPoolExecutor:
@@ -212,6 +235,7 @@ class KindCluster(PytestKindCluster):
             f"--name={self.name}",
             f"--image={self.image}",
             "--wait=0s",
+            "--retain",  # else, where it fails, it deletes all nodes of a cluster of this name, whoever made them
         ]
         command += [f"--config={self.path / 'kind.yaml'}", f"--kubeconfig={self._own_kubeconfig}", "--quiet"]
         try:
@@ -289,9 +313,9 @@ class KindCluster(PytestKindCluster):
 
         Raises `SnapshotRefused` where a loop device or the network's subnet has been taken by others.
         """
-        if self._lease is None:
-            self._acquire()
         try:
+            if self._lease is None:
+                self._acquire()
             self.put_back(snapshot)
             started = time.time()
             self.power_on()
@@ -305,14 +329,13 @@ class KindCluster(PytestKindCluster):
         numbers = {disk.node: disk.number for disk in wanted}
         for node, held in list(self.disks.items()):
             if numbers.get(node) != held.number:
-                destroy(held)
-                self.lease.discard("loop", held.device)
+                destroy(held, self.lease)
                 del self.disks[node]
 
     def put_back(self, snapshot: Snapshot) -> None:
         """All of `restore` but turning the power on."""
         self._remember_volume_loops()
-        remove_containers(self.name)
+        remove_nodes(self.name, self._nodes, self.lease)
         detach_dead(self._loops_seen())
         store, before = stores.folder() / snapshot.store, self._store
         self._store = store
@@ -335,9 +358,10 @@ class KindCluster(PytestKindCluster):
             if node in self.disks:
                 detach(self.disks[node])
                 copy_image(snapshot.disk(node), self.disks[node].path)
+                record(self.disks[node], self.lease)
             blueprint.create(snapshot.changes(node))
 
-        self.lease.add("cluster", self.name)
+        self._add_cluster()
         with self._each_node() as pool:
             list(pool.map(put_back, blueprints))
         _write_kubeconfig(snapshot.kubeconfig, self._own_kubeconfig, blueprints)
@@ -360,7 +384,7 @@ class KindCluster(PytestKindCluster):
         return [number for number, sequence in self._volume_loops.items() if loop.sequence(number) == sequence]
 
     def _remember_volume_loops(self) -> None:
-        self._volume_loops |= volume_loops(self.node_names)
+        self._volume_loops |= add_volumes(self.node_names, self.lease)
 
     def power_on(self, names: Sequence[str] | None = None) -> None:
         """Start the nodes and prepare them again; returns when the API answers."""

@@ -8,10 +8,12 @@ container a certain address only on a network whose subnet was named when it was
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from harness.errors import InfrastructureError
 from harness.machine.docker import docker
-from harness.machine.leases import Lease
+from harness.machine.leases import LEASE_LABEL, Lease
 from harness.machine.locks import machine_lock
 from harness.machine.run import CommandFailed
 
@@ -22,20 +24,21 @@ def create(name: str, lease: Lease, *, subnet: str | None = None) -> str:
     Without a `subnet` it is one that docker finds free, among its own networks and this machine's routes. Raises
     `InfrastructureError` if the name or the subnet is in use by others.
     """
-    found = _subnet(name)
-    if found and not lease.has("network", name):
+    found = _inspect(name)
+    if found and not _made_by(lease, found):
         raise InfrastructureError(
-            f"docker has a network {name} which the harness did not make", cure=f"docker network rm {name}"
+            f"docker has a network {name} which the harness did not make for this cluster",
+            cure="choose another --cluster-name, or see whose it is: docker network inspect " + name,
         )
-    if found and found == (subnet or found):
-        return found
+    if found and _subnet(found) == (subnet or _subnet(found)):
+        return _subnet(found)
     lease.add("network", name)
     with machine_lock("network"):  # between finding a free one and taking it
         if found:
-            docker("network", "rm", name)
-        subnet = subnet or _free_subnet(name)
+            docker("network", "rm", found["Id"])
+        subnet = subnet or _free_subnet(name, lease)
         try:
-            docker("network", "create", "--driver=bridge", f"--subnet={subnet}", name)
+            docker("network", "create", "--driver=bridge", f"--label={lease.label}", f"--subnet={subnet}", name)
         except CommandFailed as error:
             raise InfrastructureError(
                 f"network {name} cannot have {subnet}: {error.output.strip()}",
@@ -44,18 +47,25 @@ def create(name: str, lease: Lease, *, subnet: str | None = None) -> str:
     return subnet
 
 
-def _free_subnet(name: str) -> str:
-    docker("network", "create", name)
+def _free_subnet(name: str, lease: Lease) -> str:
+    made = docker("network", "create", f"--label={lease.label}", name).stdout.strip()
     try:
-        return _subnet(name) or ""
+        return _subnet(_inspect(made) or {"IPAM": {"Config": []}})
     finally:
-        docker("network", "rm", name)
+        docker("network", "rm", made)
 
 
-def _subnet(name: str) -> str | None:
-    """The network's IPv4 subnet; None if there is no such network."""
+def _inspect(name: str) -> dict[str, Any] | None:
+    """The network as docker tells it; None if there is no such network."""
     found = docker("network", "inspect", name, check=False)
-    if found.returncode != 0:
-        return None
-    subnets = [config["Subnet"] for config in json.loads(found.stdout)[0]["IPAM"]["Config"]]
-    return next((subnet for subnet in subnets if ":" not in subnet), None)
+    return json.loads(found.stdout)[0] if found.returncode == 0 else None
+
+
+def _made_by(lease: Lease, network: Mapping[str, Any]) -> bool:
+    return (network.get("Labels") or {}).get(LEASE_LABEL) == lease.id
+
+
+def _subnet(network: Mapping[str, Any]) -> str:
+    """The network's IPv4 subnet; empty if it has none."""
+    subnets = [config["Subnet"] for config in network["IPAM"]["Config"] or []]
+    return next((subnet for subnet in subnets if ":" not in subnet), "")

@@ -71,7 +71,7 @@ def filled_store(
     """The /var of that node image with its own images and at least these (ids by name), unpacked; from the cache, or
     made now. `archive` tells the path of one with the images of those names; only what has to be imported is asked for.
     """
-    with machine_lock("stores", within=STORE_READY):
+    with machine_lock("stores", within=STORE_READY, say=say):
         there = [store for store in _stored() if store.node == node_image_id and not store.conflicts_with(images)]
         found = next((store for store in there if images.items() <= store.images.items()), None)
         store = found or _made(node_image, node_image_id, images, there, archive, say)
@@ -171,9 +171,10 @@ def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> Non
         copy_var(base, store, store=base)
         begin = "true"
     mounts = ["-v", f"{store}:/store", "-v", f"{archive}:/images.tar:ro"]
-    # No name and no lease: --rm, and a process that ends by itself when its standard input would.
+    # No lease: it goes with the folder that it fills, with --rm, and by itself after a while.
     container = docker(
-        "run", "-d", "--rm", "--privileged", "--label", "io.rookery.store", *mounts, "--entrypoint", "sh", node_image,
+        "run", "-d", "--rm", "--privileged", "--label", unfinished.label(store), *mounts,
+        "--entrypoint", "sh", node_image,
         "-c", f"{begin} && exec timeout {IMPORT_SECONDS} containerd --root /store/{CONTAINERD}",
         timeout=60,
     ).stdout.strip()  # fmt: skip

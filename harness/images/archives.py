@@ -101,16 +101,16 @@ def store(references: Sequence[str]) -> Path:
     with unfinished.being_made(path) as partial:
         engine.save(references, str(partial / path.name))
         (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
+        (partial / index.name).rename(index)  # first: one without its archive does not count, and takes no room
         (partial / path.name).rename(path)
-        (partial / index.name).rename(index)  # last: an archive without its index does not count
     _remove_superseded(path, entries)
     return path
 
 
 def remove(archive: Archive) -> None:
-    """Take an archive out of the cache, its index first: without one it does not count."""
-    archive.path.with_suffix(".json").unlink(missing_ok=True)
+    """Take an archive out of the cache, its index last: what takes room is never there without one."""
     archive.path.unlink(missing_ok=True)
+    archive.path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _entries(references: Iterable[str]) -> list[Entry]:
@@ -128,6 +128,9 @@ def _remove_superseded(current: Path, entries: Iterable[Entry]) -> None:
     for archive in stored():
         if archive.path != current and any(ids.get(e.reference, e.id) != e.id for e in archive.entries):
             remove(archive)
+    for path in folder().glob("*.tar"):
+        if not path.with_suffix(".json").exists():  # as earlier versions left them where they were killed
+            path.unlink(missing_ok=True)
 
 
 def require_archive(path: Path) -> None:

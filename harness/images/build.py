@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import graphlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -171,9 +170,9 @@ def _build_one(recipe: Recipe) -> float:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     try:
-        with tempfile.TemporaryDirectory(prefix="rookery-build-") as folder:
+        with unfinished.being_made(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
-            make(recipe, Path(folder), log)
+            make(recipe, folder, log)
     except CommandFailed as error:
         if error.output not in log.read_text(errors="replace"):  # of a command that does not write to it
             with log.open("a") as file:
@@ -223,7 +222,8 @@ def _docker_build(recipe: Recipe, folder: Path, log: Path) -> None:
 
 
 def fetch_module(path: str, version: str, folder: Path) -> None:
-    """Put the files of a published Go module into `folder`, by the Go toolchain in docker: the machine needs none."""
+    """Put the files of a published Go module into `folder`, which is being made or lies in one that is, by the Go
+    toolchain in docker: the machine needs none."""
     build([recipes.GOLANG], lambda line: None)
     folder.mkdir(parents=True, exist_ok=True)
     mounts = ["-v", f"{folder}:/module"]
@@ -231,18 +231,22 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
         mounts += ["-v", f"{CERTIFICATES}:{CERTIFICATES}:ro"]
     # SELinux would have the container see no file that is not labelled as its own; the folder is ours, and stays so.
     options = ["--rm", "--network", "host", "--security-opt", "label=disable", *mounts]
-    docker("run", *options, recipes.GOLANG, "go-module", path, version, "/module", timeout=600)
+    docker(
+        *("run", "--label", unfinished.label(folder), *options),
+        *(recipes.GOLANG, "go-module", path, version, "/module"),
+        timeout=600,
+    )
 
 
 def export_file(reference: str, path: str, target: Path, say: Say) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
     build([reference], say)
-    container = docker("create", reference, "none").stdout.strip()
-    try:
-        with unfinished.being_made(target) as partial:
+    with unfinished.being_made(target) as partial:
+        container = docker("create", "--label", unfinished.label(partial), reference, "none").stdout.strip()
+        try:
             copied = partial / target.name
             docker("cp", f"{container}:{path}", str(copied), timeout=120)
             copied.chmod(0o755)
             copied.rename(target)
-    finally:
-        docker("rm", "-f", container)
+        finally:
+            docker("rm", "-f", container)

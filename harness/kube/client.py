@@ -7,6 +7,7 @@ deadline, and keeps what it found in a file in /tmp that outlives the cluster.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import ipaddress
@@ -15,6 +16,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -31,6 +33,8 @@ from harness.kube import podexec
 from harness.kube.errors import ApiUnavailable, KubeError, refused
 from harness.kube.objects import Object, items_of, value_of
 from harness.kube.watching import Watch
+from harness.machine import unfinished
+from harness.paths import cache_dir
 from harness.waiting import NotYet, wait_for
 
 FIELD_MANAGER = "rookery"
@@ -427,7 +431,10 @@ def _configuration(kubeconfig: Path) -> kubernetes_client.Configuration:
     configuration = kubernetes_client.Configuration()
     try:
         kubernetes_config.load_kube_config(
-            config_file=str(kubeconfig), client_configuration=configuration, persist_config=False
+            config_file=str(kubeconfig),
+            client_configuration=configuration,
+            persist_config=False,
+            temp_file_path=str(_keys()),
         )
     except (ConfigException, OSError) as error:
         raise BadInput(f"{kubeconfig}: not a usable kubeconfig: {error}") from error
@@ -436,6 +443,15 @@ def _configuration(kubeconfig: Path) -> kubernetes_client.Configuration:
     if _is_loopback(configuration.host):
         configuration.proxy = None  # as kubectl does: kind's API server on 127.0.0.1 is behind no proxy
     return configuration
+
+
+@lru_cache(maxsize=1)
+def _keys() -> Path:
+    """Where the library has certificates and keys as files, under names that it keeps to the end of the process. In
+    /tmp, its own choice, a killed run would leave them for ever."""
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(unfinished.being_made(cache_dir() / "keys/kubernetes"))
 
 
 def _is_loopback(url: str) -> bool:

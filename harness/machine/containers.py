@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from harness.errors import DeadlineExceeded
 from harness.machine.docker import docker, docker_output
@@ -15,6 +16,7 @@ from harness.waiting import NotYet, wait_for_machine
 
 KILL_SECONDS = 40
 STUCK_SECONDS = 3  # nodes were dead within 1.5 s wherever nothing was stuck
+_VAR = PurePosixPath("/var")
 _FUSE_CONTROL = Path("/sys/fs/fuse/connections")
 
 
@@ -61,22 +63,32 @@ def abort(connections: Collection[int]) -> None:
 
 
 def _fuse_connections(names: Sequence[str]) -> set[int]:
-    """The connections of all FUSE filesystems that are mounted in these containers and not on this machine itself.
+    """The connections of all FUSE filesystems that were mounted in these containers and did not come from the machine.
 
-    Of the mounts, not of the files: a server that does not answer would not let a file be asked.
+    Of the mounts, not of the files: a server that does not answer would not let a file be asked. What came from the
+    machine is told by where the engine has put it: where the harness runs in a container itself, it does not see all of
+    the machine's mounts.
     """
     found: set[int] = set()
-    for pid in docker_output("inspect", "-f", "{{.State.Pid}}", *names).split():
+    for told in docker_output("inspect", "-f", "{{.State.Pid}} {{json .Mounts}}", *names).splitlines():
+        pid, _, mounts = told.partition(" ")
+        given = [PurePosixPath(mount["Destination"]) for mount in json.loads(mounts) or []]
         with suppress(OSError):  # dead by itself
-            found |= _mounted_connections(pid)
+            found |= _mounted_connections(pid, given)
     return found - _mounted_connections("self")
 
 
-def _mounted_connections(pid: str) -> set[int]:
-    """A connection's number is the minor one of its filesystem's device; see proc_pid_mountinfo(5)."""
+def _mounted_connections(pid: str, given: Sequence[PurePosixPath] = ()) -> set[int]:
+    """A connection's number is the minor one of its filesystem's device; see proc_pid_mountinfo(5). Not of what is
+    mounted where something was `given`, or below it: but for a node's own /var, on which the node mounts its volumes.
+    """
     mounts = (line.partition(" - ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
-    own = [mount for mount, _, filesystem in mounts if filesystem.startswith(("fuse ", "fuse."))]
-    return {int(mount.split()[2].partition(":")[2]) for mount in own}
+    own = [mount.split() for mount, _, filesystem in mounts if filesystem.startswith(("fuse ", "fuse."))]
+    return {int(fields[2].partition(":")[2]) for fields in own if not _came_with(PurePosixPath(fields[4]), given)}
+
+
+def _came_with(place: PurePosixPath, given: Sequence[PurePosixPath]) -> bool:
+    return any(place == each or (each in place.parents and each != _VAR) for each in given)
 
 
 def _all_dead(names: Sequence[str], killing: Future[object] | None = None) -> None:

@@ -16,7 +16,7 @@ from harness.errors import BadInput, InfrastructureError
 from harness.machine import loop
 from harness.machine.leases import Lease
 from harness.machine.locks import machine_lock
-from harness.machine.loop import attached
+from harness.machine.loop import FileId, attached
 
 __all__ = [
     "MIN_DISK_BYTES",
@@ -28,6 +28,7 @@ __all__ = [
     "destroy",
     "detach",
     "parse_size",
+    "record",
     "require_size",
 ]
 
@@ -88,7 +89,8 @@ def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
 
 
 def claim(path: Path, number: int, lease: Lease) -> LoopDisk:
-    """The disk with that very number, which an OSD on it will be looked up under; its file need not be there yet.
+    """The disk with that very number, which an OSD on it will be looked up under; its file need not be there yet, and
+    is to be told by `record` once it is.
 
     Both are recorded in the lease. Raises `InfrastructureError` if somebody else has the number.
     """
@@ -97,8 +99,17 @@ def claim(path: Path, number: int, lease: Lease) -> LoopDisk:
         if number in attached().keys() | _leased_numbers():
             raise InfrastructureError(f"{disk.device} is taken", cure=f"losetup {disk.device}; rookery sweep")
         lease.add("file", disk.path)
-        lease.add("loop", disk.device, backing_file=str(disk.path))
+        _add_loop(disk, lease)
     return disk
+
+
+def record(disk: LoopDisk, lease: Lease) -> None:
+    """Have the lease know the disk's file, which was made or replaced, for what it is: before it is attached."""
+    file = FileId.of(disk.path)
+    if file is None:
+        raise InfrastructureError(f"{disk.path}, the file of {disk.device}, is gone")
+    lease.add("file", disk.path, **file.details)
+    lease.add("loop", disk.device, **{**lease.details("loop", disk.device), **file.details})
 
 
 def attach(disk: LoopDisk) -> None:
@@ -118,8 +129,8 @@ def detach(disk: LoopDisk) -> None:
 
     Raises `InfrastructureError` if something keeps it open.
     """
-    if _is_attached(disk):
-        loop.detach(disk.number)
+    if file := FileId.of(disk.path):
+        loop.detach(disk.number, loop.is_file(file))
 
 
 def write_back(disk: LoopDisk) -> None:
@@ -128,15 +139,14 @@ def write_back(disk: LoopDisk) -> None:
         loop.write_back(disk.number)
 
 
-def destroy(disk: LoopDisk) -> None:
-    """Detach the disk, remove its number and its file. Idempotent."""
-    detach(disk)
-    loop.remove(disk.number)
-    disk.path.unlink(missing_ok=True)
+def destroy(disk: LoopDisk, lease: Lease) -> None:
+    """Detach the disk, remove its number, if it was made for it, and its file; the lease forgets it. Idempotent."""
+    lease.remove("loop", disk.device)
+    lease.remove("file", disk.path)
 
 
 def _is_attached(disk: LoopDisk) -> bool:
-    return attached().get(disk.number, "").removesuffix(" (deleted)") == str(disk.path)
+    return loop.holds(disk.number, FileId.of(disk.path))
 
 
 def _require_room(directory: Path, size_bytes: int) -> None:
@@ -149,12 +159,13 @@ def _require_room(directory: Path, size_bytes: int) -> None:
 
 
 def _create_file(path: Path, size_bytes: int, lease: Lease) -> None:
-    if path.exists():  # before it is recorded: what is recorded gets removed
-        raise InfrastructureError(f"{path} exists already", cure=f"rookery sweep, or: rm {path}")
-    lease.add("file", path)
-    with path.open("xb") as file:
-        os.fchmod(file.fileno(), 0o600)
+    with lease.make_file(path) as file:
         file.truncate(size_bytes)
+
+
+def _add_loop(disk: LoopDisk, lease: Lease) -> None:
+    existed = {"existed": "before"} if loop.exists(disk.number) else {}  # by `max_loop`, or by others: theirs to remove
+    lease.add("loop", disk.device, backing_file=str(disk.path), **existed)
 
 
 def _attach_to_free_number(path: Path, lease: Lease) -> LoopDisk:
@@ -164,7 +175,8 @@ def _attach_to_free_number(path: Path, lease: Lease) -> LoopDisk:
         while True:
             if number not in taken:
                 disk = LoopDisk(path, number)
-                lease.add("loop", disk.device, backing_file=str(path))
+                _add_loop(disk, lease)
+                record(disk, lease)
                 if loop.attach(number, path):
                     return disk
                 lease.discard("loop", disk.device)  # somebody who does not know our lock was faster

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from docker import APIClient
+from docker.errors import DockerException
+from requests import RequestException
 
 from harness.errors import InfrastructureError
 from harness.machine.run import CommandFailed, output, run, run_logged
@@ -73,6 +75,15 @@ def api() -> APIClient:
     """
     context = docker_output("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
     return APIClient(base_url=os.environ.get("DOCKER_HOST") or context, version="auto", timeout=120)
+
+
+def labelled(label: str) -> list[dict[str, Any]]:
+    """All containers with this label (`name` or `name=value`), running or not, as the engine lists them: of one moment,
+    with their labels, mounts and networks. Raises `InfrastructureError` if the engine does not answer."""
+    try:
+        return api().containers(all=True, filters={"label": label})
+    except (DockerException, RequestException) as error:
+        raise InfrastructureError(f"looking for containers of {label}: {error}", cure="docker info") from error
 
 
 def can_build(path: str) -> bool:

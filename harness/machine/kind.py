@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.machine import unfinished
 from harness.machine.network import answering
 from harness.machine.run import CommandFailed, output
 from harness.paths import cache_dir
@@ -64,13 +65,13 @@ def install_kind(build_kind: Callable[[Path], None], say: Callable[[str], None])
     except InfrastructureError:
         pass  # there is none yet, which is why we are here
     target = installed()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".new")  # a program that is being written is never found under its name
-    if not _download_release(temporary, say):
-        say(f"kind {VERSION}: building it")
-        build_kind(temporary)
-    temporary.chmod(0o755)
-    temporary.replace(target)
+    with unfinished.being_made(target) as partial:
+        program = partial / target.name
+        if not _download_release(program, say):
+            say(f"kind {VERSION}: building it")
+            build_kind(program)
+        program.chmod(0o755)
+        program.replace(target)
     kind = kind_binary()
     say(f"kind: installed as {kind}")
     return kind

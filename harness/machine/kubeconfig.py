@@ -19,7 +19,7 @@ from harness.errors import BadInput, InfrastructureError
 from harness.machine import yaml_text
 from harness.machine.locks import machine_lock
 from harness.machine.processes import Process
-from harness.waiting import DeadlineExceeded, NotYet, wait_for
+from harness.waiting import DeadlineExceeded, NotYet, wait_for_machine
 
 LOCKED_FOR = 10  # seconds; kubectl holds its lock for as long as it writes
 _PARTS = ("clusters", "users", "contexts")
@@ -176,7 +176,7 @@ def _locked(config: Path) -> Iterator[None]:
                 ) from error
 
         try:
-            wait_for(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)
+            wait_for_machine(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)
         except DeadlineExceeded as error:
             raise InfrastructureError(str(error), cure=f"if no kubectl is at work: rm {path}") from error
         try:
@@ -191,3 +191,12 @@ def _of_the_dead(lock: Path) -> bool:
         return not Process(**json.loads(lock.read_text())).alive()
     except (OSError, ValueError, TypeError):
         return False
+
+
+def server_of(name: str, path: Path) -> str | None:
+    """Where the cluster of that name in a kubeconfig has its API; None if there is none, or it is no kubeconfig."""
+    try:
+        config = yaml.safe_load(path.read_text())
+        return next((each["cluster"]["server"] for each in config["clusters"] if each["name"] == name), None)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return None

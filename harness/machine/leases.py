@@ -3,58 +3,87 @@
 A run may be killed at any instant, so nothing is remembered in memory alone: each resource is recorded in the lease's
 file first and made second. Whatever stands in the file of a dead owner can be removed by anyone; removing what was
 never made, or is gone already, is no error.
+
+A name alone proves nothing: somebody may have cleaned up by hand and made a thing of their own that is called the same.
+So nothing is removed but what only the harness can have made, by a mark that `Resource` tells for each kind.
+
+Whether an owner lives is told by a lock on the lease that it holds for life, and not by its number, which means another
+process in each pid namespace. Whoever sweeps holds the same lock, shared, and the exclusive one of all leases' folder:
+
+| the lock can be had | while a run lives | while it is swept | otherwise |
+| --- | --- | --- | --- |
+| exclusively | no | no | yes |
+| shared | no | yes | yes |
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
-from harness.machine import docker, freezer, kubeconfig, loop, unfinished
+from harness.machine import docker, freezer, kubeconfig, locks, loop, unfinished
 from harness.machine.containers import kill
-from harness.machine.locks import machine_lock
+from harness.machine.loop import FileId
 from harness.machine.processes import Process, boot_id
 from harness.machine.run import output, run
 from harness.paths import state_dir
-from harness.waiting import NotYet, wait_for_machine
+from harness.waiting import NotYet, minutes, wait_for_machine
 
 KIND_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 RBD_FUSE_PLUGIN_PATH = "/plugins/rbd-fuse.csi.rookery.io/"
 
-NOBODY = 0  # the number of no process
-_LOCK = "leases"
+LEASE_LABEL = "io.rookery.lease"  # of containers and networks: the lease's id
+VERSION = 2  # of the file: to be raised when a reader of before would take a lease for something else
+
+_SUFFIXES = (".json", ".tmp", ".lock")
+SWEPT = minutes(10)  # deadline for another process's sweep
 _PATHS = ("file", "directory", "mount", "kubeconfig")  # kinds whose names are paths
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One thing a run makes.
+    """One thing a run makes, and what proves that this lease has made what is there by its name.
 
     | kind | name | details |
     | --- | --- | --- |
-    | cluster | the kind cluster's | |
+    | cluster | the kind cluster's | `nodes`: the folder of its nodes' /var |
     | container | a container's that is no node | |
     | network | docker's network of the cluster | |
     | process | any | `pid`, `started` |
     | mount | where it is mounted | |
-    | loop | `/dev/loop<number>` | `backing_file` |
-    | file, directory | its path | |
+    | volume | `/dev/loop<number>`, which served a volume on a node | `sequence` |
+    | loop | `/dev/loop<number>` | `backing_file`; its `device`, `inode`; `existed`: it is not to be removed itself |
+    | file | its path | its `device`, `inode` |
+    | directory | its path | |
     | route | destination, such as `10.244.1.0/24` | `via`: the gateway |
     | addresses | of pods or of Services, such as `10.244.0.0/16`: held, and nothing made of them yet | |
-    | kubeconfig | the path of one that others use as well | `entry`: the cluster's name in it |
+    | kubeconfig | the path of one that others use as well | `entry`: the cluster's name in it; `server` |
+
+    | kind | the proof |
+    | --- | --- |
+    | cluster | a node's /var is mounted from the folder, or the node is on a network of this lease |
+    | container, network | its label is the lease's id |
+    | process, mount, route | this boot, and the details |
+    | volume | the sequence number of the attachment, and its server is dead |
+    | loop | path, device and inode, of what the kernel says that it is attached to |
+    | file | device and inode; before they are known, that it is empty |
+    | directory | a file in it that bears the lease's id; before that is there, that it is empty |
+    | kubeconfig | the entry leads to the server |
     """
 
     kind: str
@@ -71,54 +100,65 @@ class Lease:
     """What one run has made, and who runs it. Made by `Lease.acquire`."""
 
     name: str
-    owner: Process
+    owner: Process  # for whoever reads it: whether it lives is told by the lock
     created: float  # seconds since the epoch
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
     kept: bool = False  # by --keep-cluster: outlives its owner
     resources: list[Resource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._changing = threading.RLock()
+        self._lock: locks.Lock | None = None  # held as long as this process is what runs or sweeps it
 
     @classmethod
     def acquire(cls, name: str) -> Lease:
-        """The lease of that name, owned by this process from now on.
+        """The lease of that name, held by this process from now on to its end.
 
-        A kept one is taken over with its resources; what a dead owner left under this name is removed first.
+        A kept one is taken over with its resources; what a dead owner left under this name is removed first. A sweep
+        that is removing it just now is waited for.
 
         Raises `BadInput` if a living process holds it or the name is no name, `InfrastructureError` if what a dead
         owner left cannot be removed.
         """
         if not _NAME.fullmatch(name):
             raise BadInput(f"{name!r} is no name for a lease: lower-case letters, digits, '.' and '-', at most 62")
-        with machine_lock(_LOCK):
-            found = cls._load(_path(name)) if _path(name).exists() else None
-            if found and found.owner_alive():
-                raise BadInput(
-                    f"{name} is in use by process {found.owner.pid}",
-                    cure=f"wait for it to end, choose another name, or end it: kill {found.owner.pid}",
-                )
-            lease = found or cls(name, Process.current(), time.time())
-            lease._take_over()
-        if not lease.kept:
-            lease._remove_resources()
+        _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)
+        except DeadlineExceeded as error:
+            raise InfrastructureError(str(error), cure="what keeps `rookery sweep` from its end?") from error
+        lease = cls(name, Process.current(), time.time())
+        lease._lock = lock
+        try:
+            if found := cls._load(_path(name)):
+                found._take_over(lock)
+                found.owner = lease.owner
+                if found.kept:
+                    lease = found
+                else:
+                    found._write(required=False)  # whose it is by now
+                    found._remove_resources()
+            lease._write()
+        except BaseException:
+            lock.let_go()
+            raise
         return lease
 
     @classmethod
     def all(cls) -> list[Lease]:
         """Every lease of this machine, by name. Raises `InfrastructureError` for a file that is no lease."""
-        leases = []
-        for path in sorted(_directory().glob("*.json")):
-            with contextlib.suppress(FileNotFoundError):  # released while we were reading
-                leases.append(cls._load(path))
-        return leases
+        return [lease for path in sorted(_directory().glob("*.json")) if (lease := cls._load(path))]
 
-    def owner_alive(self) -> bool:
-        """Whether the very process that holds it still runs (not another one that has got its number)."""
-        return self.owner.alive()
+    @property
+    def label(self) -> str:
+        """What each container and network of this lease has for a label (`--label`)."""
+        return f"{LEASE_LABEL}={self.id}"
 
     def add(self, kind: str, name: str | os.PathLike[str], **details: str) -> Resource:
-        """Record a resource. Call it *before* making the thing, and only after seeing that no such thing exists:
-        whatever is recorded will be removed, whoever made it."""
+        """Record a resource. Call it *before* making the thing; see `Resource` for what has to prove it is this one.
+
+        Raises `InfrastructureError` where there is no room to write it down.
+        """
         if kind not in _REMOVERS:
             raise ValueError(f"no such kind of resource: {kind}; there are {', '.join(_REMOVERS)}")
         if kind in _PATHS and (not os.path.isabs(name) or os.path.realpath(name) == "/"):
@@ -134,11 +174,57 @@ class Lease:
         """Record a process; the one thing that can only be recorded after it was made."""
         return self.add("process", name, pid=str(process.pid), started=str(process.started))
 
+    def make_directory(self, path: Path) -> None:
+        """Make the folder, recorded, for root alone. One that this lease has made stays as it is.
+
+        Raises `BadInput` if there is anything by that name that it has not made.
+        """
+        if self._marker(path).exists() and not path.is_symlink():
+            return
+        if not os.path.lexists(path):
+            self.add("directory", path)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+                self._marker(path).touch()
+                return
+            self.discard("directory", path)
+        raise BadInput(
+            f"{path} exists, and the harness did not make it for this cluster",
+            cure="choose another --cluster-name or ROOKERY_STATE_DIR, or move it away",
+        )
+
+    @contextlib.contextmanager
+    def make_file(self, path: Path) -> Iterator[IO[bytes]]:
+        """A new file, recorded, for root alone, and open. Raises `InfrastructureError` if there is one."""
+        if not os.path.lexists(path):
+            self.add("file", path)
+            with contextlib.suppress(FileExistsError), path.open("xb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                found = os.fstat(file.fileno())
+                self.add("file", path, **FileId(found.st_dev, found.st_ino).details)
+                yield file
+                return
+            self.discard("file", path)
+        raise InfrastructureError(f"{path} exists already", cure=f"rookery sweep, or: rm {path}")
+
+    def _marker(self, directory: str | Path) -> Path:
+        """In a folder that this lease has made. No room has to be found for the id: it is the file's name."""
+        return Path(directory) / f".rookery-lease-{self.id}"
+
     def discard(self, kind: str, name: str | os.PathLike[str]) -> None:
-        """Forget a resource that was removed, or was not made after all."""
+        """Forget a resource that was removed, or was not made after all. It needs no room: what the file tells in vain
+        does no harm."""
         with self._changing:
             self._forget(kind, os.fspath(name))
-            self._write()
+            self._write(required=False)
+
+    def remove(self, kind: str, name: str | os.PathLike[str]) -> bool:
+        """Remove a resource, and forget it; whether there was anything of it. Idempotent."""
+        found = [resource for resource in self.resources_of(kind) if resource.name == os.fspath(name)]
+        there = bool(found) and _REMOVERS[kind](found[0], self)
+        self.discard(kind, name)
+        return there
 
     def keep(self) -> None:
         """Let the resources outlive this process, until they are taken over or `sweep(everything=True)`."""
@@ -153,42 +239,69 @@ class Lease:
         whoever acquires the name next, or sweeps, tries again: this process as well.
         """
         removed = self._remove_resources()
-        _path(self.name).unlink(missing_ok=True)
-        return removed + detach_orphans()
+        self._remove_files()
+        self._let_go()
+        return removed
+
+    def _remove_files(self) -> None:
+        for suffix in _SUFFIXES:  # the lock last: whoever gets the next one finds nothing
+            (_directory() / f"{self.name}{suffix}").unlink(missing_ok=True)
 
     def has(self, kind: str, name: str | os.PathLike[str] | None = None) -> bool:
         """Whether a resource of that kind (and name) is on record."""
-        return any(r.kind == kind and name in (None, r.name, Path(r.name)) for r in self.resources)
+        return any(name in (None, r.name, Path(r.name)) for r in self.resources_of(kind))
+
+    def details(self, kind: str, name: str | os.PathLike[str]) -> Mapping[str, str]:
+        """Those of a resource; none if it is not on record."""
+        return next((r.details for r in self.resources_of(kind) if r.name == os.fspath(name)), {})
+
+    def resources_of(self, kind: str) -> list[Resource]:
+        return [resource for resource in self.resources if resource.kind == kind]
 
     @classmethod
-    def _load(cls, path: Path) -> Lease:
+    def _load(cls, path: Path) -> Lease | None:
+        """What the file says; None if there is none (any more). What a later version added to it is left out."""
         try:
             data = json.loads(path.read_text())
-            return cls(
-                **{**data, "owner": Process(**data["owner"]), "resources": [Resource(**r) for r in data["resources"]]}
-            )
-        except (ValueError, TypeError, KeyError) as error:
+            version = data.get("version", 1)
+            if version == VERSION:
+                known = {each.name: data[each.name] for each in fields(cls)}
+                resources = [Resource(r["kind"], r["name"], r["details"]) for r in data["resources"]]
+                return cls(**{**known, "owner": Process(**data["owner"]), "resources": resources})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InfrastructureError(
-                f"{path} is not a lease that this version understands: {error}", cure=f"rm {path}"
+                f"{path} is not a lease: {error}",
+                cure=f"see what it names, which no sweep removes any more once you do this: rm {path}",
             ) from error
+        raise InfrastructureError(
+            f"{path} is a lease of {'a later' if version > VERSION else 'an earlier'} version of the harness "
+            f"(format {version}, this one has {VERSION})",
+            cure="`rookery sweep --all` of that version removes what it names",
+        )
 
-    def _take_over(self) -> None:
+    def _take_over(self, lock: locks.Lock) -> None:
+        self._lock = lock
         if self.owner.boot_id != boot_id():
             # Numbers of another boot: the things are gone with it, and others may have the numbers now.
-            self.resources = [r for r in self.resources if r.kind not in ("process", "mount", "route")]
-        self.owner = Process.current()
-        self._write()
+            self.resources = [r for r in self.resources if r.kind not in ("process", "mount", "route", "volume")]
 
-    def _write(self) -> None:
-        data: dict[str, Any] = asdict(self)
+    def _write(self, *, required: bool = True) -> None:
+        """Raises `InfrastructureError` if that cannot be done, unless it is not required where there is no room."""
+        data: dict[str, Any] = {"version": VERSION, **asdict(self)}
         path = _path(self.name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
-        with temporary.open("w") as file:
-            json.dump(data, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with temporary.open("w") as file:
+                json.dump(data, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if required or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise InfrastructureError(f"{path} cannot be written: {error.strerror}", cure="df; df -i") from error
 
     def _forget(self, kind: str, name: str) -> None:
         self.resources = [r for r in self.resources if (r.kind, r.name) != (kind, name)]
@@ -196,22 +309,21 @@ class Lease:
     def _remove_resources(self) -> list[str]:
         order = list(_REMOVERS)
         removed = []
-        youngest_first = self.resources[::-1]  # within a kind as well: a mount may lie on an older one
         try:
-            for resource in sorted(youngest_first, key=lambda r: order.index(r.kind)):
-                if _REMOVERS[resource.kind](resource):
+            while self.resources:  # removing one may put others on record
+                # The youngest first within a kind: a mount may lie on an older one.
+                resource = min(self.resources[::-1], key=lambda r: order.index(r.kind))
+                if self.remove(resource.kind, resource.name):
                     removed.append(str(resource))
-                self.discard(resource.kind, resource.name)
         except BaseException:
-            self._disown()
+            self._let_go()
             raise
         return removed
 
-    def _disown(self) -> None:
+    def _let_go(self) -> None:
         """Leave the lease with its resources to whoever comes next, as if the owner had died."""
-        with self._changing:
-            self.owner = replace(self.owner, pid=NOBODY)  # of this boot still: mounts and routes are there
-            self._write()
+        if self._lock is not None:
+            self._lock.let_go()
 
 
 class SweepIncomplete(InfrastructureError):
@@ -223,37 +335,63 @@ class SweepIncomplete(InfrastructureError):
         self.removed = removed
 
 
-def sweep(*, everything: bool = False) -> list[str]:
+def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None) -> list[str]:
     """Remove what dead owners left, with `everything` also what was kept, and what dead processes were making in the
-    cache; never what a living process holds.
+    cache; never what a living process holds. Another process's sweep is waited for, which is told by `say`.
 
     Returns a line for each thing that was there, such as "loop /dev/loop64 (/var/lib/rookery/disks/a.img)".
     Idempotent. Raises `SweepIncomplete` after having tried every lease.
     """
     removed: list[str] = []
     failures: dict[str, Exception] = {}
-    for lease in _take_over_dead(everything):
+    if _directory().is_dir():
         try:
-            removed += lease.release()
-        except (InfrastructureError, DeadlineExceeded, OSError) as error:
-            failures[lease.name] = error
-    removed += detach_orphans()
+            with locks.held(_directory(), within=SWEPT, say=say):
+                for name in sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES}):
+                    try:
+                        removed += _sweep_one(name, everything)
+                    except (InfrastructureError, DeadlineExceeded, OSError) as error:
+                        failures[name] = error
+        except DeadlineExceeded as error:
+            raise InfrastructureError(str(error), cure="another sweep does not come to its end: why?") from error
     removed += unfinished.sweep()
     if failures:
         raise SweepIncomplete(failures, removed)
     return removed
 
 
-def detach_orphans() -> list[str]:
-    """Detach the loop devices on which nodes' volumes lay: the userspace CSI driver attached them, inside nodes that
-    are gone, to files of a FUSE server that died with them. The kernel keeps them attached to nothing for ever.
-
-    Only what is surely dead is touched, and nothing while a cluster of ours exists that may come back to it.
-    """
-    if any(lease.has("cluster") for lease in Lease.all()):
+def _sweep_one(name: str, everything: bool) -> list[str]:
+    """Remove what the lease names if its owner is dead."""
+    lock = locks.take(_lock_path(name), create=True, shared=True)
+    if lock is None:
         return []
-    files = loop.attached().items()
-    return detach_dead([n for n, file in files if file == "/" or RBD_FUSE_PLUGIN_PATH in file])
+    try:
+        # Without a file: its owner was killed before it wrote one, and nothing was made.
+        lease = Lease._load(_path(name)) or Lease(name, Process.current(), time.time())
+        if lease.kept and not everything:
+            return []
+        lease._take_over(lock)
+        return lease.release()
+    finally:
+        lock.let_go()
+
+
+def _locked_for_life(name: str) -> locks.Lock:
+    """Condition: no sweep has the lease; the lock on it, unless a living run has that."""
+    path = _lock_path(name)
+    if (lock := locks.take(path, create=True)) is not None:
+        return lock
+    if (swept := locks.take(path, shared=True)) is not None:
+        swept.let_go()
+    if swept is not None or not path.exists():
+        raise NotYet("a sweep is removing what a dead run left there")
+    found = Lease._load(_path(name))
+    by = f" by process {found.owner.pid}" if found else ""
+    here = found is not None and found.owner.alive()
+    raise BadInput(
+        f"{name} is in use{by}" + ("" if here else ", which is not to be seen from here"),
+        cure="wait for it to end, choose another name" + (f", or end it: kill {found.owner.pid}" if here else ""),
+    )
 
 
 def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
@@ -267,26 +405,14 @@ def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
     return {number: loop.sequence(number) for number in found}
 
 
-def detach_dead(numbers: Collection[int]) -> list[str]:
-    """Detach those of these loop devices whose server is dead, and what was put on top of them; returns a line for
-    each."""
-    removed = []
-    for number, backing_file in loop.attached().items():
-        if number in numbers and _found_dead(number):
-            for above in loop.stacked_on(number):
-                loop.detach(above)
-                removed.append(f"loop {loop.device(above)} (on top of {loop.device(number)})")
-            loop.detach(number)
-            removed.append(f"loop {loop.device(number)} ({backing_file})")
-    return removed
-
-
-def _take_over_dead(everything: bool) -> list[Lease]:
-    with machine_lock(_LOCK):
-        dead = [lease for lease in Lease.all() if not lease.owner_alive() and (everything or not lease.kept)]
-        for lease in dead:
-            lease._take_over()
-    return dead
+def detach_dead(numbers: Collection[int]) -> list[int]:
+    """Detach those of these loop devices whose server is dead, and what was put on top of them; returns the numbers of
+    the former."""
+    found = [number for number in loop.attached() if number in numbers and _found_dead(number)]
+    for number in found:
+        for above in loop.stacked_on(number):
+            loop.detach(above, loop.is_node_of(number))
+    return [number for number in found if loop.detach(number, loop.is_dead)]
 
 
 def _found_dead(number: int) -> bool:
@@ -310,26 +436,70 @@ def _path(name: str) -> Path:
     return _directory() / f"{name}.json"
 
 
-def _containers_of(cluster: str) -> list[str]:
-    return docker.docker_output("ps", "-aq", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}").split()
+def _lock_path(name: str) -> Path:
+    return _directory() / f"{name}.lock"
 
 
-def remove_containers(cluster: str) -> bool:
-    """Remove the nodes of a kind cluster, running or not; whether there were any.
+@dataclass(frozen=True)
+class Node:
+    """A container with kind's label: a node of a cluster of that name, whoever made it."""
 
-    Raises `InfrastructureError` for those that stay.
+    id: str
+    name: str
+    running: bool
+    var: str  # where /var is mounted from; empty if nobody said that
+    network: str
+
+
+def kind_nodes(cluster: str) -> list[Node]:
+    """All containers that call themselves nodes of that kind cluster (or the load balancer in front of them)."""
+    return [
+        Node(
+            found["Id"],
+            found["Names"][0].removeprefix("/"),
+            found["State"] == "running",
+            next((m.get("Source", "") for m in found.get("Mounts") or [] if m["Destination"] == "/var"), ""),
+            found["HostConfig"]["NetworkMode"],
+        )
+        for found in docker.labelled(f"{KIND_CLUSTER_LABEL}={cluster}")
+    ]
+
+
+def own_nodes(nodes: Iterable[Node], folder: Path, lease: Lease | None) -> list[Node]:
+    """Those whose /var is mounted from this folder of ours, or that are on a network of the lease: kind makes its load
+    balancer without mounts."""
+    nodes = list(nodes)
+    networks = _networks_of(lease) if lease and nodes else {}
+    mounted = os.path.realpath(folder)  # the engine has taken `..` out
+    return [n for n in nodes if os.path.realpath(Path(n.var).parent) == mounted or n.network in networks]
+
+
+def _networks_of(lease: Lease) -> dict[str, str]:
+    """The networks that the lease has made: their ids by their names."""
+    listed = docker.docker_output(
+        "network", "ls", "--no-trunc", "--filter", f"label={lease.label}", "--format", "{{.Name}} {{.ID}}"
+    )
+    return dict(line.split() for line in listed.splitlines())
+
+
+def remove_nodes(cluster: str, folder: Path, lease: Lease) -> bool:
+    """Remove our nodes of a kind cluster, running or not; whether there were any.
+
+    Loop devices of their volumes are recorded first: nobody can tell whose they were when the nodes are gone. Raises
+    `InfrastructureError` for nodes that stay.
     """
-    containers = _containers_of(cluster)
-    if not containers:
+    nodes = own_nodes(kind_nodes(cluster), folder, lease)
+    if not nodes:
         return False
-    running = docker.docker_output("ps", "--format", "{{.Names}}", "--filter", f"label={KIND_CLUSTER_LABEL}={cluster}")
-    if names := running.split():
+    add_volumes([node.name for node in nodes], lease)
+    if running := [node.id for node in nodes if node.running]:
         with contextlib.suppress(InfrastructureError):  # most were never frozen, and are killed all the same
-            freezer.thaw(names)  # a run that was killed while it saved them has left them frozen
+            freezer.thaw(running)  # a run that was killed while it saved them has left them frozen
         with contextlib.suppress(InfrastructureError, DeadlineExceeded):  # then `rm -f` has its try
-            kill(names)
-    docker.docker("rm", "-f", "-v", *containers, timeout=180, check=False)
-    if left := _containers_of(cluster):
+            kill(running)
+    ids = {node.id: node.name for node in nodes}
+    docker.docker("rm", "-f", "-v", *ids, timeout=180, check=False)
+    if left := [node.name for node in kind_nodes(cluster) if node.id in ids]:
         raise InfrastructureError(
             f"containers of cluster {cluster} cannot be removed: {' '.join(left)}",
             cure=f"docker rm -f -v {' '.join(left)}",
@@ -337,27 +507,43 @@ def remove_containers(cluster: str) -> bool:
     return True
 
 
-def _remove_container(resource: Resource) -> bool:
-    if docker.docker("container", "inspect", resource.name, check=False).returncode != 0:
-        return False
-    docker.docker("rm", "-f", "-v", resource.name)
-    return True
+def add_volumes(nodes: Iterable[str], lease: Lease) -> dict[int, int]:
+    """Record the loop devices that serve volumes on these nodes; returns `volume_loops`."""
+    found = volume_loops(nodes)
+    for number, sequence in found.items():
+        details = {"sequence": str(sequence)}
+        if lease.details("volume", loop.device(number)) != details:
+            with contextlib.suppress(InfrastructureError):  # no room: this process knows them all the same
+                lease.add("volume", loop.device(number), **details)
+    return found
 
 
-def _remove_network(resource: Resource) -> bool:
+def _remove_cluster(resource: Resource, lease: Lease) -> bool:
+    return remove_nodes(resource.name, Path(resource.details["nodes"]), lease)
+
+
+def _remove_container(resource: Resource, lease: Lease) -> bool:
+    own = [each["Id"] for each in docker.labelled(lease.label) if f"/{resource.name}" in each["Names"]]
+    if own:
+        docker.docker("rm", "-f", "-v", *own)
+    return bool(own)
+
+
+def _remove_network(resource: Resource, lease: Lease) -> bool:
     # A network that never came to be is no error; one that still has containers is.
-    if docker.docker("network", "inspect", resource.name, check=False).returncode != 0:
+    own = _networks_of(lease).get(resource.name)
+    if own is None:
         return False
-    docker.docker("network", "rm", resource.name)
+    docker.docker("network", "rm", own)
     return True
 
 
-def _end_process(resource: Resource) -> bool:
+def _end_process(resource: Resource, lease: Lease) -> bool:
     process = Process(int(resource.details["pid"]), int(resource.details["started"]), boot_id())
     return process.end(signal.SIGKILL, within=10)
 
 
-def _unmount(resource: Resource) -> bool:
+def _unmount(resource: Resource, lease: Lease) -> bool:
     was_mounted = False
     while _mounted(resource.name):  # mounts stack
         run(["umount", resource.name], timeout=30)
@@ -371,32 +557,57 @@ def _mounted(path: str) -> bool:
     return any(line.split(" ")[4] == escaped for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
-def _detach_loop(resource: Resource) -> bool:
-    number = int(resource.name.removeprefix("/dev/loop"))
+def _detach_volume(resource: Resource, lease: Lease) -> bool:
+    number = _loop_number(resource)
+    return loop.sequence(number) == int(resource.details["sequence"]) and bool(detach_dead([number]))
+
+
+def _detach_loop(resource: Resource, lease: Lease) -> bool:
+    number, file = _loop_number(resource), FileId.on_record(resource.details)
     found = loop.attached().get(number, "").removesuffix(" (deleted)")
-    ours = found != "" and found == os.path.realpath(resource.details["backing_file"])
-    if ours:
-        loop.detach(number)
-    loop.remove(number)
+    # The path as well: the inode of a file that was removed goes to another one.
+    ours = file is not None and found == resource.details["backing_file"] and loop.detach(number, loop.is_file(file))
+    if "existed" not in resource.details:
+        loop.remove(number)
     return ours
 
 
-def _remove_file(resource: Resource) -> bool:
-    try:
-        os.unlink(resource.name)
-    except FileNotFoundError:
+def _loop_number(resource: Resource) -> int:
+    return int(resource.name.removeprefix("/dev/loop"))
+
+
+def _remove_file(resource: Resource, lease: Lease) -> bool:
+    file, path = FileId.on_record(resource.details), Path(resource.name)
+    ours = FileId.of(path) == file if file else _is_empty_file(path)
+    if ours:
+        path.unlink(missing_ok=True)
+    return ours
+
+
+def _is_empty_file(path: Path) -> bool:
+    return not path.is_symlink() and path.is_file() and path.stat().st_size == 0
+
+
+def _remove_directory(resource: Resource, lease: Lease) -> bool:
+    path = Path(resource.name)
+    if path.is_symlink() or not path.is_dir():
         return False
+    marker = lease._marker(path)
+    if not marker.exists():  # ours only if we were killed between making it and marking it
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        return not path.exists()
+    for entry in [entry for entry in path.iterdir() if entry != marker]:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    marker.unlink()  # last: whoever goes on after us has to know it
+    path.rmdir()
     return True
 
 
-def _remove_directory(resource: Resource) -> bool:
-    if not Path(resource.name).is_dir():
-        return False
-    shutil.rmtree(resource.name)
-    return True
-
-
-def _remove_route(resource: Resource) -> bool:
+def _remove_route(resource: Resource, lease: Lease) -> bool:
     family = f"-{ipaddress.ip_network(resource.name).version}"
     gateway = ["via", via] if (via := resource.details.get("via")) else []
     if not output(["ip", family, "route", "show", "exact", resource.name, *gateway], timeout=10):
@@ -405,18 +616,26 @@ def _remove_route(resource: Resource) -> bool:
     return True
 
 
+def _remove_from_kubeconfig(resource: Resource, lease: Lease) -> bool:
+    entry, path = resource.details["entry"], Path(resource.name)
+    if kubeconfig.server_of(entry, path) != resource.details["server"]:
+        return False
+    return kubeconfig.remove(entry, path)
+
+
 # In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
 # under it, a loop its file.
-_REMOVERS: dict[str, Callable[[Resource], bool]] = {
-    "cluster": lambda resource: remove_containers(resource.name),
+_REMOVERS: dict[str, Callable[[Resource, Lease], bool]] = {
+    "cluster": _remove_cluster,
     "container": _remove_container,
     "network": _remove_network,
     "process": _end_process,
     "mount": _unmount,
+    "volume": _detach_volume,
     "loop": _detach_loop,
     "file": _remove_file,
     "directory": _remove_directory,
     "route": _remove_route,
-    "addresses": lambda resource: False,
-    "kubeconfig": lambda resource: kubeconfig.remove(resource.details["entry"], Path(resource.name)),
+    "addresses": lambda resource, lease: False,
+    "kubeconfig": _remove_from_kubeconfig,
 }

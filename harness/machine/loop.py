@@ -13,8 +13,9 @@ import fcntl
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.waiting import NotYet, wait_for_machine
@@ -26,7 +27,7 @@ _BLKFLSBUF = 0x1261  # include/uapi/linux/fs.h
 _CTL_ADD = 0x4C80
 _CTL_REMOVE = 0x4C81
 _LOOP_INFO64_BYTES = 232
-_RDEVICE = struct.Struct("=16xQ")  # of struct loop_info64
+_FILE = struct.Struct("=QQQ")  # of struct loop_info64: lo_device, lo_inode, lo_rdevice
 
 _SYS_BLOCK = Path("/sys/block")
 _CONTROL = Path("/dev/loop-control")
@@ -34,6 +35,32 @@ _CONTROL = Path("/dev/loop-control")
 # Ours begin here: snap and `losetup -f` (which the userspace CSI driver's nodes call as well) take the lowest free
 # number, so that a disk which is detached for a while still finds its own number free.
 FIRST_NUMBER = 64
+
+
+class FileId(NamedTuple):
+    """What a file is whatever it is called: a path means another file in each mount namespace, and after a rename."""
+
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileId | None:
+        """That of the file at this path; None if there is none."""
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return None
+        return cls(found.st_dev, found.st_ino)
+
+    @classmethod
+    def on_record(cls, details: Mapping[str, str]) -> FileId | None:
+        """That which `details` were of; None where it was not known yet."""
+        return cls(int(details["device"]), int(details["inode"])) if "inode" in details else None
+
+    @property
+    def details(self) -> dict[str, str]:
+        """As a lease has it."""
+        return {"device": str(self.device), "inode": str(self.inode)}
 
 
 def device(number: int) -> Path:
@@ -79,7 +106,7 @@ def sequence(number: int) -> int:
 
 def ensure_node(number: int) -> Path:
     """Make the loop device and its node in /dev where they are missing, and return the node."""
-    if not (_SYS_BLOCK / f"loop{number}").exists():
+    if not exists(number):
         _control(_CTL_ADD, number, (errno.EEXIST,))
     node = device(number)
     if not node.exists():  # no devtmpfs, as in a container: /dev is a copy
@@ -121,24 +148,50 @@ def write_back(number: int, *, within: float = 10) -> None:
     wait_for_machine(done, what=f"{device(number)} to be written back", within=within, every=0.01)
 
 
-def detach(number: int, *, within: float = 10) -> None:
+def is_file(file: FileId) -> Callable[[int], bool]:
+    """For `detach`: whether an open loop device is attached to that very file."""
+
+    def same(descriptor: int) -> bool:
+        lo_device, inode, _ = _file_of(descriptor)
+        return (lo_device, inode) == file
+
+    return same
+
+
+def is_dead(descriptor: int) -> bool:
+    """For `detach`: whether the backing file lies on a FUSE filesystem whose server has died: no one can use the device
+    again."""
+    try:
+        _file_of(descriptor)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def detach(number: int, only_if: Callable[[int], bool] | None = None, *, within: float = 10) -> bool:
     """Take the backing file away, and see that it is gone: of a device that is held open, the kernel only promises to
     take it away at the last close.
 
-    Idempotent. Raises `InfrastructureError` if something holds the device for longer than `within` seconds.
+    `only_if` is asked with the very descriptor that is detached then: a number may be somebody else's at any time.
+    Whether it was attached (and to what was asked for). Idempotent. Raises `InfrastructureError` if something holds the
+    device for longer than `within` seconds.
     """
     before = attached().get(number)
     if before is None:
-        return
+        return False
+    attachment = sequence(number)
     try:
         with _opened(ensure_node(number), os.O_RDONLY) as loop:
+            if only_if is not None and not _answer(loop, only_if):
+                return False
             fcntl.ioctl(loop, _CLR_FD)
     except OSError as error:
-        if error.errno != errno.ENXIO:  # ENXIO: free by now
-            raise InfrastructureError(f"cannot detach {device(number)}: {error.strerror}") from error
+        if error.errno == errno.ENXIO:  # free by now
+            return False
+        raise InfrastructureError(f"cannot detach {device(number)}: {error.strerror}") from error
 
     def gone() -> None:
-        if attached().get(number) == before:
+        if attached().get(number) == before and sequence(number) == attachment:
             raise NotYet("still attached, so something has it open")
 
     try:
@@ -147,6 +200,7 @@ def detach(number: int, *, within: float = 10) -> None:
         raise InfrastructureError(
             str(error), cure=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
         ) from error
+    return True
 
 
 def remove(number: int) -> None:
@@ -158,7 +212,7 @@ def remove(number: int) -> None:
         return
 
     def removed() -> None:
-        if (_SYS_BLOCK / f"loop{number}").exists() and not _control(_CTL_REMOVE, number, (errno.ENODEV, errno.EBUSY)):
+        if exists(number) and not _control(_CTL_REMOVE, number, (errno.ENODEV, errno.EBUSY)):
             raise NotYet("in use")
 
     # The kernel still calls a device busy for a moment after it lost its backing file.
@@ -167,14 +221,19 @@ def remove(number: int) -> None:
         device(number).unlink(missing_ok=True)
 
 
+def exists(number: int) -> bool:
+    """Whether the kernel has a device of that number, attached or not."""
+    return (_SYS_BLOCK / f"loop{number}").exists()
+
+
+def holds(number: int, file: FileId | None) -> bool:
+    """Whether the device is attached to that very file."""
+    return file is not None and number in attached() and _asked(number, is_file(file))
+
+
 def served_by_the_dead(number: int) -> bool:
-    """Whether the backing file lies on a FUSE filesystem whose server has died: no one can use the device again."""
-    try:
-        with _opened(ensure_node(number), os.O_RDONLY) as loop:
-            fcntl.ioctl(loop, _GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
-    except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
-    return False
+    """Whether the device is one of the dead; see `is_dead`."""
+    return _asked(number, is_dead)
 
 
 def stacked_on(number: int) -> list[int]:
@@ -182,19 +241,37 @@ def stacked_on(number: int) -> list[int]:
 
     A node that was killed leaves both, and the upper one holds the lower one open.
     """
+    above = is_node_of(number)
+    return [other for other in attached() if other != number and _asked(other, above)]
+
+
+def is_node_of(number: int) -> Callable[[int], bool]:
+    """For `detach`: whether an open loop device is attached to the node of the one of that number."""
     below = os.makedev(*device_number(number))
-    return [other for other in attached() if other != number and _backing_device(other) == below]
+    return lambda descriptor: _file_of(descriptor)[2] == below
 
 
-def _backing_device(number: int) -> int | None:
-    """What the backing file is the node of, by device number; None if it is no such file, or can no longer be asked."""
-    status = bytearray(_LOOP_INFO64_BYTES)
+def _asked(number: int, question: Callable[[int], bool]) -> bool:
+    """The answer of a device; False if it can no longer be asked."""
     try:
         with _opened(ensure_node(number), os.O_RDONLY) as loop:
-            fcntl.ioctl(loop, _GET_STATUS64, status)
+            return _answer(loop, question)
     except OSError:
-        return None
-    return _RDEVICE.unpack_from(status)[0] or None
+        return False
+
+
+def _answer(descriptor: int, question: Callable[[int], bool]) -> bool:
+    try:
+        return question(descriptor)
+    except OSError:  # free by now, or its file cannot be asked
+        return False
+
+
+def _file_of(descriptor: int) -> tuple[int, int, int]:
+    """Of the backing file: the device it is on, its inode, and what device it is the node of (0: of none)."""
+    status = bytearray(_LOOP_INFO64_BYTES)
+    fcntl.ioctl(descriptor, _GET_STATUS64, status)
+    return _FILE.unpack_from(status)
 
 
 def _control(request: int, number: int, tolerated: tuple[int, ...]) -> bool:

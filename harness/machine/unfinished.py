@@ -7,8 +7,6 @@ killed one had started, such as a container, never writes into the next one's.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,11 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import InfrastructureError
+from harness.machine import docker, locks
 from harness.paths import cache_dir
 
 SUFFIX = ".partial"
+_LABEL = "io.rookery.unfinished"  # of a container: the name of the folder that it is made for
 _ATTEMPTS = 10
-_PLACES = ("bin", "crds", "images", "stores", "snapshots/*")  # of the cache
+_PLACES = ("bin", "builds", "crds", "images", "keys", "metallb", "rook", "stores", "snapshots/*")  # of the cache
 
 
 @contextmanager
@@ -34,7 +34,16 @@ def being_made(target: Path) -> Iterator[Path]:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        os.close(held)
+        held.let_go()
+
+
+def label(path: Path) -> str:
+    """What a container has to have for a label (`--label`) that works for `path`, in a folder which is being made, so
+    that it goes with that."""
+    folder = next((each for each in (path, *path.parents) if each.suffix == SUFFIX), None)
+    if folder is None:
+        raise ValueError(f"{path} does not lie in a folder that is being made")
+    return f"{_LABEL}={folder.name}"
 
 
 def sweep() -> list[str]:
@@ -46,45 +55,33 @@ def sweep() -> list[str]:
 def remove_abandoned(path: Path) -> bool:
     """Remove what a dead process was making, and the folder it lies in if it was the last; whether it is gone now.
 
-    Not what a living one is making. What something still writes to, such as a dead one's container, goes another time.
+    Containers that were to fill it go first. Not what a living one is making; what something still writes to goes
+    another time.
     """
-    held = _lock(path)
+    held = locks.take(path)
     if held is None:
         return False
     try:
+        with suppress(InfrastructureError):  # no engine, no containers
+            for container in docker.labelled(label(path)):
+                docker.docker("rm", "-f", "-v", container["Id"], check=False)
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:  # as versions before this one made archives
             path.unlink()
     finally:
-        os.close(held)
+        held.let_go()
     with suppress(OSError):  # it holds something else
         path.parent.rmdir()
     return not path.exists()
 
 
-def _new_folder(target: Path) -> tuple[Path, int]:
+def _new_folder(target: Path) -> tuple[Path, locks.Lock]:
     for _ in range(_ATTEMPTS):
-        partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}{SUFFIX}")
+        partial = target.with_name(f"{target.name}.{secrets.token_hex(8)}{SUFFIX}")
         with suppress(FileNotFoundError):  # the folder around it was empty, and has just been removed
             partial.mkdir(parents=True)
-        held = _lock(partial)
+        held = locks.take(partial)
         if held is not None:
             return partial, held  # else somebody has swept it before it was ours
     raise InfrastructureError(f"{target} cannot be made: its folder is removed each time", cure="who removes it?")
-
-
-def _lock(path: Path) -> int | None:
-    """A descriptor that holds it as long as it is open; None if somebody else does, or it is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None

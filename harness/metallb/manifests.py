@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import yaml
 
 from harness.errors import InfrastructureError
+from harness.machine import unfinished
 from harness.machine.run import run
 from harness.paths import cache_dir
 
@@ -40,10 +40,9 @@ def manifests_for(version: str, fetch: Fetch) -> list[Object]:
     """
     cached = cache_dir() / "metallb" / f"{version}.yaml"
     if not cached.exists():
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent) as scratch:
-            found = Path(scratch, "native.yaml")
-            shutil.copyfile(_module(version, Path(scratch, "module"), fetch) / _NATIVE, found)
+        with unfinished.being_made(cached) as partial:
+            found = partial / cached.name
+            shutil.copyfile(_module(version, partial / "module", fetch) / _NATIVE, found)
             found.rename(cached)
     return [each for each in yaml.safe_load_all(cached.read_text()) if each]
 

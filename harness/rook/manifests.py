@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from harness.errors import BadInput, InfrastructureError
+from harness.machine import unfinished
 from harness.machine.run import run
 from harness.paths import cache_dir
 from harness.rook.versions import Flavour, Version, known_versions, release_of
@@ -61,9 +62,8 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     cached = cache_dir() / "rook" / name
     if _is_complete(cached):
         return cached
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{name}.", dir=cached.parent) as scratch:
-        fetched = Path(scratch, "examples")
+    with unfinished.being_made(cached) as partial:
+        fetched = partial / "examples"
         _fetch(name, fetched, (from_go_module, from_release_archive, *fetch))
         shutil.rmtree(cached, ignore_errors=True)
         fetched.rename(cached)
@@ -106,7 +106,7 @@ def from_go_module(version: str, dest: Path) -> bool:
 def from_release_archive(version: str, dest: Path) -> bool:
     """Take them out of the archive of the tag on github.com."""
     url = f"https://github.com/rook/rook/archive/refs/tags/v{version}.tar.gz"
-    with tempfile.NamedTemporaryFile(suffix=".tar.gz") as archive:
+    with tempfile.NamedTemporaryFile(suffix=".tar.gz", dir=dest.parent) as archive:
         try:
             _download(url, Path(archive.name))
         except urllib.error.HTTPError as error:
