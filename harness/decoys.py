@@ -20,12 +20,11 @@ from typing import Protocol
 from harness.errors import InfrastructureError
 from harness.machine import loop
 from harness.machine.docker import docker, docker_output
-from harness.machine.leases import KIND_CLUSTER_LABEL
+from harness.machine.leases import KIND_CLUSTER_LABEL, LEASE_LABEL
 from harness.machine.run import CommandFailed
 
 LABEL = "io.rookery.decoy"
 ROLE_LABEL = "io.x-k8s.kind.role"
-LEASE_LABEL = "io.rookery.lease"  # of another state folder's run, for one that is known by no lease of this one
 NOBODY = 65534
 _EMPTY_TAR = "\0" * 10240  # tar's end, and nothing before it
 _LOOP_NUMBERS = 40  # so far above the first of the harness: a saved cluster needs the very numbers that it had
@@ -278,8 +277,12 @@ class Decoys:
             self._there.append((decoy, decoy.state()))
 
     def changed(self) -> list[str]:
-        """A line for each part of each that is not what it was."""
-        return [line for decoy, before in self._there for line in differences(before, decoy.state())]
+        """A line for each part of each that is not what it was, and one for each that is gone."""
+        lines: list[str] = []
+        for decoy, before in self._there:
+            now = decoy.state()
+            lines += differences(before, now) if now else [f"{next(iter(before))}: gone, all of it"] if before else []
+        return lines
 
     def renew(self) -> None:
         """Make those anew that have changed."""
@@ -310,7 +313,7 @@ def like_a_run(cluster: str, set_id: str, *, own: Path, state: Path, image: str)
         Folder(state / f"{cluster}-{set_id}", files, mode=0o600),
         LoopDevice(own / "disks" / f"{worker}.img"),
         Container(f"{worker}-{set_id}", image, set_id),
-        Container(f"{cluster}-browser-{set_id}", image, set_id, {LEASE_LABEL: set_id}),
+        Container(f"{cluster}-browser-{set_id}", image, set_id, {LEASE_LABEL: set_id}),  # of another state folder's run
         # Of a cluster whose name begins with ours.
         Container(f"{cluster}-{set_id}-worker", image, set_id, _of_kind(f"{cluster}-{set_id}", "worker")),
     ]

@@ -67,6 +67,12 @@ def test_a_folder_is_changed_by(folder, what):
     assert named.partition(":")[2] in "\n".join(told)
 
 
+def test_a_link_is_told_by_what_it_leads_to(folder):
+    before = decoys.state_of(folder.path, times=False)
+    relink(folder.path)
+    assert len(decoys.differences(before, decoys.state_of(folder.path, times=False))) == 1
+
+
 @AS_ROOT
 def test_a_folder_is_changed_by_another_owner(folder):
     before = folder.state()
@@ -128,10 +134,14 @@ def test_a_loop_device_is_changed_by_detaching_and_by_writing(tmp_path, loop_num
         device.make()
         before = device.state()
         loop.detach(device.number)
+        assert loop.attach(device.number, device.file)
+        assert len(decoys.differences(before, device.state())) == 1  # another attachment
+        loop.detach(device.number)
         assert decoys.differences(before, device.state()) == [f"{loop.device(device.number)}: gone"]
     finally:
         device.remove()
     assert str(device.file) not in loop.attached().values()
+    assert not os.path.exists(f"/sys/block/loop{device.number}")
     assert not device.file.exists()
 
 
@@ -233,6 +243,16 @@ def raising(error):
 def have(*lying, set_id="0123"):
     with Decoys(set_id) as there:
         there.add(lying)
+
+
+def test_a_decoy_that_is_gone_is_told_in_one_line(engine, folder):
+    with Decoys("0123") as there:
+        container = Container("rookery-worker-0123", there.image, "0123")
+        there.add([folder, container])
+        shutil.rmtree(folder.path)
+        engine("rm", container.id)
+        told = there.changed()
+    assert told == [f"{folder.path}: gone, all of it", "container rookery-worker-0123 Id: gone, all of it"]
 
 
 def test_a_set_goes_with_whatever_an_interrupt_left_of_it_and_takes_nothing_else(engine, folder):

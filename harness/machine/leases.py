@@ -617,10 +617,7 @@ def _remove_route(resource: Resource, lease: Lease) -> bool:
 
 
 def _remove_from_kubeconfig(resource: Resource, lease: Lease) -> bool:
-    entry, path = resource.details["entry"], Path(resource.name)
-    if kubeconfig.server_of(entry, path) != resource.details["server"]:
-        return False
-    return kubeconfig.remove(entry, path)
+    return kubeconfig.remove(resource.details["entry"], Path(resource.name), resource.details["server"])
 
 
 # In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
