@@ -228,7 +228,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     needed = [(item, *state) for item in session.items if (state := _state(item))[1]]
     if needed and not config.option.collectonly:
-        _check_all(config, {topology for _, topology, _ in needed})
+        if not hasattr(config, "workerinput"):  # pytest-xdist would have another worker try again, and again
+            _check_all(config, {topology for _, topology, _ in needed})
         for item, topology, layer in needed:
             _session(config).expect(layer, topology=topology, images=images_used_by([item]))
     # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.

@@ -83,6 +83,14 @@ def real_engine():
 
 
 @pytest.fixture
+def topologies(pytester):
+    """Those that settings name by default, where pytester runs pytest."""
+    found = Path(__file__).parent.parent / "kind-configs"
+    (pytester.path / "kind-configs").symlink_to(found)
+    return found
+
+
+@pytest.fixture
 def fuse_file(tmp_path):
     """A file (`path`) of a FUSE filesystem that another process serves (`server`)."""
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):

@@ -364,3 +364,17 @@ def test_only_what_is_used_is_looked_at(monkeypatch, tmp_path):
     Settings(results="there").check(only=["results"])
     with pytest.raises(BadInput, match="no such topology"):
         Settings().check()
+
+
+def test_workers_of_xdist_are_not_begun_again_for_what_is_refused(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.topology("nowhere.yaml")
+        def test_it(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1", "--all")
+    said = ran.stdout.str() + ran.stderr.str()
+    assert (ran.ret, "crashed" in said, "nowhere.yaml: no such topology" in said) == (2, False, True), said

@@ -107,7 +107,7 @@ FIXTURE_THAT_FAILS = "wait_for(no_osd, what='volumes removed', within=0)"
 
 
 @pytest.fixture
-def run(pytester, monkeypatch):
+def run(pytester, topologies, monkeypatch):
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     monkeypatch.setattr(session, "LEAKS_GONE", 0)
     monkeypatch.setattr(Cluster, "stored", {"rook-ready"})

@@ -23,6 +23,8 @@ from harness.scenarios import budgets, markers
 from harness.settings import Settings, option_name
 from harness.waiting import NotYet
 
+pytestmark = pytest.mark.usefixtures("topologies")
+
 
 class Cluster:
     """Comes up, or fails to with `trouble`; going down may fail as well. Every phase is one thing that was done."""
@@ -82,14 +84,6 @@ class Cluster:
     def delete(self):
         if self.trouble_at_end and self.ready:
             raise self.trouble_at_end
-
-
-@pytest.fixture(autouse=True)
-def topologies(pytester):
-    """Those that settings name by default."""
-    found = Path(__file__).parent.parent / "kind-configs"
-    (pytester.path / "kind-configs").symlink_to(found)
-    return found
 
 
 @pytest.fixture
@@ -849,7 +843,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, py
     ran = scenario("import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     assert removed == [False, True]  # before it was made, and at the end
-    assert outcomes(pytester) == ("unknown", "unknown", "error")
+    assert outcomes(pytester) == ("interrupted", "interrupted", "error")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 

@@ -102,7 +102,7 @@ def test_5(cluster): pass
 
 
 @pytest.fixture
-def scenarios(pytester):
+def scenarios(pytester, topologies):
     folder = pytester.mkdir("scenarios")
     (folder / "conftest.py").write_text(MARKS)
     (folder / "test_a.py").write_text(SCENARIOS)
