@@ -23,12 +23,11 @@ else:
 DECIDING = (
     "harness.history.checkers.*",
     "harness.kube.conditions.*",
+    "harness.outcomes.*",
     "harness.recovery.*",
     "harness.rook.status.*",
     # Of these two modules only what decides: how a scenario and a run end, and what "restored" is.
     "harness.session.x_finish__*",
-    "harness.session.x_has_passed__*",
-    "harness.session.x_outcome_of__*",
     "harness.session.xǁSessionǁexit_status__*",
     "harness.storage.xǁStorageClusterǁas_deployed__*",
     "harness.storage.xǁStorageClusterǁrestore__*",

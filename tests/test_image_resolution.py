@@ -15,6 +15,7 @@ from harness.errors import BadInput, InfrastructureError
 from harness.images import archives, build, catalogue, durations, engine, recipes, resolve
 from harness.images.engine import LocalImage
 from harness.images.resolve import Origin
+from harness.machine import unfinished
 from harness.machine.run import CommandFailed
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -610,7 +611,8 @@ def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(build, "build", lambda references, say: None)
     monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
-    build.fetch_module("example.org/m", "v1", tmp_path / "module")
+    with unfinished.being_made(tmp_path / "module") as folder:
+        build.fetch_module("example.org/m", "v1", folder / "module")
     (argv,) = ran
     assert argv[argv.index("--security-opt") + 1] == "label=disable"
     assert argv.index("--security-opt") < argv.index(recipes.GOLANG)

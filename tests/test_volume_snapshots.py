@@ -78,7 +78,7 @@ def test_a_content_that_the_driver_does_not_delete_is_named(api, volumes):
 
 def test_a_snapshot_that_does_not_go_is_told(api, volumes):
     api.takes = 1e9
-    with pytest.raises(DeadlineExceeded, match="it is still there"):
+    with pytest.raises(DeadlineExceeded, match="last reason: one is still there"):
         volumes.delete_snapshot(Snapshot("one", CLAIM))
 
 
