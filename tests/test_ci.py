@@ -16,7 +16,11 @@ case "$*" in {fails}) exit {status};; esac
 FAKE_GIT = """#!/bin/sh
 case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
 """
-CORE, SLICE = ["-m pip install tox", "-m tox", "-m tox -e e2e"], "-m tox -e e2e -- scenarios -m not core and not slow"
+ENGINE = "-m tox -e unit -- tests/test_identity.py"
+CORE, SLICE = (
+    ["-m pip install tox", "-m tox", "-m tox -e e2e", ENGINE],
+    "-m tox -e e2e -- scenarios -m not core and not slow",
+)
 
 
 @pytest.fixture
@@ -46,18 +50,20 @@ def ci(tmp_path):
 
 def test_lint_and_unit_tests_then_the_core_then_a_slice_of_the_rest(ci):
     status, ran, said = ci()
-    assert (status, ran[:3], len(ran)) == (0, CORE, 4)
-    assert ran[3].startswith(f"{SLICE} --shard 2/5")
+    assert (status, ran[:4], len(ran)) == (0, CORE, 5)
+    assert ran[4].startswith(f"{SLICE} --shard 2/5")
     assert said == ["core has passed; of the rest it is the turn of slice 2/5, by the 196 commits of this clone"]
 
 
 @pytest.mark.parametrize(("slices", "number"), [(None, 5), ("3", 3)])
 def test_so_many_submissions_in_a_row_have_every_slice(ci, slices, number):
-    turns = {ci(commits, slices=slices)[1][3].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
+    turns = {ci(commits, slices=slices)[1][4].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
     assert turns == {f"{index}/{number}" for index in range(1, number + 1)}
 
 
-@pytest.mark.parametrize(("fails", "ran"), [('"-m tox"', 2), ('"-m tox -e e2e"', 3), ("*--shard*", 4)])
+@pytest.mark.parametrize(
+    ("fails", "ran"), [('"-m tox"', 2), ('"-m tox -e e2e"', 3), ("*identity*", 4), ("*--shard*", 5)]
+)
 def test_what_fails_ends_it_with_its_status(ci, fails, ran):
     status, commands, _ = ci(fails=fails, status=3)
     assert (status, len(commands)) == (3, ran)
@@ -71,8 +77,8 @@ def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_pa
     rookery.chmod(0o755)
     status, ran, _ = ci(environment={"ROOKERY_RESULTS": results} if results else {})
     assert status == 0
-    assert ran[2:4] == [CORE[-1], f"bench core --of {results or 'results'}"]
-    assert ran[4].startswith(SLICE)
+    assert ran[3:5] == [CORE[-1], f"bench core --of {results or 'results'}"]
+    assert ran[5].startswith(SLICE)
 
 
 def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):
