@@ -36,7 +36,7 @@ CLIENT_WITHIN = 60.0  # seconds; once the ring is whole a client that cannot con
 NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
 PROBE_TIMEOUT = 0.5
 SEED_TABLE = "seed"  # what a cluster with Cassandra brings along: rows that lie in SSTables before a scenario begins
-SEED_FLUSHED_EVERY = 2.0  # seconds
+SEED_FLUSHED_EVERY = 10.0  # seconds; each time is work for three replicas on few cores
 SYNC_LAG_FACTOR = 1.5  # DatabaseDescriptor.getPeriodicCommitLogSyncBlock
 
 _SYNC, _PERIOD, _LAG = "commitlog_sync", "commitlog_sync_period", "periodic_commitlog_sync_lag_block"
