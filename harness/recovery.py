@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from harness.errors import AnotherCluster
 from harness.kube import Kube, api_may_be_down
 from harness.kube.conditions import nodes_ready, not_ready
+from harness.kube.objects import value_of
 from harness.rook.deploy import CEPH_POLL, Rook
 from harness.rook.status import Mark, OsdMap
 from harness.waiting import NotYet, minutes, wait_for
@@ -78,7 +79,7 @@ def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[],
 
     def condition() -> None:
         pods = [pod for pod in kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
-        lasting = [pod for pod in pods if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+        lasting = [pod for pod in pods if value_of(pod, "status", "phase") not in ("Succeeded", "Failed")]
         if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
             raise NotYet("; ".join(reasons))
 

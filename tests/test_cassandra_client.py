@@ -21,7 +21,7 @@ from cassandra.protocol import (
     WriteTimeoutErrorMessage,
 )
 
-from harness.errors import BadInput, InfrastructureError
+from harness.errors import BadInput, InfrastructureError, StorageFailure
 from harness.history.recorder import Recorder
 from harness.history.rows import value_of
 from harness.kube import ApiUnavailable, ExecFailed, KubeError
@@ -422,6 +422,19 @@ def test_a_fault_in_a_writer_is_not_swallowed(record):
 
     with pytest.raises(TypeError, match="bug"):
         writers.stop()
+
+
+def test_a_writer_that_hangs_does_not_hide_what_ended_the_block(record, monkeypatch):
+    """With the storage at a stand nothing is acknowledged, and a client without a deadline of its own waits on."""
+    monkeypatch.setattr("harness.workloads.writers.SLACK", 0)
+    answer, client = threading.Event(), ScriptedClient("ok", limit=1)
+    client.write = lambda process, key: answer.wait(10) and "ok"
+    writers = Writers(client.write, record, count=1, per_second=1e6, longest_write=0, closed=lambda: False)
+    with pytest.raises(StorageFailure, match="nothing was acknowledged"), writers:
+        raise StorageFailure("nothing was acknowledged")
+    with pytest.raises(InfrastructureError, match="writer-0: still writing"), writers:
+        pass
+    answer.set()
 
 
 @pytest.mark.parametrize(("outcome", "processes"), [("info", [0, 1, 2]), ("ok", [0, 0, 0]), ("fail", [0, 0, 0])])

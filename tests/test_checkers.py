@@ -108,6 +108,15 @@ def test_a_row_acknowledged_after_the_cut_is_in_no_window(story):
     assert report.lost[0].seconds_before_cut is None
 
 
+@pytest.mark.parametrize(("window", "verdict"), [(15, Verdict.VALID), (None, Verdict.INVALID)])
+def test_an_answer_that_its_client_came_to_late_was_given_before_the_nodes_were_dead(story, window, verdict):
+    story.write(4, 100.9, took=0.2)
+    report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window)
+
+    assert (keys(report.lost), report.verdict) == ([4], verdict)
+    assert report.lost[0].seconds_before_cut == pytest.approx(-1.1)
+
+
 def test_a_row_acknowledged_during_a_read_need_not_be_in_it(story):
     story.acked(4, at=150.5)
     report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3, 4], at=160).check()

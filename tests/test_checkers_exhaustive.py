@@ -92,7 +92,7 @@ class Exhaustive:
 
     def excused(self, write, read):
         known = [r.begin for r in self.strong if write.key in r.found and r.end <= read.begin]
-        takers = [n for n, c in enumerate(self.cuts) if c.end >= max([write.end, *known])]
+        takers = [n for n, c in enumerate(self.cuts) if c.end >= max([write.begin, *known])]
         if self.window_s is None or not takers:
             return False
         number = takers[0]

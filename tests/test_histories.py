@@ -341,6 +341,25 @@ def test_a_cut_of_clients_that_went_on_is_judged_as_of_then():
     assert (report.verdict.value, report.in_flight_at_cut) == ("valid", [9])
 
 
+def frozen_while_written(found):
+    """Of one client row 4 is acknowledged between the first node's standing still and the last one's, and row 5 begun;
+    row 6 is begun when all stand still. Both are answered later."""
+    story = Story().acked(1, 2).in_flight(9).write(4, 100.2, took=0.1).write(5, 100.4, took=30).write(6, 101.5, took=30)
+    history = story.read("QUORUM", found, 150).read("ALL", found, 160).history()
+    first, second = (each.process for each in history.operations if each.key in (4, 5) and each.type == "invoke")
+    for operation in history.operations:
+        operation.process = first if operation.process == second else operation.process
+    return check_writes(history.as_of_cut(100 * NS, 101 * NS), lost_allowed_window_s=None)
+
+
+def test_what_was_written_while_nodes_came_to_a_stand_may_have_been_saved():
+    report = frozen_while_written((1, 2, 4, 5))
+    assert (report.verdict.value, report.in_flight_at_cut) == ("valid", [5, 9])
+    assert frozen_while_written((1, 2, 4)).verdict.value == "valid"
+    assert frozen_while_written((1, 2, 5)).reasons[0] == "acknowledged rows missing at QUORUM: 4"
+    assert frozen_while_written((1, 2, 4, 6)).reasons == ["rows nobody wrote: 6"]
+
+
 def test_the_witness_is_told():
     report = (
         whole(base().seed((0, 1)), (1, 3), torn={2: "0 bytes of 512"})

@@ -149,6 +149,15 @@ def test_why_a_pod_has_not_started(found, reason):
     assert not_started(found, since=AT) == reason
 
 
+@pytest.mark.parametrize("since", [0.0, AT])
+@pytest.mark.parametrize(
+    "states", [[], [{"terminated": {}}], [{"running": {"startedAt": STARTED}}, {"terminated": {}}]]
+)
+def test_a_container_that_does_not_run_was_not_started_whoever_asks_since_when(since, states):
+    found = pod(containerStatuses=[{"name": f"c{n}", "state": state} for n, state in enumerate(states)])
+    assert not_started(found, since=since) == "a: not started since"
+
+
 # --- pods ---
 
 

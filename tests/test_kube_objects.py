@@ -204,7 +204,7 @@ def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(
     api = Api(shape)
     pod, node, cluster = api.get("Pod", "it"), api.get("Node", "it"), api.get("CephCluster", "it")
     conditions.node_lost(api, "it")()
-    assert conditions.not_started(pod, since=0) == ""
+    assert conditions.not_started(pod, since=0) == "it: not started since"
     assert _log_sources(pod) == []
     assert not _runs(pod)
     assert not _ended_after(pod, since=0)

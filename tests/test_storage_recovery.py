@@ -219,8 +219,9 @@ def test_every_pod_that_keeps_it_waiting_is_named(ceph):
         recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
 
 
-def test_a_pod_that_has_no_phase_yet_counts(ceph):
-    ceph.other_pods = [{"metadata": {"name": "new", "namespace": "rook-ceph"}, "status": {}}]
+@pytest.mark.parametrize("status", [{"status": {}}, {"status": None}, {}])
+def test_a_pod_that_has_no_phase_yet_counts(ceph, status):
+    ceph.other_pods = [{"metadata": {"name": "new", "namespace": "rook-ceph"}, **status}]
     with pytest.raises(NotYet, match=r"^new: Unknown, not Ready"):
         recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
 

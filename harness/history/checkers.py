@@ -258,8 +258,10 @@ class _Judge:
         acked_ns = _acked_ns(write)
         others = [each for each in self._strong if write.key in each.keys]
         seen_ns = max((each.invoked_ns for each in others if each.completed_ns <= read.invoked_ns), default=0)
-        # Only the next cut can take a row: what it leaves has been replayed from the log, and is on disk then.
-        taken_by = next((n for n, cut in enumerate(self._cuts) if max(acked_ns, seen_ns) <= cut.dead_ns), None)
+        # Only the next cut can take a row: what it leaves has been replayed from the log, and is on disk then. The
+        # client of a write that was begun before all nodes were dead may have come to its answer only after that.
+        at_least_ns = max(write.invoked_ns, seen_ns)
+        taken_by = next((n for n, cut in enumerate(self._cuts) if at_least_ns <= cut.dead_ns), None)
         back_ns = next((each.completed_ns for each in others if each.completed_ns > read.completed_ns), None)
         return Row(
             key=write.key,

@@ -305,21 +305,22 @@ class History:
         return self._pairs.cuts_begun - len(self._pairs.cuts)
 
     def as_of_cut(self, started_ns: int, dead_ns: int) -> History:
-        """The history of clients that had stopped listening at the first of these instants, when a cut began that was
-        over at the second; what was read later is in it.
+        """The history of clients that stopped listening at the second of these instants, when a cut was over that began
+        at the first; what was read later is in it.
 
-        For what was saved at that instant while its clients went on: what they were told after it is of another life.
+        For what was saved at that instant while its clients went on: what they began and were told after it is of
+        another life. Between the two some nodes still worked, so what was begun then may be in what was saved.
         """
-        before = [each for each in self.operations if each.time_ns <= started_ns]
+        life = [each for each in self.operations if each.time_ns <= dead_ns]
         later = [each for each in self.operations if each.f in ("read", "read-seed") and each.time_ns > dead_ns]
         begun = {each.process for each in later if each.type == "invoke"}
         reads = [each for each in later if each.process in begun]
-        wall = before[-1].wall if before else 0.0
+        wall = life[-1].wall if life else 0.0
         cut = [
             Operation(NEMESIS, "invoke", "cut", None, None, started_ns, wall),
             Operation(NEMESIS, "ok", "cut", None, None, dead_ns, wall),
         ]
-        return History([*before, *cut, *reads])
+        return History([*sorted([*life, *cut], key=lambda each: each.time_ns), *reads])
 
     def in_flight(self, cut: Cut) -> list[Write]:
         """Writes on their way when the power went: begun before all nodes were dead, and not answered by then.

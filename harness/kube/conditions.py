@@ -137,7 +137,8 @@ def not_started(pod: Object, *, since: float) -> str:
     name = pod["metadata"]["name"]
     if waiting := _waiting_containers(pod):
         return f"{name}: {', '.join(waiting)}"
-    if _oldest_start(pod) < math.floor(since):
+    oldest = _oldest_start(pod)
+    if not oldest or oldest < math.floor(since):
         return f"{name}: not started since"
     return ""
 
@@ -202,8 +203,9 @@ def _waiting_reason(name: str, state: Object) -> str:
 
 
 def _oldest_start(pod: Object) -> float:
-    running = [value_of(each, "state", "running") for each in items_of(pod, "status", "containerStatuses")]
-    return min((unix_time(value_of(state, "startedAt")) for state in running if state), default=0.0)
+    """When that of its containers was started which has run longest, in Unix seconds; 0 if one of them does not run."""
+    statuses = items_of(pod, "status", "containerStatuses")
+    return min((unix_time(value_of(each, "state", "running", "startedAt")) for each in statuses), default=0.0)
 
 
 def _unscheduled(pod: Object) -> str:

@@ -75,7 +75,11 @@ class Writers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        except Exception:
+            if error is None:  # else it says more than what becomes of the writers after it, and whose fault it was
+                raise
 
     @property
     def outcomes(self) -> Counter[Outcome]:

@@ -105,7 +105,7 @@ class Cassandra:
         self._lost_allowed_window_s = lost_window(self.spec.commitlog_sync, settings, self.spec.replicas)
         self._settings_proved = True
         if not self._is_seed and not self._seed:
-            self._seed = wait_for(self._seed_kept, what="the keys of the seed", within=CLIENT_WITHIN)
+            self._seed = wait_for(self.seed_kept, what="the keys of the seed", within=CLIENT_WITHIN)
             if self._seed:
                 self._record.seed(self._seed)
 
@@ -189,7 +189,7 @@ class Cassandra:
         self._kube.apply([self._seed_object(format_keys(keys))])
 
     @api_may_be_down()
-    def _seed_kept(self) -> set[int]:
+    def seed_kept(self) -> set[int]:
         """Condition: the API answers; the keys that were noted, and none in a cluster without a seed."""
         name = self._seed_object("")["metadata"]["name"]
         found = self._kube.get("ConfigMap", name, namespace=self.spec.namespace)
