@@ -15,6 +15,7 @@ from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_ku
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
+from harness.machine import leases
 from harness.machine.disks import LoopDisk
 from harness.machine.leases import Lease
 
@@ -380,6 +381,39 @@ def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snaps
         cluster.restore(snapshot)
     assert not isinstance(caught.value, SnapshotRefused)  # deploying anew would not help
     assert machine.did[-1] == ("released",)
+
+
+@pytest.fixture
+def half_removed(tmp_path, monkeypatch):
+    """What is left of a kept cluster whose removal was killed after its nodes were gone: a file, and its lease."""
+    monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
+    left = Lease.acquire("c")
+    with left.make_file(tmp_path / "c-worker.img"):
+        left.keep()
+    left._let_go()
+    return left
+
+
+def test_what_is_left_of_a_kept_cluster_goes_before_another_is_made(half_removed, tmp_path):
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
+    cluster._acquire()
+    assert not (tmp_path / "c-worker.img").exists()
+    assert (cluster.lease.kept, cluster.lease.id != half_removed.id) == (False, True)
+
+
+def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_path, monkeypatch):
+    half_removed.add("cluster", "c", nodes=str(tmp_path))
+    tried = []
+
+    def refuse(resource, lease):
+        tried.append(resource.kind)
+        raise InfrastructureError("stuck")
+
+    monkeypatch.setitem(leases._REMOVERS, "cluster", refuse)
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
+    with pytest.raises(InfrastructureError, match="stuck"):
+        cluster.create()
+    assert tried == ["cluster"], "once it was let go, its lease may be another's"
 
 
 def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):

@@ -176,10 +176,11 @@ class KindCluster(PytestKindCluster):
     def _acquire(self) -> None:
         """The lease, with nothing made yet; a cluster that was kept is taken over, but not used again as it is."""
         refuse_strangers(self.name)
-        self._lease = Lease.acquire(self.name)
-        if self._lease.has("cluster"):
-            self._lease.release()
-            self._lease = Lease.acquire(self.name)
+        lease = Lease.acquire(self.name)
+        if lease.kept:  # be it all of a cluster, or what is left of one whose removal was killed
+            lease.release()
+            lease = Lease.acquire(self.name)
+        self._lease = lease
         self.lease.make_directory(self.path)
         self._own_kubeconfig.touch(0o600)
 
