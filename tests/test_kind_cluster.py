@@ -266,6 +266,22 @@ def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
+def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cluster, tmp_path, snapshot, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.restore(snapshot)
+    monkeypatch.setattr(kind_cluster, "_is_free", lambda port: False)
+    monkeypatch.setattr(kind_cluster.kubeconfig, "merge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.put_back(snapshot)
+    cluster.lease.remove("kubeconfig", tmp_path / "config")
+    left = yaml.safe_load((tmp_path / "config").read_text())
+    assert left == {**kubeconfig_of("production"), "current-context": ""}
+
+
 def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
     cluster.restore(snapshot)
     assert cluster.kubeconfig_path == cluster.path / "kubeconfig"

@@ -220,9 +220,11 @@ class KindCluster(PytestKindCluster):
     def _publish_kubeconfig(self) -> None:
         """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
         if self.kubeconfig_path != self._own_kubeconfig:
-            entry = f"kind-{self.name}"
+            entry, path = f"kind-{self.name}", self.kubeconfig_path.absolute()
             server = kubeconfig.server_of(entry, self._own_kubeconfig) or ""
-            self.lease.add("kubeconfig", self.kubeconfig_path.absolute(), entry=entry, server=server)
+            if self.lease.details("kubeconfig", path).get("server", server) != server:
+                self.lease.remove("kubeconfig", path)  # with another server on record it would not be known any more
+            self.lease.add("kubeconfig", path, entry=entry, server=server)
             kubeconfig.merge(self._own_kubeconfig, self.kubeconfig_path)
 
     def _each_node(self) -> ThreadPoolExecutor:
