@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -392,14 +393,13 @@ class StorageCluster:
     def delete(self) -> None:
         """Remove the cluster, and what scenarios saved of it; idempotent."""
         self._forget()
-        while self._saved:
-            if found := self.cell.find(self._saved.pop()):
-                found.remove()
-        try:
+        with ExitStack() as whatever_happens:  # the last first
+            whatever_happens.callback(self._addresses.give_back)
             if self.kind is not None:
-                self.kind.delete()
-        finally:
-            self._addresses.give_back()
+                whatever_happens.callback(self.kind.delete)
+            while self._saved:
+                if found := self.cell.find(self._saved.pop()):
+                    found.remove()
 
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""

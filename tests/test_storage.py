@@ -211,6 +211,19 @@ def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_wit
     assert saving.did[-1] == "delete"
 
 
+def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, monkeypatch):
+    def no_engine(name):
+        raise InfrastructureError("no docker engine answers")
+
+    saving.cluster.save("before-upgrade")
+    saving.cluster._addresses.hold(saving.cluster.topology)
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=no_engine))
+    with pytest.raises(InfrastructureError, match="no docker engine"):
+        saving.cluster.delete()
+    assert saving.did[-1] == "delete"
+    assert Lease.all() == []
+
+
 def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
     for name in ("", "../rook-ready"):
         with pytest.raises(BadInput, match="is no name for a snapshot"):
