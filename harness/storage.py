@@ -34,7 +34,7 @@ from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, host_engine, loop
 from harness.machine.kind import kind_binary, version_of
-from harness.machine.leases import sweep, volume_loops
+from harness.machine.leases import SweepIncomplete, sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
 from harness.machine.run import CommandFailed
@@ -178,8 +178,7 @@ class StorageCluster:
         capacity.require_root()
         host_engine.require_fit()
         refuse_strangers(self.settings.cluster_name)
-        for line in sweep(say=self._say):
-            self._say(f"removed {line}, which a killed run had left")
+        self._sweep()
         capacity.require_room()
         kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
@@ -196,6 +195,17 @@ class StorageCluster:
             say=self._say,
             guard=require_own_disks,
         )
+
+    def _sweep(self) -> None:
+        def tell(removed: Sequence[str]) -> None:
+            for line in removed:
+                self._say(f"removed {line}, which a killed run had left")
+
+        try:
+            tell(sweep(say=self._say))
+        except SweepIncomplete as error:
+            tell(error.removed)
+            raise
 
     def _prepare_to_create(self, results: Results) -> None:
         """What does not count as deploying either, and what a cluster that is restored needs nothing of."""

@@ -16,7 +16,7 @@ from harness.cluster.topology import Topology
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
-from harness.machine.leases import Lease
+from harness.machine.leases import Lease, SweepIncomplete
 from harness.machine.locks import machine_lock
 from harness.report.results import Results
 from harness.rook.status import Mark, Osd
@@ -267,6 +267,21 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
     monkeypatch.setattr(storage, "sweep", lambda **_: pytest.fail("swept"))
     with pytest.raises(InfrastructureError, match="rootless"):
         new_cluster().prepare(results)
+
+
+def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_be(
+    new_cluster, images_missing, results, monkeypatch
+):
+    def sweep(*, say):
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+
+    said = []
+    cluster = new_cluster()
+    monkeypatch.setattr(cluster, "_say", said.append)
+    monkeypatch.setattr(storage, "sweep", sweep)
+    with pytest.raises(SweepIncomplete, match="container stuck"):
+        cluster.prepare(results)
+    assert said == ["removed loop /dev/loop3, which a killed run had left"]
 
 
 def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
