@@ -363,6 +363,22 @@ def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkey
     assert caught.value.removed == [f"file {tmp_path}/b"]
 
 
+def test_what_another_lease_still_holds_is_tried_again_once_that_is_swept(tmp_path, monkeypatch):
+    """As where a node of the one cluster has been put on the network of the other as well."""
+
+    def remove_network(resource, lease):
+        if (tmp_path / "of b").exists():
+            raise InfrastructureError("network has active endpoints")
+        return True
+
+    monkeypatch.setitem(leases._REMOVERS, "network", remove_network)
+    dead_lease("a").add("network", "rookery-a")
+    dead_lease("b").add("file", tmp_path / "of b")
+    (tmp_path / "of b").touch()
+    assert sweep() == [f"file {tmp_path}/of b", "network rookery-a"]
+    assert Lease.all() == []
+
+
 @pytest.mark.parametrize("where", ["nodes", "."])
 def test_a_folder_that_is_still_written_to_is_removed_in_the_end(tmp_path, monkeypatch, where):
     rmtree, written = shutil.rmtree, []

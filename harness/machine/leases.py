@@ -348,11 +348,15 @@ def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None)
     if _directory().is_dir():
         try:
             with locks.held(_directory(), within=SWEPT, say=say):
-                for name in sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES}):
-                    try:
-                        removed += _sweep_one(name, everything)
-                    except (InfrastructureError, DeadlineExceeded, OSError) as error:
-                        failures[name] = error
+                names = sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES})
+                for _ in range(2):  # things of one lease may hold another's: a node is on the network of two clusters
+                    failures.clear()
+                    for name in names:
+                        try:
+                            removed += _sweep_one(name, everything)
+                        except (InfrastructureError, DeadlineExceeded, OSError) as error:
+                            failures[name] = error
+                    names = list(failures)
         except DeadlineExceeded as error:
             raise InfrastructureError(str(error), cure="another sweep does not come to its end: why?") from error
     removed += unfinished.sweep()
