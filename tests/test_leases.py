@@ -198,6 +198,16 @@ def test_only_nodes_that_the_harness_made_are_removed(engine):
     assert engine.killed == [["ours", "balancer"]]
 
 
+def test_a_node_of_which_nobody_says_where_its_var_is_is_not_ours_wherever_we_are(engine, monkeypatch):
+    nodes_of("mine").mkdir(parents=True)
+    monkeypatch.chdir(nodes_of("mine"))
+    engine.node("c1", of="")
+    lease = dead_lease()
+    add_cluster(lease)
+    assert sweep() == []
+    assert set(engine.containers) == {"c1"}
+
+
 def test_nodes_that_run_are_killed_before_they_are_removed(engine):
     engine.node("c1")
     engine.node("c2")

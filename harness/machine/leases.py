@@ -476,7 +476,7 @@ def own_nodes(nodes: Iterable[Node], folder: Path, lease: Lease | None) -> list[
     nodes = list(nodes)
     networks = _networks_of(lease) if lease and nodes else {}
     mounted = os.path.realpath(folder)  # the engine has taken `..` out
-    return [n for n in nodes if os.path.realpath(Path(n.var).parent) == mounted or n.network in networks]
+    return [n for n in nodes if (n.var and os.path.realpath(Path(n.var).parent) == mounted) or n.network in networks]
 
 
 def _networks_of(lease: Lease) -> dict[str, str]:
