@@ -15,7 +15,7 @@ from harness.baseline import Cleaning, Fingerprint, Subject, converge
 from harness.cluster import nodes as node_containers
 from harness.cluster import snapshots
 from harness.cluster.hanging import hanging
-from harness.cluster.kind_cluster import KindCluster, refuse_strangers
+from harness.cluster.kind_cluster import KindCluster, refuse_others_entry, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.slots import Addresses
@@ -179,6 +179,8 @@ class StorageCluster:
         host_engine.require_fit()
         refuse_strangers(self.settings.cluster_name)
         self._sweep()
+        if self.settings.kubeconfig:  # which may have had the entry of a killed run until now
+            refuse_others_entry(self.settings.cluster_name, Path(self.settings.kubeconfig))
         capacity.require_room()
         kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)

@@ -266,6 +266,26 @@ def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
+def test_an_entry_of_its_name_that_is_somebody_elses_is_refused_and_stays(cluster, machine, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40009)))
+    before = cluster.kubeconfig_path.read_bytes()
+    with pytest.raises(BadInput, match="an entry kind-c that the harness did not put there"):
+        cluster.restore(snapshot)
+    assert machine.did == [("released",)]
+    assert cluster.kubeconfig_path.read_bytes() == before
+
+
+def test_an_entry_that_a_lease_knows_is_no_strangers(cluster, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.restore(snapshot)
+    kind_cluster.refuse_others_entry("c", tmp_path / "config")
+    moved = kubeconfig_of("kind-c", port=40009)
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(moved))
+    with pytest.raises(BadInput, match="an entry kind-c"):
+        kind_cluster.refuse_others_entry("c", tmp_path / "config")
+
+
 def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cluster, tmp_path, snapshot, monkeypatch):
     def killed(source, target):
         raise KeyboardInterrupt

@@ -284,6 +284,15 @@ def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_
     assert said == ["removed loop /dev/loop3, which a killed run had left"]
 
 
+def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_asked_for(
+    new_cluster, images_missing, results, tmp_path
+):
+    config = tmp_path / "config"
+    config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n")
+    with pytest.raises(BadInput, match="an entry kind-rookery"):
+        new_cluster(kubeconfig=str(config)).prepare(results)
+
+
 def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
     new_cluster, images_missing, results, monkeypatch
 ):

@@ -62,6 +62,27 @@ def refuse_strangers(name: str) -> None:
     )
 
 
+def refuse_others_entry(name: str, path: Path) -> None:
+    """Raises `BadInput` if a kubeconfig has an entry of that cluster's name already, and the harness did not put it
+    there: it would be replaced, and gone in the end."""
+    entry = _entry(name)
+    if not kubeconfig.has(entry, path):
+        return
+    details = {"entry": entry, "server": kubeconfig.server_of(entry, path)}
+    recorded = (each for lease in Lease.all() for each in lease.resources if each.kind == "kubeconfig")
+    if not any(Path(each.name) == path.absolute() and each.details == details for each in recorded):
+        raise BadInput(
+            f"--kubeconfig {path} has an entry {entry} that the harness did not put there",
+            cure="choose another --cluster-name or --kubeconfig, or take it out: "
+            + "; ".join(f"kubectl config delete-{part} {entry}" for part in ("context", "cluster", "user")),
+        )
+
+
+def _entry(name: str) -> str:
+    """What kind calls a cluster in a kubeconfig."""
+    return f"kind-{name}"
+
+
 def _folder(name: str) -> Path:
     return state_dir() / "clusters" / name
 
@@ -182,6 +203,8 @@ class KindCluster(PytestKindCluster):
             lease = Lease.acquire(self.name)
         self._lease = lease
         self.lease.make_directory(self.path)
+        if self.kubeconfig_path != self._own_kubeconfig:
+            refuse_others_entry(self.name, self.kubeconfig_path)
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
@@ -220,7 +243,7 @@ class KindCluster(PytestKindCluster):
     def _publish_kubeconfig(self) -> None:
         """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
         if self.kubeconfig_path != self._own_kubeconfig:
-            entry, path = f"kind-{self.name}", self.kubeconfig_path.absolute()
+            entry, path = _entry(self.name), self.kubeconfig_path.absolute()
             server = kubeconfig.server_of(entry, self._own_kubeconfig) or ""
             if self.lease.details("kubeconfig", path).get("server", server) != server:
                 self.lease.remove("kubeconfig", path)  # with another server on record it would not be known any more

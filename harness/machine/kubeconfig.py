@@ -59,7 +59,7 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
             text, config = _read(target)
         except BadInput:
             return False
-        if not any(_named({name}, each) for part in _PARTS for each in _entries(config, part)):
+        if not _has(config, name):
             return False
         if server is not None and server not in _servers(config, name):
             return False
@@ -72,6 +72,15 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
             text = yaml_text.with_word(text, "current-context", "")
         _write(text, config, target)
     return True
+
+
+def has(name: str, path: Path) -> bool:
+    """Whether a kubeconfig has a cluster, a user or a context of that name. Raises `BadInput` if it is none."""
+    return _has(_read(path)[1], name)
+
+
+def _has(config: dict[str, Any], name: str) -> bool:
+    return any(_named({name}, each) for part in _PARTS for each in _entries(config, part))
 
 
 def _servers(config: dict[str, Any], name: str) -> list[str]:
