@@ -27,7 +27,7 @@ from harness.cluster import snapshots
 from harness.errors import BadInput, RookeryError
 from harness.images import archives, engine, programs, recipes, resolve
 from harness.machine import capacity, doctor, setup, setup_undo
-from harness.machine.leases import Lease, sweep
+from harness.machine.leases import Lease, SweepIncomplete, sweep
 from harness.machine.signals import sigterm_as_ctrl_c
 from harness.report.results import last_results
 from harness.scenarios import catalogue, showing
@@ -376,18 +376,28 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     capacity.require_linux()
-    removed = sweep(everything=arguments.all, say=None if arguments.json else _say)
+    try:
+        removed = sweep(everything=arguments.all, say=None if arguments.json else _say)
+    except SweepIncomplete as error:
+        _tell_removed(arguments, error.removed)
+        raise
+    _tell_removed(arguments, removed)
     if arguments.json:
-        print(json.dumps(removed))
         return 0
-    for line in removed:
-        print(f"removed {line}")
     kept = [lease.name for lease in Lease.all() if lease.kept]
     if kept:
         print(f"kept: {', '.join(kept)}; `rookery sweep --all` removes what is kept")
     if not removed:
         print("nothing to remove")
     return 0
+
+
+def _tell_removed(arguments: argparse.Namespace, removed: Sequence[str]) -> None:
+    if arguments.json:
+        print(json.dumps(removed))
+        return
+    for line in removed:
+        print(f"removed {line}")
 
 
 def _list_scenarios(arguments: argparse.Namespace) -> int:

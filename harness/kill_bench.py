@@ -19,10 +19,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,6 +37,7 @@ from harness.machine import capacity, doctor
 from harness.machine.docker import docker_output
 from harness.machine.leases import KIND_CLUSTER_LABEL
 from harness.machine.run import CommandFailed, run
+from harness.machine.signals import sigterm_as_ctrl_c
 from harness.paths import cache_dir, state_dir
 from harness.report.files import write_json
 from harness.report.results import STARTED
@@ -276,7 +276,9 @@ def kill(
     folder = Path(settings.results).absolute() / f"{datetime.now(timezone.utc):{STARTED}}-bench-kill"
     try:
         folder.mkdir(parents=True)
-        with _sigterm_as_interrupt(), _Rounds(settings, say, folder, scenarios, options) as rounds:
+        with ExitStack() as stack:
+            stack.callback(sigterm_as_ctrl_c())  # so that decoys go
+            rounds = stack.enter_context(_Rounds(settings, say, folder, scenarios, options))
             say(f"seed {seed}; {len(phases)} phases; logs under {folder}; decoys have {rounds.set_id} in their names")
             for number, moment in enumerate(moments(times, seed, phases), start=1):
                 done = rounds.play(number, moment)
@@ -520,20 +522,3 @@ def _swept(environment: Mapping[str, str]) -> Swept:
     except CommandFailed as error:
         return Swept(round(time.monotonic() - began, 1), [], [f"what a sweep could not do: {error}"])
     return Swept(round(time.monotonic() - began, 1), removed)
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that decoys go."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -365,9 +365,11 @@ def other_cluster(
         cluster.note(results)
         yield other
     finally:
-        if other.ready:
-            other.gather_logs(results, "other-cluster-at-the-end")
-        other.delete()
+        try:
+            if other.ready:
+                other.gather_logs(results, "other-cluster-at-the-end")
+        finally:
+            other.delete()
 
 
 def _cluster(request: pytest.FixtureRequest, layer: Layer, results: Results) -> StorageCluster:

@@ -19,7 +19,7 @@ from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.topology import Topology
 from harness.errors import BadInput
 from harness.machine import doctor
-from harness.machine.capacity import memory_total
+from harness.machine.capacity import memory_total, nearest_existing
 from harness.machine.disks import GIB, parse_size, require_size
 from harness.machine.kind import MINIMUM, version_of
 from harness.paths import state_dir
@@ -142,8 +142,7 @@ def _disk_size(settings: Settings) -> None:
     except BadInput as error:
         raise BadInput(f"--disk-size {error.message}", cure="--disk-size 10GiB") from error
     require_size(size)
-    place = next(path for path in (state_dir(), *state_dir().parents) if path.exists())
-    room = shutil.disk_usage(place).total
+    room = shutil.disk_usage(nearest_existing(state_dir())).total
     if size > room:
         raise BadInput(
             f"--disk-size {settings.disk_size}: {state_dir()} is on a filesystem of {room / GIB:.0f} GiB",

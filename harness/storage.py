@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from harness.baseline import Cleaning, Fingerprint, Subject, converge
 from harness.cluster import nodes as node_containers
 from harness.cluster import snapshots
 from harness.cluster.hanging import hanging
-from harness.cluster.kind_cluster import KindCluster, refuse_strangers
+from harness.cluster.kind_cluster import KindCluster, refuse_others_entry, refuse_strangers
 from harness.cluster.kubelet_dir import kubelet_dir
 from harness.cluster.power import PowerCut
 from harness.cluster.slots import Addresses
@@ -33,7 +34,7 @@ from harness.kube import Kube, api_may_be_down, bundle
 from harness.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from harness.machine import capacity, doctor, host_engine, loop
 from harness.machine.kind import kind_binary, version_of
-from harness.machine.leases import sweep, volume_loops
+from harness.machine.leases import SweepIncomplete, sweep, volume_loops
 from harness.machine.locks import machine_lock
 from harness.machine.network import reachable_registries
 from harness.machine.run import CommandFailed
@@ -177,8 +178,9 @@ class StorageCluster:
         capacity.require_root()
         host_engine.require_fit()
         refuse_strangers(self.settings.cluster_name)
-        for line in sweep(say=self._say):
-            self._say(f"removed {line}, which a killed run had left")
+        self._sweep()
+        if self.settings.kubeconfig:  # which may have had the entry of a killed run until now
+            refuse_others_entry(self.settings.cluster_name, Path(self.settings.kubeconfig))
         capacity.require_room()
         kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
@@ -195,6 +197,17 @@ class StorageCluster:
             say=self._say,
             guard=require_own_disks,
         )
+
+    def _sweep(self) -> None:
+        def tell(removed: Sequence[str]) -> None:
+            for line in removed:
+                self._say(f"removed {line}, which a killed run had left")
+
+        try:
+            tell(sweep(say=self._say))
+        except SweepIncomplete as error:
+            tell(error.removed)
+            raise
 
     def _prepare_to_create(self, results: Results) -> None:
         """What does not count as deploying either, and what a cluster that is restored needs nothing of."""
@@ -392,14 +405,13 @@ class StorageCluster:
     def delete(self) -> None:
         """Remove the cluster, and what scenarios saved of it; idempotent."""
         self._forget()
-        while self._saved:
-            if found := self.cell.find(self._saved.pop()):
-                found.remove()
-        try:
+        with ExitStack() as whatever_happens:  # the last first
+            whatever_happens.callback(self._addresses.give_back)
             if self.kind is not None:
-                self.kind.delete()
-        finally:
-            self._addresses.give_back()
+                whatever_happens.callback(self.kind.delete)
+            while self._saved:
+                if found := self.cell.find(self._saved.pop()):
+                    found.remove()
 
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""

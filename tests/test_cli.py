@@ -14,6 +14,7 @@ from harness.cluster.snapshots import Snapshot
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.resolve import Image, Origin
 from harness.machine.doctor import Check
+from harness.machine.leases import SweepIncomplete
 from harness.storage import StorageCluster
 
 
@@ -265,6 +266,18 @@ def test_sweep_names_what_is_kept(machine, capsys):
     out = capsys.readouterr().out
     assert out.startswith("removed loop /dev/loop3\nkept: mine;")
     assert "running" not in out
+
+
+@pytest.mark.parametrize(("option", "told"), [([], "removed loop /dev/loop3\n"), (["--json"], '["loop /dev/loop3"]\n')])
+def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsys, option, told):
+    def sweep(*, everything, say):
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+
+    monkeypatch.setattr(cli, "sweep", sweep)
+    assert cli.main(["sweep", *option]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == told
+    assert "mine: container stuck" in printed.err
 
 
 def test_sweep_says_that_there_was_nothing(machine, capsys):

@@ -15,6 +15,7 @@ from harness.cluster.kind_cluster import KindCluster, _with_free_port, _write_ku
 from harness.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from harness.cluster.topology import Topology
 from harness.errors import BadInput, InfrastructureError
+from harness.machine import leases
 from harness.machine.disks import LoopDisk
 from harness.machine.leases import Lease
 
@@ -265,6 +266,42 @@ def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
+def test_an_entry_of_its_name_that_is_somebody_elses_is_refused_and_stays(cluster, machine, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40009)))
+    before = cluster.kubeconfig_path.read_bytes()
+    with pytest.raises(BadInput, match="an entry kind-c that the harness did not put there"):
+        cluster.restore(snapshot)
+    assert machine.did == [("released",)]
+    assert cluster.kubeconfig_path.read_bytes() == before
+
+
+def test_an_entry_that_a_lease_knows_is_no_strangers(cluster, tmp_path, snapshot):
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.restore(snapshot)
+    kind_cluster.refuse_others_entry("c", tmp_path / "config")
+    moved = kubeconfig_of("kind-c", port=40009)
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(moved))
+    with pytest.raises(BadInput, match="an entry kind-c"):
+        kind_cluster.refuse_others_entry("c", tmp_path / "config")
+
+
+def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cluster, tmp_path, snapshot, monkeypatch):
+    def killed(source, target):
+        raise KeyboardInterrupt
+
+    cluster.kubeconfig_path = tmp_path / "config"
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.restore(snapshot)
+    monkeypatch.setattr(kind_cluster, "_is_free", lambda port: False)
+    monkeypatch.setattr(kind_cluster.kubeconfig, "merge", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.put_back(snapshot)
+    cluster.lease.remove("kubeconfig", tmp_path / "config")
+    left = yaml.safe_load((tmp_path / "config").read_text())
+    assert left == {**kubeconfig_of("production"), "current-context": ""}
+
+
 def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
     cluster.restore(snapshot)
     assert cluster.kubeconfig_path == cluster.path / "kubeconfig"
@@ -380,6 +417,39 @@ def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snaps
         cluster.restore(snapshot)
     assert not isinstance(caught.value, SnapshotRefused)  # deploying anew would not help
     assert machine.did[-1] == ("released",)
+
+
+@pytest.fixture
+def half_removed(tmp_path, monkeypatch):
+    """What is left of a kept cluster whose removal was killed after its nodes were gone: a file, and its lease."""
+    monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
+    left = Lease.acquire("c")
+    with left.make_file(tmp_path / "c-worker.img"):
+        left.keep()
+    left._let_go()
+    return left
+
+
+def test_what_is_left_of_a_kept_cluster_goes_before_another_is_made(half_removed, tmp_path):
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
+    cluster._acquire()
+    assert not (tmp_path / "c-worker.img").exists()
+    assert (cluster.lease.kept, cluster.lease.id != half_removed.id) == (False, True)
+
+
+def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_path, monkeypatch):
+    half_removed.add("cluster", "c", nodes=str(tmp_path))
+    tried = []
+
+    def refuse(resource, lease):
+        tried.append(resource.kind)
+        raise InfrastructureError("stuck")
+
+    monkeypatch.setitem(leases._REMOVERS, "cluster", refuse)
+    cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
+    with pytest.raises(InfrastructureError, match="stuck"):
+        cluster.create()
+    assert tried == ["cluster"], "once it was let go, its lease may be another's"
 
 
 def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):

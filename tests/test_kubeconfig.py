@@ -1,5 +1,6 @@
 """A kubeconfig that others have their clusters in as well: what is put there, and taken out again."""
 
+import errno
 import os
 import re
 
@@ -242,6 +243,30 @@ def test_the_lock_and_the_draft_of_a_killed_run_are_no_obstacle_and_go(tmp_path)
     (tmp_path / ".config.rookery-abc").write_text("half of it")
     assert kubeconfig.remove("kind-c", target)
     assert {path.name for path in tmp_path.iterdir()} == {"config", "state"}
+
+
+@pytest.mark.parametrize("content", [None, yaml.safe_dump(kubeconfig_of("production"))])
+def test_what_a_run_left_that_was_killed_before_its_entry_was_there_goes(tmp_path, content):
+    target = tmp_path / "config"
+    if content is not None:
+        target.write_text(content)
+    (tmp_path / "config.lock").write_text('{"pid": 1, "started": 1, "boot_id": "another"}')
+    (tmp_path / ".config.rookery-abc").write_text("others' secrets and ours")
+    assert not kubeconfig.remove("kind-c", target, "https://127.0.0.1:40001")
+    assert {path.name for path in tmp_path.iterdir()} - {"state"} == ({"config"} if content else set())
+    assert not kubeconfig.remove("kind-c", tmp_path / "no such folder/config")
+    assert not (tmp_path / "no such folder").exists()
+
+
+def test_a_lock_for_which_there_is_no_room_does_not_stay(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "config").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
+    monkeypatch.setattr(kubeconfig.json, "dump", full)
+    with pytest.raises(InfrastructureError, match="No space left"):
+        kubeconfig.remove("kind-c", tmp_path / "config")
+    assert not (tmp_path / "config.lock").exists()
 
 
 @pytest.mark.parametrize("where", ["file/config", "folder/x/config"])

@@ -1,5 +1,6 @@
 """Leases and the sweep: what a killed run leaves, on real loop devices, mounts, routes and processes."""
 
+import errno
 import json
 import os
 import shutil
@@ -53,8 +54,9 @@ def engine(monkeypatch):
         add(container_id, f"{KIND_CLUSTER_LABEL}={cluster}", var=folder and Path(folder, container_id), network=network)
 
     def labelled(label):
-        name, value = label.split("=")
-        found = [each for each in engine.containers.values() if each["Labels"].get(name) == value]
+        name, _, value = label.partition("=")
+        labelled = [each for each in engine.containers.values() if name in each["Labels"]]
+        found = [each for each in labelled if each["Labels"][name] == value or not value]
         return [{**each, "State": "exited" if each["Id"] in engine.off else "running"} for each in found]
 
     def kill(ids):
@@ -196,6 +198,16 @@ def test_only_nodes_that_the_harness_made_are_removed(engine):
     assert engine.killed == [["ours", "balancer"]]
 
 
+def test_a_node_of_which_nobody_says_where_its_var_is_is_not_ours_wherever_we_are(engine, monkeypatch):
+    nodes_of("mine").mkdir(parents=True)
+    monkeypatch.chdir(nodes_of("mine"))
+    engine.node("c1", of="")
+    lease = dead_lease()
+    add_cluster(lease)
+    assert sweep() == []
+    assert set(engine.containers) == {"c1"}
+
+
 def test_nodes_that_run_are_killed_before_they_are_removed(engine):
     engine.node("c1")
     engine.node("c2")
@@ -258,6 +270,21 @@ def test_the_network_goes_after_the_containers_on_it(engine):
         lease.add(kind, name)
     assert sweep() == ["cluster mine", "container browser", "network rookery-mine"]
     assert set(engine.networks) == {"kind", "theirs"}
+
+
+def test_a_node_that_the_kind_of_a_killed_run_makes_while_it_is_swept_goes_with_its_network(engine, monkeypatch):
+    def kill(ids):
+        engine.off |= {*ids, "late"}
+        engine.node("late", network="rookery-mine")
+
+    monkeypatch.setattr(leases, "kill", kill)
+    lease = dead_lease()
+    engine.networks = {"rookery-mine": lease.label}
+    engine.node("c1", network="rookery-mine")
+    lease.add("network", "rookery-mine")
+    add_cluster(lease)
+    assert sweep() == ["cluster mine", "network rookery-mine"]
+    assert engine.containers == {}
 
 
 def test_a_container_that_only_has_the_name_stays(engine):
@@ -344,6 +371,45 @@ def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkey
     with pytest.raises(SweepIncomplete, match="resource busy") as caught:
         sweep()
     assert caught.value.removed == [f"file {tmp_path}/b"]
+
+
+def test_what_another_lease_still_holds_is_tried_again_once_that_is_swept(tmp_path, monkeypatch):
+    """As where a node of the one cluster has been put on the network of the other as well."""
+
+    def remove_network(resource, lease):
+        if (tmp_path / "of b").exists():
+            raise InfrastructureError("network has active endpoints")
+        return True
+
+    monkeypatch.setitem(leases._REMOVERS, "network", remove_network)
+    dead_lease("a").add("network", "rookery-a")
+    dead_lease("b").add("file", tmp_path / "of b")
+    (tmp_path / "of b").touch()
+    assert sweep() == [f"file {tmp_path}/of b", "network rookery-a"]
+    assert Lease.all() == []
+
+
+@pytest.mark.parametrize("where", ["nodes", "."])
+def test_a_folder_that_is_still_written_to_is_removed_in_the_end(tmp_path, monkeypatch, where):
+    rmtree, written = shutil.rmtree, []
+
+    def while_it_is_written_to(path):
+        rmtree(path)
+        if not written:
+            written.append(tmp_path / "folder" / where / "late")
+            written[0].parent.mkdir(exist_ok=True)
+            written[0].touch()
+        if where == "nodes" and len(written) == 1:
+            written.append(None)
+            raise OSError(errno.ENOTEMPTY, "Directory not empty", path)
+
+    lease = dead_lease()
+    lease.make_directory(tmp_path / "folder")
+    (tmp_path / "folder/nodes").mkdir()
+    monkeypatch.setattr(leases.shutil, "rmtree", while_it_is_written_to)
+    assert sweep() == [f"directory {tmp_path}/folder"]
+    assert written
+    assert not (tmp_path / "folder").exists()
 
 
 def test_a_file_that_is_no_lease_is_named(state):

@@ -847,6 +847,19 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, py
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkeypatch):
+    def gather_logs(self, results, moment):
+        raise InfrastructureError(f"no logs of {self.nodes.name}")
+
+    removed = []
+    monkeypatch.setattr(cluster, "gather_logs", gather_logs)
+    monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.nodes.name) if self.ready else None)
+    monkeypatch.setattr(session.capacity, "require_memory_for", lambda clusters: None)
+    pytester.makepyfile("def test_it(cluster, other_cluster): pass")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 3
+    assert removed == ["rookery-other", "rookery"]
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck"), 3)]
 )

@@ -282,6 +282,14 @@ def test_of_a_cluster_only_the_cells_used_last_are_kept(cell):
     assert set(snapshots.folder().iterdir()) == folders(cell, *cells[1:])
 
 
+def test_what_is_pruned_by_half_is_no_snapshot(cell, monkeypatch):
+    oldest = cells_of("rookery", CELLS_KEPT)[0]
+    monkeypatch.setattr(snapshots.shutil, "rmtree", lambda path, **_: None)  # killed before anything else was gone
+    save(cell)
+    assert oldest.folder.exists()
+    assert oldest.find("rook-ready") is None
+
+
 def test_a_cell_that_is_used_is_kept(cell):
     first, second, *others = cells_of("rookery", CELLS_KEPT)
     assert first.find("rook-ready")

@@ -16,7 +16,7 @@ from harness.cluster.topology import Topology
 from harness.errors import BadInput, DeadlineExceeded, InfrastructureError
 from harness.images.catalogue import Catalogue
 from harness.kube.conditions import unix_time
-from harness.machine.leases import Lease
+from harness.machine.leases import Lease, SweepIncomplete
 from harness.machine.locks import machine_lock
 from harness.report.results import Results
 from harness.rook.status import Mark, Osd
@@ -211,6 +211,19 @@ def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_wit
     assert saving.did[-1] == "delete"
 
 
+def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, monkeypatch):
+    def no_engine(name):
+        raise InfrastructureError("no docker engine answers")
+
+    saving.cluster.save("before-upgrade")
+    saving.cluster._addresses.hold(saving.cluster.topology)
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=no_engine))
+    with pytest.raises(InfrastructureError, match="no docker engine"):
+        saving.cluster.delete()
+    assert saving.did[-1] == "delete"
+    assert Lease.all() == []
+
+
 def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
     for name in ("", "../rook-ready"):
         with pytest.raises(BadInput, match="is no name for a snapshot"):
@@ -254,6 +267,30 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
     monkeypatch.setattr(storage, "sweep", lambda **_: pytest.fail("swept"))
     with pytest.raises(InfrastructureError, match="rootless"):
         new_cluster().prepare(results)
+
+
+def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_be(
+    new_cluster, images_missing, results, monkeypatch
+):
+    def sweep(*, say):
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+
+    said = []
+    cluster = new_cluster()
+    monkeypatch.setattr(cluster, "_say", said.append)
+    monkeypatch.setattr(storage, "sweep", sweep)
+    with pytest.raises(SweepIncomplete, match="container stuck"):
+        cluster.prepare(results)
+    assert said == ["removed loop /dev/loop3, which a killed run had left"]
+
+
+def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_asked_for(
+    new_cluster, images_missing, results, tmp_path
+):
+    config = tmp_path / "config"
+    config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n")
+    with pytest.raises(BadInput, match="an entry kind-rookery"):
+        new_cluster(kubeconfig=str(config)).prepare(results)
 
 
 def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(

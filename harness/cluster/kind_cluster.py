@@ -62,6 +62,27 @@ def refuse_strangers(name: str) -> None:
     )
 
 
+def refuse_others_entry(name: str, path: Path) -> None:
+    """Raises `BadInput` if a kubeconfig has an entry of that cluster's name already, and the harness did not put it
+    there: it would be replaced, and gone in the end."""
+    entry = _entry(name)
+    if not kubeconfig.has(entry, path):
+        return
+    details = {"entry": entry, "server": kubeconfig.server_of(entry, path)}
+    recorded = (each for lease in Lease.all() for each in lease.resources if each.kind == "kubeconfig")
+    if not any(Path(each.name) == path.absolute() and each.details == details for each in recorded):
+        raise BadInput(
+            f"--kubeconfig {path} has an entry {entry} that the harness did not put there",
+            cure="choose another --cluster-name or --kubeconfig, or take it out: "
+            + "; ".join(f"kubectl config delete-{part} {entry}" for part in ("context", "cluster", "user")),
+        )
+
+
+def _entry(name: str) -> str:
+    """What kind calls a cluster in a kubeconfig."""
+    return f"kind-{name}"
+
+
 def _folder(name: str) -> Path:
     return state_dir() / "clusters" / name
 
@@ -176,11 +197,14 @@ class KindCluster(PytestKindCluster):
     def _acquire(self) -> None:
         """The lease, with nothing made yet; a cluster that was kept is taken over, but not used again as it is."""
         refuse_strangers(self.name)
-        self._lease = Lease.acquire(self.name)
-        if self._lease.has("cluster"):
-            self._lease.release()
-            self._lease = Lease.acquire(self.name)
+        lease = Lease.acquire(self.name)
+        if lease.kept:  # be it all of a cluster, or what is left of one whose removal was killed
+            lease.release()
+            lease = Lease.acquire(self.name)
+        self._lease = lease
         self.lease.make_directory(self.path)
+        if self.kubeconfig_path != self._own_kubeconfig:
+            refuse_others_entry(self.name, self.kubeconfig_path)
         self._own_kubeconfig.touch(0o600)
 
     def _create(self) -> None:
@@ -219,9 +243,11 @@ class KindCluster(PytestKindCluster):
     def _publish_kubeconfig(self) -> None:
         """Put the cluster into the kubeconfig that was asked for, beside what others have there."""
         if self.kubeconfig_path != self._own_kubeconfig:
-            entry = f"kind-{self.name}"
+            entry, path = _entry(self.name), self.kubeconfig_path.absolute()
             server = kubeconfig.server_of(entry, self._own_kubeconfig) or ""
-            self.lease.add("kubeconfig", self.kubeconfig_path.absolute(), entry=entry, server=server)
+            if self.lease.details("kubeconfig", path).get("server", server) != server:
+                self.lease.remove("kubeconfig", path)  # with another server on record it would not be known any more
+            self.lease.add("kubeconfig", path, entry=entry, server=server)
             kubeconfig.merge(self._own_kubeconfig, self.kubeconfig_path)
 
     def _each_node(self) -> ThreadPoolExecutor:

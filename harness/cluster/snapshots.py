@@ -214,6 +214,8 @@ def _prune(keep: Path) -> None:
     name = keep.name.rpartition("-")[0]
     cells = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
     for cell in sorted(cells, key=_unused_for)[CELLS_KEPT - 1 :]:
+        for index in cell.glob("*/snapshot.json"):  # first, as of one that is removed by itself
+            index.unlink(missing_ok=True)
         shutil.rmtree(cell, ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -50,14 +51,15 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
     With a `server` (https://127.0.0.1:40001) only if that is where the cluster is: another one has the name by now. Of
     a file that somebody has made something else of nothing is ours.
     """
-    if not target.exists():
+    if not any(path.exists() for path in (target, _lock_of(target), *_drafts(target.resolve()))):
         return False
     with _locked(target):
+        _remove_drafts(target.resolve())
         try:
             text, config = _read(target)
         except BadInput:
             return False
-        if not any(_named({name}, each) for part in _PARTS for each in _entries(config, part)):
+        if not _has(config, name):
             return False
         if server is not None and server not in _servers(config, name):
             return False
@@ -70,6 +72,15 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
             text = yaml_text.with_word(text, "current-context", "")
         _write(text, config, target)
     return True
+
+
+def has(name: str, path: Path) -> bool:
+    """Whether a kubeconfig has a cluster, a user or a context of that name. Raises `BadInput` if it is none."""
+    return _has(_read(path)[1], name)
+
+
+def _has(config: dict[str, Any], name: str) -> bool:
+    return any(_named({name}, each) for part in _PARTS for each in _entries(config, part))
 
 
 def _servers(config: dict[str, Any], name: str) -> list[str]:
@@ -112,8 +123,7 @@ def _write(text: str, config: dict[str, Any], path: Path) -> None:
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f"{_draft(path)}*"):  # by a process that was killed: we have the lock
-            left.unlink()
+        _remove_drafts(path)
         descriptor, draft = tempfile.mkstemp(prefix=_draft(path), dir=path.parent)  # 0600, and through no link
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -146,6 +156,20 @@ def _draft(path: Path) -> str:
     return f".{path.name}.rookery-"
 
 
+def _drafts(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{glob.escape(_draft(path))}*"))
+
+
+def _remove_drafts(path: Path) -> None:
+    """Those of processes that were killed: we have the lock."""
+    for left in _drafts(path):
+        left.unlink(missing_ok=True)
+
+
+def _lock_of(config: Path) -> Path:
+    return config.with_name(f"{config.name}.lock")
+
+
 @contextmanager
 def _locked(config: Path) -> Iterator[None]:
     """Hold kubectl's own lock, `<config>.lock` beside the name that was given, be it a link; see `lockFile` of
@@ -153,7 +177,7 @@ def _locked(config: Path) -> Iterator[None]:
 
     A file that is there is a lock that is held, for ever if its process was killed. Ours say whose they are.
     """
-    path = config.with_name(f"{config.name}.lock")
+    path = _lock_of(config)
     with machine_lock("kubeconfig"):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +191,12 @@ def _locked(config: Path) -> Iterator[None]:
         def lock() -> None:
             try:
                 with open(path, "x") as file:
-                    json.dump(asdict(Process.current()), file)
+                    try:
+                        json.dump(asdict(Process.current()), file)
+                        file.flush()
+                    except BaseException:  # such as a full disk: nobody could tell whose it is, and it would stay
+                        path.unlink(missing_ok=True)
+                        raise
             except FileExistsError as held:
                 raise NotYet("kubectl or another program holds it") from held
             except OSError as error:

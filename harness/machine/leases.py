@@ -51,6 +51,7 @@ VERSION = 2  # of the file: to be raised when a reader of before would take a le
 
 _SUFFIXES = (".json", ".tmp", ".lock")
 SWEPT = minutes(10)  # deadline for another process's sweep
+WRITERS_END = minutes(1)  # of what a killed run had started
 _PATHS = ("file", "directory", "mount", "kubeconfig")  # kinds whose names are paths
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
@@ -347,11 +348,15 @@ def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None)
     if _directory().is_dir():
         try:
             with locks.held(_directory(), within=SWEPT, say=say):
-                for name in sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES}):
-                    try:
-                        removed += _sweep_one(name, everything)
-                    except (InfrastructureError, DeadlineExceeded, OSError) as error:
-                        failures[name] = error
+                names = sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES})
+                for _ in range(2):  # things of one lease may hold another's: a node is on the network of two clusters
+                    failures.clear()
+                    for name in names:
+                        try:
+                            removed += _sweep_one(name, everything)
+                        except (InfrastructureError, DeadlineExceeded, OSError) as error:
+                            failures[name] = error
+                    names = list(failures)
         except DeadlineExceeded as error:
             raise InfrastructureError(str(error), cure="another sweep does not come to its end: why?") from error
     removed += unfinished.sweep()
@@ -471,7 +476,7 @@ def own_nodes(nodes: Iterable[Node], folder: Path, lease: Lease | None) -> list[
     nodes = list(nodes)
     networks = _networks_of(lease) if lease and nodes else {}
     mounted = os.path.realpath(folder)  # the engine has taken `..` out
-    return [n for n in nodes if os.path.realpath(Path(n.var).parent) == mounted or n.network in networks]
+    return [n for n in nodes if (n.var and os.path.realpath(Path(n.var).parent) == mounted) or n.network in networks]
 
 
 def _networks_of(lease: Lease) -> dict[str, str]:
@@ -534,6 +539,10 @@ def _remove_network(resource: Resource, lease: Lease) -> bool:
     own = _networks_of(lease).get(resource.name)
     if own is None:
         return False
+    # The kind of a run that was killed goes on for a while, and may make a node when the others have gone already.
+    nodes = docker.labelled(KIND_CLUSTER_LABEL)
+    if late := [each["Id"] for each in nodes if each["HostConfig"]["NetworkMode"] == resource.name]:
+        docker.docker("rm", "-f", "-v", *late)
     docker.docker("network", "rm", own)
     return True
 
@@ -597,14 +606,34 @@ def _remove_directory(resource: Resource, lease: Lease) -> bool:
         with contextlib.suppress(OSError):
             path.rmdir()
         return not path.exists()
+
+    def removed() -> None:
+        try:
+            _remove_marked(path, marker)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+            if not path.exists():
+                return
+            raise NotYet(f"something still writes there: {error}") from error
+
+    # What a killed run had started, such as a copy of a node's files, goes on until it finds no folder any more.
+    wait_for_machine(removed, what=f"{path} to be removed", within=WRITERS_END)
+    return True
+
+
+def _remove_marked(path: Path, marker: Path) -> None:
     for entry in [entry for entry in path.iterdir() if entry != marker]:
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
     marker.unlink()  # last: whoever goes on after us has to know it
-    path.rmdir()
-    return True
+    try:
+        path.rmdir()
+    except OSError:  # as long as it is there
+        marker.touch()
+        raise
 
 
 def _remove_route(resource: Resource, lease: Lease) -> bool:

@@ -25,7 +25,7 @@ class Change:
     | --- | --- | --- | --- |
     | package | of the distribution, which was not installed | | |
     | file | its path; nothing was there | | the text in it, if that may be edited by others |
-    | unit | of systemd | `is-enabled` and `is-active`, a word each | |
+    | enabled, active | a unit of systemd | what `systemctl is-enabled`, or `is-active`, said | |
     | module | of the kernel, which was not loaded | | |
     | limit | a file below /proc/sys | its number | the number now |
     """
