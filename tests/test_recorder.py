@@ -73,15 +73,6 @@ def test_a_process_does_one_thing_at_a_time(recorder):
         recorder.invoke("read", process=0)
 
 
-def test_in_flight_is_what_is_begun_and_not_completed(recorder):
-    first = recorder.invoke("write", process=0, key=1)
-    second = recorder.invoke("write", process=1, key=2)
-    recorder.ok(first)
-
-    with recorder.cut():
-        assert recorder.in_flight() == [second]
-
-
 def test_a_second_recorder_refuses_the_file(recorder):
     with pytest.raises(FileExistsError):
         Recorder(recorder.path)

@@ -422,12 +422,6 @@ class KindCluster(PytestKindCluster):
         wait_for_machine(self._api_answers, what="the API server to answer", within=API_SECONDS)
         self._routes_added()
 
-    def power_cycle(self, names: Sequence[str] | None = None) -> PowerCut:
-        """Cut the power and turn it on again."""
-        power_cut = self.power_cut(names)
-        self.power_on(names)
-        return power_cut
-
     def execute(self, node: str, *argv: str, timeout: float = 60) -> str:
         """What a program prints that is run on a node, as root; raises `CommandFailed`."""
         return docker_output("exec", node, *argv, timeout=timeout)

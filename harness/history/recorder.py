@@ -99,11 +99,6 @@ class Recorder:
         """Nobody knows whether it happened."""
         self._complete(begin, "info", None, error, node)
 
-    def in_flight(self) -> list[Operation]:
-        """What is begun and not completed at this instant."""
-        with self._lock:
-            return [begin for begin in self._open.values() if begin.process != NEMESIS]
-
     @contextmanager
     def cut(self) -> Iterator[Callable[[int], None]]:
         """Record a power cut around the block that does it, and that returns once every node is verified dead.
