@@ -412,9 +412,10 @@ def test_a_folder_that_is_still_written_to_is_removed_in_the_end(tmp_path, monke
     assert not (tmp_path / "folder").exists()
 
 
-def test_a_file_that_is_no_lease_is_named(state):
+@pytest.mark.parametrize("text", ['{"name": "to', '{"version": "two"}', '{"version": null}', "[]"])
+def test_a_file_that_is_no_lease_is_named(state, text):
     (state / "leases").mkdir(parents=True)
-    (state / "leases/torn.json").write_text('{"name": "to')
+    (state / "leases/torn.json").write_text(text)
     with pytest.raises(InfrastructureError, match=r"leases/torn\.json is not a lease"):
         sweep()
 

@@ -264,7 +264,7 @@ class Lease:
         """What the file says; None if there is none (any more). What a later version added to it is left out."""
         try:
             data = json.loads(path.read_text())
-            version = data.get("version", 1)
+            version = int(data.get("version", 1))
             if version == VERSION:
                 known = {each.name: data[each.name] for each in fields(cls)}
                 resources = [Resource(r["kind"], r["name"], r["details"]) for r in data["resources"]]
