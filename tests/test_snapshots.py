@@ -22,6 +22,7 @@ from harness.cluster.snapshots import (
     digest_of_objects,
 )
 from harness.errors import BadInput, DeadlineExceeded
+from harness.machine import unfinished
 from harness.machine.locks import machine_lock
 from harness.paths import cache_dir
 
@@ -282,12 +283,32 @@ def test_of_a_cluster_only_the_cells_used_last_are_kept(cell):
     assert set(snapshots.folder().iterdir()) == folders(cell, *cells[1:])
 
 
-def test_what_is_pruned_by_half_is_no_snapshot(cell, monkeypatch):
-    oldest = cells_of("rookery", CELLS_KEPT)[0]
-    monkeypatch.setattr(snapshots.shutil, "rmtree", lambda path, **_: None)  # killed before anything else was gone
-    save(cell)
-    assert oldest.folder.exists()
-    assert oldest.find("rook-ready") is None
+def removing_is_killed(monkeypatch):
+    """Whoever removes a folder is killed when one file of it is gone."""
+    alive = [True]
+
+    def rmtree(path, **_):
+        if alive:  # of the dead no `finally` removes anything
+            alive.clear()
+            next(each for each in sorted(Path(path).rglob("*")) if each.is_file()).unlink()
+            raise Killed
+
+    monkeypatch.setattr(unfinished.shutil, "rmtree", rmtree)
+
+
+@pytest.mark.parametrize("by", ["saved again", "removed", "pruned", "others of its cluster"])
+def test_what_is_left_by_whoever_is_killed_while_removing_it_is_swept(cell, monkeypatch, by):
+    old = cells_of("rookery", CELLS_KEPT)[0] if by == "others of its cluster" else cell
+    saved = save(old) if old is cell else None
+    removals = {"removed": lambda: saved.remove(), "pruned": lambda: snapshots.prune(everything=True)}
+    remove = removals.get(by, lambda: save(cell))
+    with monkeypatch.context() as patched:
+        removing_is_killed(patched)
+        with pytest.raises(Killed):
+            remove()
+    assert old.find("rook-ready") is None
+    unfinished.sweep()
+    assert not old.folder.exists()
 
 
 def test_a_cell_that_is_used_is_kept(cell):

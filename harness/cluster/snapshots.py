@@ -22,7 +22,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -138,9 +137,8 @@ class Snapshot:
         return ""
 
     def remove(self) -> None:
-        """Remove it, and its cell if it was the last; its index first: without it the folder does not count."""
-        (self.path / "snapshot.json").unlink(missing_ok=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove it, and its cell if it was the last."""
+        unfinished.discard(self.path)
         _remove_empty(self.path.parent)
 
 
@@ -180,8 +178,7 @@ def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
     index = {key: value for key, value in asdict(measured).items() if key != "path"}
     (partial / "snapshot.json").write_text(json.dumps(index, indent=1))
     with machine_lock("snapshots", within=PRUNE_SECONDS):
-        (snapshot.path / "snapshot.json").unlink(missing_ok=True)
-        shutil.rmtree(snapshot.path, ignore_errors=True)
+        unfinished.discard(snapshot.path)
         partial.rename(snapshot.path)
         _prune(keep=snapshot.path.parent)
     return measured
@@ -204,7 +201,7 @@ def prune(*, everything: bool = False) -> list[Snapshot]:
             if path.suffix == unfinished.SUFFIX:
                 unfinished.remove_abandoned(path)
             elif everything or (_read(path) is None and _unused_for(path) > TORN_SECONDS):
-                shutil.rmtree(path, ignore_errors=True)
+                unfinished.discard(path)
                 _remove_empty(path.parent)
     return removed
 
@@ -214,9 +211,12 @@ def _prune(keep: Path) -> None:
     name = keep.name.rpartition("-")[0]
     cells = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
     for cell in sorted(cells, key=_unused_for)[CELLS_KEPT - 1 :]:
-        for index in cell.glob("*/snapshot.json"):  # first, as of one that is removed by itself
-            index.unlink(missing_ok=True)
-        shutil.rmtree(cell, ignore_errors=True)
+        for path in cell.iterdir():
+            if path.suffix == unfinished.SUFFIX:
+                unfinished.remove_abandoned(path)
+            else:
+                unfinished.discard(path)
+        _remove_empty(cell)
 
 
 def _unused_for(path: Path) -> float:

@@ -222,5 +222,4 @@ def _prune(current: Path) -> None:
     unlinked = [path for path in whole if path != current and path.name not in linked]
     for old in sorted(unlinked, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
         _index(old).unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(old)
+        unfinished.discard(old)

@@ -37,6 +37,15 @@ def being_made(target: Path) -> Iterator[Path]:
         held.let_go()
 
 
+def discard(target: Path) -> None:
+    """Remove a folder of the cache that has had its place; whoever is killed meanwhile leaves what a sweep knows.
+    Idempotent."""
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(8)}{SUFFIX}")
+    with suppress(FileNotFoundError):
+        target.rename(partial)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def label(path: Path) -> str:
     """What a container has to have for a label (`--label`) that works for `path`, in a folder which is being made, so
     that it goes with that."""

@@ -65,7 +65,7 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     with unfinished.being_made(cached) as partial:
         fetched = partial / "examples"
         _fetch(name, fetched, (from_go_module, from_release_archive, *fetch))
-        shutil.rmtree(cached, ignore_errors=True)
+        unfinished.discard(cached)
         fetched.rename(cached)
     return cached
 
