@@ -50,7 +50,8 @@ def record(tmp_path):
 class Answer:
     """Stands in for the driver's ResponseFuture: rows, an exception, or (None) silence."""
 
-    def __init__(self, outcome, *, attempted=(HOST,), paging_state=None):
+    def __init__(self, outcome, *, attempted=(HOST,), paging_state=None, agreed=True):
+        self.is_schema_agreed = agreed
         self._outcome = outcome
         self._paging_state = paging_state
         self.attempted_hosts = list(attempted)
@@ -67,7 +68,10 @@ class Answer:
             raise self._outcome
         rows = list(self._outcome)
         return SimpleNamespace(
-            current_rows=rows, paging_state=self._paging_state, one=lambda: rows[0] if rows else None
+            current_rows=rows,
+            paging_state=self._paging_state,
+            one=lambda: rows[0] if rows else None,
+            response_future=self,
         )
 
 
@@ -291,6 +295,20 @@ def test_a_table_is_flushed_so_often_as_is_asked(record):
     plain, flushed = (query for query, *_ in client._session.requests if "CREATE TABLE" in str(query))
     assert "flush" not in plain
     assert flushed.endswith("WITH memtable_flush_period_in_ms = 2000")
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([Answer([]), Answer(cassandra.InvalidRequest("Keyspace 'rookery' doesn't exist"))], "doesn't exist"),
+        ([Answer([], agreed=False)], "do not agree"),
+    ],
+)
+def test_replicas_that_have_not_heard_of_a_keyspace_are_asked_again(record, answers, reason):
+    client = client_with(record, *answers, Answer([]))
+    with pytest.raises(NotYet, match=reason):
+        client.create_table(3)
+    client.create_table(3)
 
 
 def test_pages_are_requests_of_their_own(record):

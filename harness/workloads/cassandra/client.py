@@ -157,7 +157,19 @@ class Client:
             f"CREATE TABLE IF NOT EXISTS {self._table} (id int PRIMARY KEY, value blob){flush}",
         ):
             with not_yet_on_failure("creating the table"):
-                self._answer(statement, within=SCHEMA_TIMEOUT)
+                self._change_schema(statement)
+
+    def _change_schema(self, statement: str) -> None:
+        """Raises `NotYet` until all replicas know of it: busy ones hear of a keyspace late, and refuse a table in it.
+
+        https://docs.datastax.com/en/developer/python-driver/latest/api/cassandra/cluster/ (is_schema_agreed)
+        """
+        try:
+            answer = self._answer(statement, within=SCHEMA_TIMEOUT)
+        except InvalidRequest as error:
+            raise NotYet(f"creating the table: {describe(error)}") from error
+        if not answer.response_future.is_schema_agreed:
+            raise NotYet("creating the table: the replicas do not agree on the schema yet")
 
     def prepare(self) -> None:
         """Have the insert parsed once. Raises `NotYet`."""
