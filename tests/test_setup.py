@@ -256,9 +256,13 @@ def test_no_second_engine_is_started_beside_one_that_does_not_answer(machine):
 
 
 def test_every_process_called_dockerd_is_seen(tmp_path):
-    (tmp_path / "dockerd").symlink_to("/bin/sleep")
-    with subprocess.Popen([tmp_path / "dockerd", "60"]) as stand_in:
+    (tmp_path / "dockerd").symlink_to("/bin/cat")
+    with subprocess.Popen([tmp_path / "dockerd"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as stand_in:
         try:
+            # Popen returns once execve(2) has closed its pipe, and only after that the process gets its new name.
+            stand_in.stdin.write(b"a line\n")
+            stand_in.stdin.flush()
+            assert stand_in.stdout.readline() == b"a line\n"
             assert stand_in.pid in other_engines.running()
         finally:
             stand_in.kill()
