@@ -60,6 +60,7 @@ VALID = {
         None,
     ),
     "a read at ONE promises nothing": (whole(base().read("ONE", (), 140).read("ONE", (), 170)), None),
+    "the clock did not move while it was read": (whole(base(), took=0), None),
     "lost within the window": (whole(base().acked(4, at=90)), 15),
     "lost while the nodes died, with a window": (whole(base().acked(4, at=100.5)), 15),
     "lost by the first cut, and still lost after the second": (
