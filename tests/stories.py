@@ -26,8 +26,8 @@ class Story:
         told = None if signal is None else str(int(signal * NS))
         return self._operation("cut", at, at + 1, outcome, found=told, process=NEMESIS)
 
-    def read(self, consistency, keys, at, outcome="ok", torn=None, f="read"):
-        return self._operation(f, at, at + 1, outcome, value=consistency, found=format_keys(keys), torn=torn)
+    def read(self, consistency, keys, at, outcome="ok", torn=None, f="read", took=1):
+        return self._operation(f, at, at + took, outcome, value=consistency, found=format_keys(keys), torn=torn)
 
     def seed(self, keys):
         return self._operation("seed", 1, 1.5, "ok", value=format_keys(keys))

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stories import Story
 
-from harness.history.checkers import Verdict, check_writes
+from harness.history.checkers import NS, Row, Verdict, check_writes
 from harness.history.operations import History
 
 
@@ -77,8 +77,37 @@ def test_a_lost_row_is_named(story):
     assert keys(report.missing_at_quorum) == keys(report.lost) == [2]
     assert report.came_back == []
     assert report.lost[0].seconds_before_cut == pytest.approx(49.99)
+    assert report.lost[0].acked_ns == pytest.approx(50.01 * NS)
     assert "lost" in report.reasons[1]
     assert "row 2: acknowledged 49.990 s before the power cut, not back, NOT ALLOWED" in report.describe()
+
+
+@pytest.mark.parametrize(
+    ("age", "allowed", "came_back_s", "told"),
+    [
+        (0.5, True, None, "0.500 s before the power cut, not back"),
+        (0.0, True, 59.96, "0.000 s before the power cut, back after 60.0 s"),
+        (-0.1, True, None, "during the cut, not back"),
+        (None, False, 3.0, "after the power cut, back after 3.0 s, NOT ALLOWED"),
+    ],
+)
+def test_a_row_says_when_it_was_acknowledged_and_what_became_of_it(age, allowed, came_back_s, told):
+    assert str(Row(7, 0, age, allowed, came_back_s)) == f"row 7: acknowledged {told}"
+
+
+def test_a_cut_is_no_excuse_for_a_row_that_was_read_after_it(story):
+    """It was within the window of the cut, which has not taken it."""
+    story.acked(4, at=99).read("QUORUM", [1, 2, 3, 4], at=150).read("ALL", [1, 2, 3], at=151)
+    (lost,) = story.check(window=15).lost
+    assert (lost.key, lost.allowed, lost.seconds_before_cut) == (4, False, None)
+
+
+def test_of_rows_that_may_be_lost_nothing_is_said_before_both_reads_were_made():
+    report = Story().acked(1, at=99).in_flight(9).cut().read("ALL", [], at=160).check(window=15)
+
+    assert report.verdict is Verdict.UNKNOWN
+    (reason,) = report.reasons
+    assert "QUORUM" in reason
 
 
 def test_missing_until_the_third_replica_came_is_not_lost(story):

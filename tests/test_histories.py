@@ -59,7 +59,8 @@ VALID = {
         base().write(5, 150.5).read("QUORUM", (1, 2, 3), 150).read("ALL", (1, 2, 3, 5), 160),
         None,
     ),
-    "a read at ONE promises nothing": (whole(base().read("ONE", (), 140)), None),
+    "a read at ONE promises nothing": (whole(base().read("ONE", (), 140).read("ONE", (), 170)), None),
+    "the clock did not move while it was read": (whole(base(), took=0), None),
     "lost within the window": (whole(base().acked(4, at=90)), 15),
     "lost while the nodes died, with a window": (whole(base().acked(4, at=100.5)), 15),
     "lost by the first cut, and still lost after the second": (
@@ -72,6 +73,51 @@ VALID = {
     "the questions to docker come before the first signal": (
         whole(Story().acked(1, 2, 3).in_flight(9).acked(4, at=100.3).cut(signal=100.5)),
         15,
+    ),
+    "lost within the window to the nanosecond": (
+        whole(base().write(4, 84.5, took=0.5).write(5, 99.5, took=0.5), (1, 2, 3, 5)),
+        15,
+    ),
+    "lost, and begun at the moment all nodes were dead, with a window": (whole(base().write(4, 101)), 15),
+    "acknowledged as the cut began, and nothing before": (
+        whole(Story().write(1, 99.5, took=0.5).in_flight(9).cut(), (1,)),
+        None,
+    ),
+    "acknowledged before a stall that the second cut ended": (
+        after_both(whole(base()).acked(4, at=170).write(10, 172, "info", took=140).cut(300), (1, 2, 3)),
+        15,
+    ),
+    "a stall since the moment all nodes were dead": (
+        after_both(whole(base()).acked(4, at=170).write(10, 101, "info", took=250).cut(300), (1, 2, 3)),
+        15,
+    ),
+    "a stall since the first moment": (
+        whole(Story().acked(1, 2, 3).acked(4, at=60).write(9, 0, "info", took=120).cut()),
+        15,
+    ),
+    "acknowledged before a stall, and the next answer came during the cut": (
+        whole(base().acked(4, at=80).write(5, 80.5, took=20), (1, 2, 3, 5)),
+        15,
+    ),
+    "a client asks again after two seconds and no more": (
+        whole(Story().acked(1, 2, 3).acked(4, at=66).write(9, 80, "info", took=5).write(10, 87, "info", took=20).cut()),
+        15,
+    ),
+    "written as the read ended that found it": (
+        base().write(5, 151).read("QUORUM", (1, 2, 3, 5), 150).read("ALL", (1, 2, 3, 5), 160),
+        None,
+    ),
+    "read at QUORUM from the moment all nodes were dead": (
+        base().read("QUORUM", (1, 2, 3), 101).read("ALL", (1, 2, 3), 160),
+        None,
+    ),
+    "gone in a read that ended as the cut began": (
+        whole(base().write(8, 55, "info").read("QUORUM", (1, 2, 3, 8), 60).read("QUORUM", (1, 2, 3), 99)),
+        None,
+    ),
+    "the seed was read from the moment all nodes were dead": (
+        whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 101)),
+        None,
     ),
     "all of the seed is there": (whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 170)), None),
     "what is read of the seed before the cut is no matter": (
@@ -89,13 +135,57 @@ INVALID = {
         after_both(whole(base(), (1, 3)).write(10, 299.9, "info", took=5).cut(300), (1, 2, 3)),
         None,
     ),
+    "missing at QUORUM after the first of two cuts, and there later": (
+        after_both(
+            base().read("QUORUM", (1,), 150).read("ALL", (1, 2, 3), 160).write(10, 299.9, "info", took=5).cut(300),
+            (1, 2, 3),
+        ),
+        None,
+    ),
+    "lost at ALL after the first of two cuts, and there later": (
+        after_both(
+            whole(base().acked(4, at=155)).write(10, 299.9, "info", took=5).cut(300),
+            (1, 2, 3, 4),
+        ),
+        None,
+    ),
+    "acknowledged as the read began that has it not": (
+        base().write(4, 149, took=1).read("QUORUM", (1, 2, 3), 150).read("ALL", (1, 2, 3, 4), 160),
+        None,
+    ),
+    "acknowledged after a read at ALL, and not in the last": (
+        whole(base().acked(4, at=165)).read("ALL", (1, 2, 3), 170).read("QUORUM", (1, 2, 3), 180),
+        None,
+    ),
+    "answered as the cut began": (
+        whole(base().write(4, 84.5, took=0.5).write(5, 99.5, took=0.5), (1, 2, 3, 5)),
+        14.95,
+    ),
+    "refused as the cut began": (whole(base().acked(4, at=80).write(5, 80.5, "fail", took=19.5)), 15),
+    "a client gave up long before the cut": (whole(base().write(8, 60, "info", took=5).acked(4, at=70)), 15),
+    "a client waits since before the first of two cuts": (
+        after_both(
+            whole(Story().acked(1, 2, 3).write(9, 99.9, "info", took=250).cut())
+            .acked(4, at=170)
+            .write(10, 299.9, "info", took=5)
+            .cut(300),
+            (1, 2, 3),
+        ),
+        15,
+    ),
     "lost outside the window": (whole(base().acked(4, at=84.5)), 15),
     "lost while the nodes died": (whole(base().acked(4, at=100.5)), None),
     "acknowledged after the cut, and lost": (whole(base().acked(4, at=140)), 15),
     "survived the first cut, lost by the second": (after_both(twice(), (1, 2, 3)), 15),
     "survived the first cut, lost by the second after a stall": (
         after_both(whole(base().acked(4, at=99), (1, 2, 3, 4)).write(10, 162, "info", took=140).cut(300), (1, 2, 3)),
-        15,
+        70,
+    ),
+    "acknowledged as all nodes were dead, survived, lost by the second cut after a stall": (
+        after_both(
+            whole(base().write(4, 100.5, took=0.5), (1, 2, 3, 4)).write(10, 162, "info", took=140).cut(300), (1, 2, 3)
+        ),
+        70,
     ),
     "acknowledged too long before a stall": (whole(stalled(69)), 15),
     "nobody waited while nothing was acknowledged": (whole(stalled(80, asked_at=99.9)), 15),
@@ -122,6 +212,14 @@ INVALID = {
     "a failed write is there": (whole(base().write(7, 60, "fail"), (1, 2, 3, 7)), None),
     "a failed write is there before the cut": (whole(base().write(7, 60, "fail").read("ALL", (1, 7), 70)), None),
     "came and went": (base().read("QUORUM", (1, 2, 3, 9), 150).read("ALL", (1, 2, 3), 160), None),
+    "came in the second read, and went": (
+        base().read("QUORUM", (1, 2, 3), 150).read("QUORUM", (1, 2, 3, 9), 155).read("ALL", (1, 2, 3), 160),
+        None,
+    ),
+    "came in one of two reads at once, and went": (
+        base().read("QUORUM", (1, 2, 3, 9), 150).read("QUORUM", (1, 2, 3), 150.5).read("ALL", (1, 2, 3), 160),
+        None,
+    ),
     "came and went before the cut": (
         whole(base().write(8, 55, "info").read("QUORUM", (1, 2, 3, 8), 60).read("QUORUM", (1, 2, 3), 70)),
         None,
@@ -165,6 +263,8 @@ UNKNOWN = {
     "QUORUM after ALL": (base().read("ALL", (1, 2, 3), 150).read("QUORUM", (1, 2, 3), 160), None),
     "QUORUM after an ALL that failed half-way": (whole(base().read("ALL", (), 140, outcome="fail")), None),
     "QUORUM while ALL was read": (base().read("ALL", (1, 2, 3), 149.5).read("QUORUM", (1, 2, 3), 150), None),
+    "ALL from the moment all nodes were dead": (whole(base().read("ALL", (1, 2, 3), 101)), None),
+    "ALL begun as QUORUM ended": (base().read("QUORUM", (1, 2, 3), 150).read("ALL", (1, 2, 3), 151), None),
     "the seed was not read": (whole(base().seed((0, 1))), None),
     "the seed was read at QUORUM only": (whole(base().seed((0, 1)).seed_read("QUORUM", (0, 1), 170)), None),
     "the seed was read before the cut only": (whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 60)), None),
@@ -378,6 +478,7 @@ def test_a_stall_is_told():
     assert report.held_back_s == pytest.approx(15.05)
     assert "nothing was acknowledged in the last 15.1 s before the power cut" in report.describe()
     assert whole(base()).check(15).held_back_s == pytest.approx(0.1)
+    assert "the last 1.0 s" in whole(Story().acked(1, 2, 3).write(9, 99, "info", took=5).cut()).check(15).describe()
 
 
 def test_a_value_that_is_long_is_nowhere_in_a_history():

@@ -272,6 +272,13 @@ def test_a_machine_without_room_excuses_what_failed_and_no_mistake(error, excuse
     assert ("no room in /var" in str(found)) is excused
 
 
+def test_what_failed_is_told_beside_what_the_machine_was_short_of_and_its_cure():
+    found = blamed(LOST, "call", machine=InfrastructureError("no room in /var", cure="remove something"))
+    assert isinstance(found, InfrastructureError)
+    assert (found.cure, found.__cause__) == ("remove something", LOST)
+    assert f"VolumeFailed: {LOST}" in str(found)
+
+
 def test_a_lock_that_nobody_gives_back_is_the_machines_fault(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "state_dir", lambda: tmp_path)
     with locks.machine_lock("images"), pytest.raises(MachineTooSlow), locks.machine_lock("images", within=0):

@@ -609,6 +609,13 @@ def test_finish_settles_the_outcome_by_the_calls(results, calls, outcome):
     assert (parse(results.path("junit.xml")).find(".//testcase/*") is None) == (outcome == "passed")
 
 
+def test_a_scenario_that_was_interrupted_says_so_and_what_it_ran_on(results):
+    finish(results, "scenarios/test_a.py::test_b", {"setup": call()}, properties=[("rook", "v1")])
+    case = parse(results.path("junit.xml")).find(".//testcase")
+    assert case.find("error").get("message") == "interrupted"
+    assert case.find("properties/property").attrib == {"name": "rook", "value": "v1"}
+
+
 def parse(path):
     return ElementTree.fromstring(path.read_bytes())
 

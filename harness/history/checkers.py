@@ -68,8 +68,8 @@ class Row:
 class WriteReport:
     """The findings of `check_writes`. Only acknowledged rows can be missing or lost."""
 
-    verdict: Verdict
-    reasons: list[str]
+    verdict: Verdict = Verdict.UNKNOWN
+    reasons: list[str] = field(default_factory=list)
     acknowledged: int = 0
     in_flight_at_cut: list[int] = field(default_factory=list)
     """At the last cut."""
@@ -162,8 +162,6 @@ class _Judge:
     def report(self) -> WriteReport:
         first = self._nothing_to_judge()
         findings = WriteReport(
-            Verdict.UNKNOWN,
-            [],
             acknowledged=len(self._acked),
             unacknowledged=self._there("info"),
             torn=_torn(self._history.reads()),
@@ -201,7 +199,7 @@ class _Judge:
 
     def _open_questions(self, findings: WriteReport) -> list[str]:
         last, reads = self._cuts[-1], self._after(len(self._cuts) - 1)
-        early, final = _first(reads, EARLY_READ), _first(reads[::-1], FINAL_READ)
+        early, final = _first(reads, EARLY_READ), _first(reads, FINAL_READ)
         repaired = any(
             consistency == FINAL_READ and last.dead_ns <= begun_ns <= early.completed_ns
             for consistency, begun_ns in self._history.attempts()
@@ -257,10 +255,10 @@ class _Judge:
     def _row(self, write: Write, read: Read, number: int) -> Row:
         acked_ns = _acked_ns(write)
         others = [each for each in self._strong if write.key in each.keys]
-        seen_ns = max((each.invoked_ns for each in others if each.completed_ns <= read.invoked_ns), default=0)
+        seen_ns = [each.invoked_ns for each in others if each.completed_ns <= read.invoked_ns]
         # Only the next cut can take a row: what it leaves has been replayed from the log, and is on disk then. The
         # client of a write that was begun before all nodes were dead may have come to its answer only after that.
-        at_least_ns = max(write.invoked_ns, seen_ns)
+        at_least_ns = max([write.invoked_ns, *seen_ns])
         taken_by = next((n for n, cut in enumerate(self._cuts) if at_least_ns <= cut.dead_ns), None)
         back_ns = next((each.completed_ns for each in others if each.completed_ns > read.completed_ns), None)
         return Row(
@@ -286,7 +284,7 @@ class _Judge:
         """
         begun_ns = self._cuts[number].started_ns
         born_ns = self._cuts[number - 1].dead_ns if number else 0
-        answered_ns = max((_acked_ns(w) for w in self._acked if _acked_ns(w) <= begun_ns), default=0)
+        answered_ns = [_acked_ns(write) for write in self._acked if _acked_ns(write) <= begun_ns]
         since = begun_ns
         waits = [
             (begun_ns if write.completed_ns is None else min(write.completed_ns, begun_ns), write.invoked_ns)
@@ -298,7 +296,7 @@ class _Judge:
             if ended_ns + ASKED_AGAIN_S * NS < since:
                 break
             since = min(since, invoked_ns)
-        return max(since, answered_ns, born_ns)
+        return max([since, *answered_ns])
 
     def _phantoms(self) -> set[int]:
         """Rows a read found although their write had not begun when the read was over, or never did."""
@@ -312,7 +310,7 @@ class _Judge:
     def _vanished(self) -> set[int]:
         """Rows of a read that a later read lacks, which began when the earlier was over, with no cut between them."""
         gone: set[int] = set()
-        for number in range(-1, len(self._cuts)):
+        for number in (-1, *range(len(self._cuts))):
             reads = self._after(number)
             ended, seen = iter(reads), set[int]()
             earlier = next(ended, None)
