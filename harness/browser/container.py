@@ -10,7 +10,7 @@ from harness.browser.webdriver import Browser
 from harness.errors import DeadlineExceeded, InfrastructureError
 from harness.machine.docker import docker, docker_output
 from harness.machine.leases import Lease
-from harness.waiting import NotYet, minutes, wait_for
+from harness.waiting import NotYet, minutes, wait_for_machine
 
 PORT = 9515
 STARTED = minutes(1)
@@ -32,7 +32,7 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
     try:
         browser = Browser(f"http://{_address(name, network)}:{PORT}")
         try:
-            wait_for(lambda: _start(browser, name), what="a browser", within=STARTED)
+            wait_for_machine(lambda: _start(browser, name), what="a browser", within=STARTED)
         except (DeadlineExceeded, InfrastructureError) as error:
             raise InfrastructureError(f"the browser did not start: {error}\n{_log(name)}") from error
         try:

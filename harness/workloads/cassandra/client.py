@@ -160,8 +160,9 @@ class Client:
                 self._change_schema(statement)
 
     def _change_schema(self, statement: str) -> None:
-        """Raises `NotYet` until all replicas know of it: busy ones hear of a keyspace late, and refuse a table in it.
+        """Raises `NotYet` where a replica refuses it or not all agree on it in time; asked again, what is there stays.
 
+        Busy replicas hear of a keyspace late, and refuse a table in it.
         https://docs.datastax.com/en/developer/python-driver/latest/api/cassandra/cluster/ (is_schema_agreed)
         """
         try:
