@@ -3,24 +3,23 @@
 from pathlib import Path
 
 import pytest
-
-from harness import session
-from harness.browser import browser_on
-from harness.cluster.addresses import spare_addresses
-from harness.csi.deployment import CephCsi, RbdFuse, StorageDriver
-from harness.images import programs
-from harness.images.build import fetch_module
-from harness.kube.dns import Resolver
-from harness.metallb import IMAGES as METALLB
-from harness.metallb import VERSION as METALLB_VERSION
-from harness.metallb import MetalLB
-from harness.rook.filesystems import Filesystems
-from harness.rook.pools import Pools
-from harness.rook.toolbox import LABELS as TOOLBOX
-from harness.rook.versions import Flavour, release_of
-from harness.scenarios.images import uses_images
-from harness.workloads.files import Files
-from harness.workloads.volumes import Volumes
+from rookery.browser import browser_on
+from rookery.catalogue.images import uses_images
+from rookery.cluster.addresses import spare_addresses
+from rookery.csi.deployment import CephCsi, StorageDriver, UserspaceCsi
+from rookery.images import programs
+from rookery.images.build import fetch_module
+from rookery.kube.dns import Resolver
+from rookery.metallb import IMAGES as METALLB
+from rookery.metallb import VERSION as METALLB_VERSION
+from rookery.metallb import MetalLB
+from rookery.plugin import session
+from rookery.rook.filesystems import Filesystems
+from rookery.rook.pools import Pools
+from rookery.rook.toolbox import LABELS as TOOLBOX
+from rookery.rook.versions import Flavour, release_of
+from rookery.workloads.files import Files
+from rookery.workloads.volumes import Volumes
 
 ADDRESSES = 8  # of the nodes' network, for Services of type LoadBalancer
 
@@ -41,8 +40,8 @@ def dns(cluster):
 def storage_driver(cluster) -> StorageDriver:
     """The driver that serves the volumes, to be deployed otherwise."""
     namespace = cluster.rook.spec.namespace
-    if cluster.driver == "rbd-fuse":
-        return RbdFuse(cluster.kube, namespace=namespace, image=cluster.images.driver[0])
+    if cluster.driver == "userspace":
+        return UserspaceCsi(cluster.kube, namespace=namespace, image=cluster.images.driver[0])
     flavour = release_of(cluster.rook.version).flavour
     return CephCsi(cluster.kube, namespace=namespace, by_csi_operator=flavour is Flavour.CSI_OPERATOR_ALWAYS)
 
@@ -78,7 +77,7 @@ def volumes(cluster, results):
 @pytest.fixture
 def snapshots(cluster):
     """Snapshots can be taken; skips where they cannot."""
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"no snapshot controller is deployed beside {cluster.driver}")
 
 

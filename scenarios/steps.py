@@ -8,18 +8,18 @@ from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
-from harness.cluster.power import PowerCut
-from harness.csi.manifests import Plugin
-from harness.errors import Unknown
-from harness.history.checkers import Verdict, check_writes
-from harness.history.recorder import Recorder
-from harness.report.results import Results
-from harness.signatures import IMAGE_IN_USE
-from harness.storage import StorageCluster
-from harness.waiting import minutes, wait_for
-from harness.workloads.files import Files
-from harness.workloads.volumes import Pod
-from harness.workloads.writers import Writers
+from rookery.cluster.power import PowerCut
+from rookery.csi.manifests import Plugin
+from rookery.errors import Unknown
+from rookery.history.checkers import Verdict, check_writes
+from rookery.history.recorder import Recorder
+from rookery.report.results import Results
+from rookery.signatures import IMAGE_IN_USE
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.files import Files
+from rookery.workloads.volumes import Pod
+from rookery.workloads.writers import Writers
 
 WRITES_BEFORE_A_CUT = 500
 
@@ -105,7 +105,7 @@ def _each_read(readers: Sequence[Pod], times: Sequence[int]) -> list[int]:
 def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, results: Results) -> None:
     """The userspace driver on a node that has come back has fenced the client (its address) by which the image was open
     in the node's earlier life, and did not wait for Ceph to give it up."""
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         return
     log = cluster.driver_log(node)
     results.note(node_stage=[line for line in log.splitlines() if " NodeStageVolume " in line])

@@ -13,16 +13,15 @@ Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and
 """
 
 import pytest
-
-from harness.csi.sanity import Subject, run_sanity
-from harness.waiting import minutes, wait_for
+from rookery.csi.sanity import Subject, run_sanity
+from rookery.waiting import minutes, wait_for
 
 pytestmark = pytest.mark.budget(150)
 
 
 @pytest.fixture(autouse=True)
 def userspace_driver(cluster):
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
 
 

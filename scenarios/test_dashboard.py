@@ -18,10 +18,9 @@ addresses of the nodes' network that nobody has.
 import time
 
 import pytest
-
-from harness.rook.dashboard import USER, Dashboard, DashboardPage, Shown
-from harness.waiting import minutes, wait_for
-from harness.workloads.services import Service
+from rookery.rook.dashboard import USER, Dashboard, DashboardPage, Shown
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.services import Service
 
 pytestmark = pytest.mark.budget(180)
 

@@ -28,13 +28,12 @@ machine's, and would not die with a node that is a container.
 from contextlib import contextmanager
 
 import pytest
+from rookery.csi import manifests as csi
+from rookery.kube.conditions import node_lost, nodes_ready
+from rookery.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
+from rookery.signatures import ATTACHED_ELSEWHERE
+from rookery.waiting import minutes, wait_for
 from steps import PowerCycle
-
-from harness.csi import manifests as csi
-from harness.kube.conditions import node_lost, nodes_ready
-from harness.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
-from harness.signatures import ATTACHED_ELSEWHERE
-from harness.waiting import minutes, wait_for
 
 pytestmark = pytest.mark.budget(300)
 
@@ -44,7 +43,7 @@ ONE_OF_EACH = (csi.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-cep
 
 @pytest.fixture
 def goes_on_without_a_node(cluster):
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"{cluster.driver} serves here: its client is the machine's kernel, which does not die with a node")
     if len(cluster.nodes.workers) < 3:
         pytest.skip("Ceph goes on without a node only where there are three")

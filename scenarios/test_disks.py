@@ -18,16 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from harness.cluster.spare_disks import make_filesystem, show, spare_disk
-from harness.errors import BadInput
-from harness.kube import KubeError
-from harness.machine.contents import digest, partition, scribble
-from harness.rook.cluster import ceph_cluster
-from harness.rook.disks import OsdDisks
-from harness.rook.manifests import load
-from harness.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
-from harness.waiting import minutes, wait_for
+from rookery.cluster.spare_disks import make_filesystem, show, spare_disk
+from rookery.errors import BadInput
+from rookery.kube import KubeError
+from rookery.machine.contents import digest, partition, scribble
+from rookery.rook.cluster import ceph_cluster
+from rookery.rook.disks import OsdDisks
+from rookery.rook.manifests import load
+from rookery.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
+from rookery.waiting import minutes, wait_for
 
 pytestmark = pytest.mark.budget(420)
 

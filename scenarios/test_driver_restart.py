@@ -27,14 +27,13 @@ Needs: nothing but a cluster.
 """
 
 import pytest
+from rookery.cluster.kubelet_dir import kubelet_dir
+from rookery.csi import manifests as csi
+from rookery.csi.deployment import registered_on, registered_on_none_of
+from rookery.plugin import session
+from rookery.waiting import NotYet, minutes, wait_for
+from rookery.workloads.files import Files
 from steps import fenced_its_earlier_client, lines_kept, power_cycle_of, replace_driver_pod_under_load
-
-from harness import session
-from harness.cluster.kubelet_dir import kubelet_dir
-from harness.csi import manifests as csi
-from harness.csi.deployment import registered_on, registered_on_none_of
-from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.files import Files
 
 pytestmark = pytest.mark.budget(90)
 
@@ -127,7 +126,7 @@ def test_kubelet_restarts(cluster, volumes, storage_driver, results):
 @pytest.mark.budget(120)
 def test_registration_socket_is_removed(cluster, volumes, storage_driver, results):
     """A driver whose registration socket was removed makes it anew."""
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"of {cluster.driver}, whether anything looks for its socket is a matter of how it is deployed")
     old = volumes.pod("old", volumes.claim("old"))
     node, checksum = old.node, old.write("random", mebibytes=16)

@@ -13,21 +13,20 @@ Needs: nothing but a cluster.
 """
 
 import pytest
-from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
-
-from harness import session
-from harness.csi import manifests as csi
-from harness.rook.filesystems import Filesystem
-from harness.signatures import (
+from rookery.csi import manifests as csi
+from rookery.plugin import session
+from rookery.rook.filesystems import Filesystem
+from rookery.signatures import (
     CLIENT_EVICTED,
     DEAD_CLIENT_FENCED,
     FILESYSTEM_NOT_FOUND,
     QUOTA_EXCEEDED,
     READ_ONLY_FILESYSTEM,
 )
-from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.files import Files
-from harness.workloads.volumes import Volumes
+from rookery.waiting import NotYet, minutes, wait_for
+from rookery.workloads.files import Files
+from rookery.workloads.volumes import Volumes
+from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
 
 pytestmark = pytest.mark.budget(180)
 
@@ -61,7 +60,7 @@ def storage_class(cluster, filesystem, apply_class):
 
 @pytest.fixture
 def userspace_driver(cluster):
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
 
 
@@ -189,7 +188,7 @@ def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_cla
     claim = volumes.claim("data", size="512Mi", storage_class=storage_class("cephfs-options", **options))
     pod = volumes.pod("writer", claim)
     checksum = pod.write("random", mebibytes=128)
-    asked = {"noexec", "noatime"} if cluster.driver == "rbd-fuse" else {"noexec"}
+    asked = {"noexec", "noatime"} if cluster.driver == "userspace" else {"noexec"}
     assert asked <= set(pod.mount_options())
 
     stats = volumes.statistics(claim, pod.node, used=128 * MIB)

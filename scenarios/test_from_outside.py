@@ -13,10 +13,9 @@ Needs: the images of MetalLB, and eight addresses of the nodes' network that nob
 """
 
 import pytest
+from rookery.errors import Unknown
+from rookery.waiting import minutes, wait_for
 from steps import judge, power_cycle_under_load
-
-from harness.errors import Unknown
-from harness.waiting import minutes, wait_for
 
 pytestmark = pytest.mark.budget(420)
 

@@ -23,10 +23,9 @@ Needs: nothing but a cluster.
 import time
 
 import pytest
+from rookery.signatures import SEED_LOOKUP_FAILED
+from rookery.waiting import NotYet, minutes, wait_for
 from steps import judge, power_cycle_under_load
-
-from harness.signatures import SEED_LOOKUP_FAILED
-from harness.waiting import NotYet, minutes, wait_for
 
 pytestmark = pytest.mark.budget(360)
 

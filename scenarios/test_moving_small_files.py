@@ -22,16 +22,15 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import pytest
-
-from harness.cluster.peering import reaching
-from harness.report.results import Results
-from harness.rook.filesystems import Filesystem
-from harness.rook.mds import MdsWatch
-from harness.storage import StorageCluster
-from harness.waiting import minutes, wait_for
-from harness.workloads.moving import checksums, differences, make_files, move, serve
-from harness.workloads.small_files import expected
-from harness.workloads.volumes import Claim, Pod, Volumes
+from rookery.cluster.peering import reaching
+from rookery.report.results import Results
+from rookery.rook.filesystems import Filesystem
+from rookery.rook.mds import MdsWatch
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.moving import checksums, differences, make_files, move, serve
+from rookery.workloads.small_files import expected
+from rookery.workloads.volumes import Claim, Pod, Volumes
 
 pytestmark = pytest.mark.budget(720)
 

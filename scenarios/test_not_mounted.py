@@ -28,15 +28,14 @@ import time
 from collections.abc import Callable
 
 import pytest
+from rookery.cluster.kubelet_dir import DEFAULT, kubelet_dir, make_folders, remove_folders
+from rookery.csi.deployment import StorageDriver, registered_nowhere, registered_on
+from rookery.report.results import Results
+from rookery.signatures import DRIVER_NOT_ON_NODE, DRIVER_NOT_REGISTERED
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import NotYet, minutes, wait_for
+from rookery.workloads.files import Files
 from steps import power_cycle_of
-
-from harness.cluster.kubelet_dir import DEFAULT, kubelet_dir, make_folders, remove_folders
-from harness.csi.deployment import StorageDriver, registered_nowhere, registered_on
-from harness.report.results import Results
-from harness.signatures import DRIVER_NOT_ON_NODE, DRIVER_NOT_REGISTERED
-from harness.storage import StorageCluster
-from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.files import Files
 
 pytestmark = pytest.mark.budget(240)
 

@@ -21,14 +21,13 @@ import time
 from contextlib import ExitStack
 
 import pytest
-
-from harness import session
-from harness.csi.manifests import storage_class
-from harness.rook.pools import BlockPool, ErasureCode, Pools
-from harness.rook.usage import pools_of_df
-from harness.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
-from harness.waiting import NotYet, minutes, wait_for
-from harness.workloads.files import Files
+from rookery.csi.manifests import storage_class
+from rookery.plugin import session
+from rookery.rook.pools import BlockPool, ErasureCode, Pools
+from rookery.rook.usage import pools_of_df
+from rookery.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
+from rookery.waiting import NotYet, minutes, wait_for
+from rookery.workloads.files import Files
 
 pytestmark = pytest.mark.budget(240)
 

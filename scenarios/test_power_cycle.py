@@ -23,7 +23,7 @@ replica, `ignorereplayerrors`, and the report says so; what the rows have to sho
 
 A power cut kills the nodes' processes and, with the userspace driver, the page cache of the volumes, so what was not
 synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
-`harness.cluster.power`.
+`rookery.cluster.power`.
 
 Reproduces: the power cut of the operator's diary, all nodes at once, which there was imitated by restarting them.
 
@@ -31,14 +31,13 @@ Needs: nothing but a cluster.
 """
 
 import pytest
+from rookery.history.recorder import Recorder
+from rookery.report.results import Results
+from rookery.signatures import COMMIT_LOG_REFUSED
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.cassandra import Cassandra
 from steps import judge, power_cycle_under_load
-
-from harness.history.recorder import Recorder
-from harness.report.results import Results
-from harness.signatures import COMMIT_LOG_REFUSED
-from harness.storage import StorageCluster
-from harness.waiting import minutes, wait_for
-from harness.workloads.cassandra import Cassandra
 
 pytestmark = pytest.mark.budget(480)
 

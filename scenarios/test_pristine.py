@@ -16,10 +16,9 @@ Needs: nothing but a cluster.
 """
 
 import pytest
-
-from harness import session
-from harness.waiting import minutes, wait_for
-from harness.workloads.files import Files
+from rookery.plugin import session
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.files import Files
 
 pytestmark = pytest.mark.budget(90)
 

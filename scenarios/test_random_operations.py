@@ -4,7 +4,7 @@ Reproduces: what no list of cases has: calls repeated, cut short, out of order a
 
 Create, stage, publish, write, read, expand, snapshot, restore, unpublish, unstage, delete, in any order, most of them
 sensible, others not: twice, out of order, for what does not exist, on the wrong node; to volumes with ext4, with xfs,
-and to raw block volumes. The model (`harness.csi.model`) knows each answer beforehand. Calls to different volumes are
+and to raw block volumes. The model (`rookery.csi.model`) knows each answer beforehand. Calls to different volumes are
 under way at the same time.
 
 In between, drivers are killed (SIGKILL) with calls under way, the controller among them, and nodes lose their power. A
@@ -25,15 +25,14 @@ Needs: the userspace driver.
 import secrets
 
 import pytest
-
-from harness.random_operations import Trial, driver_called_directly
+from rookery.csi.random_operations import Trial, driver_called_directly
 
 pytestmark = pytest.mark.budget(420)
 
 
 @pytest.fixture
 def driver(cluster, results):
-    if cluster.driver != "rbd-fuse":
+    if cluster.driver != "userspace":
         pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
     with driver_called_directly(cluster, results) as driver:
         yield driver

@@ -12,13 +12,12 @@ Needs: the image of PostgreSQL.
 """
 
 import pytest
+from rookery.catalogue.images import uses_images
+from rookery.plugin import session
+from rookery.signatures import LOG_REPLAYED
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.postgresql import IMAGE, PostgreSQL
 from steps import judge, power_cycle_under_load
-
-from harness import session
-from harness.scenarios.images import uses_images
-from harness.signatures import LOG_REPLAYED
-from harness.waiting import minutes, wait_for
-from harness.workloads.postgresql import IMAGE, PostgreSQL
 
 pytestmark = pytest.mark.budget(240)
 

@@ -11,9 +11,8 @@ Needs: nothing but a cluster.
 """
 
 import pytest
-
-from harness.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
-from harness.waiting import minutes, wait_for
+from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
+from rookery.waiting import minutes, wait_for
 
 pytestmark = pytest.mark.budget(120)
 

@@ -12,12 +12,11 @@ Needs: nothing but a cluster.
 """
 
 import pytest
-
-from harness.csi import manifests as csi
-from harness.machine.runc_without_caps import lacking_capabilities
-from harness.rook.pools import BlockPool, ErasureCode
-from harness.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM, USED_BY_ANOTHER_POD
-from harness.waiting import minutes, wait_for
+from rookery.csi import manifests as csi
+from rookery.machine.runc_without_caps import lacking_capabilities
+from rookery.rook.pools import BlockPool, ErasureCode
+from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM, USED_BY_ANOTHER_POD
+from rookery.waiting import minutes, wait_for
 
 # Each removes what it made, to the last image and loop device, so one cluster serves them all.
 pytestmark = pytest.mark.budget(120)

@@ -10,10 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-from harness.cluster import others_networks
-from harness.errors import InfrastructureError
-from harness.machine import docker, loop
+from rookery.cluster import others_networks
+from rookery.errors import InfrastructureError
+from rookery.machine import docker, loop
 
 pytest_plugins = ["pytester"]
 

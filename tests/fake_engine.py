@@ -6,7 +6,7 @@ import json
 from itertools import count
 from types import SimpleNamespace
 
-from harness.machine.run import CommandFailed
+from rookery.machine.run import CommandFailed
 
 
 class FakeEngine:

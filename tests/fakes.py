@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.rook import CephSpec, Rook
-from harness.rook.rendering import Rendering
+from rookery.rook import CephSpec, Rook
+from rookery.rook.rendering import Rendering
 
 BOOTED = datetime.datetime(2026, 11, 24, 8, tzinfo=datetime.timezone.utc).timestamp()
 

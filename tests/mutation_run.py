@@ -21,18 +21,18 @@ else:
     import tomli as tomllib
 
 DECIDING = (
-    "harness.history.checkers.*",
-    "harness.kube.conditions.*",
-    "harness.outcomes.*",
-    "harness.recovery.*",
-    "harness.rook.status.*",
+    "rookery.history.checkers.*",
+    "rookery.kube.conditions.*",
+    "rookery.plugin.outcomes.*",
+    "rookery.storage.recovery.*",
+    "rookery.rook.status.*",
     # Of these two modules only what decides: how a scenario and a run end, and what "restored" is.
-    "harness.session.x_finish__*",
-    "harness.session.xǁSessionǁexit_status__*",
-    "harness.storage.xǁStorageClusterǁas_deployed__*",
-    "harness.storage.xǁStorageClusterǁrestore__*",
-    "harness.storage.xǁStorageClusterǁstorage_recovered__*",
-    "harness.storage.xǁStorageClusterǁstorage_whole__*",
+    "rookery.plugin.session.x_finish__*",
+    "rookery.plugin.session.xǁSessionǁexit_status__*",
+    "rookery.storage.cluster.xǁStorageClusterǁas_deployed__*",
+    "rookery.storage.cluster.xǁStorageClusterǁrestore__*",
+    "rookery.storage.cluster.xǁStorageClusterǁstorage_recovered__*",
+    "rookery.storage.cluster.xǁStorageClusterǁstorage_whole__*",
     "scenarios.steps.*",
 )
 EXPLAINED = Path(__file__).with_name("survivors.toml")

@@ -1,7 +1,7 @@
 """Histories told by hand. Seconds are the unit; the power goes at 100 and all nodes are dead at 101."""
 
-from harness.history.checkers import NS, check_writes
-from harness.history.operations import NEMESIS, History, Operation, format_keys
+from rookery.history.checkers import NS, check_writes
+from rookery.history.operations import NEMESIS, History, Operation, format_keys
 
 
 class Story:

@@ -6,12 +6,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-
-from harness import cli, session, settings_check
-from harness.errors import BadInput
-from harness.machine import docker
-from harness.rook import versions
-from harness.settings import Settings
+from rookery import cli, settings_check
+from rookery.errors import BadInput
+from rookery.machine import docker
+from rookery.plugin import session
+from rookery.rook import versions
+from rookery.settings import Settings
 
 DEFAULT_TOPOLOGY = (Path(__file__).parent.parent / "kind-configs" / "default.yaml").read_text()
 KIND = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
@@ -351,7 +351,7 @@ def test_the_room_of_the_machine_bounds_workers_and_disks(place, monkeypatch):
 
 def test_a_kernel_without_rbd_has_no_ceph_csi(monkeypatch):
     monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: False)
-    Settings(driver="rbd-fuse").check(only=["driver"])
+    Settings(driver="userspace").check(only=["driver"])
     with pytest.raises(BadInput, match="needs a kernel with rbd"):
         Settings(driver="ceph-csi").check(only=["driver"])
     monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: name == "rbd")

@@ -16,7 +16,7 @@ case "$*" in {fails}) exit {status};; esac
 FAKE_GIT = """#!/bin/sh
 case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
 """
-ENGINE = "-m tox -e unit -- tests/test_identity.py"
+ENGINE = "-m tox -e unit -- tests/machine/test_identity.py"
 CORE, SLICE = (
     ["-m pip install tox", "-m tox", "-m tox -e e2e", ENGINE],
     "-m tox -e e2e -- scenarios -m not core and not slow",

@@ -9,7 +9,7 @@ import pytest
 CHANGE = "-     return a <= b\n+     return a < b"
 EXPLAINED = """
 [[survivor]]
-of = "harness.recovery.x_f"
+of = "rookery.storage.recovery.x_f"
 why = "a is never b"
 changes = ['''
 - return a <= b
@@ -29,10 +29,11 @@ def mutmut(monkeypatch, tmp_path):
         command, *arguments = argv[len(mutation_run.MUTMUT) :]
         if command == "run":
             mutmut.ran = arguments
-        names = [f"harness.recovery.x_f__mutmut_{number}" for number in range(1, 4)]
-        shown = f"# it: survived\n--- harness/recovery.py\n+++ harness/recovery.py\n@@ -1 +1 @@\n def f():\n{CHANGE}\n"
+        names = [f"rookery.storage.recovery.x_f__mutmut_{number}" for number in range(1, 4)]
+        path = "harness/rookery/storage/recovery.py"
+        shown = f"# it: survived\n--- {path}\n+++ {path}\n@@ -1 +1 @@\n def f():\n{CHANGE}\n"
         listed = "".join(f"    {name}: {status}\n" for name, status in zip(names, mutmut.status, strict=True))
-        other = "    harness.session.x_g__mutmut_1: not checked\n"
+        other = "    rookery.plugin.session.x_g__mutmut_1: not checked\n"
         return SimpleNamespace(stdout={"show": shown, "results": listed + other}.get(command, ""))
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -51,9 +52,9 @@ def test_all_that_decides_is_changed_and_each_change_is_seen(mutmut, capsys):
 @pytest.mark.parametrize("status", ["survived", "no tests", "not checked", "suspicious", "segfault"])
 def test_a_change_that_no_test_sees_is_shown(mutmut, capsys, status):
     mutmut.status[1] = status
-    assert mutation_run.main(["harness.recovery.*"]) == 1
+    assert mutation_run.main(["rookery.storage.recovery.*"]) == 1
     out = capsys.readouterr().out
-    assert f"harness.recovery.x_f__mutmut_2: {status}\n- return a <= b\n+ return a < b\n" in out
+    assert f"rookery.storage.recovery.x_f__mutmut_2: {status}\n- return a <= b\n+ return a < b\n" in out
     assert "1 of them survive: 0 explained, 1 not" in out
 
 
@@ -68,4 +69,4 @@ def test_an_explained_change_may_survive_and_has_to(mutmut, capsys):
 
 def test_of_a_part_nobody_asks_for_what_is_explained_elsewhere(mutmut):
     mutmut.explain(EXPLAINED)
-    assert mutation_run.main(["harness.recovery.*"]) == 0
+    assert mutation_run.main(["rookery.storage.recovery.*"]) == 0

@@ -1,7 +1,6 @@
 import pytest
-
-from harness.errors import BadInput
-from harness.settings import Settings, option_name
+from rookery.errors import BadInput
+from rookery.settings import Settings, option_name
 
 
 @pytest.fixture

@@ -3,10 +3,9 @@
 import time
 
 import pytest
-
-from harness import waiting
-from harness.errors import DeadlineExceeded, InfrastructureError
-from harness.waiting import NotYet, minutes, wait_for, wait_for_machine
+from rookery import waiting
+from rookery.errors import DeadlineExceeded, InfrastructureError
+from rookery.waiting import NotYet, minutes, wait_for, wait_for_machine
 
 
 class Clock:

@@ -1,6 +1,0 @@
-"""A real browser outside the cluster: Chromium in a container of its own on the nodes' network, driven from here."""
-
-from harness.browser.container import browser_on
-from harness.browser.webdriver import Browser
-
-__all__ = ["Browser", "browser_on"]

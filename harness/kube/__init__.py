@@ -1,6 +1,0 @@
-"""The Kubernetes API: apply, get, exec, logs, events, and the conditions to wait for."""
-
-from harness.kube.client import Kube
-from harness.kube.errors import ApiUnavailable, ExecFailed, KubeError, api_may_be_down
-
-__all__ = ["ApiUnavailable", "ExecFailed", "Kube", "KubeError", "api_may_be_down"]

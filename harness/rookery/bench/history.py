@@ -1,0 +1,134 @@
+"""`rookery bench history`: what the checker finds of generated histories, and what a long one takes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+
+from rookery.bench.common import Bench, Goal
+from rookery.errors import BadInput
+from rookery.history.checkers import check_writes
+from rookery.history.generated import WRONG, Sample, right, wrong
+from rookery.history.operations import NEMESIS, History, Operation
+
+RIGHT = "right"
+SHOWN = 3  # of each kind, of those that are judged wrongly
+CLIENTS = 8
+LOST_ALLOWED_WINDOW_S = 15.0
+SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
+
+
+def history(say: Callable[[str], None], *, samples: int, operations: int, seed: int) -> Bench:
+    """Judge so many generated histories of each kind, and one of so many operations; needs neither docker nor cluster.
+
+    What is judged otherwise than it has to be is a fact of the benchmark, with the seed that makes it again.
+    """
+    bench = Bench(
+        "history",
+        facts={"judged right": {}, "failures": []},
+        units={_memory(operations): "MiB"},
+        goals=[Goal(_seconds(operations), at_most=2e-6 * operations), Goal(_memory(operations), at_most=500)],
+    )
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        _judge_samples(pool, bench, say, samples, seed)
+    figures: dict[str, float] = {}
+    for share in SHARES:
+        number = int(operations * share)
+        # Each in a process of its own, which has nothing else in its memory.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            seconds, mebibytes = alone.submit(long_one, number).result()
+        say(f"{number:,} operations: {seconds:.2f} s, {mebibytes:.0f} MiB")
+        figures[_seconds(number)] = seconds
+    figures[_memory(operations)] = mebibytes
+    bench.runs.append(figures)
+    return bench
+
+
+def _seconds(operations: int) -> str:
+    return f"{operations:,} operations"
+
+
+def _memory(operations: int) -> str:
+    return f"memory for {operations:,} operations"
+
+
+def _judge_samples(pool: Executor, bench: Bench, say: Callable[[str], None], samples: int, seed: int) -> None:
+    kinds = [RIGHT, *WRONG]
+    judged = pool.map(partial(misjudged, seeds=range(seed, seed + samples)), kinds)
+    for kind, wrongly in zip(kinds, judged, strict=True):
+        expected = _expected(kind)
+        told = f"{samples - len(wrongly):,} of {samples:,} {expected}"
+        say(f"{kind}: {told}")
+        bench.facts["judged right"][kind] = told
+        bench.facts["failures"] += [
+            f"{kind}, seed {number}: {found} instead of {expected}" for number, found in wrongly[:SHOWN]
+        ]
+
+
+def misjudged(kind: str, *, seeds: range) -> list[tuple[int, str]]:
+    """The seeds whose history of that kind is judged otherwise than it has to be, and what is said of it."""
+    found = []
+    for seed in seeds:
+        rng = Random(seed)
+        verdict = verdict_of(right(rng) if kind == RIGHT else wrong(kind, rng))
+        if verdict != _expected(kind):
+            found.append((seed, verdict))
+    return found
+
+
+def _expected(kind: str) -> str:
+    return "valid" if kind == RIGHT else WRONG[kind][0]
+
+
+def verdict_of(sample: Sample) -> str:
+    try:
+        return check_writes(History(sample.operations), lost_allowed_window_s=sample.window_s).verdict.value
+    except BadInput:
+        return "refused"
+
+
+def long_one(number: int) -> tuple[float, float]:
+    """Seconds of the processor to load and to judge a history of about `number` operations, and MiB of memory."""
+    with tempfile.TemporaryDirectory(prefix="rookery-history-") as folder:
+        path = Path(folder) / "history.jsonl"
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(operation.to_json() + "\n" for operation in _long(number))
+        before, begin = _peak_kib(), time.process_time()
+        report = check_writes(History.load(path), lost_allowed_window_s=LOST_ALLOWED_WINDOW_S)
+        seconds = time.process_time() - begin
+    if report.verdict.value != "valid":
+        raise AssertionError(report.describe())
+    return seconds, (_peak_kib() - before) / 1024
+
+
+def _long(number: int) -> Iterator[Operation]:
+    """Clients that write `number / 2` rows until the power goes, and two reads that find all of them."""
+    rows, now = max(2, number // 2 - 3), 10**15
+
+    def operation(process: int, type_: str, f: str, key: int | None = None, value: str | None = None) -> Operation:
+        nonlocal now
+        now += 1_000_000
+        return Operation(process, type_, f, key, value, now, now / 1e9, node=None if key is None else "10.244.1.5")
+
+    for key in range(rows):
+        yield operation(key % CLIENTS, "invoke", "write", key)
+        yield operation(key % CLIENTS, "ok", "write", key)
+    yield operation(CLIENTS, "invoke", "write", rows)
+    yield operation(NEMESIS, "invoke", "cut")
+    yield operation(NEMESIS, "ok", "cut")
+    for process, consistency in enumerate(("QUORUM", "ALL"), start=CLIENTS + 1):
+        yield operation(process, "invoke", "read", value=consistency)
+        yield operation(process, "ok", "read", value=f"0-{rows - 1}")
+
+
+def _peak_kib() -> int:
+    """The most memory that this process has had. Of `getrusage`, a new process inherits its parent's."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

@@ -1,0 +1,93 @@
+"""`rookery bench save`: saving a cluster that works, over and over, and whether it takes harm or is saved torn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from rookery.bench.common import SAVED, Bench, noting_failure
+from rookery.cluster.snapshots import Snapshot
+from rookery.errors import InfrastructureError
+from rookery.history.checkers import Verdict, check_writes
+from rookery.history.recorder import Recorder
+from rookery.plugin.session import Session
+from rookery.report.results import Results
+from rookery.settings import Settings
+from rookery.storage.cluster import StorageCluster
+from rookery.storage.states import ROOK_READY, WORKLOAD_READY, Layer, cassandra_ready
+from rookery.waiting import minutes, wait_for
+from rookery.workloads.cassandra import IMAGE as CASSANDRA
+from rookery.workloads.cassandra import Cassandra
+
+WRITTEN = 200  # rows that are acknowledged, more than before, when the nodes are frozen
+RECOVERED = minutes(5)
+
+
+def save(
+    settings: Settings, say: Callable[[str], None], *, runs: int, layer: str = "rook", restore_every: int = 10
+) -> Bench:
+    """Save the cluster `runs` times and go on; each `restore_every`th time restore what was saved (0: never).
+
+    With the layer `cassandra` clients write meanwhile, and what is restored is judged as after a node kill: a row that
+    was acknowledged before the nodes were frozen has to be there, at QUORUM and at ALL. A run after which a container
+    had been started anew, or an OSD marked down, is counted as the fact `harmed`; the benchmark goes on.
+    """
+    wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
+    bench = Bench("save", facts={"layer": wanted.name, "harmed": [], "verdicts": []})
+    session = Session(settings, say)
+    session.expect(wanted)
+    with closing(session), noting_failure(bench):
+        with Results(Path(settings.results), "bench-save-0", say=say) as results:
+            cluster = session.cluster(wanted, results)
+        for number in range(1, runs + 1):
+            judged = bool(restore_every) and number % restore_every == 0
+            with Results(Path(settings.results), f"bench-save-{number}", say=say) as results:
+                one = _with_rows if layer == "cassandra" else _alone
+                one(cluster, results, bench, restore=judged)
+                bench.runs.append(results.seconds())
+    return bench
+
+
+def _alone(cluster: StorageCluster, results: Results, bench: Bench, *, restore: bool) -> None:
+    _saved(cluster, results, bench)
+    if restore:
+        cluster.restore(SAVED, results)
+
+
+def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, restore: bool) -> None:
+    with Recorder(results.path("history.jsonl")) as record:
+        cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch")
+        try:
+            cassandra.ready(WORKLOAD_READY)
+            with cassandra.start_writers() as writers:
+                before = wait_for(lambda: writers.acknowledged(WRITTEN), what="writers at work", within=minutes(1))
+                snapshot = _saved(cluster, results, bench)
+                wait_for(lambda: writers.acknowledged(before + WRITTEN), what="more rows", within=minutes(1))
+            if restore:
+                cluster.restore(snapshot, results)
+                with results.phase("every row readable"):
+                    cassandra.recovered(RECOVERED, since=cluster.started)
+                _judge(record, snapshot, results, bench)
+        finally:
+            cassandra.close()
+
+
+def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
+    harmed = len(cluster.harmed)
+    cluster.note(results)  # phases of what follows are this run's
+    cluster.save(SAVED)
+    snapshot = cluster.kept(SAVED)
+    results.add_phase("frozen", 0, snapshot.frozen.seconds)
+    bench.facts["harmed"] += cluster.harmed[harmed:]
+    return snapshot
+
+
+def _judge(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench) -> None:
+    history = record.history().as_of_cut(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
+    report = check_writes(history, lost_allowed_window_s=None)
+    results.note(verdict=report.as_dict())
+    results.say(report.describe().partition("\n")[0])
+    bench.facts["verdicts"].append(report.verdict.value)
+    if report.verdict is not Verdict.VALID:
+        raise InfrastructureError(f"what was restored is not what was saved: {report.describe()}")

@@ -1,0 +1,137 @@
+"""All scenarios of a folder, with what they state and what came of them last."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rookery.catalogue.docstrings import NEEDS, REPRODUCES, Stated, read
+from rookery.catalogue.markers import Bug
+from rookery.errors import BadInput
+from rookery.machine.run import run
+from rookery.report.results import LastResult
+
+COLLECTED_WITHIN = 60.0  # seconds; two in fact
+NOTHING_COLLECTED = 5  # https://docs.pytest.org/en/stable/reference/exit-codes.html
+SHOWN_OF_AN_ERROR = 2000  # characters, the last ones: what was raised stands at the end
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One test, or one of its variants (`[ext4]`)."""
+
+    file: str  # below the folder of scenarios
+    test: str
+    variant: str
+    name: str  # by which its results are found
+    module: Stated
+    own: Stated
+    tier: str  # core, rest or slow
+    budget_s: float | None  # None where it has none, which is not right
+    markers: tuple[str, ...]
+    bugs: tuple[Bug, ...]
+    images: tuple[str, ...]  # beside those that every run needs
+
+    @property
+    def id(self) -> str:
+        """By which pytest runs it, in the folder of scenarios."""
+        return f"{self.file}::{self.test}" + (f"[{self.variant}]" if self.variant else "")
+
+    @cached_property
+    def stated(self) -> Stated:
+        return self.own.within(self.module)
+
+    @property
+    def title(self) -> str:
+        return self.own.title or self.module.title
+
+    @property
+    def reproduces(self) -> str:
+        return self.stated.statements.get(REPRODUCES, "")
+
+    @property
+    def needs(self) -> str:
+        return self.stated.statements.get(NEEDS, "")
+
+    @property
+    def budget(self) -> str:
+        return "no budget" if self.budget_s is None else f"{self.budget_s:g} s"
+
+    @property
+    def missing(self) -> list[str]:
+        """What it should say of itself and does not, in words that say how."""
+        return self.stated.missing if self.budget_s is not None else [*self.stated.missing, "`budget(seconds)`"]
+
+    def as_dict(self, last: LastResult | None) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "name": self.name,
+            "title": self.title,
+            "reproduces": self.reproduces,
+            "needs": self.needs,
+            "tier": self.tier,
+            "budget_s": self.budget_s,
+            "markers": list(self.markers),
+            "bugs": [asdict(bug) for bug in self.bugs],
+            "images": list(self.images),
+            "last": last and {**asdict(last), "folder": str(last.folder)},
+        }
+
+
+def collect(folder: Path, pattern: str = "") -> list[Scenario]:
+    """The scenarios in `folder` in the order of files, those that pytest's `-k pattern` selects; needs no cluster.
+
+    Raises `BadInput` if there is no such folder, nothing in it or nothing that matches, or if pytest cannot import it.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder", cure="go to the project's folder, or give --scenarios DIR")
+    argv = [sys.executable, "-m", "rookery.catalogue.collecting", str(folder), *([pattern] if pattern else [])]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = run(argv, timeout=COLLECTED_WITHIN, check=False, env=environment)
+    try:
+        collected = json.loads(done.stdout)
+    except ValueError:  # it did not come to its end
+        collected = {"found": [], "errors": []}
+    if collected["errors"]:
+        raise BadInput(
+            "\n".join(f"{error['of']} cannot be collected:\n{_end(error['text'])}" for error in collected["errors"]),
+            cure=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
+        )
+    if done.returncode not in (0, NOTHING_COLLECTED):
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
+        raise BadInput(
+            "\n".join([f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, said)]),
+            cure=f"see `pytest --collect-only {folder}`",
+        )
+    if not collected["found"]:
+        raise BadInput(
+            f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
+            cure="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not slow'",
+        )
+    return [_scenario(found) for found in collected["found"]]
+
+
+def _end(text: str) -> str:
+    return text.strip()[-SHOWN_OF_AN_ERROR:]
+
+
+def _scenario(found: Mapping[str, Any]) -> Scenario:
+    return Scenario(
+        file=found["file"],
+        test=found["test"],
+        variant=found["variant"],
+        name=found["name"],
+        module=read(found["module_docstring"]),
+        own=read(found["docstring"]),
+        tier=found["tier"],
+        budget_s=found["budget_s"],
+        markers=tuple(found["markers"]),
+        bugs=tuple(Bug(**bug) for bug in found["bugs"]),
+        images=tuple(found["images"]),
+    )

@@ -1,0 +1,142 @@
+"""The catalogue of scenarios as people read it: in a terminal with the last results, and as docs/scenarios.md."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.docstrings import STATEMENTS, Stated
+from rookery.plugin import tiers
+from rookery.report.results import LastResult
+
+HEAD = """\
+# Scenarios
+
+<!-- Made by `rookery scenarios --markdown > docs/scenarios.md` of what is in scenarios/: change that. -->
+
+What can be run, what each reproduces, what it needs, and how many seconds it may take on two cores with the images at
+hand, from a saved cluster on. What a file says holds for every test of it that says nothing else. `rookery scenarios`
+lists them with their last results, `pytest scenarios -k NAME` runs one;
+[writing-scenarios.md](writing-scenarios.md) says how to write another.
+
+They are of three tiers: `pytest scenarios` runs `core`, `--all` the rest as well, and `--slow` everything.
+"""
+
+
+def listing(scenarios: Sequence[Scenario], last: Mapping[str, LastResult], *, ago: Callable[[str], str]) -> Group:
+    """For a terminal. `ago` says how long ago a time (ISO 8601) was."""
+    return Group(*(part for file in _by_file(scenarios) for part in _listed(file, last, ago)))
+
+
+def summary(scenarios: Sequence[Scenario], last: Mapping[str, LastResult]) -> str:
+    """How many there are, and what their last results took together."""
+    known = [last[scenario.name] for scenario in scenarios if scenario.name in last]
+    outcomes = sorted({result.outcome for result in known})
+    counted = [f"{sum(result.outcome == outcome for result in known)} {outcome}" for outcome in outcomes]
+    took = f"; last results: {', '.join(counted)}, {sum(r.seconds for r in known):.0f} s together" if known else ""
+    return f"{_counted(len(scenarios), 'scenario')}: {tiers.counted(Counter(each.tier for each in scenarios))}{took}"
+
+
+def page(scenarios: Sequence[Scenario]) -> str:
+    """docs/scenarios.md: of docstrings and markers only, the same on every machine."""
+    files = list(_by_file(scenarios))
+    rows = [f"| [{_stem(file)}](#{_anchor(file)}) | {_cell(file[0].module.title)} | {len(file)} |" for file in files]
+    table = "\n".join(["| file | what it shows | scenarios |", "| --- | --- | --- |", *rows])
+    of_tiers = f"Of {len(scenarios)}: {tiers.counted(Counter(each.tier for each in scenarios))}.\n"
+    return "\n".join([HEAD, of_tiers, table, *("\n" + _section(file) for file in files)]) + "\n"
+
+
+def _by_file(scenarios: Iterable[Scenario]) -> Iterator[list[Scenario]]:
+    return (list(group) for _, group in groupby(scenarios, key=lambda scenario: scenario.file))
+
+
+def _listed(
+    file: Sequence[Scenario], last: Mapping[str, LastResult], ago: Callable[[str], str]
+) -> Iterator[RenderableType]:
+    module = file[0].module
+    yield Text(f"{file[0].file}: {module.title}", style="bold")
+    for line in _statements(module):
+        yield Padding(Text(line), (0, 0, 0, 2))
+    table = Table.grid(padding=(0, 3, 0, 0), expand=True)
+    table.add_column(ratio=1, overflow="fold")
+    table.add_column(max_width=14)
+    table.add_column(justify="right", no_wrap=True)
+    for scenario in file:
+        budget = scenario.budget if scenario.budget_s is None else f"budget {scenario.budget}"
+        table.add_row(_said(scenario), _result(last.get(scenario.name), ago), f"{budget}\n{scenario.tier}")
+    yield Padding(table, (0, 0, 1, 4))
+
+
+def _said(scenario: Scenario) -> Text:
+    """A scenario's name, and what it says for itself; what its file says for it stands above."""
+    lines = [scenario.own.title, *_statements(scenario.own)]
+    lines.append(", ".join([*scenario.markers, *(f"bug {bug.short}" for bug in scenario.bugs)]))
+    if missing := scenario.missing:
+        lines.append(f"not stated: {', '.join(missing)}")
+    return Text(scenario.name, style="cyan").append("".join(f"\n{line}" for line in lines if line), style="default")
+
+
+def _result(last: LastResult | None, ago: Callable[[str], str]) -> str:
+    return f"{last.outcome}\n{last.seconds:.0f} s\n{ago(last.started)} ago" if last else "no result"
+
+
+def _section(file: Sequence[Scenario]) -> str:
+    module = file[0].module
+    parts = [f"## {_stem(file)}", f"**{module.title}**", module.story]
+    parts.append("\n".join(f"- {line}" for line in _statements(module, bold=True)))
+    parts += [_test(list(variants)) for _, variants in groupby(file, key=lambda scenario: scenario.test)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _test(variants: Sequence[Scenario]) -> str:
+    """One test, once for all of its variants."""
+    scenario = variants[0]
+    heading = f"### {scenario.test}"
+    facts = _statements(scenario.own, bold=True)
+    facts.append(f"**Tier**: {_of_each([(each.tier, each.variant) for each in variants])}")
+    facts.append(f"**Budget**: {_of_each([(each.budget, each.variant) for each in variants])}")
+    if scenario.variant:
+        facts.append(f"**Variants**: {', '.join(f'`{each.variant}`' for each in variants)}")
+    if scenario.markers:
+        facts.append(f"**Marked**: {', '.join(f'`{marker}`' for marker in scenario.markers)}")
+    for bug in scenario.bugs:
+        facts.append(f"**Reported**: [{bug.short}]({bug.url})" + (f", shown by {bug.symptom}" if bug.symptom else ""))
+    return "\n\n".join(part for part in (heading, scenario.own.prose, "\n".join(f"- {fact}" for fact in facts)) if part)
+
+
+def _of_each(said: Sequence[tuple[str, str]]) -> str:
+    """What is said of all variants once, or of each with its name: `core` or `core (ext4), rest (xfs)`."""
+    if len({what for what, _ in said}) == 1:
+        return said[0][0]
+    return ", ".join(f"{what} ({variant})" for what, variant in said)
+
+
+def _statements(stated: Stated, *, bold: bool = False) -> list[str]:
+    mark = "**" if bold else ""
+    return [f"{mark}{word}{mark}: {stated.statements[word]}" for word in STATEMENTS if word in stated.statements]
+
+
+def _stem(file: Sequence[Scenario]) -> str:
+    return Path(file[0].file).with_suffix("").as_posix()
+
+
+def _anchor(file: Sequence[Scenario]) -> str:
+    """Of a heading, as GitHub has it."""
+    return re.sub(r"[^\w -]", "", _stem(file).lower()).replace(" ", "-")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,127 @@
+"""Calls by chance to the storage driver of a cluster, while it and its nodes are killed, held against their model.
+
+What there is to do is `rookery.csi.model`'s, how it is done `rookery.csi.execution`'s; here are cluster and kills.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from random import Random
+
+from rookery.cluster.kubelet_dir import kubelet_dir
+from rookery.csi import deployed, direct
+from rookery.csi import model as m
+from rookery.csi.execution import Disagreement, Done, Driver, Execution, summary
+from rookery.csi.manifests import RBD
+from rookery.errors import DeadlineExceeded, Unknown
+from rookery.machine.runc_without_caps import lacking_capabilities
+from rookery.plugin import session
+from rookery.report.results import Results
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import minutes, wait_for
+
+MIXTURE = m.Mixture()
+DRIVER_BACK = minutes(3)
+GATEWAYS_BACK = minutes(2)
+IN_AGREEMENT = minutes(2)
+
+
+@contextmanager
+def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterator[Driver]:
+    """The userspace driver's own sockets, by a gateway on each worker, which goes in the end with its folders."""
+    namespace = cluster.rook.spec.namespace
+    calls = direct.DirectCalls(
+        cluster.kube,
+        driver_namespace=namespace,
+        image=cluster.images.driver[0],
+        kubelet_dir=kubelet_dir(cluster.topology),
+        nodes=cluster.nodes.workers,
+    )
+    with session.deployed(calls, cluster, results):
+        yield Driver(
+            calls,
+            cluster_id=namespace,
+            pool=cluster.rook.spec.pool,
+            controller_secret=deployed.secret(cluster.kube, namespace, RBD.provisioner_secret),
+            node_secret=deployed.secret(cluster.kube, namespace, RBD.node_secret),
+            kill=partial(_kill, cluster, calls),
+        )
+    calls.remove_folders()
+
+
+class Trial:
+    """The sequence of a seed, made on the driver. `done` tells at any time what was done of it so far."""
+
+    def __init__(self, cluster: StorageCluster, driver: Driver, results: Results, seed: int) -> None:
+        grows_in_use = "CAP_SYS_RESOURCE" not in lacking_capabilities()
+        nothing = m.Model(tuple(cluster.nodes.workers), grows_in_use=grows_in_use)
+        self.plan = m.random_plan(nothing, Random(seed), MIXTURE)
+        self.seed = seed
+        self.done: list[Done] = []
+        self._cluster = cluster
+        self._driver = driver
+        self._results = results
+        self._last: Execution | None = None
+        results.note(seed=seed)
+        results.say(f"seed {seed}")
+        results.path("plan.txt").write_text("\n".join(map(str, self.plan.steps)) + "\n")
+
+    def run(self) -> None:
+        """Do all of it, read every content, and see that cluster and model agree; in the end nothing is there.
+
+        Raises `Disagreement`, and `Unknown` if no call was under way whenever something was killed.
+        """
+        plan, results = self.plan, self._results
+        with results.phase(f"{len(plan.steps)} operations"):
+            self._perform(plan, "operations", self.done)
+        results.note(operations=summary(self.done))
+        if not any(it.under_way for it in self.done):
+            raise Unknown("no call was under way whenever something was killed")
+
+        killed = [step.operation.node for step in plan.steps if isinstance(step.operation, m.KillNode)]
+        tidying = m.Plan.of(m.tidying(plan.model, killed, m.volume_names(MIXTURE)), plan.model)
+        with results.phase("every content read"):
+            self._perform(tidying, "reading", [])
+        with results.phase("cluster and model agree"):
+            agree = partial(self._cluster.nothing_leaked, self._driver.wanted(tidying.model))
+            try:
+                wait_for(agree, what="Ceph and nodes to have what the model has", within=IN_AGREEMENT, every=1)
+            except DeadlineExceeded as error:
+                raise Disagreement(str(error)) from error
+        with results.phase("everything deleted"):
+            self._perform(m.Plan.of(m.clearing(tidying.model), tidying.model), "clearing", [])
+
+    def _perform(self, plan: m.Plan, name: str, done: list[Done]) -> None:
+        """Do all of the plan; what was done is written down, however it ends."""
+        execution = self._last = Execution(plan, self._driver, after=self._last)
+        try:
+            execution.run()
+        finally:
+            done += execution.done
+            lines = [json.dumps(it.as_dict()) for it in execution.done]
+            self._results.path(f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def _kill(cluster: StorageCluster, calls: direct.DirectCalls, operation: m.Kill) -> None:
+    if isinstance(operation, m.KillController):
+        cluster.kill_driver_controller()
+    elif isinstance(operation, m.KillDriver):
+        cluster.kill_driver(operation.node)
+    elif isinstance(operation, m.KillNode):
+        _kill_node(cluster, calls, operation.node)
+    else:
+        raise TypeError(f"{operation} is no kill that is known")
+
+
+def _kill_node(cluster: StorageCluster, calls: direct.DirectCalls, node: str) -> None:
+    """Cut a node's power, turn it on again, and wait for its driver and its part of Ceph."""
+    mark = cluster.mark()
+    cut = cluster.power_cut([node])
+    calls.abandon(node)
+    cluster.power_on([node])
+    wait_for(cluster.driver_back(node, since=cut.wall), what=f"the driver on {node} again", within=DRIVER_BACK)
+    calls.ready(GATEWAYS_BACK)
+    cluster.storage_whole(mark)

@@ -1,0 +1,171 @@
+"""Writing down what clients do while they do it, so that a killed run leaves what it knew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from rookery.errors import Unknown
+from rookery.history.operations import NEMESIS, Function, History, Operation, OperationType, format_keys
+
+
+class Recorder:
+    """Appends operations to a JSON-lines file; safe to call from any thread.
+
+    Times are taken under the same lock that writes the line, so the file is in the order of time. Each line is handed
+    to the kernel before the call returns: an invocation is on record before its request can leave.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Raises `FileExistsError`: two runs in one file would be judged as one."""
+        self.path = path
+        self._file = path.open("x", encoding="utf-8", buffering=1)
+        self._monotonic_ns = monotonic_ns
+        self._wall = wall
+        self._lock = threading.Lock()
+        self._open: dict[int, Operation] = {}
+        self._written_keys: set[int] = set()
+        self._processes = 0
+        self._keys = 0
+        self._unchecked = False
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def new_process(self) -> int:
+        """A process number nobody has had. Clients take a new one after each `info`: the old one may still be busy."""
+        with self._lock:
+            self._processes += 1
+            return self._processes - 1
+
+    def new_key(self) -> int:
+        """A row nobody has written."""
+        with self._lock:
+            self._keys += 1
+            return self._keys - 1
+
+    def invoke(self, f: Function, *, process: int, key: int | None = None, value: str | None = None) -> Operation:
+        """Record that an operation begins. What it returns is to be given to `ok`, `fail` or `info`, to one, once.
+
+        Raises `ValueError` for a process that is still busy, and for a key that was written before: a retried write
+        blurs what its first attempt did, so a history never has one.
+        """
+        with self._lock:
+            if process in self._open:
+                raise ValueError(f"process {process} has not completed {self._open[process]}")
+            if f == "write":
+                if key is None or key in self._written_keys:
+                    raise ValueError(f"a write needs a key of its own, not {key}")
+                self._written_keys.add(key)
+            begin = self._append(process, "invoke", f, key, value)
+            self._open[process] = begin
+            self._unchecked = self._unchecked or f in ("write", "cut")
+            return begin
+
+    def ok(
+        self,
+        begin: Operation,
+        *,
+        value: str | None = None,
+        node: str | None = None,
+        torn: dict[int, str] | None = None,
+    ) -> None:
+        """It happened; `value` is what a read found, `torn` what it found wrong, `node` who answered."""
+        self._complete(begin, "ok", value, None, node, torn or None)
+
+    def fail(self, begin: Operation, error: str, *, node: str | None = None) -> None:
+        """It surely did not happen, and never will."""
+        self._complete(begin, "fail", None, error, node)
+
+    def info(self, begin: Operation, error: str, *, node: str | None = None) -> None:
+        """Nobody knows whether it happened."""
+        self._complete(begin, "info", None, error, node)
+
+    @contextmanager
+    def cut(self) -> Iterator[Callable[[int], None]]:
+        """Record a power cut around the block that does it, and that returns once every node is verified dead.
+
+        What the block gets is to be told when the first signal was sent (`time.monotonic_ns`), since much can come
+        before it in the block; the age of a lost row is measured to that. A block that raises is recorded as `info`,
+        and is no evidence of a cut.
+        """
+        begin = self.invoke("cut", process=NEMESIS)
+        started: list[int] = []
+        try:
+            yield started.append
+            if started and started[-1] < begin.time_ns:
+                raise ValueError(f"a power cut that started before {begin}: at {started[-1]} ns")
+        except BaseException as error:
+            self.info(begin, repr(error))
+            raise
+        self.ok(begin, value=str(started[-1]) if started else None)
+
+    def seed(self, keys: Iterable[int]) -> None:
+        """Record that these rows were acknowledged before, in a table of their own; they are never written again."""
+        begin = self.invoke("seed", process=self.new_process(), value=format_keys(keys))
+        self.ok(begin)
+
+    def checked(self) -> None:
+        """Say that what has been recorded so far was judged."""
+        self._unchecked = False
+
+    def require_checked(self) -> None:
+        """Raises `Unknown` when something was written, or the power cut, that nobody has judged since."""
+        if self._unchecked:
+            raise Unknown(
+                f"nobody judged what was recorded in {self.path.name}; a scenario that writes rows ends with "
+                "`judge(workload, history, results)` of scenarios/steps.py"
+            )
+
+    def history(self) -> History:
+        """All that has been recorded so far, as a later reader of the file will see it."""
+        with self._lock:
+            return History.load(self.path)
+
+    def _complete(
+        self,
+        begin: Operation,
+        outcome: OperationType,
+        value: str | None,
+        error: str | None,
+        node: str | None,
+        torn: dict[int, str] | None = None,
+    ) -> None:
+        with self._lock:
+            if self._open.get(begin.process) is not begin:
+                raise ValueError(f"completed before, or never begun: {begin}")
+            del self._open[begin.process]
+            self._append(begin.process, outcome, begin.f, begin.key, value, error, node, torn)
+
+    def _append(
+        self,
+        process: int,
+        type_: OperationType,
+        f: Function,
+        key: int | None,
+        value: str | None,
+        error: str | None = None,
+        node: str | None = None,
+        torn: dict[int, str] | None = None,
+    ) -> Operation:
+        operation = Operation(process, type_, f, key, value, self._monotonic_ns(), self._wall(), error, node, torn)
+        self._file.write(operation.to_json() + "\n")
+        return operation

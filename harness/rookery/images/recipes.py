@@ -1,0 +1,163 @@
+"""The recipes: how to make each image from Debian packages, Go modules and Maven artifacts, with docker alone.
+
+A recipe is a folder with a `recipe.toml` and, but for the Debian base itself, an ordinary Dockerfile. `recipe.toml`:
+
+- `image`: the name it makes, as the vendor's image is called; `also`: further names of the same image;
+- `versions`: a table for each tag, with its build `args` and, for images that carry others in an archive
+  (`images.tar` in the build context), the list `archive`;
+- `include`: more folders for the build context, named relative to the package `harness`;
+- `module`: the build context is a folder of a published Go module: its `path`, `version` and `folder`, and the `target`
+  stage of the Dockerfile there;
+- `debootstrap`: the image is the root filesystem of the Debian suite its tag names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from rookery.errors import BadInput
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PACKAGE = Path(__file__).resolve().parent.parent
+RECIPES = Path(__file__).resolve().parent / "recipes"
+GOLANG = "localhost/rookery/golang:1"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A folder of a published Go module that serves as a build context."""
+
+    path: str
+    version: str
+    folder: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make one image: a recipe's folder and one of its versions."""
+
+    name: str
+    reference: str
+    folder: Path
+    args: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    archive: tuple[str, ...] = ()
+    include: Mapping[str, str] = field(default_factory=dict)
+    module: Module | None = None
+    debootstrap: bool = False
+
+    @property
+    def tag(self) -> str:
+        return self.reference.rpartition(":")[2]
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Each file of the build context, as (path inside the context, path here), in a fixed order."""
+        folders = {"": self.folder} | {name: PACKAGE / path for name, path in self.include.items()}
+        for name, folder in folders.items():
+            for path in sorted(folder.rglob("*")):
+                if path.is_file() and path.name != "recipe.toml" and "__pycache__" not in path.parts:
+                    yield str(Path(name) / path.relative_to(folder)), path
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The images this one is made from: those of FROM lines, those it carries, and those its arguments name."""
+        if self.debootstrap:
+            return ()
+        if self.module:
+            return (GOLANG, *(value for value in self.args.values() if "/" in value))
+        dockerfile = (self.folder / "Dockerfile").read_text()
+        stages = set(re.findall(r"(?im)^FROM\s+\S+\s+AS\s+(\S+)", dockerfile))
+        bases = (self._substitute(base) for base in re.findall(r"(?im)^FROM\s+(\S+)", dockerfile))
+        return tuple(dict.fromkeys([b for b in bases if b != "scratch" and b not in stages] + list(self.archive)))
+
+    def _substitute(self, text: str) -> str:
+        return re.sub(r"\$\{(\w+)\}", lambda match: self.args[match[1]], text)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the image depends on, as one number: its files, its arguments, and the digests of what it needs.
+
+        An image is rebuilt when, and only when, this changes. A needed image that has no recipe counts by its name.
+        """
+        state = hashlib.sha256(repr((self.reference, sorted(self.args.items()), self.module)).encode())
+        for name, path in self.files():
+            state.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+        for reference in self.needs:
+            recipe = find(reference)
+            state.update((recipe.digest if recipe else reference).encode())
+        return state.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def all_recipes() -> dict[str, Recipe]:
+    """Every image that can be made here, by its reference (NAME:TAG), aliases included."""
+    made: dict[str, Recipe] = {}
+    for path in sorted(RECIPES.glob("*/recipe.toml")):
+        table = tomllib.loads(path.read_text())
+        for tag, version in table["versions"].items():
+            aliases = tuple(f"{name}:{tag}" for name in table.get("also", ()))
+            recipe = Recipe(
+                name=path.parent.name,
+                reference=f"{table['image']}:{tag}",
+                folder=path.parent,
+                args=version.get("args", {}),
+                aliases=aliases,
+                archive=tuple(version.get("archive", ())),
+                include=table.get("include", {}),
+                module=Module(**table["module"]) if "module" in table else None,
+                debootstrap=table.get("debootstrap", False),
+            )
+            made |= dict.fromkeys((recipe.reference, *aliases), recipe)
+    return made
+
+
+def find(reference: str) -> Recipe | None:
+    """The recipe that makes `reference`, or None."""
+    return all_recipes().get(canonical(reference))
+
+
+def canonical(reference: str) -> str:
+    """The reference with the registry spelled out where docker leaves it away, except for kind's own node image.
+
+    `rook/ceph:v1` and `docker.io/rook/ceph:v1` name the same image
+    (https://github.com/distribution/reference/blob/main/normalize.go).
+    """
+    head, slash, _ = reference.partition("/")
+    if slash and ("." in head or ":" in head or head == "localhost" or head == "kindest"):
+        return reference
+    return f"docker.io/{reference}" if slash else f"docker.io/library/{reference}"
+
+
+def versions_of(image: str) -> list[str]:
+    """The tags of `image` (without a tag) that can be made here."""
+    prefix = canonical(image + ":").rstrip(":") + ":"
+    return [reference.removeprefix(prefix) for reference in all_recipes() if reference.startswith(prefix)]
+
+
+def need(reference: str, *, tried: str = "no registry can be reached") -> Recipe:
+    """The recipe of `reference`; raises `BadInput` with the versions that can be made if there is none.
+
+    `tried` is what came of asking a registry, in words.
+    """
+    recipe = find(reference)
+    if recipe is None:
+        image = reference.rpartition(":")[0]
+        known = versions_of(image)
+        raise BadInput(
+            f"{reference}: not in docker, not in the archive cache, {tried}, and no recipe makes it",
+            cure=f"ask for a version that can be built here ({', '.join(known)})"
+            if known
+            else "`rookery images load FILE` with an archive saved where registries can be reached",
+        )
+    return recipe

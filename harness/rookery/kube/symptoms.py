@@ -1,0 +1,100 @@
+"""Where a cluster shows that something is wrong: events, logs, and the words of a refusal, looked for by signature.
+
+Each function returns a condition for `wait_for`, whose value is the line that showed it. `since` (Unix seconds) leaves
+out what is from before a fault: events are kept for an hour, and a log is as old as its container.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rookery.kube.client import Kube, Object
+from rookery.kube.conditions import unix_time
+from rookery.kube.errors import KubeError, api_may_be_down
+from rookery.kube.objects import value_of
+from rookery.signatures import Signature
+from rookery.waiting import NotYet
+
+Listener = Callable[[Signature, str], None]
+
+TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of the program, or a moment ago
+
+
+_listeners: list[Listener] = []
+
+
+@contextmanager
+def told_to(listener: Listener) -> Iterator[None]:
+    """While it lasts, `listener` is told each signature that is seen, with the line that shows it."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def _seen(signature: Signature, line: str) -> str:
+    for listener in _listeners:
+        listener(signature, line)
+    return line
+
+
+def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Callable[[], str]:
+    """An event of the object called `of` says it, with the signature's reason if it names one."""
+
+    @api_may_be_down()
+    def condition() -> str:
+        events = sorted(kube.events(namespace, name=of), key=last_seen)
+        # Events have whole seconds, rounded down.
+        recent = [event for event in events if last_seen(event) >= math.floor(since)]
+        for event in reversed(recent):
+            line = signature.line_in(value_of(event, "message", default=""))
+            if line and signature.reason in ("", event.get("reason")):
+                return _seen(signature, line)
+        last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
+        raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {last}")
+
+    return condition
+
+
+def log_shown(
+    kube: Kube, namespace: str, signature: Signature, *, labels: str, container: str | None = None, since: float = 0.0
+) -> Callable[[], str]:
+    """The log of a pod with these labels says it, of a container's present run or of the one before."""
+
+    @api_may_be_down()
+    def condition() -> str:
+        pods = kube.list("Pod", namespace=namespace, labels=labels)
+        for pod in pods:
+            for text in _logs(kube, pod, container, since):
+                if line := signature.line_in(text):
+                    return _seen(signature, f"{pod['metadata']['name']}: {line}")
+        names = ", ".join(pod["metadata"]["name"] for pod in pods)
+        raise NotYet(f"no log of {names or f'any pod with {labels}'} says {signature.text!r}")
+
+    return condition
+
+
+def last_seen(event: Object) -> float:
+    """When an event happened last, in Unix seconds: a repeated one is one object that counts."""
+    series = value_of(event, "series", "lastObservedTime")
+    return unix_time(series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp"))
+
+
+def _logs(kube: Kube, pod: Object, container: str | None, since: float) -> Iterator[str]:
+    metadata = pod["metadata"]
+    for previous in (False, True):
+        try:
+            yield kube.logs(
+                metadata["name"],
+                namespace=metadata["namespace"],
+                container=container,
+                previous=previous,
+                since=since or None,
+                tail_lines=TAIL_LINES,
+            )
+        except KubeError as error:
+            if error.status not in (400, 404):  # 400: there is no such run; 404: the pod went meanwhile
+                raise

@@ -1,0 +1,198 @@
+"""Freezing containers: every process of all of them stops at one instant, and goes on later where it was.
+
+The cgroup freezer is written to directly. `docker pause` waits until every task is known to be frozen, and gives up and
+thaws where one waits for a FUSE server in the kernel: the server, frozen, never answers. Such a task runs nothing all
+the same, so here the proof is another one: what the containers' processors did meanwhile.
+
+https://docs.kernel.org/admin-guide/cgroup-v1/freezer-subsystem.html
+https://docs.kernel.org/admin-guide/cgroup-v2.html (cgroup.freeze)
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rookery.errors import InfrastructureError
+from rookery.machine.docker import docker_output
+from rookery.waiting import NotYet, wait_for_machine
+
+CGROUPS = Path("/sys/fs/cgroup")
+PROC = Path("/proc")
+STOPPED_SECONDS = 2.0  # in which every processor of the containers is to be seen idle; 0.1 s in fact
+LOOK_EVERY = 0.05
+_MAY_NOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)  # to a control group
+IDLE_NS = 1_000_000  # between two looks, and all the time that it lasts: the kernel's own accounting is not to the ns
+
+
+@dataclass(frozen=True)
+class _Control:
+    """How one container is frozen: the file to write to, the two words, and where its processor time is told."""
+
+    name: str
+    file: Path
+    freeze: str
+    thaw: str
+    usage: Path
+
+    def write(self, word: str) -> None:
+        self.file.write_text(word)
+
+    def processor_ns(self) -> int:
+        """Nanoseconds of processor time since the container was made."""
+        text = self.usage.read_text()
+        if text.startswith("usage_usec"):
+            return int(text.split()[1]) * 1000
+        return int(text)
+
+
+@dataclass
+class Freeze:
+    """When it was; nanoseconds of `time.monotonic_ns()`."""
+
+    started_ns: int  # right before the first container was told to stop
+    stopped_ns: int  # when all were seen to stand still
+    thawed_ns: int = 0  # when they were let go
+
+    @property
+    def seconds(self) -> float:
+        """From the first signal until they were let go."""
+        return (self.thawed_ns - self.started_ns) / 1e9
+
+
+@contextmanager
+def frozen(names: Sequence[str]) -> Iterator[Freeze]:
+    """While it lasts, no process of these containers runs; they stop together, and are let go together.
+
+    What they had handed to the kernel before (a write to a disk) the kernel may still finish.
+
+    Raises `InfrastructureError` if a container is off or ends, this machine has no freezer or none that may be used, or
+    a processor of theirs was seen at work meanwhile: then what was copied is no single instant.
+    """
+    controls = [_control_of(*found) for found in _running(names)]
+    started_ns = time.monotonic_ns()
+    try:
+        with _groups_reached():
+            for control in controls:
+                control.write(control.freeze)
+            before = _stopped(controls)
+        freeze = Freeze(started_ns, time.monotonic_ns())
+        yield freeze
+        with _groups_reached():
+            after = [control.processor_ns() for control in controls]
+    finally:
+        _let_go(controls)
+    freeze.thawed_ns = time.monotonic_ns()
+    worked = [
+        f"{control.name} for {(end - begin) / 1e6:.1f} ms"
+        for control, begin, end in zip(controls, before, after, strict=True)
+        if end - begin > IDLE_NS
+    ]
+    if worked:
+        raise InfrastructureError(f"frozen containers were at work: {', '.join(worked)}")
+
+
+def thaw(names: Sequence[str]) -> None:
+    """Let containers go that a killed run may have left frozen: until then not even SIGKILL ends them. Idempotent."""
+    controls = []
+    for found in _running(names, required=False):
+        with suppress(InfrastructureError):  # it ended just now, or there is no freezer: nothing is frozen
+            controls.append(_control_of(*found))
+    _let_go(controls)
+
+
+@contextmanager
+def _groups_reached() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(
+            f"containers cannot be frozen: {error}",
+            cure="run where docker's control groups under /sys/fs/cgroup can be written to; do all nodes still run?",
+        ) from error
+
+
+def _let_go(controls: Sequence[_Control]) -> None:
+    """All of them, whatever becomes of one."""
+    failed = []
+    for control in controls:
+        try:
+            control.write(control.thaw)
+        except FileNotFoundError:  # it is dead
+            continue
+        except OSError as error:
+            if error.errno in _MAY_NOT_WRITE:  # so nobody here has frozen it
+                continue
+            failed.append(f"{control.name}: {error}")
+    if failed:
+        raise InfrastructureError(f"cannot be thawed: {'; '.join(failed)}", cure="docker restart NAME; rookery sweep")
+
+
+def _stopped(controls: Sequence[_Control]) -> list[int]:
+    """What their processors have done by the time when all of them stand still."""
+    last: list[int] = []
+
+    def idle() -> list[int]:
+        nonlocal last
+        before, last = last, [control.processor_ns() for control in controls]
+        if not before:
+            raise NotYet("looked at once")
+        at_work = [c.name for c, a, b in zip(controls, before, last, strict=True) if b - a > IDLE_NS]
+        if at_work:
+            raise NotYet(f"{', '.join(at_work)} still at work")
+        return last
+
+    return wait_for_machine(idle, what="frozen containers to stand still", within=STOPPED_SECONDS, every=LOOK_EVERY)
+
+
+def _running(names: Sequence[str], *, required: bool = True) -> list[tuple[str, str, int]]:
+    """Name, id and first process of each container that runs."""
+    found = []
+    for container in json.loads(docker_output("inspect", *names, timeout=60)):
+        name, state = container["Name"].removeprefix("/"), container["State"]
+        if state["Running"]:
+            found.append((name, container["Id"], state["Pid"]))
+        elif required:
+            raise InfrastructureError(f"{name} is off: there is nothing to freeze")
+    return found
+
+
+def _control_of(name: str, container_id: str, pid: int) -> _Control:
+    try:
+        lines = [line.split(":", 2) for line in (PROC / str(pid) / "cgroup").read_text().splitlines()]
+    except OSError as error:
+        raise InfrastructureError(f"{name} has ended: {error}") from error
+    paths = {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
+    try:
+        if "freezer" in paths:
+            return _Control(
+                name,
+                _folder(CGROUPS / "freezer", paths["freezer"], container_id) / "freezer.state",
+                "FROZEN",
+                "THAWED",
+                _folder(CGROUPS / "cpuacct", paths["cpuacct"], container_id) / "cpuacct.usage",
+            )
+        folder = _folder(CGROUPS, paths[""], container_id)
+        return _Control(name, folder / "cgroup.freeze", "1", "0", folder / "cpu.stat")
+    except (KeyError, ValueError) as error:
+        raise InfrastructureError(
+            f"{name} cannot be frozen: its control group is not to be seen from here ({error})",
+            cure="run where docker's own control groups are under /sys/fs/cgroup",
+        ) from error
+
+
+def _folder(root: Path, path: str, container_id: str) -> Path:
+    """The group of the whole container: its first process may be in one of the groups that its systemd has made."""
+    parts = path.strip("/").split("/")
+    own = next(index for index, part in enumerate(parts) if container_id in part) if container_id in path else -1
+    if own < 0:
+        raise ValueError(path)
+    folder = root.joinpath(*parts[: own + 1])
+    if not folder.is_dir():
+        raise ValueError(str(folder))
+    return folder

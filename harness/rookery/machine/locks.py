@@ -1,0 +1,99 @@
+"""Locks between the processes of this machine; the kernel gives them back when a process dies, however it dies.
+
+It does so in every pid namespace alike, so that a lock tells the living from the dead where a process number cannot.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rookery.paths import state_dir
+from rookery.waiting import NotYet, wait_for_machine
+
+_held: set[Lock] = set()
+
+
+class Lock:
+    """What `take` got: held until it is let go, or this process ends."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+        _held.add(self)
+
+    def let_go(self) -> None:
+        """Give it back. Idempotent."""
+        descriptor, self._descriptor = self._descriptor, None
+        _held.discard(self)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def take(path: Path, *, create: bool = False, shared: bool = False) -> Lock | None:
+    """The lock on this file or folder; None if somebody else has it, or the path is gone by now.
+
+    With `create` a file is made where there is none. A holder may remove the path before it lets go: whoever waited
+    sees that what it got the lock on is not there any more. Programs that this process runs do not get the lock.
+    """
+    flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return Lock(descriptor)
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None
+
+
+def _leave_to_the_parent() -> None:
+    """A child by fork(2) has the same locks: one that outlives its parent would keep it among the living."""
+    for lock in list(_held):
+        lock.let_go()
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
+
+
+@contextmanager
+def machine_lock(name: str, *, within: float = 30, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock `name`, of which this machine has one; not re-entrant. If it has to wait it tells so by `say`.
+
+    Raises `DeadlineExceeded` if another process (or thread) does not let go of it within that many seconds.
+    """
+    path = state_dir() / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The file stays: most of these locks are taken often.
+    with held(path, create=True, within=within, say=say):
+        yield
+
+
+@contextmanager
+def held(
+    path: Path, *, create: bool = False, within: float, say: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the lock on this very path, as soon as nobody else does; otherwise as `machine_lock`."""
+    told = say is None
+
+    def lock() -> Lock:
+        nonlocal told
+        taken = take(path, create=create)
+        if taken is not None:
+            return taken
+        if say is not None and not told:
+            told = True
+            say(f"waiting for another run, for at most {within:.0f} s: it holds {path}")
+        raise NotYet("another process holds it")
+
+    taken = wait_for_machine(lock, what=f"the lock {path}", within=within, every=0.05)
+    try:
+        yield
+    finally:
+        taken.let_go()

@@ -1,0 +1,152 @@
+"""`rookery setup --undo`: takes back what set-up has changed, where it is still as set-up left it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rookery.errors import InfrastructureError
+from rookery.machine import docker, packages, setup, setup_record
+from rookery.machine.leases import Lease
+from rookery.machine.processes import boot_id
+from rookery.machine.run import run
+from rookery.machine.setup_record import Change, Say
+from rookery.waiting import minutes
+
+
+def undo(say: Say, *, dry_run: bool = False) -> None:
+    """Everything that is on record, the engine first; `say` gets a line for each. Images, and the cache, stay.
+
+    With `dry_run` what would be taken back is said, and nothing is. Raises `InfrastructureError` while clusters of the
+    harness, or containers in an engine that would go, are there; and at the end, if something could not be undone.
+    """
+    setup.require_root()
+    changes = setup_record.recorded()
+    if not changes and not setup.our_engine():
+        say("nothing to take back: no change of set-up's is on record")
+        return
+    _refuse_while_in_use(changes)
+    if setup.our_engine():
+        if dry_run:
+            say("would undo: the docker engine that set-up started")
+        else:
+            setup.stop_engine(say)
+            setup.log_file().unlink(missing_ok=True)
+    failures = []
+    for kind, (told, take_back) in _UNDO.items():
+        of_kind = [each for each in changes[::-1] if each.kind == kind and each.boot in ("", boot_id())]
+        names = " ".join(each.name for each in of_kind)
+        if not of_kind:
+            continue
+        if dry_run:
+            say(f"would undo: {told} {names}")
+            continue
+        try:
+            take_back(of_kind, say)
+        except (InfrastructureError, OSError) as error:
+            failures.append(f"{told} {names}: {error}")
+            continue
+        for change in of_kind:
+            setup_record.forget(change)
+    for change in changes:
+        if not dry_run and change.boot not in ("", boot_id()):  # it has gone with its boot
+            setup_record.forget(change)
+    if failures:
+        raise InfrastructureError("\n".join(failures), cure="see each reason, then: rookery setup --undo")
+    if not dry_run:
+        say("undone: what set-up has changed; images in docker and the cache are as they were")
+
+
+def _refuse_while_in_use(changes: Sequence[Change]) -> None:
+    if leases := [lease.name for lease in Lease.all()]:
+        raise InfrastructureError(
+            f"there are clusters, or what is left of them: {', '.join(leases)}",
+            cure="wait for runs to end, then: rookery sweep --all; rookery setup --undo",
+        )
+    engine_goes = any(change.kind in ("active", "enabled") or change.name == setup.ENGINE_PACKAGE for change in changes)
+    if (engine_goes or setup.our_engine()) and (containers := _containers()):
+        raise InfrastructureError(
+            f"the docker engine that set-up brought runs containers: {', '.join(containers)}",
+            cure=f"docker stop {' '.join(containers)}",
+        )
+
+
+def _containers() -> list[str]:
+    try:
+        return docker.docker_output("ps", "--format", "{{.Names}}").split()
+    except InfrastructureError:
+        return []  # an engine that does not answer
+
+
+def _lower_limits(changes: Sequence[Change], say: Say) -> None:
+    for change in changes:
+        path = Path(change.name)
+        if (now := path.read_text().strip()) == change.before:  # it may not be written to in a container
+            continue
+        if now != change.after:
+            say(f"{path}: left as it is, as others have changed it since")
+            continue
+        path.write_text(change.before)
+        say(f"{path}: {change.before} again")
+
+
+def _unload_modules(changes: Sequence[Change], say: Say) -> None:
+    for change in changes:
+        done = run(["modprobe", "-r", change.name], timeout=30, check=False)
+        say(f"kernel module {change.name}: {'unloaded' if done.returncode == 0 else 'in use, so it stays'}")
+
+
+def _stop_units(changes: Sequence[Change], say: Say) -> None:
+    for change in changes:  # its socket first, which would start it again
+        run(["systemctl", "stop", f"{change.name}.socket"], timeout=minutes(2), check=False)
+        run(["systemctl", "stop", change.name], timeout=minutes(2))
+        say(f"{change.name}: stopped")
+
+
+def _disable_units(changes: Sequence[Change], say: Say) -> None:
+    for change in changes:
+        run(["systemctl", "disable", change.name], timeout=minutes(2))
+        say(f"{change.name}: disabled")
+
+
+def _remove_packages(changes: Sequence[Change], say: Say) -> None:
+    there = packages.installed([change.name for change in changes])
+    going = packages.removable(sorted(there)) if there else []
+    if going:
+        say(f"packages: removing {' '.join(going)}")
+        packages.remove(going)
+    if staying := sorted(there - set(going)):
+        say(f"packages: {' '.join(staying)} stay, as others that were installed since need them")
+
+
+def _remove_files(changes: Sequence[Change], say: Say) -> None:
+    in_use: Path | None = None
+    for change in changes:
+        path = Path(change.name)
+        if not path.exists():
+            continue
+        if change.after and path.read_text() != change.after:
+            say(f"{path}: left as it is, as others have changed it since")
+            continue
+        if path == setup.RUNTIME_PATH and setup.RUNTIME_NAME in (docker.engine_info() or {}).get("Runtimes", {}):
+            in_use = path
+            continue
+        path.unlink()
+        with contextlib.suppress(OSError):  # it has others' files in it
+            if path.parent == setup.RUNTIME_PATH.parent:
+                path.parent.rmdir()
+        say(f"{path}: removed")
+    if in_use:
+        raise InfrastructureError(f"an engine that set-up did not start has {in_use} among its runtimes")
+
+
+# In the order in which they are taken back: nothing may use what goes.
+_UNDO: dict[str, tuple[str, Callable[[Sequence[Change], Say], None]]] = {
+    "limit": ("limits raised:", _lower_limits),
+    "module": ("kernel modules loaded:", _unload_modules),
+    "active": ("units started:", _stop_units),
+    "enabled": ("units enabled:", _disable_units),
+    "package": ("packages installed:", _remove_packages),
+    "file": ("files written:", _remove_files),
+}

@@ -1,0 +1,251 @@
+"""The results folder of one scenario: written while it runs, so that a run that dies leaves what was known."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from rookery.report.files import write_json
+from rookery.report.logs import bound_logs
+from rookery.report.room import RoomSampler
+
+Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
+_NO_VERDICT = ("running", "interrupted")
+STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A step that was reached: when it began, in seconds since the run did, and how many seconds it took."""
+
+    name: str
+    start_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LastResult:
+    """What came of a scenario when it ran last; `running` as well where a run died."""
+
+    outcome: str
+    seconds: float  # with all that was deployed or put back for it
+    started: str  # ISO 8601, UTC
+    folder: Path
+    counted_s: float | None = None  # of them, those that count towards its budget; None if it did not come so far
+
+
+class Results:
+    """`<root>/<time>-<scenario>/`, with timings.json (phases) and report.json (notes); use as a context manager.
+
+    Leaving the context finishes the run as `passed`, or as `failed` on an exception, unless `finish` has said better.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        scenario: str,
+        *,
+        say: Callable[[str], None] = print,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`say` is given one line for each phase as it ends: "CephCluster Ready in 96.2 s"."""
+        self.scenario = scenario
+        self.folder = _new_folder(root, scenario)
+        self.outcome: Outcome = "running"
+        self.say = say
+        self._clock = clock
+        self._begin = clock()
+        self._phases: list[Phase] = []
+        self._call: dict[str, Any] = {}  # when it began and ended, once it has ended
+        self._budget: dict[str, Any] = {}  # how it compares with what the scenario took, once that is known
+        self._uncounted_s = 0.0
+        self._uncounting = False
+        self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
+        self._room = RoomSampler()
+        self._write_timings()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.outcome == "running":
+            self.finish("passed" if error is None else "failed")
+
+    def path(self, name: str) -> Path:
+        """Where a file of this run belongs, such as `history.jsonl`."""
+        return self.folder / name
+
+    def logs_folder(self, moment: str) -> Path:
+        """A folder for the logs gathered at a `moment` such as "before-cut"; all of them share one bound."""
+        folder = self.folder / "logs" / moment
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def has_logs(self, moment: str) -> bool:
+        """Whether logs were gathered at that moment."""
+        return (self.folder / "logs" / moment).is_dir()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self._clock() - self._begin
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time the block. One that raises is no phase that was reached: it goes into the notes as `failed_phase`."""
+        start = self.elapsed
+        try:
+            yield
+        except BaseException as error:
+            seconds = self.elapsed - start
+            self.say(f"{name}: failed after {seconds:.1f} s")
+            # Innermost first: of nested phases the one that broke is the one to name.
+            if "failed_phase" not in self._notes:
+                self.note(
+                    failed_phase={**asdict(_rounded(name, start, seconds)), "error": f"{type(error).__name__}: {error}"}
+                )
+            raise
+        self.add_phase(name, start, self.elapsed - start)
+
+    def add_phase(self, name: str, start_s: float, seconds: float) -> None:
+        """A phase measured by other means, e.g. from the power cut on; `start_s` is seconds since the run began."""
+        self._phases.append(_rounded(name, start_s, seconds))
+        self._write_timings()
+        self.say(f"{name} in {seconds:.1f} s")
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """The block is the scenario itself, after its fixtures' setup and before their teardown: timings.json has it as
+        `call`, however it ends."""
+        start = self.elapsed
+        try:
+            yield
+        finally:
+            self._call = {"call": {"start_s": round(start, 1), "seconds": round(self.elapsed - start, 1)}}
+            self._write_timings()
+
+    @contextmanager
+    def uncounted(self) -> Iterator[None]:
+        """What is done in the block does not count towards the scenario's budget: others profit from it as well."""
+        if self._uncounting:  # the block around this one has it
+            yield
+            return
+        start, self._uncounting = self.elapsed, True
+        try:
+            yield
+        finally:
+            self._uncounted_s += self.elapsed - start
+            self._uncounting = False
+
+    def compare(self, budget_s: float | None) -> float:
+        """Note how the seconds that count so far compare with a budget, and return them."""
+        counted = round(self.elapsed - self._uncounted_s, 1)
+        over = None if budget_s is None else counted > budget_s
+        self._budget = {"counted_s": counted, "budget_s": budget_s, "over_budget": over}
+        self._write_timings()
+        return counted
+
+    def seconds(self) -> dict[str, float]:
+        """What each phase took so far; of one that came several times, the last."""
+        return {phase.name: phase.seconds for phase in self._phases}
+
+    def stopwatch(self, since_ns: int, prefix: str = "") -> Callable[[str], None]:
+        """A function that adds a phase which began at `since_ns` (`time.monotonic_ns()`) and ends when it is called."""
+        start = since_ns / 1e9 - self._begin
+
+        def reached(name: str) -> None:
+            self.add_phase(prefix + name, start, self.elapsed - start)
+
+        return reached
+
+    def note(self, **notes: Any) -> None:
+        """Put something into report.json: driver, origins of images, versions, the verdict. JSON-able values."""
+        notes = {**self._notes, **notes}
+        write_json(self.path("report.json"), notes)
+        self._notes = notes
+
+    def saw(self, symptom: object, line: str) -> None:
+        """Put the line that showed a symptom into report.json, once."""
+        seen = self.noted("symptoms", [])
+        if (sighting := {"symptom": str(symptom), "line": line}) not in seen:
+            self.note(symptoms=[*seen, sighting])
+
+    def noted(self, name: str, default: Any = None) -> Any:
+        """What was put into report.json under that name so far."""
+        return self._notes.get(name, default)
+
+    def room_is_short(self) -> str:
+        """Where the machine's disk was as good as full at some moment of the scenario, and how full; empty if never."""
+        return self._room.room_is_short()
+
+    def finish(self, outcome: Outcome) -> None:
+        """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
+        self.outcome = outcome
+        self._write_timings()
+        self._room.stop()
+        dropped = bound_logs(self.folder / "logs")
+        self.note(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
+
+    def _write_timings(self) -> None:
+        timings = {
+            "scenario": self.scenario,
+            "outcome": self.outcome,
+            "total_s": round(self.elapsed, 1),
+            **self._budget,
+            **self._call,
+            "least_room_mib": self._room.least_mib,
+            "phases": [asdict(phase) for phase in self._phases],
+        }
+        write_json(self.path("timings.json"), timings)
+
+
+def _rounded(name: str, start_s: float, seconds: float) -> Phase:
+    return Phase(name, round(start_s, 1), round(seconds, 1))
+
+
+def _new_folder(root: Path, scenario: str) -> Path:
+    """`<root>/20261124T080312Z-<scenario>`, with a number after it when that second is taken."""
+    stem = f"{datetime.now(timezone.utc):{STARTED}}-{scenario}"
+    root.mkdir(parents=True, exist_ok=True)
+    for number in range(1, 1000):
+        folder = root / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise FileExistsError(root / stem)
+
+
+def scenario_name(test: str) -> str:
+    """The name under which a test has its results: `power_cycle[batch]` of `test_power_cycle[batch]`."""
+    return test.removeprefix("test_")
+
+
+def last_results(root: Path) -> dict[str, LastResult]:
+    """The last result of every scenario that has one under `root`, by its name; what cannot be read is passed over.
+
+    A run that was interrupted, or died, has no verdict, and does not take the place of one.
+    """
+    last: dict[str, LastResult] = {}
+    for folder in sorted(root.glob("*-*")):  # by name: the oldest first
+        try:
+            started = datetime.strptime(folder.name.partition("-")[0], STARTED).replace(tzinfo=timezone.utc)
+            timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
+            result = LastResult(
+                timings["outcome"], float(timings["total_s"]), started.isoformat(), folder, timings.get("counted_s")
+            )
+            if result.outcome not in _NO_VERDICT or timings["scenario"] not in last:
+                last[timings["scenario"]] = result
+        except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
+            continue
+    return last

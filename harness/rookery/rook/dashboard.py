@@ -1,0 +1,155 @@
+"""The mgr's dashboard: the Service that Rook owns, one of its own that publishes it, and what its page shows.
+
+https://rook.io/docs/rook/latest-release/Storage-Configuration/Monitoring/ceph-dashboard/
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rookery.browser import Browser
+from rookery.errors import BadInput
+from rookery.kube import api_may_be_down
+from rookery.kube.symptoms import log_shown
+from rookery.rook.cluster import Object
+from rookery.rook.deploy import Rook
+from rookery.rook.manifests import OPERATOR, load
+from rookery.signatures import SERVICE_PUT_RIGHT
+from rookery.waiting import NotYet
+
+SERVICE = "rook-ceph-mgr-dashboard"
+USER = "admin"
+PASSWORD = "rook-ceph-dashboard-password"  # the Secret that Rook generates
+EXAMPLE = "dashboard-loadbalancer.yaml"  # Rook's own, for a Service beside the operator's
+
+LOGIN = 'form[name="loginForm"]'
+_STATUS = '[aria-label="Status card"] i[title^="HEALTH_"]'  # the words beside the icon are "Cluster", whatever it is
+_OSDS = '[aria-label="Inventory card"] li:has(a[href="#/osd"])'
+
+
+class Dashboard:
+    """The dashboard of a Ceph cluster, by its Services and its Secret."""
+
+    def __init__(self, rook: Rook) -> None:
+        self._rook = rook
+        self._kube = rook.kube
+        self._namespace = rook.spec.namespace
+
+    @api_may_be_down()
+    def service(self) -> Object:
+        """Condition: the operator's own Service is there."""
+        found = self._kube.get("Service", SERVICE, namespace=self._namespace)
+        if found is None:
+            raise NotYet(f"there is no Service {SERVICE}: is spec.dashboard.enabled set?")
+        return found
+
+    def load_balancer(self) -> Object:
+        """Condition: as `service`. Rook's example of a Service of its own, which publishes the port that is served.
+
+        The example has the port for TLS. Raises `BadInput` if the manifests of this version lack the example.
+        """
+        if not (self._rook.manifests_dir / EXAMPLE).is_file():
+            raise BadInput(f"{self._rook.manifests_dir} has no {EXAMPLE}")
+        (example,) = load(self._rook.manifests_dir, [EXAMPLE])
+        (own,) = self.service()["spec"]["ports"]
+        port = {"name": "dashboard", "port": own["port"], "targetPort": own["targetPort"], "protocol": "TCP"}
+        metadata = {**example["metadata"], "namespace": self._namespace}
+        return {**example, "metadata": metadata, "spec": {**example["spec"], "ports": [port]}}
+
+    def url(self, address: str) -> str:
+        """Condition: as `service`. Where the dashboard is, by that address of a Service with the same port."""
+        (port,) = self.service()["spec"]["ports"]
+        scheme = "https" if port["name"].startswith("https") else "http"
+        return f"{scheme}://{address}:{port['port']}/"
+
+    @api_may_be_down()
+    def password(self) -> str:
+        """Condition: the operator has generated the password of `USER`."""
+        secret = self._kube.get("Secret", PASSWORD, namespace=self._namespace)
+        if secret is None:
+            raise NotYet(f"there is no Secret {PASSWORD}")
+        return base64.b64decode(secret["data"]["password"]).decode()
+
+    def edit_service(self, service_type: str) -> Object:
+        """Give the operator's own Service another type; the Service as the API server has taken it."""
+        return self._kube.patch("Service", SERVICE, {"spec": {"type": service_type}}, namespace=self._namespace)
+
+    def service_is(self, service_type: str) -> Callable[[], None]:
+        """Condition: the operator's own Service is of that type."""
+
+        def condition() -> None:
+            found = self.service()["spec"]["type"]
+            if found != service_type:
+                raise NotYet(f"Service {SERVICE} is of type {found}")
+
+        return condition
+
+    def operator_saw_the_edit(self, *, since: float) -> Callable[[], str]:
+        """Condition: the operator says in its log, after `since` (Unix seconds), that it will undo a change of it."""
+        return log_shown(self._kube, self._namespace, SERVICE_PUT_RIGHT, labels=f"app={OPERATOR}", since=since)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the dashboard's first page says about the cluster."""
+
+    health: str  # such as HEALTH_OK
+    osds: int
+    osds_up: int
+
+
+class DashboardPage:
+    """The dashboard in a browser, at that URL."""
+
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+
+    def open(self) -> None:
+        """Condition: something answers there."""
+        self._browser.open(self._url)
+
+    def asks_for_login(self) -> None:
+        """Condition: the form for user and password is shown, which the page fetches code for first."""
+        self._browser.text(LOGIN)
+
+    def log_in(self, user: str, password: str) -> None:
+        """Condition: the form could be filled in and sent."""
+        self._browser.type("#username", user)
+        self._browser.type("#password", password)
+        self._browser.click(f'{LOGIN} [type="submit"]')
+
+    def screenshot(self, path: Path) -> None:
+        """Write what the browser shows now to that path, as a PNG."""
+        self._browser.screenshot(path)
+
+    def shown(self) -> Shown:
+        """Condition: the first page is there, which is shown to nobody who is not logged in."""
+        if self._browser.has(LOGIN):
+            raise NotYet("it still asks for user and password")
+        total, up = osds_of(self._browser.text(_OSDS))
+        return Shown(self._browser.attribute(_STATUS, "title"), total, up)
+
+    def shows(self, wanted: Shown) -> Callable[[], Shown]:
+        """Condition: the first page says just that; it asks the mgr again every few seconds."""
+
+        def condition() -> Shown:
+            found = self.shown()
+            if found != wanted:
+                raise NotYet(f"it shows {found}")
+            return found
+
+        return condition
+
+
+def osds_of(row: str) -> tuple[int, int]:
+    """How many OSDs there are, and how many are up, by the inventory's row: "3 OSDs 3" where all that are in are up,
+    else "3 OSDs 2 up 3 in 1 down". Raises `NotYet` for anything else."""
+    found = re.fullmatch(r"\s*(\d+)\s+OSDs?\s+(\d+)(?:\s+up)?\b.*", row, re.DOTALL)
+    if found is None:
+        raise NotYet(f"not a row about OSDs: {row!r}")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,71 @@
+"""Which disks Rook makes OSDs of, and what it says of those that it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rookery.errors import InfrastructureError
+from rookery.kube.objects import items_of
+from rookery.kube.symptoms import log_shown
+from rookery.rook.cluster import Object
+from rookery.rook.deploy import Rook
+from rookery.signatures import Signature
+from rookery.waiting import NotYet
+
+PREPARE_LABELS = "app=rook-ceph-osd-prepare"
+PREPARE_CONTAINER = "provision"
+
+
+class OsdDisks:
+    """The disks of a Ceph cluster, by its CephCluster and by what the OSDs say."""
+
+    def __init__(self, rook: Rook) -> None:
+        self._rook = rook
+
+    def offer(self, node: str, devices: Sequence[str]) -> None:
+        """Name more devices of a node in the CephCluster; what becomes of them is Rook's to decide."""
+        spec = self._rook.spec
+        found = self._rook.kube.get("CephCluster", spec.name, namespace=spec.namespace)
+        if found is None:
+            raise InfrastructureError(f"there is no CephCluster {spec.name}")
+        nodes = [with_devices(each, devices) if each["name"] == node else each for each in _nodes(found)]
+        patch = {"spec": {"storage": {"nodes": nodes}}}
+        self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)
+
+    def in_use(self) -> dict[str, int]:
+        """Condition: Ceph answers; which device ("/dev/loop64") each OSD that is up has its data on."""
+        up = {osd.id for osd in self._rook.osd_map().osds if osd.up}
+        return {
+            f"/dev/{device}": osd["id"]
+            for osd in self._rook.ceph("osd", "metadata")
+            for device in (osd.get("bluestore_bdev_devices") or osd.get("devices", "")).split(",")
+            if device and osd["id"] in up
+        }
+
+    def used(self, device: str) -> Callable[[], int]:
+        """Condition: an OSD is up on that device; its value is the OSD's number."""
+
+        def condition() -> int:
+            found = self.in_use()
+            if device not in found:
+                raise NotYet(f"{device} is none of {', '.join(sorted(found))}")
+            return found[device]
+
+        return condition
+
+    def says(self, signature: Signature, *, since: float) -> Callable[[], str]:
+        """Condition: a job that prepares OSDs says it in its log, after `since` (Unix seconds)."""
+        kube, namespace = self._rook.kube, self._rook.spec.namespace
+        return log_shown(
+            kube, namespace, signature, labels=PREPARE_LABELS, container=PREPARE_CONTAINER, since=since
+        )  # fmt: skip
+
+
+def with_devices(node: Object, devices: Sequence[str]) -> Object:
+    """A node of `spec.storage.nodes` with these devices beside its own."""
+    own = [device["name"] for device in items_of(node, "devices")]
+    return {**node, "devices": [{"name": name} for name in dict.fromkeys([*own, *devices])]}
+
+
+def _nodes(cluster: Object) -> list[Object]:
+    return items_of(cluster, "spec", "storage", "nodes")

@@ -1,0 +1,212 @@
+"""Whether what a run is asked for can be: looked at before anything is made, pulled, built or removed.
+
+Each check looks at some settings, and is made when one of those is in use. It raises `BadInput` with the option by its
+name and a hint, and nothing else: what cannot be read is bad input too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from rookery.cluster.kubelet_dir import kubelet_dir
+from rookery.cluster.topology import Topology
+from rookery.errors import BadInput
+from rookery.machine import doctor
+from rookery.machine.capacity import memory_total, nearest_existing
+from rookery.machine.disks import GIB, parse_size, require_size
+from rookery.machine.kind import MINIMUM, version_of
+from rookery.paths import state_dir
+from rookery.rook import manifests
+from rookery.rook.own_disks import require_own_disks
+from rookery.rook.versions import require_ceph, require_kubernetes
+
+if TYPE_CHECKING:
+    from rookery.settings import Settings
+
+HOSTNAME_LETTERS = 63  # https://man7.org/linux/man-pages/man7/hostname.7.html
+# What may come behind a cluster's name: a worker of pytest-xdist, a second cluster beside it, kind's own.
+NAME_LETTERS = HOSTNAME_LETTERS - len("-gw99-other-control-plane")
+WORKER_BYTES = GIB  # of memory, at least: its OSD is told to take 0.9 GiB
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?"
+_PATH = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
+_MIRROR = re.compile(rf"{_HOST}(/{_PATH})*")
+# https://github.com/distribution/reference/blob/main/reference.go
+_IMAGE = re.compile(rf"({_HOST}/)?{_PATH}(/{_PATH})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
+
+
+def check(settings: Settings, names: Collection[str]) -> None:
+    """Look at the settings of these names; raises `BadInput` for the first that cannot be."""
+    require_state_dir()
+    for looked_at, one in _CHECKS:
+        if set(looked_at) & set(names):
+            one(settings)
+
+
+def _cluster_name(settings: Settings) -> None:
+    name = settings.cluster_name
+    if not _NAME.fullmatch(name) or len(name) > NAME_LETTERS:
+        raise BadInput(
+            f"--cluster-name {name!r}: nodes cannot be called so",
+            cure=f"lower-case letters, digits and '-' between them, at most {NAME_LETTERS}, such as rookery-2",
+        )
+
+
+def _results(settings: Settings) -> None:
+    _require_place(settings.results, "--results", "a folder for results, such as results")
+
+
+def _kubeconfig(settings: Settings) -> None:
+    if settings.kubeconfig is None:
+        return
+    path, option = Path(settings.kubeconfig), f"--kubeconfig {settings.kubeconfig}"
+    hint = "a kubeconfig to add the cluster to, or a file that is not there yet"
+    _require_place(str(path.parent), option, hint)
+    if path.is_dir():
+        raise BadInput(f"{option}: a folder", cure=hint)
+    if not path.exists():
+        return
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInput(f"{option}: no kubeconfig: {error}", cure=hint) from error
+    if config is not None and not _is_kubeconfig(config):
+        raise BadInput(f"{option}: no kubeconfig", cure=hint)
+
+
+def _is_kubeconfig(config: Any) -> bool:
+    if not isinstance(config, dict) or config.get("kind", "Config") != "Config":
+        return False
+    lists = [config.get(part) or [] for part in ("clusters", "users", "contexts")]
+    return all(isinstance(part, list) and all(isinstance(each, dict) for each in part) for part in lists)
+
+
+def _kind_bin(settings: Settings) -> None:
+    if settings.kind_bin is None:
+        return
+    option, hint = f"--kind-bin {settings.kind_bin}", "kind 0.30 or later, or leave it away: `rookery setup` has one"
+    if not Path(settings.kind_bin).is_file():
+        raise BadInput(f"{option}: no such file", cure=hint)
+    version = version_of(Path(settings.kind_bin).absolute())  # not another of that name on PATH
+    if version is None or version < MINIMUM:
+        told = "not kind" if version is None else f"kind {'.'.join(map(str, version))}, which is too old"
+        raise BadInput(f"{option}: {told}", cure=hint)
+
+
+def _kind_image(settings: Settings) -> None:
+    if settings.kind_image is not None and not _IMAGE.fullmatch(settings.kind_image):
+        raise BadInput(f"--kind-image {settings.kind_image}: no name of an image", cure="one like kindest/node:v1.32.0")
+
+
+def _registry_mirror(settings: Settings) -> None:
+    if settings.registry_mirror is not None and not _MIRROR.fullmatch(settings.registry_mirror):
+        raise BadInput(
+            f"--registry-mirror {settings.registry_mirror}: no registry's host",
+            cure="a name or address, with a port if need be, and without a scheme: mirror.example:5000",
+        )
+
+
+def _topology(settings: Settings) -> None:
+    topology = Topology.load(Path(settings.topology))
+    if settings.workers is not None:
+        if settings.workers < 1:
+            raise BadInput(f"--workers {settings.workers}: no worker to give a disk to", cure="--workers 1 or more")
+        _require_memory(settings.workers, f"--workers {settings.workers}")  # before so many are put into a list
+        topology = topology.with_workers(settings.workers)
+    _require_memory(topology.workers, f"--topology {settings.topology}: {topology.workers} workers")
+    kubelet_dir(topology)
+
+
+def _require_memory(workers: int, option: str) -> None:
+    most = max(1, memory_total() // WORKER_BYTES)
+    if workers > most:
+        raise BadInput(
+            f"{option}: this machine's {memory_total() / GIB:.0f} GiB of memory cannot hold so many",
+            cure=f"at most {most} here, and 3 for three copies of everything",
+        )
+
+
+def _disk_size(settings: Settings) -> None:
+    try:
+        size = parse_size(settings.disk_size)
+    except ValueError as error:  # more digits than Python reads
+        raise BadInput(f"--disk-size {settings.disk_size:.20}...: no size", cure="--disk-size 10GiB") from error
+    except BadInput as error:
+        raise BadInput(f"--disk-size {error.message}", cure="--disk-size 10GiB") from error
+    require_size(size)
+    room = shutil.disk_usage(nearest_existing(state_dir())).total
+    if size > room:
+        raise BadInput(
+            f"--disk-size {settings.disk_size}: {state_dir()} is on a filesystem of {room / GIB:.0f} GiB",
+            cure="a smaller one, or ROOKERY_STATE_DIR on a larger filesystem",
+        )
+
+
+def _versions(settings: Settings) -> None:
+    """`--rook-manifests` and `--kind-image` are for what is not released yet: their versions need not fit."""
+    require_ceph(settings.ceph, rook=settings.rook, any_fits=settings.rook_manifests is not None)
+    any_fits = settings.rook_manifests is not None or settings.kind_image is not None
+    require_kubernetes(settings.kubernetes, rook=settings.rook, any_fits=any_fits)
+
+
+def _rook_manifests(settings: Settings) -> None:
+    if settings.rook_manifests is None:
+        return
+    option, hint = f"--rook-manifests {settings.rook_manifests}", "a checkout of Rook, or its folder deploy/examples"
+    directory = manifests.given(Path(settings.rook_manifests))
+    try:
+        objects = [each for path in manifests.applied_from(directory) for each in manifests.load(directory, [path])]
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise BadInput(f"{option}: {error}", cure=hint) from error
+    if strange := [each for each in objects if not isinstance(each, dict) or not each.get("kind")]:
+        raise BadInput(f"{option}: {strange[0]!r:.80} is no object of Kubernetes", cure=hint)
+    try:
+        require_own_disks(objects, ())
+    except BadInput as error:
+        raise BadInput(f"{option}: {error.message}", cure=error.cure) from error
+
+
+def _driver(settings: Settings) -> None:
+    if settings.driver == "ceph-csi" and not doctor.kernel_has("rbd"):
+        raise BadInput("--driver ceph-csi needs a kernel with rbd, which this one is not", cure="--driver userspace")
+
+
+def _require_place(folder: str, option: str, hint: str) -> None:
+    """A folder that is there or can be made."""
+    path = Path(folder)
+    try:
+        nearest = next(place for place in (path, *path.absolute().parents) if place.exists() or place.is_symlink())
+    except (OSError, ValueError) as error:  # too long; a byte that no path has
+        raise BadInput(f"{option}: {folder:.40}: {error}", cure=hint) from error
+    if not nearest.is_dir():
+        raise BadInput(f"{option}: {nearest} is no folder", cure=hint)
+
+
+def require_state_dir() -> None:
+    """Raises `BadInput` if what the harness makes cannot be kept where the environment says."""
+    given = os.environ.get("ROOKERY_STATE_DIR")
+    if given:
+        _require_place(given, f"ROOKERY_STATE_DIR={given}", "a folder of root's, such as /var/lib/rookery")
+
+
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
+    (("cluster_name",), _cluster_name),
+    (("results",), _results),
+    (("kubeconfig",), _kubeconfig),
+    (("kind_image",), _kind_image),
+    (("registry_mirror",), _registry_mirror),
+    (("rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _versions),
+    (("rook_manifests",), _rook_manifests),
+    (("driver",), _driver),
+    (("topology", "workers"), _topology),
+    (("disk_size",), _disk_size),
+    (("kind_bin",), _kind_bin),
+)

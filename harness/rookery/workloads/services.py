@@ -1,0 +1,48 @@
+"""A Service of a workload, as something that a scenario takes away and gives back."""
+
+from __future__ import annotations
+
+from rookery.kube import Kube, api_may_be_down
+from rookery.kube.objects import Object, items_of, still_there
+from rookery.waiting import NotYet, wait_for
+
+GONE_WITHIN = 30.0
+
+
+class Service:
+    """One Service, by its manifest."""
+
+    def __init__(self, kube: Kube, manifest: Object) -> None:
+        self._kube = kube
+        self._manifest = manifest
+
+    @property
+    def name(self) -> str:
+        return self._manifest["metadata"]["name"]
+
+    @property
+    def namespace(self) -> str:
+        return self._manifest["metadata"]["namespace"]
+
+    def create(self) -> None:
+        """Apply it; idempotent."""
+        self._kube.apply([self._manifest])
+
+    def delete(self) -> None:
+        """Delete it, and see that it is gone; idempotent."""
+        self._kube.delete("Service", self.name, namespace=self.namespace)
+        wait_for(self._gone, what=f"Service {self.name} to be gone", within=GONE_WITHIN)
+
+    @api_may_be_down()
+    def address(self) -> str:
+        """Condition: a load balancer has given it an address; its value is that."""
+        found = self._kube.get("Service", self.name, namespace=self.namespace)
+        for ingress in items_of(found, "status", "loadBalancer", "ingress"):
+            if ingress.get("ip"):
+                return ingress["ip"]
+        raise NotYet(f"Service {self.name} has no external address")
+
+    @api_may_be_down()
+    def _gone(self) -> None:
+        if found := self._kube.get("Service", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))

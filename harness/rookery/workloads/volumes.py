@@ -1,0 +1,547 @@
+"""Claims, snapshots and pods that a scenario makes one by one, and what pods have on their volumes, by checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rookery.errors import BadInput, StorageFailure
+from rookery.kube import ExecFailed, Kube, api_may_be_down
+from rookery.kube.conditions import bound, not_ready
+from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
+from rookery.kube.symptoms import event_shown
+from rookery.signatures import Signature
+from rookery.waiting import NotYet, minutes, wait_for
+
+MOUNT = "/volume"
+DEVICE = "/dev/volume"
+BOUND = minutes(1)
+POD_READY = minutes(2)
+POD_GONE = minutes(2)
+SNAPSHOT_READY = minutes(1)
+STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
+EXEC_SECONDS = 60.0
+_PIECE = 4  # MiB
+# The first process of a container gets no TERM without a trap for it, and the kubelet then waits two seconds at least.
+_SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
+_READS = "/tmp/reads"
+_BETWEEN_READS = 0.2  # seconds: whoever is looked at has the machine to himself for most of the time
+SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
+
+
+_NOT_FOUND = 127  # of a shell: it knows no such program
+_KILLED = (137, 143)  # by somebody; a volume cannot do that to a process
+
+
+class VolumeFailed(StorageFailure):
+    """A command that works on a volume ended with another status than 0, or (`status` None) did not end in time: what
+    was to be read is not there, or cannot be read or written."""
+
+    def __init__(self, what: str, status: int | None, output: str) -> None:
+        how = "did not end in time" if status is None else f"ended with status {status}"
+        super().__init__(f"{what}: {how}\n{output.strip()[-4000:]}".rstrip())
+        self.status = status
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A PersistentVolumeClaim to be made. `source` is a snapshot or another claim whose content it is to have."""
+
+    name: str
+    namespace: str
+    size: str = "1Gi"
+    access_mode: str = "ReadWriteOnce"
+    block: bool = False
+    storage_class: str = "rook-ceph-block"
+    source: Claim | Snapshot | None = None
+
+    def manifest(self) -> Object:
+        spec: Object = {
+            "accessModes": [self.access_mode],
+            "volumeMode": "Block" if self.block else "Filesystem",
+            "resources": {"requests": {"storage": self.size}},
+            "storageClassName": self.storage_class,
+        }
+        if self.source is not None:
+            spec["dataSource"] = self.source.reference()
+        return _object("v1", "PersistentVolumeClaim", self.name, self.namespace, spec)
+
+    def reference(self) -> Object:
+        return {"kind": "PersistentVolumeClaim", "name": self.name}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A VolumeSnapshot to be made."""
+
+    name: str
+    claim: Claim
+    snapshot_class: str = "rook-ceph-block"
+
+    def manifest(self) -> Object:
+        source = {"persistentVolumeClaimName": self.claim.name}
+        spec = {"volumeSnapshotClassName": self.snapshot_class, "source": source}
+        return _object(SNAPSHOT_API, "VolumeSnapshot", self.name, self.claim.namespace, spec)
+
+    def reference(self) -> Object:
+        return {"apiGroup": SNAPSHOT_API.partition("/")[0], "kind": "VolumeSnapshot", "name": self.name}
+
+
+@dataclass(frozen=True)
+class Subvolume:
+    """A subvolume of CephFS: its name, and its path in the filesystem."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Filled:
+    """How much a volume took until it refused, in MiB, and what it said then; "" if it never did."""
+
+    mebibytes: int
+    refusal: str
+
+
+@dataclass(frozen=True)
+class PodSpec:
+    """A pod that sleeps beside the volume of a claim; `image` needs a shell and coreutils."""
+
+    name: str
+    claim: Claim
+    image: str
+    node: str = ""
+    read_only: bool = False
+    privileged: bool = False
+
+    def manifest(self) -> Object:
+        container: Object = {
+            "name": "main",
+            "image": self.image,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["sh", "-c", _SLEEP],
+            "securityContext": {"runAsUser": 0, "privileged": self.privileged},
+        }
+        if self.claim.block:
+            container["volumeDevices"] = [{"name": "data", "devicePath": DEVICE}]
+        else:
+            container["volumeMounts"] = [{"name": "data", "mountPath": MOUNT}]
+        source = {"claimName": self.claim.name, "readOnly": self.read_only}
+        spec: Object = {
+            "containers": [container],
+            "volumes": [{"name": "data", "persistentVolumeClaim": source}],
+            "terminationGracePeriodSeconds": 1,
+        }
+        if self.node:
+            spec["nodeSelector"] = {"kubernetes.io/hostname": self.node}
+        return _object("v1", "Pod", self.name, self.claim.namespace, spec)
+
+
+class Pod:
+    """A pod that has been applied."""
+
+    def __init__(self, kube: Kube, name: str, namespace: str) -> None:
+        self.name = name
+        self.namespace = namespace
+        self._kube = kube
+
+    @api_may_be_down()
+    def ready(self) -> Object:
+        """Condition: the pod is Ready, which its volume's mount comes before."""
+        pod = self.existing()
+        if reason := not_ready(pod):
+            raise NotYet(reason)
+        return pod
+
+    def restarted(self, *, since: float) -> Callable[[], None]:
+        """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
+
+        @api_may_be_down()
+        def condition() -> None:
+            if reason := not_ready(self.existing(), since=since):
+                raise NotYet(reason)
+
+        return condition
+
+    @api_may_be_down()
+    def gone(self) -> None:
+        """Condition: there is no such pod any more."""
+        if found := self._kube.get("Pod", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))
+
+    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the pod says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=self.name, since=since)
+
+    def delete(self) -> None:
+        """Delete it and wait until it is gone; its volume may still be mounted on its node for a moment."""
+        self._kube.delete("Pod", self.name, namespace=self.namespace, grace_seconds=1)
+        wait_for(self.gone, what=f"pod {self.name} to be gone", within=POD_GONE)
+
+    @property
+    def node(self) -> str:
+        """The node the pod runs on."""
+        return self.existing()["spec"]["nodeName"]
+
+    @property
+    def restarts(self) -> int:
+        """How often its container was started again."""
+        statuses = items_of(self.existing(), "status", "containerStatuses")
+        return sum(value_of(each, "restartCount", default=0) for each in statuses)
+
+    def existing(self) -> Object:
+        """The pod as the API has it; `NotYet` if it has none."""
+        pod = self._kube.get("Pod", self.name, namespace=self.namespace)
+        if pod is None:
+            raise NotYet(f"there is no pod {self.name}")
+        return pod
+
+    @property
+    def address(self) -> str:
+        """The address at which other pods reach it."""
+        address = value_of(self.existing(), "status", "podIP")
+        if not address:
+            raise NotYet(f"pod {self.name} has no address")
+        return address
+
+    def sh(self, script: str, *, timeout: float = EXEC_SECONDS) -> str:
+        """What a shell script in the pod prints within `timeout` seconds.
+
+        Raises `VolumeFailed` when it ends with another status than 0 or not in time, as whatever a pod does here has to
+        do with its volume; `BadInput` when the image lacks the program; and what an exec raises that does not come
+        about (`ApiUnavailable`, `KubeError`) or whose process is killed (`ExecFailed`).
+        """
+        try:
+            return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=timeout)
+        except ExecFailed as error:
+            if error.status == _NOT_FOUND:
+                raise BadInput(f"pod {self.name}: {error.message}", cure="an image that has the program") from error
+            if error.status in _KILLED:
+                raise
+            raise VolumeFailed(f"pod {self.name}: {script}", error.status, error.output) from error
+
+    def write(self, name: str, mebibytes: int) -> str:
+        """Write a file of random bytes, sync it, and return the SHA-256 of what was written, taken on its way.
+
+        Raises `StorageFailure` if already the first read has another one.
+        """
+        path = f"{MOUNT}/{name}"
+        script = _hashed(f"head -c {mebibytes}M /dev/urandom | tee {path}")
+        written = self.sh(f"{script} && sync {path}").split()[0]
+        return self._read_back(path, written, self.checksum(name))
+
+    def _read_back(self, place: str, written: str, found: str) -> str:
+        if found != written:
+            raise StorageFailure(f"pod {self.name}: {place} was written with SHA-256 {written}, and is read as {found}")
+        return written
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a file, read from the volume: what the page cache has of it is dropped first."""
+        path = f"{MOUNT}/{name}"
+        return self.sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
+
+    def start_reading(self, name: str, checksum: str) -> None:
+        """Read a file past the page cache over and over, as long as it has that checksum (see `read_beyond`)."""
+        path = f"{MOUNT}/{name}"
+        self._start_reading(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}", checksum)
+
+    def start_reading_device(self, mebibytes: int, checksum: str) -> None:
+        """The same for so many MiB at the start of the raw block volume."""
+        self._start_reading(f"dd if={DEVICE} bs=1M count={mebibytes} iflag=direct status=none | sha256sum", checksum)
+
+    def _start_reading(self, read: str, checksum: str) -> None:
+        again = f'test "$({{ {read}; }} | cut -c-64)" = {checksum}'
+        loop = f"i=0; while {again}; do i=$((i+1)); echo $i > {_READS}; sleep {_BETWEEN_READS}; done"
+        self.sh(f"rm -f {_READS}; nohup sh -c '{loop}' >/tmp/reads.err 2>&1 &")
+
+    def read_beyond(self, times: int) -> int:
+        """Condition: it was read more often than that, each time as it should be."""
+        return self.counted_beyond(times, _READS)
+
+    def counted_beyond(self, number: int, file: str) -> int:
+        """Condition: what counts in the pod has written a number into the file that is beyond this one."""
+        try:
+            now = int(self.sh(f"cat {file}").strip())
+        except (VolumeFailed, ValueError) as error:
+            raise NotYet(f"{file} has no number yet: {error}") from error
+        if now <= number:
+            raise NotYet(f"{file} is still at {now}")
+        return now
+
+    def write_device(self, mebibytes: int, *, at: int = 0) -> str:
+        """Write random bytes to the raw block volume, `at` so many MiB from its start, and return their SHA-256; as
+        `write`."""
+        store = f"dd of={DEVICE} bs=1M seek={at} iflag=fullblock oflag=direct conv=notrunc,fsync status=none"
+        script = _hashed(f"head -c {mebibytes}M /dev/urandom | {{ tee /dev/fd/3 | {store}; }} 3>&1")
+        written = self.sh(script).split()[0]
+        return self._read_back(f"{DEVICE} from {at} MiB on", written, self.checksum_device(mebibytes, at=at))
+
+    def checksum_device(self, mebibytes: int, *, at: int = 0) -> str:
+        """SHA-256 of a part of the raw block volume, read past the page cache."""
+        read = f"dd if={DEVICE} bs=1M skip={at} count={mebibytes} iflag=direct status=none"
+        return self.sh(_hashed(read)).split()[0]
+
+    def device_bytes(self) -> int:
+        """The size of the raw block volume, as the pod sees it."""
+        return int(self.sh(f"blockdev --getsize64 {DEVICE}"))
+
+    def filesystem_bytes(self) -> int:
+        """The size of the mounted filesystem, as the pod sees it."""
+        return int(self.sh(f"df --output=size --block-size=1 {MOUNT}").split()[1])
+
+    def mount_options(self) -> list[str]:
+        """How the volume is mounted: its filesystem's type first, then the options."""
+        for line in self.sh("cat /proc/mounts").splitlines():
+            _, point, fs_type, options, *_ = line.split()
+            if point == MOUNT:
+                return [fs_type, *options.split(",")]
+        raise StorageFailure(f"pod {self.name}: nothing is mounted at {MOUNT}")
+
+    def append(self, name: str, line: str) -> list[str]:
+        """Append a line to a file, sync it, and return the lines that are in it then."""
+        path = f"{MOUNT}/{name}"
+        return self.sh(f"echo {line} >> {path} && sync {path} && cat {path}").split("\n")[:-1]
+
+    def fill(self, name: str, mebibytes: int) -> Filled:
+        """Write files of 4 MiB, each synced, until the volume refuses, or that many MiB are written."""
+        path, said, count = f"{MOUNT}/{name}", "/tmp/refused", -(-mebibytes // _PIECE)
+        write = f"head -c {_PIECE}M /dev/urandom > {path}-$i && sync {path}-$i"
+        script = f"i=0; : > {said}; while [ $i -lt {count} ] && {{ {write}; }} 2> {said}; do i=$((i+1)); done"
+        written, _, refusal = self.sh(f"{script}; echo $i; cat {said}").partition("\n")
+        return Filled(int(written) * _PIECE, refusal.strip())
+
+    def refuses_writes(self) -> str:
+        """What the volume says to an attempt to write on it. Raises `StorageFailure` when it takes it, and
+        `VolumeFailed` when it does not say anything in time."""
+        return self._refuses(f"touch {MOUNT}/forbidden")
+
+    def refuses_device_writes(self) -> str:
+        """The same for the raw block volume."""
+        return self._refuses(f"dd if=/dev/zero of={DEVICE} bs=4096 count=1 oflag=direct conv=notrunc,fsync status=none")
+
+    def _refuses(self, write: str) -> str:
+        try:
+            self.sh(write)
+        except VolumeFailed as error:
+            if error.status is None:
+                raise
+            return error.output
+        raise StorageFailure(f"{self.name} may write on its volume")
+
+
+class Volumes:
+    """A namespace for claims and pods; whatever is in it goes with it.
+
+    `snapshot_class` is that of its snapshots; `claims` is what its claims have unless they say otherwise (see `Claim`).
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        image: str,
+        namespace: str = "volumes",
+        snapshot_class: str = "rook-ceph-block",
+        **claims: Any,
+    ) -> None:
+        self.namespace = namespace
+        self._kube = kube
+        self._image = image
+        self._snapshot_class = snapshot_class
+        self._claims = claims
+
+    def deploy(self) -> None:
+        """Apply the namespace."""
+        self._kube.apply([namespace_manifest(self.namespace)])
+
+    def ready(self, within: float, *, since: float = 0.0) -> None:
+        """There is nothing to wait for."""
+
+    def close(self) -> None:
+        """Nothing of this workload runs outside the cluster."""
+
+    def claim(self, name: str, **spec: Any) -> Claim:
+        """Apply a claim (see `Claim`) and wait until it is bound."""
+        claim = self.apply_claim(name, **spec)
+        wait_for(bound(self._kube, name, self.namespace), what=f"claim {name} Bound", within=BOUND)
+        return claim
+
+    def apply_claim(self, name: str, **spec: Any) -> Claim:
+        """Apply a claim without waiting for it."""
+        claim = Claim(name, self.namespace, **{**self._claims, **spec})
+        self._kube.apply([claim.manifest()])
+        return claim
+
+    def bound(self, claim: Claim) -> Callable[[], str]:
+        """Condition: the claim is bound."""
+        return bound(self._kube, claim.name, self.namespace)
+
+    def claim_says(self, claim: Claim, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
+        """Condition: an event of the claim says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=claim.name, since=since)
+
+    def image_of(self, claim: Claim) -> str:
+        """`POOL/IMAGE` behind a claim that is bound."""
+        return image_of(self._volume_of(claim))
+
+    def subvolume_of(self, claim: Claim) -> Subvolume:
+        """The subvolume of CephFS behind a claim that is bound."""
+        attributes = _attributes(self._volume_of(claim))
+        return Subvolume(attributes["subvolumeName"], attributes["subvolumePath"])
+
+    def attached_to(self, claim: Claim) -> list[str]:
+        """The nodes to which the API has the volume attached that is behind a claim that is bound."""
+        name = self._volume_of(claim)["metadata"]["name"]
+        attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
+        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
+
+    def _volume_of(self, claim: Claim) -> Object:
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
+        return self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
+
+    def statistics(self, claim: Claim, node: str, *, used: int) -> Object:
+        """Wait until the kubelet of a node knows of at least `used` bytes on the claim's volume; returns what it knows
+        (see `Kube.volume_stats`)."""
+
+        def known() -> Object:
+            wanted = {"name": claim.name, "namespace": claim.namespace}
+            found = [volume for volume in self._kube.volume_stats(node) if volume["pvcRef"] == wanted]
+            if not found or value_of(found[0], "usedBytes", default=0) < used:
+                raise NotYet(f"the kubelet knows {found}")
+            return found[0]
+
+        return wait_for(known, what=f"the kubelet to know of {used} bytes", within=STATISTICS_KNOWN, every=5)
+
+    def grow(self, claim: Claim, size: str) -> None:
+        """Ask for more; the pods that use the claim see when they have it."""
+        wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
+        self._kube.patch("PersistentVolumeClaim", claim.name, wanted, namespace=self.namespace)
+
+    def grown(self, claim: Claim, size: str) -> Callable[[], None]:
+        """Condition: the claim's own status has the new size, which it gets when the node is done, too.
+
+        A kubelet looks for volumes to grow when it syncs a pod, which it does once a minute, or when the pod changes:
+        so the namespace's pods are touched once it is the node's turn.
+        """
+        touched = False
+
+        @api_may_be_down()
+        def condition() -> None:
+            nonlocal touched
+            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+            conditions, capacity = items_of(found, "status", "conditions"), value_of(found, "status", "capacity")
+            if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
+                self._touch_pods(size)
+                touched = True
+            if value_of(capacity, "storage") != size:
+                reasons = [each.get("message") or each["type"] for each in conditions]
+                raise NotYet(f"{capacity}: {'; '.join(reasons)}")
+
+        return condition
+
+    def _touch_pods(self, note: str) -> None:
+        for pod in self._kube.list("Pod", namespace=self.namespace):
+            change = {"metadata": {"annotations": {"rookery.io/grows-to": note}}}
+            self._kube.patch("Pod", pod["metadata"]["name"], change, namespace=self.namespace)
+
+    def delete_claim(self, claim: Claim) -> None:
+        """Delete the claim and wait until its volume is gone as well."""
+        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+        volume = value_of(found, "spec", "volumeName")
+        self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
+
+        @api_may_be_down()
+        def gone() -> None:
+            if left := self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace):
+                raise NotYet(still_there(left))
+            if volume and (left := self._kube.get("PersistentVolume", volume)):
+                raise NotYet(still_there(left))
+
+        wait_for(gone, what=f"the volume of claim {claim.name} to be gone", within=POD_GONE)
+
+    def snapshot(self, name: str, claim: Claim) -> Snapshot:
+        """Take a snapshot and wait until it can be used."""
+        snapshot = Snapshot(name, claim, self._snapshot_class)
+        self._kube.apply([snapshot.manifest()])
+        wait_for(self._usable(snapshot), what=f"snapshot {name} ready to use", within=SNAPSHOT_READY)
+        return snapshot
+
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        """Delete the snapshot and wait until it is gone, with its content in the storage; others stay as they are."""
+        found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+        self._kube.delete("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+        if found is None:
+            return
+        uid = found["metadata"]["uid"]
+
+        @api_may_be_down()
+        def gone() -> None:
+            left = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+            if left and value_of(left, "metadata", "uid") == uid:
+                raise NotYet(still_there(left))
+            contents = [
+                title_of(content)
+                for content in self._kube.list("VolumeSnapshotContent")
+                if value_of(content, "spec", "volumeSnapshotRef", "uid") == uid
+            ]
+            if contents:
+                raise NotYet(f"contents: {', '.join(contents)}")
+
+        wait_for(gone, what=f"snapshot {snapshot.name} to be gone", within=POD_GONE)
+
+    def pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
+        """Start a pod on the claim's volume (see `PodSpec`) and wait until it is Ready."""
+        pod = self.apply_pod(name, claim, **spec)
+        wait_for(pod.ready, what=f"pod {name} Ready", within=POD_READY)
+        return pod
+
+    def apply_pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
+        """Start a pod without waiting for it."""
+        self._kube.apply([PodSpec(name, claim, self._image, **spec).manifest()])
+        return Pod(self._kube, name, self.namespace)
+
+    def move(self, pod: Pod, claim: Claim, node: str) -> Pod:
+        """Delete the pod, and start it anew on another node with the same volume."""
+        pod.delete()
+        return self.pod(pod.name, claim, node=node)
+
+    def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
+        @api_may_be_down()
+        def condition() -> None:
+            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+            if not value_of(found, "status", "readyToUse"):
+                raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
+
+        return condition
+
+
+def _hashed(command: str) -> str:
+    """A shell script that prints the SHA-256 of what `command` prints, and ends with another status than 0 if that does
+    (of a pipeline, a shell only knows how its last part has ended)."""
+    return f"failed=$(mktemp) && {{ {command} && rm $failed; }} | sha256sum && test ! -e $failed"
+
+
+def image_of(volume: Object) -> str:
+    """`POOL/IMAGE` of a PersistentVolume."""
+    attributes = _attributes(volume)
+    return f"{attributes['pool']}/{attributes['imageName']}"
+
+
+def _attributes(volume: Object) -> dict[str, str]:
+    return volume["spec"]["csi"]["volumeAttributes"]
+
+
+def namespace_manifest(name: str) -> Object:
+    """A namespace."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _object(api_version: str, kind: str, name: str, namespace: str, spec: Object) -> Object:
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }

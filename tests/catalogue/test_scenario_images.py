@@ -1,0 +1,78 @@
+"""Which images a run makes or pulls: those of the scenarios that were selected, by their fixtures."""
+
+import pytest
+from rookery.catalogue.images import images_used_by, uses_images
+
+CONFTEST = """
+import pytest
+from rookery.catalogue.images import uses_images
+
+@pytest.fixture
+@uses_images("postgres:15")
+def postgresql():
+    yield
+
+@pytest.fixture
+def loaded(postgresql): pass
+
+@pytest.fixture(scope="session")
+@uses_images("controller:1", "speaker:1")
+def load_balancer(): pass
+"""
+
+FILE = """
+import pytest
+from rookery.catalogue.images import uses_images
+
+def test_of_nothing(): pass
+def test_directly(postgresql): pass
+def test_by_another_fixture(loaded): pass
+def test_both(loaded, load_balancer): pass
+
+@pytest.mark.usefixtures("load_balancer")
+def test_by_a_marker(): pass
+
+@uses_images("own:1")
+@pytest.mark.parametrize("number", [1, 2])
+def test_of_its_own(number): pass
+
+class TestOverridden:
+    @pytest.fixture
+    @uses_images("postgres:16")
+    def postgresql(self, postgresql): pass
+
+    def test_of_two(self, postgresql): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "images"),
+    [
+        ("test_of_nothing", set()),
+        ("test_directly", {"postgres:15"}),
+        ("test_by_another_fixture", {"postgres:15"}),
+        ("test_both", {"postgres:15", "controller:1", "speaker:1"}),
+        ("test_by_a_marker", {"controller:1", "speaker:1"}),
+        ("test_of_its_own[2]", {"own:1"}),
+        ("test_of_two", {"postgres:15", "postgres:16"}),
+    ],
+)
+def test_a_scenario_asks_for_what_its_fixtures_name(pytester, test, images):
+    pytester.makeconftest(CONFTEST)
+    items = pytester.getitems(FILE)
+    assert images_used_by(item for item in items if item.name == test) == images
+
+
+def test_scenarios_together_ask_for_all_of_it(pytester):
+    pytester.makeconftest(CONFTEST)
+    items = pytester.getitems(FILE)
+    assert images_used_by(items) == {"postgres:15", "postgres:16", "controller:1", "speaker:1", "own:1"}
+    assert images_used_by([]) == frozenset()
+
+
+def test_what_is_named_is_called_as_before():
+    @uses_images("postgres:15")
+    def function(number):
+        return number + 1
+
+    assert function(1) == 2

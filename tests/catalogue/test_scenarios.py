@@ -1,0 +1,311 @@
+"""What scenarios state of themselves, how they are found, and how that is shown."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rookery import cli, metallb
+from rookery.catalogue import showing
+from rookery.catalogue.catalogue import collect
+from rookery.catalogue.docstrings import STATEMENTS, read
+from rookery.catalogue.markers import Bug
+from rookery.errors import BadInput
+from rookery.report.results import LastResult
+from rookery.workloads import cassandra, postgresql
+
+PROJECT = Path(__file__).parents[2]
+
+A_FILE = '''
+"""The title | of the file.
+
+Reproduces: a trouble that
+takes two lines.
+
+The story.
+
+Needs: nothing but a cluster.
+"""
+import pytest
+from rookery.signatures import IMAGE_IN_USE
+
+pytestmark = pytest.mark.budget(240)
+
+print("printed while it is imported")
+
+def test_that_says_nothing(): pass
+
+@pytest.mark.slow
+@pytest.mark.budget(60)
+@pytest.mark.bug("https://github.com/rook/rook/issues/1", symptom=IMAGE_IN_USE)
+@pytest.mark.bug("https://tracker.ceph.com/issues/2")
+def test_of_reports():
+    """Two reports."""
+
+@pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.parametrize("fs", ["ext4", pytest.param("xfs", marks=[pytest.mark.core, pytest.mark.budget(90)])])
+def test_variants(fs):
+    """In two forms.
+
+    Needs: mkfs.
+    """
+'''
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return collect(PROJECT / "scenarios")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "scenarios"
+    folder.mkdir()
+    (folder / "test_a.py").write_text(A_FILE)
+    return folder
+
+
+def test_every_scenario_states_what_it_reproduces_and_what_it_needs_and_has_a_budget(ours):
+    assert {scenario.id: missing for scenario in ours if (missing := scenario.missing)} == {}, (
+        "see docs/writing-scenarios.md"
+    )
+
+
+def test_the_core_is_what_the_project_is_for(ours):
+    assert [scenario.id for scenario in ours if scenario.tier == "core"] == [
+        "test_headless_service.py::test_headless_service_removed",
+        "test_not_mounted.py::test_driver_for_another_directory",
+        "test_pools.py::test_pool_with_both_layouts",
+        "test_power_cycle.py::test_synced_rows_survive[one-cut]",
+        "test_volumes.py::test_filesystem_moves_between_nodes[ext4]",
+    ]
+
+
+def test_every_file_of_scenarios_has_a_title(ours):
+    assert [scenario.file for scenario in ours if not scenario.module.title] == []
+
+
+def test_no_two_scenarios_have_results_of_the_same_name(ours):
+    assert [name for name, number in Counter(scenario.name for scenario in ours).items() if number > 1] == []
+
+
+def test_the_page_is_made_of_the_scenarios_as_they_are(ours):
+    committed = (PROJECT / "docs" / "scenarios.md").read_text()
+    assert committed == showing.page(ours), "make it again: rookery scenarios --markdown > docs/scenarios.md"
+
+
+def test_a_statement_goes_on_to_a_blank_line_or_the_next_one():
+    stated = read(
+        """A title
+        in two lines.
+
+        Reproduces: a trouble
+        of storage.
+        Needs: three workers.
+
+        Its story. Needs: is no statement in the middle of a line.
+        """
+    )
+    assert stated.title == "A title in two lines."
+    assert stated.story == "Its story. Needs: is no statement in the middle of a line."
+    assert stated.statements == {
+        "Reproduces": "a trouble of storage.",
+        "Needs": "three workers.",
+    }
+    assert stated.missing == []
+
+
+def test_a_docstring_that_is_not_there_states_nothing():
+    assert (read(None).title, len(read(None).missing)) == ("", 2)
+
+
+WORDS = st.text("abc (),.:|`", min_size=1).filter(lambda text: text.strip() == text and text)
+
+
+@given(
+    module=st.dictionaries(st.sampled_from(STATEMENTS), WORDS), own=st.dictionaries(st.sampled_from(STATEMENTS), WORDS)
+)
+def test_a_test_inherits_what_it_does_not_state_itself(module, own):
+    def written(statements):
+        return read("Title.\n\n" + "\n\n".join(f"{word}: {text}" for word, text in statements.items()))
+
+    assert written(own).within(written(module)).statements == {**module, **own}
+
+
+def test_collected_with_what_they_state_and_how_they_are_marked(folder):
+    found = {scenario.id: scenario for scenario in collect(folder)}
+    assert list(found) == [
+        "test_a.py::test_that_says_nothing",
+        "test_a.py::test_of_reports",
+        "test_a.py::test_variants[ext4]",
+        "test_a.py::test_variants[xfs]",
+    ]
+    silent, reported, variant, core = found.values()
+    assert (silent.title, silent.reproduces, silent.needs, silent.budget_s, silent.name) == (
+        "The title | of the file.",
+        "a trouble that takes two lines.",
+        "nothing but a cluster.",
+        240,
+        "that_says_nothing",
+    )
+    assert (reported.budget_s, reported.needs) == (60, "nothing but a cluster.")
+    assert [scenario.tier for scenario in found.values()] == ["rest", "slow", "rest", "core"]
+    assert [bug.short for bug in reported.bugs] == ["https://tracker.ceph.com/issues/2", "rook/rook#1"]
+    assert "is still being used" in reported.bugs[1].symptom
+    assert (variant.needs, variant.budget_s, variant.name) == ("mkfs.", 240, "variants[ext4]")
+    assert (core.needs, core.budget_s) == ("mkfs.", 90)
+    assert variant.markers == ("cassandra(commitlog_sync=batch)",)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "tests"),
+    [("variants", 2), ("reports or xfs", 2), ("not slow", 3), ("core", 1), ("test_a", 4)],
+)
+def test_a_pattern_is_pytests_own(folder, pattern, tests):
+    assert len(collect(folder, pattern)) == tests
+
+
+def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-m nothing --deselect test_a.py -n 2")
+    assert len(collect(folder)) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "said"),
+    [
+        ("import not_there", "", "test_b.py cannot be collected:*No module named 'not_there'*cure: *--collect-only*"),
+        ("def test(:", "", "test_b.py cannot be collected:*SyntaxError*"),
+        ("@__import__('pytest').mark.unheard_of\ndef test_it(): pass", "", "*'unheard_of' not found in `markers`*"),
+        (
+            "@__import__('pytest').mark.bug('rook 1')\ndef test_it(): pass",
+            "",
+            "*status 4*\nERROR: *test_it: a bug is marked by the*",
+        ),
+        ("raise SystemExit('gone')", "", "*gone*"),
+        ("import os\nos._exit(7)", "", "pytest ended with status 7 when*cure: *"),
+        ("", "(", "*status 4*\nERROR: Wrong expression passed to '-k': (*"),
+        ("", "no_such_name", "*no scenario matches 'no_such_name'*cure: *-k*"),
+    ],
+)
+def test_what_cannot_be_collected_is_told(folder, text, pattern, said):
+    (folder / "test_b.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    with pytest.raises(BadInput) as error:
+        collect(folder, pattern)
+    assert matches(str(error.value), said), str(error.value)
+    assert "Traceback (most recent call last)" not in str(error.value)
+
+
+def matches(text, pattern):
+    return fnmatchcase(text, f"*{pattern.strip('*')}*".replace("[", "[[]"))
+
+
+def test_a_folder_that_is_not_there_and_an_empty_one(tmp_path):
+    with pytest.raises(BadInput, match=r"no such folder\n  cure: .*--scenarios DIR"):
+        collect(tmp_path / "scenarios")
+    with pytest.raises(BadInput, match="no scenario in it"):
+        collect(tmp_path)
+
+
+def result(root, time, scenario, outcome, seconds):
+    made = root / f"{time}-{scenario}"
+    made.mkdir(parents=True)
+    timings = {"scenario": scenario, "outcome": outcome, "total_s": seconds}
+    (made / "timings.json").write_text(json.dumps(timings))
+    return made
+
+
+def test_listed_with_their_last_results(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    results = tmp_path / "results"
+    result(results, "20261124T080000Z", "variants[xfs]", "failed", 70.0)
+    result(results, "20261124T090000Z", "variants[xfs]", "passed", 78.4)
+    assert cli.main(["scenarios", "--scenarios", str(folder), "--results", str(results)]) == 0
+    out = capsys.readouterr().out
+    for shown in ("test_a.py: The title | of the file.", "Reproduces: a trouble that takes two lines.", "budget 90 s"):
+        assert out.count(shown) == 1
+    for shown in ("78 s", "Needs: mkfs.", "bug https://tracker.ceph.com/issues/2, bug rook/rook#1"):
+        assert shown in out
+    assert "failed" not in out
+    assert out.endswith("4 scenarios: 1 core, 2 of the rest, 1 slow; last results: 1 passed, 78 s together\n")
+
+
+def test_json_has_all_of_it(folder, tmp_path, capsys):
+    last = result(tmp_path / "results", "20261124T090000Z", "of_reports", "passed", 78.4)
+    argv = ["scenarios", "reports", "--json", "--scenarios", str(folder), "--results", str(tmp_path / "results")]
+    assert cli.main(argv) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["id"], found["budget_s"], found["tier"]) == ("test_a.py::test_of_reports", 60, "slow")
+    assert found["markers"] == []
+    assert found["bugs"][0] == {"url": "https://tracker.ceph.com/issues/2", "symptom": ""}
+    assert found["last"] == {
+        "outcome": "passed",
+        "seconds": 78.4,
+        "started": "2026-11-24T09:00:00+00:00",
+        "folder": str(last),
+        "counted_s": None,
+    }
+
+
+def test_the_page_has_each_test_once(folder, capsys):
+    assert cli.main(["scenarios", "--markdown", "--scenarios", str(folder)]) == 0
+    page = capsys.readouterr().out
+    assert r"| [test_a](#test_a) | The title \| of the file. | 4 |" in page
+    assert page.count("### test_variants") == 1
+    assert "- **Variants**: `ext4`, `xfs`" in page
+    assert "Of 4: 1 core, 2 of the rest, 1 slow.\n" in page
+    assert "- **Tier**: slow\n- **Budget**: 60 s\n- **Reported**: [https://tracker.ceph" in page
+    assert "- **Tier**: rest (ext4), core (xfs)\n- **Budget**: 240 s (ext4), 90 s (xfs)\n- **Variants**" in page
+    assert "[rook/rook#1](https://github.com/rook/rook/issues/1), shown by 'rbd image …" in page
+
+
+def test_a_scenario_that_does_not_state_something_says_so_in_the_list(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    (folder / "test_a.py").write_text("def test_it(): pass")
+    assert cli.main(["scenarios", "--scenarios", str(folder)]) == 0
+    assert "not stated: `Reproduces: …`, `Needs: …`, `budget(seconds)`" in capsys.readouterr().out
+
+
+def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
+    argv = [sys.executable, "-m", "rookery", "scenarios", "--json", "--scenarios", str(folder)]
+    environment = {"PATH": "/nowhere", "PYTHONPATH": str(PROJECT / "harness"), "DOCKER_HOST": "tcp://127.0.0.1:1"}
+    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, len(json.loads(done.stdout))) == (0, 4), done.stderr
+
+
+def test_a_scenario_tells_the_images_of_what_it_deploys(ours):
+    images = {scenario.test: scenario.images for scenario in ours}
+    assert images["test_synced_rows_survive"] == (cassandra.IMAGE,)
+    assert images["test_commits_survive_the_power_cut"] == (postgresql.IMAGE,)
+    assert set(images["test_written_through_a_load_balancer"]) == {cassandra.IMAGE, *metallb.IMAGES}
+
+
+@pytest.mark.parametrize(
+    ("url", "short"),
+    [
+        ("https://github.com/rook/rook/issues/8791", "rook/rook#8791"),
+        ("https://github.com/rook/rook/pull/17828", "rook/rook#17828"),
+        ("https://github.com/rook/rook", "https://github.com/rook/rook"),
+        ("https://tracker.ceph.com/issues/76354", "https://tracker.ceph.com/issues/76354"),
+    ],
+)
+def test_a_report_in_short(url, short):
+    assert Bug(url).short == short
+
+
+def test_summary_counts_what_came_of_them(ours):
+    now = datetime.now(timezone.utc).isoformat()
+    last = {
+        ours[0].name: LastResult("failed", 20.0, now, Path()),
+        ours[1].name: LastResult("passed", 10.0, now, Path()),
+    }
+    ours = [replace(scenario, tier=tier) for scenario, tier in zip(ours, ("slow", "rest"), strict=False)]
+    assert showing.summary(ours[:1], {}) == "1 scenario: 1 slow"
+    assert showing.summary(ours, last).startswith("2 scenarios: 1 of the rest, 1 slow; last results: 1 failed, 1 p")

@@ -1,0 +1,452 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+from rookery import __version__, cli
+from rookery.bench.common import Bench, Goal
+from rookery.cluster.snapshots import Snapshot
+from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.images.resolve import Image, Origin
+from rookery.machine.doctor import Check
+from rookery.machine.leases import SweepIncomplete
+from rookery.storage.cluster import StorageCluster
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["--help"], ["doctor", "setup", "images", "scenarios", "snapshots", "bench", "sweep", "examples:"]),
+        (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
+        (["setup", "--help"], ["--dry-run", "--undo", "--stop-engine", "idempotent"]),
+        (["sweep", "--help"], ["--all", "--json"]),
+        (["images", "--help"], ["ensure", "save", "load", "--json", "--registry-mirror HOST"]),
+        (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,userspace}"]),
+        (["images", "save", "--help"], ["file", "--rook VERSION"]),
+        (["images", "load", "--help"], ["file"]),
+        (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
+        (["snapshots", "--help"], ["prune", "--json"]),
+        (["snapshots", "prune", "--help"], ["--all", "--json"]),
+        (["bench", "--help"], ["bring-up", "restore", "volumes", "core", "history"]),
+        (["bench", "history", "--help"], ["--samples N", "--operations N", "--seed N", "--json"]),
+        (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results DIR", "--rook VERSION"]),
+        (
+            ["bench", "volumes", "--help"],
+            ["--rounds N", "--only {bandwidth,random,latency,parallel,operations,sanity}", "--seed N", "--json"],
+        ),
+        (
+            ["bench", "restore", "--help"],
+            ["--runs N", "--layer {rook,cassandra}", "--verify", "--json", "--rook VERSION"],
+        ),
+        (["--version"], [__version__]),
+    ],
+)
+def test_help_and_version(capsys, monkeypatch, argv, shown):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert [text for text in shown if text not in out] == []
+
+
+@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
+                                  ["bench", "restore", "--keep-cluster"],
+                                  ["scenarios", "--json", "--markdown"],
+                                  ["bench", "core", "--runs", "2", "--of", "results"],
+                                  ["bench", "volumes", "--only", "nothing"]])  # fmt: skip
+def test_a_wrong_command_line_is_bad_input(argv, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(argv)
+    assert end.value.code == 2
+
+
+@pytest.fixture
+def unread():
+    """A pipe that nobody reads any more, as the one to `head` that has ended."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+def rookery(*argv, unbuffered="", **streams):
+    """In a process of its own: some of what is written is written when the interpreter ends."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-m", "rookery", *argv]
+    return subprocess.run(command, env=environment, text=True, timeout=60, **streams)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("argv", [["snapshots"], ["snapshots", "--json"]], ids=" ".join)
+def test_a_reader_that_is_gone_is_no_error_worth_a_word(unread, argv, unbuffered):
+    done = rookery(*argv, unbuffered=unbuffered, stdout=unread, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_reader_of_the_help_that_is_gone_is_none_either(unread):
+    assert rookery("--help", stdout=unread, stderr=subprocess.PIPE).stderr == ""
+
+
+def test_a_reader_that_is_gone_on_both_sides_is_none_either(unread):
+    assert rookery("snapshots", stdout=unread, stderr=unread).returncode == 1
+
+
+def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
+    def fail(**_):
+        raise BrokenPipeError("docker's socket")
+
+    monkeypatch.setattr(cli, "sweep", fail)
+    with pytest.raises(BrokenPipeError, match="docker's socket"):
+        cli.main(["sweep"])
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (BadInput("no such Rook", cure="one of 1.18"), 2, "rookery: no such Rook\n  cure: one of 1.18\n"),
+        (InfrastructureError("docker is gone"), 3, "rookery: docker is gone\n"),
+        (DeadlineExceeded("the engine", 60, "no socket"), 3, "the engine: not within 60 s; last reason: no socket\n"),
+        (
+            PermissionError(13, "Permission denied", "/var/lib/rookery/leases.lock"),
+            3,
+            "rookery: Permission denied: /var/lib/rookery/leases.lock\n  cure: as root: sudo rookery ...\n",
+        ),
+        (KeyboardInterrupt(), 130, "rookery: interrupted\n"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_an_error_is_one_message_and_its_exit_status(monkeypatch, capsys, error, status, said):
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "sweep", fail)
+    assert cli.main(["sweep"]) == status
+    captured = capsys.readouterr()
+    assert captured.err.endswith(said)
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(("states", "status"), [(["ok"], 0), (["ok", "degraded"], 1), (["missing", "degraded"], 2)])
+def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, capsys, states, status):
+    monkeypatch.setattr(cli.doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "cure") for s in states])
+    assert cli.main(["doctor", "--json"]) == status
+    assert [(check["name"], check["state"]) for check in json.loads(capsys.readouterr().out)] == [
+        (f"check of {state}", state) for state in states
+    ]
+    assert cli.main(["doctor"]) == status
+    assert f"check of {states[0]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "did"),
+    [
+        ([], "setup, dry_run=False"),
+        (["--dry-run"], "setup, dry_run=True"),
+        (["--undo"], "undo, dry_run=False"),
+        (["--undo", "--dry-run"], "undo, dry_run=True"),
+        (["--stop-engine"], "stop_engine"),
+    ],
+)
+def test_set_up_can_be_said_done_and_taken_back(monkeypatch, argv, did):
+    done = []
+    monkeypatch.setattr(cli.setup, "setup", lambda build, say, dry_run: done.append(f"setup, {dry_run=}"))
+    monkeypatch.setattr(cli.setup_undo, "undo", lambda say, dry_run: done.append(f"undo, {dry_run=}"))
+    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: done.append("stop_engine"))
+    assert cli.main(["setup", *argv]) == 0
+    assert done == [did]
+
+
+def test_stopping_the_engine_is_never_a_dry_run(monkeypatch, capsys):
+    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: pytest.fail("stopped"))
+    assert cli.main(["setup", "--stop-engine", "--dry-run"]) == 2
+    assert "--dry-run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """A run that needs two images, of which the engine has one."""
+    here = Image("quay.io/ceph/ceph:v18.2.7", Origin.BUILT, 3 * 1024**3, "2026-11-24T08:00:00.123456789Z", "abc")
+    lacking = Image("localhost/rookery/userspace-csi:1", Origin.MISSING)
+    found = {image.reference: image for image in (here, lacking)}
+    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=tuple(found)))
+    monkeypatch.setattr(cli.resolve, "look", found.__getitem__)
+    return found
+
+
+def test_images_are_listed_as_json_with_who_made_them(images, capsys):
+    assert cli.main(["images", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(image["reference"], image["origin"], image["size"]) for image in listed] == [
+        ("quay.io/ceph/ceph:v18.2.7", "built from packages", 3 * 1024**3),
+        ("localhost/rookery/userspace-csi:1", "missing", 0),
+    ]
+
+
+def test_images_are_listed_with_what_can_be_built(images, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["images"]) == 0
+    built, lacking = [line for line in capsys.readouterr().out.splitlines() if ":" in line]
+    assert "built from packages" in built
+    assert "3.00 GiB" in built
+    assert "missing, can be built" in lacking
+
+
+def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_path, capsys):
+    folders, asked = [], []
+
+    def collect(folder):
+        folders.append(str(folder))
+        return [SimpleNamespace(images=those) for those in (("postgres:15",), (), ("cassandra:5", "postgres:15"))]
+
+    def ensure(settings, say, more):
+        asked.append(more)
+        return None, []
+
+    monkeypatch.setattr(cli.catalogue, "collect", collect)
+    monkeypatch.setattr(cli.storage, "ensure_images", ensure)
+    images |= {name: Image(name, Origin.MISSING) for name in ("cassandra:5", "postgres:15")}
+    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=("ceph:1",)))
+    images["ceph:1"] = Image("ceph:1", Origin.VENDOR)
+    assert cli.main(["images", "--json", "--all"]) == 0
+    listed = [image["reference"] for image in json.loads(capsys.readouterr().out)]
+    assert listed == ["ceph:1", "cassandra:5", "postgres:15"]
+    assert cli.main(["images", "--json"]) == 0
+    assert [image["reference"] for image in json.loads(capsys.readouterr().out)] == ["ceph:1"]
+    for argv in (["--all", "ensure"], ["ensure", "--all"], ["ensure"]):
+        assert cli.main(["images", "--scenarios", "mine", *argv]) == 0
+    assert asked == [["cassandra:5", "postgres:15"], ["cassandra:5", "postgres:15"], []]
+    assert folders == ["scenarios", "mine", "mine"]
+
+
+def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(cli.resolve.engine, "usable", lambda reference: None)
+    assert cli.main(["images", "save", str(tmp_path / "images.tar")]) == 3
+    assert "cure: `rookery images ensure` first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("hours", "age"), [(1, "1 h"), (47, "47 h"), (24 * 9, "9 days")])
+def test_the_age_of_an_image_is_in_the_unit_one_would_say(hours, age):
+    then = datetime.now(timezone.utc) - timedelta(hours=hours)
+    assert cli._age(f"{then:%Y-%m-%dT%H:%M:%S}.123456789Z") == age
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """What a sweep finds to remove, and which clusters are kept."""
+    machine = SimpleNamespace(left=[], leases=[], everything=None)
+
+    def sweep(*, everything, say):
+        machine.everything = everything
+        return machine.left
+
+    monkeypatch.setattr(cli, "sweep", sweep)
+    monkeypatch.setattr(cli.Lease, "all", lambda: machine.leases)
+    return machine
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_sweep_prints_what_it_removed_as_json(machine, capsys, everything):
+    machine.left = ["cluster rookery", "loop /dev/loop3 (/d/1.img)"]
+    assert cli.main(["sweep", "--json", *(["--all"] if everything else [])]) == 0
+    assert json.loads(capsys.readouterr().out) == machine.left
+    assert machine.everything is everything
+
+
+def test_sweep_names_what_is_kept(machine, capsys):
+    machine.left = ["loop /dev/loop3"]
+    machine.leases = [SimpleNamespace(name="mine", kept=True), SimpleNamespace(name="running", kept=False)]
+    assert cli.main(["sweep"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("removed loop /dev/loop3\nkept: mine;")
+    assert "running" not in out
+
+
+@pytest.mark.parametrize(("option", "told"), [([], "removed loop /dev/loop3\n"), (["--json"], '["loop /dev/loop3"]\n')])
+def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsys, option, told):
+    def sweep(*, everything, say):
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+
+    monkeypatch.setattr(cli, "sweep", sweep)
+    assert cli.main(["sweep", *option]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == told
+    assert "mine: container stuck" in printed.err
+
+
+def test_sweep_says_that_there_was_nothing(machine, capsys):
+    assert cli.main(["sweep"]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+@pytest.fixture
+def saved(monkeypatch, tmp_path):
+    """Two snapshots, one of them a day old and one that cannot be used any more; those removed are told."""
+    cell = {"cluster": "rookery", "rook": "1.18.8", "kubernetes": "1.32.0", "driver": "userspace"}
+
+    def snapshot(name, hours, reason):
+        found = Snapshot(
+            path=tmp_path / "0123456789ab" / name, cell=cell, nodes=(), disks=(), subnet="", store="images",
+            created=time.time() - hours * 3600, bytes=3 * 1024**3 // 2,
+        )  # fmt: skip
+        monkeypatch.setitem(reasons, found.path, reason)
+        return found
+
+    reasons = {}
+    monkeypatch.setattr(Snapshot, "unusable", lambda snapshot: reasons[snapshot.path])
+    found = [snapshot("rook-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
+    monkeypatch.setattr(cli.snapshots, "stored", lambda: found)
+    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: found if everything else found[1:])
+    return found
+
+
+def test_snapshots_are_listed_as_json_with_what_they_are_of(saved, capsys):
+    assert cli.main(["snapshots", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(each["name"], each["unusable"], each["bytes"]) for each in listed] == [
+        ("rook-ready", "", 3 * 1024**3 // 2),
+        ("old-ready", "9 days old", 3 * 1024**3 // 2),
+    ]
+    assert {each["cell"]["rook"] for each in listed} == {"1.18.8"}
+    assert datetime.fromisoformat(listed[0]["created"]).timestamp() == pytest.approx(saved[0].created, abs=1)
+
+
+def test_snapshots_are_listed_for_reading(saved, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.main(["snapshots"]) == 0
+    out = capsys.readouterr().out
+    usable, old = [line for line in out.splitlines() if "-ready" in line]
+    assert [text for text in ("Rook 1.18.8", "1.50 GiB", "24 h", "yes") if text not in usable] == []
+    assert [text for text in ("9 days", "9 days old") if text not in old] == []
+    assert "2 snapshots, 3.00 GiB" in out
+
+
+def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
+    saved.clear()
+    assert cli.main(["snapshots", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    assert cli.main(["snapshots"]) == 0
+    assert "0 snapshots" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["rook-ready", "old-ready"])])
+def test_pruned_snapshots_are_told(saved, capsys, option, names):
+    for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
+        assert cli.main(argv) == 0
+        assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
+    assert cli.main(["snapshots", "prune", *option]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"removed 0123456789ab/{name} (1.50 GiB)" for name in names]
+
+
+def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
+    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: [])
+    assert cli.main(["snapshots", "prune"]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+@pytest.mark.parametrize(
+    ("bench", "option"),
+    [
+        ("bring-up", "--runs"),
+        ("restore", "--runs"),
+        ("volumes", "--rounds"),
+        ("core", "--runs"),
+        ("history", "--samples"),
+        ("history", "--operations"),
+    ],
+)
+def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench, option):
+    monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made
+    assert cli.main(["bench", bench, option, "0"]) == 2
+    assert f"{option} 0: at least one" in capsys.readouterr().err
+
+
+def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    asked = []
+
+    def volumes(settings, say, **options):
+        asked.append(options)
+        goals = [Goal("sequential write, ext4", of="sequential write, rbd bench", share=0.8)]
+        run = {"sequential write, rbd bench": 100.0, "sequential write, ext4": 81.2}
+        facts = {
+            "cpus": 2,
+            "specs_skipped": {"CephFS: GetCapacity": "not supported"},
+            "left": ["an image"],
+            "failures": [],
+        }
+        return Bench("volumes", [run], facts, units=dict.fromkeys(run, "MiB/s"), goals=goals)
+
+    monkeypatch.setattr(cli.volume_bench, "volumes", volumes)
+    assert cli.main(["bench", "volumes", "--only", "bandwidth", "random", "--rounds", "1"]) == 3
+    printed = capsys.readouterr().out
+    shown = ("81.2 MiB/s", "80% of sequential write, rbd bench", "81%, met")
+    shown += ("cpus: 2\nspecs_skipped: \n  CephFS: GetCapacity: not supported\nleft: \n  an image\nfailures: []\n",)
+    assert [text for text in shown if text not in printed] == []
+    assert cli.main(["bench", "volumes", "--json"]) == 3
+    (goal,) = json.loads(capsys.readouterr().out)["goals"]
+    assert (goal["reached"], goal["met"]) == (0.812, True)
+    assert asked == [{"rounds": 1, "only": ["bandwidth", "random"]}, {"rounds": 3, "only": ()}]
+
+
+def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
+    asked = []
+
+    def restore(settings, say, **options):
+        asked.append((settings.rook, options))
+        say("HEALTH_OK in 20.0 s")
+        return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"layer": "cassandra"})
+
+    monkeypatch.setattr(cli.bench, "restore", restore)
+    argv = ["bench", "restore", "--runs", "2", "--layer", "cassandra", "--rook", "v1.17.9"]
+    assert cli.main([*argv, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {
+        "name": "restore",
+        "runs": [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}],
+        "facts": {"layer": "cassandra"},
+        "units": {},
+        "goals": [],
+        "medians": {"HEALTH_OK": 25.0},
+    }
+    assert printed.err == "HEALTH_OK in 20.0 s\n"
+    assert cli.main(argv) == 0
+    assert "25.0" in capsys.readouterr().out
+    assert asked == [("1.17.9", {"runs": 2, "layer": "cassandra", "verify": False})] * 2
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        ({"layer": "rook-ready", "differences": []}, 0),
+        ({"failed": "InfrastructureError: no room"}, 3),
+        ({"differences": ["lib/state"]}, 3),
+        ({"failures": [], "left": []}, 0),
+        ({"failures": ["data-3: no room"], "left": []}, 3),
+        ({"failures": [], "left": ["/dev/loop70"]}, 3),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
+def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
+    monkeypatch.setattr(cli.bench, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
+    assert cli.main(["bench", "restore", "--runs", "1", *option]) == status
+    printed = capsys.readouterr().out
+    assert [text for text in ("20.0", *map(str, facts)) if text not in printed] == []
+
+
+def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, capsys):
+    asked = []
+
+    def ensure(settings, say, more):
+        asked.append(settings)
+        return None, []
+
+    monkeypatch.setattr(cli.storage, "ensure_images", ensure)
+    assert cli.main(["images", "--rook", "v1.17.9", "ensure", "--ceph", "19.2.3"]) == 0
+    assert [(settings.rook, settings.ceph) for settings in asked] == [("1.17.9", "19.2.3")]
+    assert "0 images" in capsys.readouterr().out

@@ -1,0 +1,617 @@
+"""Where an image comes from, in which order, with a docker that only pretends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tarfile
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from rookery.errors import BadInput, InfrastructureError
+from rookery.images import archives, build, catalogue, durations, engine, recipes, resolve
+from rookery.images.engine import LocalImage
+from rookery.images.resolve import Origin
+from rookery.machine import unfinished
+from rookery.machine.run import CommandFailed
+
+CEPH = "quay.io/ceph/ceph:v18.2.7"
+CASSANDRA = "docker.io/library/cassandra:5.0.6"
+REAL_BUILD = build.build
+
+
+@dataclass
+class FakeDocker:
+    """Images by name, what registries have, and what was asked for."""
+
+    images: dict[str, LocalImage] = field(default_factory=dict)
+    registry: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def has(self, reference: str, recipe: str = "", pulled: bool = True) -> None:
+        self.images[reference] = LocalImage(f"sha256:{reference}{recipe}", 1, "2026-11-24T08:00:00Z", recipe, pulled)
+
+    def inspect(self, reference: str) -> LocalImage | None:
+        return self.images.get(recipes.canonical(reference))
+
+    def save(self, references: list[str], path: str) -> None:
+        Path(path).write_text(json.dumps([recipes.canonical(reference) for reference in references]))
+
+    def load(self, path: str) -> None:
+        self.asked.append("load")
+        for entry in json.loads(Path(path).with_suffix(".json").read_text()):
+            self.has(entry["reference"], entry["recipe"], pulled=False)
+
+    def docker(self, command: str, *args: str, **_: object) -> None:
+        self.asked.append(" ".join((command, *args)))
+        if command == "pull":
+            if args[-1] not in self.registry:
+                raise CommandFailed(["docker", "pull", args[-1]], 1, "not found")
+            self.has(args[-1])
+        elif command == "tag":
+            self.images[args[1]] = self.images[args[0]]
+
+    def build_one(self, recipe: recipes.Recipe) -> float:
+        for need in recipe.needs:
+            assert engine.usable(need), f"{recipe.reference} is begun before {need} is there"
+        self.asked.append(f"build {recipe.reference}")
+        for name in (recipe.reference, *recipe.aliases):
+            self.has(name, recipe.digest)
+        return 0.0
+
+    def build(self, references: list[str], say: object) -> None:
+        for reference in references:
+            self.asked.append(f"build {reference}")
+            self.has(reference, recipes.need(reference).digest)
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDocker:
+    fake = FakeDocker()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for name in ("inspect", "save", "load"):
+        monkeypatch.setattr(engine, name, getattr(fake, name))
+    monkeypatch.setattr(resolve, "docker", fake.docker)
+    monkeypatch.setattr(build, "build", fake.build)
+    return fake
+
+
+@pytest.fixture
+def builder(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
+    """The same docker, with the order of builds as it really is and only the single build faked; Go is there."""
+    docker.has(recipes.GOLANG, recipes.need(recipes.GOLANG).digest)
+    monkeypatch.setattr(build, "_build_one", docker.build_one)
+    monkeypatch.setattr(build, "docker", docker.docker)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+    return docker
+
+
+def ensure(*references: str, reachable: bool = False, mirror: str | None = None) -> list[Origin]:
+    images = resolve.ensure(references, lambda line: None, registries_reachable=lambda: reachable, mirror=mirror)
+    return [image.origin for image in images]
+
+
+def test_what_is_in_docker_is_used(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == []
+
+
+def test_then_the_archive_cache(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH])
+    docker.images.clear()
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == ["load"]
+
+
+def test_then_a_registry(docker: FakeDocker) -> None:
+    docker.registry = {CEPH}
+
+    assert ensure(CEPH, reachable=True) == [Origin.VENDOR]
+    assert docker.asked == [f"pull -q {CEPH}"]
+
+
+def test_then_the_recipe(docker: FakeDocker) -> None:
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert docker.asked == [f"build {CEPH}"]
+
+
+def test_what_cannot_be_pulled_is_built(docker: FakeDocker) -> None:
+    assert ensure(CEPH, reachable=True) == [Origin.BUILT]
+    assert docker.asked == [f"pull -q {CEPH}", f"build {CEPH}"]
+
+
+def test_a_mirror_serves_under_its_own_name(docker: FakeDocker) -> None:
+    docker.registry = {"mirror:5000/library/cassandra:5.0.6"}
+
+    assert ensure(CASSANDRA, mirror="mirror:5000") == [Origin.VENDOR]
+    assert docker.asked[-1] == f"tag mirror:5000/library/cassandra:5.0.6 {CASSANDRA}"
+
+
+def test_a_mirror_has_kinds_images_where_docker_hub_has_them(docker: FakeDocker) -> None:
+    docker.registry = {"mirror:5000/kindest/node:v1.31.0"}
+
+    resolve.ensure(["kindest/node:v1.31.0"], lambda line: None, registries_reachable=pytest.fail, mirror="mirror:5000")
+
+    assert docker.asked == [
+        "pull -q mirror:5000/kindest/node:v1.31.0",
+        "tag mirror:5000/kindest/node:v1.31.0 docker.io/kindest/node:v1.31.0",
+    ]
+
+
+def test_the_harness_own_images_are_never_pulled(docker: FakeDocker) -> None:
+    assert ensure(catalogue.USERSPACE_CSI, mirror="mirror:5000") == [Origin.BUILT]
+    assert docker.asked == [f"build {catalogue.USERSPACE_CSI}"]
+
+
+def test_an_archive_for_one_image_brings_the_others_in_it(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    docker.has(CASSANDRA)
+    archives.store([CEPH, CASSANDRA])
+    docker.images.clear()
+
+    assert ensure(CEPH, CASSANDRA) == [Origin.VENDOR, Origin.VENDOR]
+    assert docker.asked == ["load"]
+
+
+def test_registries_are_probed_once_and_only_for_what_is_missing(docker: FakeDocker) -> None:
+    probes: list[None] = []
+
+    def probe() -> bool:
+        probes.append(None)
+        return False
+
+    resolve.ensure([CEPH, CASSANDRA, CEPH], lambda line: None, registries_reachable=probe)
+    assert len(probes) == 1
+    resolve.ensure([CEPH, CASSANDRA], lambda line: None, registries_reachable=probe)
+    assert len(probes) == 1
+
+
+def test_what_no_recipe_makes_is_refused_before_anything_is_built(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "build", REAL_BUILD)
+    monkeypatch.setattr(build, "_build_one", docker.build_one)
+
+    with pytest.raises(BadInput, match=r"v18\.2\.7"):
+        ensure(CASSANDRA, "quay.io/ceph/ceph:v99.0.0")
+    assert docker.asked == []
+
+
+def test_an_image_of_another_recipe_is_stale(docker: FakeDocker) -> None:
+    docker.has(CEPH, recipe="an older digest")
+
+    assert resolve.look(CEPH).origin is Origin.MISSING
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert resolve.look(CEPH).recipe == recipes.need(CEPH).digest
+
+
+def test_nobody_but_a_recipe_makes_the_harness_own_images(docker: FakeDocker) -> None:
+    docker.has("localhost/rookery/ceph:v18.2.7")
+
+    assert resolve.look("localhost/rookery/ceph:v18.2.7").origin is Origin.MISSING
+
+
+DERIVED = "registry.example/team/ceph:patched"
+
+
+def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) -> None:
+    """It has inherited the label of what it stands on."""
+    docker.has(DERIVED, recipe=recipes.need(CEPH).digest)
+
+    assert ensure(DERIVED) == [Origin.BUILT]
+    assert docker.asked == []
+    archives.store([DERIVED])
+    docker.images.clear()
+    assert ensure(DERIVED) == [Origin.BUILT]
+    assert docker.asked == ["load"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"mirror": "mirror:5000"}, r"not to be pulled \(mirror:5000/ceph/ceph:v99\.0\.0: not found"),
+        ({"reachable": True}, r"not to be pulled \(quay\.io/ceph/ceph:v99\.0\.0: "),
+        ({}, "no registry can be reached"),
+    ],
+    ids=["a mirror", "a registry", "neither"],
+)
+def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: dict, says: str) -> None:
+    with pytest.raises(BadInput, match=says) as caught:
+        ensure("quay.io/ceph/ceph:v99.0.0", **options)
+    assert ("no registry can be reached" in caught.value.message) is (options == {})
+
+
+def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
+    docker.has(CEPH, recipe="an older digest")
+    archives.store([CEPH])
+    docker.images.clear()
+
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert "load" not in docker.asked
+
+
+def test_an_archive_without_its_index_does_not_count(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH]).with_suffix(".json").unlink()
+
+    assert archives.holding(CEPH) is None
+
+
+@pytest.mark.parametrize(
+    "torn", ["", '[{"reference": "quay.io/ce', '[{"reference": "quay.io/ceph/ceph:v18.2.7"}]', "7"]
+)
+def test_an_archive_with_a_torn_index_does_not_count_and_is_written_anew(docker: FakeDocker, torn: str) -> None:
+    docker.has(CEPH)
+    archive = archives.store([CEPH])
+    archive.with_suffix(".json").write_text(torn)
+
+    assert archives.holding(CEPH) is None
+    assert archives.store([CEPH]) == archive
+    assert archives.holding(CEPH) == archives.stored()[0]
+
+
+def test_an_index_without_its_archive_does_not_count(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    archives.store([CEPH]).unlink()
+
+    assert archives.stored() == []
+
+
+def test_a_killed_run_leaves_no_archive_without_an_index(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would know any more what takes the room."""
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.suffix == ".tar":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    docker.has(CEPH)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            archives.store([CEPH])
+    assert [path.suffix for path in archives.folder().iterdir()] == [".json"]
+    assert archives.stored() == []
+
+    stored = archives.store([CEPH])
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: pytest.fail("killed") if path.suffix == ".json" else 0)
+    with pytest.raises(pytest.fail.Exception):
+        archives.remove(archives.stored()[0])
+    assert stored.with_suffix(".json").exists()
+
+
+def test_an_archive_that_an_earlier_version_left_without_index_goes(docker: FakeDocker) -> None:
+    archives.folder().mkdir(parents=True)
+    (archives.folder() / "0123.tar").touch()
+    docker.has(CEPH)
+    stored = archives.store([CEPH])
+
+    assert {path.name for path in archives.folder().iterdir()} == {stored.name, stored.with_suffix(".json").name}
+
+
+def test_archives_that_hold_the_same_state_stay(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    docker.has(CASSANDRA)
+    kept = {archives.store([CEPH]), archives.store([CASSANDRA]), archives.store([CASSANDRA, CEPH])}
+
+    assert {archive.path for archive in archives.stored()} == kept
+    assert len(kept) == 3
+
+
+def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: FakeDocker) -> None:
+    docker.has(CEPH)
+    first = archives.store([CEPH])
+    assert archives.store([CEPH]) == first
+
+    docker.has(CEPH, recipe=recipes.need(CEPH).digest)
+    second = archives.store([CEPH])
+
+    assert second != first
+    assert not first.exists()
+    assert [archive.path for archive in archives.stored()] == [second]
+
+
+def test_saving_what_is_not_there_says_what(docker: FakeDocker, tmp_path: Path) -> None:
+    with pytest.raises(InfrastructureError, match=CEPH):
+        resolve.save([CEPH], str(tmp_path / "images.tar"))
+
+
+def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(engine, "inspect", docker.inspect)
+    order = [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0", "docker.io/rook/ceph:v1.18.8"])]
+
+    for name in order:
+        for need in recipes.need(name).needs:
+            assert order.index(recipes.need(need).reference) < order.index(name), f"{name} before {need}"
+    docker.has("localhost/rookery/golang:1", recipes.need("localhost/rookery/golang:1").digest)
+    assert "localhost/rookery/golang:1" not in [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0"])]
+
+
+def test_builds_run_when_what_they_need_is_there(builder: FakeDocker) -> None:
+    builder.images.clear()
+
+    built = REAL_BUILD(["kindest/node:v1.32.0", "registry.k8s.io/kube-scheduler:v1.32.0"], lambda line: None)
+
+    begun = [line.removeprefix("build ") for line in builder.asked if line.startswith("build ")]
+    assert sorted(begun) == sorted(built)
+    assert len(begun) == len(set(begun))
+    assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
+    assert REAL_BUILD(["kindest/node:v1.32.0"], lambda line: None) == []
+
+
+def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, third = threading.Barrier(2), threading.Barrier(3)
+    met: list[str] = []
+
+    def build_one(recipe: recipes.Recipe) -> float:
+        try:
+            third.wait(0.2)
+            met.append(recipe.reference)
+        except threading.BrokenBarrierError:
+            pair.wait(10)
+        return builder.build_one(recipe)
+
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 2)
+    monkeypatch.setattr(build, "_build_one", build_one)
+    independent = ["registry.k8s.io/pause:3.10", "registry.k8s.io/coredns/coredns:v1.11.3"]
+
+    built = REAL_BUILD([catalogue.KIND, catalogue.CSI_SANITY, *independent], lambda line: None)
+
+    assert len(built) == 4
+    assert met == []
+
+
+def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suite in ("bookworm", "trixie"):
+        builder.has(f"localhost/rookery/debian:{suite}", recipes.need(f"localhost/rookery/debian:{suite}").digest)
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
+    wanted = [catalogue.KIND, CASSANDRA, "registry.k8s.io/kube-proxy:v1.32.0"]
+
+    def begun() -> list[str]:
+        builder.asked.clear()
+        for reference in [*wanted, "localhost/rookery/kubernetes:v1.32.0"]:
+            builder.images.pop(reference, None)
+        built = REAL_BUILD(wanted, lambda line: None)
+        order = [recipes.need(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")]
+        assert len(order) == len(built)
+        return order
+
+    assert begun() == ["kubernetes", "kind", "kube-proxy", "cassandra"]  # 60 s and 60 s before 45 s
+    durations.record(recipes.need(CASSANDRA), 500)
+    assert begun()[0] == "cassandra"
+
+
+def test_a_free_place_goes_to_the_longest_path_not_to_what_was_ready_first(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian is built first; what is ready from the beginning, but short, gives way to what stands on it."""
+    monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
+    builder.images.clear()
+
+    REAL_BUILD(["localhost/rookery/fio:1", "registry.k8s.io/kube-apiserver:v1.32.0"], lambda line: None)
+
+    begun = [line for line in builder.asked if line.startswith("build ")]
+    assert begun == [
+        "build localhost/rookery/debian:trixie",
+        "build localhost/rookery/golang:1",
+        "build localhost/rookery/kubernetes:v1.32.0",
+        "build localhost/rookery/fio:1",
+    ]
+
+
+def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A build that goes on until something was said of it."""
+    told, said = threading.Event(), []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if line.startswith("building"):
+            told.set()
+
+    def build_one(recipe: recipes.Recipe) -> float:
+        assert told.wait(10)
+        return builder.build_one(recipe)
+
+    monkeypatch.setattr(build, "_build_one", build_one)
+    monkeypatch.setattr(build, "TOLD_EVERY", 0.0)
+
+    REAL_BUILD([catalogue.KIND], say)
+
+    log = tmp_path / "rookery/logs/build-kind-v0.33.0.log"
+    assert said[0] == (
+        f"1 image to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
+    )
+    assert said[1] == "building kind 0 s of about 60; 1 left, about 60 s"
+    assert said[-2:] == [f"{catalogue.KIND} built in 0 s, 0 left", "1 image built in 0 s"]
+
+
+def test_a_line_tells_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:
+    todo = build.plan(["kindest/node:v1.32.0", CASSANDRA])
+    needs = {each.reference: [n for n in build._planned(each.needs) if engine.inspect(n) is None] for each in todo}
+    progress = build.Progress(todo, needs)
+    progress.running = {f"localhost/rookery/debian:{suite}": 100.0 for suite in ("bookworm", "trixie")}
+    progress.running["localhost/rookery/kubernetes:v1.32.0"] = 90.0
+
+    line = progress.line(now=130.0)
+
+    assert line.startswith(
+        "building debian:bookworm 30 s of about 60; debian:trixie 30 s of about 60; kubernetes 40 s of about 330; "
+    )
+    assert f" {len(todo)} left, about " in line
+
+
+def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def run(*args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(args)
+        if args[0] == "build":
+            assert (Path(args[-1]) / "Dockerfile").is_file()
+        return subprocess.CompletedProcess(args, 0, "", "")
+
+    monkeypatch.setattr(build, "docker", run)
+    monkeypatch.setattr(build, "docker_logged", run)
+    recipe = recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")
+
+    build._build_one(recipe)
+
+    command, *tags = asked
+    assert f"{engine.RECIPE_LABEL}={recipe.digest}" in command
+    assert "KUBERNETES_VERSION=1.32.0" in command
+    assert ("tag", recipe.reference, "registry.k8s.io/kube-scheduler:v1.32.0") in tags
+
+
+@pytest.mark.parametrize(
+    ("config", "recipe"),
+    [
+        ({"Labels": {engine.RECIPE_LABEL: "abc"}}, "abc"),
+        ({"Labels": {"else": "1"}}, ""),
+        ({"Labels": None}, ""),
+        (None, ""),
+    ],
+)
+def test_who_made_an_image_stands_in_its_label(config: object, recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = {"Id": "sha256:1", "Size": 2, "Created": "2026-11-24T08:00:00Z", "Config": config}
+
+    def run(*args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        known = args[-1] == CASSANDRA
+        return subprocess.CompletedProcess(args, 0 if known else 1, json.dumps([image] if known else []), "")
+
+    monkeypatch.setattr(engine, "docker", run)
+
+    assert engine.inspect("cassandra:5.0.6") == LocalImage("sha256:1", 2, "2026-11-24T08:00:00Z", recipe)
+    assert engine.inspect(CEPH) is None
+
+
+def test_a_build_that_fails_names_its_log_and_stops_what_follows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: FakeDocker
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(engine, "inspect", docker.inspect)
+    monkeypatch.setattr(build, "_check_space", lambda: None)
+    begun: list[str] = []
+
+    def fail(recipe: recipes.Recipe, folder: Path, log: Path) -> None:
+        begun.append(recipe.reference)
+        raise CommandFailed(["mmdebstrap"], 1, "E: no such suite")
+
+    monkeypatch.setattr(build, "_debootstrap", fail)
+    with pytest.raises(InfrastructureError, match="no such suite") as failed:
+        build.build(["quay.io/ceph/ceph:v18.2.7"], lambda line: None)
+
+    assert begun == ["localhost/rookery/debian:trixie"]
+    log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
+    assert str(log) in failed.value.cure
+    assert "no such suite" in log.read_text()
+
+
+def test_an_archive_that_docker_cannot_read_is_removed_and_the_image_had_another_way(docker, monkeypatch) -> None:
+    docker.has(CEPH)
+    path = archives.store([CEPH])
+    docker.images.clear()
+
+    def unreadable(path: str) -> None:
+        raise CommandFailed(["docker", "load"], 1, "unexpected EOF")
+
+    monkeypatch.setattr(engine, "load", unreadable)
+
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_path, fails) -> None:
+    target, did = tmp_path / "bin/kind", []
+
+    def docker(command: str, *args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        did.append((command, *args))
+        if command == "cp":
+            assert not target.exists()
+            Path(args[-1]).write_text("the program")
+            if fails:
+                raise CommandFailed(["docker", "cp"], 1, "no space left on device")
+        return subprocess.CompletedProcess([], 0, stdout="container\n", stderr="")
+
+    monkeypatch.setattr(build, "docker", docker)
+    monkeypatch.setattr(build, "build", lambda references, say: None)
+    if fails:
+        with pytest.raises(CommandFailed, match="no space left"):
+            build.export_file(CEPH, "/kind", target, print)
+    else:
+        build.export_file(CEPH, "/kind", target, print)
+        assert target.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in target.parent.iterdir()] == ([] if fails else ["kind"])
+    assert did[-1] == ("rm", "-f", "container")
+
+
+def test_what_nobody_pulled_and_no_recipe_built_is_not_the_vendors(docker: FakeDocker) -> None:
+    docker.has(CEPH, pulled=False)
+
+    assert ensure(CEPH) == [Origin.LOCAL]
+    archives.store([CEPH])
+    docker.images.clear()
+    assert ensure(CEPH) == [Origin.LOCAL]
+
+
+@pytest.mark.parametrize(("digests", "pulled"), [(["quay.io/ceph/ceph@sha256:1"], True), ([], False), (None, False)])
+def test_an_image_that_was_pulled_has_the_digest_of_its_registry(
+    monkeypatch: pytest.MonkeyPatch, digests: list[str] | None, pulled: bool
+) -> None:
+    told = {"Id": "sha256:1", "Size": 1, "Created": "2026-11-24T08:00:00Z", "Config": {}, "RepoDigests": digests}
+    done = subprocess.CompletedProcess([], 0, json.dumps([told]), "")
+    monkeypatch.setattr(engine, "docker", lambda *args, **_: done)
+    image = engine.inspect(CEPH)
+    assert image is not None
+    assert image.pulled is pulled
+
+
+@pytest.mark.parametrize("status", [None, 1])
+def test_an_archive_that_is_whole_is_kept_when_an_engine_is_busy_or_full(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, status: int | None
+) -> None:
+    def busy(path: str) -> None:
+        raise CommandFailed(["docker", "load"], status, "no space left on device")
+
+    docker.has(CEPH)
+    path = archives.store([CEPH])
+    with tarfile.open(path, "w") as file:
+        file.add(__file__)
+    docker.images.clear()
+    monkeypatch.setattr(engine, "load", busy)
+
+    with pytest.raises(InfrastructureError, match="could not be loaded"):
+        ensure(CEPH)
+    assert path.exists()
+    assert docker.asked == []
+
+    path.write_bytes(path.read_bytes()[:-11000])  # torn: nobody will load it any more
+    assert ensure(CEPH) == [Origin.BUILT]
+    assert not path.exists()
+
+
+def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
+    with unfinished.being_made(tmp_path / "module") as folder:
+        build.fetch_module("example.org/m", "v1", folder / "module")
+    (argv,) = ran
+    assert argv[argv.index("--security-opt") + 1] == "label=disable"
+    assert argv.index("--security-opt") < argv.index(recipes.GOLANG)

@@ -1,0 +1,92 @@
+"""Contents of disks: recognised by the programs that look at disks, and compared without reading holes."""
+
+import os
+import shutil
+import struct
+import subprocess
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rookery.machine.contents import SECTOR, digest, partition, scribble
+
+MIB = 1 << 20
+
+
+def sparse(path, size, pieces=()):
+    with path.open("wb") as file:
+        file.truncate(size)
+        for position, piece in pieces:
+            file.seek(position)
+            file.write(piece)
+    return path
+
+
+def test_written_zeros_and_holes_are_the_same_content(tmp_path):
+    holes = sparse(tmp_path / "a", 8 * MIB, [(5 * MIB + 17, b"data")])
+    zeros = sparse(tmp_path / "b", 8 * MIB, [(0, bytes(6 * MIB)), (5 * MIB + 17, b"data")])
+
+    assert digest(holes) == digest(zeros)
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(st.integers(0, 4 * MIB - 1), st.binary(min_size=1, max_size=64)),
+    st.tuples(st.integers(0, 4 * MIB - 1), st.binary(min_size=1, max_size=64)),
+)
+def test_contents_have_the_same_digest_exactly_if_they_are_equal(tmp_path_factory, one, other):
+    folder = tmp_path_factory.mktemp("disks")
+    first, second = sparse(folder / "a", 5 * MIB, [one]), sparse(folder / "b", 5 * MIB, [other])
+
+    assert (digest(first) == digest(second)) == (first.read_bytes() == second.read_bytes())
+
+
+def test_the_size_is_part_of_the_content(tmp_path):
+    assert digest(sparse(tmp_path / "a", MIB)) != digest(sparse(tmp_path / "b", 2 * MIB))
+
+
+def test_a_scribble_changes_the_content(tmp_path):
+    disk = sparse(tmp_path / "disk", 4 * MIB)
+    before = digest(disk)
+    scribble(disk, at=2 * MIB, size=SECTOR)
+
+    assert digest(disk) != before
+    assert os.stat(disk).st_size == 4 * MIB
+
+
+@pytest.fixture
+def partitioned(tmp_path):
+    disk = sparse(tmp_path / "disk", 64 * MIB)
+    partition(disk)
+    return disk
+
+
+def test_both_tables_check_out(partitioned):
+    content = partitioned.read_bytes()
+    last = len(content) // SECTOR - 1
+    for here, other in ((1, last), (last, 1)):
+        header = content[here * SECTOR : here * SECTOR + 92]
+        magic, _, length, checksum, _, at, backup, *_ = struct.unpack("<8sIIIIQQ", header[:40])
+        table_at, count, size, table_checksum = struct.unpack("<QIII", header[72:92])
+        table = content[table_at * SECTOR : table_at * SECTOR + count * size]
+
+        assert (magic, length, at, backup) == (b"EFI PART", 92, here, other)
+        assert zlib.crc32(header[:16] + bytes(4) + header[20:]) == checksum
+        assert zlib.crc32(table) == table_checksum
+    assert content[510:512] == b"\x55\xaa"
+
+
+@pytest.mark.skipif(not shutil.which("blkid"), reason="no blkid here")
+def test_blkid_sees_a_partition_table(partitioned):
+    found = subprocess.run(["blkid", "-p", "-o", "export", partitioned], capture_output=True, text=True, check=True)
+
+    assert "PTTYPE=gpt" in found.stdout
+
+
+@pytest.mark.skipif(not shutil.which("partx"), reason="no partx here")
+def test_the_partition_is_there(partitioned):
+    argv = ["partx", "--show", "--noheadings", "--output", "START,NAME", partitioned]
+    found = subprocess.run(argv, capture_output=True, text=True, check=True)
+
+    assert found.stdout.split(maxsplit=1) == ["2048", "somebody's data\n"]

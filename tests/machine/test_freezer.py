@@ -1,0 +1,155 @@
+"""Freezing containers that docker only pretends to have, with control groups that are files of the test's own."""
+
+import errno
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+from rookery.errors import InfrastructureError
+from rookery.machine import freezer
+
+NAMES = ["c-control-plane", "c-worker"]
+IDS = {"c-control-plane": "a1" * 32, "c-worker": "b2" * 32}
+
+
+@pytest.fixture(params=["v1", "v2"])
+def machine(request, tmp_path, monkeypatch):
+    """Two containers whose first process is in a group of their systemd; `working` burn processor time when looked at.
+
+    `states()` is what was last written for each.
+    """
+    machine = SimpleNamespace(version=request.param, working={}, off=set(), groups={}, proc=tmp_path / "proc")
+    for number, name in enumerate(NAMES, 101):
+        path = f"docker/{IDS[name]}" if machine.version == "v1" else f"system.slice/docker-{IDS[name]}.scope"
+        (machine.proc / str(number)).mkdir(parents=True)
+        if machine.version == "v1":
+            told = f"9:freezer:/{path}/init.scope\n4:cpu,cpuacct:/{path}\n1:name=systemd:/{path}/init.scope\n0::/\n"
+            freeze, usage = tmp_path / "freezer" / path, tmp_path / "cpuacct" / path
+        else:
+            told = f"0::/{path}/init.scope\n"
+            freeze = usage = tmp_path / path
+        (machine.proc / str(number) / "cgroup").write_text(told)
+        for folder in (freeze / "init.scope", usage):
+            folder.mkdir(parents=True, exist_ok=True)
+        machine.groups[name] = SimpleNamespace(
+            state=freeze / ("freezer.state" if machine.version == "v1" else "cgroup.freeze"),
+            usage=usage / ("cpuacct.usage" if machine.version == "v1" else "cpu.stat"),
+        )
+        machine.groups[name].state.write_text("as it was")
+
+    def processor_ns(control):
+        machine.working[control.name] = machine.working.get(control.name, iter(lambda: 0, 1))
+        burnt = next(machine.working[control.name])
+        text = f"{burnt}\n" if machine.version == "v1" else f"usage_usec {burnt // 1000}\nuser_usec 1\n"
+        machine.groups[control.name].usage.write_text(text)
+        return measured(control)
+
+    def inspect(*argv, timeout=60):
+        return json.dumps(
+            [
+                {
+                    "Name": f"/{name}",
+                    "Id": IDS[name],
+                    "State": {"Running": name not in machine.off, "Pid": 101 + NAMES.index(name)},
+                }
+                for name in argv[1:]
+            ]
+        )
+
+    measured = freezer._Control.processor_ns
+    monkeypatch.setattr(freezer._Control, "processor_ns", processor_ns)
+    monkeypatch.setattr(freezer, "docker_output", inspect)
+    monkeypatch.setattr(freezer, "CGROUPS", tmp_path)
+    monkeypatch.setattr(freezer, "PROC", machine.proc)
+    machine.states = lambda: [machine.groups[name].state.read_text() for name in NAMES]
+    machine.frozen = ["FROZEN" if machine.version == "v1" else "1"] * 2
+    machine.thawed = ["THAWED" if machine.version == "v1" else "0"] * 2
+    return machine
+
+
+def test_all_are_frozen_while_it_lasts_as_whole_containers(machine):
+    with freezer.frozen(NAMES):
+        assert machine.states() == machine.frozen
+    assert machine.states() == machine.thawed
+
+
+def test_all_are_let_go_whatever_happens(machine):
+    with pytest.raises(KeyboardInterrupt), freezer.frozen(NAMES):
+        raise KeyboardInterrupt
+    assert machine.states() == machine.thawed
+
+
+def test_it_begins_when_the_processors_stand_still(machine):
+    machine.working["c-worker"] = iter([10**9, 2 * 10**9, 3 * 10**9, *[3 * 10**9] * 5])
+    with freezer.frozen(NAMES):
+        assert next(machine.working["c-worker"]) == 3 * 10**9
+
+
+def test_what_goes_on_working_is_not_frozen(machine, monkeypatch):
+    monkeypatch.setattr(freezer, "STOPPED_SECONDS", 0.0)
+    machine.working["c-worker"] = iter(range(0, 10**12, 10**8))
+    with (
+        pytest.raises(InfrastructureError, match="frozen containers to stand still: not within 0 s"),
+        freezer.frozen(NAMES),
+    ):
+        pytest.fail("it is not frozen")
+    assert machine.states() == machine.thawed
+
+
+def test_what_worked_meanwhile_was_no_single_instant(machine):
+    machine.working["c-worker"] = iter([0, 0, 10**8])
+    told = r"frozen containers were at work: c-worker for 100\.0 ms"
+    with pytest.raises(InfrastructureError, match=told), freezer.frozen(NAMES):
+        pass
+    assert machine.states() == machine.thawed
+
+
+def test_what_is_off_cannot_be_frozen(machine):
+    machine.off = {"c-worker"}
+    with pytest.raises(InfrastructureError, match="c-worker is off"), freezer.frozen(NAMES):
+        pytest.fail("it is off")
+    assert machine.states() == ["as it was"] * 2
+
+
+def test_a_group_that_is_not_to_be_seen_from_here_is_told(machine):
+    (machine.proc / "102" / "cgroup").write_text("0::/../elsewhere\n")
+    with pytest.raises(InfrastructureError, match="c-worker cannot be frozen") as caught, freezer.frozen(NAMES):
+        pytest.fail("it cannot be frozen")
+    assert caught.value.cure
+    assert machine.states() == ["as it was"] * 2
+
+
+def test_what_a_killed_run_has_left_frozen_is_let_go(machine):
+    machine.off = {"c-control-plane"}
+    freezer.thaw(NAMES)
+    assert machine.states() == ["as it was", machine.thawed[1]]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_groups_that_may_not_be_written_to_are_told_and_left_alone(machine, monkeypatch, number):
+    def refuse(control, word):
+        raise OSError(number, os.strerror(number), str(control.file))
+
+    monkeypatch.setattr(freezer._Control, "write", refuse)
+    told = f"containers cannot be frozen: .*{os.strerror(number)}"
+    with pytest.raises(InfrastructureError, match=told) as caught, freezer.frozen(NAMES):
+        pytest.fail("they are not frozen")
+    assert "can be written to" in caught.value.cure
+    freezer.thaw(NAMES)
+
+
+def test_a_container_that_ends_meanwhile_was_no_single_instant(machine):
+    def ends():
+        yield from (0, 0)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "cpuacct.usage")
+
+    machine.working["c-worker"] = ends()
+    with pytest.raises(InfrastructureError, match="No such file or directory"), freezer.frozen(NAMES):
+        pass
+    assert machine.states() == machine.thawed
+
+
+def test_what_goes_wrong_while_it_lasts_is_told_as_it_is(machine):
+    with pytest.raises(OSError, match="no space left"), freezer.frozen(NAMES):
+        raise OSError("no space left")

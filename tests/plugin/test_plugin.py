@@ -1,0 +1,878 @@
+"""The plugin inside a pytest of its own, with the storage cluster faked: options, exit status, results folder."""
+
+import json
+import os
+import signal
+import textwrap
+from contextlib import nullcontext
+from dataclasses import fields
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
+from xml.etree import ElementTree
+
+import pytest
+from rookery import plugin
+from rookery.catalogue import markers
+from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.plugin import budgets, session
+from rookery.report import room
+from rookery.settings import Settings, option_name
+from rookery.storage.baseline import Cleaning, Fingerprint
+from rookery.storage.states import ROOK_READY, Layer
+from rookery.waiting import NotYet
+
+pytestmark = pytest.mark.usefixtures("topologies")
+
+
+class Cluster:
+    """Comes up, or fails to with `trouble`; going down may fail as well. Every phase is one thing that was done."""
+
+    trouble = None
+    trouble_at_end = None
+    kube = None
+    driver = "userspace"
+    powered = True
+    left: ClassVar[list[str]] = []  # what the next scenario leaves behind
+    cleanings: ClassVar[list[Cleaning]] = []  # what is found before each next scenario
+    stored: ClassVar[set[str]] = set()
+
+    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
+        self.ready = False
+        self.started = 0.0
+        self.cell = SimpleNamespace(find=lambda name: SimpleNamespace(name=name) if name in self.stored else None)
+        self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
+
+    def prepare(self, results):
+        pass
+
+    def bring_up(self, results):
+        with results.phase("kind cluster created"):
+            if self.trouble:
+                raise self.trouble
+        self.ready = True
+
+    def require_images(self, references):
+        pass
+
+    def save_layer(self, name, results):
+        self.stored.add(name)
+
+    def restore(self, snapshot, results):
+        results.add_phase(f"{snapshot.name} put back", 0, 0)
+
+    def fingerprint(self):
+        return Fingerprint()
+
+    def converge(self, baseline):
+        return self.cleanings.pop(0) if self.cleanings else Cleaning(0.9)
+
+    def note(self, results):
+        results.note(driver="fake")
+
+    def leaks(self):
+        return self.left
+
+    def nothing_leaked(self):
+        if self.left:
+            raise NotYet("\n".join(self.left))
+
+    def gather_logs(self, results, moment):
+        (results.logs_folder(moment) / "node.journal").write_text("as it was")
+
+    def delete(self):
+        if self.trouble_at_end and self.ready:
+            raise self.trouble_at_end
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setattr(session, "StorageCluster", Cluster)
+    monkeypatch.setattr(Cluster, "stored", set())
+    for layer in (plugin.ROOK_READY, plugin.NODES_READY):
+        monkeypatch.setitem(vars(layer), "make", lambda cluster, results: cluster.bring_up(results))
+    return Cluster
+
+
+@pytest.fixture
+def scenario(pytester, cluster):
+    """Runs a scenario of that body with the fixture `cluster`."""
+
+    def run(body, *options):
+        pytester.makepyfile(
+            f"import pytest\nfrom rookery.errors import *\ndef test_it(cluster, results):\n    {body}\n"
+        )
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, no_reraise_ctrlc=True)
+
+    return run
+
+
+def folder(pytester):
+    (found,) = (pytester.path / "results").iterdir()
+    return found
+
+
+def phases(of):
+    return [phase["name"] for phase in json.loads((of / "timings.json").read_text())["phases"]]
+
+
+def outcomes(pytester):
+    """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
+    found = folder(pytester)
+    timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
+    case = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase")
+    trouble = next((element.tag for element in case if element.tag != "properties"), None)
+    return timings["outcome"], report["outcome"], trouble
+
+
+@pytest.mark.parametrize(
+    "order", [("pytest-rookery", "pytest-kind"), ("pytest-kind", "pytest-rookery")], ids=" then ".join
+)
+def test_options_and_kind_cluster_are_ours_beside_pytest_kind(pytester, monkeypatch, order):
+    installed = {found.metadata["Name"]: found for found in metadata.distributions()}
+    monkeypatch.setattr(metadata, "distributions", lambda: [installed[name] for name in order])
+    monkeypatch.setenv("ROOKERY_CLUSTER_NAME", "of-the-environment")
+    shown = pytester.runpytest_inprocess("--help")
+    assert shown.ret == 0
+    options = {word for line in shown.outlines for word in line.replace("=", " ").split() if word.startswith("--")}
+    assert {option_name(setting.name) for setting in fields(Settings)} - options == set()
+    pytester.makepyfile(
+        f"""
+        def test_it(request, settings):
+            assert (settings.cluster_name, settings.workers) == ("of-the-environment", 5)
+            used = request._fixturemanager.getfixturedefs("kind_cluster", request.node)[-1]
+            assert used.func.__module__ == {plugin.__name__!r}
+        """
+    )
+    pytester.runpytest_inprocess("--workers=5", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+def test_a_scenario_that_passed(scenario, pytester):
+    assert scenario("pass").ret == 0
+    assert outcomes(pytester) == ("passed", "passed", None)
+    assert phases(folder(pytester))[0] == "kind cluster created"
+    report = json.loads((folder(pytester) / "report.json").read_text())
+    assert (report["driver"], report["layer"]) == ("fake", "rook-ready")
+    assert folder(pytester).name.endswith("Z-it")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "outcome", "trouble"),
+    [
+        ("assert 1 == 2", 1, "failed", "failure"),
+        ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
+        ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
+        ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
+        ("raise KeyboardInterrupt", 2, "interrupted", "error"),
+    ],
+)
+def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome, trouble):
+    assert scenario(body).ret == status
+    assert outcomes(pytester) == (outcome, outcome, trouble)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(InfrastructureError("no room"), 3), (BadInput("no such Rook"), 2), (OSError("disk full"), 3)],
+)
+def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester, cluster, monkeypatch, error, status):
+    monkeypatch.setattr(cluster, "trouble", error)
+    ran = scenario("pass")
+    assert ran.ret == status
+    ran.assert_outcomes(errors=1)
+    ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
+    outcome = "broken" if isinstance(error, BadInput) else "infrastructure"
+    assert outcomes(pytester) == (outcome, outcome, "error")
+
+
+def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pytester, cluster, monkeypatch):
+    cluster.stored.add("rook-ready")
+    monkeypatch.setattr(cluster, "cleanings", [Cleaning(0.9), Cleaning(10.1, left=("Ceph: pool x was not there",))])
+    pytester.makepyfile(
+        """
+        def test_a(cluster): assert False
+        def test_b(cluster): pass
+        def test_c(cluster): pass
+        def test_d(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran.assert_outcomes(passed=3, failed=1)
+    assert ran.ret == 1
+    done = [phases(path) for path in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
+    restored, checked = ["rook-ready put back", "baseline taken"], "nothing left behind"
+    # After the failure nobody looks; the third finds the cluster clean, the fourth what the third has left.
+    assert done == [restored, [*restored, checked], ["clean", checked], ["not clean", *restored, checked]]
+    ran.stdout.fnmatch_lines(["*pool x was not there; restoring it*", "*a cluster was put back 3 times in *"])
+
+
+WRITES = "history.ok(history.invoke('write', process=0, key=0))"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "outcome"),
+    [
+        ("pass", 0, "passed"),
+        (WRITES, 1, "unknown"),
+        (f"{WRITES}; history.checked()", 0, "passed"),
+        (f"history.checked(); {WRITES}", 1, "unknown"),
+        (f"{WRITES}; assert 1 == 2", 1, "failed"),
+        (f"{WRITES}; pytest.skip('not here')", 0, "skipped"),
+    ],
+)
+def test_a_history_that_nobody_judged_is_no_pass(pytester, cluster, body, status, outcome):
+    pytester.makepyfile(f"import pytest\ndef test_it(cluster, history, results):\n    {body}\n")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == status
+    assert outcomes(pytester)[0] == outcome
+
+
+@pytest.fixture
+def leaving(cluster, monkeypatch):
+    """A scenario leaves an image behind."""
+    monkeypatch.setattr(cluster, "left", ["replicapool: image csi-vol-1: nobody has it"])
+    monkeypatch.setattr(session, "LEAKS_GONE", 0)
+
+
+def report_of(pytester):
+    return json.loads((folder(pytester) / "report.json").read_text())
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
+    ran = scenario("pass")
+    assert ran.ret == 1
+    ran.assert_outcomes(passed=1, errors=1)
+    ran.stdout.fnmatch_lines(["*LeftBehind: *image csi-vol-1: nobody has it"])
+    assert outcomes(pytester) == ("failed", "failed", "failure")
+    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [("pass", ("infrastructure", "infrastructure", "error")), ("assert 1 == 2", ("failed", "failed", "failure"))],
+)
+def test_a_workload_that_does_not_go_is_in_the_report(pytester, cluster, body, outcome):
+    """Its end comes before that of the results, which do not see what it raised."""
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def workload(cluster):
+            yield
+            raise TimeoutError("the volume is still there")
+
+        def test_it(workload):
+            {body}
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert outcomes(pytester) == outcome
+
+
+@pytest.mark.usefixtures("leaving")
+def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
+    scenario("assert 1 == 2").assert_outcomes(failed=1)
+    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+
+
+def logs(pytester):
+    return sorted(path.name for path in (folder(pytester) / "logs").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("body", "gathered"),
+    [
+        ("assert 1 == 2", ["at-the-end"]),
+        ("raise InfrastructureError('docker is gone')", ["at-the-end"]),
+        ("pass", []),
+        ("pytest.skip('for another driver')", []),
+        ("raise KeyboardInterrupt", []),  # who asks for the end does not wait for logs
+    ],
+)
+@pytest.mark.parametrize("fixture", ["cluster", "kind_cluster"])
+def test_a_scenario_without_a_workload_that_fails_has_the_logs(pytester, cluster, fixture, body, gathered):
+    pytester.makepyfile(f"import pytest\nfrom rookery.errors import *\ndef test_it({fixture}):\n    {body}\n")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", no_reraise_ctrlc=True)
+    assert logs(pytester) == gathered
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_leaves_something_behind_has_the_logs(scenario, pytester):
+    scenario("pass")
+    assert logs(pytester) == ["at-the-end"]
+
+
+def test_logs_that_the_end_of_a_workload_has_gathered_are_not_gathered_again(scenario, pytester):
+    scenario("results.logs_folder('at-the-end').joinpath('own').touch(); assert 1 == 2")
+    assert [path.name for path in (folder(pytester) / "logs/at-the-end").iterdir()] == ["own"]
+
+
+def test_a_workload_that_does_not_come_up_leaves_the_logs_of_its_cluster(pytester, cluster):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def workload(cluster): raise TimeoutError("it is not Ready")
+        def test_it(workload): pass
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(errors=1)
+    assert logs(pytester) == ["at-the-end"]
+
+
+def test_a_cluster_that_does_not_come_up_leaves_its_logs(scenario, pytester, cluster, monkeypatch):
+    monkeypatch.setattr(cluster, "trouble", DeadlineExceeded("HEALTH_OK", 60, "2 osds down"))
+    scenario("pass")
+    assert logs(pytester) == ["not-made"]
+
+
+@pytest.mark.usefixtures("leaving")
+@pytest.mark.parametrize("other", [{"driver": "ceph-csi"}, {"powered": False}], ids=["ceph-csi", "powered off"])
+def test_nothing_is_looked_for_where_nobody_would_answer(scenario, pytester, cluster, monkeypatch, other):
+    for name, value in other.items():
+        monkeypatch.setattr(cluster, name, value)
+    assert scenario("pass").ret == 0
+    assert "left_behind" not in report_of(pytester)
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_was_skipped_has_left_nothing(scenario, pytester):
+    assert scenario("pytest.skip('for another driver')").ret == 0
+    assert "left_behind" not in report_of(pytester)
+
+
+@pytest.mark.usefixtures("leaving")
+def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.leaves_volumes("the pool is destroyed")
+        def test_it(cluster): pass
+        """
+    )
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
+    assert report_of(pytester)["leaves_volumes"] == "the pool is destroyed"
+
+
+@pytest.mark.parametrize(
+    ("body", "as_deployed", "restored"),
+    [
+        ("pass", True, 1),
+        ("pass", False, 3),  # a replica runs with another flag
+        ("assert False", True, 3),
+    ],
+)
+def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
+    pytester, cluster, monkeypatch, body, as_deployed, restored
+):
+    workload = SimpleNamespace(as_deployed=as_deployed)
+    monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: workload)
+    monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
+    ready = Layer("cassandra-ready", lambda cluster, results: None, on=ROOK_READY)
+    monkeypatch.setattr(plugin, "cassandra_ready", lambda **_: ready)
+    cluster.stored.add("rook-ready")
+    pytester.makepyfile(
+        f"""
+        import pytest
+        pytestmark = pytest.mark.cassandra(commitlog_sync="batch")
+
+        def test_a(cluster, cassandra): {body}
+        def test_b(cassandra): {body}
+        def test_c(cassandra): {body}
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran.assert_outcomes(**{"passed" if body == "pass" else "failed": 3})
+    ran.stdout.fnmatch_lines([f"*a cluster was put back {restored} times in *"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "fixtures", "layer"),
+    [
+        ("", ["cluster"], "rook-ready"),
+        ("", ["cassandra"], "cassandra-periodic-ready"),
+        ("@pytest.mark.cassandra(commitlog_sync='batch')", ["cluster", "cassandra"], "cassandra-batch-ready"),
+    ],
+)
+def test_a_scenario_that_asks_for_cassandra_gets_a_cluster_that_has_it(pytester, marker, fixtures, layer):
+    (item,) = pytester.getitems(f"import pytest\n{marker}\ndef test_it({', '.join(fixtures)}): pass")
+    assert plugin._layer(item, item.fixturenames).name == layer
+    assert plugin._layer(item, item.fixturenames) is plugin._layer(item, item.fixturenames)  # else never reused
+
+
+def test_workers_of_xdist_have_clusters_and_slots_of_their_own():
+    config = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: None),
+        workerinput={"workerid": "gw3", "workercount": 4},
+    )
+    running = plugin._new_session(config, Settings(cluster_name="mine"))
+    assert (running.settings.cluster_name, running._slot, running._slots) == ("mine-gw3", 3, 4)
+    del config.workerinput
+    alone = plugin._new_session(config, Settings(cluster_name="mine"))
+    assert (alone.settings.cluster_name, alone._slot, alone._slots) == ("mine", 0, 1)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [InfrastructureError("container stuck"), DeadlineExceeded("rm", 60, "container stuck"), OSError("container stuck")],
+    ids=lambda trouble: type(trouble).__name__,
+)
+@pytest.mark.parametrize(("body", "status"), [("pass", 3), ("assert False", 1)])
+def test_a_cluster_that_cannot_be_removed_does_not_hide_what_failed(
+    scenario, cluster, monkeypatch, body, status, trouble
+):
+    monkeypatch.setattr(cluster, "trouble_at_end", trouble)
+    ran = scenario(body)
+    assert ran.ret == status
+    ran.stdout.fnmatch_lines(["*container stuck"])
+
+
+@pytest.mark.parametrize(
+    ("of_pytest", "workers", "status"),
+    [
+        (1, [3, 1], 1),
+        (1, [3, 2], 2),
+        (1, [0, 3], 3),
+        (1, [0, 0], 1),  # a worker was killed: pytest-xdist has that as a failure of its test
+        (1, [], 1),
+        (0, [0, 0], 0),
+        (2, [3, 1], 2),  # interrupted
+    ],
+)
+def test_the_exit_status_with_xdist_is_that_of_the_weightiest_failure_of_its_workers(of_pytest, workers, status):
+    config = SimpleNamespace(stash=pytest.Stash())
+    for worker in workers:
+        plugin.pytest_testnodedown(SimpleNamespace(config=config, workeroutput={plugin.WORKER_STATUS: worker}))
+    plugin.pytest_testnodedown(SimpleNamespace(config=config))  # killed
+    ending = SimpleNamespace(config=config, exitstatus=of_pytest)
+    plugin.pytest_sessionfinish(ending, of_pytest)
+    assert ending.exitstatus == status
+
+
+WITH_A_CLUSTER_IN_EACH_WORKER = """
+import pytest
+from rookery.plugin import session
+from rookery.errors import *
+from test_plugin import Cluster
+
+@pytest.fixture(autouse=True, scope="session")
+def faked():
+    session.StorageCluster = Cluster
+    session.capacity.require_memory_for = lambda clusters: None
+    Cluster.stored = {"rook-ready"}
+"""
+
+
+def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
+    tests = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests / "plugin", tests, tests.parent / "harness"))))
+    pytester.makeconftest(WITH_A_CLUSTER_IN_EACH_WORKER)
+    pytester.makepyfile(
+        """
+        from rookery.errors import InfrastructureError
+
+        def test_a(cluster): pass
+        def test_b(cluster): raise InfrastructureError("docker is gone")
+        """
+    )
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
+    ran.assert_outcomes(passed=1, failed=1)
+    assert ran.ret == 3
+    reports = [json.loads(path.read_text()) for path in pytester.path.glob("results/*/report.json")]
+    assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
+
+
+def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
+    pytester.makepyfile(
+        """
+        from types import SimpleNamespace
+        from rookery.kube.symptoms import event_shown
+        from rookery.signatures import IMAGE_IN_USE
+
+        def test_it(cluster):
+            said = {"reason": "FailedMount", "message": "rbd image p/i is still being used"}
+            kube = SimpleNamespace(events=lambda namespace, name: [said])
+            assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer")()
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    (seen,) = report_of(pytester)["symptoms"]
+    assert seen["line"] == "rbd image p/i is still being used"
+
+
+def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
+    ran = scenario("pass", "--workers=many")
+    assert ran.ret == 2
+    ran.stdout.fnmatch_lines(["*--workers many: not a number*"])
+    assert not (pytester.path / "results").exists()
+
+
+def test_a_folder_for_results_that_is_there_does_not_move_the_root_folder(pytester, tmp_path):
+    """Which pytest looks for before it knows the option, among all arguments that are paths."""
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = 'scenarios'\n")
+    for name in ("scenarios", "others"):
+        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
+    outside = tmp_path / "elsewhere"
+    for _ in range(2):
+        ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results", str(outside))
+        ran.assert_outcomes(passed=1)
+        ran.stdout.fnmatch_lines([f"rootdir: {pytester.path}", "scenarios/test_scenarios.py::test_it *"])
+        outside.mkdir(exist_ok=True)
+
+
+def test_settings_come_from_the_pyproject_of_the_scenarios(scenario, pytester):
+    pytester.makepyprojecttoml("[tool.rookery]\nresults = 'elsewhere'\n")
+    assert scenario("pass").ret == 0
+    assert (pytester.path / "elsewhere").is_dir()
+
+
+def test_tests_without_a_cluster_keep_pytests_exit_status(pytester, cluster):
+    pytester.makepyfile("def test_it():\n    raise ValueError")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 1
+    assert not (pytester.path / "results").exists()
+
+
+def test_the_bug_a_scenario_was_made_of_is_in_its_report_and_in_every_junit(pytester, cluster):
+    pytester.makepyfile(
+        """
+        import pytest
+        from rookery.signatures import IMAGE_IN_USE
+
+        @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/4375", symptom=IMAGE_IN_USE)
+        def test_it(cluster): assert False
+        """
+    )
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--junitxml=all.xml").ret == 1
+    url = "https://github.com/ceph/ceph-csi/issues/4375"
+    (bug,) = json.loads((folder(pytester) / "report.json").read_text())["bugs"]
+    assert bug["url"] == url
+    assert "is still being used" in bug["symptom"]
+    for junit in (folder(pytester) / "junit.xml", pytester.path / "all.xml"):
+        case = ElementTree.fromstring(junit.read_bytes()).find(".//testcase")
+        assert [found.attrib for found in case.findall("properties/property")] == [{"name": "bug", "value": url}]
+        assert case.find("failure") is not None
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["bug", "bug()", "bug('ceph-csi 4375')", "bug('https://a', 'https://b')", "bug('https://a', symptom='a text')",
+     "bug('https://a', sign='a')"],
+)  # fmt: skip
+def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: a bug is marked by the address of its report*"])
+
+
+STATES = """
+import pytest
+
+@pytest.fixture
+def cluster(): pass
+@pytest.fixture
+def kind_cluster(): pass
+@pytest.fixture
+def filesystem(cluster): pass
+@pytest.fixture
+def shared(filesystem): pass
+@pytest.fixture
+def cassandra(cluster): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "order"),
+    [
+        (
+            """
+            def test_1(cluster): pass
+            def test_2(cluster, cassandra): pass
+            def test_3(kind_cluster): pass
+            def test_4(shared): pass
+            @pytest.mark.topology("other.yaml")
+            def test_5(cluster): pass
+            @pytest.mark.cassandra(commitlog_sync="batch")
+            def test_6(cluster, cassandra): pass
+            def test_7(filesystem): pass
+            def test_8(cassandra): pass
+            def test_9(): pass
+            def test_0(cluster): pass
+            """,
+            "1028476359",  # what is made on another state follows the first
+        ),
+        (
+            """
+            def test_1(filesystem): pass
+            def test_2(cassandra): pass
+            def test_3(cluster): pass
+            """,
+            "312",  # both are made on the cluster of the third
+        ),
+    ],
+    ids=["the same", "what is made on another"],
+)
+def test_those_that_need_the_same_state_follow_each_other(pytester, topologies, scenarios, order):
+    (pytester.path / "other.yaml").symlink_to(topologies / "default.yaml")
+    pytester.makepyfile(STATES + textwrap.dedent(scenarios))
+    ran = pytester.runpytest_inprocess("-v", "-p", "no:randomly", "-p", "no:cacheprovider")
+    assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
+
+
+@pytest.fixture
+def timed(pytester, cluster):
+    """Runs a scenario of that body and that budget, whose clock goes as long as it says: `passes(seconds)`."""
+
+    def run(body, budget, *options):
+        pytester.makepyfile(
+            f"""
+            import pytest
+            from threading import Event
+
+            @pytest.fixture
+            def passes(cluster, results, monkeypatch):
+                clock = results._clock
+                return lambda seconds: monkeypatch.setattr(results, "_clock", lambda: clock() + seconds)
+
+            @pytest.mark.budget({budget})
+            def test_it(passes, cluster, results):
+                {body}
+            """
+        )
+        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+
+    return run
+
+
+def timings(pytester):
+    return json.loads((folder(pytester) / "timings.json").read_text())
+
+
+@pytest.mark.parametrize("end", ["pass", "assert False"])
+def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester, cluster, end):
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.fixture
+        def slow(results):
+            clock = results._clock
+            results._clock = lambda: clock() + 100
+            yield
+            results._clock = lambda: clock() + 1100
+
+        @pytest.mark.core
+        def test_a(cluster, slow, results):
+            clock = results._clock
+            results._clock = lambda: clock() + 20
+            {end}
+
+        def test_b(results): pass
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    found = {
+        path.parent.name[-1]: json.loads(path.read_text()) for path in pytester.path.glob("results/*/timings.json")
+    }
+    call = found["a"]["call"]
+    assert (call["start_s"], call["seconds"]) == (pytest.approx(100, abs=2), pytest.approx(20, abs=2))
+    assert found["a"]["total_s"] > 1000
+    reports = [json.loads(path.read_text()) for path in sorted(pytester.path.glob("results/*-[ab]/report.json"))]
+    assert {report["scenario"]: report["tier"] for report in reports} == {"a": "core", "b": "rest"}
+    (run,) = {report["run"] for report in reports}
+    assert all(run < report["started"] for report in reports)
+
+
+@pytest.mark.parametrize("options", [[], ["--junitxml=all.xml"]])
+@pytest.mark.parametrize(("seconds", "over"), [(312, True), (200, False)])
+def test_a_scenario_over_its_budget_is_named_and_passes(timed, pytester, seconds, over, options):
+    ran = timed(f"passes({seconds})", 240, *options)
+    assert ran.ret == 0
+    assert ("over budget: it took 312 s of 240" in ran.outlines) == over
+    found = timings(pytester)
+    assert (found["budget_s"], int(found["counted_s"]), found["over_budget"]) == (240, seconds, over)
+
+
+def test_what_is_made_for_many_does_not_count(timed, pytester, cluster, monkeypatch):
+    def make(cluster, results):
+        clock = results._clock
+        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
+
+    monkeypatch.setitem(vars(plugin.ROOK_READY), "make", make)
+    timed("passes(10)", 240)
+    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (10, False)
+
+
+def test_what_is_restored_counts(timed, pytester, cluster, monkeypatch):
+    def restore(self, snapshot, results):
+        clock = results._clock
+        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
+
+    cluster.stored.add("rook-ready")
+    monkeypatch.setattr(cluster, "restore", restore)
+    timed("passes(10)", 240)
+    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (1010, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ("with results.phase('the wait'): Event().wait(30)", "in the phase 'the wait'"),
+        ("results.add_phase('the step before', 0, 1); Event().wait(30)", "after the phase 'the step before'"),
+    ],
+)
+def test_twice_the_budget_ends_a_scenario_with_its_evidence(timed, pytester, body, where):
+    ran = timed(body, 0.05)
+    ran.assert_outcomes(failed=1)
+    assert ran.ret == 1
+    ran.stdout.fnmatch_lines([f"*Failed: it was ended after 0.1 s, twice its budget, {where}"])
+    assert outcomes(pytester) == ("failed", "failed", "failure")
+    assert logs(pytester) == ["at-the-end"]
+    assert timings(pytester)["total_s"] < 20
+
+
+def test_a_scenario_that_catches_every_exception_is_ended_nevertheless(timed, pytester):
+    caught = "with contextlib.suppress(Exception): Event().wait(30)"
+    ran = timed(f"import contextlib\n                {caught}", 0.05)
+    ran.assert_outcomes(failed=1)
+
+
+def test_a_failure_of_the_scenarios_own_is_not_that_of_its_budget(timed):
+    ran = timed("pytest.fail('it is torn')", 240)
+    ran.stdout.fnmatch_lines(["*Failed: it is torn"])
+
+
+def test_a_time_out_of_its_own_is_left_alone(pytester):
+    (item,) = pytester.getitems(
+        """
+        import pytest
+
+        @pytest.mark.timeout(7)
+        @pytest.mark.budget(240)
+        def test_it(): pass
+        """
+    )
+    budgets.bound(item)
+    assert [mark.args for mark in item.iter_markers("timeout")] == [(7,)]
+
+
+@pytest.mark.parametrize(
+    "marker", ["budget", "budget()", "budget(0)", "budget(-1)", "budget('4 minutes')", "budget(True)",
+    "budget(240, 480)", "budget(seconds=240)", "budget(float('nan'))", "budget(float('inf'))"],
+)  # fmt: skip
+def test_a_budget_that_is_no_number_of_seconds_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: a budget is a positive number of seconds: budget(240)*"])
+
+
+def test_the_closest_budget_counts(pytester):
+    items = pytester.getitems(
+        """
+        import pytest
+        pytestmark = [pytest.mark.budget(1), pytest.mark.core]
+
+        def test_of_its_module(): pass
+        @pytest.mark.budget(2)
+        def test_of_its_own(): pass
+        @pytest.mark.budget(2)
+        @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.budget(3))])
+        def test_of_variants(n): pass
+        """
+    )
+    assert [markers.budget(item) for item in items] == [1, 2, 2, 3]
+
+
+def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those_of_its_own(
+    pytester, cluster, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(cluster, "require_images", lambda self, references: asked.append(("a scenario", references)))
+    made = cluster.__init__
+
+    def init(self, *of, images, **more):
+        asked.append(("a cluster", images))
+        made(self, *of, **more)
+
+    monkeypatch.setattr(cluster, "__init__", init)
+    pytester.makepyfile(
+        """
+        import pytest
+        from rookery.catalogue.images import uses_images
+
+        @pytest.fixture
+        @uses_images("postgres:15")
+        def postgresql(cluster): pass
+
+        def test_a(cluster): pass
+        def test_b(postgresql): pass
+
+        @uses_images("etcd:1")
+        def test_c(kind_cluster): pass
+
+        @uses_images("left-out:1")
+        def test_d(cluster): pass
+
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-k", "not test_d")
+    ran.assert_outcomes(passed=3, deselected=1)
+    assert asked == [
+        ("a cluster", {"postgres:15", "etcd:1"}),
+        ("a scenario", set()),
+        ("a scenario", {"postgres:15"}),
+        ("a scenario", {"etcd:1"}),
+    ]
+
+
+@pytest.fixture
+def sigterm():
+    """As it is by default, which the plugin of the run that this test is a part of may have changed."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("sigterm")
+def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, pytester, cluster, monkeypatch):
+    removed = []
+    monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.ready))
+    ran = scenario("import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()")
+    assert ran.ret == pytest.ExitCode.INTERRUPTED
+    assert removed == [False, True]  # before it was made, and at the end
+    assert outcomes(pytester) == ("interrupted", "interrupted", "error")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkeypatch):
+    def gather_logs(self, results, moment):
+        raise InfrastructureError(f"no logs of {self.nodes.name}")
+
+    removed = []
+    monkeypatch.setattr(cluster, "gather_logs", gather_logs)
+    monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.nodes.name) if self.ready else None)
+    monkeypatch.setattr(session.capacity, "require_memory_for", lambda clusters: None)
+    pytester.makepyfile("def test_it(cluster, other_cluster): pass")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 3
+    assert removed == ["rookery-other", "rookery"]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck"), 3)]
+)
+def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, cluster, monkeypatch, error, status):
+    monkeypatch.setattr(cluster, "trouble_at_end", error)
+    ran = scenario("pass")
+    assert ran.ret == status
+    ran.stdout.fnmatch_lines(["*left: what `rookery sweep` removes*"])
+
+
+def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(scenario, pytester, monkeypatch):
+    monkeypatch.setattr(room, "free_bytes", lambda path: 12 * 1024**2)
+    assert scenario("assert 1 == 2, 'EIO'").ret == 3
+    assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")

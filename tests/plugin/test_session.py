@@ -1,0 +1,777 @@
+"""Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes its cluster, puts it back,
+and removes it."""
+
+import errno
+from contextlib import nullcontext
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import ClassVar
+from xml.etree import ElementTree
+
+import pytest
+from rookery.cluster.snapshots import SnapshotRefused
+from rookery.errors import AnotherCluster, BadInput, DeadlineExceeded, InfrastructureError, Unknown
+from rookery.kube import KubeError
+from rookery.machine.run import CommandFailed
+from rookery.plugin import session
+from rookery.plugin.session import Session, finish
+from rookery.report.junit import write_junit
+from rookery.report.results import Results
+from rookery.settings import Settings
+from rookery.storage.baseline import Cleaning, Fingerprint, Item
+from rookery.storage.baseline.fingerprint import API
+from rookery.storage.states import Layer
+from rookery.waiting import NotYet
+
+LATE = DeadlineExceeded("HEALTH_OK", 60, "2 osds down")
+CLEAN_PICTURE = Fingerprint({(API, "Service", "a"): Item(1)})
+CLEAN = Cleaning(0.9)
+UNDONE = Cleaning(2.1, undone=("Service b deleted",))
+DIRTY = Cleaning(10.2, left=("Ceph: pool x was not there",), undone=("Service b deleted",))
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path, "power_cycle", say=quiet) as results:
+        yield results
+
+
+INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), BadInput("b"), AssertionError("a")
+
+
+@pytest.mark.parametrize(
+    ("failures", "status"),
+    [
+        ([], 5),  # as pytest has it
+        ([INFRASTRUCTURE], 3),
+        ([INFRASTRUCTURE, INPUT], 2),
+        ([INPUT, INFRASTRUCTURE, OWN], 1),
+        ([Unknown("u")], 1),
+        ([LATE], 1),
+    ],
+)
+def test_the_exit_status_is_that_of_the_weightiest_failure(failures, status):
+    running = Session(Settings(), quiet)
+    running.failures = failures
+    assert running.exit_status(5) == status
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A snapshot; there is one as long as its name is in `Cluster.stored`."""
+
+    name: str
+
+    def remove(self):
+        Cluster.stored.remove(self.name)
+
+
+class Cluster:
+    """A StorageCluster that remembers what was done to it; `stored` has the names of the snapshots there are."""
+
+    stored: ClassVar[set[str]] = set()
+    full: ClassVar[set[str]] = set()  # layers for which there is no room
+    refused: ClassVar[set[str]] = set()
+    broken: ClassVar[set[str]] = set()  # layers that cannot be made
+    lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
+    stuck = ""  # why it does not go on after nodes were frozen
+    mute: BaseException | None = None  # why there are no logs
+    found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
+    now: Fingerprint | BaseException = CLEAN_PICTURE
+
+    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
+        self.settings = settings
+        self.topology = settings.topology
+        self.place = (slot, slots)
+        self.images = images
+        self.ready = False
+        self.did = []
+        self.nodes = SimpleNamespace(kubeconfig_path="/k")
+        self.cell = SimpleNamespace(find=lambda name: Saved(name) if name in self.stored else None)
+
+    def prepare(self, results):
+        pass
+
+    def make(self, name):
+        self.ready = False
+        self.did.append(f"make {name}")
+        if name in self.broken:
+            raise InfrastructureError("no room")
+        self.ready = True
+
+    def save_layer(self, name, results):
+        self.did.append(f"save {name}")
+        if name in self.full:
+            raise InfrastructureError("no space left on device")
+        self.stored.add(name)
+        self.refused.discard(name)
+        self.lost.pop(name, None)
+        return Saved(name)
+
+    def as_deployed(self):
+        if self.stuck:
+            raise NotYet(self.stuck)
+
+    def restore(self, snapshot, results):
+        self.ready = False
+        if snapshot.name in self.refused:
+            raise SnapshotRefused("/dev/loop64 is taken")
+        self.did.append(f"restore {snapshot.name}")
+        if error := self.lost.get(snapshot.name):
+            raise error
+        self.ready = True
+
+    def fingerprint(self):
+        if isinstance(self.now, BaseException):
+            raise self.now
+        return self.now
+
+    def converge(self, baseline):
+        assert baseline is self.now
+        found = self.found.pop(0) if self.found else CLEAN
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def note(self, results):
+        results.note(driver="fake")
+
+    def gather_logs(self, results, moment):
+        self.did.append(f"logs {moment}")
+        if self.mute:
+            raise self.mute
+
+    def keep(self):
+        self.did.append("keep")
+
+    def delete(self):
+        self.did.append("delete")
+
+    def did_since(self):
+        """What was done since this was asked last."""
+        did, self.did = self.did, []
+        return did
+
+
+ROOK = Layer("rook", lambda cluster, results: cluster.make("rook"))
+NODES = Layer("nodes", lambda cluster, results: cluster.make("nodes"))
+CASSANDRA = Layer("cassandra", lambda cluster, results: cluster.make("cassandra"), on=ROOK, images=("cassandra:5.0.6",))
+CEPHFS = Layer("cephfs", lambda cluster, results: cluster.make("cephfs"), on=ROOK)
+DEPLOYED = ["delete", "make rook", "save rook"]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Where snapshots outlive sessions; returns what can be set of its clusters."""
+    for name in ("stored", "refused", "broken", "full"):
+        monkeypatch.setattr(Cluster, name, set())
+    monkeypatch.setattr(Cluster, "lost", {})
+    monkeypatch.setattr(Cluster, "found", [])
+    monkeypatch.setattr(Cluster, "now", CLEAN_PICTURE)
+    monkeypatch.setattr(Cluster, "mute", None)
+    monkeypatch.setattr(session, "StorageCluster", Cluster)
+    return Cluster
+
+
+@pytest.fixture
+def running(machine):
+    """A session that knows of several scenarios to come for each state."""
+    running = Session(Settings(), quiet)
+    for layer in (ROOK, NODES, CASSANDRA, CEPHFS) * 2:
+        running.expect(layer)
+    return running
+
+
+def test_a_state_that_no_second_scenario_needs_is_not_saved(machine, results):
+    running = Session(Settings(), quiet)
+    running.expect(CASSANDRA)
+    assert running.cluster(CASSANDRA, results).did_since() == ["delete", "make rook", "make cassandra"]
+    assert machine.stored == set()
+
+
+def test_a_state_is_saved_for_those_that_are_made_on_it(machine, results):
+    running = Session(Settings(), quiet)
+    for layer in (CASSANDRA, ROOK):
+        running.expect(layer)
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert running.cluster(CASSANDRA, results).did_since() == ["make cassandra"]
+
+
+def test_a_state_on_another_is_made_on_that_and_anew_when_it_is_not_clean(running, results, machine):
+    cluster = running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == [*DEPLOYED, "make cassandra"]
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == []
+    running.spoilt()
+    running.cluster(CASSANDRA, results)
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra", "restore rook"]
+    assert machine.stored == {"rook"}
+
+
+def test_a_state_is_made_on_what_was_saved_of_the_one_below(running, results, machine):
+    machine.stored |= {"rook", "cassandra"}  # the latter by a version that saved it
+    assert running.cluster(CASSANDRA, results).did_since() == ["restore rook", "make cassandra"]
+
+
+def test_a_state_is_made_on_the_cluster_that_scenarios_have_left_clean(running, results):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.cluster(CEPHFS, results)
+    assert cluster.did_since() == ["make cephfs"]
+
+
+def test_a_state_of_another_topology_is_another_one(machine, results):
+    running = Session(Settings(), quiet)
+    running.expect(ROOK)
+    running.expect(ROOK, topology="one-node.yaml")
+    assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
+
+
+def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine):
+    machine.full.add("rook")
+    said = []
+    running.say = said.append
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert "could not be saved" in said[0]
+    assert "no space left" in said[0]
+
+
+def test_nobody_begins_on_a_cluster_that_does_not_go_on_after_it_could_not_be_saved(
+    running, results, machine, monkeypatch
+):
+    machine.full.add("rook")
+    monkeypatch.setattr(session, "GOES_ON", 0.0)
+    monkeypatch.setattr(machine, "stuck", "HEALTH_WARN: 1 osds down")
+    with pytest.raises(DeadlineExceeded, match="1 osds down"):
+        running.cluster(ROOK, results)
+
+
+def test_the_first_scenario_has_the_cluster_deployed_and_saved(running, results):
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    assert (results.noted("layer"), results.noted("driver")) == ("rook", "fake")
+
+
+def test_the_next_scenario_gets_it_at_once_if_it_is_clean(running, results, machine):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    for machine.found in ([CLEAN], [UNDONE]):
+        assert running.cluster(ROOK, results) is cluster
+    assert cluster.did_since() == []
+    assert results.noted("undone") == ["Service b deleted"]
+    assert results.seconds()["clean"] == 2.1
+
+
+def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running, results, machine):
+    said = []
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.say = said.append
+    machine.found = [DIRTY]
+    assert running.cluster(ROOK, results) is cluster
+    assert cluster.did_since() == ["restore rook"]
+    assert said == [f"{DIRTY}; restoring it"]
+    assert "pool x was not there" in said[0]
+    assert results.noted("dirty") == ["Ceph: pool x was not there"]
+    assert results.seconds()["not clean"] == 10.2
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == []  # what was restored is measured anew
+
+
+def test_a_cluster_that_cannot_be_looked_at_is_restored(running, results, machine):
+    said = []
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.say = said.append
+    machine.found = [InfrastructureError("docker exec: no such container")]
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+    assert "no such container" in said[0]
+
+
+@pytest.mark.parametrize("trouble", [LATE, InfrastructureError("no toolbox")])
+def test_without_a_baseline_the_next_scenario_has_it_restored_and_this_one_goes_on(running, results, machine, trouble):
+    machine.now = trouble
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    machine.now = CLEAN_PICTURE
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == []
+
+
+def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, results):
+    running.expect(CASSANDRA)
+    running.expect(ROOK, images=["postgres:15-bookworm"])
+    images = {"cassandra:5.0.6", "postgres:15-bookworm"}
+    assert set(running.cluster(ROOK, results).images) == images
+    assert set(running.another().images) == images
+
+
+def test_what_differs_between_a_state_and_itself_restored_is_told(running, results, machine):
+    said = []
+    running.cluster(ROOK, results)
+    running.say = said.append
+    for picture, words in ((CLEAN_PICTURE, []), (Fingerprint(), ["API: Service a is gone"])):
+        machine.now = picture
+        running.spoilt()
+        running.cluster(ROOK, results)
+        assert results.noted("drift", []) == words
+    assert said == ["rook was restored, and is not what it was before: API: Service a is gone"]
+
+
+def test_a_state_that_is_made_anew_may_be_another(running, results, machine):
+    running.cluster(CEPHFS, results)
+    machine.now = Fingerprint()
+    running.spoilt()
+    running.cluster(CEPHFS, results)
+    assert results.noted("drift") is None
+
+
+def test_a_scenario_in_another_state_is_no_reason_to_leave_it(running, results):
+    cluster = running.cluster(NODES, results)
+    cluster.did_since()
+    running.cluster(ROOK, results)
+    running.cluster(NODES, results)
+    assert cluster.did_since() == [*DEPLOYED, "restore nodes"]
+
+
+def test_what_a_failure_has_left_is_not_even_looked_at(running, results):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.failed(AssertionError("row lost"))
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+
+
+def test_a_snapshot_of_an_earlier_run_is_used(running, results, machine):
+    machine.stored.add("rook")
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
+
+
+def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, results, machine):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    machine.found = [DIRTY]
+    running.cluster(CEPHFS, results)
+    assert cluster.did_since() == ["restore rook", "make cephfs"]
+
+
+def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine):
+    machine.stored |= {"rook", "cassandra"}
+    running.settings = Settings(fresh=True)
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    running.spoilt()
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra"]
+
+
+def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine):
+    said = []
+    machine.stored.add("rook")
+    machine.refused.add("rook")
+    running.say = said.append
+    cluster = running.cluster(ROOK, results)
+    assert cluster.did_since() == DEPLOYED
+    assert said == ["rook cannot be put back: /dev/loop64 is taken; deploying anew"]
+    running.spoilt()
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "anew"),
+    [(ROOK, DEPLOYED), (CASSANDRA, ["restore rook", "make cassandra"])],
+    ids=["base", "on it"],
+)
+def test_what_did_not_come_up_is_made_anew(running, results, machine, layer, anew):
+    machine.broken.add(layer.name)
+    with pytest.raises(InfrastructureError):
+        running.cluster(layer, results)
+    assert layer.name not in machine.stored
+    machine.broken.clear()
+    running._cluster.did_since()
+    cluster = running.cluster(layer, results)
+    assert cluster.did_since() == anew
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LATE,
+        AnotherCluster("another fsid"),
+        CommandFailed(["tar", "-x"], 2, "Unexpected EOF in archive"),
+        OSError(5, "Input/output error"),
+    ],
+    ids=["too late", "another cluster", "damaged", "unreadable"],
+)
+def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_again(running, results, machine, error):
+    machine.stored |= {"rook", "nodes"}
+    machine.lost["rook"] = error
+    with pytest.raises(InfrastructureError if isinstance(error, AnotherCluster) else type(error)) as caught:
+        running.cluster(ROOK, results)
+    assert error in (caught.value, caught.value.__cause__), "the harness saved it: no scenario has done anything yet"
+    assert machine.stored == {"nodes"}
+    assert running.put_back_s == []
+    assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+
+
+@pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
+def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
+    machine.stored.add("rook")
+    machine.lost["rook"], machine.mute = AnotherCluster("another fsid"), mute
+    with pytest.raises(InfrastructureError, match="another fsid"):
+        running.cluster(ROOK, results)
+    assert machine.stored == set()
+
+
+@pytest.mark.parametrize("mute", [None, InfrastructureError("not prepared"), LATE], ids=["tells", "unmade", "slow"])
+def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_failed(running, results, machine, mute):
+    machine.broken.add("rook")
+    machine.mute = mute
+    with pytest.raises(InfrastructureError, match="no room"):
+        running.cluster(ROOK, results)
+    assert running._cluster.did_since() == ["delete", "make rook", "logs not-made"]
+
+
+def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running, results, machine):
+    machine.stored.add("rook")
+    machine.lost["rook"] = InfrastructureError("docker is gone")
+    with pytest.raises(InfrastructureError, match="docker is gone"):
+        running.cluster(ROOK, results)
+    machine.lost.clear()
+    running._cluster.did_since()
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
+
+
+def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memory_for_all(
+    machine, results, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
+    assert Session(Settings(), quiet).cluster(ROOK, results).place == (0, 1)
+    assert asked == []  # alone, what is free counts
+    running = Session(Settings(), quiet, slot=2, slots=4)
+    assert asked == []  # there may be no scenario that needs a cluster
+    assert running.cluster(ROOK, results).place == (2, 4)
+    running.cluster(ROOK, results)
+    assert asked == [4]
+
+
+def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machine, results, monkeypatch):
+    def too_small(clusters):
+        raise InfrastructureError(f"{clusters} clusters at once need more")
+
+    monkeypatch.setattr(session.capacity, "require_memory_for", too_small)
+    running = Session(Settings(), quiet, slots=2)
+    with pytest.raises(InfrastructureError, match="2 clusters at once"):
+        running.cluster(ROOK, results)
+    assert running._cluster is None
+
+
+def test_another_cluster_has_a_name_and_a_slot_that_no_session_has(machine, results, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
+    running = Session(Settings(cluster_name="mine", kubeconfig="/k"), quiet, slot=2, slots=4)
+    first, other = running.cluster(ROOK, results), running.another()
+    assert (first.settings.cluster_name, other.settings.cluster_name) == ("mine", "mine-other")
+    assert other.settings.kubeconfig is None  # what was asked for leads to the first
+    assert other.place == (6, 4)
+    assert asked == [4, 8]
+    assert running.cluster(ROOK, results) is first
+
+
+SPECIAL = "kind-configs/kubelet-root-dir.yaml"
+
+
+def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
+    usual = running.cluster(ROOK, results)
+    usual.did_since()
+    special = running.cluster(ROOK, results, topology=SPECIAL)
+    assert (usual.topology, special.topology) == (Settings().topology, SPECIAL)
+    assert usual.did_since() == ["delete"]
+    assert special.did_since() == ["restore rook"]  # untouched, but another one
+    assert running.cluster(ROOK, results, topology=SPECIAL) is special
+    assert running.cluster(ROOK, results).topology == usual.topology
+
+
+def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, results):
+    running.settings = Settings(fresh=True)
+    for _ in range(2):
+        running.expect(ROOK, topology=SPECIAL)
+    assert running.cluster(ROOK, results).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results, topology=SPECIAL).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results).did_since() == ["restore rook"]
+
+
+def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, results, monkeypatch):
+    clock = SimpleNamespace(now=100.0)
+
+    def restore(cluster, snapshot, results):
+        clock.now += 20
+
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(Cluster, "restore", restore)
+    machine.stored.add("rook")
+    running = Session(Settings(), quiet)
+    assert running.summary() == ""
+    running.cluster(ROOK, results)
+    running.spoilt()
+    running.cluster(ROOK, results)
+    clock.now += 60
+    assert running.summary() == "a cluster was put back 2 times in 40 s, 40% of the run"
+
+
+def test_the_end_removes_the_cluster_once(running, results):
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.close()
+    running.close()
+    assert cluster.did_since() == ["delete"]
+
+
+def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_told(running, results):
+    said = []
+    running.settings, running.say = Settings(keep_cluster=True), said.append
+    cluster = running.cluster(ROOK, results)
+    cluster.did_since()
+    running.close()
+    assert cluster.did_since() == ["keep"]
+    assert "KUBECONFIG=/k" in said[0]
+
+
+def test_a_cluster_that_did_not_come_up_is_not_kept(running, results, machine):
+    machine.broken.add("rook")
+    running.settings = Settings(keep_cluster=True)
+    with pytest.raises(InfrastructureError):
+        running.cluster(ROOK, results)
+    cluster = running._cluster
+    cluster.did_since()
+    running.close()
+    assert cluster.did_since() == ["delete"]
+
+
+class Workload:
+    """Remembers what was done to it, and since when it was asked to be ready."""
+
+    namespace = "w"
+
+    def __init__(self):
+        self.did = []
+
+    def deploy(self):
+        self.did.append("deploy")
+
+    def ready(self, within, *, since=0.0):
+        self.did.append(("ready", since))
+
+    def close(self):
+        self.did.append("close")
+
+
+def test_a_workload_that_came_with_the_cluster_must_have_started_with_it(results):
+    workload, gathered = Workload(), []
+    cluster = SimpleNamespace(started=4711.0, gather_logs=lambda results, moment: gathered.append(moment))
+    with pytest.raises(AssertionError), session.in_use(workload, cluster, results):
+        raise AssertionError("row lost")
+    assert workload.did == [("ready", 4711.0), "close"]  # neither deployed nor removed: it goes with the cluster
+    assert gathered == ["at-the-end"]
+
+
+def call(error=None):
+    return SimpleNamespace(excinfo=error and SimpleNamespace(value=error))
+
+
+@pytest.mark.parametrize(
+    ("calls", "outcome"),
+    [
+        ({"setup": call(), "call": call()}, "passed"),
+        ({"setup": call(), "call": call(AssertionError("lost"))}, "failed"),
+        ({"setup": call(AssertionError("lost"))}, "infrastructure"),
+        ({"setup": call(AnotherCluster("lost"))}, "failed"),
+        ({"setup": call(), "call": call(OSError(errno.ENOSPC, "disk full"))}, "infrastructure"),
+        ({"setup": call()}, "interrupted"),  # while it ran
+        ({}, "interrupted"),
+    ],
+)
+def test_finish_settles_the_outcome_by_the_calls(results, calls, outcome):
+    finish(results, "scenarios/test_a.py::test_b", calls)
+    assert results.outcome == outcome
+    assert (parse(results.path("junit.xml")).find(".//testcase/*") is None) == (outcome == "passed")
+
+
+def test_a_scenario_that_was_interrupted_says_so_and_what_it_ran_on(results):
+    finish(results, "scenarios/test_a.py::test_b", {"setup": call()}, properties=[("rook", "v1")])
+    case = parse(results.path("junit.xml")).find(".//testcase")
+    assert case.find("error").get("message") == "interrupted"
+    assert case.find("properties/property").attrib == {"name": "rook", "value": "v1"}
+
+
+def parse(path):
+    return ElementTree.fromstring(path.read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "failures", "errors"),
+    [
+        ("failed", "failure", "1", "0"),
+        ("infrastructure", "error", "0", "1"),
+        ("unknown", "error", "0", "1"),
+        ("broken", "error", "0", "1"),
+        ("interrupted", "error", "0", "1"),
+        ("skipped", "skipped", "0", "0"),
+    ],
+)
+def test_junit_tells_a_failure_of_the_storage_from_an_error(tmp_path, outcome, kind, failures, errors):
+    write_junit(
+        tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, BadInput("no\x1b[0m\nmore\ufffe\ud800")
+    )
+    suite = parse(tmp_path / "j.xml").find("testsuite")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", failures, errors)
+    (case,) = suite
+    assert (case.get("classname"), case.get("name"), case.get("time")) == ("scenarios/test_a.py", "test_b[x]", "12.3")
+    (found,) = case
+    assert (found.tag, found.get("type"), found.get("message")) == (kind, "BadInput", "no\ufffd[0m")
+    assert found.text == "no\ufffd[0m\nmore\ufffd\ufffd"
+
+
+def test_junit_of_what_passed_holds_no_trouble(tmp_path):
+    write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "passed", None)
+    suite = parse(tmp_path / "j.xml").find("testsuite")
+    assert (suite.get("failures"), suite.get("errors"), len(suite.find("testcase"))) == ("0", "0", 0)
+
+
+@dataclass
+class Namespaces:
+    """A cluster with one namespace that is going, and a pod that goes when it is asked to."""
+
+    asked: int = 0
+    pods: int = 1
+    claims: int = 0  # of other namespaces
+    volumes: tuple[str, ...] = ()  # the uids of their claims
+
+    def get(self, kind, name):
+        self.asked += 1
+        return {"metadata": {"deletionTimestamp": "now"}, "status": {}} if self.asked == 1 else None
+
+    def list(self, kind, *, namespace=""):
+        if kind == "PersistentVolume":
+            return [{"metadata": {"name": f"of-{uid}"}, "spec": {"claimRef": {"uid": uid}}} for uid in self.volumes]
+        if kind == "PersistentVolumeClaim" and not namespace:
+            return [{"metadata": {"uid": f"claim-{number}"}} for number in range(self.claims)]
+        return [{"metadata": {"name": "writer"}}] * self.pods if kind == "Pod" else []
+
+    def delete(self, kind, name, *, namespace="", grace_seconds=None):
+        assert kind == "Pod" or not self.pods, "a namespace's controller that meets a pod makes a long pause"
+        self.pods = 0
+
+    def no_volumes_left(self):
+        if self.volumes:
+            raise NotYet("there are volumes")
+
+
+@pytest.mark.parametrize(
+    ("claims", "volumes", "waits_for"),
+    [
+        (0, (), None),
+        (0, ("claim-0",), "there are volumes"),
+        (1, ("claim-0",), None),  # another workload of the scenario goes later
+        (1, ("claim-0", "old"), "of-old"),
+    ],
+)
+def test_a_workload_that_goes_waits_for_its_own_volumes(results, monkeypatch, claims, volumes, waits_for):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Namespaces(claims=claims, volumes=volumes, asked=1)
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    going = session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results)
+    with pytest.raises(DeadlineExceeded, match=waits_for) if waits_for else nullcontext(), going:
+        pass
+
+
+def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(results):
+    kube = Namespaces()
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    asked = []
+    workload = SimpleNamespace(
+        namespace="files",
+        deploy=lambda: asked.append(kube.asked),  # earlier it would be applied to what goes, and go with it
+        ready=lambda within: None,
+        close=lambda: None,
+    )
+    with session.deployed(workload, cluster, results):
+        assert asked == [2]
+    assert kube.pods == 0
+
+
+@pytest.mark.parametrize("text", ["\ufffe", "\uffff", "\ud800", "\x00"])
+def test_a_failure_that_xml_cannot_hold_is_told_without_what_it_cannot(tmp_path, text):
+    write_junit(tmp_path / "j.xml", "a.py::test_b", 1, "failed", AssertionError(f"read {text}!"), [("row", text)])
+    (failure,) = ElementTree.parse(tmp_path / "j.xml").iter("failure")
+    assert failure.text == "read \N{REPLACEMENT CHARACTER}!"
+
+
+@pytest.mark.parametrize(
+    ("error", "short", "outcome"),
+    [
+        (AssertionError("EIO"), "/state: 3 MiB free at the least", "infrastructure"),
+        (AssertionError("EIO"), "", "failed"),
+        (Unknown("nothing in flight"), "/state: 3 MiB free at the least", "infrastructure"),
+        (None, "/state: 3 MiB free at the least", "passed"),
+    ],
+)
+def test_on_a_full_disk_nobody_blames_the_storage(tmp_path, monkeypatch, error, short, outcome):
+    with Results(tmp_path, "it", say=lambda line: None) as results:
+        monkeypatch.setattr(results, "room_is_short", lambda: short)
+        excinfo = SimpleNamespace(value=error) if error else None
+        session.finish(results, "a.py::test_it", {"call": SimpleNamespace(excinfo=excinfo)})
+    assert results.outcome == outcome
+    told = results.path("junit.xml").read_text()
+    assert ("the machine's disk was full: /state: 3 MiB" in told) is (outcome == "infrastructure")
+    assert ("EIO" in told) is isinstance(error, AssertionError)
+
+
+class Held(Namespaces):
+    """A claim of which a snapshot is being taken stays as long as that is there."""
+
+    def __init__(self, *, snapshots=True):
+        super().__init__()
+        self.there, self.served = {"VolumeSnapshot": "before", "PersistentVolumeClaim": "data"}, snapshots
+        if not snapshots:
+            del self.there["VolumeSnapshot"]
+
+    def list(self, kind, *, namespace=""):
+        if kind == "VolumeSnapshot" and not self.served:
+            raise KubeError("no matches for kind VolumeSnapshot in any API group", status=404)
+        if kind not in self.there:
+            return []
+        finalizers = ["snapshot.storage.kubernetes.io/pvc-as-source-protection"]
+        return [{"metadata": {"name": self.there[kind], "deletionTimestamp": "now", "finalizers": finalizers}}]
+
+    def delete(self, kind, name, *, namespace="", grace_seconds=None):
+        if kind == "VolumeSnapshot" or "VolumeSnapshot" not in self.there:
+            self.there.pop(kind, None)
+
+
+@pytest.mark.parametrize("snapshots", [True, False], ids=["served", "not served"])
+def test_snapshots_go_before_the_claims_that_they_hold(snapshots, monkeypatch):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Held(snapshots=snapshots)
+    session.remove_namespace(kube, "volumes")
+    assert kube.there == {}
+
+
+def test_a_claim_that_stays_is_named_with_what_holds_it(monkeypatch):
+    monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
+    kube = Held()
+    kube.delete = lambda *_, **__: None
+    held = r"PersistentVolumeClaim data \(Terminating, held by the finalizers snapshot.*/pvc-as-source-protection\)"
+    with pytest.raises(DeadlineExceeded, match=held):
+        session.remove_namespace(kube, "volumes")

@@ -1,0 +1,317 @@
+import json
+import threading
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rookery.paths import state_dir
+from rookery.report import room
+from rookery.report.logs import bound_logs, fair_share
+from rookery.report.results import Results, last_results
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def results(tmp_path, clock, said):
+    with Results(tmp_path, "power_cycle", say=said.append, clock=clock) as results:
+        yield results
+
+
+def timings(results):
+    return json.loads(results.path("timings.json").read_text())
+
+
+def report(results):
+    return json.loads(results.path("report.json").read_text())
+
+
+def test_the_folder_is_named_after_time_and_scenario(tmp_path, results):
+    assert results.folder.parent == tmp_path
+    stamp, _, scenario = results.folder.name.partition("-")
+    assert (len(stamp), scenario) == (len("20261124T080312Z"), "power_cycle")
+
+
+def test_a_budget_is_compared_with_what_counts_of_the_time(results, clock):
+    clock.now += 10
+    with results.uncounted():
+        clock.now += 300
+        with results.uncounted():  # counted out once
+            clock.now += 100
+    with suppress(OSError), results.uncounted():
+        clock.now += 50
+        raise OSError("no room")
+    clock.now += 100
+    assert results.compare(110) == 110
+    assert timings(results)["over_budget"] is False
+    clock.now += 1
+    assert results.compare(110) == 111
+    found = timings(results)
+    assert (found["budget_s"], found["counted_s"], found["over_budget"]) == (110, 111, True)
+    clock.now += 1000  # its end is no part of it
+    results.finish("passed")
+    assert (timings(results)["counted_s"], timings(results)["total_s"]) == (111, 1561)
+
+
+def test_without_a_budget_nothing_is_over_it(results, clock):
+    clock.now += 10
+    assert results.compare(None) == 10
+    assert timings(results)["over_budget"] is None
+
+
+def test_two_runs_in_a_second_have_two_folders(tmp_path, results):
+    with Results(tmp_path, "power_cycle", say=print) as other:
+        assert other.folder != results.folder
+
+
+def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results):
+    begin = timings(results)
+
+    assert list(begin) == ["scenario", "outcome", "total_s", "least_room_mib", "phases"]
+    assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("power_cycle", "running", [])
+
+
+def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
+    clock.now += 5
+    with results.phase("CephCluster Ready"):
+        clock.now += 96.24
+        assert timings(results)["phases"] == []
+
+    assert said == ["CephCluster Ready in 96.2 s"]
+    assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
+    assert timings(results)["total_s"] == 101.2
+
+
+def test_a_phase_measured_elsewhere(results, said):
+    results.add_phase("every row readable", 200.04, 99.96)
+
+    assert said == ["every row readable in 100.0 s"]
+    assert timings(results)["phases"] == [{"name": "every row readable", "start_s": 200.0, "seconds": 100.0}]
+
+
+def test_when_the_scenario_was_called_is_there_however_it_ended(results, clock):
+    clock.now += 50
+    with suppress(AssertionError), results.calling():
+        clock.now += 20.04
+        assert "call" not in timings(results)
+        raise AssertionError
+    assert timings(results)["call"] == {"start_s": 50.0, "seconds": 20.0}
+    clock.now += 5
+    results.finish("failed")
+    assert timings(results)["call"] == {"start_s": 50.0, "seconds": 20.0}
+
+
+def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results, clock, said):
+    def deploy():
+        with results.phase("deploy"), results.phase("HEALTH_OK"):
+            clock.now += 3
+            raise TimeoutError("2 of 3 OSDs")
+
+    with pytest.raises(TimeoutError):
+        deploy()
+
+    assert timings(results)["phases"] == []
+    failed = {"name": "HEALTH_OK", "start_s": 0.0, "seconds": 3.0, "error": "TimeoutError: 2 of 3 OSDs"}
+    assert report(results)["failed_phase"] == failed
+    assert said == ["HEALTH_OK: failed after 3.0 s", "deploy: failed after 3.0 s"]
+
+
+def test_the_end_of_the_context_settles_the_outcome(tmp_path):
+    with Results(tmp_path, "good", say=print) as good:
+        pass
+    with pytest.raises(ValueError, match="lost"), Results(tmp_path, "bad", say=print) as bad:
+        raise ValueError("lost")
+    with Results(tmp_path, "broken", say=print) as broken:
+        broken.finish("infrastructure")
+
+    assert [timings(each)["outcome"] for each in (good, bad, broken)] == ["passed", "failed", "infrastructure"]
+    assert report(bad)["outcome"] == "failed"
+
+
+def test_notes_add_up(results):
+    results.note(driver="rbd.userspace.csi.rookery.io", images={"ceph": "built"})
+    results.note(verdict="valid")
+
+    kept = report(results)
+    assert (kept["driver"], kept["verdict"], kept["images"]) == (
+        "rbd.userspace.csi.rookery.io",
+        "valid",
+        {"ceph": "built"},
+    )
+    assert kept["scenario"] == "power_cycle"
+
+
+def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
+    results.note(verdict="valid")
+    with pytest.raises(TypeError):
+        results.note(bad={("a", "tuple"): "is no key of JSON"})
+
+    results.note(driver="rbd.csi.ceph.com")
+    assert report(results)["verdict"] == "valid"
+
+
+def test_the_least_room_is_kept_and_told_where_it_was_next_to_none():
+    now = [room.MARGIN * 4]
+    sampler = room.RoomSampler(lambda path: now[0])
+    try:
+        assert sampler.room_is_short() == ""
+        now[0] = room.MARGIN - 1
+        assert sampler.room_is_short() == f"{state_dir()}: 255 MiB free at the least"
+        now[0] = room.MARGIN * 4  # what filled it is gone again, as with a cluster that was removed
+        assert (sampler.least_mib, sampler.room_is_short() != "") == (255, True)
+    finally:
+        sampler.stop()
+
+
+def test_the_room_is_looked_at_while_a_scenario_runs(monkeypatch):
+    looked = threading.Event()
+    monkeypatch.setattr(room, "SAMPLE_EVERY", 0.01)
+    answers = iter([1 << 40])
+
+    def free(path):
+        found = next(answers, None)
+        if found is None:
+            looked.set()
+        return found or 1 << 40
+
+    sampler = room.RoomSampler(free)
+    try:
+        assert looked.wait(timeout=10)
+    finally:
+        sampler.stop()
+
+
+@given(st.lists(st.integers(min_value=0, max_value=1000), max_size=20), st.integers(min_value=0, max_value=5000))
+def test_fair_shares_fit_and_waste_nothing(sizes, limit):
+    share = fair_share(sizes, limit)
+    kept = [min(size, share) for size in sizes]
+
+    assert sum(kept) <= limit
+    if sum(sizes) > limit:
+        assert sum(kept) > limit - len(sizes)  # one byte more for each large file would be too much
+    else:
+        assert kept == sizes
+
+
+def lines(count):
+    return "".join(f"line {number}\n" for number in range(count))
+
+
+def test_large_logs_keep_their_ends_and_small_ones_all(tmp_path):
+    quiet, chatty = tmp_path / "before" / "quiet.log", tmp_path / "after" / "chatty.log"
+    for file, text in ((quiet, "last words\n"), (chatty, lines(10_000))):
+        file.parent.mkdir()
+        file.write_text(text)
+    size = chatty.stat().st_size
+
+    dropped = bound_logs(tmp_path, limit=2000)
+
+    assert quiet.read_text() == "last words\n"
+    marker, _, kept = chatty.read_text().partition("\n")
+    assert lines(10_000).endswith("\n" + kept)
+    assert len(kept) > 1800
+    assert marker == f"[{size - len(kept)} older bytes dropped]"
+    assert dropped == size - len(kept)
+    assert quiet.stat().st_size + chatty.stat().st_size <= 2000
+
+
+def test_a_line_longer_than_the_share_keeps_its_end(tmp_path):
+    (tmp_path / "core.log").write_bytes(b"x" * 5000 + b"end")
+    bound_logs(tmp_path, limit=500)
+
+    kept = (tmp_path / "core.log").read_bytes()
+    assert kept.endswith(b"xxend")
+    assert len(kept) <= 500
+
+
+def test_logs_within_the_limit_are_left_alone_and_links_are_not_followed(tmp_path):
+    outside, logs = tmp_path / "outside", tmp_path / "logs"
+    outside.write_text(lines(1000))
+    logs.mkdir()
+    (logs / "link").symlink_to(outside)
+    (logs / "small.log").write_text("small\n")
+
+    assert bound_logs(logs, limit=100) == 0
+    assert outside.read_text() == lines(1000)
+
+
+def test_a_run_without_logs_has_nothing_to_bound(tmp_path):
+    assert bound_logs(tmp_path / "nothing") == 0
+
+
+def test_the_last_result_of_each_scenario_whatever_else_lies_there(tmp_path):
+    for time, outcome in (
+        ("20261124T090000Z", "passed"),
+        ("20261123T090000Z", "failed"),
+        ("20261122T090000Z", "passed"),
+    ):
+        folder = tmp_path / f"{time}-power_cycle[batch]"
+        folder.mkdir()
+        timings = {"scenario": "power_cycle[batch]", "outcome": outcome, "total_s": 12.5}
+        (folder / "timings.json").write_text(json.dumps(timings))
+    for name, text in (("torn", "{"), ("other", "[]"), ("empty", "{}"), ("wrong", '{"total_s": null}')):
+        (tmp_path / f"20261125T090000Z-{name}").mkdir()
+        (tmp_path / f"20261125T090000Z-{name}" / "timings.json").write_text(text)
+    (tmp_path / "20261125T090000Z-without").mkdir()
+    (tmp_path / "some-folder").mkdir()
+    (tmp_path / "a-file").touch()
+    (last,) = last_results(tmp_path).values()
+    assert (last.outcome, last.seconds, last.started) == ("passed", 12.5, "2026-11-24T09:00:00+00:00")
+    assert last.folder == tmp_path / "20261124T090000Z-power_cycle[batch]"
+    assert last_results(tmp_path / "not-there") == {}
+
+
+def test_what_was_just_run_is_the_last_result(tmp_path, results):
+    with Results(tmp_path, "just_now", say=lambda line: None):
+        pass
+    last = last_results(tmp_path)
+    assert (last["just_now"].outcome, last["power_cycle"].outcome) == ("passed", "running")
+
+
+@pytest.mark.parametrize("outcome", ["running", "interrupted"])
+def test_a_run_without_a_verdict_does_not_take_the_place_of_one(tmp_path, outcome):
+    def ran(day, scenario, outcome):
+        folder = tmp_path / f"2026112{day}T090000Z-{scenario}"
+        folder.mkdir()
+        timings = {"scenario": scenario, "outcome": outcome, "total_s": 12.5}
+        (folder / "timings.json").write_text(json.dumps(timings))
+
+    ran(3, "disks", "failed")
+    ran(4, "disks", outcome)
+    ran(4, "pools", outcome)
+    ran(5, "status", outcome)
+    ran(6, "status", "passed")
+    last = last_results(tmp_path)
+    assert {name: found.outcome for name, found in last.items()} == {
+        "disks": "failed",
+        "pools": outcome,  # there is nothing better to tell
+        "status": "passed",
+    }
+
+
+def test_the_line_that_showed_a_symptom_is_noted_once(results):
+    for line in ("image a is still being used", "image a is still being used", "image b is still being used"):
+        results.saw("'… is still being used' (event: the pod)", line)
+    report = json.loads(results.path("report.json").read_text())
+    assert [seen["line"] for seen in report["symptoms"]] == [
+        "image a is still being used",
+        "image b is still being used",
+    ]
+    assert {seen["symptom"] for seen in report["symptoms"]} == {"'… is still being used' (event: the pod)"}

@@ -1,0 +1,57 @@
+"""Disks offered to Rook, and those that it has made OSDs of."""
+
+import pytest
+from rookery.rook.cluster import CephSpec, ceph_cluster
+from rookery.rook.disks import OsdDisks, with_devices
+from rookery.rook.status import Osd, OsdMap
+from rookery.waiting import NotYet
+
+SPEC = CephSpec(image="ceph", disks={"worker": ["/dev/loop64"], "worker2": ["/dev/loop65"]}, mons=1, pool_size=2)
+
+
+class Rook:
+    def __init__(self, metadata=(), up=(0, 1)):
+        self.spec, self.kube = SPEC, self
+        self.metadata, self.up = list(metadata), up
+        self.cluster = ceph_cluster(SPEC)
+
+    def osd_map(self):
+        osds = (Osd(osd["id"], "", osd["id"] in self.up, True, 5) for osd in self.metadata)
+        return OsdMap(7, "fsid", tuple(osds))
+
+    def ceph(self, *args):
+        assert args == ("osd", "metadata")
+        return self.metadata
+
+    def get(self, kind, name, *, namespace):
+        return self.cluster
+
+    def patch(self, kind, name, patch, *, namespace):
+        self.cluster["spec"]["storage"] |= patch["spec"]["storage"]
+
+
+def named(cluster):
+    return {node["name"]: [each["name"] for each in node["devices"]] for node in cluster["spec"]["storage"]["nodes"]}
+
+
+def test_what_is_offered_comes_beside_the_nodes_own():
+    rook = Rook()
+    OsdDisks(rook).offer("worker", ["/dev/loop66", "/dev/loop67"])
+
+    assert named(rook.cluster) == {
+        "worker": ["/dev/loop64", "/dev/loop66", "/dev/loop67"],
+        "worker2": ["/dev/loop65"],
+    }
+
+
+def test_what_is_offered_twice_is_named_once():
+    assert with_devices({"name": "worker"}, ["/dev/loop66", "/dev/loop66"])["devices"] == [{"name": "/dev/loop66"}]
+
+
+def test_a_disk_is_used_when_an_osd_is_up_on_it():
+    metadata = [{"id": 0, "bluestore_bdev_devices": "loop64"}, {"id": 1, "devices": "loop66"}]
+
+    assert OsdDisks(Rook(metadata)).in_use() == {"/dev/loop64": 0, "/dev/loop66": 1}
+    assert OsdDisks(Rook(metadata)).used("/dev/loop66")() == 1
+    with pytest.raises(NotYet, match="/dev/loop64"):
+        OsdDisks(Rook(metadata, up=(0,))).used("/dev/loop66")()

@@ -1,0 +1,149 @@
+"""Compare, undo, compare again: when that ends, with what, and what it says."""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from rookery.errors import InfrastructureError
+from rookery.kube import ApiUnavailable
+from rookery.storage.baseline import cleaning as cleaning_module
+from rookery.storage.baseline.cleaning import Cleaning, Subject, converge, listed
+from rookery.storage.baseline.fingerprint import API, CEPH, NODES, Fingerprint, Item
+from rookery.waiting import NotYet
+
+
+def picture(*names, gone=False, **rest):
+    kind = "PersistentVolumeClaim" if gone else "ConfigMap"
+    return Fingerprint({(API, kind, name): Item(1) for name in names}, **rest)
+
+
+class Cluster:
+    """Looks like `looks`, one after another, and like the last from then on; each look takes a second."""
+
+    def __init__(self, clock, looks):
+        self.clock, self.looks = clock, list(looks)
+        self.did = []
+
+    def look(self):
+        self.clock.now += 1
+        return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
+
+    def undo(self, baseline, now, differences):
+        self.did.append([each.name for each in differences])
+        return [f"{each.name} undone" for each in differences]
+
+    def mute_accepted(self):
+        self.did.append("mute")
+
+
+@pytest.fixture
+def after(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+
+    def sleep(seconds):
+        clock.now += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+
+    def after(*looks, baseline=None):
+        cluster = Cluster(clock, looks)
+        return converge(cluster, picture() if baseline is None else baseline), cluster.did
+
+    return after
+
+
+def test_a_clean_cluster_is_looked_at_once(after):
+    cleaning, did = after(picture())
+    assert (cleaning.clean, cleaning.seconds, did) == (True, 1, [])
+    assert str(cleaning) == "clean in 1.0 s"
+
+
+def test_what_differs_is_undone_and_looked_at_again(after):
+    cleaning, did = after(picture("a", "b"), picture("b"), picture())
+    assert cleaning == Cleaning(4.0, undone=("a undone", "b undone"))
+    assert did == [["a", "b"], ["b"]]
+    assert str(cleaning) == "clean in 4.0 s; undone: a undone; b undone"
+
+
+def test_what_does_not_converge_in_ten_seconds_is_told(after):
+    cleaning, _ = after(picture("a"))
+    assert not cleaning.clean
+    assert cleaning_module.CONVERGED <= cleaning.seconds < cleaning_module.CONVERGED + 2
+    assert str(cleaning).endswith("ConfigMap a was not there (tried: a undone)")
+
+
+def test_what_is_on_its_way_has_longer(after):
+    cleaning, did = after(*[picture(unwell=("1 osds down",))] * 15, picture())
+    assert cleaning.clean
+    assert cleaning_module.CONVERGED < cleaning.seconds < cleaning_module.WELL
+    assert set(did) == {"mute"}
+    cleaning, _ = after(picture(unwell=("1 osds down",)))
+    assert cleaning.left == ("1 osds down",)
+    assert cleaning.seconds >= cleaning_module.WELL
+
+
+def test_what_cannot_come_right_ends_it_at_once(after):
+    cleaning, did = after(picture(), baseline=picture("data", gone=True))
+    assert (cleaning.clean, cleaning.seconds, did) == (False, 1, [])
+
+
+def test_of_many_differences_the_first_are_told():
+    assert listed(["a", "b"]) == "a; b"
+    assert listed([str(number) for number in range(12)]).endswith("8; 9; and 2 more")
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """What each part of a cluster answers, or raises."""
+    answers = {part: Fingerprint({(part, "a", "b"): Item(1)}) for part in (API, CEPH, NODES)}
+
+    def collecting(part):
+        def collect(*_, **__):
+            if isinstance(answers[part], Exception):
+                raise answers[part]
+            return answers[part]
+
+        return SimpleNamespace(collect=collect)
+
+    for name, part in (("api", API), ("ceph", CEPH), ("node", NODES)):
+        monkeypatch.setattr(cleaning_module, name, collecting(part))
+    return answers
+
+
+ROOK = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+
+
+@pytest.mark.parametrize(("rook", "found"), [(ROOK, {API, CEPH, NODES}), (None, {API, NODES})])
+def test_a_fingerprint_has_all_parts_that_there_are(parts, rook, found):
+    fingerprint = Subject(None, ["worker"], "/var/lib/kubelet", rook).fingerprint()
+    assert {part for part, _, _ in fingerprint.items} == found
+
+
+@pytest.mark.parametrize(("part", "error"), [(API, ApiUnavailable("refused")), (CEPH, NotYet("no quorum"))])
+def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, error):
+    parts[part] = error
+    subject = Subject(None, ["worker"], "/var/lib/kubelet", ROOK)
+    found = subject.look()
+    assert found.unread == {part}
+    assert str(error) in found.unwell[0]
+    with pytest.raises(NotYet, match=f"{part} cannot be read"):
+        subject.fingerprint()
+
+
+def test_a_part_that_fails_is_nothing_to_wait_for(parts):
+    parts[NODES] = InfrastructureError("docker is gone")
+    with pytest.raises(InfrastructureError, match="docker is gone"):
+        Subject(None, ["worker"], "/var/lib/kubelet", ROOK).look()
+
+
+def test_accepted_warnings_are_muted_by_asking_for_health():
+    asked = []
+
+    def healthy():
+        asked.append("health")
+        raise NotYet("muted")
+
+    Subject(None, [], "", SimpleNamespace(healthy=healthy)).mute_accepted()
+    Subject(None, [], "").mute_accepted()
+    assert asked == ["health"]

@@ -1,0 +1,676 @@
+"""A storage cluster's place among others on this machine, its cell, and what it may be asked to put back."""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from rookery.cluster.hanging import Hanging
+from rookery.cluster.topology import Topology
+from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.images.catalogue import Catalogue
+from rookery.kube.conditions import unix_time
+from rookery.machine.leases import Lease, SweepIncomplete
+from rookery.machine.locks import machine_lock
+from rookery.report.results import Results
+from rookery.rook.status import Mark, Osd
+from rookery.settings import Settings
+from rookery.storage import cluster as storage
+from rookery.storage import recovery
+from rookery.storage.baseline import Fingerprint, Item
+from rookery.storage.cluster import StorageCluster
+from rookery.waiting import NotYet
+
+CEPH = "quay.io/ceph/ceph:v18.2.7"
+PREPARE_TO_CREATE = StorageCluster._prepare_to_create
+KIND_CONFIGS = Path(__file__).parents[2] / "kind-configs"
+
+
+@pytest.fixture
+def new_cluster(monkeypatch):
+    monkeypatch.setattr(storage, "chosen_driver", lambda settings: "userspace")
+
+    def new_cluster(*, slot=0, slots=1, **settings):
+        given = Settings(**{"topology": str(KIND_CONFIGS / "default.yaml"), **settings})
+        return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
+
+    return new_cluster
+
+
+@pytest.fixture
+def cluster(new_cluster):
+    return new_cluster()
+
+
+@pytest.fixture(autouse=True)
+def images_there(monkeypatch):
+    """The images that nodes begin with need not be brought."""
+    monkeypatch.setattr(StorageCluster, "_prepare_to_create", StorageCluster.prepare)
+
+
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
+        yield results
+
+
+def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cluster, results, monkeypatch):
+    volume = Hanging("c-worker", "7", "java", "folio_wait", "/data")
+    other = Hanging("c-worker", "8", "nfsrahead", "rtnl_lock", "")
+    found = []
+    cluster.kind, cluster._results = SimpleNamespace(node_names=["c-worker"]), results
+    monkeypatch.setattr(storage, "volume_loops", lambda names: {270: 1})
+    monkeypatch.setattr(storage, "hanging", lambda names, devices: found if devices == ["/dev/loop270"] else None)
+    cluster.nothing_hangs_on_volumes()
+    found += [other, volume]
+    with pytest.raises(NotYet, match=r"^c-worker: 7 java \(folio_wait\) on /data$"):
+        cluster.nothing_hangs_on_volumes()
+    found.remove(volume)
+    cluster.nothing_hangs_on_volumes()
+    assert results.noted("hangs_elsewhere") == ["c-worker: 8 nfsrahead (rtnl_lock)"]
+
+
+def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: None))
+    with pytest.raises(BadInput, match="no snapshot mine") as caught:
+        cluster.restore("mine", SimpleNamespace())
+    assert caught.value.cure == "rookery snapshots"
+    with pytest.raises(BadInput, match="no snapshot mine"):
+        cluster.kept("mine")
+
+
+def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
+    saved = object()
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: {"mine": saved}.get(name)))
+    assert cluster.kept("mine") is saved
+
+
+def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
+    with pytest.raises(InfrastructureError, match="nobody has this cluster yet"):
+        cluster.save("mine")
+
+
+@pytest.fixture
+def saving(cluster, results, monkeypatch):
+    """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
+    saving = SimpleNamespace(cluster=cluster, did=[], stored={})
+
+    def save(cell, name, facts=None):
+        saving.did.append(f"save {name}")
+        saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
+        return saving.stored[name]
+
+    def restore(snapshot, results=None):
+        saving.did.append(f"restore {snapshot.name}")
+
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: saving.stored.get(name)))
+    monkeypatch.setattr(cluster, "restore", restore)
+    monkeypatch.setattr(cluster, "as_deployed", lambda: saving.did.append("as deployed"))
+    cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
+    cluster._results, cluster.ready = results, True
+    return saving
+
+
+def test_a_cluster_goes_on_after_it_was_saved(saving, results):
+    assert saving.cluster.save_layer("nodes-ready", results) is saving.stored["nodes-ready"]
+    assert saving.did == ["save nodes-ready", "as deployed"]
+    assert saving.cluster.ready
+
+
+def patient(condition, *, what, within, every=0.2, times_in_a_row=1):
+    """`wait_for` without its sleeps: what does not hold at once does not in time."""
+    try:
+        return [condition() for _ in range(times_in_a_row)][-1]
+    except NotYet as last:
+        raise DeadlineExceeded(what, within, str(last)) from last
+
+
+@pytest.fixture
+def with_rook(saving, monkeypatch):
+    """The same with Rook; `pods` and `osds` are what runs, and may be changed."""
+    saving.pods = [pod_since("2026-11-24T10:00:05Z")]
+    saving.osds = (Osd(0, "u", up=True, in_cluster=True, up_from=17),)
+    saving.cluster.rook = SimpleNamespace(osds_up=lambda: SimpleNamespace(osds=saving.osds))
+    saving.cluster.kind.kube = SimpleNamespace(list=lambda kind: saving.pods)
+    monkeypatch.setattr(saving.cluster, "mark", lambda: Mark("f", frozenset({0}), 18, 4))
+    monkeypatch.setattr(storage, "wait_for", patient)
+    return saving
+
+
+def pod_since(started, name="rook-ceph-mon-a"):
+    status = {"containerStatuses": [{"name": "mon", "state": {"running": {"startedAt": started}}}]}
+    return {"metadata": {"namespace": "rook-ceph", "name": name}, "status": status}
+
+
+def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.stored["rook-ready"].facts["mark"]["osdmap_epoch"] == 18
+    assert with_rook.did == ["save rook-ready", *["as deployed"] * recovery.CHECKS_IN_A_ROW]
+
+
+@pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])
+def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch):
+    said = []
+    monkeypatch.setattr(with_rook.cluster, "_say", said.append)
+    save = with_rook.cluster.kind.save
+
+    def harmful(*args):
+        snapshot = save(*args)
+        if harm == "an OSD was marked down":
+            with_rook.osds = (replace(with_rook.osds[0], up_from=19),)
+        else:
+            with_rook.pods = [pod_since("2026-11-24T10:03:00Z")] if "anew" in harm else []
+        return snapshot
+
+    with_rook.cluster.kind.save = harmful
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.did == ["save rook-ready", "restore rook-ready"]
+    assert "osd.0" in said[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in said[0]
+
+
+def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, results, monkeypatch):
+    def restore(snapshot, results=None):
+        raise DeadlineExceeded("OSDs up from new boots", 180, "osd.0 is down")
+
+    monkeypatch.setattr(with_rook.cluster, "restore", restore)
+    monkeypatch.setattr(with_rook.cluster, "as_deployed", not_yet)
+    with pytest.raises(DeadlineExceeded):
+        with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.stored == {}
+
+
+def not_yet():
+    raise NotYet("HEALTH_WARN")
+
+
+def test_what_came_meanwhile_is_no_harm(with_rook, results, monkeypatch):
+    save = with_rook.cluster.kind.save
+
+    def later(*args):
+        with_rook.pods.append(pod_since("2026-11-24T10:03:00Z", "a-job"))
+        return save(*args)
+
+    with_rook.cluster.kind.save = later
+    with_rook.cluster.save_layer("rook-ready", results)
+    assert with_rook.did[-1] == "as deployed"
+
+
+def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_with_the_cluster(saving, results):
+    layer = saving.cluster.save_layer("rook-ready", results)
+    assert saving.cluster.kept("rook-ready") is layer
+    for name in ("rook-ready", "before-upgrade", "before-upgrade"):
+        saving.cluster.save(name)
+    assert set(saving.stored) == {"rook-ready", "scenario-rook-ready", "scenario-before-upgrade"}
+    assert saving.cluster.kept("rook-ready") is saving.stored["scenario-rook-ready"]
+    assert saving.cluster.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
+    saving.cluster.delete()
+    assert saving.stored == {"rook-ready": layer}
+    assert saving.did[-1] == "delete"
+
+
+def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, monkeypatch):
+    def no_engine(name):
+        raise InfrastructureError("no docker engine answers")
+
+    saving.cluster.save("before-upgrade")
+    saving.cluster._addresses.hold(saving.cluster.topology)
+    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=no_engine))
+    with pytest.raises(InfrastructureError, match="no docker engine"):
+        saving.cluster.delete()
+    assert saving.did[-1] == "delete"
+    assert Lease.all() == []
+
+
+def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
+    for name in ("", "../rook-ready"):
+        with pytest.raises(BadInput, match="is no name for a snapshot"):
+            saving.cluster.save(name)
+    assert saving.did == []
+
+
+@pytest.mark.parametrize("end", [StorageCluster.delete, lambda cluster: cluster.create_nodes(cluster._results)])
+def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
+    cluster = saving.cluster
+    cluster.rook, cluster.started = object(), 4711.0
+    cluster.kind.create = lambda: saving.did.append(f"create, ready: {cluster.ready}")
+    end(cluster)
+    assert (cluster.rook, cluster.ready, cluster.started) == (None, False, 0.0)
+    assert saving.did in (["delete"], ["create, ready: False"])
+
+
+@pytest.fixture
+def images_missing(monkeypatch):
+    """A machine on which `prepare` ends where it asks for images."""
+
+    def ensure_images(settings, say, more):
+        raise InfrastructureError("no registry answers")
+
+    for name in ("require_root", "require_room"):
+        monkeypatch.setattr(storage.capacity, name, lambda: None)
+    monkeypatch.setattr(storage.host_engine, "require_fit", lambda: None)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: [])
+    monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
+    monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
+    monkeypatch.setattr(storage, "ensure_images", ensure_images)
+
+
+def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
+    new_cluster, images_missing, results, monkeypatch
+):
+    def unfit():
+        raise InfrastructureError("rootless")
+
+    monkeypatch.setattr(storage.host_engine, "require_fit", unfit)
+    monkeypatch.setattr(storage, "sweep", lambda **_: pytest.fail("swept"))
+    with pytest.raises(InfrastructureError, match="rootless"):
+        new_cluster().prepare(results)
+
+
+def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_be(
+    new_cluster, images_missing, results, monkeypatch
+):
+    def sweep(*, say):
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+
+    said = []
+    cluster = new_cluster()
+    monkeypatch.setattr(cluster, "_say", said.append)
+    monkeypatch.setattr(storage, "sweep", sweep)
+    with pytest.raises(SweepIncomplete, match="container stuck"):
+        cluster.prepare(results)
+    assert said == ["removed loop /dev/loop3, which a killed run had left"]
+
+
+def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_asked_for(
+    new_cluster, images_missing, results, tmp_path
+):
+    config = tmp_path / "config"
+    config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n")
+    with pytest.raises(BadInput, match="an entry kind-rookery"):
+        new_cluster(kubeconfig=str(config)).prepare(results)
+
+
+def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
+    new_cluster, images_missing, results, monkeypatch
+):
+    """The lease of a dead run may be of that very name."""
+    swept = []
+
+    def refuse(name):
+        raise BadInput(f"a kind cluster {name} exists")
+
+    monkeypatch.setattr(storage, "refuse_strangers", refuse)
+    monkeypatch.setattr(storage, "sweep", lambda *, say: swept.append(say))
+    with pytest.raises(BadInput, match="exists"):
+        new_cluster().prepare(results)
+    assert swept == []
+
+
+def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch):
+    said = []
+    monkeypatch.setattr(storage, "IMAGES_READY", 0.1)
+    cluster = new_cluster()
+    cluster._say = said.append
+    with machine_lock("images"), pytest.raises(DeadlineExceeded):
+        cluster.prepare(results)
+    assert len([line for line in said if "images.lock" in line]) == 1
+
+
+def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):
+    cluster = new_cluster(slot=1, slots=2)
+    for _ in range(2):
+        with pytest.raises(InfrastructureError, match="no registry answers"):
+            cluster.prepare(results)
+        assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(1).networks
+
+
+def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, results, monkeypatch):
+    made = Catalogue(node="node", operator="rook", ceph=CEPH, driver=())
+    monkeypatch.setattr(storage, "ensure_images", lambda settings, say, more: (made, []))
+    cluster = new_cluster()
+    cluster.prepare(results)
+    with pytest.raises(BadInput, match="would take disks of this machine"):
+        cluster.nodes._guard({"kind": "CephCluster", "spec": {"storage": {"useAllDevices": True}}}, ["/dev/loop264"])
+
+
+def test_a_second_try_to_prepare_gives_way_to_what_came_up_meanwhile(new_cluster, images_missing, results):
+    cluster = new_cluster(slot=1, slots=2, cluster_name="mine")
+    with pytest.raises(InfrastructureError):
+        cluster.prepare(results)
+    Lease.acquire("other").add("route", "10.245.1.0/24", via="172.20.0.3")
+    with pytest.raises(InfrastructureError):
+        cluster.prepare(results)
+    assert cluster.topology.networks == Topology.load(KIND_CONFIGS / "default.yaml").shifted(3).networks
+
+
+def test_a_run_gives_way_to_one_that_has_not_made_anything_yet_and_the_end_gives_addresses_back(
+    new_cluster, images_missing, results
+):
+    one, other = (new_cluster(cluster_name=name) for name in ("one", "other"))
+    for cluster in (one, other):
+        with pytest.raises(InfrastructureError):
+            cluster.prepare(results)
+    slots = [Topology.load(KIND_CONFIGS / "default.yaml").shifted(slot).networks for slot in range(2)]
+    assert [cluster.topology.networks for cluster in (one, other)] == slots
+    one.delete()
+    other.delete()
+    assert Lease.all() == []
+
+
+def test_addresses_are_given_back_even_if_the_cluster_cannot_be_removed(cluster):
+    def stuck():
+        raise InfrastructureError("container stuck")
+
+    cluster._addresses.hold(cluster.topology)
+    cluster.kind = SimpleNamespace(delete=stuck)
+    with pytest.raises(InfrastructureError, match="container stuck"):
+        cluster.delete()
+    assert Lease.all() == []
+
+
+def test_a_cluster_that_is_kept_holds_no_more_than_its_nodes_do(cluster):
+    kept = []
+    cluster._addresses.hold(cluster.topology)
+    cluster.kind = SimpleNamespace(keep=lambda: kept.append([lease.name for lease in Lease.all()]))
+    cluster.keep()
+    assert kept == [["rookery.addresses"]]
+    assert Lease.all() == []
+
+
+def test_a_cluster_that_was_deleted_holds_its_addresses_again_before_it_is_made_anew(cluster, results):
+    held = []
+    cluster.kind = SimpleNamespace(create=lambda: held.append([lease.name for lease in Lease.all()]))
+    cluster.create_nodes(results)
+    assert held == [["rookery.addresses"]]
+
+
+def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled(cluster, results, monkeypatch):
+    did = []
+    rook = SimpleNamespace(
+        deploy=lambda: did.append("Rook deployed"), settle=lambda: did.append(f"settled, ready: {cluster.ready}")
+    )
+    cluster.kind = SimpleNamespace(create=lambda: did.append("nodes"))
+    monkeypatch.setattr(cluster, "_rook", lambda results: rook)
+    monkeypatch.setattr(cluster, "_apply_driver", lambda: did.append("driver applied"))
+    monkeypatch.setattr(cluster, "_driver_ready", lambda: did.append(f"driver, ready: {cluster.ready}"))
+    monkeypatch.setattr(cluster, "note", lambda results: did.append("noted"))
+    cluster.bring_up(results)
+    assert did == [
+        "nodes",
+        "Rook deployed",
+        "driver applied",
+        "settled, ready: False",
+        "driver, ready: False",
+        "noted",
+    ]
+    assert cluster.ready
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """The manifests of a Rook that is as small as can be."""
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    pod = {"template": {"spec": {"containers": [{"name": "main", "image": "rook/ceph:v1"}]}}}
+    objects = {
+        "crds.yaml": [
+            {
+                "kind": "CustomResourceDefinition",
+                "metadata": {"name": "cephclusters.ceph.rook.io"},
+                "spec": {"names": {"kind": "CephCluster"}, "versions": [{"schema": {"openAPIV3Schema": {}}}]},
+            }
+        ],
+        "common.yaml": [{"kind": "Namespace", "metadata": {"name": "rook-ceph"}}],
+        "csi-operator.yaml": [],
+        "operator.yaml": [
+            {"kind": "ConfigMap", "metadata": {"name": "rook-ceph-operator-config"}, "data": {}},
+            {"kind": "Deployment", "metadata": {"name": "rook-ceph-operator"}, "spec": pod},
+        ],
+        "toolbox.yaml": [{"kind": "Deployment", "metadata": {"name": "rook-ceph-tools"}, "spec": pod}],
+    }
+    for name, documents in objects.items():
+        (folder / name).write_text(yaml.safe_dump_all(documents))
+    return folder
+
+
+@pytest.fixture
+def prepared(new_cluster, monkeypatch, examples):
+    """Returns a cluster of those settings, prepared with images and a kind that are faked by id and version."""
+    monkeypatch.setattr(storage, "rook_examples", lambda settings: examples)
+    monkeypatch.setattr(storage.StorageCluster, "driver", "userspace", raising=False)
+    machine = SimpleNamespace(kind=(0, 33, 0), ids={})
+    monkeypatch.setattr(storage, "version_of", lambda path: machine.kind)
+    monkeypatch.setattr(storage, "_image_id", lambda reference: machine.ids.get(reference, "sha256:1"))
+
+    def prepared(*, origin="built from packages", **settings):
+        cluster = new_cluster(**settings)
+        cluster.images = Catalogue(node="kindest/node:v1.32.0", operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
+        cluster.origins = {CEPH: origin}
+        workers = [f"mine-worker{number}" for number in range(cluster.topology.workers)]
+        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores/images-1"), workers=workers)
+        return cluster
+
+    prepared.machine = machine
+    return prepared
+
+
+def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
+    cell = prepared(cluster_name="mine").cell
+    assert json.loads(json.dumps(cell.facts))["kind"] == [0, 33, 0]
+    assert cell.folder.name == f"mine-{cell.key}"
+    assert cell == prepared(cluster_name="mine").cell
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"cluster_name": "other"},
+        {"rook": "1.17.9"},
+        {"kubernetes": "1.31.0"},
+        {"workers": 4},
+        {"disk_size": "20GiB"},
+        {"origin": "vendor's"},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_cluster_that_would_be_another_one_has_another_cell(prepared, settings):
+    assert prepared(**settings).cell.key != prepared().cell.key
+
+
+def test_the_folder_that_nodes_have_their_var_in_makes_another_cell(prepared, monkeypatch, tmp_path):
+    before = prepared().cell
+    monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "elsewhere"))
+    assert prepared().cell.key != before.key
+
+
+def test_another_kind_makes_another_cell(prepared):
+    before = prepared().cell
+    prepared.machine.kind = (0, 34, 0)
+    assert prepared().cell.key != before.key
+
+
+def test_an_image_that_was_made_anew_makes_another_cell(prepared):
+    before = prepared().cell
+    prepared.machine.ids["docker.io/library/csi:1"] = "sha256:2"
+    assert prepared().cell.key != before.key
+
+
+def test_images_of_workloads_make_no_other_cell(prepared):
+    cluster = prepared()
+    cluster._workload_images = ("cassandra:5.0.6",)
+    cluster.kind.store = Path("/stores/images-2")
+    assert cluster.cell == prepared().cell
+
+
+def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared, results, monkeypatch):
+    monkeypatch.setattr(storage, "_image_id", lambda reference: f"id of {reference}")
+    cluster, asked = prepared(), []
+    cluster._workload_images = ("cassandra:5.0.6",)
+    cluster.kind.fill_store = lambda images, archive: asked.append(images)
+    monkeypatch.setattr(cluster._addresses, "hold", lambda topology: None)
+    PREPARE_TO_CREATE(cluster, results)
+    names = ["docker.io/rook/ceph:v1", CEPH, "docker.io/library/csi:1", "docker.io/library/cassandra:5.0.6"]
+    assert asked == [{name: f"id of {name}" for name in names}]
+
+
+def test_other_manifests_under_the_same_version_make_another_cell(prepared, examples):
+    before = prepared().cell
+    operator = examples / "operator.yaml"
+    operator.write_text("# a comment changes nothing\n" + operator.read_text())
+    assert prepared().cell == before
+    operator.write_text(operator.read_text().replace("name: main", "name: another"))
+    assert prepared().cell.key != before.key
+
+
+def test_what_the_driver_is_deployed_as_makes_another_cell(prepared, monkeypatch):
+    before = prepared().cell
+    monkeypatch.setattr(storage.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}})
+    assert prepared().cell.key != before.key
+
+
+def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):
+    cluster = new_cluster(topology=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+    cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
+    monkeypatch.setattr(storage.Subject, "look", lambda subject: Fingerprint({("API", "b", "c"): Item(subject)}))
+    (subject,) = [item.value for item in cluster.fingerprint().items.values()]
+    assert (subject.kube, subject.nodes, subject.namespace) == ("kube", ["worker"], "rook-ceph")
+    assert subject.kubelet_dir == storage.kubelet_dir(cluster.topology) != "/var/lib/kubelet"
+    assert cluster.converge(cluster.fingerprint()).clean
+
+
+def test_a_cluster_that_cannot_be_read_has_no_baseline(cluster, monkeypatch):
+    unread = Fingerprint(unwell=("Ceph cannot be read: no quorum",), unread=frozenset({"Ceph"}))
+    cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
+    monkeypatch.setattr(storage.Subject, "look", lambda subject: unread)
+    monkeypatch.setattr(storage, "FINGERPRINT_TAKEN", 0)
+    with pytest.raises(DeadlineExceeded, match="no quorum"):
+        cluster.fingerprint()
+
+
+class Made:
+    """What is asked for when a filesystem is served, in its order."""
+
+    def __init__(self, did):
+        self.did = did
+
+    def apply(self, filesystem):
+        self.did.append(f"{filesystem.name} asked for")
+
+    def make(self, filesystem):
+        self.did.append(f"{filesystem.name} served")
+
+
+def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypatch):
+    did = []
+    cluster.rook = SimpleNamespace()
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: Made(did))
+    monkeypatch.setattr(
+        cluster, "deploy_filesystem_driver", lambda filesystem, name: did.append(f"driver Ready for {name}")
+    )
+    cluster.serve_filesystem(storage.Filesystem())
+    assert did == ["myfs asked for", "driver Ready for rook-cephfs", "myfs served"]
+
+
+@pytest.mark.parametrize(
+    ("objects", "images", "trash", "loops", "left"),
+    [
+        ([], [], [], {}, []),
+        (["VolumeAttachment"], ["not asked for"], [], {}, ["VolumeAttachment one"]),
+        (["PersistentVolume", "VolumeAttachment"], [], [], {}, ["PersistentVolume one", "VolumeAttachment one"]),
+        ([], ["csi-vol-1"], [], {}, ["image replicapool/csi-vol-1"]),
+        ([], [], ["csi-vol-2"], {}, ["image csi-vol-2 in the trash of replicapool"]),
+        ([], ["csi-vol-1"], [], {70: 1}, ["image replicapool/csi-vol-1", "/dev/loop70"]),
+    ],
+)
+def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, trash, loops, left):
+    answers = {("ls", "replicapool"): images, ("trash", "ls", "replicapool", "--all"): [{"name": it} for it in trash]}
+    kube = SimpleNamespace(list=lambda kind: [{"metadata": {"name": "one"}}] if kind in objects else [])
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(pool="replicapool"), rbd=lambda *args: answers[args])
+    cluster.kind = SimpleNamespace(kube=kube, node_names=["worker"], workers=["worker"])
+    monkeypatch.setattr(storage, "volume_loops", lambda nodes: loops)
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: SimpleNamespace(in_ceph=set))
+    assert cluster.volumes_left() == left
+    if left:
+        with pytest.raises(NotYet, match=left[-1]):
+            cluster.no_volumes_left()
+    else:
+        cluster.no_volumes_left()
+
+
+@pytest.mark.parametrize(
+    ("names", "left", "clients", "why"),
+    [
+        (["myfs"], ["csi-vol-1"], [], "csi-vol-1"),
+        (["myfs"], [], ["rookery-cephfs-csi-vol-1.service"], "clients of CephFS on worker"),
+        (["myfs"], [], [], None),
+        ([], [], ["not asked for"], None),
+    ],
+)
+def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, clients, why):
+    def empty(filesystem):
+        def condition():
+            if left:
+                raise NotYet(", ".join(left))
+
+        return condition
+
+    cluster.rook, cluster.kind = SimpleNamespace(), SimpleNamespace(workers=["worker"])
+    found = SimpleNamespace(in_ceph=lambda: set(names), empty=empty)
+    monkeypatch.setattr(storage, "Filesystems", lambda rook: found)
+    monkeypatch.setattr(storage.node_containers, "services", lambda worker, pattern: clients)
+    if why is None:
+        cluster._no_filesystem_volumes_left()
+    else:
+        with pytest.raises(NotYet, match=why):
+            cluster._no_filesystem_volumes_left()
+
+
+def test_of_a_cluster_that_was_not_made_there_are_no_logs_and_no_folder_for_them(cluster, results):
+    with pytest.raises(InfrastructureError, match="not been prepared"):
+        cluster.gather_logs(results, "not-made")
+    assert not results.has_logs("not-made")
+
+
+def test_what_gathering_logs_takes_is_a_phase(cluster, results, monkeypatch):
+    nodes = SimpleNamespace(node_names=["rookery-worker"])
+    for name, value in (("kube", None), ("nodes", nodes)):
+        monkeypatch.setattr(storage.StorageCluster, name, value)
+    monkeypatch.setattr(storage.bundle, "collect", lambda kube, folder, *, budget_bytes: None)
+    monkeypatch.setattr(storage.node_containers, "journal", lambda name: f"journal of {name}")
+    cluster.gather_logs(results, "at-the-end")
+    assert (results.folder / "logs/at-the-end/rookery-worker.journal").read_text() == "journal of rookery-worker"
+    assert list(results.seconds()) == ["logs gathered"]
+
+
+def driver_pod(kubelet_dir, started="2026-11-24T10:00:05Z", **state):
+    volumes = [{"name": "run", "emptyDir": {}}, {"name": "kubelet", "hostPath": {"path": kubelet_dir}}]
+    status = {"phase": "Running", "containerStatuses": [{"name": "driver", "state": state or running(started)}]}
+    return {"metadata": {"name": "node-plugin"}, "spec": {"volumes": volumes}, "status": status}
+
+
+def running(started):
+    return {"running": {"startedAt": started}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "why"),
+    [
+        ([], "no pod of it for /data/another"),
+        ([driver_pod("/data/another-one")], "no pod of it for /data/another"),
+        ([driver_pod("/data/another", waiting={"reason": "ErrImagePull"})], "ErrImagePull"),
+        ([driver_pod("/data/another", started="2026-11-24T09:59:59Z")], "not started since"),
+        ([driver_pod("/data/kubelet"), driver_pod("/data/another/plugins")], ""),
+    ],
+    ids=["none", "for another directory", "no image", "from before", "not Ready, but it runs"],
+)
+def test_the_driver_runs_for_a_directory_that_no_kubelet_may_have(cluster, pods, why):
+    cluster.kind = SimpleNamespace(workers=["worker"], kube=SimpleNamespace(list=lambda kind, **_: pods))
+    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+    runs = cluster.driver_runs_for("/data/another", since=unix_time("2026-11-24T10:00:00Z"))
+
+    with pytest.raises(NotYet, match=f"worker: .*{why}") if why else nullcontext():
+        runs()

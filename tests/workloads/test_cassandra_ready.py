@@ -1,0 +1,135 @@
+"""Cassandra is ready when its ring is whole and a client of these pods, no earlier one, has its table and settings."""
+
+import pytest
+from fakes import Clock, pod
+from rookery.errors import InfrastructureError
+from rookery.waiting import DeadlineExceeded, NotYet
+from rookery.workloads.cassandra import Cassandra, workload
+
+HOST_ID = "5f1e2f4e-0000-4000-8000-00000000000"
+
+
+class Ring:
+    """Three pods of Cassandra, which have other addresses in each life; a client knows those of one life."""
+
+    def __init__(self, clock):
+        self.clock, self.life, self.started, self.listening = clock, 1, clock.wall, True
+        self.mode, self.replaying = "periodic", ""
+        self.clients, self.tables = [], []
+
+    def restart(self):
+        self.clock.sleep(5)
+        self.life += 1
+        self.started = self.clock.wall
+
+    @property
+    def addresses(self):
+        return [f"10.{self.life}.0.{number}" for number in range(3)]
+
+    # of Kube
+
+    def list(self, kind, *, namespace, labels):
+        assert (kind, namespace, labels) == ("Pod", "cassandra", "app=cassandra")
+        pods = [pod(f"cassandra-{number}", namespace, self.started) for number in range(3)]
+        for each, address in zip(pods, self.addresses, strict=True):
+            each["status"]["podIP"] = address
+        return pods
+
+    def get(self, kind, name, *, namespace):
+        assert (kind, name, namespace) == ("ConfigMap", "cassandra-seed", "cassandra")  # it came without a seed
+
+    def exec(self, name, argv, *, namespace, container, timeout):
+        assert argv == ["nodetool", "status"]
+        lines = [
+            f"{'DN' if address == self.replaying else 'UN'}  {address}  1 MiB  16  100%  {HOST_ID}{number}  rack"
+            for number, address in enumerate(self.addresses)
+        ]
+        return "Datacenter: dc1\n" + "\n".join(lines)
+
+    # of its clients
+
+    def connect(self, addresses, record, table):
+        if not set(addresses) <= set(self.addresses):
+            raise NotYet("connecting: no host available")
+        self.clients.append(Client(self, table))
+        return self.clients[-1]
+
+
+class Client:
+    """A connection to the pods of one life; it is of no use in the next one."""
+
+    def __init__(self, ring, table):
+        self.ring, self.life, self.table, self.closed = ring, ring.life, table, False
+
+    def _check(self):
+        if self.closed or self.life != self.ring.life:
+            raise NotYet("no host available")
+
+    def create_table(self, replicas, *, flushed_every):
+        self._check()
+        self.ring.tables.append((self.table, replicas))
+
+    def settings(self, *names):
+        self._check()
+        values = {"commitlog_sync": self.ring.mode, "commitlog_sync_period": "10000ms"}
+        return {address: {name: values.get(name) for name in names} for address in self.ring.addresses}
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture
+def ring(monkeypatch):
+    ring = Ring(Clock(monkeypatch))
+    monkeypatch.setattr(workload.Client, "connect", ring.connect)
+    monkeypatch.setattr(workload, "_listens", lambda address: ring.listening and address in ring.addresses)
+    return ring
+
+
+@pytest.fixture
+def cassandra(ring):
+    return Cassandra(ring, image="cassandra:5", record=None, table="rows")
+
+
+def test_it_is_ready_with_a_client_a_table_and_what_it_promises(ring, cassandra):
+    cassandra.ready(60)
+    (client,) = ring.clients
+    assert not client.closed
+    assert ring.tables == [("rookery.rows", 3)]
+    assert cassandra.lost_allowed_window_s == 15
+
+
+def test_in_another_life_it_is_ready_with_another_client_and_the_old_one_is_closed(ring, cassandra):
+    cassandra.ready(60)
+    ring.restart()
+    cassandra.ready(60, since=ring.started)
+    old, new = ring.clients
+    assert (old.closed, new.closed, new.life) == (True, False, 2)
+
+
+def test_pods_of_an_earlier_life_are_waited_for_no_longer_than_that(ring, cassandra):
+    with pytest.raises(DeadlineExceeded, match=r"Cassandra ring of 3: .*from before") as caught:
+        cassandra.ready(60, since=ring.started + 1)
+    assert 60 <= caught.value.seconds <= 61
+    assert ring.clients == []
+
+
+def test_a_ring_with_a_replica_that_is_down_is_not_whole(ring, cassandra):
+    ring.replaying = "10.1.0.2"
+    with pytest.raises(DeadlineExceeded, match=r"'10.1.0.2': 'DN'"):
+        cassandra.ready(60)
+
+
+def test_replicas_that_do_not_listen_are_not_ready(ring, cassandra):
+    ring.listening = False
+    with pytest.raises(DeadlineExceeded, match=r"a client of Cassandra: .*nothing listens on port 9042") as caught:
+        cassandra.ready(600)
+    assert workload.CLIENT_WITHIN <= caught.value.seconds <= workload.CLIENT_WITHIN + 1
+
+
+def test_another_mode_than_was_asked_for_promises_nothing(ring, cassandra):
+    ring.mode = "batch"
+    with pytest.raises(InfrastructureError, match="commitlog_sync should be periodic on 3 nodes"):
+        cassandra.ready(60)
+    with pytest.raises(RuntimeError, match=r"call ready\(\) first"):
+        _ = cassandra.lost_allowed_window_s

@@ -1,0 +1,200 @@
+"""A replica that refuses its commit log, told from one that ended for another reason; and the cure."""
+
+from types import SimpleNamespace
+
+import pytest
+from rookery.history.recorder import Recorder
+from rookery.kube import ApiUnavailable, KubeError
+from rookery.signatures import COMMIT_LOG_REFUSED
+from rookery.waiting import NotYet
+from rookery.workloads.cassandra import Cassandra
+from rookery.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
+from rookery.workloads.cassandra.workload import SEED_TABLE
+
+SINCE = 1764000000.0  # 2025-11-24T16:00:00Z
+BEFORE, AFTER = "2025-11-24T15:59:59Z", "2025-11-24T16:00:01Z"
+REFUSED = f"ERROR [main] {COMMIT_LOG_REFUSED.text}\njava.io.IOException"
+CRASH_LOOP = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNNING = {"running": {"startedAt": AFTER}}
+
+
+def ended(at):
+    return {"terminated": {"exitCode": 100, "finishedAt": at}}
+
+
+def pod(name, state, last):
+    return {"metadata": {"name": name}, "status": {"containerStatuses": [{"state": state, "lastState": last}]}}
+
+
+class Kube:
+    """Has pods and the logs of their last runs; remembers what it was asked to change."""
+
+    def __init__(self):
+        self.pods = []
+        self.logs_of = {}
+        self.applied = []
+        self.deleted = []
+
+    def list(self, kind, *, namespace, labels):
+        assert (kind, namespace, labels) == ("Pod", "cassandra", "app=cassandra")
+        return self.pods
+
+    def logs(self, pod, *, namespace, container, previous, tail_lines):
+        assert (namespace, container, previous) == ("cassandra", "cassandra", True)
+        found = self.logs_of[pod]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def apply(self, objects):
+        self.applied += objects
+
+    def delete(self, kind, name, *, namespace, grace_seconds=None):
+        self.deleted.append((kind, name, namespace))
+
+    def get(self, kind, name, *, namespace):
+        applied = [each for each in self.applied if (each["kind"], each["metadata"]["name"]) == (kind, name)]
+        return applied[-1] if applied else None
+
+
+@pytest.fixture
+def kube():
+    return Kube()
+
+
+@pytest.fixture
+def cassandra(kube, tmp_path):
+    with Recorder(tmp_path / "history.jsonl") as record:
+        yield Cassandra(kube, image="cassandra:5", record=record)
+
+
+@pytest.mark.parametrize(
+    ("state", "last", "log", "named"),
+    [
+        (CRASH_LOOP, ended(AFTER), REFUSED, True),
+        (ended(AFTER), {}, REFUSED, True),  # just now, before the first back-off
+        (CRASH_LOOP, ended(BEFORE), REFUSED, False),
+        (RUNNING, ended(AFTER), REFUSED, False),
+        (CRASH_LOOP, {}, REFUSED, False),
+        (CRASH_LOOP, ended(AFTER), "OutOfMemoryError", False),
+        (CRASH_LOOP, ended(AFTER), KubeError("no previous run", status=400), False),
+    ],
+    ids=["refused", "just ended", "ended before", "runs now", "never ended", "another text", "no log"],
+)
+def test_the_pod_is_named_that_refused_its_commit_log(kube, cassandra, state, last, log, named):
+    kube.pods = [pod("cassandra-0", RUNNING, {}), pod("cassandra-1", state, last)]
+    kube.logs_of = {"cassandra-1": log}
+    assert cassandra.refusing_commit_log(since=SINCE) == (["cassandra-1"] if named else [])
+
+
+def test_a_pod_without_containers_yet_is_not_named(kube, cassandra):
+    kube.pods = [{"metadata": {"name": "cassandra-0"}, "status": {"phase": "Pending"}}]
+    assert cassandra.refusing_commit_log(since=SINCE) == []
+
+
+@pytest.mark.parametrize(("error", "raised"), [(ApiUnavailable("booting", status=503), NotYet),
+                                               (KubeError("forbidden", status=403), KubeError)])  # fmt: skip
+def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(kube, cassandra, error, raised):
+    kube.pods = [pod("cassandra-0", CRASH_LOOP, ended(AFTER))]
+    kube.logs_of = {"cassandra-0": error}
+    with pytest.raises(raised):
+        cassandra.refusing_commit_log(since=SINCE)
+
+
+def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassandra):
+    cassandra.deploy()
+    before = stateful_set(kube)
+    cassandra.ignore_replay_errors("cassandra-1")
+    after = stateful_set(kube)
+    assert (IGNORE_REPLAY_ERRORS in before.flags, IGNORE_REPLAY_ERRORS in after.flags) == (False, True)
+    assert after.update_strategy == "OnDelete"  # so that the other pods run on
+    assert kube.deleted == [("Pod", "cassandra-1", "cassandra")]
+
+
+def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
+    assert cassandra.as_deployed
+    cassandra.ignore_replay_errors("cassandra-1")
+    assert not cassandra.as_deployed
+
+
+def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):
+    def table(name=None):
+        return Cassandra(kube, image="cassandra:5", record=None, table=name).table
+
+    assert table("seed") == table("seed")
+    assert table("seed").endswith(".seed")
+    assert len({table(), table(), cassandra.table}) == 3
+
+
+def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
+    asked = []
+
+    def ring_whole(*, since=0.0):
+        asked.append(since)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(cassandra, "ring_whole", ring_whole)
+    with pytest.raises(RuntimeError):
+        cassandra.ready(60, since=SINCE)
+    assert asked == [SINCE]
+
+
+class Reader:
+    """A client that can be asked for all that `ready` and `read_all` ask for."""
+
+    def __init__(self):
+        self.read = []
+
+    def create_table(self, replicas, *, flushed_every):
+        self.flushed_every = flushed_every
+
+    def settings(self, *names):
+        return {f"10.0.0.{number}": dict.fromkeys(names, "batch") for number in range(3)}
+
+    def read_rows(self, consistency):
+        self.read.append(("own", consistency))
+        return {1}
+
+    def read_seed(self, table, consistency):
+        self.read.append((table, consistency))
+
+
+@pytest.fixture
+def deployed(kube, monkeypatch, tmp_path):
+    """Makes a workload that is ready, on the tables it is told, and its client."""
+    with Recorder(tmp_path / "history.jsonl") as record:
+
+        def deployed(table=None):
+            workload = Cassandra(kube, image="cassandra:5", record=record, commitlog_sync="batch", table=table)
+            reader = Reader()
+            monkeypatch.setattr(workload, "ring_whole", lambda **_: lambda: None)
+            monkeypatch.setattr(workload, "rebuild", lambda: setattr(workload, "_client", reader))
+            workload.ready(within=1)
+            return workload, reader
+
+        deployed.record = record
+        yield deployed
+
+
+def test_the_seed_of_the_cluster_is_read_with_the_rows_of_the_scenario(deployed):
+    seeding, reader = deployed(SEED_TABLE)
+    seeding.keep_seed([0, 1, 5])
+    assert reader.flushed_every > 0
+    seeding.read_all("ALL")
+    assert reader.read == [("own", "ALL")]
+
+    workload, reader = deployed()
+    assert (reader.flushed_every, deployed.record.history().seed()) == (0, {0, 1, 5})
+    assert workload.read_all("QUORUM") == {1}
+    assert reader.read == [("own", "QUORUM"), ("rookery.seed", "QUORUM")]
+
+
+def test_a_cluster_without_a_seed_has_none_to_be_read(deployed):
+    workload, reader = deployed()
+    workload.read_all("ALL")
+    assert (reader.read, deployed.record.history().operations) == ([("own", "ALL")], [])
+
+
+def stateful_set(kube):
+    spec = [found for found in kube.applied if found["kind"] == "StatefulSet"][-1]["spec"]
+    return SimpleNamespace(flags=str(spec["template"]), update_strategy=spec["updateStrategy"]["type"])
