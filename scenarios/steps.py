@@ -28,7 +28,7 @@ class RecordedWorkload(Protocol):
     """A workload whose writes are in the scenario's history."""
 
     @property
-    def lost_allowed_window_s(self) -> float | None: ...
+    def rpo_seconds(self) -> float | None: ...
     def start_writers(self) -> Writers: ...
     def close(self) -> None: ...
 
@@ -116,7 +116,7 @@ def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, r
     assert client in blocked, f"Ceph still serves {client}; its blocklist: {', '.join(sorted(blocked)) or 'empty'}"
 
 
-def lines_kept(files: Files, synced: int) -> list[int]:
+def assert_no_lost_lines(files: Files, synced: int) -> list[int]:
     """The lines that are in the file now: each once, in its order, and none of those that were `synced` is missing."""
     lines = files.lines()
     wrong = [f"{line} follows {before}" for before, line in pairwise([0, *lines]) if line != before + 1]
@@ -127,9 +127,9 @@ def lines_kept(files: Files, synced: int) -> list[int]:
 
 def judge(workload: RecordedWorkload, history: Recorder, results: Results) -> None:
     """Write the verdict down, with every missing row, and then hold it against what the workload promises."""
-    report = check_writes(history.history(), lost_allowed_window_s=workload.lost_allowed_window_s)
+    report = check_writes(history.history(), rpo_seconds=workload.rpo_seconds)
     history.checked()
-    results.note(verdict=report.as_dict(), lost_allowed_window_s=workload.lost_allowed_window_s)
+    results.note(verdict=report.as_dict(), rpo_seconds=workload.rpo_seconds)
     results.path("verdict.txt").write_text(report.describe() + "\n")
     results.say(report.describe().partition("\n")[0])
     if report.verdict is Verdict.UNKNOWN:

@@ -18,7 +18,7 @@ addresses of the nodes' network that nobody has.
 import time
 
 import pytest
-from rookery.rook.dashboard import USER, Dashboard, DashboardPage, Shown
+from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStatus
 from rookery.waiting import minutes, wait_for
 from rookery.workloads.services import Service
 
@@ -57,7 +57,7 @@ def test_dashboard_in_a_browser(cluster, dashboard, page, results):
         health = wait_for(cluster.rook.healthy, what="HEALTH_OK", within=minutes(2), every=1.0)
         osds = cluster.rook.spec.osds  # a disk of each worker
         wait_for(cluster.rook.osds_up, what="all OSDs up", within=minutes(1), every=1.0)
-        wanted = Shown(health.status, osds, osds_up=osds)
+        wanted = DashboardStatus(health.status, osds, osds_up=osds)
         with results.phase("dashboard shows it"):
             shown = wait_for(page.shows(wanted), what=f"the dashboard to show {wanted}", within=minutes(2), every=1.0)
     finally:

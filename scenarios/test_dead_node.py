@@ -7,7 +7,7 @@ https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-gr
 
 The situation: a pod has written to its volume. The act: the power of its node is cut, and stays off; Ceph has lost one
 of its OSDs and one of its mons. The symptom: the node is not Ready any more, and still a second pod on another node,
-with the same claim, shows the Multi-Attach error. The cure: the dead node gets the taint
+with the same claim, shows the Multi-Attach error. The workaround: the dead node gets the taint
 `node.kubernetes.io/out-of-service`. The proof: the first pod and its VolumeAttachment go, the second pod mounts the
 volume, reads what was written, and writes; and the dead node's client is on Ceph's blocklist, so that it could not
 write any more, were it alive. At the end the node is switched on, the taint is taken away, and nothing of the volume is
@@ -30,7 +30,7 @@ from contextlib import contextmanager
 import pytest
 from rookery.csi import manifests as csi
 from rookery.kube.conditions import node_lost, nodes_ready
-from rookery.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
+from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.signatures import ATTACHED_ELSEWHERE
 from rookery.waiting import minutes, wait_for
 from steps import PowerCycle
@@ -58,7 +58,7 @@ def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_with
     claim = volumes.claim("data")
     first = volumes.pod("first", claim, node=node)
     checksum, image = first.write("random", mebibytes=64), volumes.image_of(claim)
-    (client,) = wait_for(lambda: cluster.rook.clients_of(image), what="the image's clients", within=minutes(1))
+    (client,) = wait_for(lambda: cluster.rook.watchers(image), what="the image's clients", within=minutes(1))
     mark = cluster.mark()
 
     with switched_off(cluster, node, results) as off:
@@ -69,7 +69,7 @@ def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_with
         wait_for(attached_elsewhere, what="the second pod to be held back", within=minutes(1))
         assert volumes.attached_to(claim) == [node], "detached while nobody had said that the node was dead"
 
-        put_taint(cluster.kube, node, OUT_OF_SERVICE)
+        add_taint(cluster.kube, node, OUT_OF_SERVICE)
         wait_for(first.gone, what="the dead node's pod to be gone", within=minutes(2))
         off.since_cut("pod gone")
         wait_for(second.ready, what="the second pod Ready", within=minutes(4))
@@ -100,7 +100,7 @@ def switched_off(cluster, node, results):
         cluster.power_on([node])
         back = nodes_ready(cluster.kube, [node], since=cut.wall)
         wait_for(back, what=f"{node} Ready", within=minutes(2))
-        take_taint(cluster.kube, node, OUT_OF_SERVICE["key"])
+        remove_taint(cluster.kube, node, OUT_OF_SERVICE["key"])
         # The taint has taken the driver's pod away as well, so there is a new one.
         serves = cluster.driver_back(node, since=cut.wall)
         wait_for(serves, what=f"the driver on {node} again", within=minutes(3))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from rookery.cluster.spare_disks import make_filesystem, show, spare_disk
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.kube import KubeError
 from rookery.machine.contents import digest, partition, scribble
 from rookery.rook.cluster import ceph_cluster
@@ -77,14 +77,14 @@ def test_what_asks_for_too_much_is_refused(cluster):
     Needs: nothing but a cluster.
     """
     another = ceph_cluster(replace(cluster.rook.spec, name="another"))
-    cluster.kube.try_create(another)
+    cluster.kube.dry_run_create(another)
     another["spec"]["storage"]["directories"] = [{"path": "/var/lib/rook"}]
     with pytest.raises(KubeError) as refused:
-        cluster.kube.try_create(another)
+        cluster.kube.dry_run_create(another)
     assert UNKNOWN_FIELD_DIRECTORIES.line_in(refused.value.message), refused.value
 
     (example,) = (each for each in load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster")
-    with pytest.raises(BadInput, match="useAllDevices"):
+    with pytest.raises(UsageError, match="useAllDevices"):
         cluster.kube.apply([example])
-    with pytest.raises(BadInput, match="deviceFilter"):
+    with pytest.raises(UsageError, match="deviceFilter"):
         cluster.kube.apply([{**another, "spec": {"storage": {"deviceFilter": "^loop"}}}])

@@ -33,7 +33,7 @@ from rookery.csi.deployment import registered_on, registered_on_none_of
 from rookery.plugin import session
 from rookery.waiting import NotYet, minutes, wait_for
 from rookery.workloads.files import Files
-from steps import fenced_its_earlier_client, lines_kept, power_cycle_of, replace_driver_pod_under_load
+from steps import assert_no_lost_lines, fenced_its_earlier_client, power_cycle_of, replace_driver_pod_under_load
 
 pytestmark = pytest.mark.budget(90)
 
@@ -59,7 +59,7 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes,
 
     with results.phase("volume moved to another node"):
         files.move(next(node for node in cluster.nodes.workers if node != files.node))
-    lines_kept(files, last)
+    assert_no_lost_lines(files, last)
     assert files.checksum("random") == checksum
 
 
@@ -73,15 +73,15 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     files.start_appending()
     synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
     node, mark = files.node, cluster.mark()
-    clients = wait_for(lambda: cluster.rook.clients_of(files.image), what="the image's clients", within=minutes(1))
+    clients = wait_for(lambda: cluster.rook.watchers(files.image), what="the image's clients", within=minutes(1))
     (dead,) = clients
 
     cycle = power_cycle_of(cluster, node, results)
     wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
     cycle.since_cut("volume mounted again")
-    lines_kept(files, synced)
+    assert_no_lost_lines(files, synced)
     fenced_its_earlier_client(cluster, node, dead, results)
-    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
 
     cluster.storage_whole(mark)
     cycle.since_cut("storage whole again")
@@ -101,7 +101,7 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
     wait_for(pod.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
     cycle.since_cut("volume there again")
     assert pod.checksum_device(64) == checksum
-    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
     cluster.storage_whole(mark)
 
 

@@ -26,7 +26,7 @@ from rookery.signatures import (
 from rookery.waiting import NotYet, minutes, wait_for
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Volumes
-from steps import lines_kept, power_cycle_of, replace_driver_pod_under_load
+from steps import assert_no_lost_lines, power_cycle_of, replace_driver_pod_under_load
 
 pytestmark = pytest.mark.budget(180)
 
@@ -114,8 +114,8 @@ def test_quota_is_kept_and_grows_in_use(volumes):
     used = 16 + refused(pod.fill("first", mebibytes=256))
     assert 128 - 8 <= used <= 128 * QUOTA_IS_REFUSED_BY
 
-    volumes.grow(claim, "256Mi")
-    wait_for(volumes.grown(claim, "256Mi"), what="the claim to have 256Mi", within=minutes(2))
+    volumes.expand(claim, "256Mi")
+    wait_for(volumes.expanded(claim, "256Mi"), what="the claim to have 256Mi", within=minutes(2))
     wait_for(lambda: has_bytes(pod, 256 * MIB), what="the pod to see 256 MiB", within=minutes(1))
     beyond = pod.write("beyond", mebibytes=32)
     used += 32 + refused(pod.fill("second", mebibytes=512))
@@ -235,7 +235,7 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
 
     with results.phase("volume moved to another node"):
         files.move(other_node(cluster, files.node))
-    lines_kept(files, last)
+    assert_no_lost_lines(files, last)
     assert files.checksum("random") == checksum
 
 
@@ -264,7 +264,7 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     cycle = power_cycle_of(cluster, node, results)
     wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(4))
     cycle.since_cut("volume mounted again")
-    lines = lines_kept(files, synced)
+    lines = assert_no_lost_lines(files, synced)
     cycle.since_cut("every line readable")
     assert files.lines(of=elsewhere) == lines
     cycle.since_cut("every line readable elsewhere")

@@ -10,8 +10,8 @@ more.
 The situation: Cassandra on three volumes, and writes at QUORUM. The act: the headless Service is replaced by
 `cassandracl`, every write is still acknowledged, and no replica complains; then the power goes while clients write. The
 symptom: the storage comes back, and Cassandra does not; the cluster's DNS answers NXDOMAIN for the seed, and replicas
-that were started after that answer say `Seed provider couldn't lookup host`. The cure: the headless Service, beside the
-other one. The proof: a whole ring, and every acknowledged row at QUORUM and at ALL.
+that were started after that answer say `Seed provider couldn't lookup host`. The workaround: the headless Service,
+beside the other one. The proof: a whole ring, and every acknowledged row at QUORUM and at ALL.
 
 The twin does the same with both Services from the start: the same power cut, and nobody has to do anything.
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.budget(360)
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
-    """Latent until the power cut, and cured by defining both Services."""
+    """Latent until the power cut, and worked around by defining both Services."""
     seed, *_ = cassandra.spec.seeds
     assert cassandra.write(rows=1_000) == 1_000
 
@@ -54,7 +54,7 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
         symptom = cassandra.says(SEED_LOOKUP_FAILED, since=since_dns_answers)
         wait_for(symptom, what=f"Cassandra to show {SEED_LOOKUP_FAILED}", within=minutes(4), every=1.0)
 
-    with results.phase("cured"):
+    with results.phase("worked around"):
         cassandra.headless_service.create()
         cassandra.recovered(within=minutes(5), since=cycle.wall)
     judge(cassandra, history, results)
@@ -65,7 +65,7 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
     """The twin: the power cut alone is not the trouble.
 
-    Reproduces: the diary's cure, both Services, under the same power cut.
+    Reproduces: the diary's workaround, both Services, under the same power cut.
     """
     assert cassandra.write(rows=1_000) == 1_000
     cassandra.client_service.create()

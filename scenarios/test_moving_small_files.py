@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import pytest
-from rookery.cluster.peering import reaching
+from rookery.cluster.peering import peered
 from rookery.report.results import Results
 from rookery.rook.filesystems import Filesystem
 from rookery.rook.mds import MdsWatch
@@ -120,11 +120,11 @@ def test_between_two_filesystems_of_a_cluster(cluster, side, results):
 
 @pytest.mark.budget(1500)
 @pytest.mark.slow
-def test_between_two_clusters(cluster, other_cluster, side, results):
+def test_between_two_clusters(cluster, second_cluster, side, results):
     """The same, from one cluster's pod to the other's.
 
     Needs: 12 GiB of memory, for a second cluster.
     """
-    target, source = side(cluster, "target", worker=0), side(other_cluster, "source", worker=0)
-    with reaching(cluster.nodes, source.pod.node):
+    target, source = side(cluster, "target", worker=0), side(second_cluster, "source", worker=0)
+    with peered(cluster.nodes, source.pod.node):
         move_and_compare(source, target, results)

@@ -6,7 +6,8 @@ A kubelet finds storage drivers in its own directory; a driver that was deployed
 (that is the controller's part, and needs no kubelet), and is unknown where they are to be mounted. In 2018 it was
 FlexVolume's plugin directory; today it is the kubelet's `--root-dir`.
 
-Three ways to get there, each with the cure the diary names, the right directory and the driver applied again:
+Three ways to get there, each with the workaround that the diary names, the right directory and the driver applied
+again:
 
 - the driver is deployed for a directory that is on the nodes and is no kubelet's: it runs there, and nobody asks it;
 - the kubelets have another directory than `/var/lib/kubelet`, and the driver is deployed as its manifests say, for that
@@ -19,7 +20,7 @@ never attached does not get that far today: FailedAttachVolume, `CSINode … doe
 attached shows FailedMount, `driver name … not found in the list of registered CSI drivers`. A kubelet says so after
 each start for a moment, until the driver has registered; what counts is said when the storage is whole again, while the
 driver still is in no CSINode. The proof: the same pod, not made anew, mounts the volume within three minutes of the
-cure, and the data is right.
+workaround, and the data is right.
 
 Needs: nothing but a cluster.
 """
@@ -40,7 +41,7 @@ from steps import power_cycle_of
 pytestmark = pytest.mark.budget(240)
 
 ANOTHER = "/var/lib/kubelet-of-another-distribution"
-MOUNTED = minutes(3)  # after the cure
+MOUNTED = minutes(3)  # after the workaround
 ANSWER = 5.0  # of the API, to what should be so
 
 
@@ -86,7 +87,7 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
     still = registered_nowhere(cluster.kube, storage_driver.name)
     wait_for(still, what=f"no kubelet to know {storage_driver.name}", within=ANSWER)
 
-    cure(cluster, storage_driver, results, files.restarted(since=cycle.wall))
+    work_around(cluster, storage_driver, results, files.restarted(since=cycle.wall))
     assert files.uid == pod, "the pod was made anew"
     assert files.checksum("before") == before
     assert files.checksum("unnoticed") == unnoticed
@@ -96,7 +97,7 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
 def bound_but_not_mounted(
     cluster: StorageCluster, driver: StorageDriver, files: Files, results: Results, *, deployed_for: str
 ) -> None:
-    """The situation, the symptoms, the cure and the proof, for a volume that is new."""
+    """The situation, the symptoms, the workaround and the proof, for a volume that is new."""
     deploy_for(cluster, driver, deployed_for)
 
     files.deploy()
@@ -112,7 +113,7 @@ def bound_but_not_mounted(
     with pytest.raises(NotYet):
         files.mounted()
 
-    cure(cluster, driver, results, files.restarted(since=0))
+    work_around(cluster, driver, results, files.restarted(since=0))
     assert files.uid == pod, "the pod was made anew"
     written = files.write("after", mebibytes=16)
     assert files.checksum("after") == written
@@ -129,7 +130,9 @@ def deploy_for(cluster: StorageCluster, driver: StorageDriver, directory: str) -
     wait_for(runs, what=f"{driver.name} to run for {directory}", within=minutes(3))
 
 
-def cure(cluster: StorageCluster, driver: StorageDriver, results: Results, mounted: Callable[[], object]) -> None:
+def work_around(
+    cluster: StorageCluster, driver: StorageDriver, results: Results, mounted: Callable[[], object]
+) -> None:
     """The right directory, and the driver applied again; the pod has `mounted` its volume in time after that."""
     deadline = time.monotonic() + MOUNTED
     with results.phase("driver registered"):
@@ -137,6 +140,6 @@ def cure(cluster: StorageCluster, driver: StorageDriver, results: Results, mount
         back = registered_on(cluster.kube, driver.name, cluster.nodes.workers)
         what = f"every worker's kubelet to know {driver.name}"
         wait_for(back, what=what, within=max(0.0, deadline - time.monotonic()))
-    with results.phase("mounted after the cure"):
+    with results.phase("mounted after the workaround"):
         what = "the pod to run with its volume"
         wait_for(mounted, what=what, within=max(0.0, deadline - time.monotonic()))

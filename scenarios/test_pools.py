@@ -7,11 +7,11 @@ either; the operator refuses it, in an event of the pool and in its own log, and
 Failure (Rook 1.18 to 1.20 return before they would set it). Who does not look there sees claims that stay Pending.
 
 1. The pool is written so from the start. The symptoms: the operator's words, no such pool in `ceph osd pool ls`, and
-   the claim's `pool not found`. The cure, on the same objects: only `replicated` is left. The proof: the claim is Bound
-   and the pod runs, neither made anew.
+   the claim's `pool not found`. The workaround, on the same objects: only `replicated` is left. The proof: the claim
+   is Bound and the pod runs, neither made anew.
 2. A good pool is edited to be bad. Nothing happens: its volume serves, and new volumes are made, for the pool is in
    Ceph. It is when the pool is deleted and made anew that it is missing: the diary's "no effect at once". Symptoms,
-   cure and proof are those of the first form.
+   workaround and proof are those of the first form.
 3. What the erasure code was meant for: data in an erasure-coded pool, the rest of the images in a replicated one.
 
 Needs: nothing but a cluster.
@@ -75,7 +75,7 @@ def new_files(cluster, storage_driver, apply_class, results):
 @pytest.mark.core
 @pytest.mark.bug("https://github.com/rook/rook/issues/7362", symptom=POOL_NOT_FOUND)
 def test_pool_with_both_layouts(pools, good, new_files, results):
-    """The operator says why, and a cure on the same objects is enough."""
+    """The operator says why, and a workaround on the same objects is enough."""
     bad, files = good.with_both_layouts(), new_files("never", good)
 
     pools.apply(bad)
@@ -94,7 +94,7 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
     with pytest.raises(NotYet, match="Pending"):
         files.bound()
 
-    with results.phase("cured"):
+    with results.phase("worked around"):
         pools.apply(good)
         wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
         files.ready(within=minutes(3))
@@ -149,7 +149,7 @@ def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     with pytest.raises(NotYet, match="Pending"):
         late.bound()
 
-    with results.phase("cured"):
+    with results.phase("worked around"):
         pools.apply(good)
         late.ready(within=minutes(4))
     assert (late.claim_uid, late.uid) == (claim, pod), "the claim or the pod was made anew"

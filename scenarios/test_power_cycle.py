@@ -18,8 +18,8 @@ acknowledged row has to be there, at QUORUM at once and at ALL. With `periodic`,
 acknowledged since the last sync may be gone, for good or until the third replica is back, and no others.
 
 A power cut can also tear the commit log so that Cassandra refuses to start from it (signatures.COMMIT_LOG_REFUSED; seen
-with `periodic`, which writes section headers far more often than it syncs them). Then the named cure is applied to that
-replica, `ignorereplayerrors`, and the report says so; what the rows have to show stays the same.
+with `periodic`, which writes section headers far more often than it syncs them). Then the named workaround is applied
+to that replica, `ignorereplayerrors`, and the report says so; what the rows have to show stays the same.
 
 A power cut kills the nodes' processes and, with the userspace driver, the page cache of the volumes, so what was not
 synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
@@ -86,7 +86,7 @@ def cut_power_under_load(cluster: StorageCluster, cassandra: Cassandra, history:
     wait_for(cassandra.rebuild, what="a client of Cassandra", within=minutes(3))
 
     def read_all(consistency: str) -> set[int]:
-        cure_torn_commit_logs(cassandra, results, since=cycle.wall)
+        ignore_torn_commit_logs(cassandra, results, since=cycle.wall)
         return cassandra.read_all(consistency)
 
     wait_for(lambda: read_all("QUORUM"), what="every row readable at QUORUM", within=minutes(3))
@@ -98,10 +98,10 @@ def cut_power_under_load(cluster: StorageCluster, cassandra: Cassandra, history:
 
     wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
     wait_for(cluster.nothing_hangs_on_volumes, what="no process to hang on a volume", within=minutes(1))
-    wait_for(cluster.no_dead_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
 
 
-def cure_torn_commit_logs(cassandra: Cassandra, results: Results, *, since: float) -> None:
+def ignore_torn_commit_logs(cassandra: Cassandra, results: Results, *, since: float) -> None:
     """Start a replica that refuses its torn commit log, as an operator would; the report says which it was."""
     for pod in cassandra.refusing_commit_log(since=since):
         results.say(f"{pod} refuses its commit log ({COMMIT_LOG_REFUSED.text}); starting it without what is torn")

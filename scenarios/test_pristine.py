@@ -25,7 +25,7 @@ pytestmark = pytest.mark.budget(90)
 TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-here", "namespace": "default"}}
 
 
-@pytest.mark.leaves_volumes("the pool and the monitors are destroyed on purpose")
+@pytest.mark.skip_leak_check("the pool and the monitors are destroyed on purpose")
 @pytest.mark.parametrize("turn", ["one", "another"])
 def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
     """Twice the same, and the second does not know which it is."""

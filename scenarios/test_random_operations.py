@@ -16,8 +16,8 @@ that the model says, by SHA-256, on whichever node it is mounted; and neither Ce
 model does not.
 
 The calls go to the driver's own sockets, beside kubelets and sidecars. The seed is printed and stands in report.json;
-`--seed N` (or ROOKERY_SEED) makes the same sequence again, which plan.txt shows. What came of each call is in
-operations.jsonl.
+`--fault-seed N` (or ROOKERY_FAULT_SEED) makes the same sequence again, which plan.txt shows. What came of each call
+is in operations.jsonl.
 
 Needs: the userspace driver.
 """
@@ -25,7 +25,7 @@ Needs: the userspace driver.
 import secrets
 
 import pytest
-from rookery.csi.random_operations import Trial, driver_called_directly
+from rookery.csi.random_operations import RandomisedRun, driver_called_directly
 
 pytestmark = pytest.mark.budget(420)
 
@@ -39,5 +39,5 @@ def driver(cluster, results):
 
 
 def test_the_driver_does_what_its_model_says(cluster, driver, settings, results):
-    seed = secrets.randbelow(1 << 32) if settings.seed is None else settings.seed
-    Trial(cluster, driver, results, seed).run()
+    seed = secrets.randbelow(1 << 32) if settings.fault_seed is None else settings.fault_seed
+    RandomisedRun(cluster, driver, results, seed).run()

@@ -132,8 +132,8 @@ def test_filesystem_grows_in_use(volumes, storage_class, fs_type):
     pod = volumes.pod("writer", claim)
     checksum, before = pod.write("random", mebibytes=64), pod.filesystem_bytes()
 
-    volumes.grow(claim, "2Gi")
-    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    volumes.expand(claim, "2Gi")
+    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
     assert pod.filesystem_bytes() - before > 0.9 * GIB
     pod.sh("fallocate --length 1100M /volume/more-than-there-was")
     beyond = pod.write("beyond", mebibytes=64)
@@ -146,11 +146,11 @@ def test_filesystem_grows_at_its_next_mount(volumes):
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
     checksum, before, node = pod.write("random", mebibytes=64), pod.filesystem_bytes(), pod.node
-    volumes.grow(claim, "2Gi")
+    volumes.expand(claim, "2Gi")
     pod.delete()
 
     pod = volumes.pod("writer", claim, node=node)
-    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
     assert pod.filesystem_bytes() - before > 0.9 * GIB
     assert pod.checksum("random") == checksum
 
@@ -161,8 +161,8 @@ def test_raw_block_volume_grows_in_use(cluster, volumes):
     pod = volumes.pod("writer", claim)
     before = pod.write_device(64)
 
-    volumes.grow(claim, "2Gi")
-    wait_for(volumes.grown(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    volumes.expand(claim, "2Gi")
+    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
     assert pod.device_bytes() == 2 * GIB
     beyond = pod.write_device(64, at=2048 - 64)
     assert pod.restarts == 0
@@ -262,7 +262,7 @@ def test_image_that_another_client_holds(cluster, volumes):
     image, node = volumes.image_of(claim), other_node(cluster, pod.node)
     pod.delete()
 
-    with cluster.rook.image_held(image):
+    with cluster.rook.watched_by_other_client(image):
         pod = volumes.apply_pod("writer", claim, node=node)
         message = wait_for(pod.says(IMAGE_IN_USE), what="the image to be refused", within=minutes(4))
         assert image in message

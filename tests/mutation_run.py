@@ -62,7 +62,7 @@ def main(patterns: Sequence[str]) -> int:
         f"{len(new)} not; {len(stale)} explanations of nothing"
     )
     if new:
-        print(f"  cure: a test that fails with it (mutmut apply NAME), or the reason in {EXPLAINED.name}")
+        print(f"  hint: a test that fails with it (mutmut apply NAME), or the reason in {EXPLAINED.name}")
     return 1 if new or stale else 0
 
 

@@ -39,7 +39,7 @@ class Story:
         return History(sorted(self.operations, key=lambda operation: operation.time_ns))
 
     def check(self, window=None):
-        return check_writes(self.history(), lost_allowed_window_s=window)
+        return check_writes(self.history(), rpo_seconds=window)
 
     def _operation(self, f, begin, end, outcome, *, key=None, value=None, found=None, process=None, torn=None):
         if process is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rookery import cli, settings_check
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.machine import docker
 from rookery.plugin import session
 from rookery.rook import versions
@@ -49,13 +49,13 @@ OPTIONS = [
     ("kind_image", ""), ("kind_image", "Kindest/Node:v1"), ("kind_image", "a b"), ("kind_image", "kindest/node:"),
 ]  # fmt: skip
 OF_A_CLUSTER = [
-    ("workers", "abc"), ("workers", "0"), ("workers", "-1"), ("workers", "2.5"), ("workers", "100000"),
-    ("workers", TOO_MANY), ("workers", "99999999999"),
+    ("kind_workers", "abc"), ("kind_workers", "0"), ("kind_workers", "-1"), ("kind_workers", "2.5"), ("kind_workers",
+    "100000"), ("kind_workers", TOO_MANY), ("kind_workers", "99999999999"),
     ("disk_size", "banana"), ("disk_size", "5GiB"), ("disk_size", "0"), ("disk_size", "99999T"),
     ("disk_size", TOO_MANY),
-    ("topology", "nowhere.yaml"), ("topology", "."), ("topology", "afile/x.yaml"), ("topology", "a\0b"),
-    *(("topology", name) for name in FILES if name.endswith(".yaml") and not name.startswith("kc")),
-    ("results", "afile"), ("results", "afile/results"), ("results", "link"), ("results", "x" * 300),
+    ("kind_config", "nowhere.yaml"), ("kind_config", "."), ("kind_config", "afile/x.yaml"), ("kind_config", "a\0b"),
+    *(("kind_config", name) for name in FILES if name.endswith(".yaml") and not name.startswith("kc")),
+    ("results_dir", "afile"), ("results_dir", "afile/results"), ("results_dir", "link"), ("results_dir", "x" * 300),
     ("cluster_name", "Rookery"), ("cluster_name", ""), ("cluster_name", "../x"), ("cluster_name", "a b"),
     ("cluster_name", "a" * 50), ("cluster_name", "a" * 60), ("cluster_name", "-a"), ("cluster_name", "a-"),
     ("cluster_name", "a.b"), ("cluster_name", "über"), ("cluster_name", "a\n"),
@@ -66,14 +66,15 @@ OF_A_CLUSTER = [
     ("kubeconfig", "recursive.yaml"),
 ]  # fmt: skip
 VARIABLES = [
-    ("ROOKERY_WORKER", "3", "did you mean ROOKERY_WORKERS?"),
+    ("ROOKERY_WORKER", "3", "did you mean ROOKERY_KIND_WORKERS?"),
     ("ROOKERY_KEEP_CLUSTERS", "1", "did you mean ROOKERY_KEEP_CLUSTER?"),
     ("ROOKERY_STATEDIR", "/data", "did you mean ROOKERY_STATE_DIR?"),
     ("ROOKERY_XYZZY", "1", "unset ROOKERY_XYZZY"),
     ("ROOKERY_STATE_DIR", "afile/state", "a folder of root's"),
 ]
 VALUES = [
-    ("ROOKERY_WORKERS", "abc"), ("ROOKERY_SEED", "1.5"), ("ROOKERY_DRIVER", "zfs"), ("ROOKERY_FRESH", "maybe"),
+    ("ROOKERY_KIND_WORKERS", "abc"), ("ROOKERY_FAULT_SEED", "1.5"), ("ROOKERY_CSI_DRIVER", "zfs"),
+    ("ROOKERY_NO_SNAPSHOTS", "maybe"),
     ("ROOKERY_ALL", "2"), ("ROOKERY_SHARD", "6/5"), ("ROOKERY_ROOK", "banana"), ("ROOKERY_CEPH", "17.2.0"),
 ]  # fmt: skip
 PYPROJECT = [
@@ -132,7 +133,7 @@ def refused(place, capsys):
             status = end.code
         printed = capsys.readouterr()
         assert (status, printed.out) == (2, "")
-        assert "cure: " in printed.err or "usage: " in printed.err, printed.err
+        assert "hint: " in printed.err or "usage: " in printed.err, printed.err
         return printed.err
 
     return refused
@@ -145,7 +146,7 @@ def options(name, value):
 @pytest.mark.parametrize(("name", "value"), [*OPTIONS, *OF_A_CLUSTER], ids=lambda text: text[:30])
 def test_an_option_that_cannot_be(refused, name, value):
     said = refused("bench", "bring-up", options(name, value))
-    assert f"--{name.replace('_', '-')}" in said.partition("cure: ")[0] or name in ("topology", "disk_size"), said
+    assert f"--{name.replace('_', '-')}" in said.partition("hint: ")[0] or name in ("kind_config", "disk_size"), said
     assert "addresses" not in said
 
 
@@ -225,7 +226,7 @@ def test_a_good_archive_is_given_to_docker(place, tmp_path, monkeypatch):
     [
         [], ["foo"], ["doctor", "--nope"], ["images", "load"], ["images", "load", "/nonexistent.tar"],
         ["images", "load", "."], ["images", "save", "."], ["images", "save", "nowhere/x.tar"],
-        ["images", "save", "afile/x.tar"], ["images", "--driver", "zfs"], ["snapshots", "prune", "foo"],
+        ["images", "save", "afile/x.tar"], ["images", "--csi-driver", "zfs"], ["snapshots", "prune", "foo"],
         ["scenarios", "--scenarios", "/nonexistent"], ["scenarios", "--scenarios", "afile"], ["scenarios"],
         ["bench", "bring-up", "--runs", "0"], ["bench", "bring-up", "--runs", "x"],
         ["bench", "volumes", "--only", "nope"], ["bench", "volumes", "--rounds", "-1"],
@@ -241,7 +242,7 @@ def test_a_command_that_cannot_be(refused, argv):
 # One of each: that all others are refused as well is seen above, where it takes less.
 @pytest.mark.parametrize(
     ("name", "value"),
-    dict([*OPTIONS, *OF_A_CLUSTER, ("seed", "x"), ("shard", "9/5")]).items(),
+    dict([*OPTIONS, *OF_A_CLUSTER, ("fault_seed", "x"), ("shard", "9/5")]).items(),
     ids=lambda text: text[:30],
 )
 def test_a_scenario_is_not_begun(place, pytester, monkeypatch, name, value):
@@ -254,7 +255,7 @@ def test_a_scenario_is_not_begun(place, pytester, monkeypatch, name, value):
     done = pytester.runpytest_inprocess("-p", "no:cacheprovider", options(name, value), str(scenario))
     assert done.ret == 2
     said = done.stdout.str() + done.stderr.str()
-    assert "cure: " in said
+    assert "hint: " in said
     assert "Traceback" not in said
 
 
@@ -264,7 +265,7 @@ def test_a_variable_that_is_none_ends_a_run_of_scenarios(place, pytester, monkey
     monkeypatch.setenv("ROOKERY_WORKER", "3")
     done = pytester.runpytest_inprocess("-p", "no:cacheprovider", str(scenario))
     assert done.ret == 2
-    assert "did you mean ROOKERY_WORKERS?" in done.stdout.str() + done.stderr.str()
+    assert "did you mean ROOKERY_KIND_WORKERS?" in done.stdout.str() + done.stderr.str()
 
 
 @pytest.mark.parametrize("path", ["role.yaml", "nowhere.yaml", "."])
@@ -273,7 +274,7 @@ def test_a_topology_of_a_scenarios_own_is_looked_at(place, pytester, monkeypatch
     monkeypatch.chdir(place)
     done = pytester.runpytest_inprocess("-p", "no:cacheprovider", str(scenario))
     assert done.ret == 2
-    assert "cure: " in done.stdout.str() + done.stderr.str()
+    assert "hint: " in done.stdout.str() + done.stderr.str()
 
 
 def test_what_a_run_has_by_default_can_be(place):
@@ -293,8 +294,8 @@ def test_what_a_run_has_by_default_can_be(place):
         {"rook": "1.18.8", "ceph": "19.2.3-20250717"},
         {"rook": "v1.19.0", "kubernetes": "v1.35.0-rc.1"},
         {"kubeconfig": "nowhere/config"},
-        {"results": "nowhere/results"},
-        {"workers": 1},
+        {"results_dir": "nowhere/results"},
+        {"kind_workers": 1},
     ],
     ids=str,
 )
@@ -313,10 +314,10 @@ def test_manifests_of_ones_own_may_be_of_what_is_not_released(place, tmp_path):
     for name in ("crds.yaml", "common.yaml", "operator.yaml", "toolbox.yaml", "images.txt"):
         (tmp_path / name).touch()
     given = {"rook": "1.18.99", "ceph": "21.0.0", "kubernetes": "1.99.0"}
-    with pytest.raises(BadInput, match=r"--ceph 21\.0\.0 does not fit .*\n  cure: .*--rook-manifests DIR takes any"):
+    with pytest.raises(UsageError, match=r"--ceph 21\.0\.0 does not fit .*\n  hint: .*--rook-manifests DIR takes any"):
         Settings(**given).check()
     Settings(**given, rook_manifests=str(tmp_path)).check()
-    with pytest.raises(BadInput, match="--kubernetes banana"):
+    with pytest.raises(UsageError, match="--kubernetes banana"):
         Settings(**{**given, "kubernetes": "banana"}, rook_manifests=str(tmp_path)).check()
 
 
@@ -331,38 +332,38 @@ def test_every_release_takes_what_it_is_documented_for(minor):
     versions.require_ceph(None, rook=rook)
     first, last = ([int(part) for part in version.split(".")] for version in release.kubernetes)
     for kubernetes in (f"1.{first[1] - 1}.0", f"1.{last[1] + 1}.0", "2.0.0"):
-        with pytest.raises(BadInput, match=f"does not fit Rook {rook}, which takes 1"):
+        with pytest.raises(UsageError, match=f"does not fit Rook {rook}, which takes 1"):
             versions.require_kubernetes(kubernetes, rook=rook)
     for ceph in ("16.2.0", "18.1.0", "21.2.0"):
-        with pytest.raises(BadInput, match=f"does not fit Rook {rook}, which takes"):
+        with pytest.raises(UsageError, match=f"does not fit Rook {rook}, which takes"):
             versions.require_ceph(ceph, rook=rook)
 
 
 def test_the_room_of_the_machine_bounds_workers_and_disks(place, monkeypatch):
     monkeypatch.setattr(settings_check, "memory_total", lambda: 8 * settings_check.GIB)
-    Settings(workers=8).check(only=["workers"])
-    with pytest.raises(BadInput, match=r"--workers 9: this machine's 8 GiB .*\n  cure: at most 8 here"):
-        Settings(workers=9).check(only=["workers"])
+    Settings(kind_workers=8).check(only=["kind_workers"])
+    with pytest.raises(UsageError, match=r"--kind-workers 9: this machine's 8 GiB .*\n  hint: at most 8 here"):
+        Settings(kind_workers=9).check(only=["kind_workers"])
     monkeypatch.setattr(settings_check.shutil, "disk_usage", lambda path: type("", (), {"total": 9 << 30}))
     Settings(disk_size="9GiB").check(only=["disk_size"])
-    with pytest.raises(BadInput, match=r"--disk-size 10GiB: .* is on a filesystem of 9 GiB"):
+    with pytest.raises(UsageError, match=r"--disk-size 10GiB: .* is on a filesystem of 9 GiB"):
         Settings(disk_size="10GiB").check(only=["disk_size"])
 
 
 def test_a_kernel_without_rbd_has_no_ceph_csi(monkeypatch):
     monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: False)
-    Settings(driver="userspace").check(only=["driver"])
-    with pytest.raises(BadInput, match="needs a kernel with rbd"):
-        Settings(driver="ceph-csi").check(only=["driver"])
+    Settings(csi_driver="userspace").check(only=["csi_driver"])
+    with pytest.raises(UsageError, match="needs a kernel with rbd"):
+        Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
     monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: name == "rbd")
-    Settings(driver="ceph-csi").check(only=["driver"])
+    Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
 
 
 def test_only_what_is_used_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # where there is no default topology
-    assert Settings(results="there").changed == ["results"]
-    Settings(results="there").check(only=["results"])
-    with pytest.raises(BadInput, match="no such topology"):
+    assert Settings(results_dir="there").changed == ["results_dir"]
+    Settings(results_dir="there").check(only=["results_dir"])
+    with pytest.raises(UsageError, match="no such topology"):
         Settings().check()
 
 

@@ -75,7 +75,7 @@ def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_pa
     rookery.parent.mkdir(parents=True)
     rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3))
     rookery.chmod(0o755)
-    status, ran, _ = ci(environment={"ROOKERY_RESULTS": results} if results else {})
+    status, ran, _ = ci(environment={"ROOKERY_RESULTS_DIR": results} if results else {})
     assert status == 0
     assert ran[3:5] == [CORE[-1], f"bench core --of {results or 'results'}"]
     assert ran[5].startswith(SLICE)

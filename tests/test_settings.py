@@ -1,5 +1,5 @@
 import pytest
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.settings import Settings, option_name
 
 
@@ -16,21 +16,21 @@ def pyproject(tmp_path):
 
 
 def test_defaults_without_any_source(tmp_path):
-    nothing = dict.fromkeys(("cluster_name", "workers", "keep_cluster"))  # an option that was not given is None
+    nothing = dict.fromkeys(("cluster_name", "kind_workers", "keep_cluster"))  # an option that was not given is None
     assert Settings.from_sources(nothing, environment={}, pyproject=tmp_path / "none.toml") == Settings()
 
 
 def test_the_nearer_source_wins(pyproject):
-    path = pyproject('cluster-name = "file"\ntopology = "file"\ndisk_size = "7GiB"')
-    environment = {"ROOKERY_CLUSTER_NAME": "environment", "ROOKERY_TOPOLOGY": "environment"}
+    path = pyproject('cluster-name = "file"\nkind_config = "file"\ndisk_size = "7GiB"')
+    environment = {"ROOKERY_CLUSTER_NAME": "environment", "ROOKERY_KIND_CONFIG": "environment"}
     found = Settings.from_sources({"cluster_name": "option"}, environment=environment, pyproject=path)
-    assert (found.cluster_name, found.topology, found.disk_size) == ("option", "environment", "7GiB")
-    assert found.results == Settings().results
+    assert (found.cluster_name, found.kind_config, found.disk_size) == ("option", "environment", "7GiB")
+    assert found.results_dir == Settings().results_dir
 
 
 def test_the_environment_is_the_process_own_unless_given(monkeypatch):
-    monkeypatch.setenv("ROOKERY_RESULTS", "elsewhere")
-    assert Settings.from_sources({}).results == "elsewhere"
+    monkeypatch.setenv("ROOKERY_RESULTS_DIR", "elsewhere")
+    assert Settings.from_sources({}).results_dir == "elsewhere"
 
 
 def test_an_empty_variable_is_none():
@@ -39,12 +39,12 @@ def test_an_empty_variable_is_none():
 
 def test_an_unknown_key_is_refused(pyproject):
     path = pyproject('rok = "1.18"\nrook = "1.18.8"')
-    with pytest.raises(BadInput, match=r"no such setting: rok\n  cure: did you mean rook\?"):
+    with pytest.raises(UsageError, match=r"no such setting: rok\n  hint: did you mean rook\?"):
         Settings.from_sources({}, environment={}, pyproject=path)
 
 
 def test_a_version_without_quotes_is_refused(pyproject):
-    with pytest.raises(BadInput, match=r"rook = 1\.18: not text"):
+    with pytest.raises(UsageError, match=r"rook = 1\.18: not text"):
         Settings.from_sources({}, environment={}, pyproject=pyproject("rook = 1.18"))
 
 
@@ -55,25 +55,25 @@ def test_versions_are_without_their_v(name, given):
 
 
 def test_a_driver_that_does_not_exist_is_refused():
-    with pytest.raises(BadInput, match="--driver nfs"):
-        Settings.from_sources({}, environment={"ROOKERY_DRIVER": "nfs"})
+    with pytest.raises(UsageError, match="--csi-driver nfs"):
+        Settings.from_sources({}, environment={"ROOKERY_CSI_DRIVER": "nfs"})
 
 
 def test_workers_are_a_number():
-    assert Settings.from_sources({"workers": "4"}, environment={}).workers == 4
-    with pytest.raises(BadInput, match="--workers many: not a number"):
-        Settings.from_sources({"workers": "many"}, environment={})
+    assert Settings.from_sources({"kind_workers": "4"}, environment={}).kind_workers == 4
+    with pytest.raises(UsageError, match="--kind-workers many: not a number"):
+        Settings.from_sources({"kind_workers": "many"}, environment={})
 
 
-@pytest.mark.parametrize("name", ["keep_cluster", "fresh", "all", "slow"])
+@pytest.mark.parametrize("name", ["keep_cluster", "no_snapshots", "all", "slow"])
 @pytest.mark.parametrize(("text", "on"), [("1", True), ("Yes", True), ("true", True), ("0", False), ("no", False)])
 def test_a_switch_can_be_text(name, text, on):
     assert getattr(Settings.from_sources({}, environment={f"ROOKERY_{name.upper()}": text}), name) is on
 
 
 def test_a_switch_can_be_set_in_the_file(pyproject):
-    found = Settings.from_sources({}, environment={}, pyproject=pyproject("fresh = true\nworkers = 4"))
-    assert (found.fresh, found.keep_cluster, found.workers) == (True, False, 4)
+    found = Settings.from_sources({}, environment={}, pyproject=pyproject("no_snapshots = true\nkind_workers = 4"))
+    assert (found.no_snapshots, found.keep_cluster, found.kind_workers) == (True, False, 4)
 
 
 @pytest.mark.parametrize(("shard", "slice"), [(None, None), ("1/1", (1, 1)), ("2/5", (2, 5)), ("10/10", (10, 10))])
@@ -83,7 +83,7 @@ def test_a_slice_is_one_of_so_many(shard, slice):
 
 @pytest.mark.parametrize("shard", ["0/5", "6/5", "0/0", "-1/5", "2", "2/", "2/5/7", "two/five", " 2/5"])
 def test_a_slice_that_is_none_of_them_is_refused(shard):
-    with pytest.raises(BadInput, match=rf"--shard {shard}: no such slice\n  cure: I/N with I from 1 to N"):
+    with pytest.raises(UsageError, match=rf"--shard {shard}: no such slice\n  hint: I/N with I from 1 to N"):
         Settings.from_sources({}, environment={"ROOKERY_SHARD": shard})
 
 
@@ -95,7 +95,7 @@ def test_an_option_is_named_with_dashes():
     assert option_name("keep_cluster") == "--keep-cluster"
 
 
-@pytest.mark.parametrize("name", ["kubeconfig", "kind_bin", "topology", "rook_manifests", "results"])
+@pytest.mark.parametrize("name", ["kubeconfig", "kind_bin", "kind_config", "rook_manifests", "results_dir"])
 def test_a_path_below_home_is_one_wherever_it_is_written(pyproject, monkeypatch, name):
     monkeypatch.setenv("HOME", "/home/me")
     for found in (

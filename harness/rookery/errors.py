@@ -4,23 +4,23 @@ from __future__ import annotations
 
 
 class RookeryError(Exception):
-    """Anything the harness itself has to say; `cure` is what the reader can do about it.
+    """Anything the harness itself has to say; `hint` is what the reader can do about it.
 
     `exit_status` is that of a command of `rookery`; that of a run of scenarios follows from `rookery.plugin.outcomes`.
     """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, cure: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
-        self.cure = cure
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  cure: {self.cure}" if self.cure else self.message
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
 
-class BadInput(RookeryError):
+class UsageError(RookeryError):
     """The user asked for something that does not exist or that the harness refuses."""
 
     exit_status = 2

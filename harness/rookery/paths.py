@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 
 def cache_dir() -> Path:
@@ -21,10 +21,10 @@ def state_dir() -> Path:
     """`/var/lib/rookery`, or `$ROOKERY_STATE_DIR`: leases, disks and kubeconfigs of the clusters that exist now.
 
     One place for the whole machine, not for a user: loop devices, routes and containers belong to the machine. Raises
-    `BadInput` for a relative one, which would be another place for each working directory.
+    `UsageError` for a relative one, which would be another place for each working directory.
     """
     given = os.environ.get("ROOKERY_STATE_DIR") or "/var/lib/rookery"
     path = Path(os.path.expanduser(given))
     if not path.is_absolute():
-        raise BadInput(f"ROOKERY_STATE_DIR={given} is relative", cure=f"ROOKERY_STATE_DIR={path.absolute()}")
+        raise UsageError(f"ROOKERY_STATE_DIR={given} is relative", hint=f"ROOKERY_STATE_DIR={path.absolute()}")
     return path

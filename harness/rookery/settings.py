@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.machine.disks import parse_size
 from rookery.settings_check import check
 
@@ -38,24 +38,26 @@ class Settings:
 
     cluster_name: str = setting("rookery", "name of the kind cluster", "NAME")
     keep_cluster: bool = setting(False, "leave the cluster running at the end; `rookery sweep --all` removes it")
-    fresh: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
+    no_snapshots: bool = setting(False, "deploy anew instead of using a snapshot of an earlier run")
     all: bool = setting(False, "run every scenario but the slow ones, not only the core")
     slow: bool = setting(False, "run the slow scenarios as well, so everything")
     shard: str | None = setting(None, "run one slice of the scenarios selected; slices 1/N to N/N are all", "I/N")
     kubeconfig: str | None = setting(None, "kubeconfig to have the cluster in, as long as it is there", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
-    topology: str = setting("kind-configs/default.yaml", "kind configuration of the nodes", "FILE")
-    workers: int | None = setting(None, "so many workers instead of the topology's", "N")
+    kind_config: str = setting("kind-configs/default.yaml", "kind configuration of the nodes", "FILE")
+    kind_workers: int | None = setting(None, "number of workers (overrides the kind configuration)", "N")
     disk_size: str = setting("10GiB", "size of each worker's disk; 6GiB at least", "SIZE")
     rook: str = setting("1.18.8", "version of Rook", "VERSION")
     rook_manifests: str | None = setting(None, "deploy/examples of that Rook version, instead of fetching it", "DIR")
     ceph: str | None = setting(None, "version of Ceph (default: Rook's own, or the one that can be built)", "VERSION")
     kubernetes: str = setting("1.32.0", "version of Kubernetes", "VERSION")
-    driver: str = setting("auto", "storage driver; auto: ceph-csi where the kernel has rbd", choices=DRIVERS)
+    csi_driver: str = setting("auto", "CSI driver; auto: ceph-csi where the kernel has rbd", choices=DRIVERS)
     registry_mirror: str | None = setting(None, "registry host that serves the others' images", "HOST")
-    seed: int | None = setting(None, "seed of random operations (default: another one each time; it is printed)", "N")
-    results: str = setting("results", "folder for results", "DIR")
+    fault_seed: int | None = setting(
+        None, "seed of random operations (default: another one each time; it is printed)", "N"
+    )
+    results_dir: str = setting("results", "folder for results", "DIR")
 
     @property
     def disk_bytes(self) -> int:
@@ -71,8 +73,8 @@ class Settings:
     ) -> Settings:
         """Settings from what was given; an option that is None was not.
 
-        Raises `BadInput` for a name that is no setting and for a value that is not of its type. Whether the values can
-        be is for `check` to see.
+        Raises `UsageError` for a name that is no setting and for a value that is not of its type. Whether the values
+        can be is for `check` to see.
         """
         environment = os.environ if environment is None else environment
         refuse_unknown_variables(environment)
@@ -89,7 +91,7 @@ class Settings:
     def check(self, *, only: Collection[str] | None = None) -> Settings:
         """See that what is asked for can be, before anything is made: all settings, or those that are used (`only`).
 
-        Raises `BadInput`.
+        Raises `UsageError`.
         """
         check(self, [setting_field.name for setting_field in fields(self)] if only is None else only)
         return self
@@ -100,8 +102,8 @@ class Settings:
         return [each.name for each in fields(self) if getattr(self, each.name) != each.default]
 
     def __post_init__(self) -> None:
-        if self.driver not in DRIVERS:
-            raise BadInput(f"--driver {self.driver}: no such driver", cure=f"one of {', '.join(DRIVERS)}")
+        if self.csi_driver not in DRIVERS:
+            raise UsageError(f"--csi-driver {self.csi_driver}: no such driver", hint=f"one of {', '.join(DRIVERS)}")
         for name in ("rook", "ceph", "kubernetes"):  # v1.18.8 and 1.18.8 are the same
             value = getattr(self, name)
             if value is not None:
@@ -118,13 +120,13 @@ class Settings:
 def _slice_of(shard: str) -> tuple[int, int]:
     written = re.fullmatch(r"(\d+)/(\d+)", shard)
     if not written or not 1 <= int(written[1]) <= int(written[2]):
-        raise BadInput(f"--shard {shard}: no such slice", cure="I/N with I from 1 to N, such as 2/5")
+        raise UsageError(f"--shard {shard}: no such slice", hint="I/N with I from 1 to N, such as 2/5")
     return int(written[1]), int(written[2])
 
 
-_SWITCHES = ("keep_cluster", "fresh", "all", "slow")
-_NUMBERS = ("workers", "seed")
-_PATHS = ("kubeconfig", "kind_bin", "topology", "rook_manifests", "results")
+_SWITCHES = ("keep_cluster", "no_snapshots", "all", "slow")
+_NUMBERS = ("kind_workers", "fault_seed")
+_PATHS = ("kubeconfig", "kind_bin", "kind_config", "rook_manifests", "results_dir")
 
 
 def option_name(name: str) -> str:
@@ -133,14 +135,14 @@ def option_name(name: str) -> str:
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Raise `BadInput` for a variable that looks like a setting and is none: it would change nothing, in silence."""
+    """Raise `UsageError` for a variable that looks like a setting and is none: it would change nothing, in silence."""
     known = [*(setting_field.name.upper() for setting_field in fields(Settings)), *OTHER_VARIABLES]
     given = [name.removeprefix(PREFIX) for name in environment if name.startswith(PREFIX)]
     if unknown := sorted(set(given) - set(known)):
         meant = _did_you_mean(unknown[0], known, PREFIX)
-        raise BadInput(
+        raise UsageError(
             f"{', '.join(PREFIX + name for name in unknown)}: no such setting",
-            cure=meant or f"unset {PREFIX}{unknown[0]}; `pytest --help` lists the settings",
+            hint=meant or f"unset {PREFIX}{unknown[0]}; `pytest --help` lists the settings",
         )
 
 
@@ -152,20 +154,20 @@ def _did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
 def _from_pyproject(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
-    hint = "a [tool.rookery] with settings by the names of the options, such as workers = 3"
+    hint = "a [tool.rookery] with settings by the names of the options, such as kind_workers = 3"
     try:
         tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, not UTF-8
-        raise BadInput(f"{path} cannot be read: {error}", cure=f"TOML; {hint}") from error
+        raise UsageError(f"{path} cannot be read: {error}", hint=f"TOML; {hint}") from error
     table = tool.get("rookery", {}) if isinstance(tool, dict) else tool
     if not isinstance(table, dict):
-        raise BadInput(f"[tool.rookery] in {path}: {table!r:.80} is no table", cure=hint)
+        raise UsageError(f"[tool.rookery] in {path}: {table!r:.80} is no table", hint=hint)
     known = [setting_field.name for setting_field in fields(Settings)]
     values = {name.replace("-", "_"): value for name, value in table.items()}
     if unknown := sorted(values.keys() - known):
-        raise BadInput(
+        raise UsageError(
             f"[tool.rookery] in {path}: no such setting: {', '.join(unknown)}",
-            cure=_did_you_mean(unknown[0], known) or "`pytest --help` lists them",
+            hint=_did_you_mean(unknown[0], known) or "`pytest --help` lists them",
         )
     return values
 
@@ -181,21 +183,23 @@ def _converted(name: str, value: Any, source: str) -> Any:
             return value
         word = value.lower() if isinstance(value, str) else ""
         if word not in _ON + _OFF:
-            raise BadInput(f"{told} is neither yes nor no", cure="true or false")
+            raise UsageError(f"{told} is neither yes nor no", hint="true or false")
         return word in _ON
     if name in _NUMBERS:
         try:
             return int(value if isinstance(value, str) else _whole(value))
         except (ValueError, TypeError) as error:
-            raise BadInput(
-                f"{option_name(name)} {value!s:.60}: not a number ({source})", cure="a whole number"
+            raise UsageError(
+                f"{option_name(name)} {value!s:.60}: not a number ({source})", hint="a whole number"
             ) from error
     if not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
-        raise BadInput(f"{name} = {value!r:.60}: not text", cure="put it in quotes")
+        raise UsageError(f"{name} = {value!r:.60}: not text", hint="put it in quotes")
     if not value.strip() or "\0" in value:
-        raise BadInput(f"{told} is empty, or no text", cure="give it a value, or leave it away")
+        raise UsageError(f"{told} is empty, or no text", hint="give it a value, or leave it away")
     if name in _PATHS:
-        return os.path.expanduser(value)  # a shell leaves `--results=~/here` alone, and pyproject.toml knows no shell
+        return os.path.expanduser(
+            value
+        )  # a shell leaves `--results-dir=~/here` alone, and pyproject.toml knows no shell
     return value
 
 

@@ -1,7 +1,7 @@
 """Whether what a run is asked for can be: looked at before anything is made, pulled, built or removed.
 
-Each check looks at some settings, and is made when one of those is in use. It raises `BadInput` with the option by its
-name and a hint, and nothing else: what cannot be read is bad input too.
+Each check looks at some settings, and is made when one of those is in use. It raises `UsageError` with the option by
+its name and a hint, and nothing else: what cannot be read is bad input too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.machine import doctor
 from rookery.machine.capacity import memory_total, nearest_existing
 from rookery.machine.disks import GIB, parse_size, require_size
@@ -44,7 +44,7 @@ _IMAGE = re.compile(rf"({_HOST}/)?{_PATH}(/{_PATH})*(:\w[\w.-]{{0,127}})?(@sha25
 
 
 def check(settings: Settings, names: Collection[str]) -> None:
-    """Look at the settings of these names; raises `BadInput` for the first that cannot be."""
+    """Look at the settings of these names; raises `UsageError` for the first that cannot be."""
     require_state_dir()
     for looked_at, one in _CHECKS:
         if set(looked_at) & set(names):
@@ -54,14 +54,14 @@ def check(settings: Settings, names: Collection[str]) -> None:
 def _cluster_name(settings: Settings) -> None:
     name = settings.cluster_name
     if not _NAME.fullmatch(name) or len(name) > NAME_LETTERS:
-        raise BadInput(
+        raise UsageError(
             f"--cluster-name {name!r}: nodes cannot be called so",
-            cure=f"lower-case letters, digits and '-' between them, at most {NAME_LETTERS}, such as rookery-2",
+            hint=f"lower-case letters, digits and '-' between them, at most {NAME_LETTERS}, such as rookery-2",
         )
 
 
 def _results(settings: Settings) -> None:
-    _require_place(settings.results, "--results", "a folder for results, such as results")
+    _require_place(settings.results_dir, "--results-dir", "a folder for results, such as results")
 
 
 def _kubeconfig(settings: Settings) -> None:
@@ -71,15 +71,15 @@ def _kubeconfig(settings: Settings) -> None:
     hint = "a kubeconfig to add the cluster to, or a file that is not there yet"
     _require_place(str(path.parent), option, hint)
     if path.is_dir():
-        raise BadInput(f"{option}: a folder", cure=hint)
+        raise UsageError(f"{option}: a folder", hint=hint)
     if not path.exists():
         return
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BadInput(f"{option}: no kubeconfig: {error}", cure=hint) from error
+        raise UsageError(f"{option}: no kubeconfig: {error}", hint=hint) from error
     if config is not None and not _is_kubeconfig(config):
-        raise BadInput(f"{option}: no kubeconfig", cure=hint)
+        raise UsageError(f"{option}: no kubeconfig", hint=hint)
 
 
 def _is_kubeconfig(config: Any) -> bool:
@@ -94,43 +94,49 @@ def _kind_bin(settings: Settings) -> None:
         return
     option, hint = f"--kind-bin {settings.kind_bin}", "kind 0.30 or later, or leave it away: `rookery setup` has one"
     if not Path(settings.kind_bin).is_file():
-        raise BadInput(f"{option}: no such file", cure=hint)
+        raise UsageError(f"{option}: no such file", hint=hint)
     version = version_of(Path(settings.kind_bin).absolute())  # not another of that name on PATH
     if version is None or version < MINIMUM:
         told = "not kind" if version is None else f"kind {'.'.join(map(str, version))}, which is too old"
-        raise BadInput(f"{option}: {told}", cure=hint)
+        raise UsageError(f"{option}: {told}", hint=hint)
 
 
 def _kind_image(settings: Settings) -> None:
     if settings.kind_image is not None and not _IMAGE.fullmatch(settings.kind_image):
-        raise BadInput(f"--kind-image {settings.kind_image}: no name of an image", cure="one like kindest/node:v1.32.0")
+        raise UsageError(
+            f"--kind-image {settings.kind_image}: no name of an image", hint="one like kindest/node:v1.32.0"
+        )
 
 
 def _registry_mirror(settings: Settings) -> None:
     if settings.registry_mirror is not None and not _MIRROR.fullmatch(settings.registry_mirror):
-        raise BadInput(
+        raise UsageError(
             f"--registry-mirror {settings.registry_mirror}: no registry's host",
-            cure="a name or address, with a port if need be, and without a scheme: mirror.example:5000",
+            hint="a name or address, with a port if need be, and without a scheme: mirror.example:5000",
         )
 
 
 def _topology(settings: Settings) -> None:
-    topology = Topology.load(Path(settings.topology))
-    if settings.workers is not None:
-        if settings.workers < 1:
-            raise BadInput(f"--workers {settings.workers}: no worker to give a disk to", cure="--workers 1 or more")
-        _require_memory(settings.workers, f"--workers {settings.workers}")  # before so many are put into a list
-        topology = topology.with_workers(settings.workers)
-    _require_memory(topology.workers, f"--topology {settings.topology}: {topology.workers} workers")
+    topology = Topology.load(Path(settings.kind_config))
+    if settings.kind_workers is not None:
+        if settings.kind_workers < 1:
+            raise UsageError(
+                f"--kind-workers {settings.kind_workers}: no worker to give a disk to", hint="--kind-workers 1 or more"
+            )
+        _require_memory(
+            settings.kind_workers, f"--kind-workers {settings.kind_workers}"
+        )  # before so many are put into a list
+        topology = topology.with_workers(settings.kind_workers)
+    _require_memory(topology.workers, f"--kind-config {settings.kind_config}: {topology.workers} workers")
     kubelet_dir(topology)
 
 
 def _require_memory(workers: int, option: str) -> None:
     most = max(1, memory_total() // WORKER_BYTES)
     if workers > most:
-        raise BadInput(
+        raise UsageError(
             f"{option}: this machine's {memory_total() / GIB:.0f} GiB of memory cannot hold so many",
-            cure=f"at most {most} here, and 3 for three copies of everything",
+            hint=f"at most {most} here, and 3 for three copies of everything",
         )
 
 
@@ -138,15 +144,15 @@ def _disk_size(settings: Settings) -> None:
     try:
         size = parse_size(settings.disk_size)
     except ValueError as error:  # more digits than Python reads
-        raise BadInput(f"--disk-size {settings.disk_size:.20}...: no size", cure="--disk-size 10GiB") from error
-    except BadInput as error:
-        raise BadInput(f"--disk-size {error.message}", cure="--disk-size 10GiB") from error
+        raise UsageError(f"--disk-size {settings.disk_size:.20}...: no size", hint="--disk-size 10GiB") from error
+    except UsageError as error:
+        raise UsageError(f"--disk-size {error.message}", hint="--disk-size 10GiB") from error
     require_size(size)
     room = shutil.disk_usage(nearest_existing(state_dir())).total
     if size > room:
-        raise BadInput(
+        raise UsageError(
             f"--disk-size {settings.disk_size}: {state_dir()} is on a filesystem of {room / GIB:.0f} GiB",
-            cure="a smaller one, or ROOKERY_STATE_DIR on a larger filesystem",
+            hint="a smaller one, or ROOKERY_STATE_DIR on a larger filesystem",
         )
 
 
@@ -165,18 +171,20 @@ def _rook_manifests(settings: Settings) -> None:
     try:
         objects = [each for path in manifests.applied_from(directory) for each in manifests.load(directory, [path])]
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise BadInput(f"{option}: {error}", cure=hint) from error
+        raise UsageError(f"{option}: {error}", hint=hint) from error
     if strange := [each for each in objects if not isinstance(each, dict) or not each.get("kind")]:
-        raise BadInput(f"{option}: {strange[0]!r:.80} is no object of Kubernetes", cure=hint)
+        raise UsageError(f"{option}: {strange[0]!r:.80} is no object of Kubernetes", hint=hint)
     try:
         require_own_disks(objects, ())
-    except BadInput as error:
-        raise BadInput(f"{option}: {error.message}", cure=error.cure) from error
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
 
 
 def _driver(settings: Settings) -> None:
-    if settings.driver == "ceph-csi" and not doctor.kernel_has("rbd"):
-        raise BadInput("--driver ceph-csi needs a kernel with rbd, which this one is not", cure="--driver userspace")
+    if settings.csi_driver == "ceph-csi" and not doctor.kernel_has("rbd"):
+        raise UsageError(
+            "--csi-driver ceph-csi needs a kernel with rbd, which this one is not", hint="--csi-driver userspace"
+        )
 
 
 def _require_place(folder: str, option: str, hint: str) -> None:
@@ -185,13 +193,13 @@ def _require_place(folder: str, option: str, hint: str) -> None:
     try:
         nearest = next(place for place in (path, *path.absolute().parents) if place.exists() or place.is_symlink())
     except (OSError, ValueError) as error:  # too long; a byte that no path has
-        raise BadInput(f"{option}: {folder:.40}: {error}", cure=hint) from error
+        raise UsageError(f"{option}: {folder:.40}: {error}", hint=hint) from error
     if not nearest.is_dir():
-        raise BadInput(f"{option}: {nearest} is no folder", cure=hint)
+        raise UsageError(f"{option}: {nearest} is no folder", hint=hint)
 
 
 def require_state_dir() -> None:
-    """Raises `BadInput` if what the harness makes cannot be kept where the environment says."""
+    """Raises `UsageError` if what the harness makes cannot be kept where the environment says."""
     given = os.environ.get("ROOKERY_STATE_DIR")
     if given:
         _require_place(given, f"ROOKERY_STATE_DIR={given}", "a folder of root's, such as /var/lib/rookery")
@@ -199,14 +207,14 @@ def require_state_dir() -> None:
 
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("cluster_name",), _cluster_name),
-    (("results",), _results),
+    (("results_dir",), _results),
     (("kubeconfig",), _kubeconfig),
     (("kind_image",), _kind_image),
     (("registry_mirror",), _registry_mirror),
     (("rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _versions),
     (("rook_manifests",), _rook_manifests),
-    (("driver",), _driver),
-    (("topology", "workers"), _topology),
+    (("csi_driver",), _driver),
+    (("kind_config", "kind_workers"), _topology),
     (("disk_size",), _disk_size),
     (("kind_bin",), _kind_bin),
 )

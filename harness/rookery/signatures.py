@@ -1,7 +1,7 @@
 """Texts by which an expected failure is known: each stands here once, with the object that shows it and its source.
 
-A bare time-out is no reproduction of anything; a scenario names the signature, sees it, cures it, and sees it gone.
-What asks the objects for it is in `rookery.kube.symptoms`.
+A bare time-out is no reproduction of anything; a scenario names the signature, sees it, works around it, and sees it
+gone. What asks the objects for it is in `rookery.kube.symptoms`.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ UNKNOWN_FIELD_DIRECTORIES = Signature(
 
 # The operator watches the Services that it owns and sets each to what it makes of the CephCluster
 # (pkg/operator/ceph/controller/predicate.go), so `kubectl edit` of one lasts for seconds.
-SERVICE_PUT_RIGHT = Signature(
+SERVICE_RECONCILED = Signature(
     text='will reconcile resource "rook-ceph-mgr-dashboard" based on patch',
     shown_by=ShownBy.LOG,
     of="the operator",

@@ -29,7 +29,7 @@ from .nodes import RegisteredNodes
 from .registration import RegistrationService
 from .state import NodeBoot, StateStore
 
-log = logging.getLogger("driver")
+log = logging.getLogger("userspace_csi")
 
 NAMES = {"rbd": DRIVER_NAME, "cephfs": CEPHFS_DRIVER_NAME}
 
@@ -121,7 +121,7 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--cluster-config", type=Path, default=Path("/etc/ceph-csi-config/csi-cluster-config-json"))
     common.add_argument("--ready-file", type=Path, default=Path("/run/rookery-csi/ready"))
     common.add_argument("--storage", choices=sorted(NAMES), default="rbd", help="what the volumes are of")
-    parser = argparse.ArgumentParser(prog="driver", description=__doc__)
+    parser = argparse.ArgumentParser(prog="userspace_csi", description=__doc__)
     roles = parser.add_subparsers(dest="role", required=True)
     controller = roles.add_parser("controller", parents=[common])
     controller.add_argument("--socket", type=Path, default=Path("/csi/csi.sock"))

@@ -75,7 +75,7 @@ class Loops(Protocol):
 
     def size(self, loop: LoopRef) -> int: ...
 
-    def grow(self, loop: LoopRef, image: Path, size: int) -> None: ...
+    def expand(self, loop: LoopRef, image: Path, size: int) -> None: ...
 
     def stacked_on(self, loop: LoopRef) -> list[LoopRef]: ...
 
@@ -161,9 +161,9 @@ class Devices:
         """The device's size in bytes."""
         return self._loops.size(loop)
 
-    def grow(self, volume: VolumeId, loop: LoopRef, size: int) -> None:
+    def expand(self, volume: VolumeId, loop: LoopRef, size: int) -> None:
         """Make the device at least `size` bytes long while it is in use."""
-        self._loops.grow(loop, self._states.image(volume), size)
+        self._loops.expand(loop, self._states.image(volume), size)
 
     def provide_for_kubelet(self) -> None:
         """Have what the kubelet needs for a raw block volume: a loop device of its own on top of it."""

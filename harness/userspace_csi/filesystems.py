@@ -71,7 +71,7 @@ class Filesystems:
         if found != fs_type:
             raise FailedPrecondition(f"{device} holds {found or 'nothing'}, not {fs_type}, and is for reading only")
 
-    def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+    def expand(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         """Have the filesystem, mounted at `point`, fill its device; nothing to do if it does.
 
         Raises `FailedPrecondition` where ext4 cannot: the kernel asks for CAP_SYS_RESOURCE then, which sandboxes may
@@ -90,7 +90,7 @@ class Filesystems:
     def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         """What `ensure` could not do yet: XFS grows only when it is mounted."""
         if fs_type == "xfs":
-            self.grow(device, fs_type, point, deadline)
+            self.expand(device, fs_type, point, deadline)
 
     def _probe(self, device: Path, deadline: Deadline) -> str:
         """What the device holds, "" if nothing."""

@@ -92,7 +92,7 @@ class Loops:
         """The device's size in bytes."""
         return int((self._sys_block / f"loop{loop.number}/size").read_text()) * _SECTOR
 
-    def grow(self, loop: LoopRef, image: Path, size: int) -> None:
+    def expand(self, loop: LoopRef, image: Path, size: int) -> None:
         """Make the file at least `size` bytes long, and the device as long as the file, while both are in use.
 
         Truncating a FUSE export of qemu resizes the image behind it (`fuse_setattr`), and tells the kernel the new size

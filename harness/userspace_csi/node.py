@@ -34,7 +34,7 @@ class Filesystems(Protocol):
 
     def require(self, device: Path, fs_type: str, deadline: Deadline) -> None: ...
 
-    def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
+    def expand(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
 
     def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None: ...
 
@@ -159,11 +159,11 @@ class Node:
                     )
                 return size
             if capacity.required:
-                self._devices.grow(volume, loop, capacity.size())
+                self._devices.expand(volume, loop, capacity.size())
             mounted = self._mounts.of_device((LOOP_MAJOR, loop.number))
             if mounted:
                 device = self._devices.node_file(loop)
-                self._filesystems.grow(device, mounted[0].fs_type, mounted[0].point, deadline)
+                self._filesystems.expand(device, mounted[0].fs_type, mounted[0].point, deadline)
             return self._devices.size(loop)
 
     def stats(self, volume_id: str, volume_path: str) -> Stats:

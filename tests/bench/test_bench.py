@@ -8,7 +8,7 @@ import pytest
 from rookery.bench import common as bench
 from rookery.bench.common import Bench, Goal, Row, rows
 from rookery.cluster import stores
-from rookery.cluster.blueprint import Blueprint
+from rookery.cluster.blueprint import ContainerSpec
 from rookery.errors import DeadlineExceeded, InfrastructureError
 from rookery.report.results import Results
 from rookery.settings import Settings
@@ -75,7 +75,7 @@ def test_what_is_left_behind_is_named_and_less_of_it_is_no_trouble():
     left = "restore 2 left something behind: 4 loop devices, 3 before; 6 routes, 5 before"
     with pytest.raises(InfrastructureError, match=left) as caught:
         bench._require_same(before, {"loop devices": 4, "mounts": 40, "routes": 6}, 2)
-    assert caught.value.cure == "rookery sweep"
+    assert caught.value.hint == "rookery sweep"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def clusters(monkeypatch, tmp_path):
 
 
 def test_each_bring_up_is_of_a_cluster_of_its_own_which_goes(clusters, tmp_path):
-    settings = Settings(results=str(tmp_path / "results"))
+    settings = Settings(results_dir=str(tmp_path / "results"))
     measured = bench.bring_up(settings, quiet, runs=1)
     assert measured.runs == [{"nothing to HEALTH_OK": 101}]
     assert measured.passed
@@ -109,7 +109,7 @@ def test_each_bring_up_is_of_a_cluster_of_its_own_which_goes(clusters, tmp_path)
 
 
 def test_a_bring_up_that_fails_ends_the_bench_which_keeps_what_it_measured(clusters, tmp_path):
-    measured = bench.bring_up(Settings(results=str(tmp_path / "results")), quiet, runs=3)
+    measured = bench.bring_up(Settings(results_dir=str(tmp_path / "results")), quiet, runs=3)
     assert measured.runs == [{"nothing to HEALTH_OK": 101}]
     assert measured.facts == {"failed": "InfrastructureError: no room"}
     assert not measured.passed
@@ -147,7 +147,7 @@ def session(monkeypatch):
 
 @pytest.mark.parametrize(("verify", "more"), [(False, {}), (True, {"differences": ["a difference"]})])
 def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, more):
-    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=2, verify=verify)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=2, verify=verify)
     assert session.did == ["cluster rook-ready", "save bench", "kept bench", "restore", "restore", "close"]
     assert measured.runs == [{"restored: HEALTH_OK": 20}] * 2
     assert measured.passed == (not verify)
@@ -156,7 +156,7 @@ def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, 
 
 def test_a_restore_that_leaves_something_ends_the_bench_and_the_cluster(session, tmp_path):
     session.left = 1
-    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=2)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=2)
     left = "InfrastructureError: restore 1 left something behind: 41 mounts, 40 before"
     assert measured.facts["failed"].startswith(left)
     assert measured.runs == [{"restored: HEALTH_OK": 20}]
@@ -182,7 +182,7 @@ def test_a_restore_that_fails_ends_the_bench_which_keeps_what_it_measured(sessio
         return {"restored: HEALTH_OK": 20}
 
     monkeypatch.setattr(bench, "_restore_once", restore_once)
-    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=3)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=3)
     assert measured.runs == [{"restored: HEALTH_OK": 20}]
     assert measured.facts["failed"] == f"{type(error).__name__}: {error}"
     assert not measured.passed
@@ -191,7 +191,7 @@ def test_a_restore_that_fails_ends_the_bench_which_keeps_what_it_measured(sessio
 
 def test_with_cassandra_a_run_ends_when_its_rows_are_read(session, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "_read_rows", lambda cluster, results: session.did.append("read"))
-    measured = bench.restore(Settings(results=str(tmp_path)), quiet, runs=1, layer="cassandra")
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=1, layer="cassandra")
     assert session.did[0] == "cluster cassandra-batch-ready"
     assert session.did[-3:] == ["restore", "read", "close"]
     assert list(measured.runs[0]) == ["restored: HEALTH_OK", "every row readable"]
@@ -229,7 +229,7 @@ def test_rows_that_did_not_come_back_are_told_and_the_client_is_closed(tmp_path,
 
 
 @pytest.fixture
-def put_back(tmp_path):
+def restored(tmp_path):
     """A cluster that was put back from a snapshot with one disk; returns both, and the two files of the disk."""
     saved, disk = tmp_path / "saved.img", tmp_path / "disk.img"
     for path in (saved, disk):
@@ -240,30 +240,30 @@ def put_back(tmp_path):
     for folder in stores.SHARED:
         (tmp_path / "store" / folder).mkdir(parents=True)
     nodes = SimpleNamespace(
-        put_back=lambda snapshot: None,
+        restore_powered_off=lambda snapshot: None,
         var=lambda node: tmp_path / "node",
         store=tmp_path / "store",
         disks={"c": SimpleNamespace(path=disk)},
     )
     snapshot = SimpleNamespace(
-        nodes=[Blueprint("c", "", {}, {}, "")], var=lambda node: tmp_path / "saved", disk=lambda node: saved
+        nodes=[ContainerSpec("c", "", {}, {}, "")], var=lambda node: tmp_path / "saved", disk=lambda node: saved
     )
     return SimpleNamespace(nodes=nodes), snapshot, disk
 
 
-def test_what_was_put_back_whole_has_no_differences(put_back):
-    cluster, snapshot, _ = put_back
+def test_what_was_put_back_whole_has_no_differences(restored):
+    cluster, snapshot, _ = restored
     assert bench._differences(cluster, snapshot) == []
 
 
-def test_a_file_that_differs_is_told(put_back, tmp_path):
-    cluster, snapshot, _ = put_back
+def test_a_file_that_differs_is_told(restored, tmp_path):
+    cluster, snapshot, _ = restored
     (tmp_path / "node/state").write_text("another")
     (found,) = bench._differences(cluster, snapshot)
     assert found.endswith(" state")
 
 
-def test_a_disk_that_differs_is_told(put_back):
-    cluster, snapshot, disk = put_back
+def test_a_disk_that_differs_is_told(restored):
+    cluster, snapshot, disk = restored
     disk.write_bytes(b"OSD")
     assert bench._differences(cluster, snapshot) == [str(disk)]

@@ -25,7 +25,7 @@ from rookery.bench.core import (
     WAITING,
     Span,
 )
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 T0 = datetime(2026, 11, 28, 21, 0, tzinfo=timezone.utc).timestamp()
 EARLIER, NOW = (datetime.fromtimestamp(at, timezone.utc).isoformat() for at in (T0 - 3600, T0 - 5))
@@ -125,7 +125,7 @@ def test_what_overlaps_is_told_by_what_each_phase_added(results):
         ("cut 2: OSDs up", True, "waiting for product"),
         ("Cassandra deployed", False, "workload"),
         ("logs gathered", True, "harness"),
-        ("mounted after the cure", True, "waiting for product"),
+        ("mounted after the workaround", True, "waiting for product"),
     ],
 )
 def test_a_phase_has_its_category_by_its_name(phase, called, category):
@@ -223,10 +223,10 @@ def test_what_was_never_called_or_is_of_no_run_is_counted_nevertheless(tmp_path)
 
 
 def test_a_folder_without_results_is_bad_input(tmp_path, capsys):
-    with pytest.raises(BadInput, match="no results of scenarios there"):
+    with pytest.raises(UsageError, match="no results of scenarios there"):
         core_bench.of(tmp_path / "nothing")
     assert cli.main(["bench", "core", "--of", str(tmp_path)]) == 2
-    assert "cure:" in capsys.readouterr().err
+    assert "hint:" in capsys.readouterr().err
 
 
 def test_the_table_has_shares_sums_goal_and_what_it_is_made_of(results, capsys, monkeypatch):
@@ -269,7 +269,7 @@ def pytest_of_users(monkeypatch, tmp_path):
     program.write_text(
         f"""#!{sys.executable}
 import json, os, pathlib, sys, time
-folder = pathlib.Path(sys.argv[sys.argv.index("--results") + 1])
+folder = pathlib.Path(sys.argv[sys.argv.index("--results-dir") + 1])
 (folder / "20261128T210000Z-it").mkdir(parents=True)
 phases = [{{"name": "rook-ready put back", "start_s": 0, "seconds": 0}}]
 timings = {{"outcome": "passed", "total_s": 0, "phases": phases}}
@@ -284,7 +284,7 @@ sys.exit(int(os.environ["STATUSES"].split()[int(folder.name[-1]) - 1]))
 
     def run(statuses, *argv):
         monkeypatch.setenv("STATUSES", statuses)
-        return cli.main(["bench", "core", "--json", "--results", str(tmp_path / "results"), *argv])
+        return cli.main(["bench", "core", "--json", "--results-dir", str(tmp_path / "results"), *argv])
 
     return run
 
@@ -294,7 +294,7 @@ def test_core_runs_pytest_as_a_user_would_with_the_options_that_were_given(pytes
     printed = capsys.readouterr()
     called = [line.split() for line in printed.err.splitlines()]
     assert [argv[:5] for argv in called] == [["-m", "pytest", "--override-ini=testpaths=scenarios", "-m", "core"]] * 2
-    assert [argv[5:7] for argv in called] == [["--rook=1.17.9", "--results"]] * 2
+    assert [argv[5:7] for argv in called] == [["--rook=1.17.9", "--results-dir"]] * 2
     folders = [Path(argv[7]) for argv in called]
     assert sorted(os.listdir(tmp_path / "results")) == sorted(folder.name for folder in folders)
     assert [folder.name.partition("-")[2] for folder in folders] == ["bench-core-1", "bench-core-2"]

@@ -20,7 +20,7 @@ from rookery.bench import kill as kill_bench
 from rookery.bench.common import Bench
 from rookery.bench.kill import PHASES, POLL, SHORTEST, Attempt, Moment, Phase, Swept, learn, moments, strike
 from rookery.bench.leftovers import Inventory, survivors
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine.run import CommandFailed
 from rookery.settings import Settings
 
@@ -203,7 +203,7 @@ class FakeRun:
     def reached(self):
         if self.ends == "interrupted":
             raise KeyboardInterrupt
-        return list(DEPLOYING if "--fresh" in self.argv else RESTORING)
+        return list(DEPLOYING if "--no-snapshots" in self.argv else RESTORING)
 
     def kill(self):
         self.killed = True
@@ -249,7 +249,7 @@ def bench(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("scenario.py").touch()
     bench.kill = lambda **options: kill_bench.kill(
-        Settings(results=str(tmp_path / "results"), seed=3),
+        Settings(results_dir=str(tmp_path / "results"), fault_seed=3),
         bench.said.append,
         **{"times": 1, "only": ["deploy"], "scenarios": ["scenario.py::test"], **options},
     )
@@ -286,9 +286,9 @@ def test_what_is_run_is_what_a_user_runs(bench, monkeypatch):
     assert setups[0].argv == [sys.executable, "-m", "rookery", "setup"]
     for run in pytests:
         assert run.argv[1:5] == ["-m", "pytest", "scenario.py::test", "--rook=1.17.9"]
-        assert f"--results={run.folder}" in run.argv
+        assert f"--results-dir={run.folder}" in run.argv
         assert [each for each in run.argv if each.startswith("--kubeconfig=")]
-    assert sum("--fresh" in run.argv for run in pytests) == 3
+    assert sum("--no-snapshots" in run.argv for run in pytests) == 3
     assert sum("rookery-kill-" in run.environment["XDG_CACHE_HOME"] for run in pytests) == 1
     assert not any(name in run.environment for run in bench.runs for name in ("ROOKERY_KEEP_CLUSTER", "ROOKERY_SHARD"))
     assert len({run.folder for run in bench.runs}) == len(PHASES)
@@ -464,7 +464,7 @@ def test_the_kubeconfig_is_to_be_what_it_was_or_what_the_user_made_of_it_since(b
 def test_a_decoy_that_was_changed_is_one_again_in_the_next_round(bench, tmp_path):
     def spoil():
         (notes,) = (tmp_path / "state/clusters").glob("rookery-*/notes.txt")
-        notes.write_text("spoilt\n")
+        notes.write_text("mark_dirty\n")
         return []
 
     bench.sweeps = iter([lambda: [], spoil])
@@ -560,14 +560,14 @@ def test_decoys_that_cannot_be_made_begin_nothing(bench, tmp_path, command):
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_made(bench):
     stranger = bench.engine.made("web", **{"io.x-k8s.kind.cluster": "rookery"})
-    with pytest.raises(BadInput, match="there is a kind cluster rookery already: web"):
+    with pytest.raises(UsageError, match="there is a kind cluster rookery already: web"):
         bench.kill()
     assert list(bench.engine.containers) == [stranger]
     assert bench.engine.images == []
 
 
 def test_scenarios_that_are_not_there_are_refused(bench):
-    with pytest.raises(BadInput, match=r"nowhere\.py::test: no such scenario"):
+    with pytest.raises(UsageError, match=r"nowhere\.py::test: no such scenario"):
         bench.kill(scenarios=["nowhere.py::test"])
     assert bench.did == []
 
@@ -643,13 +643,13 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
     asked = []
 
     def kill(settings, say, **options):
-        asked.append((settings.cluster_name, settings.seed, options))
+        asked.append((settings.cluster_name, settings.fault_seed, options))
         say("round 1/1")
         return Bench("kill")
 
     monkeypatch.setattr(cli.kill_bench, "kill", kill)
-    argv = ["bench", "kill", "--times", "4", "--seed", "7", "--only", "save", "deploy", "--cluster-name=mine"]
-    assert cli.main([*argv, "--scenario", "a.py::x", "b.py::y", "--results", "there", "--json"]) == 0
+    argv = ["bench", "kill", "--times", "4", "--fault-seed", "7", "--only", "save", "deploy", "--cluster-name=mine"]
+    assert cli.main([*argv, "--scenario", "a.py::x", "b.py::y", "--results-dir", "there", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["name"] == "kill"
     assert printed.err == "round 1/1\n"
@@ -657,7 +657,7 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
     assert (name, seed) == ("mine", 7)
     assert options["scenarios"] == ["a.py::x", "b.py::y"]
     assert (options["times"], options["only"]) == (4, ["save", "deploy"])
-    assert sorted(options["options"]) == ["--cluster-name=mine", "--seed=7"]
+    assert sorted(options["options"]) == ["--cluster-name=mine", "--fault-seed=7"]
     assert cli.main(["bench", "kill"]) == 0
     (_, _, options) = asked.pop()
     assert (options["times"], options["only"]) == (len(PHASES), ())

@@ -92,7 +92,7 @@ def machine(monkeypatch):
 
 
 def run(tmp_path, **options):
-    return save_bench.save(Settings(results=str(tmp_path)), lambda line: None, **options)
+    return save_bench.save(Settings(results_dir=str(tmp_path)), lambda line: None, **options)
 
 
 def test_every_so_many_times_it_is_restored(machine, tmp_path):

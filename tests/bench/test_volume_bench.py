@@ -34,9 +34,9 @@ from rookery.bench.volumes import (
     specs_step,
     step_of,
 )
-from rookery.csi.execution import Disagreement
+from rookery.csi.execution import ModelViolation
 from rookery.csi.sanity import SanityReport
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.kube import ExecFailed
 from rookery.settings import Settings
 from rookery.waiting import NotYet
@@ -116,7 +116,7 @@ class Kube:
 
 
 def kind_of(load):
-    return "--rw=randwrite" if load.by_chance else "--rw=write" if load.write else "--rw=read"
+    return "--rw=randwrite" if load.random_access else "--rw=write" if load.write else "--rw=read"
 
 
 class Rook:
@@ -185,12 +185,12 @@ def kube(monkeypatch):
 @pytest.fixture
 def measure(kube, tmp_path):
     def measure(*only, rounds=1):
-        return volume_bench.volumes(Settings(results=str(tmp_path)), quiet, rounds=rounds, only=only)
+        return volume_bench.volumes(Settings(results_dir=str(tmp_path)), quiet, rounds=rounds, only=only)
 
     return measure
 
 
-class Trial:
+class RandomisedRun:
     """A sequence of which three operations were done."""
 
     wrong = ""
@@ -201,16 +201,16 @@ class Trial:
     def run(self):
         self.done += ["Create", "Stage", "Delete"]
         if self.wrong:
-            raise Disagreement(self.wrong)
+            raise ModelViolation(self.wrong)
 
 
 @pytest.fixture
 def trial(monkeypatch):
     """Of the calls by chance."""
     monkeypatch.setattr(volume_bench, "driver_called_directly", lambda cluster, results: namespace(cluster.kube))
-    monkeypatch.setattr(volume_bench, "Trial", Trial)
-    monkeypatch.setattr(Trial, "wrong", "")
-    return Trial
+    monkeypatch.setattr(volume_bench, "RandomisedRun", RandomisedRun)
+    monkeypatch.setattr(RandomisedRun, "wrong", "")
+    return RandomisedRun
 
 
 @pytest.fixture
@@ -419,8 +419,8 @@ def test_what_is_of_the_userspace_drivers_only_is_not_measured_with_others(kube,
 
 
 def test_fewer_workers_than_there_are_copies_are_refused(kube):
-    with pytest.raises(BadInput, match="2 workers"):
-        volume_bench.volumes(Settings(workers=2), quiet)
+    with pytest.raises(UsageError, match="2 workers"):
+        volume_bench.volumes(Settings(kind_workers=2), quiet)
     assert kube.did == []
 
 

@@ -17,7 +17,7 @@ from rookery.catalogue import showing
 from rookery.catalogue.catalogue import collect
 from rookery.catalogue.docstrings import STATEMENTS, read
 from rookery.catalogue.markers import Bug
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.report.results import LastResult
 from rookery.workloads import cassandra, postgresql
 
@@ -180,7 +180,7 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
 @pytest.mark.parametrize(
     ("text", "pattern", "said"),
     [
-        ("import not_there", "", "test_b.py cannot be collected:*No module named 'not_there'*cure: *--collect-only*"),
+        ("import not_there", "", "test_b.py cannot be collected:*No module named 'not_there'*hint: *--collect-only*"),
         ("def test(:", "", "test_b.py cannot be collected:*SyntaxError*"),
         ("@__import__('pytest').mark.unheard_of\ndef test_it(): pass", "", "*'unheard_of' not found in `markers`*"),
         (
@@ -189,15 +189,15 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
             "*status 4*\nERROR: *test_it: a bug is marked by the*",
         ),
         ("raise SystemExit('gone')", "", "*gone*"),
-        ("import os\nos._exit(7)", "", "pytest ended with status 7 when*cure: *"),
+        ("import os\nos._exit(7)", "", "pytest ended with status 7 when*hint: *"),
         ("", "(", "*status 4*\nERROR: Wrong expression passed to '-k': (*"),
-        ("", "no_such_name", "*no scenario matches 'no_such_name'*cure: *-k*"),
+        ("", "no_such_name", "*no scenario matches 'no_such_name'*hint: *-k*"),
     ],
 )
 def test_what_cannot_be_collected_is_told(folder, text, pattern, said):
     (folder / "test_b.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
-    with pytest.raises(BadInput) as error:
+    with pytest.raises(UsageError) as error:
         collect(folder, pattern)
     assert matches(str(error.value), said), str(error.value)
     assert "Traceback (most recent call last)" not in str(error.value)
@@ -208,9 +208,9 @@ def matches(text, pattern):
 
 
 def test_a_folder_that_is_not_there_and_an_empty_one(tmp_path):
-    with pytest.raises(BadInput, match=r"no such folder\n  cure: .*--scenarios DIR"):
+    with pytest.raises(UsageError, match=r"no such folder\n  hint: .*--scenarios DIR"):
         collect(tmp_path / "scenarios")
-    with pytest.raises(BadInput, match="no scenario in it"):
+    with pytest.raises(UsageError, match="no scenario in it"):
         collect(tmp_path)
 
 
@@ -227,7 +227,7 @@ def test_listed_with_their_last_results(folder, tmp_path, capsys, monkeypatch):
     results = tmp_path / "results"
     result(results, "20261124T080000Z", "variants[xfs]", "failed", 70.0)
     result(results, "20261124T090000Z", "variants[xfs]", "passed", 78.4)
-    assert cli.main(["scenarios", "--scenarios", str(folder), "--results", str(results)]) == 0
+    assert cli.main(["scenarios", "--scenarios", str(folder), "--results-dir", str(results)]) == 0
     out = capsys.readouterr().out
     for shown in ("test_a.py: The title | of the file.", "Reproduces: a trouble that takes two lines.", "budget 90 s"):
         assert out.count(shown) == 1
@@ -239,7 +239,7 @@ def test_listed_with_their_last_results(folder, tmp_path, capsys, monkeypatch):
 
 def test_json_has_all_of_it(folder, tmp_path, capsys):
     last = result(tmp_path / "results", "20261124T090000Z", "of_reports", "passed", 78.4)
-    argv = ["scenarios", "reports", "--json", "--scenarios", str(folder), "--results", str(tmp_path / "results")]
+    argv = ["scenarios", "reports", "--json", "--scenarios", str(folder), "--results-dir", str(tmp_path / "results")]
     assert cli.main(argv) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["id"], found["budget_s"], found["tier"]) == ("test_a.py::test_of_reports", 60, "slow")

@@ -61,7 +61,7 @@ SAID = [
     (signatures.DISK_HAS_FILESYSTEM, SAID_BY_CEPH_VOLUME),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
     (
-        signatures.SERVICE_PUT_RIGHT,
+        signatures.SERVICE_RECONCILED,
         'ceph-spec: controller will reconcile resource "rook-ceph-mgr-dashboard" based on patch: '
         '{"spec":{"type":"LoadBalancer"}}',
     ),

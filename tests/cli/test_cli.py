@@ -10,7 +10,7 @@ import pytest
 from rookery import __version__, cli
 from rookery.bench.common import Bench, Goal
 from rookery.cluster.snapshots import Snapshot
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.images.resolve import Image, Origin
 from rookery.machine.doctor import Check
 from rookery.machine.leases import SweepIncomplete
@@ -25,18 +25,18 @@ from rookery.storage.cluster import StorageCluster
         (["setup", "--help"], ["--dry-run", "--undo", "--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
         (["images", "--help"], ["ensure", "save", "load", "--json", "--registry-mirror HOST"]),
-        (["images", "ensure", "--help"], ["--rook VERSION", "--driver {auto,ceph-csi,userspace}"]),
+        (["images", "ensure", "--help"], ["--rook VERSION", "--csi-driver {auto,ceph-csi,userspace}"]),
         (["images", "save", "--help"], ["file", "--rook VERSION"]),
         (["images", "load", "--help"], ["file"]),
-        (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results DIR"]),
+        (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results-dir DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
         (["bench", "--help"], ["bring-up", "restore", "volumes", "core", "history"]),
-        (["bench", "history", "--help"], ["--samples N", "--operations N", "--seed N", "--json"]),
-        (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results DIR", "--rook VERSION"]),
+        (["bench", "history", "--help"], ["--samples N", "--operations N", "--fault-seed N", "--json"]),
+        (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results-dir DIR", "--rook VERSION"]),
         (
             ["bench", "volumes", "--help"],
-            ["--rounds N", "--only {bandwidth,random,latency,parallel,operations,sanity}", "--seed N", "--json"],
+            ["--rounds N", "--only {bandwidth,random,latency,parallel,operations,sanity}", "--fault-seed N", "--json"],
         ),
         (
             ["bench", "restore", "--help"],
@@ -54,7 +54,7 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
     assert [text for text in shown if text not in out] == []
 
 
-@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--driver", "nfs"], ["bench"],
+@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--csi-driver", "nfs"], ["bench"],
                                   ["bench", "restore", "--keep-cluster"],
                                   ["scenarios", "--json", "--markdown"],
                                   ["bench", "core", "--runs", "2", "--of", "results"],
@@ -108,13 +108,13 @@ def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "status", "said"),
     [
-        (BadInput("no such Rook", cure="one of 1.18"), 2, "rookery: no such Rook\n  cure: one of 1.18\n"),
+        (UsageError("no such Rook", hint="one of 1.18"), 2, "rookery: no such Rook\n  hint: one of 1.18\n"),
         (InfrastructureError("docker is gone"), 3, "rookery: docker is gone\n"),
         (DeadlineExceeded("the engine", 60, "no socket"), 3, "the engine: not within 60 s; last reason: no socket\n"),
         (
             PermissionError(13, "Permission denied", "/var/lib/rookery/leases.lock"),
             3,
-            "rookery: Permission denied: /var/lib/rookery/leases.lock\n  cure: as root: sudo rookery ...\n",
+            "rookery: Permission denied: /var/lib/rookery/leases.lock\n  hint: as root: sudo rookery ...\n",
         ),
         (KeyboardInterrupt(), 130, "rookery: interrupted\n"),
     ],
@@ -134,7 +134,7 @@ def test_an_error_is_one_message_and_its_exit_status(monkeypatch, capsys, error,
 
 @pytest.mark.parametrize(("states", "status"), [(["ok"], 0), (["ok", "degraded"], 1), (["missing", "degraded"], 2)])
 def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, capsys, states, status):
-    monkeypatch.setattr(cli.doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "cure") for s in states])
+    monkeypatch.setattr(cli.doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "hint") for s in states])
     assert cli.main(["doctor", "--json"]) == status
     assert [(check["name"], check["state"]) for check in json.loads(capsys.readouterr().out)] == [
         (f"check of {state}", state) for state in states
@@ -227,7 +227,7 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
 def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(cli.resolve.engine, "usable", lambda reference: None)
     assert cli.main(["images", "save", str(tmp_path / "images.tar")]) == 3
-    assert "cure: `rookery images ensure` first" in capsys.readouterr().err
+    assert "hint: `rookery images ensure` first" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("hours", "age"), [(1, "1 h"), (47, "47 h"), (24 * 9, "9 days")])

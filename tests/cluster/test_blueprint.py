@@ -10,7 +10,7 @@ from docker.errors import APIError
 from hypothesis import given
 from hypothesis import strategies as st
 from rookery.cluster import blueprint
-from rookery.cluster.blueprint import ADDED, DELETED, MODIFIED, Blueprint, outermost, save_changes
+from rookery.cluster.blueprint import ADDED, DELETED, MODIFIED, ContainerSpec, outermost, save_changes
 from rookery.errors import InfrastructureError
 
 FOUND = {
@@ -66,7 +66,7 @@ def changed(path, kind=ADDED):
 
 def test_a_node_is_made_again_with_the_very_same_settings_address_and_files(engine, tmp_path):
     (tmp_path / "changes.tar").write_bytes(b"files")
-    Blueprint.of("c-control-plane", address="172.20.0.3").create(tmp_path / "changes.tar")
+    ContainerSpec.of("c-control-plane", address="172.20.0.3").create(tmp_path / "changes.tar")
     (name, body), put = engine.asked
     assert name == "c-control-plane"
     assert body == {
@@ -84,15 +84,15 @@ def test_a_node_is_made_again_with_the_very_same_settings_address_and_files(engi
 
 
 def test_another_port_for_the_api_changes_nothing_else(engine):
-    made = Blueprint.of("c-control-plane", address="172.20.0.3")
+    made = ContainerSpec.of("c-control-plane", address="172.20.0.3")
     moved = made.with_api_port(40002)
     assert (made.api_port, moved.api_port) == (40001, 40002)
     assert moved.with_api_port(40001) == made
 
 
 def test_a_worker_has_no_port():
-    assert Blueprint("c-worker", "sha256:abc", {}, {"PortBindings": None}, "").api_port is None
-    assert Blueprint("c-worker", "sha256:abc", {}, {}, "").api_port is None
+    assert ContainerSpec("c-worker", "sha256:abc", {}, {"PortBindings": None}, "").api_port is None
+    assert ContainerSpec("c-worker", "sha256:abc", {}, {}, "").api_port is None
 
 
 def test_what_a_node_changed_is_saved_under_its_whole_path(engine, tmp_path):

@@ -9,19 +9,21 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from rookery.cluster import kind_cluster, snapshots, stores
-from rookery.cluster.blueprint import Blueprint
+from rookery.cluster.blueprint import ContainerSpec
 from rookery.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
 from rookery.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import leases
 from rookery.machine.disks import LoopDisk
 from rookery.machine.leases import Lease
 
 NODES = [{"role": "control-plane"}, {"role": "worker"}, {"role": "worker"}]
 API = {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "40001"}]}
-CONTROL_PLANE = Blueprint("c-control-plane", "sha256:1", {}, {"NetworkMode": "rookery-c", "PortBindings": API}, "")
-WORKERS = tuple(Blueprint(name, "sha256:1", {}, {"NetworkMode": "rookery-c"}, "") for name in ("c-worker", "c-worker2"))
+CONTROL_PLANE = ContainerSpec("c-control-plane", "sha256:1", {}, {"NetworkMode": "rookery-c", "PortBindings": API}, "")
+WORKERS = tuple(
+    ContainerSpec(name, "sha256:1", {}, {"NetworkMode": "rookery-c"}, "") for name in ("c-worker", "c-worker2")
+)
 
 
 def test_a_port_that_is_free_is_kept():
@@ -96,7 +98,7 @@ def machine(monkeypatch):
 
     def create_network(name, lease, *, subnet=None):
         if machine.taken == "network":
-            raise InfrastructureError(f"network {name} cannot have {subnet}", cure="docker network ls")
+            raise InfrastructureError(f"network {name} cannot have {subnet}", hint="docker network ls")
         lease.add("network", name)
         did("network", name, subnet)
         return subnet
@@ -104,12 +106,12 @@ def machine(monkeypatch):
     def claim(path, number, lease):
         disk = LoopDisk(path, number)
         if lease.has("loop", disk.device) or (machine.taken == "loop" and number == 265):
-            raise InfrastructureError(f"{disk.device} is taken", cure="losetup")
+            raise InfrastructureError(f"{disk.device} is taken", hint="losetup")
         lease.add("loop", disk.device, backing_file=str(path))
         did("claim", path.name, number)
         return disk
 
-    monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
+    monkeypatch.setattr(kind_cluster, "ensure_name_is_ours", lambda name: None)
 
     def remove_nodes(name, folder, lease):
         did("containers removed", name)
@@ -117,9 +119,9 @@ def machine(monkeypatch):
 
     monkeypatch.setattr(kind_cluster, "remove_nodes", remove_nodes)
     monkeypatch.setattr(kind_cluster, "add_volumes", lambda names, lease: machine.volumes)
-    monkeypatch.setattr(kind_cluster, "detach_dead", lambda numbers: did("dead detached", *numbers))
+    monkeypatch.setattr(kind_cluster, "detach_stale", lambda numbers: did("dead detached", *numbers))
     monkeypatch.setattr(kind_cluster.loop, "sequence", lambda number: machine.sequence.get(number))
-    monkeypatch.setattr(kind_cluster.loop, "served_by_the_dead", lambda number: number in machine.sequence)
+    monkeypatch.setattr(kind_cluster.loop, "stale_devices", lambda number: number in machine.sequence)
     monkeypatch.setattr(kind_cluster.network, "create", create_network)
     monkeypatch.setattr(kind_cluster, "claim", claim)
 
@@ -133,7 +135,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(kind_cluster.stores, "copy_var", lambda source, target, *, store: did("var", target.name))
     monkeypatch.setattr(kind_cluster.stores, "remove_images", lambda var: did("images removed", var.name))
     monkeypatch.setattr(kind_cluster, "copy_image", lambda source, target: did("disk", source.name, target.name))
-    monkeypatch.setattr(Blueprint, "create", lambda blueprint, changes: did("container", blueprint.name))
+    monkeypatch.setattr(ContainerSpec, "create", lambda blueprint, changes: did("container", blueprint.name))
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: True)
     monkeypatch.setattr(Lease, "release", lambda lease: did("released"))
     return machine
@@ -269,7 +271,7 @@ def test_an_entry_of_its_name_that_is_somebody_elses_is_refused_and_stays(cluste
     cluster.kubeconfig_path = tmp_path / "config"
     cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40009)))
     before = cluster.kubeconfig_path.read_bytes()
-    with pytest.raises(BadInput, match="an entry kind-c that the harness did not put there"):
+    with pytest.raises(UsageError, match="an entry kind-c that the harness did not put there"):
         cluster.restore(snapshot)
     assert machine.did == [("released",)]
     assert cluster.kubeconfig_path.read_bytes() == before
@@ -281,7 +283,7 @@ def test_an_entry_that_a_lease_knows_is_no_strangers(cluster, tmp_path, snapshot
     kind_cluster.refuse_others_entry("c", tmp_path / "config")
     moved = kubeconfig_of("kind-c", port=40009)
     cluster.kubeconfig_path.write_text(yaml.safe_dump(moved))
-    with pytest.raises(BadInput, match="an entry kind-c"):
+    with pytest.raises(UsageError, match="an entry kind-c"):
         kind_cluster.refuse_others_entry("c", tmp_path / "config")
 
 
@@ -295,7 +297,7 @@ def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cl
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: False)
     monkeypatch.setattr(kind_cluster.kubeconfig, "merge", killed)
     with pytest.raises(KeyboardInterrupt):
-        cluster.put_back(snapshot)
+        cluster.restore_powered_off(snapshot)
     cluster.lease.remove("kubeconfig", tmp_path / "config")
     left = yaml.safe_load((tmp_path / "config").read_text())
     assert left == {**kubeconfig_of("production"), "current-context": ""}
@@ -401,7 +403,7 @@ def test_what_others_have_taken_refuses_the_snapshot_and_nothing_is_left(cluster
     machine.taken = taken
     with pytest.raises(SnapshotRefused, match=r"is taken|cannot have") as caught:
         cluster.restore(snapshot)
-    assert caught.value.cure
+    assert caught.value.hint
     assert machine.did[-1] == ("released",)
     assert [each for each in machine.did if each[0] in ("container", "power on")] == []
     assert cluster.disks == {}
@@ -411,7 +413,7 @@ def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snaps
     def fail(blueprint, changes):
         raise InfrastructureError("making it again: no such image")
 
-    monkeypatch.setattr(Blueprint, "create", fail)
+    monkeypatch.setattr(ContainerSpec, "create", fail)
     with pytest.raises(InfrastructureError, match="no such image") as caught:
         cluster.restore(snapshot)
     assert not isinstance(caught.value, SnapshotRefused)  # deploying anew would not help
@@ -421,7 +423,7 @@ def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snaps
 @pytest.fixture
 def half_removed(tmp_path, monkeypatch):
     """What is left of a kept cluster whose removal was killed after its nodes were gone: a file, and its lease."""
-    monkeypatch.setattr(kind_cluster, "refuse_strangers", lambda name: None)
+    monkeypatch.setattr(kind_cluster, "ensure_name_is_ours", lambda name: None)
     left = Lease.acquire("c")
     with left.make_file(tmp_path / "c-worker.img"):
         left.keep()
@@ -481,7 +483,7 @@ def saveable(cluster, machine, monkeypatch):
     monkeypatch.setattr(kind_cluster.freezer, "frozen", frozen)
     monkeypatch.setattr(kind_cluster.stores, "save_var", lambda source, target, *, store: target.mkdir(parents=True))
     monkeypatch.setattr(kind_cluster, "save_changes", lambda name, target: None)
-    monkeypatch.setattr(Blueprint, "of", lambda name, *, address: Blueprint(name, "sha256:1", {}, {}, address))
+    monkeypatch.setattr(ContainerSpec, "of", lambda name, *, address: ContainerSpec(name, "sha256:1", {}, {}, address))
     return cluster
 
 
@@ -523,7 +525,7 @@ def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(saveable, monkeypa
     cell = snapshots.Cell.of(cluster="c")
     with pytest.raises(InfrastructureError, match=r"c could not be saved: .*No space left") as caught:
         cluster.save(cell, "rook-ready")
-    assert "rookery snapshots prune" in caught.value.cure
+    assert "rookery snapshots prune" in caught.value.hint
     assert not cell.folder.exists()
 
 
@@ -549,7 +551,7 @@ def test_what_is_applied_is_held_against_the_disks_of_this_cluster(cluster, monk
 
     def guard(wanted, own):
         seen.append((wanted["kind"], own))
-        raise BadInput("refused")
+        raise UsageError("refused")
 
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="i", kind=Path("/bin/kind"), guard=guard)
     config = {"current-context": "x", "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]}
@@ -563,9 +565,9 @@ def test_what_is_applied_is_held_against_the_disks_of_this_cluster(cluster, monk
     cluster.lease.add("loop", "/dev/loop264", backing_file="/d/c-worker.img")
     other = Lease.acquire("d")
     other.add("loop", "/dev/loop265", backing_file="/d/d-worker.img")
-    with pytest.raises(BadInput, match="refused"):
+    with pytest.raises(UsageError, match="refused"):
         cluster.kube.apply([{"kind": "ConfigMap", "metadata": {"name": "a"}}])
     cluster.lease.add("loop", "/dev/loop266", backing_file="/d/spare.img")
-    with pytest.raises(BadInput, match="refused"):
+    with pytest.raises(UsageError, match="refused"):
         cluster.kube.patch("CephCluster", "a", {})
     assert seen == [("ConfigMap", {"/dev/loop264"}), ("CephCluster", {"/dev/loop264", "/dev/loop266"})]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from rookery.cluster import kind_config
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 HEAD = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 NODES = "nodes: [{role: control-plane}, {role: worker}]\n"
@@ -21,10 +21,10 @@ def refused(tmp_path):
     def refused(content):
         path = tmp_path / "mine.yaml"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        with pytest.raises(BadInput) as caught:
+        with pytest.raises(UsageError) as caught:
             Topology.load(path)
         assert str(path) in caught.value.message
-        assert caught.value.cure
+        assert caught.value.hint
         return caught.value.message
 
     return refused
@@ -88,10 +88,10 @@ def test_what_kind_would_not_take_is_told_with_its_place(refused, text, words):
 
 
 def test_a_folder_is_no_topology(tmp_path):
-    with pytest.raises(BadInput, match="cannot be read: Is a directory\n  cure: "):
+    with pytest.raises(UsageError, match="cannot be read: Is a directory\n  hint: "):
         Topology.load(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="cannot be read: Not a directory\n  cure: "):
+    with pytest.raises(UsageError, match="cannot be read: Not a directory\n  hint: "):
         Topology.load(tmp_path / "file" / "mine.yaml")
 
 

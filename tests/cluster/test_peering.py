@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.cluster import kind_cluster, peering
-from rookery.cluster.peering import reaching
+from rookery.cluster.peering import peered
 from rookery.machine.run import CommandFailed
 from rookery.waiting import NotYet
 
@@ -23,7 +23,7 @@ def told(monkeypatch):
 
 
 def test_a_node_is_on_both_networks_while_it_lasts(told):
-    with reaching(TARGET, "c-other-worker"):
+    with peered(TARGET, "c-other-worker"):
         assert told[0] == CONNECT
         assert [args[-3:] for args in told[1:]] == [
             ("10.244.0.0/24", "via", "172.20.0.2"),
@@ -40,7 +40,7 @@ def test_a_node_leaves_the_network_whatever_goes_wrong(told, monkeypatch):
             raise CommandFailed(args, 2, "RTNETLINK answers: Network is unreachable")
 
     monkeypatch.setattr(peering, "docker", docker)
-    with pytest.raises(CommandFailed, match="unreachable"), reaching(TARGET, "c-other-worker"):
+    with pytest.raises(CommandFailed, match="unreachable"), peered(TARGET, "c-other-worker"):
         pass
     assert told[-1] == DISCONNECT
 

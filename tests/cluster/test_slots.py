@@ -11,7 +11,7 @@ import pytest
 from rookery.cluster import others_networks
 from rookery.cluster.slots import Addresses
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine.leases import Lease, sweep
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ def test_processes_give_way_to_each_other_until_they_are_dead():
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as other:
         assert other.stdout.readline().split() == slot_of(0)
         assert chosen() == slot_of(1)
-        with pytest.raises(BadInput, match=rf"other\.addresses is in use by process {other.pid}"):
+        with pytest.raises(UsageError, match=rf"other\.addresses is in use by process {other.pid}"):
             Addresses("other").choose(TOPOLOGY)
         other.kill()
     assert sweep() == []  # nothing that was there is gone
@@ -131,9 +131,9 @@ def test_networks_of_this_machine_are_passed_over(machine, taken):
 
 def test_where_all_of_the_range_is_somebodys_it_is_refused_with_whose(machine):
     machine["10.0.0.0/8"] = "tun0"
-    with pytest.raises(BadInput, match=r"free beside 10\.0\.0\.0/8 \(tun0\)") as caught:
+    with pytest.raises(UsageError, match=r"free beside 10\.0\.0\.0/8 \(tun0\)") as caught:
         chosen()
-    assert "podSubnet" in caught.value.cure
+    assert "podSubnet" in caught.value.hint
     assert Lease.all() == []
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rookery.cluster import snapshots
-from rookery.cluster.blueprint import Blueprint
+from rookery.cluster.blueprint import ContainerSpec
 from rookery.cluster.snapshots import (
     CELLS_KEPT,
     DAY,
@@ -16,11 +16,11 @@ from rookery.cluster.snapshots import (
     Cell,
     Disk,
     Snapshot,
-    being_made,
     check_name,
     digest_of_objects,
+    staged,
 )
-from rookery.errors import BadInput, DeadlineExceeded
+from rookery.errors import DeadlineExceeded, UsageError
 from rookery.machine import unfinished
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
@@ -52,14 +52,14 @@ def save(cell: Cell, name: str = "rook-ready", created: float = NOW, **facts: ob
     snapshot = Snapshot(
         path=cell.folder / name,
         cell=cell.facts,
-        nodes=(Blueprint("c-worker", "sha256:1", {"Env": ["A=1"]}, {"Privileged": True}, "172.20.0.3"),),
+        nodes=(ContainerSpec("c-worker", "sha256:1", {"Env": ["A=1"]}, {"Privileged": True}, "172.20.0.3"),),
         disks=(Disk("c-worker", 64),),
         subnet="172.20.0.0/16",
         store=STORE,
         created=created,
         facts=facts,
     )
-    with being_made(cell, name) as partial:
+    with staged(cell, name) as partial:
         inside = replace(snapshot, path=partial)
         for file in (inside.var("c-worker") / "lib/state", inside.changes("c-worker"), inside.disk("c-worker")):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ def test_a_snapshot_that_is_interrupted_leaves_nothing_and_the_one_before(cell):
     (before.path / "mine").touch()
 
     def interrupted():
-        with being_made(cell, "rook-ready") as partial:
+        with staged(cell, "rook-ready") as partial:
             (partial / "snapshot.json").write_text((before.path / "snapshot.json").read_text())
             assert snapshots.stored() == [before]
             raise Killed
@@ -192,7 +192,7 @@ def test_a_snapshot_that_is_interrupted_leaves_nothing_and_the_one_before(cell):
 
 def test_what_a_killed_save_left_is_not_taken_for_its_beginning(cell):
     (cell.folder / "rook-ready.partial/nodes/gone").mkdir(parents=True)
-    with being_made(cell, "rook-ready") as partial:
+    with staged(cell, "rook-ready") as partial:
         assert list(partial.iterdir()) == []
 
 
@@ -231,7 +231,7 @@ def test_pruning_everything_removes_what_a_killed_save_left(cell):
 def test_pruning_leaves_what_a_living_process_saves_and_at_once_removes_what_a_dead_one_did(cell):
     killed = cell.folder / "rook-ready.0123.partial"
     killed.mkdir(parents=True)
-    with being_made(cell, "rook-ready") as partial:
+    with staged(cell, "rook-ready") as partial:
         assert snapshots.prune(everything=True) == []
         assert list(cell.folder.iterdir()) == [partial]
 
@@ -381,6 +381,6 @@ def test_such_a_name_is_accepted(name):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.partial", "a b", "é", "ready\n"])
 def test_such_a_name_is_refused_before_anything_is_made(cell, name):
-    with pytest.raises(BadInput, match="is no name for a snapshot"), being_made(cell, name):
+    with pytest.raises(UsageError, match="is no name for a snapshot"), staged(cell, name):
         pass
     assert not snapshots.folder().exists()

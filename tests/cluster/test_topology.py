@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rookery.cluster.nodes import masks
 from rookery.cluster.topology import VAR, Topology
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 KIND_CONFIGS = sorted((Path(__file__).parents[2] / "kind-configs").glob("*.yaml"))
 CONTROL_PLANE, WORKER = {"role": "control-plane"}, {"role": "worker"}
@@ -36,7 +36,7 @@ def test_there_are_topologies_that_come_with_the_harness():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"gone\.yaml: no such topology"):
+    with pytest.raises(UsageError, match=r"gone\.yaml: no such topology"):
         Topology.load(tmp_path / "gone.yaml")
 
 
@@ -53,7 +53,7 @@ def test_a_missing_file_is_named(tmp_path):
     ],
 )
 def test_what_cannot_be_worked_with_is_refused(load, text, reason):
-    with pytest.raises(BadInput, match=reason):
+    with pytest.raises(UsageError, match=reason):
         load(text)
 
 
@@ -73,7 +73,7 @@ def test_another_number_of_workers_makes_each_like_the_first(load, count):
 
 
 def test_no_worker_is_too_few(load):
-    with pytest.raises(BadInput, match="no worker"):
+    with pytest.raises(UsageError, match="no worker"):
         load().with_workers(0)
 
 
@@ -121,13 +121,13 @@ def test_networks_are_kinds_own_where_the_topology_is_silent(load):
     ],
 )
 def test_networks_that_nodes_cannot_be_given_back_on_are_refused(load, networking, reason):
-    with pytest.raises(BadInput, match=reason):
+    with pytest.raises(UsageError, match=reason):
         load(networking=networking)
 
 
 @pytest.mark.parametrize("family", ["ipv6", "dual"])
 def test_a_family_without_networks_is_refused(load, family):
-    with pytest.raises(BadInput, match="ipFamily: ipv4"):
+    with pytest.raises(UsageError, match="ipFamily: ipv4"):
         load(networking={"ipFamily": family})
 
 
@@ -176,7 +176,7 @@ PATCH = "kind: ClusterConfiguration\nrook:\n  storage:\n    - useAllDevices: {}\
     ids=["at the top", "in a patch", "in a patch's second document", "in text of a patch"],
 )
 def test_use_all_devices_is_refused_wherever_it_stands(load, fields):
-    with pytest.raises(BadInput, match="useAllDevices"):
+    with pytest.raises(UsageError, match="useAllDevices"):
         load(**fields)
 
 
@@ -191,5 +191,5 @@ def test_pods_and_services_with_a_common_address_are_refused(tmp_path, services)
         "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}]\n"
         f"networking: {{serviceSubnet: {services}}}\n"
     )
-    with pytest.raises(BadInput, match="overlap"):
+    with pytest.raises(UsageError, match="overlap"):
         Topology.load(path)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rookery.csi import execution
 from rookery.csi import model as m
 from rookery.csi.direct import Reply
-from rookery.csi.execution import Disagreement, Driver, Execution, summary
+from rookery.csi.execution import Driver, Execution, ModelViolation, summary
 from rookery.csi.leaks import Use
 from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, VolumeId, image_name
@@ -64,7 +64,7 @@ def world(monkeypatch) -> FakeWorld:
 @pytest.fixture
 def long_past(monkeypatch) -> None:
     """A kill disturbs what was under way, and nothing that comes after it."""
-    monkeypatch.setattr(execution, "CALM", 0)
+    monkeypatch.setattr(execution, "GRACE_PERIOD", 0)
 
 
 def run(world: FakeWorld, *operations: m.Operation) -> Execution:
@@ -88,14 +88,14 @@ def test_no_more_calls_are_under_way_than_there_are_slots(world: FakeWorld) -> N
 @pytest.mark.parametrize("code", ["INTERNAL", "NOT_FOUND", "UNAVAILABLE", "ABORTED"])
 def test_a_wrong_answer_is_found_and_in_quiet_times_not_now_is_one(world: FakeWorld, code: str) -> None:
     world.replies[2] = [code]
-    with pytest.raises(Disagreement, match=rf"2\. Stage.* -> OK, not {code}: as told"):
+    with pytest.raises(ModelViolation, match=rf"2\. Stage.* -> OK, not {code}: as told"):
         run(world, m.Create("a", 64), m.Stage("a", "worker"), m.Publish("a", "worker"))
     assert world.asked == [1, 2], "nothing is begun after a disagreement"
 
 
 def test_a_right_code_with_a_wrong_content_is_found(world: FakeWorld) -> None:
     world.replies[0] = [1]
-    with pytest.raises(Disagreement, match="another content"):
+    with pytest.raises(ModelViolation, match="another content"):
         run(world, m.Create("a", 64))
 
 
@@ -106,7 +106,7 @@ def test_a_kill_excuses_not_now_for_half_a_minute(world: FakeWorld, monkeypatch,
     made = Execution(m.Plan.of([m.Create("a", 64)], m.Model(NODES)), world)
     made._last_kill = clock.now - ago
     if not excused:
-        with pytest.raises(Disagreement, match="not UNAVAILABLE"):
+        with pytest.raises(ModelViolation, match="not UNAVAILABLE"):
             made.run()
         return
     made.run()
@@ -123,7 +123,7 @@ def test_what_a_killed_driver_cut_short_is_asked_for_again(world: FakeWorld) -> 
 
 def test_a_wrong_answer_is_found_under_a_kill_as_well(world: FakeWorld) -> None:
     world.replies[1] = ["HELD", "INTERNAL"]
-    with pytest.raises(Disagreement, match="not INTERNAL"):
+    with pytest.raises(ModelViolation, match="not INTERNAL"):
         run(world, m.Create("a", 64), m.KillController())
 
 
@@ -137,7 +137,7 @@ def test_a_call_to_a_node_whose_power_goes_is_not_made_again(world: FakeWorld) -
 
 
 def test_a_dead_client_may_be_taken_for_a_living_one_for_a_while(world: FakeWorld, monkeypatch) -> None:
-    monkeypatch.setattr(execution, "CALM", -1)  # so that the kill itself excuses nothing
+    monkeypatch.setattr(execution, "GRACE_PERIOD", -1)  # so that the kill itself excuses nothing
     operations = (m.Create("a", 64), m.Stage("a", "worker"), m.KillNode("worker"), m.Delete("a"))
     world.replies[4] = ["FAILED_PRECONDITION"] * 2
     assert run(world, *operations).done[-1].attempts == ("FAILED_PRECONDITION", "FAILED_PRECONDITION", "OK")
@@ -190,7 +190,7 @@ def test_in_quiet_times_what_no_dead_client_can_hold_is_a_finding(
 ) -> None:
     world.replies = {1: CUT_SHORT.copy() if cut_short else [], 3: [code]}
     world.says[3] = says
-    with pytest.raises(Disagreement, match=rf"3\. Delete.*not {code}.*answers in .*1 over, the last one"):
+    with pytest.raises(ModelViolation, match=rf"3\. Delete.*not {code}.*answers in .*1 over, the last one"):
         run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
 
 
@@ -198,21 +198,21 @@ def test_in_quiet_times_what_no_dead_client_can_hold_is_a_finding(
 def test_nobody_is_taken_for_dead_for_ever(world: FakeWorld, monkeypatch) -> None:
     monkeypatch.setattr(execution, "HELD", 0.05)
     world.replies = {1: CUT_SHORT.copy(), 3: ["FAILED_PRECONDITION"] * 1000}
-    with pytest.raises(Disagreement, match=r"3\. Delete.*not FAILED_PRECONDITION"):
+    with pytest.raises(ModelViolation, match=r"3\. Delete.*not FAILED_PRECONDITION"):
         run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
 
 
 def test_an_answer_that_never_comes_is_a_disagreement(world: FakeWorld, monkeypatch) -> None:
-    monkeypatch.setattr(execution, "PATIENCE", 0.05)
+    monkeypatch.setattr(execution, "RETRY_DEADLINE", 0.05)
     world.replies[2] = ["UNAVAILABLE"] * 1000
-    with pytest.raises(Disagreement, match="UNAVAILABLE: as told"):
+    with pytest.raises(ModelViolation, match="UNAVAILABLE: as told"):
         run(world, m.KillController(), m.Create("a", 64))
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_any_plan_gets_to_its_end(random) -> None:
-    mixture = m.Mixture(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
+    mixture = m.OperationMix(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
     plan = m.random_plan(m.Model(NODES), random, mixture)
     made = Execution(plan, FakeWorld())
     made.run()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import rookery.images
+import userspace_csi
 import yaml
 from rookery.csi.manifests import (
     CEPHFS,
@@ -168,3 +170,10 @@ def test_the_classes_of_cephfs() -> None:
     assert secrets == {"rook-csi-cephfs-provisioner", "rook-csi-cephfs-node"}
     variant = filesystem_storage_class(mounter="fuse", fuse_mount_options="debug")["parameters"]
     assert (variant["mounter"], variant["fuseMountOptions"]) == ("fuse", "debug")
+
+
+def test_the_pods_run_the_package_that_the_image_has() -> None:
+    package = userspace_csi.__name__
+    assert {containers(kind)["driver"]["command"][2] for kind in ("Deployment", "DaemonSet")} == {package}
+    dockerfile = Path(rookery.images.__path__[0], "recipes", "userspace-csi", "Dockerfile").read_text(encoding="utf-8")
+    assert f"COPY {package} /opt/rookery/csi/{package}" in dockerfile

@@ -236,6 +236,6 @@ def test_an_old_history_is_judged_from_its_file_alone(story, tmp_path):
     file = tmp_path / "history.jsonl"
     file.write_text("".join(f"{operation.to_json()}\n" for operation in story.history().operations))
 
-    from_file = check_writes(History.load(file), lost_allowed_window_s=None)
+    from_file = check_writes(History.load(file), rpo_seconds=None)
 
     assert replace(from_file, reasons=[]) == replace(story.check(), reasons=[])

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.history.checkers import check_writes
 from rookery.history.generated import SECOND, WRONG, right, wrong
 from rookery.history.operations import NEMESIS, History, Operation, format_keys, parse_keys
@@ -136,8 +136,8 @@ class Exhaustive:
 
 def verdict_of(operations, window_s):
     try:
-        return check_writes(History(operations), lost_allowed_window_s=window_s).verdict.value
-    except BadInput:
+        return check_writes(History(operations), rpo_seconds=window_s).verdict.value
+    except UsageError:
         return "refused"
 
 
@@ -216,7 +216,7 @@ def test_it_agrees_with_an_exhaustive_judge_on_what_is_nearly_right(seed, edits,
 def test_right_histories_pass():
     for seed in range(SAMPLES * 5):
         sample = right(Random(seed))
-        report = check_writes(History(sample.operations), lost_allowed_window_s=sample.window_s)
+        report = check_writes(History(sample.operations), rpo_seconds=sample.window_s)
         assert report.verdict.value == "valid", f"seed {seed}: {report.describe()}"
 
 

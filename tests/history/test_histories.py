@@ -7,7 +7,7 @@ nodes are dead at 101; the table is read at QUORUM at 150 and at ALL at 160.
 from dataclasses import replace
 
 import pytest
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.history.checkers import NS, check_writes
 from rookery.history.operations import History, Operation
 from stories import Story
@@ -358,13 +358,13 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_no_run_can_have_written_is_refused(name, tmp_path):
     history, told = REFUSED[name]
-    with pytest.raises(BadInput, match=f"operation {told}") as refused:
-        check_writes(history, lost_allowed_window_s=None)
-    assert refused.value.cure
+    with pytest.raises(UsageError, match=f"operation {told}") as refused:
+        check_writes(history, rpo_seconds=None)
+    assert refused.value.hint
 
     file = tmp_path / "history.jsonl"
     file.write_text("".join(operation.to_json() + "\n" for operation in history.operations))
-    with pytest.raises(BadInput, match=rf"history\.jsonl:{told}"):
+    with pytest.raises(UsageError, match=rf"history\.jsonl:{told}"):
         History.load(file)
 
 
@@ -378,7 +378,7 @@ def test_a_torn_last_line_was_not_heard_of(tmp_path, rest):
     file.write_text("".join(lines_of(whole(base()))) + rest)
 
     history = History.load(file)
-    assert (check_writes(history, lost_allowed_window_s=None).verdict.value, history.torn) == ("valid", rest)
+    assert (check_writes(history, rpo_seconds=None).verdict.value, history.torn) == ("valid", rest)
 
 
 @pytest.mark.parametrize("place", [1, 4, RIGHT_LINES])
@@ -402,7 +402,7 @@ def test_a_damaged_line_is_named_wherever_it_is(tmp_path, place, more, damage):
     file = tmp_path / "history.jsonl"
     file.write_text("".join(lines))
 
-    with pytest.raises(BadInput, match=rf"history\.jsonl:{number}: not an operation"):
+    with pytest.raises(UsageError, match=rf"history\.jsonl:{number}: not an operation"):
         History.load(file)
 
 
@@ -413,14 +413,14 @@ def test_two_damaged_lines_are_not_taken_for_one(tmp_path):
     file = tmp_path / "history.jsonl"
     file.write_text("".join(lines))
 
-    with pytest.raises(BadInput, match=r"history\.jsonl:4: not an operation"):
+    with pytest.raises(UsageError, match=r"history\.jsonl:4: not an operation"):
         History.load(file)
 
 
 def test_an_empty_file_proves_nothing(tmp_path):
     (tmp_path / "history.jsonl").touch()
     history = History.load(tmp_path / "history.jsonl")
-    assert check_writes(history, lost_allowed_window_s=None).verdict.value == "unknown"
+    assert check_writes(history, rpo_seconds=None).verdict.value == "unknown"
 
 
 def test_only_monotonic_time_counts():
@@ -428,7 +428,7 @@ def test_only_monotonic_time_counts():
     history = whole(base()).history()
     for operation in history.operations[::2]:
         operation.wall -= 7200
-    assert check_writes(history, lost_allowed_window_s=None).verdict.value == "valid"
+    assert check_writes(history, rpo_seconds=None).verdict.value == "valid"
 
 
 def test_a_cut_of_clients_that_went_on_is_judged_as_of_then():
@@ -436,7 +436,7 @@ def test_a_cut_of_clients_that_went_on_is_judged_as_of_then():
     story = Story().acked(1, 2).write(9, 99.9, "ok", took=30).read("QUORUM", (), 99.5, outcome=None)
     history = story.read("QUORUM", (1, 2), 150).read("ALL", (1, 2), 160).history()
 
-    report = check_writes(history.as_of_cut(100 * NS, 101 * NS), lost_allowed_window_s=None)
+    report = check_writes(history.as_of_cut(100 * NS, 101 * NS), rpo_seconds=None)
     assert (report.verdict.value, report.in_flight_at_cut) == ("valid", [9])
 
 
@@ -448,7 +448,7 @@ def frozen_while_written(found):
     first, second = (each.process for each in history.operations if each.key in (4, 5) and each.type == "invoke")
     for operation in history.operations:
         operation.process = first if operation.process == second else operation.process
-    return check_writes(history.as_of_cut(100 * NS, 101 * NS), lost_allowed_window_s=None)
+    return check_writes(history.as_of_cut(100 * NS, 101 * NS), rpo_seconds=None)
 
 
 def test_what_was_written_while_nodes_came_to_a_stand_may_have_been_saved():

@@ -5,7 +5,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.errors import BadInput, Unknown
+from rookery.errors import Unknown, UsageError
 from rookery.history.operations import Cut, History, Operation, format_keys, parse_keys
 from rookery.history.recorder import Recorder
 
@@ -181,7 +181,7 @@ def test_damage_elsewhere_is_named(recorder, damage):
     good = recorder.path.read_text()
     recorder.path.write_text(f"{good}{damage}\n{good}")
 
-    with pytest.raises(BadInput, match=r"history\.jsonl:2"):
+    with pytest.raises(UsageError, match=r"history\.jsonl:2"):
         History.load(recorder.path)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.images import recipes
 from rookery.images.catalogue import USERSPACE_CSI, catalogue
 
@@ -150,11 +150,11 @@ def test_the_drivers_code_belongs_to_its_image() -> None:
 
 
 def test_what_cannot_be_made_is_refused_with_what_can() -> None:
-    with pytest.raises(BadInput, match=r"v18\.2\.7") as refused:
+    with pytest.raises(UsageError, match=r"v18\.2\.7") as refused:
         recipes.need("quay.io/ceph/ceph:v99.0.0")
     assert "v99.0.0" in refused.value.message
 
-    with pytest.raises(BadInput, match="images load"):
+    with pytest.raises(UsageError, match="images load"):
         recipes.need("quay.io/cephcsi/cephcsi:v3.15.0")
 
 

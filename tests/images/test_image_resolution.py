@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.images import archives, build, catalogue, durations, engine, recipes, resolve
 from rookery.images.engine import LocalImage
 from rookery.images.resolve import Origin
@@ -178,7 +178,7 @@ def test_what_no_recipe_makes_is_refused_before_anything_is_built(
     monkeypatch.setattr(build, "build", REAL_BUILD)
     monkeypatch.setattr(build, "_build_one", docker.build_one)
 
-    with pytest.raises(BadInput, match=r"v18\.2\.7"):
+    with pytest.raises(UsageError, match=r"v18\.2\.7"):
         ensure(CASSANDRA, "quay.io/ceph/ceph:v99.0.0")
     assert docker.asked == []
 
@@ -222,7 +222,7 @@ def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) 
     ids=["a mirror", "a registry", "neither"],
 )
 def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: dict, says: str) -> None:
-    with pytest.raises(BadInput, match=says) as caught:
+    with pytest.raises(UsageError, match=says) as caught:
         ensure("quay.io/ceph/ceph:v99.0.0", **options)
     assert ("no registry can be reached" in caught.value.message) is (options == {})
 
@@ -516,7 +516,7 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
 
     assert begun == ["localhost/rookery/debian:trixie"]
     log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
-    assert str(log) in failed.value.cure
+    assert str(log) in failed.value.hint
     assert "no such suite" in log.read_text()
 
 
@@ -610,7 +610,7 @@ def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(build, "build", lambda references, say: None)
     monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
-    with unfinished.being_made(tmp_path / "module") as folder:
+    with unfinished.staged(tmp_path / "module") as folder:
         build.fetch_module("example.org/m", "v1", folder / "module")
     (argv,) = ran
     assert argv[argv.index("--security-opt") + 1] == "label=disable"

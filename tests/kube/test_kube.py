@@ -16,8 +16,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.errors import BadInput, DeadlineExceeded
-from rookery.kube import ApiUnavailable, ExecFailed, Kube, KubeError, api_may_be_down
+from rookery.errors import DeadlineExceeded, UsageError
+from rookery.kube import ApiUnavailable, ExecFailed, Kube, KubeError, retry_while_api_unavailable
 from rookery.kube import client as kube_client
 from rookery.kube.bundle import collect, newest
 from rookery.kube.conditions import (
@@ -30,7 +30,7 @@ from rookery.kube.conditions import (
     rollout_done,
     unix_time,
 )
-from rookery.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
+from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.waiting import NotYet
 
 CORE = {
@@ -342,7 +342,7 @@ def test_get_patch_delete(api, kube):
 
 
 def test_what_is_tried_is_checked_strictly_and_not_made(api, kube):
-    kube.try_create(config_map(colour="blue"))
+    kube.dry_run_create(config_map(colour="blue"))
 
     request, _type, query, body = api.requests[-1]
     assert request == "POST /api/v1/namespaces/default/configmaps"
@@ -351,7 +351,7 @@ def test_what_is_tried_is_checked_strictly_and_not_made(api, kube):
     assert kube.get("ConfigMap", "settings", namespace="default") is None
     api.failures = [400]
     with pytest.raises(KubeError, match="as told"):
-        kube.try_create(config_map())
+        kube.dry_run_create(config_map())
 
 
 def test_names_are_quoted_in_paths(api, kube):
@@ -440,14 +440,14 @@ def test_a_server_that_does_not_answer_is_a_reason_to_wait(dead):
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
 def test_later_is_a_reason_to_wait(api, kube, status):
     api.failures = [status]
-    with pytest.raises(NotYet, match="as told"), api_may_be_down():
+    with pytest.raises(NotYet, match="as told"), retry_while_api_unavailable():
         kube.list("Pod")
 
 
 @pytest.mark.parametrize("status", [403, 422])
 def test_a_refusal_is_not(api, kube, status):
     api.failures = [status]
-    with pytest.raises(KubeError) as refusal, api_may_be_down():
+    with pytest.raises(KubeError) as refusal, retry_while_api_unavailable():
         kube.list("Pod")
     assert refusal.value.status == status
 
@@ -469,7 +469,7 @@ def test_reset_reads_the_kubeconfig_again(api, kube, kubeconfig):
 
 
 def test_no_kubeconfig_is_bad_input(tmp_path):
-    with pytest.raises(BadInput, match="nosuch"):
+    with pytest.raises(UsageError, match="nosuch"):
         Kube(tmp_path / "nosuch")
 
 
@@ -640,10 +640,10 @@ def test_a_taint_comes_and_goes_beside_those_of_others(api, kube):
         api.objects[path] = {**node, "spec": patch["spec"]}
         return patch["spec"]["taints"]
 
-    assert taints_after(put_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
-    assert taints_after(put_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
-    assert taints_after(take_taint, OUT_OF_SERVICE["key"]) == [theirs]
-    assert taints_after(take_taint, OUT_OF_SERVICE["key"]) == [theirs]
+    assert taints_after(add_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
+    assert taints_after(add_taint, OUT_OF_SERVICE) == [theirs, OUT_OF_SERVICE]
+    assert taints_after(remove_taint, OUT_OF_SERVICE["key"]) == [theirs]
+    assert taints_after(remove_taint, OUT_OF_SERVICE["key"]) == [theirs]
 
 
 def test_a_taint_is_tried_again_when_another_one_was_faster(api, kube, monkeypatch):
@@ -656,7 +656,7 @@ def test_a_taint_is_tried_again_when_another_one_was_faster(api, kube, monkeypat
     monkeypatch.setattr(kube, "patch", patch)
     serve(api, "nodes", {"metadata": {"name": "worker", "resourceVersion": "7"}, "spec": {}})
     with pytest.raises(KubeError, match="forbidden"):
-        put_taint(kube, "worker", OUT_OF_SERVICE)
+        add_taint(kube, "worker", OUT_OF_SERVICE)
 
 
 def test_a_rollout_is_done_when_the_latest_template_runs(api, kube):
@@ -737,18 +737,18 @@ def guarded(api, kubeconfig):
 
     def guard(wanted):
         if wanted["kind"] == "Secret" or wanted.get("data") == {"secret": "yes"}:
-            raise BadInput(f"{wanted['kind']} {wanted['metadata']['name']}: refused")
+            raise UsageError(f"{wanted['kind']} {wanted['metadata']['name']}: refused")
 
     return Kube(kubeconfig(f"http://127.0.0.1:{api.server_port}"), guard=guard)
 
 
 def test_nothing_is_applied_beside_what_must_not_be(api, guarded):
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}
-    with pytest.raises(BadInput, match="Secret s: refused"):
+    with pytest.raises(UsageError, match="Secret s: refused"):
         guarded.apply(iter([config_map(), secret]))
     assert api.requests == []
     guarded.reset()
-    with pytest.raises(BadInput, match="Secret s: refused"):
+    with pytest.raises(UsageError, match="Secret s: refused"):
         guarded.apply([secret])
     guarded.apply(iter([config_map(a="b")]))
     assert [found["data"] for found in api.objects.values()] == [{"a": "b"}]
@@ -756,7 +756,7 @@ def test_nothing_is_applied_beside_what_must_not_be(api, guarded):
 
 def test_a_patch_is_seen_with_its_kind_and_name(api, guarded):
     for metadata in ({"metadata": None}, {}):
-        with pytest.raises(BadInput, match="ConfigMap settings: refused"):
+        with pytest.raises(UsageError, match="ConfigMap settings: refused"):
             guarded.patch("ConfigMap", "settings", {"data": {"secret": "yes"}, **metadata}, namespace="default")
     assert api.requests == []
     guarded.patch("ConfigMap", "settings", {"data": {"secret": None}}, namespace="default")

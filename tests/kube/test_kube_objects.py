@@ -11,7 +11,7 @@ from rookery.csi.inventory import wanted_of
 from rookery.kube import conditions, symptoms
 from rookery.kube.bundle import _log_sources
 from rookery.kube.objects import fields_of, is_true, items_of, reasons_of, still_there, title_of, value_of
-from rookery.kube.taints import OUT_OF_SERVICE, put_taint, take_taint
+from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.rook import deploy
 from rookery.rook.disks import _nodes, with_devices
 from rookery.rook.filesystems import Filesystem, Filesystems
@@ -160,7 +160,7 @@ CONDITIONS = {
     "pod ready": lambda api: Pod(api, "it", "volumes").ready(),
     "pod gone": lambda api: Pod(api, "it", "volumes").gone(),
     "pod's address": lambda api: Pod(api, "it", "volumes").address,
-    "claim grown": lambda api: Volumes(api, image="").grown(CLAIM, "2Gi")(),
+    "claim grown": lambda api: Volumes(api, image="").expanded(CLAIM, "2Gi")(),
     "snapshot usable": lambda api: Volumes(api, image="")._usable(Snapshot("it", CLAIM))(),
     "address of a Service": lambda api: Service(api, {"metadata": METADATA}).address(),
     "Service gone": lambda api: Service(api, {"metadata": METADATA})._gone(),
@@ -179,7 +179,7 @@ CONDITIONS = {
 
 
 def the_conditions_of(module):
-    """The functions of the module that make one: those in which a function is decorated by `api_may_be_down`."""
+    """The functions of the module in which a function is decorated by `retry_while_api_unavailable`."""
     tree = ast.parse(Path(module.__file__).read_text())
     made = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {node.name for node in made if any(isinstance(part, ast.FunctionDef) for part in node.body)}
@@ -216,8 +216,8 @@ def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(
     assert found.uses == frozenset()
     objects = [pod, node, claim, volume, api.get("Namespace", "it"), api.get("ConfigMap", "it")]
     assert fingerprint_of(objects, watched=["volumes"]).unwell
-    put_taint(api, "it", OUT_OF_SERVICE)
-    take_taint(api, "it", OUT_OF_SERVICE["key"])
+    add_taint(api, "it", OUT_OF_SERVICE)
+    remove_taint(api, "it", OUT_OF_SERVICE["key"])
 
 
 def test_nobody_takes_a_default_that_null_passes_by():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rookery.machine import copying
-from rookery.machine.copying import allocated, copy_image, differences, link_alike, make_alike
+from rookery.machine.copying import allocated, copy_image, differences, link_alike, mirror_tree
 from rookery.machine.run import CommandFailed
 
 pytestmark = pytest.mark.skipif(not shutil.which("rsync"), reason="needs rsync")
@@ -40,11 +40,11 @@ def folders(tmp_path):
 
 def test_only_what_differs_is_written(folders):
     source, target, _ = folders
-    make_alike(source, target)
+    mirror_tree(source, target)
     before = (target / "blobs/abc").stat().st_ino, (target / "etc/name").stat().st_ino
     write(source / "etc/name", "edge", at=1_700_000_001)
     write(target / "extra/file", "left by a scenario")
-    make_alike(source, target)
+    mirror_tree(source, target)
     assert contents(target) == contents(source)
     assert not (target / "extra").exists()
     assert (target / "blobs/abc").stat().st_ino == before[0]
@@ -53,16 +53,16 @@ def test_only_what_differs_is_written(folders):
 
 def test_times_are_told_apart_by_less_than_a_second(folders):
     source, target, _ = folders
-    make_alike(source, target)
+    mirror_tree(source, target)
     write(target / "etc/name", "edge", at=1_700_000_000.75)
-    make_alike(source, target)
+    mirror_tree(source, target)
     assert (target / "etc/name").read_text() == "node"
 
 
 def test_what_the_shared_folder_has_is_linked_and_nothing_else(folders):
     source, target, shared = folders
     write(shared / "etc/name", "another")
-    make_alike(source, target, shared=shared)
+    mirror_tree(source, target, shared=shared)
     assert (target / "blobs/abc").samefile(shared / "blobs/abc")
     assert not (target / "blobs/abc").samefile(source / "blobs/abc")
     assert (target / "etc/name").read_text() == "node"
@@ -73,7 +73,7 @@ def test_a_file_of_another_mode_is_not_shared(folders):
     source, target, shared = folders
     (source / "blobs/abc").chmod(0o600)
     (shared / "blobs/abc").chmod(0o644)
-    make_alike(source, target, shared=shared)
+    mirror_tree(source, target, shared=shared)
     assert (target / "blobs/abc").stat().st_mode & 0o777 == 0o600
     assert (shared / "blobs/abc").stat().st_mode & 0o777 == 0o644
 
@@ -82,7 +82,7 @@ def test_parts_that_are_left_out_stay_as_they_are(folders):
     source, target, _ = folders
     write(target / "blobs/only-here", "kept")
     write(target / "etc/blobs/only-here", "no such part")
-    make_alike(source, target, without=[Path("blobs")])
+    mirror_tree(source, target, without=[Path("blobs")])
     assert contents(target) == {"etc/name": "node", "blobs/only-here": "kept"}
 
 
@@ -94,7 +94,7 @@ def test_hard_links_links_and_holes_stay_what_they_are(folders):
         file.truncate(8 * MIB)
         file.seek(4 * MIB)
         file.write(b"x")
-    make_alike(source, target)
+    mirror_tree(source, target)
     assert (target / "etc/name").samefile(target / "etc/alias")
     assert os.readlink(target / "etc/link") == "name"
     assert (target / "journal").stat().st_size == 8 * MIB
@@ -106,7 +106,7 @@ def test_owners_and_attributes_come_along(folders):
     source, target, _ = folders
     os.chown(source / "etc/name", 4711, 4712)
     os.setxattr(source / "etc/name", "trusted.rookery", b"opaque")  # as overlayfs has its whiteouts
-    make_alike(source, target)
+    mirror_tree(source, target)
     stat = (target / "etc/name").stat()
     assert (stat.st_uid, stat.st_gid) == (4711, 4712)
     assert os.getxattr(target / "etc/name", "trusted.rookery") == b"opaque"
@@ -114,18 +114,18 @@ def test_owners_and_attributes_come_along(folders):
 
 def test_a_copy_that_fails_says_so(tmp_path):
     with pytest.raises(CommandFailed, match="gone"):
-        make_alike(tmp_path / "gone", tmp_path / "target")
+        mirror_tree(tmp_path / "gone", tmp_path / "target")
 
 
 def test_differences_are_of_content_and_not_of_time(folders):
     source, target, _ = folders
-    make_alike(source, target)
+    mirror_tree(source, target)
     write(target / "blobs/abc", "a blob", at=1_600_000_000)
     os.utime(target / "etc", (0, 0))
     assert differences(source, target) == []
     stat = (target / "etc/name").stat()
     write(target / "etc/name", "edge")
-    os.utime(target / "etc/name", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # which make_alike would not see
+    os.utime(target / "etc/name", ns=(stat.st_atime_ns, stat.st_mtime_ns))  # which mirror_tree would not see
     write(target / "extra", "")
     (target / "blobs").chmod(0o700)
     found = differences(source, target)
@@ -224,7 +224,7 @@ def test_nothing_to_link_makes_nothing(tmp_path):
 
 def test_differences_leave_out_what_they_are_told_to(folders):
     source, target, _ = folders
-    make_alike(source, target)
+    mirror_tree(source, target)
     write(target / "blobs/abc", "another")
     write(target / "etc/name", "another")
     assert [line.split()[-1] for line in differences(source, target, without=[Path("blobs")])] == ["etc/name"]

@@ -31,7 +31,7 @@ def test_the_worst_line_is_the_exit_status(states, status):
 def test_json_and_table_say_the_same():
     checks = [Check("loop", "ok", "[3] attached"), Check("FUSE", "missing", "none", "modprobe fuse")]
     assert json.loads(doctor.as_json(checks))[1] == {
-        "name": "FUSE", "state": "missing", "found": "none", "cure": "modprobe fuse",
+        "name": "FUSE", "state": "missing", "found": "none", "hint": "modprobe fuse",
     }  # fmt: skip
     text = io.StringIO()
     Console(file=text, width=100).print(doctor.table(checks))
@@ -63,7 +63,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
         doctor.udev_database(tmp_path),
         doctor.image_registries(set()),
     ]
-    assert {check.name for check in checks if check.state == "ok" or not check.cure} == set()
+    assert {check.name for check in checks if check.state == "ok" or not check.hint} == set()
     assert {check.name for check in checks if check.state == "missing"} == {
         "docker engine", "capability bounding set", "loop", "FUSE", "kind ≥ 0.30", "rsync", "free disk", "free memory",
     }  # fmt: skip
@@ -119,7 +119,7 @@ def test_only_the_limit_that_is_low_is_to_be_raised(tmp_path):
     file(tmp_path, "proc/sys/fs/inotify/max_user_watches", "8192\n")
     check = doctor.inotify_limits(tmp_path)
     assert check.state == "degraded"
-    assert check.cure.endswith("sysctl -w fs.inotify.max_user_watches=524288")
+    assert check.hint.endswith("sysctl -w fs.inotify.max_user_watches=524288")
 
 
 def test_a_udev_database_has_block_devices(tmp_path):
@@ -141,10 +141,10 @@ NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots
 def test_too_little_room_is_told_with_the_numbers(monkeypatch):
     monkeypatch.setattr(capacity, "engine_info", lambda: None)
     with pytest.raises(capacity.InfrastructureError) as caught:
-        capacity.require_room(replace(NO_ROOM_NEEDED, memory=2**60, state=2**60))
+        capacity.require_headroom(replace(NO_ROOM_NEEDED, memory=2**60, state=2**60))
     assert "memory: " in caught.value.message
     assert caught.value.message.count("1073741824.0 GiB needed") == 2
-    capacity.require_room(NO_ROOM_NEEDED)
+    capacity.require_headroom(NO_ROOM_NEEDED)
 
 
 def test_room_on_one_filesystem_is_asked_for_once(monkeypatch, tmp_path):
@@ -168,9 +168,9 @@ def test_room_is_asked_for_where_snapshots_are_saved_and_for_images_that_are_not
 
     assert needed_in_the_cache() == 2**60 + 2**61
     with pytest.raises(capacity.InfrastructureError, match=f"{tmp_path}/cache/rookery: .* GiB needed") as caught:
-        capacity.require_room(needs)
-    assert "rookery snapshots prune" in caught.value.cure
-    assert "XDG_CACHE_HOME" in caught.value.cure
+        capacity.require_headroom(needs)
+    assert "rookery snapshots prune" in caught.value.hint
+    assert "XDG_CACHE_HOME" in caught.value.hint
     (tmp_path / "cache/rookery/stores/unpacked").mkdir(parents=True)
     assert needed_in_the_cache() == 2**61
 
@@ -207,4 +207,4 @@ def test_memory_for_several_clusters_is_that_of_the_whole_machine(monkeypatch):
     capacity.require_memory_for(4, needs)
     with pytest.raises(capacity.InfrastructureError, match="5 clusters at once need 30 GiB of memory") as caught:
         capacity.require_memory_for(5, needs)
-    assert caught.value.cure == "pytest -n 4"
+    assert caught.value.hint == "pytest -n 4"

@@ -116,7 +116,7 @@ def test_a_group_that_is_not_to_be_seen_from_here_is_told(machine):
     (machine.proc / "102" / "cgroup").write_text("0::/../elsewhere\n")
     with pytest.raises(InfrastructureError, match="c-worker cannot be frozen") as caught, freezer.frozen(NAMES):
         pytest.fail("it cannot be frozen")
-    assert caught.value.cure
+    assert caught.value.hint
     assert machine.states() == ["as it was"] * 2
 
 
@@ -135,7 +135,7 @@ def test_groups_that_may_not_be_written_to_are_told_and_left_alone(machine, monk
     told = f"containers cannot be frozen: .*{os.strerror(number)}"
     with pytest.raises(InfrastructureError, match=told) as caught, freezer.frozen(NAMES):
         pytest.fail("they are not frozen")
-    assert "can be written to" in caught.value.cure
+    assert "can be written to" in caught.value.hint
     freezer.thaw(NAMES)
 
 

@@ -4,7 +4,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import capacity, docker, doctor, host_engine, other_engines
 from rookery.paths import cache_dir, state_dir
 
@@ -37,7 +37,7 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_with_what_to_do(differs, sa
     assert host_engine.place(ENGINE, KERNEL, []).state == "ok"
     found = host_engine.place({**ENGINE, **differs}, KERNEL, [])
     assert (found.state, said in found.found) == ("missing", True)
-    assert found.cure
+    assert found.hint
 
 
 def test_an_engine_in_another_network_is_told():
@@ -139,7 +139,7 @@ def test_an_engine_that_runs_and_does_not_answer_is_told_from_none(monkeypatch, 
     monkeypatch.setattr(other_engines, "running", list)
     monkeypatch.setattr(other_engines, "PID_FILES", ())
     monkeypatch.setattr(other_engines, "SOCKET", tmp_path / "docker.sock")
-    assert doctor.docker_engine(None).cure == "rookery setup"
+    assert doctor.docker_engine(None).hint == "rookery setup"
 
 
 def test_without_linux_it_is_said_and_no_traceback(monkeypatch, tmp_path):
@@ -161,6 +161,6 @@ def test_a_relative_state_folder_is_refused_and_a_relative_cache_ignored(monkeyp
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("ROOKERY_STATE_DIR", "state")
     monkeypatch.setenv("XDG_CACHE_HOME", "cache")
-    with pytest.raises(BadInput, match="relative"):
+    with pytest.raises(UsageError, match="relative"):
         state_dir()
     assert str(cache_dir()) == "/home/me/.cache/rookery"

@@ -6,13 +6,13 @@ import pytest
 import yaml
 from rookery.browser.container import browser_on
 from rookery.cluster import kind_cluster, network
-from rookery.cluster.kind_cluster import KindCluster, refuse_strangers
+from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build
 from rookery.machine import docker, unfinished
 from rookery.machine.leases import KIND_CLUSTER_LABEL, LEASE_LABEL, Lease, sweep
-from rookery.machine.unfinished import being_made
+from rookery.machine.unfinished import staged
 from rookery.paths import cache_dir, state_dir
 
 
@@ -78,21 +78,21 @@ def test_kinds_load_balancer_which_has_no_mounts_is_known_by_the_network(real_en
 
 def test_a_kind_cluster_of_the_users_is_refused_before_anything_is_swept(name, node, dead):
     node("the-users")
-    with pytest.raises(BadInput, match="that the harness did not make") as caught:
-        refuse_strangers(name)
-    assert f"kind delete cluster --name {name}" in caught.value.cure
+    with pytest.raises(UsageError, match="that the harness did not make") as caught:
+        ensure_name_is_ours(name)
+    assert f"kind delete cluster --name {name}" in caught.value.hint
 
 
 def test_a_living_run_of_another_state_folder_is_named_and_not_advised_to_be_deleted(name, node):
     node("theirs", var=f"/nowhere/clusters/{name}/nodes/theirs")
-    with pytest.raises(BadInput, match="a run with the state folder /nowhere has") as caught:
-        refuse_strangers(name)
-    assert "kind delete" not in caught.value.cure
+    with pytest.raises(UsageError, match="a run with the state folder /nowhere has") as caught:
+        ensure_name_is_ours(name)
+    assert "kind delete" not in caught.value.hint
 
 
 def test_what_a_killed_run_left_here_is_no_stranger(name, node, dead):
     node("ours", var=folder(name) / "nodes/ours")
-    refuse_strangers(name)
+    ensure_name_is_ours(name)
 
 
 def test_a_cluster_that_was_made_while_ours_is_under_way_stays(real_engine, name, node, tmp_path, monkeypatch):
@@ -122,9 +122,9 @@ def test_a_folder_that_was_there_is_refused_and_stays(name, tmp_path):
     precious = folder(name) / "precious"
     precious.parent.mkdir(parents=True)
     precious.write_text("mine")
-    with pytest.raises(BadInput, match="did not make") as caught:
+    with pytest.raises(UsageError, match="did not make") as caught:
         cluster_of(name, tmp_path).create()
-    assert caught.value.cure
+    assert caught.value.hint
     assert sweep(everything=True) == []
     assert precious.read_text() == "mine"
     assert Lease.all() == []
@@ -172,7 +172,7 @@ def test_a_network_goes_with_the_lease_that_has_made_it_and_another_of_its_name_
 
 
 def test_containers_of_a_killed_build_go_with_its_folder_and_those_of_a_living_one_stay(real_engine):
-    with being_made(cache_dir() / "bin/living") as living:
+    with staged(cache_dir() / "bin/living") as living:
         left = cache_dir() / "bin/killed.0123.partial"
         (left / "module").mkdir(parents=True)
         for of, path in [("living", living), ("killed", left / "module")]:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import kubeconfig
 from rookery.machine.leases import Lease
 
@@ -61,7 +61,7 @@ def test_a_file_that_is_no_kubeconfig_is_refused_and_left_as_it_was(tmp_path, co
     content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
     (tmp_path / "config").write_bytes(content)
-    with pytest.raises(BadInput, match="config is no kubeconfig"):
+    with pytest.raises(UsageError, match="config is no kubeconfig"):
         kubeconfig.merge(tmp_path / "own", tmp_path / "config")
     assert not kubeconfig.remove("kind-c", tmp_path / "config")
     assert (tmp_path / "config").read_bytes() == content
@@ -214,7 +214,7 @@ def test_kubectls_lock_is_taken_and_given_back(tmp_path, monkeypatch):
     lock.touch()  # as client-go makes it
     with pytest.raises(InfrastructureError, match=r"the lock .*config\.lock") as caught:
         kubeconfig.remove("kind-c", target)
-    assert caught.value.cure.endswith(f"rm {lock}")
+    assert caught.value.hint.endswith(f"rm {lock}")
     assert (target.read_bytes(), lock.exists()) == (before, True)
     lock.unlink()
 
@@ -276,4 +276,4 @@ def test_where_nothing_can_be_written_it_is_told(tmp_path, where):
     (tmp_path / "folder/x").symlink_to("/proc/no/such")
     with pytest.raises(InfrastructureError, match="cannot be made") as caught:
         kubeconfig.merge(tmp_path / "own", tmp_path / where)
-    assert caught.value.cure
+    assert caught.value.hint

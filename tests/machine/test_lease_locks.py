@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import leases, locks
 from rookery.machine.leases import Lease, sweep
 from rookery.machine.locks import machine_lock
@@ -69,9 +69,9 @@ def test_a_living_owner_is_left_alone_and_a_killed_one_swept(program, tmp_path):
     assert owner.stdout.readline() == "held\n"
     (tmp_path / "file").touch()
     assert sweep(everything=True) == []
-    with pytest.raises(BadInput, match=f"mine is in use by process {owner.pid}") as caught:
+    with pytest.raises(UsageError, match=f"mine is in use by process {owner.pid}") as caught:
         Lease.acquire("mine")
-    assert f"kill {owner.pid}" in caught.value.cure
+    assert f"kill {owner.pid}" in caught.value.hint
     owner.kill()
     owner.wait(timeout=10)
     assert sweep() == [f"file {tmp_path}/file"]
@@ -88,9 +88,9 @@ def test_a_living_owner_is_left_alone_from_another_pid_namespace(program, tmp_pa
     (tmp_path / "file").touch()
     assert sweep() == []
     assert program(SWEEP, under=space).stdout.readline() == "[]\n"
-    with pytest.raises(BadInput, match="which is not to be seen from here") as caught:
+    with pytest.raises(UsageError, match="which is not to be seen from here") as caught:
         Lease.acquire("mine")
-    assert "kill" not in caught.value.cure  # that would be somebody else
+    assert "kill" not in caught.value.hint  # that would be somebody else
     assert (tmp_path / "file").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.machine import docker, leases, loop
 from rookery.machine.leases import KIND_CLUSTER_LABEL, Lease, SweepIncomplete, sweep
 from rookery.machine.processes import Process
@@ -113,7 +113,7 @@ def dead_lease(name="dead") -> Lease:
 
 def test_a_lease_is_held_by_one_living_process():
     lease = Lease.acquire("mine")
-    with pytest.raises(BadInput, match=f"in use by process {os.getpid()}"):
+    with pytest.raises(UsageError, match=f"in use by process {os.getpid()}"):
         Lease.acquire("mine")
     lease.release()
     Lease.acquire("mine").release()
@@ -121,7 +121,7 @@ def test_a_lease_is_held_by_one_living_process():
 
 @pytest.mark.parametrize("name", ["", "../up", "Upper", "a/b", ".hidden", "x" * 63])
 def test_a_name_that_makes_no_file_name_is_refused(name):
-    with pytest.raises(BadInput, match="no name for a lease"):
+    with pytest.raises(UsageError, match="no name for a lease"):
         Lease.acquire(name)
 
 
@@ -151,7 +151,7 @@ def test_acquiring_the_name_of_a_dead_owner_removes_what_it_left(tmp_path):
     lease = Lease.acquire("dead")
     assert not (tmp_path / "file").exists()
     assert lease.resources == []
-    with pytest.raises(BadInput, match="in use"):
+    with pytest.raises(UsageError, match="in use"):
         Lease.acquire("dead")
 
 
@@ -474,9 +474,9 @@ def test_whatever_has_a_folders_name_is_refused_and_stays(tmp_path, what):
             (path / (f".rookery-lease-{'0' * 32}" if "another" in what else "precious")).touch()
     before = sorted(tmp_path.rglob("*"))
     lease = Lease.acquire("mine")
-    with pytest.raises(BadInput, match="did not make it") as caught:
+    with pytest.raises(UsageError, match="did not make it") as caught:
         lease.make_directory(path)
-    assert caught.value.cure
+    assert caught.value.hint
     assert lease.release() == []
     assert [each for each in sorted(tmp_path.rglob("*")) if "state" not in each.parts] == [
         each for each in before if "state" not in each.parts

@@ -19,14 +19,14 @@ def test_a_device_that_does_not_exist_was_never_attached():
 
 def test_a_device_is_one_of_the_dead_once_the_server_of_its_file_is(loop_number, fuse_file):
     assert loop.attach(loop_number, fuse_file.path)
-    assert not loop.served_by_the_dead(loop_number)
+    assert not loop.stale_devices(loop_number)
     fuse_file.server.kill()
     fuse_file.server.wait(timeout=10)
-    assert loop.served_by_the_dead(loop_number)
+    assert loop.stale_devices(loop_number)
 
 
 def test_a_device_that_is_free_or_on_a_disk_is_none_of_the_dead(loop_number, tmp_path):
-    assert not loop.served_by_the_dead(loop_number)
+    assert not loop.stale_devices(loop_number)
     (tmp_path / "file").write_bytes(bytes(1 << 20))
     assert loop.attach(loop_number, tmp_path / "file")
-    assert not loop.served_by_the_dead(loop_number)
+    assert not loop.stale_devices(loop_number)

@@ -6,7 +6,7 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import disks, loop
 from rookery.machine.disks import MIN_DISK_BYTES, attached, claim, create_disk, parse_size
 from rookery.machine.leases import Lease
@@ -44,12 +44,12 @@ def test_whole_sizes_lose_nothing(number, unit):
 
 @pytest.mark.parametrize("text", ["", "big", "-1G", "10X", "10GiBs", "G"])
 def test_what_is_no_size_is_refused(text):
-    with pytest.raises(BadInput, match="not a size"):
+    with pytest.raises(UsageError, match="not a size"):
         parse_size(text)
 
 
 def test_a_disk_too_small_for_ceph_is_refused(lease, tmp_path):
-    with pytest.raises(BadInput, match=r"5\.0 GiB is too small: .* 6 GiB"):
+    with pytest.raises(UsageError, match=r"5\.0 GiB is too small: .* 6 GiB"):
         create_disk(tmp_path / "a.img", 5 * 1024**3, lease)
     assert not (tmp_path / "a.img").exists()
     assert lease.resources == []

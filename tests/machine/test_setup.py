@@ -165,7 +165,7 @@ def test_a_working_engine_that_lacks_the_wrapper_is_left_to_its_owner(machine):
     machine.engine, machine.lacking = ENGINE, ["CAP_SYS_RESOURCE"]
     with pytest.raises(InfrastructureError, match="lacks CAP_SYS_RESOURCE") as caught:
         machine.setup()
-    assert '"default-runtime": "rookery"' in caught.value.cure
+    assert '"default-runtime": "rookery"' in caught.value.hint
     assert machine.started == []
 
 
@@ -182,7 +182,7 @@ def test_without_root_it_says_what_to_type(machine, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(InfrastructureError, match="needs root") as caught:
         machine.setup()
-    assert caught.value.cure.startswith("sudo ")
+    assert caught.value.hint.startswith("sudo ")
 
 
 def test_an_engine_that_does_not_come_up_is_told_with_its_log(machine, monkeypatch, tmp_path):
@@ -211,7 +211,7 @@ def test_an_engine_that_would_push_out_what_is_installed_is_not(machine, package
     machine.installed.add(package)
     with pytest.raises(InfrastructureError, match=f"{package} is installed: .*{said}") as caught:
         machine.setup()
-    assert caught.value.cure
+    assert caught.value.hint
     assert (machine.ran, machine.started) == ([], [])
 
 
@@ -240,7 +240,7 @@ def test_what_apt_would_remove_something_for_is_not_installed(machine, monkeypat
     monkeypatch.setattr(packages, "run", refused)
     with pytest.raises(InfrastructureError, match=r"(?s)every package here left in place\nE: Packages need") as caught:
         machine.setup()
-    assert "apt-get -s install docker.io" in caught.value.cure
+    assert "apt-get -s install docker.io" in caught.value.hint
     assert [argv for argv in machine.ran if argv[:2] == ["apt-get", "install"] and "--no-remove" not in argv] == []
     assert [argv for argv in machine.ran if "-qy" in argv] == []
     assert machine.started == []
@@ -296,7 +296,7 @@ def test_an_engine_elsewhere_that_does_not_answer_gets_none_here_instead(machine
     monkeypatch.setenv(variable, "ssh://build")
     with pytest.raises(InfrastructureError, match=f"{variable} is ssh://build") as caught:
         machine.setup()
-    assert caught.value.cure.startswith(f"unset {variable}")
+    assert caught.value.hint.startswith(f"unset {variable}")
     assert (machine.ran, machine.started) == ([], [])
 
 
@@ -405,7 +405,7 @@ def test_nothing_is_taken_back_under_a_cluster_or_a_container(machine, monkeypat
     monkeypatch.setattr(docker, "docker_output", lambda *args: "web\ndb\n")
     with pytest.raises(InfrastructureError, match="runs containers: web, db") as caught:
         machine.undo()
-    assert caught.value.cure == "docker stop web db"
+    assert caught.value.hint == "docker stop web db"
     assert machine.ran == []
 
 

@@ -12,7 +12,7 @@ import pytest
 from rookery.errors import InfrastructureError
 from rookery.images import build, recipes
 from rookery.machine import kind, leases, locks, unfinished
-from rookery.machine.unfinished import SUFFIX, being_made
+from rookery.machine.unfinished import SUFFIX, staged
 from rookery.metallb import manifests as metallb
 from rookery.paths import cache_dir
 from rookery.rook import manifests as rook
@@ -32,8 +32,8 @@ PLACES = [
 MAKE = """
 import sys
 from pathlib import Path
-from rookery.machine.unfinished import being_made
-with being_made(Path(sys.argv[1])) as partial:
+from rookery.machine.unfinished import staged
+with staged(Path(sys.argv[1])) as partial:
     (partial / "half").mkdir()
     print(partial, flush=True)
     sys.stdin.read()
@@ -42,7 +42,7 @@ with being_made(Path(sys.argv[1])) as partial:
 
 def test_what_is_made_takes_its_place_when_it_is_whole():
     target = cache_dir() / "stores/a"
-    with being_made(target) as partial:
+    with staged(target) as partial:
         assert (partial.parent, partial.suffix, list(partial.iterdir())) == (target.parent, SUFFIX, [])
         (partial / "file").touch()
         assert not target.exists()
@@ -53,7 +53,7 @@ def test_what_is_made_takes_its_place_when_it_is_whole():
 
 def test_what_fails_leaves_nothing():
     def fail():
-        with being_made(cache_dir() / "stores/a") as partial:
+        with staged(cache_dir() / "stores/a") as partial:
             (partial / "folder").mkdir()
             raise KeyboardInterrupt
 
@@ -64,7 +64,7 @@ def test_what_fails_leaves_nothing():
 
 def test_each_attempt_has_a_folder_of_its_own():
     target = cache_dir() / "stores/a"
-    with being_made(target) as one, being_made(target) as other:
+    with staged(target) as one, staged(target) as other:
         assert one != other
         assert leases.sweep() == []
         assert {one, other} == set(target.parent.iterdir())
@@ -195,7 +195,7 @@ def swept(monkeypatch):
 
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(swept):
     swept.times = 1
-    with being_made(cache_dir() / "stores/a") as partial:
+    with staged(cache_dir() / "stores/a") as partial:
         assert len(swept.made) == 2
         assert partial == swept.made[-1]
         assert partial.is_dir()
@@ -203,5 +203,5 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(swept):
 
 def test_one_that_is_always_removed_is_told(swept):
     swept.times = 1000
-    with pytest.raises(InfrastructureError, match="removed each time"), being_made(cache_dir() / "stores/a"):
+    with pytest.raises(InfrastructureError, match="removed each time"), staged(cache_dir() / "stores/a"):
         pass

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from rookery.errors import AnotherCluster, BadInput, DeadlineExceeded, InfrastructureError, MachineTooSlow, Unknown
+from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, MachineTooSlow, Unknown, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.machine import containers, locks
 from rookery.machine.run import CommandFailed
@@ -59,7 +59,7 @@ ROWS = {
     ),
     "a condition of the scenario does not hold in time": ("wait_for(no_osd, what='OSDs up', within=0)", "failed", 1),
     "what comes back is another Ceph cluster, or has other OSDs": ("raise AnotherCluster('fsid')", "failed", 1),
-    "it leaves volumes behind (`LeftBehind`)": ("cluster.left = ['csi-vol-1: nobody has it']", "failed", 1),
+    "it leaves volumes behind (`LeakDetected`)": ("cluster.left = ['csi-vol-1: nobody has it']", "failed", 1),
     "it did not prove what it claims (`Unknown`)": ("raise Unknown('no write was in flight')", "unknown", 1),
     "it is wrong: AttributeError, NameError, TypeError, ImportError": ("cluster.storage_recoverd()", "broken", 2),
     "it waits for a function instead of a condition": (
@@ -67,7 +67,7 @@ ROWS = {
         "broken",
         2,
     ),
-    "what was asked for does not exist or is refused (`BadInput`)": ("raise BadInput('no such Rook')", "broken", 2),
+    "what was asked for does not exist or is refused (`UsageError`)": ("raise UsageError('no such Rook')", "broken", 2),
     "a program is not in the image of a pod": (
         "pod(ExecFailed('sh', 127, 'sh: rsync: not found')).sh('rsync')",
         "broken",
@@ -215,8 +215,8 @@ LOST = VolumeFailed("sha256sum", 1, "No such file")
         (OSError(errno.ENOSPC, "full"), False, "infrastructure"),
         (OSError(errno.EIO, "broken"), False, "failed"),
         (MemoryError(), False, "infrastructure"),
-        (BadInput("no such Rook"), False, "broken"),
-        (BadInput("no such Rook"), True, "broken"),
+        (UsageError("no such Rook"), False, "broken"),
+        (UsageError("no such Rook"), True, "broken"),
         (TypeError("'NoneType' object is not iterable"), True, "broken"),
         (AttributeError("no attribute 'wirte'"), False, "broken"),
         (KeyError("row 7"), False, "failed"),
@@ -232,9 +232,9 @@ def test_the_outcome_says_what_an_exception_tells_about_the_storage(error, at_se
     ("failures", "status"),
     [
         ([InfrastructureError("i")], 3),
-        ([InfrastructureError("i"), BadInput("b")], 2),
+        ([InfrastructureError("i"), UsageError("b")], 2),
         ([InfrastructureError("i"), AttributeError("a")], 2),
-        ([BadInput("b"), InfrastructureError("i"), AssertionError("a")], 1),
+        ([UsageError("b"), InfrastructureError("i"), AssertionError("a")], 1),
         ([AttributeError("a"), Unknown("u")], 1),
         ([LATE], 1),
         ([MachineTooSlow("w", 1, "r")], 3),
@@ -256,7 +256,7 @@ def test_what_a_fixture_could_not_provide_or_clean_up_is_infrastructure_with_its
     assert blamed(error, "call") is error
 
 
-@pytest.mark.parametrize("error", [LOST, AnotherCluster("fsid"), Unknown("u"), BadInput("b"), NameError("n")])
+@pytest.mark.parametrize("error", [LOST, AnotherCluster("fsid"), Unknown("u"), UsageError("b"), NameError("n")])
 def test_what_is_known_for_what_it_is_stays_so_whenever_it_comes(error):
     assert all(blamed(error, when) is error for when in ("setup", "call", "teardown"))
 
@@ -265,16 +265,16 @@ def test_what_is_known_for_what_it_is_stays_so_whenever_it_comes(error):
     ("error", "excused"), [(LOST, True), (Unknown("u"), True), (AssertionError("a"), True), (NameError("n"), False)]
 )
 def test_a_machine_without_room_excuses_what_failed_and_no_mistake(error, excused):
-    full = InfrastructureError("no room in /var", cure="remove something")
+    full = InfrastructureError("no room in /var", hint="remove something")
     found = blamed(error, "call", machine=full)
     assert (outcome_of(found, at_setup=False) == "infrastructure") is excused
     assert ("no room in /var" in str(found)) is excused
 
 
 def test_what_failed_is_told_beside_what_the_machine_was_short_of_and_its_cure():
-    found = blamed(LOST, "call", machine=InfrastructureError("no room in /var", cure="remove something"))
+    found = blamed(LOST, "call", machine=InfrastructureError("no room in /var", hint="remove something"))
     assert isinstance(found, InfrastructureError)
-    assert (found.cure, found.__cause__) == ("remove something", LOST)
+    assert (found.hint, found.__cause__) == ("remove something", LOST)
     assert f"VolumeFailed: {LOST}" in str(found)
 
 

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from rookery import plugin
 from rookery.catalogue import markers
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.plugin import budgets, session
 from rookery.report import room
 from rookery.settings import Settings, option_name
@@ -140,12 +140,12 @@ def test_options_and_kind_cluster_are_ours_beside_pytest_kind(pytester, monkeypa
     pytester.makepyfile(
         f"""
         def test_it(request, settings):
-            assert (settings.cluster_name, settings.workers) == ("of-the-environment", 5)
+            assert (settings.cluster_name, settings.kind_workers) == ("of-the-environment", 5)
             used = request._fixturemanager.getfixturedefs("kind_cluster", request.node)[-1]
             assert used.func.__module__ == {plugin.__name__!r}
         """
     )
-    pytester.runpytest_inprocess("--workers=5", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("--kind-workers=5", "-p", "no:cacheprovider").assert_outcomes(passed=1)
 
 
 def test_a_scenario_that_passed(scenario, pytester):
@@ -174,7 +174,7 @@ def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome,
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(InfrastructureError("no room"), 3), (BadInput("no such Rook"), 2), (OSError("disk full"), 3)],
+    [(InfrastructureError("no room"), 3), (UsageError("no such Rook"), 2), (OSError("disk full"), 3)],
 )
 def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester, cluster, monkeypatch, error, status):
     monkeypatch.setattr(cluster, "trouble", error)
@@ -182,7 +182,7 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
     assert ran.ret == status
     ran.assert_outcomes(errors=1)
     ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
-    outcome = "broken" if isinstance(error, BadInput) else "infrastructure"
+    outcome = "broken" if isinstance(error, UsageError) else "infrastructure"
     assert outcomes(pytester) == (outcome, outcome, "error")
 
 
@@ -243,7 +243,7 @@ def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
     ran = scenario("pass")
     assert ran.ret == 1
     ran.assert_outcomes(passed=1, errors=1)
-    ran.stdout.fnmatch_lines(["*LeftBehind: *image csi-vol-1: nobody has it"])
+    ran.stdout.fnmatch_lines(["*LeakDetected: *image csi-vol-1: nobody has it"])
     assert outcomes(pytester) == ("failed", "failed", "failure")
     assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
 
@@ -350,12 +350,12 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
         """
         import pytest
 
-        @pytest.mark.leaves_volumes("the pool is destroyed")
+        @pytest.mark.skip_leak_check("the pool is destroyed")
         def test_it(cluster): pass
         """
     )
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
-    assert report_of(pytester)["leaves_volumes"] == "the pool is destroyed"
+    assert report_of(pytester)["skip_leak_check"] == "the pool is destroyed"
 
 
 @pytest.mark.parametrize(
@@ -505,9 +505,9 @@ def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
 
 
 def test_settings_that_make_no_sense_end_the_run(scenario, pytester):
-    ran = scenario("pass", "--workers=many")
+    ran = scenario("pass", "--kind-workers=many")
     assert ran.ret == 2
-    ran.stdout.fnmatch_lines(["*--workers many: not a number*"])
+    ran.stdout.fnmatch_lines(["*--kind-workers many: not a number*"])
     assert not (pytester.path / "results").exists()
 
 
@@ -518,14 +518,14 @@ def test_a_folder_for_results_that_is_there_does_not_move_the_root_folder(pytest
         pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
     outside = tmp_path / "elsewhere"
     for _ in range(2):
-        ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results", str(outside))
+        ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results-dir", str(outside))
         ran.assert_outcomes(passed=1)
         ran.stdout.fnmatch_lines([f"rootdir: {pytester.path}", "scenarios/test_scenarios.py::test_it *"])
         outside.mkdir(exist_ok=True)
 
 
 def test_settings_come_from_the_pyproject_of_the_scenarios(scenario, pytester):
-    pytester.makepyprojecttoml("[tool.rookery]\nresults = 'elsewhere'\n")
+    pytester.makepyprojecttoml("[tool.rookery]\nresults_dir = 'elsewhere'\n")
     assert scenario("pass").ret == 0
     assert (pytester.path / "elsewhere").is_dir()
 
@@ -857,7 +857,7 @@ def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkey
     monkeypatch.setattr(cluster, "gather_logs", gather_logs)
     monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.nodes.name) if self.ready else None)
     monkeypatch.setattr(session.capacity, "require_memory_for", lambda clusters: None)
-    pytester.makepyfile("def test_it(cluster, other_cluster): pass")
+    pytester.makepyfile("def test_it(cluster, second_cluster): pass")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 3
     assert removed == ["rookery-other", "rookery"]
 

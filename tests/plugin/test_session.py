@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 from rookery.cluster.snapshots import SnapshotRefused
-from rookery.errors import AnotherCluster, BadInput, DeadlineExceeded, InfrastructureError, Unknown
+from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, Unknown, UsageError
 from rookery.kube import KubeError
 from rookery.machine.run import CommandFailed
 from rookery.plugin import session
@@ -40,7 +40,7 @@ def results(tmp_path):
         yield results
 
 
-INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), BadInput("b"), AssertionError("a")
+INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), UsageError("b"), AssertionError("a")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ class Cluster:
 
     def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.settings = settings
-        self.topology = settings.topology
+        self.topology = settings.kind_config
         self.place = (slot, slots)
         self.images = images
         self.ready = False
@@ -206,7 +206,7 @@ def test_a_state_on_another_is_made_on_that_and_anew_when_it_is_not_clean(runnin
     assert cluster.did_since() == [*DEPLOYED, "make cassandra"]
     running.cluster(CASSANDRA, results)
     assert cluster.did_since() == []
-    running.spoilt()
+    running.mark_dirty()
     running.cluster(CASSANDRA, results)
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook", "make cassandra", "restore rook"]
@@ -320,7 +320,7 @@ def test_what_differs_between_a_state_and_itself_restored_is_told(running, resul
     running.say = said.append
     for picture, words in ((CLEAN_PICTURE, []), (Fingerprint(), ["API: Service a is gone"])):
         machine.now = picture
-        running.spoilt()
+        running.mark_dirty()
         running.cluster(ROOK, results)
         assert results.noted("drift", []) == words
     assert said == ["rook was restored, and is not what it was before: API: Service a is gone"]
@@ -329,7 +329,7 @@ def test_what_differs_between_a_state_and_itself_restored_is_told(running, resul
 def test_a_state_that_is_made_anew_may_be_another(running, results, machine):
     running.cluster(CEPHFS, results)
     machine.now = Fingerprint()
-    running.spoilt()
+    running.mark_dirty()
     running.cluster(CEPHFS, results)
     assert results.noted("drift") is None
 
@@ -365,10 +365,10 @@ def test_a_layer_is_not_made_on_what_a_scenario_has_left_otherwise(running, resu
 
 def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine):
     machine.stored |= {"rook", "cassandra"}
-    running.settings = Settings(fresh=True)
+    running.settings = Settings(no_snapshots=True)
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
-    running.spoilt()
+    running.mark_dirty()
     running.cluster(CASSANDRA, results)
     assert cluster.did_since() == ["restore rook", "make cassandra"]
 
@@ -381,7 +381,7 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
     assert said == ["rook cannot be put back: /dev/loop64 is taken; deploying anew"]
-    running.spoilt()
+    running.mark_dirty()
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
 
@@ -419,12 +419,14 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
         running.cluster(ROOK, results)
     assert error in (caught.value, caught.value.__cause__), "the harness saved it: no scenario has done anything yet"
     assert machine.stored == {"nodes"}
-    assert running.put_back_s == []
+    assert running.restored_s == []
     assert running._cluster.did_since() == ["restore rook", "logs not-recovered"]
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
 
 
-@pytest.mark.parametrize("mute", [BadInput("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"])
+@pytest.mark.parametrize(
+    "mute", [UsageError("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"]
+)
 def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
     machine.stored.add("rook")
     machine.lost["rook"], machine.mute = AnotherCluster("another fsid"), mute
@@ -496,7 +498,7 @@ def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, re
     usual = running.cluster(ROOK, results)
     usual.did_since()
     special = running.cluster(ROOK, results, topology=SPECIAL)
-    assert (usual.topology, special.topology) == (Settings().topology, SPECIAL)
+    assert (usual.topology, special.topology) == (Settings().kind_config, SPECIAL)
     assert usual.did_since() == ["delete"]
     assert special.did_since() == ["restore rook"]  # untouched, but another one
     assert running.cluster(ROOK, results, topology=SPECIAL) is special
@@ -504,7 +506,7 @@ def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, re
 
 
 def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, results):
-    running.settings = Settings(fresh=True)
+    running.settings = Settings(no_snapshots=True)
     for _ in range(2):
         running.expect(ROOK, topology=SPECIAL)
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
@@ -524,7 +526,7 @@ def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, r
     running = Session(Settings(), quiet)
     assert running.summary() == ""
     running.cluster(ROOK, results)
-    running.spoilt()
+    running.mark_dirty()
     running.cluster(ROOK, results)
     clock.now += 60
     assert running.summary() == "a cluster was put back 2 times in 40 s, 40% of the run"
@@ -632,14 +634,14 @@ def parse(path):
 )
 def test_junit_tells_a_failure_of_the_storage_from_an_error(tmp_path, outcome, kind, failures, errors):
     write_junit(
-        tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, BadInput("no\x1b[0m\nmore\ufffe\ud800")
+        tmp_path / "j.xml", "scenarios/test_a.py::test_b[x]", 12.34, outcome, UsageError("no\x1b[0m\nmore\ufffe\ud800")
     )
     suite = parse(tmp_path / "j.xml").find("testsuite")
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("1", failures, errors)
     (case,) = suite
     assert (case.get("classname"), case.get("name"), case.get("time")) == ("scenarios/test_a.py", "test_b[x]", "12.3")
     (found,) = case
-    assert (found.tag, found.get("type"), found.get("message")) == (kind, "BadInput", "no\ufffd[0m")
+    assert (found.tag, found.get("type"), found.get("message")) == (kind, "UsageError", "no\ufffd[0m")
     assert found.text == "no\ufffd[0m\nmore\ufffd\ufffd"
 
 

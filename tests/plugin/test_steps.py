@@ -62,8 +62,8 @@ def found(monkeypatch):
     def found(verdict, *reasons):
         asked = []
 
-        def check_writes(history, *, lost_allowed_window_s):
-            asked.append((history.of, lost_allowed_window_s))
+        def check_writes(history, *, rpo_seconds):
+            asked.append((history.of, rpo_seconds))
             return WriteReport(verdict, list(reasons), acknowledged=7)
 
         monkeypatch.setattr(steps, "check_writes", check_writes)
@@ -78,7 +78,7 @@ def found(monkeypatch):
 @pytest.mark.parametrize("window", [None, 15.0])
 def test_only_a_valid_history_passes_and_each_verdict_is_written_down(results, said, found, verdict, error, window):
     asked, history = found(verdict, "rows lost: 3", "and more"), History()
-    workload = SimpleNamespace(lost_allowed_window_s=window)
+    workload = SimpleNamespace(rpo_seconds=window)
     if error is None:
         steps.judge(workload, history, results)
     else:
@@ -91,7 +91,7 @@ def test_only_a_valid_history_passes_and_each_verdict_is_written_down(results, s
     assert written.endswith("rows lost: 3\nand more\n")
     assert said[-1] == written.splitlines()[0]
     report = json.loads(results.path("report.json").read_text())
-    assert (report["verdict"]["verdict"], report["lost_allowed_window_s"]) == (verdict.value, window)
+    assert (report["verdict"]["verdict"], report["rpo_seconds"]) == (verdict.value, window)
 
 
 # --- a power cycle under load ---
@@ -380,7 +380,7 @@ def test_another_driver_is_asked_for_nothing(results):
 
 @pytest.mark.parametrize("lines", [[], [1], [1, 2, 3], [1, 2, 3, 4]])
 def test_lines_that_are_all_there_are_kept(lines):
-    assert steps.lines_kept(SimpleNamespace(lines=lambda: lines), min(len(lines), 3)) == lines
+    assert steps.assert_no_lost_lines(SimpleNamespace(lines=lambda: lines), min(len(lines), 3)) == lines
 
 
 @pytest.mark.parametrize(
@@ -397,9 +397,9 @@ def test_lines_that_are_all_there_are_kept(lines):
 )
 def test_lines_that_are_lost_doubled_or_out_of_order_are_found(lines, error):
     with pytest.raises(AssertionError, match=error):
-        steps.lines_kept(SimpleNamespace(lines=lambda: lines), 3)
+        steps.assert_no_lost_lines(SimpleNamespace(lines=lambda: lines), 3)
 
 
 def test_of_many_lines_in_a_wrong_place_five_are_named():
     with pytest.raises(AssertionError, match=r"2 follows 0, 4 follows 2, 6 follows 4, 8 follows 6, 10 follows 8$"):
-        steps.lines_kept(SimpleNamespace(lines=lambda: [2, 4, 6, 8, 10, 12]), 0)
+        steps.assert_no_lost_lines(SimpleNamespace(lines=lambda: [2, 4, 6, 8, 10, 12]), 0)

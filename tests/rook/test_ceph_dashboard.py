@@ -4,9 +4,9 @@ import base64
 
 import pytest
 import yaml
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.rook.cluster import CephSpec
-from rookery.rook.dashboard import LOGIN, Dashboard, DashboardPage, Shown, osds_of
+from rookery.rook.dashboard import LOGIN, Dashboard, DashboardPage, DashboardStatus, osds_of
 from rookery.waiting import NotYet
 
 EXAMPLE = {
@@ -56,7 +56,7 @@ def test_rooks_example_publishes_the_port_that_is_served(rook):
 
 
 def test_a_version_without_the_example_is_told(tmp_path):
-    with pytest.raises(BadInput, match=r"dashboard-loadbalancer\.yaml"):
+    with pytest.raises(UsageError, match=r"dashboard-loadbalancer\.yaml"):
         Dashboard(Rook(tmp_path)).load_balancer()
 
 
@@ -137,7 +137,7 @@ def test_only_who_is_logged_in_is_shown_the_cluster():
         page.shown()
 
     page.log_in("admin", "s3cret")
-    assert page.shown() == Shown("HEALTH_OK", 3, osds_up=3)
+    assert page.shown() == DashboardStatus("HEALTH_OK", 3, osds_up=3)
 
 
 def test_a_page_that_shows_something_else_says_what():
@@ -146,4 +146,4 @@ def test_a_page_that_shows_something_else_says_what():
     browser.logged_in, browser.health = True, "HEALTH_WARN"
 
     with pytest.raises(NotYet, match="HEALTH_WARN"):
-        page.shows(Shown("HEALTH_OK", 3, 3))()
+        page.shows(DashboardStatus("HEALTH_OK", 3, 3))()

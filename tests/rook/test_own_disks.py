@@ -1,7 +1,7 @@
 """Which disks a CephCluster may name, however it is wrapped; nulls are no trouble."""
 
 import pytest
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.rook.cluster import CephSpec, ceph_cluster
 from rookery.rook.own_disks import require_own_disks
 
@@ -76,7 +76,9 @@ WRAPPED = {
 
 @pytest.mark.parametrize("storage", FOREIGN, ids=lambda storage: str(storage)[:60])
 def test_disks_that_are_not_the_clusters_own_are_refused(storage):
-    with pytest.raises(BadInput, match=r"CephCluster theirs: storage.* would take disks of this machine\n  cure: name"):
+    with pytest.raises(
+        UsageError, match=r"CephCluster theirs: storage.* would take disks of this machine\n  hint: name"
+    ):
         require_own_disks(cluster(storage), OWN)
 
 
@@ -87,7 +89,7 @@ def test_the_clusters_own_disks_may_be_named(storage):
 
 @pytest.mark.parametrize("wrapped", WRAPPED.values(), ids=WRAPPED)
 def test_a_wrapping_hides_nothing(wrapped):
-    with pytest.raises(BadInput, match="useAllDevices"):
+    with pytest.raises(UsageError, match="useAllDevices"):
         require_own_disks(wrapped(cluster({"useAllDevices": True})), OWN)
     require_own_disks(wrapped(ceph_cluster(SPEC)), OWN)
 
@@ -95,7 +97,7 @@ def test_a_wrapping_hides_nothing(wrapped):
 @pytest.mark.parametrize("policy", [None, {}, {"confirmation": "", "wipeDevicesFromOtherClusters": False}])
 def test_devices_of_other_clusters_are_not_wiped(policy):
     require_own_disks(cluster(None, cleanupPolicy=policy), OWN)
-    with pytest.raises(BadInput, match="wipeDevicesFromOtherClusters"):
+    with pytest.raises(UsageError, match="wipeDevicesFromOtherClusters"):
         require_own_disks(cluster(None, cleanupPolicy={"wipeDevicesFromOtherClusters": True}), OWN)
 
 
@@ -107,7 +109,7 @@ def test_nulls_are_no_trouble(nothing):
 
 
 def test_what_was_made_for_one_cluster_is_foreign_to_another():
-    with pytest.raises(BadInput, match=r"storage\.nodes\[0\]\.devices\[0\]: \{'name': '/dev/loop64'\}"):
+    with pytest.raises(UsageError, match=r"storage\.nodes\[0\]\.devices\[0\]: \{'name': '/dev/loop64'\}"):
         require_own_disks(ceph_cluster(SPEC), ["/dev/loop65"])
 
 

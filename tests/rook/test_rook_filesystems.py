@@ -1,7 +1,7 @@
 """Filesystems as objects and as what Ceph has."""
 
 import pytest
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.rook.filesystems import Filesystem, Filesystems, FilesystemStatus, Mds, Mounted
 from rookery.rook.status import Health, Pg
 from rookery.waiting import NotYet
@@ -70,7 +70,7 @@ def test_a_filesystem_brings_its_pools_under_rooks_names():
 def test_one_copy_has_to_be_meant():
     spec = Filesystem(replicas=1).manifest()["spec"]
     assert spec["metadataPool"]["replicated"] == {"size": 1, "requireSafeReplicaSize": False}
-    with pytest.raises(BadInput):
+    with pytest.raises(UsageError):
         Filesystem(replicas=0)
 
 

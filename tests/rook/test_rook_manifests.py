@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.rook import manifests
 from rookery.rook.cluster import CephSpec, block_pool, ceph_cluster
 from rookery.rook.own_disks import require_own_disks
@@ -153,7 +153,7 @@ def test_devices_are_named_one_by_one():
 
 
 def test_the_test_cluster_of_rook_itself_is_refused(release):
-    with pytest.raises(BadInput, match="useAllDevices"):
+    with pytest.raises(UsageError, match="useAllDevices"):
         require_own_disks(manifests.load(release[1], ["cluster-test.yaml"]), ["/dev/loop64"])
 
 
@@ -180,7 +180,7 @@ def test_mons_share_a_node_only_if_they_must():
     ],
 )
 def test_clusters_that_cannot_work_are_refused(wrong):
-    with pytest.raises(BadInput):
+    with pytest.raises(UsageError):
         CephSpec(**{"image": SPEC.image, "disks": SPEC.disks, **wrong})
 
 
@@ -193,7 +193,7 @@ def test_versions_parse_as_they_print_and_order_by_number(major, minor, patch, p
 
 @pytest.mark.parametrize("version", ["1.2.3", "1.18", "latest", "1.99.0", "1.18.8-rc.1", ""])
 def test_unknown_versions_are_refused_with_the_known_ones(version):
-    with pytest.raises(BadInput) as refusal:
+    with pytest.raises(UsageError) as refusal:
         manifests.manifests_for(version)
     assert known_versions() in str(refusal.value)
 
@@ -252,7 +252,7 @@ def test_a_version_nobody_has_is_bad_input(offline, monkeypatch):
         raise manifests.NoSuchRelease("404")
 
     monkeypatch.setattr(manifests, "from_release_archive", no_such_tag)
-    with pytest.raises(BadInput, match=r"no Rook 1\.18\.99"):
+    with pytest.raises(UsageError, match=r"no Rook 1\.18\.99"):
         manifests.manifests_for("1.18.99")
 
 
@@ -260,7 +260,7 @@ def test_a_given_folder_is_used_as_it_is_or_refused(offline, tmp_path):
     checkout = tmp_path / "rook"
     write_examples(checkout / "deploy" / "examples")
     assert manifests.manifests_for("1.19.4", checkout) == checkout / "deploy" / "examples"
-    with pytest.raises(BadInput, match="does not hold"):
+    with pytest.raises(UsageError, match="does not hold"):
         manifests.manifests_for("1.19.4", tmp_path / "nosuch")
 
 

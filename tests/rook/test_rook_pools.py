@@ -2,7 +2,7 @@
 
 import pytest
 from rookery.csi.manifests import storage_class
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.rook.pools import BlockPool, ErasureCode, Pools
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
 from rookery.waiting import NotYet
@@ -66,7 +66,7 @@ def test_a_pool_of_one_copy_says_that_it_means_it():
 
 
 def test_a_pool_without_a_layout_is_bad_input():
-    with pytest.raises(BadInput, match="no layout"):
+    with pytest.raises(UsageError, match="no layout"):
         BlockPool("none")
 
 

@@ -150,8 +150,8 @@ def test_a_custom_resource_that_was_edited_is_left_to_be_restored(kube):
 
 def test_taints_are_changed_one_by_one(kube, monkeypatch):
     did = []
-    monkeypatch.setattr(undoing, "put_taint", lambda _, node, taint: did.append(("put", node, taint["key"])))
-    monkeypatch.setattr(undoing, "take_taint", lambda _, node, key: did.append(("take", node, key)))
+    monkeypatch.setattr(undoing, "add_taint", lambda _, node, taint: did.append(("put", node, taint["key"])))
+    monkeypatch.setattr(undoing, "remove_taint", lambda _, node, key: did.append(("take", node, key)))
     kept, controllers = {"key": "kept", "effect": "NoSchedule"}, {"key": "node.kubernetes.io/x", "effect": "NoExecute"}
     before = obj("Node", "worker", spec={"taints": [kept, {"key": "lost", "effect": "NoSchedule"}]})
     taints = [kept, controllers, {"key": "new", "effect": "NoExecute"}]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rookery.cluster.hanging import Hanging
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.images.catalogue import Catalogue
 from rookery.kube.conditions import unix_time
 from rookery.machine.leases import Lease, SweepIncomplete
@@ -34,7 +34,7 @@ def new_cluster(monkeypatch):
     monkeypatch.setattr(storage, "chosen_driver", lambda settings: "userspace")
 
     def new_cluster(*, slot=0, slots=1, **settings):
-        given = Settings(**{"topology": str(KIND_CONFIGS / "default.yaml"), **settings})
+        given = Settings(**{"kind_config": str(KIND_CONFIGS / "default.yaml"), **settings})
         return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
 
     return new_cluster
@@ -75,10 +75,10 @@ def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cl
 
 def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
     monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: None))
-    with pytest.raises(BadInput, match="no snapshot mine") as caught:
+    with pytest.raises(UsageError, match="no snapshot mine") as caught:
         cluster.restore("mine", SimpleNamespace())
-    assert caught.value.cure == "rookery snapshots"
-    with pytest.raises(BadInput, match="no snapshot mine"):
+    assert caught.value.hint == "rookery snapshots"
+    with pytest.raises(UsageError, match="no snapshot mine"):
         cluster.kept("mine")
 
 
@@ -226,7 +226,7 @@ def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, mo
 
 def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
     for name in ("", "../rook-ready"):
-        with pytest.raises(BadInput, match="is no name for a snapshot"):
+        with pytest.raises(UsageError, match="is no name for a snapshot"):
             saving.cluster.save(name)
     assert saving.did == []
 
@@ -248,11 +248,11 @@ def images_missing(monkeypatch):
     def ensure_images(settings, say, more):
         raise InfrastructureError("no registry answers")
 
-    for name in ("require_root", "require_room"):
+    for name in ("require_root", "require_headroom"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
     monkeypatch.setattr(storage.host_engine, "require_fit", lambda: None)
     monkeypatch.setattr(storage, "sweep", lambda *, say: [])
-    monkeypatch.setattr(storage, "refuse_strangers", lambda name: None)
+    monkeypatch.setattr(storage, "ensure_name_is_ours", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage, "ensure_images", ensure_images)
 
@@ -289,7 +289,7 @@ def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_
 ):
     config = tmp_path / "config"
     config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n")
-    with pytest.raises(BadInput, match="an entry kind-rookery"):
+    with pytest.raises(UsageError, match="an entry kind-rookery"):
         new_cluster(kubeconfig=str(config)).prepare(results)
 
 
@@ -300,11 +300,11 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
     swept = []
 
     def refuse(name):
-        raise BadInput(f"a kind cluster {name} exists")
+        raise UsageError(f"a kind cluster {name} exists")
 
-    monkeypatch.setattr(storage, "refuse_strangers", refuse)
+    monkeypatch.setattr(storage, "ensure_name_is_ours", refuse)
     monkeypatch.setattr(storage, "sweep", lambda *, say: swept.append(say))
-    with pytest.raises(BadInput, match="exists"):
+    with pytest.raises(UsageError, match="exists"):
         new_cluster().prepare(results)
     assert swept == []
 
@@ -332,7 +332,7 @@ def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, re
     monkeypatch.setattr(storage, "ensure_images", lambda settings, say, more: (made, []))
     cluster = new_cluster()
     cluster.prepare(results)
-    with pytest.raises(BadInput, match="would take disks of this machine"):
+    with pytest.raises(UsageError, match="would take disks of this machine"):
         cluster.nodes._guard({"kind": "CephCluster", "spec": {"storage": {"useAllDevices": True}}}, ["/dev/loop264"])
 
 
@@ -470,7 +470,7 @@ def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
         {"cluster_name": "other"},
         {"rook": "1.17.9"},
         {"kubernetes": "1.31.0"},
-        {"workers": 4},
+        {"kind_workers": 4},
         {"disk_size": "20GiB"},
         {"origin": "vendor's"},
     ],
@@ -532,7 +532,7 @@ def test_what_the_driver_is_deployed_as_makes_another_cell(prepared, monkeypatch
 
 
 def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):
-    cluster = new_cluster(topology=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
+    cluster = new_cluster(kind_config=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
     cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
     monkeypatch.setattr(storage.Subject, "look", lambda subject: Fingerprint({("API", "b", "c"): Item(subject)}))

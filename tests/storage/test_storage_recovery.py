@@ -270,7 +270,7 @@ def cluster(ceph, monkeypatch, tmp_path):
     monkeypatch.setattr(storage, "chosen_driver", lambda settings: "userspace")
     monkeypatch.setattr(StorageCluster, "prepare", lambda self, results: None)
     monkeypatch.setattr(StorageCluster, "_rook", lambda self, results: ceph.rook)
-    cluster = StorageCluster(Settings(topology=str(TOPOLOGY)), lambda line: None)
+    cluster = StorageCluster(Settings(kind_config=str(TOPOLOGY)), lambda line: None)
     cluster.kind, cluster.rook = Nodes(ceph), ceph.rook
     passing = {"say": lambda line: None, "clock": lambda: ceph.clock.now}
     with Results(tmp_path / "results", "recovery", **passing) as cluster.its_results:

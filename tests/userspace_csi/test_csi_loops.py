@@ -99,7 +99,7 @@ def test_a_readers_device_cannot_be_written_to(loops: Loops, image: Path) -> Non
 def test_a_device_grows_while_it_is_open_and_never_shrinks(loops: Loops, image: Path, loop: LoopRef) -> None:
     with loops.device(loop).open("rb") as device:
         for size, there in ((3 << 20, 3 << 20), (2 << 20, 3 << 20)):
-            loops.grow(loop, image, size)
+            loops.expand(loop, image, size)
             assert device.seek(0, os.SEEK_END) == there
             assert loops.size(loop) == there
     assert image.read_bytes().rstrip(b"\0") == b"what the exporter serves"
@@ -107,7 +107,7 @@ def test_a_device_grows_while_it_is_open_and_never_shrinks(loops: Loops, image: 
 
 def test_a_device_follows_a_file_that_was_grown_by_others(loops: Loops, image: Path, loop: LoopRef) -> None:
     os.truncate(image, 4 << 20)
-    loops.grow(loop, image, 0)
+    loops.expand(loop, image, 0)
     assert loops.size(loop) == 4 << 20
 
 

@@ -31,14 +31,14 @@ from userspace_csi.volumes import MIB, Capability, Capacity, SnapshotId, VolumeI
 from userspace_csi.waiting import Deadline
 
 NODES = ("worker", "worker2", "worker3")
-SMALL = m.Mixture(length=40, node_kills=2, driver_kills=2, controller_kills=1, volumes=4, snapshots=2, staged=3)
+SMALL = m.OperationMix(length=40, node_kills=2, driver_kills=2, controller_kills=1, volumes=4, snapshots=2, staged=3)
 SECRETS = {"userID": "csi", "userKey": "AQ=="}
 PARAMETERS = {"clusterID": "rook-ceph", "pool": "replicapool"}
 randoms = st.randoms(use_true_random=False)
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def plan(random: Random, mixture: m.Mixture = SMALL) -> m.Plan:
+def plan(random: Random, mixture: m.OperationMix = SMALL) -> m.Plan:
     return m.random_plan(m.Model(NODES), random, mixture)
 
 
@@ -68,7 +68,7 @@ def test_a_seed_makes_one_sequence() -> None:
 
 
 def test_a_long_sequence_has_every_kind_of_call_in_order_and_out_of_order() -> None:
-    steps = plan(Random(1), m.Mixture()).steps
+    steps = plan(Random(1), m.OperationMix()).steps
     answers = {(type(step.operation), step.answer.code) for step in steps}
     assert {kind for kind, code in answers if code == m.OK} >= set(m._WEIGHTS)
     refused = {code for _, code in answers} - {m.OK}
@@ -99,7 +99,7 @@ def test_a_sequence_with_something_impossible_is_refused() -> None:
 
 
 def test_volumes_are_of_every_mode_and_copies_of_their_sources() -> None:
-    made = plan(Random(1), m.Mixture())
+    made = plan(Random(1), m.OperationMix())
     assert set(made.model.modes.values()) == set(m.MODES)
     used = {made.model.mode(it.operation.volume) for it in made.steps if isinstance(it.operation, m.Write)}
     assert used == set(m.MODES)
@@ -280,7 +280,7 @@ class Machine:
     def size(self, loop: LoopRef) -> int:
         return self.sizes[loop.number]
 
-    def grow(self, loop: LoopRef, image: Path, size: int) -> None:
+    def expand(self, loop: LoopRef, image: Path, size: int) -> None:
         volume = self.attached[loop.number][2]
         assert size <= self.pool.size(volume.image), "the call would give the image that size"
         self.sizes[loop.number] = max(size, self.sizes[loop.number])
@@ -355,7 +355,7 @@ class Filesystems:
         else:
             self._machine.filesystems[image] = size
 
-    def grow(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+    def expand(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         image, size = self._of(device)
         if fs_type == "ext4" and self._machine.filesystems[image] < size and not self._machine.grows_in_use:
             raise FailedPrecondition("for lack of CAP_SYS_RESOURCE")
@@ -363,7 +363,7 @@ class Filesystems:
 
     def fill(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         if fs_type == "xfs":
-            self.grow(device, fs_type, point, deadline)
+            self.expand(device, fs_type, point, deadline)
 
 
 class CephOf:

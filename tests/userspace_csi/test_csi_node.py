@@ -171,7 +171,7 @@ class World:
     def loop_size(self, loop: LoopRef) -> int:
         return self.device_size
 
-    def grow_loop(self, loop: LoopRef, image: Path, size: int) -> None:
+    def expand_loop(self, loop: LoopRef, image: Path, size: int) -> None:
         assert self.writable_export
         self.change()
         self.device_size = max(self.device_size, size)
@@ -211,7 +211,7 @@ class World:
         if self.filesystem != fs_type:
             raise FailedPrecondition("holds something else")
 
-    def grow_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
+    def expand_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         mounted = self.at(point)
         assert mounted is not None
         assert (mounted.fs_type, mounted.read_only) == (fs_type, False)
@@ -219,7 +219,7 @@ class World:
 
     def fill_filesystem(self, device: Path, fs_type: str, point: Path, deadline: Deadline) -> None:
         if fs_type == "xfs":
-            self.grow_filesystem(device, fs_type, point, deadline)
+            self.expand_filesystem(device, fs_type, point, deadline)
 
     def usage(self, point: Path) -> Usage:
         size = self.filesystem_size
@@ -301,7 +301,7 @@ class WorldsLoops:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.size, self.grow = world.loop_size, world.grow_loop
+        self.size, self.expand = world.loop_size, world.expand_loop
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._world, name)
@@ -312,7 +312,7 @@ class WorldsFilesystems:
 
     def __init__(self, world: World) -> None:
         self.ensure, self.require = world.ensure, world.require
-        self.grow, self.fill = world.grow_filesystem, world.fill_filesystem
+        self.expand, self.fill = world.expand_filesystem, world.fill_filesystem
 
 
 @pytest.fixture

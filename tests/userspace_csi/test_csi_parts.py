@@ -107,7 +107,13 @@ def test_the_devices_of_a_nodes_volumes_are_told_by_their_folder(
 ) -> None:
     made: list[StateStore] = []
     monkeypatch.setattr(program, "Node", lambda states, **_: made.append(states) or MagicMock())
-    arguments = ["driver", "node", "--node-id=c-worker", f"--kubelet-dir={tmp_path}", f"--ready-file={tmp_path}/ready"]
+    arguments = [
+        "userspace_csi",
+        "node",
+        "--node-id=c-worker",
+        f"--kubelet-dir={tmp_path}",
+        f"--ready-file={tmp_path}/ready",
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     program.serve_node(program._arguments())
     (states,) = made
@@ -355,13 +361,13 @@ def test_xfs_fills_its_device_when_it_is_mounted(device: Path) -> None:
 def test_why_a_filesystem_does_not_grow(device: Path, said: str, error: type) -> None:
     programs = Programs([(("resize2fs",), Done(1, "", said))])
     with pytest.raises(error):
-        Filesystems(programs).grow(device, "ext4", Path("/staging"), Deadline(5))
+        Filesystems(programs).expand(device, "ext4", Path("/staging"), Deadline(5))
 
 
 def test_a_filesystem_grows_by_its_device_or_by_its_mount(device: Path) -> None:
     programs, point = Programs(), Path("/staging")
     for fs_type in ("ext4", "xfs"):
-        Filesystems(programs).grow(device, fs_type, point, Deadline(5))
+        Filesystems(programs).expand(device, fs_type, point, Deadline(5))
     assert programs.calls == [["resize2fs", str(device)], ["xfs_growfs", str(point)]]
 
 

@@ -20,7 +20,7 @@ from cassandra.protocol import (
     UnavailableErrorMessage,
     WriteTimeoutErrorMessage,
 )
-from rookery.errors import BadInput, InfrastructureError, StorageFailure
+from rookery.errors import InfrastructureError, StorageFailure, UsageError
 from rookery.history.recorder import Recorder
 from rookery.history.rows import value_of
 from rookery.kube import ApiUnavailable, ExecFailed, KubeError
@@ -29,7 +29,7 @@ from rookery.workloads.cassandra import Cassandra, RingMember
 from rookery.workloads.cassandra.client import WRITE_TIMEOUT, Client, outcome_of, parse_duration
 from rookery.workloads.cassandra.manifests import CassandraSpec
 from rookery.workloads.cassandra.ring import parse_ring
-from rookery.workloads.cassandra.workload import lost_window
+from rookery.workloads.cassandra.workload import rpo_of
 from rookery.workloads.writers import WriterProcess, Writers
 
 
@@ -356,7 +356,7 @@ def three(setting):
 
 
 def test_batch_allows_no_loss():
-    assert lost_window("batch", three(settings_of("batch", "0ms")), 3) is None
+    assert rpo_of("batch", three(settings_of("batch", "0ms")), 3) is None
 
 
 @pytest.mark.parametrize(
@@ -364,19 +364,19 @@ def test_batch_allows_no_loss():
     [("10000ms", None, 15), ("10s", "null", 15), ("2000ms", None, 3), ("10000ms", "11s", 11)],
 )
 def test_periodic_allows_the_lag_after_which_answers_are_held_back(period, lag, window):
-    assert lost_window("periodic", three(settings_of("periodic", period, lag)), 3) == window
+    assert rpo_of("periodic", three(settings_of("periodic", period, lag)), 3) == window
 
 
 def test_a_node_in_another_mode_is_found():
     settings = three(settings_of("batch")) | {"10.244.2.5": settings_of("periodic")}
 
     with pytest.raises(InfrastructureError, match=r"10\.244\.2\.5.*periodic"):
-        lost_window("batch", settings, 3)
+        rpo_of("batch", settings, 3)
 
 
 def test_a_node_that_was_not_heard_is_no_proof():
     with pytest.raises(InfrastructureError, match="on 3 nodes"):
-        lost_window("batch", {"10.244.1.5": settings_of("batch")}, 3)
+        rpo_of("batch", {"10.244.1.5": settings_of("batch")}, 3)
 
 
 @pytest.mark.parametrize("text", ["", "ms", "10", "10 parsecs", "null"])
@@ -615,7 +615,7 @@ def test_reading_without_a_client_is_a_reason_to_wait(record):
 
 def test_the_promise_is_not_known_before_the_nodes_were_asked(record):
     with pytest.raises(RuntimeError, match="ready"):
-        _ = on(PodApi(), record).lost_allowed_window_s
+        _ = on(PodApi(), record).rpo_seconds
 
 
 # The objects
@@ -680,7 +680,7 @@ def test_replicas_that_start_together_have_a_token_each_and_wait_for_nobody():
     assert "-Dcassandra.auto_bootstrap=false" in variables["JVM_EXTRA_OPTS"]
     assert variables["CASSANDRA_NUM_TOKENS"] == "1"
     assert variables["CASSANDRA_SEEDS"].split(",") == spec.seeds
-    with pytest.raises(BadInput, match="10 replicas"):
+    with pytest.raises(UsageError, match="10 replicas"):
         replace(spec, replicas=10)
 
 

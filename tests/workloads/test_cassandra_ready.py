@@ -96,7 +96,7 @@ def test_it_is_ready_with_a_client_a_table_and_what_it_promises(ring, cassandra)
     (client,) = ring.clients
     assert not client.closed
     assert ring.tables == [("rookery.rows", 3)]
-    assert cassandra.lost_allowed_window_s == 15
+    assert cassandra.rpo_seconds == 15
 
 
 def test_in_another_life_it_is_ready_with_another_client_and_the_old_one_is_closed(ring, cassandra):
@@ -132,4 +132,4 @@ def test_another_mode_than_was_asked_for_promises_nothing(ring, cassandra):
     with pytest.raises(InfrastructureError, match="commitlog_sync should be periodic on 3 nodes"):
         cassandra.ready(60)
     with pytest.raises(RuntimeError, match=r"call ready\(\) first"):
-        _ = cassandra.lost_allowed_window_s
+        _ = cassandra.rpo_seconds

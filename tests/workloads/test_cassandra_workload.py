@@ -1,4 +1,4 @@
-"""A replica that refuses its commit log, told from one that ended for another reason; and the cure."""
+"""A replica that refuses its commit log, told from one that ended for another reason; and the workaround."""
 
 from types import SimpleNamespace
 

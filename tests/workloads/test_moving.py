@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rookery.errors import DeadlineExceeded, InfrastructureError
 from rookery.workloads import moving, small_files
-from rookery.workloads.moving import Moved, checksums, differences, make_files, move, moved, serve
+from rookery.workloads.moving import TransferResult, checksums, differences, make_files, move, moved, serve
 from rookery.workloads.volumes import VolumeFailed
 
 COUNT = 600  # three folders, the last one not full
@@ -93,7 +93,7 @@ def test_a_volume_that_keeps_zeros_differs_in_every_file(pod):
 def test_what_rsync_has_moved(stats):
     found = moved(stats, seconds=80.0)
 
-    assert found == Moved(files=20_000, bytes=40_889_471, seconds=80.0)
+    assert found == TransferResult(files=20_000, bytes=40_889_471, seconds=80.0)
     assert found.per_second == 250.0
 
 

@@ -188,7 +188,7 @@ def test_a_row_replayed_after_a_panic_at_its_commit_is_no_broken_promise(client,
     client.read_rows("QUORUM")
     client.read_rows("ALL")
 
-    report = check_writes(record.history(), lost_allowed_window_s=None)
+    report = check_writes(record.history(), rpo_seconds=None)
     assert (report.verdict, report.unacknowledged, report.refuted) == (Verdict.VALID, [7], [])
 
 

@@ -5,7 +5,7 @@ import sys
 from hashlib import sha256
 
 import pytest
-from rookery.errors import BadInput, DeadlineExceeded, StorageFailure
+from rookery.errors import DeadlineExceeded, StorageFailure, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
 from rookery.waiting import NotYet
@@ -13,7 +13,7 @@ from rookery.workloads.volumes import (
     DEVICE,
     MOUNT,
     Claim,
-    Filled,
+    FillResult,
     Pod,
     PodSpec,
     Snapshot,
@@ -148,18 +148,18 @@ def test_a_volume_is_filled_until_it_refuses(kube, tmp_path, monkeypatch, room):
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     kube.exec = lambda pod, argv, **_: subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
     found = Pod(kube, "writer", "volumes").fill("piece", 3)
-    assert found == (Filled(2, "quota exceeded") if room == 2 else Filled(3, ""))
+    assert found == (FillResult(2, "quota exceeded") if room == 2 else FillResult(3, ""))
 
 
 def test_a_claim_has_grown_when_its_status_says_so(kube, volumes):
-    volumes.grow(CLAIM, "2Gi")
+    volumes.expand(CLAIM, "2Gi")
     assert kube.patched == [
         ("PersistentVolumeClaim", "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
     ]
     status = {"capacity": {"storage": "1Gi"}, "conditions": [{"type": "FileSystemResizePending"}]}
     kube.objects["PersistentVolumeClaim", "data"] = {"status": status}
     kube.objects["Pod", "writer"] = {"metadata": {"name": "writer"}}
-    grown = volumes.grown(CLAIM, "2Gi")
+    grown = volumes.expanded(CLAIM, "2Gi")
     for _ in range(2):
         with pytest.raises(NotYet, match="FileSystemResizePending"):
             grown()
@@ -223,7 +223,7 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
         (ExecFailed("sh", 2, "Read-only file system"), VolumeFailed),
         (ExecFailed("sh", 135, "Bus error"), VolumeFailed),  # of a page that cannot be read
         (ExecFailed("sh", None, ""), VolumeFailed),
-        (ExecFailed("sh", 127, "sh: rsync: not found"), BadInput),
+        (ExecFailed("sh", 127, "sh: rsync: not found"), UsageError),
         (ExecFailed("sh", 137, "Killed"), ExecFailed),
         (ExecFailed("sh", 143, "Terminated"), ExecFailed),
         (ApiUnavailable("the stream broke off"), ApiUnavailable),

@@ -15,7 +15,7 @@ from typing import Any
 
 from rookery.cluster import stores
 from rookery.cluster.snapshots import Snapshot
-from rookery.errors import BadInput, InfrastructureError, RookeryError
+from rookery.errors import InfrastructureError, RookeryError, UsageError
 from rookery.history.operations import format_keys
 from rookery.history.recorder import Recorder
 from rookery.machine import loop
@@ -109,7 +109,7 @@ def noting_failure(bench: Bench) -> Iterator[None]:
     """
     try:
         yield
-    except BadInput:
+    except UsageError:
         raise
     except (RookeryError, AssertionError, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
@@ -125,7 +125,7 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
         for number in range(1, runs + 1):
             cluster = StorageCluster(settings, say)
             try:
-                with Results(Path(settings.results), f"bench-bring-up-{number}", say=say) as results:
+                with Results(Path(settings.results_dir), f"bench-bring-up-{number}", say=say) as results:
                     cluster.bring_up(results)
                     bench.runs.append(results.seconds())
             finally:
@@ -148,13 +148,13 @@ def restore(
     bench, session = Bench("restore", facts={"layer": wanted.name}), Session(settings, say)
     with closing(session), noting_failure(bench):
         session.expect(wanted)
-        with Results(Path(settings.results), "bench-restore-0", say=say) as results:
+        with Results(Path(settings.results_dir), "bench-restore-0", say=say) as results:
             cluster = session.cluster(wanted, results)
             cluster.save(SAVED)
             snapshot = cluster.kept(SAVED)
         bench.facts |= {"snapshot_bytes": snapshot.bytes, "left_each_time": _present()}
         for number in range(1, runs + 1):
-            with Results(Path(settings.results), f"bench-restore-{number}", say=say) as results:
+            with Results(Path(settings.results_dir), f"bench-restore-{number}", say=say) as results:
                 bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=layer == "cassandra"))
             _require_same(bench.facts["left_each_time"], _present(), number)
         if verify:
@@ -210,12 +210,12 @@ def _may_be_a_nodes(backing_file: str) -> bool:
 def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int) -> None:
     more = [f"{count} {what}, {before[what]} before" for what, count in now.items() if count > before[what]]
     if more:
-        raise InfrastructureError(f"restore {number} left something behind: {'; '.join(more)}", cure="rookery sweep")
+        raise InfrastructureError(f"restore {number} left something behind: {'; '.join(more)}", hint="rookery sweep")
 
 
 def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
     """What is not byte for byte as it was saved, once the cluster is put back and before it is started."""
-    cluster.nodes.put_back(snapshot)
+    cluster.nodes.restore_powered_off(snapshot)
     found: list[str] = []
     images = stores.entries(cluster.nodes.store)
     for blueprint in snapshot.nodes:

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from rookery.bench.common import Bench, Goal, rows
 from rookery.catalogue.markers import CORE
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.machine.signals import Terminated
 from rookery.report.results import STARTED
 from rookery.settings import Settings
@@ -230,9 +230,9 @@ def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: 
     """
     bench = CoreBench("core", goals=GOALS)
     for number in range(1, runs + 1):
-        folder = Path(settings.results) / f"{datetime.now(timezone.utc):{STARTED}}-bench-core-{number}"
+        folder = Path(settings.results_dir) / f"{datetime.now(timezone.utc):{STARTED}}-bench-core-{number}"
         began = time.time()
-        status = _pytest([*options, "--results", str(folder)], say)
+        status = _pytest([*options, "--results-dir", str(folder)], say)
         ended = time.time()
         if status != 0:
             bench.facts["failed"] = (
@@ -268,19 +268,19 @@ def _tell(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
 def of(folder: Path) -> CoreBench:
     """The same of the last run that has its results in a folder.
 
-    It ends with its last scenario, as nothing tells how long pytest went on. Raises `BadInput` if there is none.
+    It ends with its last scenario, as nothing tells how long pytest went on. Raises `UsageError` if there is none.
     """
-    found, hint = _scenarios(folder), "the folder that pytest had as --results"
+    found, hint = _scenarios(folder), "the folder that pytest had as --results-dir"
     if not found:
-        raise BadInput(f"--of {folder}: no results of scenarios there", cure=hint)
+        raise UsageError(f"--of {folder}: no results of scenarios there", hint=hint)
     try:
         # Results of before runs were noted, or of benchmarks, are taken where there are no others.
         last = max(each.run for each in found)
         scenarios = [each for each in found if each.run == last]
         began = _unix(last) if last else min(each.started for each in scenarios)
     except (TypeError, ValueError) as error:
-        raise BadInput(
-            f"--of {folder}: no results of ours: {error}", cure="the folder that pytest had as --results"
+        raise UsageError(
+            f"--of {folder}: no results of ours: {error}", hint="the folder that pytest had as --results-dir"
         ) from error
     bench = CoreBench("core", goals=GOALS, facts={"not in it": "what pytest did after the last scenario"})
     bench.add(Run(scenarios, began, max(each.ended for each in scenarios)))

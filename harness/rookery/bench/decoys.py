@@ -121,7 +121,7 @@ class LoopDevice:
             if number not in taken and loop.attach(number, self.file):
                 self.number = number
                 return
-        raise InfrastructureError(f"no loop device from {first} on is free", cure="losetup -a")
+        raise InfrastructureError(f"no loop device from {first} on is free", hint="losetup -a")
 
     def state(self) -> State:
         attached = loop.attached().get(self.number)
@@ -344,4 +344,4 @@ def _remove_all(set_id: str, image: str) -> None:
         docker("rm", "-f", "-v", *containers, check=False)
     docker("image", "rm", image, check=False)
     if left := docker_output(*find).split():
-        raise InfrastructureError("decoys cannot be removed", cure=f"docker rm -f -v {' '.join(left)}")
+        raise InfrastructureError("decoys cannot be removed", hint=f"docker rm -f -v {' '.join(left)}")

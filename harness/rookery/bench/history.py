@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 
 from rookery.bench.common import Bench, Goal
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.history.checkers import check_writes
 from rookery.history.generated import WRONG, Sample, right, wrong
 from rookery.history.operations import NEMESIS, History, Operation
@@ -89,8 +89,8 @@ def _expected(kind: str) -> str:
 
 def verdict_of(sample: Sample) -> str:
     try:
-        return check_writes(History(sample.operations), lost_allowed_window_s=sample.window_s).verdict.value
-    except BadInput:
+        return check_writes(History(sample.operations), rpo_seconds=sample.window_s).verdict.value
+    except UsageError:
         return "refused"
 
 
@@ -101,7 +101,7 @@ def long_one(number: int) -> tuple[float, float]:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(operation.to_json() + "\n" for operation in _long(number))
         before, begin = _peak_kib(), time.process_time()
-        report = check_writes(History.load(path), lost_allowed_window_s=LOST_ALLOWED_WINDOW_S)
+        report = check_writes(History.load(path), rpo_seconds=LOST_ALLOWED_WINDOW_S)
         seconds = time.process_time() - begin
     if report.verdict.value != "valid":
         raise AssertionError(report.describe())

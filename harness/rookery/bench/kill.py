@@ -32,7 +32,7 @@ from rookery.bench import leftovers
 from rookery.bench.common import Bench
 from rookery.bench.decoys import LABEL, Decoys, Kubeconfig, cluster_of_same_name, like_a_run
 from rookery.bench.leftovers import Inventory, Places, survivors
-from rookery.errors import BadInput, InfrastructureError, RookeryError
+from rookery.errors import InfrastructureError, RookeryError, UsageError
 from rookery.machine import capacity, doctor
 from rookery.machine.docker import docker_output
 from rookery.machine.leases import KIND_CLUSTER_LABEL
@@ -58,7 +58,13 @@ SETTLED = 15.0  # the kernel and the engine let go of some things a moment after
 OUTLIVED = minutes(2)  # of what pytest had started, to end by itself; more than kind takes to give up
 UNPACKED = ("images", "stores", "snapshots")  # of the cache: what the nodes' images are made into
 # Of the environment; a run that keeps its cluster, or is another than was asked for, is no run to kill.
-NOT_PASSED_ON = ("ROOKERY_KEEP_CLUSTER", "ROOKERY_FRESH", "ROOKERY_SHARD", "ROOKERY_KUBECONFIG", "PYTEST_ADDOPTS")
+NOT_PASSED_ON = (
+    "ROOKERY_KEEP_CLUSTER",
+    "ROOKERY_NO_SNAPSHOTS",
+    "ROOKERY_SHARD",
+    "ROOKERY_KUBECONFIG",
+    "PYTEST_ADDOPTS",
+)
 
 
 @dataclass(frozen=True)
@@ -271,10 +277,10 @@ def kill(
     What a round leaves does not end it. What cannot be done at all does: the reason is the fact `failed` then.
     """
     phases = [phase for phase in PHASES if not only or phase.name in only]
-    seed = settings.seed if settings.seed is not None else random.SystemRandom().randrange(2**31)
+    seed = settings.fault_seed if settings.fault_seed is not None else random.SystemRandom().randrange(2**31)
     bench = KillBench("kill", facts={"seed": seed, "kills": 0, "left": [], "changed": []})
     _require_machine(settings, say, scenarios)
-    folder = Path(settings.results).absolute() / f"{datetime.now(timezone.utc):{STARTED}}-bench-kill"
+    folder = Path(settings.results_dir).absolute() / f"{datetime.now(timezone.utc):{STARTED}}-bench-kill"
     try:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
@@ -286,7 +292,7 @@ def kill(
                 say(f"round {number}/{times}: {done}")
                 bench.add(done)
                 write_json(folder / "kill.json", bench.as_dict())
-    except BadInput:
+    except UsageError:
         raise
     except (RookeryError, DeadlineExceeded, OSError) as error:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
@@ -294,14 +300,14 @@ def kill(
 
 
 def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: Sequence[str]) -> None:
-    """Raises `BadInput` for scenarios that are not there and a name that is taken, `InfrastructureError` for a machine
-    on which no run would work, so that `rookery setup`, which is killed as well, would have something to do."""
+    """Raises `UsageError` for scenarios that are not there and a name that is taken, `InfrastructureError` for a
+    machine on which no run would work, so that `rookery setup`, which is killed as well, would have something to do."""
     for scenario in scenarios:
         if not Path(scenario.partition("::")[0]).exists():
-            raise BadInput(f"{scenario}: no such scenario", cure="go to the project's folder, or give --scenario")
+            raise UsageError(f"{scenario}: no such scenario", hint="go to the project's folder, or give --scenario")
     capacity.require_root()
     if doctor.status(doctor.diagnose()) > 1:
-        raise InfrastructureError("this machine lacks what a run needs", cure="rookery doctor")
+        raise InfrastructureError("this machine lacks what a run needs", hint="rookery doctor")
     swept = _swept(os.environ)
     for line in swept.removed:
         say(f"removed {line}, which a killed run had left")
@@ -311,9 +317,9 @@ def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: 
     label = f"label={KIND_CLUSTER_LABEL}={name}"
     if nodes := docker_output("ps", "-a", "--filter", label, "--format", "{{.Names}}").split():
         decoys = f"docker rm -f -v $(docker ps -aq --filter label={LABEL})"
-        raise BadInput(
+        raise UsageError(
             f"there is a kind cluster {name} already: {', '.join(nodes)}",
-            cure=f"another --cluster-name, or rookery sweep --all; of a benchmark that was killed itself: {decoys}",
+            hint=f"another --cluster-name, or rookery sweep --all; of a benchmark that was killed itself: {decoys}",
         )
 
 
@@ -390,7 +396,7 @@ class _Rounds:
             self._decoys.renew()
         raise InfrastructureError(
             f"round {number}: {ATTEMPTS} runs ended before they could be killed in {phase.name}",
-            cure=f"see {folder / 'output.txt'}",
+            hint=f"see {folder / 'output.txt'}",
         )
 
     def _judged(
@@ -417,8 +423,8 @@ class _Rounds:
     def _argv(self, phase: Phase, folder: Path) -> list[str]:
         if phase.setup:
             return [sys.executable, "-m", "rookery", "setup"]
-        given = [*self._options, f"--kubeconfig={self._kubeconfig.path}", f"--results={folder}"]
-        return [sys.executable, "-m", "pytest", *self._scenarios, *given, *(["--fresh"] if phase.fresh else [])]
+        given = [*self._options, f"--kubeconfig={self._kubeconfig.path}", f"--results-dir={folder}"]
+        return [sys.executable, "-m", "pytest", *self._scenarios, *given, *(["--no-snapshots"] if phase.fresh else [])]
 
     def _environment(self, phase: Phase) -> dict[str, str]:
         """Ours, with a folder for temporary files in which nobody else has any, and the cache that the phase needs."""

@@ -38,11 +38,11 @@ def save(
     session = Session(settings, say)
     session.expect(wanted)
     with closing(session), noting_failure(bench):
-        with Results(Path(settings.results), "bench-save-0", say=say) as results:
+        with Results(Path(settings.results_dir), "bench-save-0", say=say) as results:
             cluster = session.cluster(wanted, results)
         for number in range(1, runs + 1):
             judged = bool(restore_every) and number % restore_every == 0
-            with Results(Path(settings.results), f"bench-save-{number}", say=say) as results:
+            with Results(Path(settings.results_dir), f"bench-save-{number}", say=say) as results:
                 one = _with_rows if layer == "cassandra" else _alone
                 one(cluster, results, bench, restore=judged)
                 bench.runs.append(results.seconds())
@@ -85,7 +85,7 @@ def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
 
 def _judge(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench) -> None:
     history = record.history().as_of_cut(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
-    report = check_writes(history, lost_allowed_window_s=None)
+    report = check_writes(history, rpo_seconds=None)
     results.note(verdict=report.as_dict())
     results.say(report.describe().partition("\n")[0])
     bench.facts["verdicts"].append(report.verdict.value)

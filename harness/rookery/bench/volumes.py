@@ -36,10 +36,10 @@ from typing import Any
 from rookery.bench.common import Bench, Goal, noting_failure
 from rookery.cluster.topology import Topology
 from rookery.csi.deployed import LoggedCall, logged_calls
-from rookery.csi.execution import Disagreement
-from rookery.csi.random_operations import MIXTURE, Trial, driver_called_directly
+from rookery.csi.execution import ModelViolation
+from rookery.csi.random_operations import MIXTURE, RandomisedRun, driver_called_directly
 from rookery.csi.sanity import SanityReport, Subject, run_sanity
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError, RookeryError
+from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, UsageError
 from rookery.images import programs
 from rookery.kube.objects import fields_of, items_of, value_of
 from rookery.plugin.session import Session, deployed
@@ -73,8 +73,8 @@ RANDOM = Load(
     block=4 * KIB,
     total=32 * MIB,
     region=REGION,
-    by_chance=True,
-    each_stored=True,
+    random_access=True,
+    sync_writes=True,
 )
 
 VOLUME_MIB = 1024  # what a claim has, see `Claim`
@@ -156,12 +156,16 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
     failed of many volumes at once is in `failures`, and what is left of them in `left`; specs of csi-sanity are in
-    `specs_failed` and `specs_skipped`, the call by chance that went wrong in `disagreement`. Raises `BadInput` for a
+    `specs_failed` and `specs_skipped`, the call by chance that went wrong in `disagreement`. Raises `UsageError` for a
     cluster of fewer than `WORKERS` workers.
     """
     _require_workers(settings)
     bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings, say)
-    with closing(session), noting_failure(bench), Results(Path(settings.results), "bench-volumes", say=say) as results:
+    with (
+        closing(session),
+        noting_failure(bench),
+        Results(Path(settings.results_dir), "bench-volumes", say=say) as results,
+    ):
         for name in [name for name in PARTS if not only or name in only]:
             # Each leaves the cluster as it was; if it does not, that is seen.
             cluster = session.cluster(PARTS[name].layer, results)
@@ -176,9 +180,15 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
 
 def _require_workers(settings: Settings) -> None:
     """With fewer, there are fewer copies of what is written, and figures say nothing about the goals."""
-    workers = settings.workers if settings.workers is not None else Topology.load(Path(settings.topology)).workers
+    workers = (
+        settings.kind_workers
+        if settings.kind_workers is not None
+        else Topology.load(Path(settings.kind_config)).workers
+    )
     if workers < WORKERS:
-        raise BadInput(f"{workers} workers: the goals are of {WORKERS} and as many copies", cure=f"--workers {WORKERS}")
+        raise UsageError(
+            f"{workers} workers: the goals are of {WORKERS} and as many copies", hint=f"--kind-workers {WORKERS}"
+        )
 
 
 def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: Bench, rounds: int) -> None:
@@ -471,15 +481,15 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
 
 def _operations(ground: Ground, rounds: int) -> None:
     """The sequence of the seed, once, whatever the rounds."""
-    seed = ground.cluster.settings.seed
+    seed = ground.cluster.settings.fault_seed
     ran: dict[str, float] = {}  # of a trial that did not come to its end nobody knows whether all agreed
     with driver_called_directly(ground.cluster, ground.results) as driver:
-        trial = Trial(ground.cluster, driver, ground.results, DEFAULT_SEED if seed is None else seed)
+        trial = RandomisedRun(ground.cluster, driver, ground.results, DEFAULT_SEED if seed is None else seed)
         ground.bench.facts["seed"] = trial.seed
         try:
             trial.run()
             ran[DISAGREEMENTS] = 0
-        except Disagreement as error:
+        except ModelViolation as error:
             ran[DISAGREEMENTS] = 1
             ground.bench.facts["disagreement"] = str(error)
             raise

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rookery.catalogue.docstrings import NEEDS, REPRODUCES, Stated, read
+from rookery.catalogue.docstrings import NEEDS, REPRODUCES, ScenarioDoc, read
 from rookery.catalogue.markers import Bug
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.machine.run import run
 from rookery.report.results import LastResult
 
@@ -30,8 +30,8 @@ class Scenario:
     test: str
     variant: str
     name: str  # by which its results are found
-    module: Stated
-    own: Stated
+    module: ScenarioDoc
+    own: ScenarioDoc
     tier: str  # core, rest or slow
     budget_s: float | None  # None where it has none, which is not right
     markers: tuple[str, ...]
@@ -44,7 +44,7 @@ class Scenario:
         return f"{self.file}::{self.test}" + (f"[{self.variant}]" if self.variant else "")
 
     @cached_property
-    def stated(self) -> Stated:
+    def stated(self) -> ScenarioDoc:
         return self.own.within(self.module)
 
     @property
@@ -87,10 +87,11 @@ class Scenario:
 def collect(folder: Path, pattern: str = "") -> list[Scenario]:
     """The scenarios in `folder` in the order of files, those that pytest's `-k pattern` selects; needs no cluster.
 
-    Raises `BadInput` if there is no such folder, nothing in it or nothing that matches, or if pytest cannot import it.
+    Raises `UsageError` if there is no such folder, nothing in it or nothing that matches, or if pytest cannot import
+    it.
     """
     if not folder.is_dir():
-        raise BadInput(f"{folder}: no such folder", cure="go to the project's folder, or give --scenarios DIR")
+        raise UsageError(f"{folder}: no such folder", hint="go to the project's folder, or give --scenarios DIR")
     argv = [sys.executable, "-m", "rookery.catalogue.collecting", str(folder), *([pattern] if pattern else [])]
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     done = run(argv, timeout=COLLECTED_WITHIN, check=False, env=environment)
@@ -99,20 +100,20 @@ def collect(folder: Path, pattern: str = "") -> list[Scenario]:
     except ValueError:  # it did not come to its end
         collected = {"found": [], "errors": []}
     if collected["errors"]:
-        raise BadInput(
+        raise UsageError(
             "\n".join(f"{error['of']} cannot be collected:\n{_end(error['text'])}" for error in collected["errors"]),
-            cure=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
+            hint=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
         )
     if done.returncode not in (0, NOTHING_COLLECTED):
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
-        raise BadInput(
+        raise UsageError(
             "\n".join([f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, said)]),
-            cure=f"see `pytest --collect-only {folder}`",
+            hint=f"see `pytest --collect-only {folder}`",
         )
     if not collected["found"]:
-        raise BadInput(
+        raise UsageError(
             f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
-            cure="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not slow'",
+            hint="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not slow'",
         )
     return [_scenario(found) for found in collected["found"]]
 

@@ -19,7 +19,7 @@ _STATEMENT = re.compile(rf"({'|'.join(STATEMENTS)}):\s+(\S.*)")
 
 
 @dataclass(frozen=True)
-class Stated:
+class ScenarioDoc:
     """A docstring in its parts: prose (its first paragraph is the title), and statements by their words."""
 
     prose: str = ""
@@ -34,9 +34,9 @@ class Stated:
         """The prose after the title."""
         return self.prose.partition("\n\n")[2]
 
-    def within(self, module: Stated) -> Stated:
+    def within(self, module: ScenarioDoc) -> ScenarioDoc:
         """The same docstring as one of a test in a module: what it does not state, the module's does for it."""
-        return Stated(self.prose, {**module.statements, **self.statements})
+        return ScenarioDoc(self.prose, {**module.statements, **self.statements})
 
     @property
     def missing(self) -> list[str]:
@@ -44,7 +44,7 @@ class Stated:
         return [f"`{word}: …`" for word in STATEMENTS if word not in self.statements]
 
 
-def read(docstring: str | None) -> Stated:
+def read(docstring: str | None) -> ScenarioDoc:
     prose: list[str] = []
     statements: dict[str, str] = {}
     word = None
@@ -57,4 +57,4 @@ def read(docstring: str | None) -> Stated:
         else:
             word = None
             prose.append(line)
-    return Stated(re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).strip(), statements)
+    return ScenarioDoc(re.sub(r"\n{3,}", "\n\n", "\n".join(prose)).strip(), statements)

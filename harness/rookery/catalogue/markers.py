@@ -14,7 +14,7 @@ CORE, REST, SLOW = "core", "rest", "slow"  # the tiers; `rest` is no marker: it 
 
 SIGNATURES = {
     SCENARIO: "scenario: needs a cluster; `pytest -m 'not scenario'` leaves it out",
-    "leaves_volumes": "leaves_volumes(why): it wrecks what would tell whether volumes have leaked",
+    "skip_leak_check": "skip_leak_check(why): it wrecks what would tell whether volumes have leaked",
     "cassandra": "cassandra(commitlog_sync, one_by_one=False): how `cassandra` syncs its log, and how its ring is made",
     "topology": "topology(path): the scenario needs nodes of that kind configuration",
     BUG: "bug(url, symptom=None): the report that the scenario was made of, and the signature by which it is known",

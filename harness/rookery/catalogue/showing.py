@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rookery.catalogue.catalogue import Scenario
-from rookery.catalogue.docstrings import STATEMENTS, Stated
+from rookery.catalogue.docstrings import STATEMENTS, ScenarioDoc
 from rookery.plugin import tiers
 from rookery.report.results import LastResult
 
@@ -120,7 +120,7 @@ def _of_each(said: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{what} ({variant})" for what, variant in said)
 
 
-def _statements(stated: Stated, *, bold: bool = False) -> list[str]:
+def _statements(stated: ScenarioDoc, *, bold: bool = False) -> list[str]:
     mark = "**" if bold else ""
     return [f"{mark}{word}{mark}: {stated.statements[word]}" for word in STATEMENTS if word in stated.statements]
 

@@ -31,7 +31,7 @@ from rookery.bench import save as save_bench
 from rookery.bench import volumes as volume_bench
 from rookery.catalogue import catalogue, showing
 from rookery.cluster import snapshots
-from rookery.errors import BadInput, RookeryError
+from rookery.errors import RookeryError, UsageError
 from rookery.images import archives, engine, programs, recipes, resolve
 from rookery.machine import capacity, doctor, setup, setup_undo
 from rookery.machine.leases import Lease, SweepIncomplete, sweep
@@ -42,8 +42,8 @@ from rookery.settings_check import require_state_dir
 from rookery.storage import cluster as storage
 
 GIB = 1024**3
-NOT_FOR_BENCHES = ("keep_cluster", "fresh", "all", "slow", "shard", "seed")
-IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "driver", "registry_mirror")
+NOT_FOR_BENCHES = ("keep_cluster", "no_snapshots", "all", "slow", "shard", "fault_seed")
+IMAGE_SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "csi_driver", "registry_mirror")
 EXAMPLES = """\
 examples:
   rookery doctor                    what this machine has and lacks
@@ -103,7 +103,7 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f"rookery: {error}", file=sys.stderr)
         return error.exit_status
     except PermissionError as error:  # the state folder is root's, and so may be the cache
-        print(f"rookery: {error.strerror}: {error.filename}\n  cure: as root: sudo rookery ...", file=sys.stderr)
+        print(f"rookery: {error.strerror}: {error.filename}\n  hint: as root: sudo rookery ...", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         print("rookery: interrupted", file=sys.stderr)
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rookery {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    command = commands.add_parser("doctor", help="what this machine has and lacks for a run, each with the cure")
+    command = commands.add_parser("doctor", help="what this machine has and lacks for a run, each with a hint")
     command.description = "Looks and changes nothing. Exit status: 0 all ok, 1 something degraded, 2 something missing."
     _json_option(command)
     command.set_defaults(command=_doctor)
@@ -195,7 +195,7 @@ def _add_scenarios(commands: argparse._SubParsersAction) -> None:
     form = listed.add_mutually_exclusive_group()
     _json_option(form)
     form.add_argument("--markdown", action="store_true", help="print docs/scenarios.md")
-    _options(listed, ["results"])
+    _options(listed, ["results_dir"])
     listed.set_defaults(command=_list_scenarios)
 
 
@@ -237,7 +237,7 @@ def _add_bench(commands: argparse._SubParsersAction) -> None:
             sub.add_argument(
                 "--only", nargs="+", choices=tuple(volume_bench.PARTS), default=(), help="only these parts of it"
             )
-            _options(sub, ["seed"])
+            _options(sub, ["fault_seed"])
         elif name == "core":
             _core_options(sub)
         elif name == "kill":
@@ -265,12 +265,12 @@ def _history_options(parser: argparse.ArgumentParser) -> None:
         "each way that is known. Each has to be judged as what it is. Then one long history is loaded and judged, in "
         "seconds of the processor and MiB. Needs neither docker nor a cluster; exit status 3 if one is judged wrongly."
     )
-    parser.epilog = "examples: rookery bench history --samples 1000; rookery bench history --seed 7 --json"
+    parser.epilog = "examples: rookery bench history --samples 1000; rookery bench history --fault-seed 7 --json"
     parser.add_argument("--samples", type=int, default=10_000, metavar="N", help="of each kind (default: 10000)")
     parser.add_argument(
         "--operations", type=int, default=1_000_000, metavar="N", help="lines of the long one (default: 1000000)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first of each kind (default: 0)")
+    parser.add_argument("--fault-seed", type=int, default=0, metavar="N", help="of the first of each kind (default: 0)")
     _json_option(parser)
     parser.set_defaults(command=_bench_history)
 
@@ -300,7 +300,8 @@ def _kill_options(parser: argparse.ArgumentParser) -> None:
         "Saved clusters of the cache may be replaced."
     )
     parser.epilog = (
-        "examples: rookery bench kill --times 100 --seed 7; rookery bench kill --only save restore --times 10 --json"
+        "examples: rookery bench kill --times 100 --fault-seed 7; "
+        "rookery bench kill --only save restore --times 10 --json"
     )
     names = [phase.name for phase in kill_bench.PHASES]
     parser.add_argument(
@@ -314,7 +315,7 @@ def _kill_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="run these instead, by pytest's node ids; two at least, or no state is saved",
     )
-    _options(parser, ["seed"])
+    _options(parser, ["fault_seed"])
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:
@@ -370,7 +371,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _setup(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
         if arguments.dry_run:
-            raise BadInput("--stop-engine is done or not done", cure="leave --dry-run away")
+            raise UsageError("--stop-engine is done or not done", hint="leave --dry-run away")
         setup.stop_engine(_say)
     elif arguments.undo:
         setup_undo.undo(_say, dry_run=arguments.dry_run)
@@ -412,7 +413,7 @@ def _list_scenarios(arguments: argparse.Namespace) -> int:
     if arguments.markdown:
         print(showing.page(found), end="")
         return 0
-    last = last_results(Path(_settings(arguments, ["results"]).results))
+    last = last_results(Path(_settings(arguments, ["results_dir"]).results_dir))
     if arguments.json:
         print(json.dumps([scenario.as_dict(last.get(scenario.name)) for scenario in found], indent=1))
         return 0
@@ -527,7 +528,7 @@ def _given(arguments: argparse.Namespace) -> list[str]:
     """The options of pytest that were given, but the folder for results: the environment and pyproject.toml it reads
     itself."""
     given = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
-    return [f"{option_name(name)}={value}" for name, value in given.items() if name != "results"]
+    return [f"{option_name(name)}={value}" for name, value in given.items() if name != "results_dir"]
 
 
 def _bench_volumes(arguments: argparse.Namespace) -> int:
@@ -552,7 +553,7 @@ def _bench_history(arguments: argparse.Namespace) -> int:
 
 def _at_least_one(option: str, number: int) -> int:
     if number < 1:
-        raise BadInput(f"{option} {number}: at least one", cure=f"{option} 1")
+        raise UsageError(f"{option} {number}: at least one", hint=f"{option} 1")
     return number
 
 
@@ -632,7 +633,7 @@ def _ensure_images(arguments: argparse.Namespace) -> int:
 
 def _save_images(arguments: argparse.Namespace) -> int:
     if arguments.file.is_dir() or not arguments.file.absolute().parent.is_dir():
-        raise BadInput(f"{arguments.file}: no file can be written there", cure="a file in a folder that is there")
+        raise UsageError(f"{arguments.file}: no file can be written there", hint="a file in a folder that is there")
     images = _wanted_images(arguments)
     resolve.save(images, str(arguments.file))
     print(f"{len(images)} images in {arguments.file} ({arguments.file.stat().st_size / GIB:.2f} GiB)")

@@ -26,7 +26,7 @@ API_PORT = "6443/tcp"
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class ContainerSpec:
     """A node's container. `config` and `host` are the engine's `Config` and `HostConfig`; `image` is an image's id.
 
     https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
@@ -39,7 +39,7 @@ class Blueprint:
     address: str  # on the cluster's network
 
     @classmethod
-    def of(cls, name: str, *, address: str) -> Blueprint:
+    def of(cls, name: str, *, address: str) -> ContainerSpec:
         """The blueprint of a container that exists, with the address to give to its likes."""
         with _engine_asked(f"looking at {name}"):
             found = api().inspect_container(name)
@@ -52,11 +52,11 @@ class Blueprint:
         published = (self.host.get("PortBindings") or {}).get(API_PORT)
         return int(published[0]["HostPort"]) if published else None
 
-    def with_api_port(self, port: int) -> Blueprint:
+    def with_api_port(self, port: int) -> ContainerSpec:
         """The same, its API server published at another port."""
         host = copy.deepcopy(dict(self.host))
         host["PortBindings"][API_PORT][0]["HostPort"] = str(port)
-        return Blueprint(self.name, self.image, self.config, host, self.address)
+        return ContainerSpec(self.name, self.image, self.config, host, self.address)
 
     def create(self, changes: Path) -> None:
         """Make the container, not started, with the changed files of the tar archive `changes`."""
@@ -98,7 +98,7 @@ def _engine_asked(what: str) -> Iterator[None]:
     try:
         yield
     except (DockerException, RequestException) as error:
-        raise InfrastructureError(f"{what}: {error}", cure="docker info; docker system df") from error
+        raise InfrastructureError(f"{what}: {error}", hint="docker info; docker system df") from error
 
 
 def _places(destination: str) -> tuple[str, str]:

@@ -20,18 +20,18 @@ import yaml
 from pytest_kind import KindCluster as PytestKindCluster
 
 from rookery.cluster import network, nodes, power, routes, snapshots, stores
-from rookery.cluster.blueprint import Blueprint, save_changes
+from rookery.cluster.blueprint import ContainerSpec, save_changes
 from rookery.cluster.nodes import NodeState
 from rookery.cluster.power import PowerCut
 from rookery.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.kube import Kube
 from rookery.machine import freezer, kubeconfig, loop
 from rookery.machine.copying import copy_image
 from rookery.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach, record, write_back
 from rookery.machine.docker import docker, docker_output
-from rookery.machine.leases import Lease, add_volumes, detach_dead, kind_nodes, own_nodes, remove_nodes
+from rookery.machine.leases import Lease, add_volumes, detach_stale, kind_nodes, own_nodes, remove_nodes
 from rookery.machine.run import CommandFailed, run
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, wait_for_machine
@@ -42,8 +42,8 @@ _IMAGES = "images of nodes"  # among the facts of a snapshot: ids by name
 DISK_SIZE = 10 * 1024**3  # bytes; BlueStore works from 5 GiB on, and the files are sparse
 
 
-def refuse_strangers(name: str) -> None:
-    """Raises `BadInput` if there is a kind cluster of that name which is not of a lease in this state folder."""
+def ensure_name_is_ours(name: str) -> None:
+    """Raises `UsageError` if there is a kind cluster of that name which is not of a lease in this state folder."""
     found = kind_nodes(name)
     lease = next((lease for lease in Lease.all() if lease.name == name), None) if found else None
     own = own_nodes(found, _folder(name) / "nodes", lease)
@@ -52,18 +52,18 @@ def refuse_strangers(name: str) -> None:
         return
     folders = {Path(node.var).parent for node in strangers if node.var}
     if state := next((each.parents[2] for each in folders if each.parts[-3:] == ("clusters", name, "nodes")), None):
-        raise BadInput(
+        raise UsageError(
             f"a run with the state folder {state} has a cluster {name}",
-            cure=f"choose another --cluster-name; ROOKERY_STATE_DIR={state} is that run's, for `rookery sweep` as well",
+            hint=f"choose another --cluster-name; ROOKERY_STATE_DIR={state} is that run's, for `rookery sweep` as well",
         )
-    raise BadInput(
+    raise UsageError(
         f"a kind cluster {name} exists that the harness did not make ({len(strangers)} nodes)",
-        cure=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
+        hint=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
     )
 
 
 def refuse_others_entry(name: str, path: Path) -> None:
-    """Raises `BadInput` if a kubeconfig has an entry of that cluster's name already, and the harness did not put it
+    """Raises `UsageError` if a kubeconfig has an entry of that cluster's name already, and the harness did not put it
     there: it would be replaced, and gone in the end."""
     entry = _entry(name)
     if not kubeconfig.has(entry, path):
@@ -71,9 +71,9 @@ def refuse_others_entry(name: str, path: Path) -> None:
     details = {"entry": entry, "server": kubeconfig.server_of(entry, path)}
     recorded = (each for lease in Lease.all() for each in lease.resources if each.kind == "kubeconfig")
     if not any(Path(each.name) == path.absolute() and each.details == details for each in recorded):
-        raise BadInput(
+        raise UsageError(
             f"--kubeconfig {path} has an entry {entry} that the harness did not put there",
-            cure="choose another --cluster-name or --kubeconfig, or take it out: "
+            hint="choose another --cluster-name or --kubeconfig, or take it out: "
             + "; ".join(f"kubectl config delete-{part} {entry}" for part in ("context", "cluster", "user")),
         )
 
@@ -183,10 +183,10 @@ class KindCluster(PytestKindCluster):
         The topology was given to the constructor, so pytest-kind's `config_file` is refused. Whatever goes wrong,
         nothing is left behind.
 
-        Raises `BadInput` for a name that is taken, `InfrastructureError` with kind's own words when kind fails.
+        Raises `UsageError` for a name that is taken, `InfrastructureError` with kind's own words when kind fails.
         """
         if config_file is not None:
-            raise BadInput("the topology is given to the constructor", cure="Topology.load(path)")
+            raise UsageError("the topology is given to the constructor", hint="Topology.load(path)")
         try:
             self._acquire()
             self._create()
@@ -196,7 +196,7 @@ class KindCluster(PytestKindCluster):
 
     def _acquire(self) -> None:
         """The lease, with nothing made yet; a cluster that was kept is taken over, but not used again as it is."""
-        refuse_strangers(self.name)
+        ensure_name_is_ours(self.name)
         lease = Lease.acquire(self.name)
         if lease.kept:  # be it all of a cluster, or what is left of one whose removal was killed
             lease.release()
@@ -271,7 +271,7 @@ class KindCluster(PytestKindCluster):
         except CommandFailed as error:
             raise InfrastructureError(
                 f"kind did not create {self.name} from {self.image}\n{error.output.strip()[-3000:]}",
-                cure="`rookery doctor`; is the image one that this kind knows?",
+                hint="`rookery doctor`; is the image one that this kind knows?",
             ) from error
 
     def delete(self) -> None:
@@ -298,11 +298,11 @@ class KindCluster(PytestKindCluster):
         cannot be frozen; then nothing of it stays, and the cluster is as it was.
         """
         addresses = {state.name: state.address for state in self.node_states()}
-        with snapshots.being_made(cell, name) as partial:
+        with snapshots.staged(cell, name) as partial:
             snapshot = Snapshot(
                 path=cell.folder / name,
                 cell=cell.facts,
-                nodes=tuple(Blueprint.of(node, address=addresses[node]) for node in self.node_names),
+                nodes=tuple(ContainerSpec.of(node, address=addresses[node]) for node in self.node_names),
                 disks=tuple(Disk(node, disk.number) for node, disk in self.disks.items()),
                 subnet=self._subnet,
                 store=self.store.name,
@@ -328,7 +328,7 @@ class KindCluster(PytestKindCluster):
         except (CommandFailed, OSError) as error:
             raise InfrastructureError(
                 f"{self.name} could not be saved: {error}",
-                cure=f"is there room under {snapshots.folder()}? `rookery snapshots prune`",
+                hint=f"is there room under {snapshots.folder()}? `rookery snapshots prune`",
             ) from error
 
     def restore(self, snapshot: Snapshot) -> float:
@@ -342,7 +342,7 @@ class KindCluster(PytestKindCluster):
         try:
             if self._lease is None:
                 self._acquire()
-            self.put_back(snapshot)
+            self.restore_powered_off(snapshot)
             started = time.time()
             self.power_on()
         except BaseException:
@@ -358,11 +358,11 @@ class KindCluster(PytestKindCluster):
                 destroy(held, self.lease)
                 del self.disks[node]
 
-    def put_back(self, snapshot: Snapshot) -> None:
+    def restore_powered_off(self, snapshot: Snapshot) -> None:
         """All of `restore` but turning the power on."""
         self._remember_volume_loops()
         remove_nodes(self.name, self._nodes, self.lease)
-        detach_dead(self._loops_seen())
+        detach_stale(self._loops_seen())
         store, before = stores.folder() / snapshot.store, self._store
         self._store = store
         self._images, self._images_seen = {**stores.images_in(store), **snapshot.facts.get(_IMAGES, {})}, {}
@@ -373,10 +373,10 @@ class KindCluster(PytestKindCluster):
                 if disk.node not in self.disks:
                     self.disks[disk.node] = claim(self._disk_file(disk.node), disk.number, self.lease)
         except InfrastructureError as error:
-            raise SnapshotRefused(error.message, cure=error.cure) from error
+            raise SnapshotRefused(error.message, hint=error.hint) from error
         blueprints = _with_free_port(snapshot.nodes)
 
-        def put_back(blueprint: Blueprint) -> None:
+        def restore_node(blueprint: ContainerSpec) -> None:
             node = blueprint.name
             if store != before:
                 stores.remove_images(self.var(node))
@@ -389,7 +389,7 @@ class KindCluster(PytestKindCluster):
 
         self._add_cluster()
         with self._each_node() as pool:
-            list(pool.map(put_back, blueprints))
+            list(pool.map(restore_node, blueprints))
         _write_kubeconfig(snapshot.kubeconfig, self._own_kubeconfig, blueprints)
         self._deployed = snapshot.created
         self._publish_kubeconfig()
@@ -403,7 +403,7 @@ class KindCluster(PytestKindCluster):
 
     def dead_volume_loops(self) -> list[int]:
         """Loop devices of volumes that are still attached to what died in a power cut."""
-        return [number for number in self._loops_seen() if loop.served_by_the_dead(number)]
+        return [number for number in self._loops_seen() if loop.stale_devices(number)]
 
     def _loops_seen(self) -> list[int]:
         """Loop devices that have served volumes of this cluster, and still are attached to the same."""
@@ -503,7 +503,7 @@ class KindCluster(PytestKindCluster):
     def ensure_kind(self) -> None:
         """kind is found or installed by `rookery setup`, never downloaded by a test."""
         if not self.kind_path.exists():
-            raise InfrastructureError(f"{self.kind_path}: no such file", cure="rookery setup")
+            raise InfrastructureError(f"{self.kind_path}: no such file", hint="rookery setup")
 
     def ensure_kubectl(self) -> None:
         """kubectl is whatever is on PATH; the harness itself does not call it."""
@@ -546,7 +546,7 @@ def _internal_address(node: Mapping[str, Any]) -> str:
     return next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
 
 
-def _with_free_port(blueprints: Iterable[Blueprint]) -> list[Blueprint]:
+def _with_free_port(blueprints: Iterable[ContainerSpec]) -> list[ContainerSpec]:
     """The blueprints, with another port for the API server where somebody has taken the one it had."""
     ported = []
     for blueprint in blueprints:
@@ -555,7 +555,7 @@ def _with_free_port(blueprints: Iterable[Blueprint]) -> list[Blueprint]:
     return ported
 
 
-def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[Blueprint]) -> None:
+def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[ContainerSpec]) -> None:
     config = yaml.safe_load(saved.read_text())
     port = next(blueprint.api_port for blueprint in blueprints if blueprint.api_port)
     for each in config["clusters"]:

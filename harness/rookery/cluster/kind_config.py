@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
 EXAMPLES = "see kind-configs/ for examples, and https://kind.sigs.k8s.io/docs/user/configuration/"
@@ -84,26 +84,28 @@ _NAMES = {str: "text", int: "a whole number", bool: "true or false", SCALAR: "te
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """The configuration in a file. Raises `BadInput` for a file that cannot be read, or is none."""
+    """The configuration in a file. Raises `UsageError` for a file that cannot be read, or is none."""
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such topology", cure=EXAMPLES) from error
+        raise UsageError(f"{path}: no such topology", hint=EXAMPLES) from error
     except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}", cure=f"a file; {EXAMPLES}") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=f"a file; {EXAMPLES}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2026-99-99
-        raise BadInput(f"{path} is not YAML: {error}", cure=f"one document in UTF-8; {EXAMPLES}") from error
+        raise UsageError(f"{path} is not YAML: {error}", hint=f"one document in UTF-8; {EXAMPLES}") from error
     if not isinstance(config, dict) or config.get("kind") != "Cluster":
-        raise BadInput(f"{path} is not a kind configuration (kind: Cluster, apiVersion: {API_VERSION})", cure=EXAMPLES)
+        raise UsageError(
+            f"{path} is not a kind configuration (kind: Cluster, apiVersion: {API_VERSION})", hint=EXAMPLES
+        )
     check(config, str(path))
     return config
 
 
 def check(config: Mapping[str, Any], source: str) -> None:
-    """Raise `BadInput` for what kind does not know, or knows as something else, and for mounts that would take from a
+    """Raise `UsageError` for what kind does not know, or knows as something else, and for mounts that would take from a
     node what is its own."""
     if trouble := _too_large(config) or next(_unlike(config, CLUSTER, ""), ""):
-        raise BadInput(f"{source}: {trouble}", cure=EXAMPLES)
+        raise UsageError(f"{source}: {trouble}", hint=EXAMPLES)
     for number, node in enumerate(config.get("nodes", [])):
         for mount in node.get("extraMounts", []):
             _check_mount(mount, f"{source}: nodes[{number}].extraMounts")
@@ -159,22 +161,22 @@ def _told(value: Any) -> str:
 def _check_mount(mount: Mapping[str, Any], place: str) -> None:
     inside, outside = mount.get("containerPath", ""), mount.get("hostPath", "")
     if not inside.startswith("/") or not outside:
-        raise BadInput(
-            f"{place}: from {outside!r} to {inside!r}", cure="hostPath and containerPath, the latter a whole path"
+        raise UsageError(
+            f"{place}: from {outside!r} to {inside!r}", hint="hostPath and containerPath, the latter a whole path"
         )
     within = "/" + posixpath.normpath(inside).lstrip("/")
     if within == "/" or any(_is_or_is_below(within, own) for own in OF_THE_NODE):
-        raise BadInput(
+        raise UsageError(
             f"{place}: {inside} belongs to the node itself, and must not be the machine's",
-            cure=f"a containerPath outside of {', '.join(OF_THE_NODE)}, such as /data",
+            hint=f"a containerPath outside of {', '.join(OF_THE_NODE)}, such as /data",
         )
     real = os.path.realpath(outside)
     if not os.path.exists(real):  # docker would make a folder of it, as root
-        raise BadInput(f"{place}: there is no {outside} on this machine", cure="make it, or correct hostPath")
+        raise UsageError(f"{place}: there is no {outside} on this machine", hint="make it, or correct hostPath")
     if real == "/" or _is_or_is_below(real, OF_THE_MACHINE):
-        raise BadInput(
+        raise UsageError(
             f"{place}: {outside} would show the machine's devices to the node",
-            cure=f"a hostPath outside of {OF_THE_MACHINE}; the harness gives each worker a disk of its own",
+            hint=f"a hostPath outside of {OF_THE_MACHINE}; the harness gives each worker a disk of its own",
         )
 
 
@@ -196,7 +198,7 @@ def _check_patch(patch: str, source: str) -> None:
     try:
         documents = list(yaml.safe_load_all(patch))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BadInput(f"{source}: a patch of kubeadm's configuration is not YAML: {error}", cure=EXAMPLES) from error
+        raise UsageError(f"{source}: a patch of kubeadm's configuration is not YAML: {error}", hint=EXAMPLES) from error
     for document in documents:
         trouble = _too_large(document)
         if not isinstance(document, dict | None):
@@ -204,7 +206,7 @@ def _check_patch(patch: str, source: str) -> None:
         elif not trouble and document:
             trouble = _unlike_registration(document.get(_REGISTRATION))
         if trouble:
-            raise BadInput(f"{source}: a patch of kubeadm's configuration: {trouble}", cure=EXAMPLES)
+            raise UsageError(f"{source}: a patch of kubeadm's configuration: {trouble}", hint=EXAMPLES)
 
 
 def _unlike_registration(registration: Any) -> str:

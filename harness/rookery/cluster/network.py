@@ -28,7 +28,7 @@ def create(name: str, lease: Lease, *, subnet: str | None = None) -> str:
     if found and not _made_by(lease, found):
         raise InfrastructureError(
             f"docker has a network {name} which the harness did not make for this cluster",
-            cure="choose another --cluster-name, or see whose it is: docker network inspect " + name,
+            hint="choose another --cluster-name, or see whose it is: docker network inspect " + name,
         )
     if found and _subnet(found) == (subnet or _subnet(found)):
         return _subnet(found)
@@ -42,7 +42,7 @@ def create(name: str, lease: Lease, *, subnet: str | None = None) -> str:
         except CommandFailed as error:
             raise InfrastructureError(
                 f"network {name} cannot have {subnet}: {error.output.strip()}",
-                cure="docker network ls; ip route: who has it?",
+                hint="docker network ls; ip route: who has it?",
             ) from error
     return subnet
 

@@ -54,7 +54,7 @@ def require_masked(name: str) -> None:
     if on := [unit for unit in MASKED if unit not in off]:
         raise InfrastructureError(
             f"{name} works for this machine's devices: {', '.join(on)} should be masked and off",
-            cure="a node image in which systemd has its units in /usr/lib/systemd/system, as kindest/node has",
+            hint="a node image in which systemd has its units in /usr/lib/systemd/system, as kindest/node has",
         )
 
 
@@ -69,7 +69,7 @@ class NodeState:
     volume: str  # where /var lies on this machine
 
     @property
-    def role_first(self) -> tuple[bool, str]:
+    def control_plane_first(self) -> tuple[bool, str]:
         """Sorts the control plane before the workers."""
         return (not self.name.endswith("-control-plane"), self.name)
 

@@ -14,7 +14,7 @@ from rookery.machine.docker import docker
 
 
 @contextmanager
-def reaching(cluster: KindCluster, node: str) -> Iterator[None]:
+def peered(cluster: KindCluster, node: str) -> Iterator[None]:
     """While it lasts, the pods on `node`, which is one of another cluster, reach the pods of `cluster`.
 
     That node may lose its own way out meanwhile: docker chooses which network's gateway is the default one.

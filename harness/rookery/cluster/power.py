@@ -56,10 +56,10 @@ def start(names: Sequence[str]) -> list[NodeState]:
     """Start the nodes, control plane first, the rest by name: docker hands addresses out in the order of starts,
     and kind's nodes find each other best where they were (https://github.com/kubernetes-sigs/kind/issues/3941).
     """
-    before = sorted(nodes.states(names), key=lambda state: state.role_first)
+    before = sorted(nodes.states(names), key=lambda state: state.control_plane_first)
     docker("start", *[state.name for state in before], timeout=START_SECONDS)
     after = nodes.states(names)
     off = [state.name for state in after if not state.running]
     if off:
-        raise InfrastructureError(f"did not start: {', '.join(off)}", cure=f"docker logs {off[0]}")
+        raise InfrastructureError(f"did not start: {', '.join(off)}", hint=f"docker logs {off[0]}")
     return after

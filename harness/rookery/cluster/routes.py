@@ -26,7 +26,7 @@ def add_route(destination: str, via: str, lease: Lease) -> None:
         if network.overlaps(other) and there != via:
             raise InfrastructureError(
                 f"this machine routes {other} to {there} already, and {destination} overlaps it",
-                cure="`rookery sweep`, or give the topology another podSubnet and serviceSubnet",
+                hint="`rookery sweep`, or give the topology another podSubnet and serviceSubnet",
             )
     lease.add("route", destination, via=via)
     run(["ip", family, "route", "replace", destination, "via", via], timeout=10)

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 from rookery.cluster import others_networks
 from rookery.cluster.others_networks import Networks
 from rookery.cluster.topology import Topology
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine.leases import Lease
 from rookery.machine.locks import machine_lock
 
@@ -32,8 +32,8 @@ class Addresses:
         """The topology in the first slot, from `slot` on by `step`, that no other cluster has; held from now on.
 
         Clusters that one run has side by side begin at different slots and take the same steps, so that each has the
-        same addresses, and finds its snapshots, in every run. Raises `BadInput` if another process holds addresses for
-        a cluster of this name, or none are free.
+        same addresses, and finds its snapshots, in every run. Raises `UsageError` if another process holds addresses
+        for a cluster of this name, or none are free.
         """
         with machine_lock(_LOCK):
             taken = self._of_others()
@@ -41,10 +41,10 @@ class Addresses:
                 if not _overlap(topology.shifted(tried), taken):
                     self._hold(topology.shifted(tried))
                     return topology.shifted(tried)
-        raise BadInput(
+        raise UsageError(
             f"{topology.source}: no addresses for pods and Services are free beside "
             + ", ".join(_overlap(topology.shifted(slot), taken)),
-            cure="give the topology a podSubnet and a serviceSubnet in another private range, such as 172.16.0.0/12",
+            hint="give the topology a podSubnet and a serviceSubnet in another private range, such as 172.16.0.0/12",
         )
 
     def hold(self, topology: Topology) -> None:
@@ -58,7 +58,7 @@ class Addresses:
             if meanwhile := _overlap(topology, self._of_others()):
                 raise InfrastructureError(
                     f"others on this machine have {', '.join(meanwhile)} by now",
-                    cure="run it again: it gives way; or wait for the other run to end",
+                    hint="run it again: it gives way; or wait for the other run to end",
                 )
             self._hold(topology)
 

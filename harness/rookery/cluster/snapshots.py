@@ -29,8 +29,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rookery.cluster.blueprint import Blueprint
-from rookery.errors import BadInput, InfrastructureError
+from rookery.cluster.blueprint import ContainerSpec
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import unfinished
 from rookery.machine.copying import allocated
 from rookery.machine.freezer import Freeze
@@ -94,7 +94,7 @@ class Snapshot:
 
     path: Path
     cell: Mapping[str, Any]
-    nodes: tuple[Blueprint, ...]
+    nodes: tuple[ContainerSpec, ...]
     disks: tuple[Disk, ...]
     subnet: str
     store: str  # name of the store of images that its files are linked to
@@ -155,17 +155,17 @@ def digest_of_objects(objects: Iterable[Mapping[str, Any]]) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raises `BadInput` for what cannot be the name of a snapshot."""
+    """Raises `UsageError` for what cannot be the name of a snapshot."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise BadInput(f"{name!r} is no name for a snapshot: letters, digits, '-' and '_'")
+        raise UsageError(f"{name!r} is no name for a snapshot: letters, digits, '-' and '_'")
 
 
 @contextmanager
-def being_made(cell: Cell, name: str) -> Iterator[Path]:
+def staged(cell: Cell, name: str) -> Iterator[Path]:
     """A folder to fill; removed if that fails. `finish` turns it into the snapshot."""
     check_name(name)
     try:
-        with unfinished.being_made(cell.folder / name) as partial:
+        with unfinished.staged(cell.folder / name) as partial:
             partial.chmod(0o700)  # it holds the cluster's keys
             yield partial
     finally:
@@ -236,7 +236,7 @@ def _read(path: Path) -> Snapshot | None:
     """The snapshot in that folder; None if there is none, a torn one, or one of another format."""
     try:
         data = json.loads((path / "snapshot.json").read_text())
-        nodes = tuple(Blueprint(**node) for node in data.pop("nodes"))
+        nodes = tuple(ContainerSpec(**node) for node in data.pop("nodes"))
         disks = tuple(Disk(**disk) for disk in data.pop("disks"))
         frozen = Freeze(**data.pop("frozen"))
         return Snapshot(path=path, nodes=nodes, disks=disks, frozen=frozen, **data)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from rookery.cluster import snapshots
 from rookery.machine import unfinished
-from rookery.machine.copying import link_alike, make_alike
+from rookery.machine.copying import link_alike, mirror_tree
 from rookery.machine.docker import docker
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
@@ -115,7 +115,7 @@ def _made(
         beside = f" beside the {len(base.images)} there are" if base else ""
         say(f"unpacking {len(missing)} images for the nodes, once{beside}")
         archived = archive(missing)
-        with unfinished.being_made(path) as partial:
+        with unfinished.staged(path) as partial:
             _fill(partial, node_image, archived, base.path if base else None)
             partial.rename(path)
     _index(path).write_text(json.dumps(about, indent=1))
@@ -133,7 +133,7 @@ def copy_var(source: Path, target: Path, *, store: Path) -> None:
     store's it keeps unread: a blob or an unpacked layer is there as a whole or not at all, under a name that means
     nothing else (the digest; containerd's number).
     """
-    make_alike(source, target, without=entries(store))
+    mirror_tree(source, target, without=entries(store))
     for folder, shared in _shared(store).items():
         link_alike([entry for entry in shared if not (target / folder / entry.name).exists()], target / folder)
 
@@ -141,7 +141,7 @@ def copy_var(source: Path, target: Path, *, store: Path) -> None:
 def save_var(source: Path, target: Path, *, store: Path) -> None:
     """Keep what a node's /var is beside the store's images; linked to the store where it is the same: neither of the
     two is ever written to."""
-    make_alike(source, target, shared=store, without=entries(store))
+    mirror_tree(source, target, shared=store, without=entries(store))
 
 
 def entries(store: Path) -> list[Path]:

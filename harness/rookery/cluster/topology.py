@@ -13,7 +13,7 @@ import yaml
 
 from rookery.cluster import kind_config
 from rookery.cluster.nodes import masks
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 # RFC 1918; and RFC 6598, which nobody else on the internet has either.
 _PRIVATE = [ipaddress.ip_network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
@@ -29,7 +29,7 @@ class Topology:
 
     @classmethod
     def load(cls, path: Path) -> Topology:
-        """Read a kind configuration. Raises `BadInput` if it is none, or one that cannot survive a power cut."""
+        """Read a kind configuration. Raises `UsageError` if it is none, or one that cannot survive a power cut."""
         config = kind_config.read(path)
         topology = cls(config, str(path))
         topology._check()
@@ -51,8 +51,8 @@ class Topology:
         try:
             return [ipaddress.ip_network(subnet) for subnet in subnets]
         except ValueError as error:
-            raise BadInput(
-                f"{self.source}: {error}", cure="one network (CIDR) for pods and one for Services: no dual stack"
+            raise UsageError(
+                f"{self.source}: {error}", hint="one network (CIDR) for pods and one for Services: no dual stack"
             ) from error
 
     def node_names(self, cluster: str) -> list[str]:
@@ -95,24 +95,24 @@ class Topology:
     def _check(self) -> None:
         family = (self.config.get("networking") or {}).get("ipFamily", "ipv4")
         if family != "ipv4" or any(network.version != 4 for network in self.networks):
-            raise BadInput(f"{self.source} is not of IPv4, as the network of its nodes is", cure="ipFamily: ipv4")
+            raise UsageError(f"{self.source} is not of IPv4, as the network of its nodes is", hint="ipFamily: ipv4")
         pods, services = self.networks
         if pods.overlaps(services):
-            raise BadInput(
+            raise UsageError(
                 f"{self.source}: pods have {pods} and Services {services}, which overlap",
-                cure="a podSubnet and a serviceSubnet without a common address",
+                hint="a podSubnet and a serviceSubnet without a common address",
             )
         if self.roles.count("control-plane") != 1:
-            raise BadInput(
+            raise UsageError(
                 f"{self.source} has {self.roles.count('control-plane')} control planes; kind restarts only one",
-                cure="leave one; see https://github.com/kubernetes-sigs/kind/issues/1689",
+                hint="leave one; see https://github.com/kubernetes-sigs/kind/issues/1689",
             )
         if self.workers < 1:
-            raise BadInput(f"{self.source} has no worker to give a disk to", cure="add `- role: worker`")
+            raise UsageError(f"{self.source} has no worker to give a disk to", hint="add `- role: worker`")
         if any(key == "useAllDevices" and value for key, value in _fields(self.config)):
-            raise BadInput(
+            raise UsageError(
                 f"{self.source} asks for useAllDevices, which may take this machine's own disks",
-                cure="name each node's devices; the harness does it for the disks it makes",
+                hint="name each node's devices; the harness does it for the disks it makes",
             )
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from userspace_csi import DRIVER_NAME
 
 from rookery.csi import manifests
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.objects import items_of
 from rookery.waiting import NotYet
 
@@ -91,7 +91,7 @@ def registered_on_none_of(kube: Kube, driver: str, nodes: Collection[str]) -> Ca
     return condition
 
 
-@api_may_be_down()
+@retry_while_api_unavailable()
 def _registered(kube: Kube, driver: str) -> set[str]:
     return {
         node["metadata"]["name"]

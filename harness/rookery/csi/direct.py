@@ -17,7 +17,7 @@ from typing import Any
 from rookery.csi import deployed
 from rookery.csi.deployed import ControllerPod
 from rookery.errors import InfrastructureError
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_ready
 from rookery.kube.objects import items_of
 from rookery.machine.docker import docker
@@ -70,7 +70,7 @@ class DirectCalls:
         labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
         running = pods_ready(self._kube, NAMESPACE, labels, len(self.nodes), since=since)
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def answering() -> None:
             running()
             for node in self.nodes:

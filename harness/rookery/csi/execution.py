@@ -29,13 +29,15 @@ from rookery.errors import DeadlineExceeded, StorageFailure
 from rookery.waiting import NotYet, minutes, wait_for
 
 NOT_NOW = frozenset({"UNAVAILABLE", "ABORTED", "DEADLINE_EXCEEDED", "CANCELLED"})
-CALM = 30.0  # seconds after a kill for which the driver may say "not now"
+GRACE_PERIOD = 30.0  # seconds after a kill for which the driver may say "not now"
 # Seconds for which a step may find an image in use by a client that is dead. Ceph takes it for living for 30 s
 # (osd_client_watch_timeout), but an OSD that has become responsible for an image, as after the death of another, begins
 # to count only when it is first asked for it (PrimaryLogPG::populate_obc_watchers), however long after the kill.
 # Measured: asked for 46 and 61 s after the death of a client, and of an OSD, watches were gone 32 and 30 s later.
 HELD = 35.0
-PATIENCE = minutes(4)  # for the right answer; a node that is killed is back with its part of Ceph in less than two
+RETRY_DEADLINE = minutes(
+    4
+)  # for the right answer; a node that is killed is back with its part of Ceph in less than two
 AGAIN = 0.5  # seconds between two attempts
 AT_ONCE = 6  # calls under way
 
@@ -47,7 +49,7 @@ FILE_BYTES = MIB
 _WHERE_SIZES_ARE = {m.Create: "volume", m.TakeSnapshot: "snapshot"}
 
 
-class Disagreement(StorageFailure):
+class ModelViolation(StorageFailure):
     """The driver did not do what the model says."""
 
 
@@ -104,7 +106,7 @@ class Execution:
         self._last_kill = float("-inf")  # when it was over
 
     def run(self) -> None:
-        """Do all of it. Raises `Disagreement` for the first step that went wrong; none is begun after that."""
+        """Do all of it. Raises `ModelViolation` for the first step that went wrong; none is begun after that."""
         futures: list[Future[None]] = []
         lives: Counter[str] = Counter()
         # A thread for each step that may wait for others; the slots bound what is really under way.
@@ -163,16 +165,16 @@ class Execution:
                 return False
             if reply.code == step.answer.code:
                 if objection := self._world.objection(step, reply):
-                    raise Disagreement(f"{step}: {objection}")
+                    raise ModelViolation(f"{step}: {objection}")
                 return True
             if reply.code in step.answer.meanwhile or self._is_excused(step, reply, asked, held):
                 raise NotYet(f"{reply.code}: {reply.message}")
-            raise Disagreement(f"{step}, not {reply.code}: {reply.message}; {self._circumstances(began, attempts)}")
+            raise ModelViolation(f"{step}, not {reply.code}: {reply.message}; {self._circumstances(began, attempts)}")
 
         try:
-            whole = wait_for(answered, what=str(step), within=PATIENCE, every=AGAIN)
+            whole = wait_for(answered, what=str(step), within=RETRY_DEADLINE, every=AGAIN)
         except DeadlineExceeded as error:
-            raise Disagreement(f"{error}; {self._circumstances(began, attempts)}") from error
+            raise ModelViolation(f"{error}; {self._circumstances(began, attempts)}") from error
         self._note(Done(step, time.monotonic() - began, tuple(attempts), cut=not whole))
 
     def _attempt(self, step: m.Step) -> Reply:
@@ -195,7 +197,7 @@ class Execution:
         of_controller = not isinstance(step.operation, m.OnNode)
         in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.SAYS in reply.message)
         with self._guard:
-            disturbed = self._kills_under_way > 0 or self._last_kill > asked - CALM
+            disturbed = self._kills_under_way > 0 or self._last_kill > asked - GRACE_PERIOD
             if disturbed and of_controller and reply.code in NOT_NOW and not in_use:
                 self._cut_short = True
                 held.may_be_anew()

@@ -24,7 +24,7 @@ COMPLETE, RETAINED = "complete", "snapshot-retained"  # states of a subvolume
 HELPER_SECONDS = 120
 
 
-class LeftBehind(StorageFailure):
+class LeakDetected(StorageFailure):
     """A scenario has left what should not exist any more: a finding about the storage, not about the machine."""
 
 

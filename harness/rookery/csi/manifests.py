@@ -439,7 +439,7 @@ def _node(plugin: Plugin, namespace: str, image: str, kubelet_dir: str) -> Objec
 
 
 def _program(role: str, plugin: Plugin) -> list[str]:
-    return ["python3", "-m", "driver", role, f"--storage={plugin.storage}"]
+    return ["python3", "-m", "userspace_csi", role, f"--storage={plugin.storage}"]
 
 
 def _container(name: str, image: str) -> Object:

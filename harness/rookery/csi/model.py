@@ -404,7 +404,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class OperationMix:
     """What a random sequence is made of."""
 
     length: int = 200
@@ -421,7 +421,7 @@ class Mixture:
         return self.node_kills + self.driver_kills + self.controller_kills
 
 
-def random_plan(model: Model, random: Random, mixture: Mixture) -> Plan:
+def random_plan(model: Model, random: Random, mixture: OperationMix) -> Plan:
     """A sequence by chance, on volumes whose modes are by chance as well: of each about as many.
 
     Each call is possible; of those out of order most are refused.
@@ -462,11 +462,11 @@ def clearing(model: Model) -> list[Operation]:
     return [*map(Delete, sorted(model.volumes)), *map(DeleteSnapshot, sorted(model.snapshots))]
 
 
-def volume_names(mixture: Mixture) -> list[str]:
+def volume_names(mixture: OperationMix) -> list[str]:
     return [f"volume-{number}" for number in range(mixture.volumes)]
 
 
-def _kills(model: Model, random: Random, mixture: Mixture) -> dict[int, Kill]:
+def _kills(model: Model, random: Random, mixture: OperationMix) -> dict[int, Kill]:
     """Kills, each at its place in the sequence: none before there is anything to be killed."""
     makers: list[Callable[[], Kill]] = [
         *[lambda: KillNode(random.choice(model.nodes))] * mixture.node_kills,
@@ -496,7 +496,7 @@ _WEIGHTS: dict[type[Operation], int] = {
 _COPIES = 4
 
 
-def _call(model: Model, random: Random, mixture: Mixture, number: int) -> Operation:
+def _call(model: Model, random: Random, mixture: OperationMix, number: int) -> Operation:
     every = [it for it in _calls(model, mixture, f"content-{number}") if it.possible(model)]
     staged = sum(1 for volume in model.volumes.values() if volume.node)
     if staged >= mixture.staged:
@@ -515,7 +515,7 @@ def _gets_on(operation: Operation, model: Model) -> bool:
     return operation.answer(model).code == OK and (isinstance(operation, Verify) or operation.effect(model) != model)
 
 
-def _calls(model: Model, mixture: Mixture, content: str) -> Iterator[Operation]:
+def _calls(model: Model, mixture: OperationMix, content: str) -> Iterator[Operation]:
     """All calls with names that the mixture knows, in a fixed order."""
     volumes = volume_names(mixture)
     snapshots = [f"snapshot-{number}" for number in range(mixture.snapshots)]

@@ -14,7 +14,7 @@ from random import Random
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.csi import deployed, direct
 from rookery.csi import model as m
-from rookery.csi.execution import Disagreement, Done, Driver, Execution, summary
+from rookery.csi.execution import Done, Driver, Execution, ModelViolation, summary
 from rookery.csi.manifests import RBD
 from rookery.errors import DeadlineExceeded, Unknown
 from rookery.machine.runc_without_caps import lacking_capabilities
@@ -23,7 +23,7 @@ from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
 from rookery.waiting import minutes, wait_for
 
-MIXTURE = m.Mixture()
+MIXTURE = m.OperationMix()
 DRIVER_BACK = minutes(3)
 GATEWAYS_BACK = minutes(2)
 IN_AGREEMENT = minutes(2)
@@ -52,7 +52,7 @@ def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterato
     calls.remove_folders()
 
 
-class Trial:
+class RandomisedRun:
     """The sequence of a seed, made on the driver. `done` tells at any time what was done of it so far."""
 
     def __init__(self, cluster: StorageCluster, driver: Driver, results: Results, seed: int) -> None:
@@ -72,7 +72,7 @@ class Trial:
     def run(self) -> None:
         """Do all of it, read every content, and see that cluster and model agree; in the end nothing is there.
 
-        Raises `Disagreement`, and `Unknown` if no call was under way whenever something was killed.
+        Raises `ModelViolation`, and `Unknown` if no call was under way whenever something was killed.
         """
         plan, results = self.plan, self._results
         with results.phase(f"{len(plan.steps)} operations"):
@@ -90,7 +90,7 @@ class Trial:
             try:
                 wait_for(agree, what="Ceph and nodes to have what the model has", within=IN_AGREEMENT, every=1)
             except DeadlineExceeded as error:
-                raise Disagreement(str(error)) from error
+                raise ModelViolation(str(error)) from error
         with results.phase("everything deleted"):
             self._perform(m.Plan.of(m.clearing(tidying.model), tidying.model), "clearing", [])
 

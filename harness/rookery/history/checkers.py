@@ -126,11 +126,11 @@ class WriteReport:
         )
 
 
-def check_writes(history: History, *, lost_allowed_window_s: float | None) -> WriteReport:
+def check_writes(history: History, *, rpo_seconds: float | None) -> WriteReport:
     """Judge the writes of a history by its reads; like Jepsen's `set-full`, with unique keys and values that are known.
 
     After each power cut every acknowledged row has to be in the first `EARLY_READ` and in the last `FINAL_READ`,
-    except, if `lost_allowed_window_s` is given, those acknowledged at most that many seconds before the cut began: what
+    except, if `rpo_seconds` is given, those acknowledged at most that many seconds before the cut began: what
     a store promises that syncs to disk now and then. None means that an acknowledgement is a promise. A store whose
     sync hangs holds its answers back and breaks no promise, so where clients waited in vain until the cut the window
     ends when that began. What a read has seen after a cut is on disk by then: only a later cut could take it, and its
@@ -142,10 +142,10 @@ def check_writes(history: History, *, lost_allowed_window_s: float | None) -> Wr
     `invalid`: a row missing or lost that must not be, a value that is not what was written, a row nobody wrote, a
     failed row that is there, a row that came and went; a row of the seed that is missing or torn.
 
-    Raises `BadInput` for what is not the history of one run.
+    Raises `UsageError` for what is not the history of one run.
     """
     history.validate()
-    return _Judge(history, lost_allowed_window_s).report()
+    return _Judge(history, rpo_seconds).report()
 
 
 class _Judge:

@@ -20,7 +20,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any, Literal, get_args
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 Outcome = Literal["ok", "fail", "info"]
 OperationType = Literal["invoke", "ok", "fail", "info"]
@@ -236,7 +236,8 @@ class History:
     def load(cls, path: Path) -> History:
         """Read a history file; a torn last line is kept apart.
 
-        Raises `BadInput` with the number of the line when another one is damaged, or is not of the history of one run.
+        Raises `UsageError` with the number of the line when another one is damaged, or is not of the history of one
+        run.
         """
         operations: list[Operation] = []
         pairs, torn = _Pairs(), ""
@@ -247,18 +248,18 @@ class History:
                         torn = line  # an operation that was not heard of
                         break
                     what = f"{path}:{number}: not an operation of a history: {line[:200].rstrip()!r}"
-                    raise BadInput(what, cure=UNEDITED)
+                    raise UsageError(what, hint=UNEDITED)
                 try:
                     pairs.add(operation)
                 except ValueError as error:
-                    raise BadInput(f"{path}:{number}: {error}", cure=UNEDITED) from error
+                    raise UsageError(f"{path}:{number}: {error}", hint=UNEDITED) from error
                 operations.append(operation)
         history = cls(operations, torn)
         history.__dict__["_pairs"] = pairs
         return history
 
     def validate(self) -> None:
-        """See that it can be the history of one run, and raise `BadInput` with the number of what cannot.
+        """See that it can be the history of one run, and raise `UsageError` with the number of what cannot.
 
         A key is written once; an operation ends once, and a process does one at a time; the clock does not go back;
         types, functions and keys are known ones.
@@ -272,7 +273,7 @@ class History:
             try:
                 pairs.add(operation)
             except ValueError as error:
-                raise BadInput(f"operation {number}: {error}", cure=UNEDITED) from error
+                raise UsageError(f"operation {number}: {error}", hint=UNEDITED) from error
         return pairs
 
     def writes(self) -> list[Write]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 from rookery.images import engine, recipes
 from rookery.machine import unfinished
 from rookery.paths import cache_dir
@@ -98,7 +98,7 @@ def store(references: Sequence[str]) -> Path:
     index = path.with_suffix(".json")
     if path.exists() and _read(index) is not None:
         return path
-    with unfinished.being_made(path) as partial:
+    with unfinished.staged(path) as partial:
         engine.save(references, str(partial / path.name))
         (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
         (partial / index.name).rename(index)  # first: one without its archive does not count, and takes no room
@@ -134,10 +134,10 @@ def _remove_superseded(current: Path, entries: Iterable[Entry]) -> None:
 
 
 def require_archive(path: Path) -> None:
-    """Raises `BadInput` for a file that is no archive of images, or not a whole one."""
+    """Raises `UsageError` for a file that is no archive of images, or not a whole one."""
     hint = "a file that `rookery images save` or `docker save` wrote"
     if not path.is_file():
-        raise BadInput(f"{path}: {'a folder' if path.is_dir() else 'no such file'}", cure=hint)
+        raise UsageError(f"{path}: {'a folder' if path.is_dir() else 'no such file'}", hint=hint)
     try:
         with path.open("rb") as file:
             if file.read(len(_ZSTANDARD)) == _ZSTANDARD:  # docker reads it; Python before 3.14 does not
@@ -145,6 +145,6 @@ def require_archive(path: Path) -> None:
         with tarfile.open(path) as archive:
             names = {member.name for member in archive}
     except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
-        raise BadInput(f"{path}: no archive of images, or not a whole one: {error}", cure=hint) from error
+        raise UsageError(f"{path}: no archive of images, or not a whole one: {error}", hint=hint) from error
     if not names & {"manifest.json", "index.json"}:
-        raise BadInput(f"{path}: an archive, but not of images", cure=hint)
+        raise UsageError(f"{path}: an archive, but not of images", hint=hint)

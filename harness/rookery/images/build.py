@@ -51,7 +51,8 @@ def plan(references: Iterable[str]) -> list[Recipe]:
 def build(references: Iterable[str], say: Say) -> list[str]:
     """Build the images and what they need; returns the references built.
 
-    Raises `BadInput` for an image without a recipe, `InfrastructureError` with the log's last lines when a build fails.
+    Raises `UsageError` for an image without a recipe, `InfrastructureError` with the log's last lines when a build
+    fails.
     """
     todo = plan(references)
     if not todo:
@@ -155,7 +156,7 @@ def _check_space() -> None:
         if free < SPACE_NEEDED:
             raise InfrastructureError(
                 f"{root} has {free / 1024**3:.1f} GiB free; building the images needs {SPACE_NEEDED / 1024**3:.0f} GiB",
-                cure="`docker system prune`, or give docker another data-root",
+                hint="`docker system prune`, or give docker another data-root",
             )
 
 
@@ -170,7 +171,7 @@ def _build_one(recipe: Recipe) -> float:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     try:
-        with unfinished.being_made(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
+        with unfinished.staged(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
             make(recipe, folder, log)
     except CommandFailed as error:
@@ -180,7 +181,7 @@ def _build_one(recipe: Recipe) -> float:
         tail = "\n".join(error.output.splitlines()[-20:])
         raise InfrastructureError(
             f"{recipe.reference}: its recipe {recipe.name} failed\n{tail}",
-            cure=f"the whole log is {log}; can this machine reach the package registries?",
+            hint=f"the whole log is {log}; can this machine reach the package registries?",
         ) from error
     for alias in recipe.aliases:
         docker("tag", recipe.reference, alias)
@@ -241,7 +242,7 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
 def export_file(reference: str, path: str, target: Path, say: Say) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
     build([reference], say)
-    with unfinished.being_made(target) as partial:
+    with unfinished.staged(target) as partial:
         container = docker("create", "--label", unfinished.label(partial), reference, "none").stdout.strip()
         try:
             copied = partial / target.name

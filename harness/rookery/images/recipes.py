@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -146,7 +146,7 @@ def versions_of(image: str) -> list[str]:
 
 
 def need(reference: str, *, tried: str = "no registry can be reached") -> Recipe:
-    """The recipe of `reference`; raises `BadInput` with the versions that can be made if there is none.
+    """The recipe of `reference`; raises `UsageError` with the versions that can be made if there is none.
 
     `tried` is what came of asking a registry, in words.
     """
@@ -154,9 +154,9 @@ def need(reference: str, *, tried: str = "no registry can be reached") -> Recipe
     if recipe is None:
         image = reference.rpartition(":")[0]
         known = versions_of(image)
-        raise BadInput(
+        raise UsageError(
             f"{reference}: not in docker, not in the archive cache, {tried}, and no recipe makes it",
-            cure=f"ask for a version that can be built here ({', '.join(known)})"
+            hint=f"ask for a version that can be built here ({', '.join(known)})"
             if known
             else "`rookery images load FILE` with an archive saved where registries can be reached",
         )

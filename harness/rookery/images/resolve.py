@@ -48,7 +48,7 @@ def look(reference: str) -> Image:
     return Image(reference, origin, image.size, image.created, image.recipe)
 
 
-def at_hand(reference: str) -> bool:
+def is_cached(reference: str) -> bool:
     """Whether the image can be had without a registry and without building it."""
     return engine.usable(reference) is not None or archives.holding(reference) is not None
 
@@ -65,7 +65,7 @@ def ensure(
     `registries_reachable` is asked once, and only if something is missing. `mirror` is a registry host that serves the
     others' images under their own paths.
 
-    Raises `BadInput` for an image that can be neither pulled nor built, `InfrastructureError` when a build fails.
+    Raises `UsageError` for an image that can be neither pulled nor built, `InfrastructureError` when a build fails.
     """
     references = list(dict.fromkeys(references))
     missing = [reference for reference in references if engine.usable(reference) is None]
@@ -92,7 +92,7 @@ def _load(reference: str, say: Say) -> bool:
             if archives.is_whole(archive):  # then the engine is busy, or the disk full: it would have to be made again
                 raise InfrastructureError(
                     f"{archive.path} could not be loaded: {error.message}",
-                    cure=f"see that docker answers and has room (docker system df); if it stays so: rm {archive.path}",
+                    hint=f"see that docker answers and has room (docker system df); if it stays so: rm {archive.path}",
                 ) from error
             say(f"{archive.path} cannot be loaded ({error.message.splitlines()[-1]}); it is removed")
             archives.remove(archive)
@@ -127,5 +127,5 @@ def save(references: Sequence[str], path: str) -> None:
     """Write the images to one file for another machine. Raises `InfrastructureError` if one is missing here."""
     absent = [reference for reference in references if engine.usable(reference) is None]
     if absent:
-        raise InfrastructureError(f"not here: {', '.join(absent)}", cure="`rookery images ensure` first")
+        raise InfrastructureError(f"not here: {', '.join(absent)}", hint="`rookery images ensure` first")
     engine.save(references, path)

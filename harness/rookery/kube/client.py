@@ -28,7 +28,7 @@ from kubernetes.client.rest import ApiException
 from kubernetes.config import ConfigException
 from kubernetes.dynamic import DynamicClient
 
-from rookery.errors import BadInput, DeadlineExceeded
+from rookery.errors import DeadlineExceeded, UsageError
 from rookery.kube import podexec
 from rookery.kube.errors import ApiUnavailable, KubeError, refused
 from rookery.kube.objects import Object, items_of, value_of
@@ -81,7 +81,7 @@ class Kube:
     """The API of the cluster that `kubeconfig` names. Safe to use from several threads.
 
     Every request has a deadline. Raises `ApiUnavailable` when the server does not answer or asks to come back later,
-    `KubeError` when it refuses; `api_may_be_down` turns the former into a reason to wait.
+    `KubeError` when it refuses; `retry_while_api_unavailable` turns the former into a reason to wait.
 
     `guard` sees whatever is to be applied, and each patch as a part of an object with its kind, before the server does;
     it raises for what must not be.
@@ -124,7 +124,7 @@ class Kube:
         for wanted in objects:
             self._apply_within_deadline(wanted)
 
-    def try_create(self, wanted: Object) -> None:
+    def dry_run_create(self, wanted: Object) -> None:
         """Have the server check a new object, as `kubectl create --validate=strict --dry-run=server` does.
 
         Nothing is made. Raises `KubeError` with the server's words for what it would refuse. Fields that no schema
@@ -437,7 +437,7 @@ def _configuration(kubeconfig: Path) -> kubernetes_client.Configuration:
             temp_file_path=str(_keys()),
         )
     except (ConfigException, OSError) as error:
-        raise BadInput(f"{kubeconfig}: not a usable kubeconfig: {error}") from error
+        raise UsageError(f"{kubeconfig}: not a usable kubeconfig: {error}") from error
     # The harness retries on its own terms; urllib3's three silent ones would multiply every deadline.
     configuration.retries = False
     if _is_loopback(configuration.host):
@@ -451,7 +451,7 @@ def _keys() -> Path:
     /tmp, its own choice, a killed run would leave them for ever."""
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(unfinished.being_made(cache_dir() / "keys/kubernetes"))
+    return stack.enter_context(unfinished.staged(cache_dir() / "keys/kubernetes"))
 
 
 def _is_loopback(url: str) -> bool:

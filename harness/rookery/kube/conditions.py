@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Collection
 
 from rookery.kube.client import Kube, Object
-from rookery.kube.errors import api_may_be_down
+from rookery.kube.errors import retry_while_api_unavailable
 from rookery.kube.objects import fields_of, held_by, is_true, items_of, title_of, value_of
 from rookery.waiting import NotYet
 
@@ -32,7 +32,7 @@ def pods_ready(
             raise NotYet(f"{len(pods)} of {count} pods with {labels} in {namespace}")
         return pods
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[], Object]:
@@ -47,7 +47,7 @@ def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[
             raise NotYet(f"{kind} {name}: {missing}{_pods_in_trouble(kube, workload, namespace)}")
         return workload
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def crd_established(kube: Kube, name: str) -> Callable[[], None]:
@@ -60,7 +60,7 @@ def crd_established(kube: Kube, name: str) -> Callable[[], None]:
         if not is_true(crd, "Established"):
             raise NotYet(f"CRD {name} is not established")
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
@@ -75,7 +75,7 @@ def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
             raise NotYet(f"claim {title_of(found)} is {phase}{_last_warning(kube, namespace, claim)}")
         return volume
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Callable[[], None]:
@@ -97,7 +97,7 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
             if renewed.get(name, 0.0) <= since:
                 raise NotYet(f"node {name} shows Ready, but its last heartbeat is from before")
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def node_lost(kube: Kube, name: str) -> Callable[[], None]:
@@ -114,7 +114,7 @@ def node_lost(kube: Kube, name: str) -> Callable[[], None]:
         if is_true(node, "Ready"):
             raise NotYet(f"node {name} is still taken for Ready")
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def not_ready(pod: Object, *, since: float = 0.0) -> str:

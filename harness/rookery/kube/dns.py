@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rookery.kube.client import Kube
 from rookery.kube.conditions import not_ready
-from rookery.kube.errors import ExecFailed, api_may_be_down
+from rookery.kube.errors import ExecFailed, retry_while_api_unavailable
 from rookery.signatures import NO_SUCH_NAME
 from rookery.waiting import NotYet
 
@@ -33,7 +33,7 @@ class Resolver:
         self._namespace = namespace
         self._labels = labels
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def lookup(self, name: str) -> Answer:
         """Condition: the name server answers for `name`, be it that there is no such name.
 

@@ -19,8 +19,8 @@ class KubeError(InfrastructureError):
     a 404 about nothing means that the path itself is not served (yet), as right after a CRD was made.
     """
 
-    def __init__(self, message: str, *, status: int = 0, about: str = "", cure: str = "") -> None:
-        super().__init__(message, cure=cure)
+    def __init__(self, message: str, *, status: int = 0, about: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
         self.status = status
         self.about = about
 
@@ -40,7 +40,7 @@ class ExecFailed(InfrastructureError):
 
 
 @contextlib.contextmanager
-def api_may_be_down() -> Iterator[None]:
+def retry_while_api_unavailable() -> Iterator[None]:
     """For conditions, as `with` or as decorator: an API server that cannot answer is a reason to wait, not a failure.
 
     Everything else it says (403, 404, 422) is a fault of the condition, and ends the wait at once.

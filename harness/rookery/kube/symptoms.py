@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from rookery.kube.client import Kube, Object
 from rookery.kube.conditions import unix_time
-from rookery.kube.errors import KubeError, api_may_be_down
+from rookery.kube.errors import KubeError, retry_while_api_unavailable
 from rookery.kube.objects import value_of
 from rookery.signatures import Signature
 from rookery.waiting import NotYet
@@ -44,7 +44,7 @@ def _seen(signature: Signature, line: str) -> str:
 def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Callable[[], str]:
     """An event of the object called `of` says it, with the signature's reason if it names one."""
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def condition() -> str:
         events = sorted(kube.events(namespace, name=of), key=last_seen)
         # Events have whole seconds, rounded down.
@@ -64,7 +64,7 @@ def log_shown(
 ) -> Callable[[], str]:
     """The log of a pod with these labels says it, of a container's present run or of the one before."""
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def condition() -> str:
         pods = kube.list("Pod", namespace=namespace, labels=labels)
         for pod in pods:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rookery.kube.client import Kube, Object
-from rookery.kube.errors import KubeError, api_may_be_down
+from rookery.kube.errors import KubeError, retry_while_api_unavailable
 from rookery.kube.objects import items_of
 from rookery.waiting import NotYet, wait_for
 
@@ -19,12 +19,12 @@ _CHANGED = 30.0  # seconds; others change a node several times a minute
 _CONFLICT = 409
 
 
-def put_taint(kube: Kube, node: str, taint: dict[str, str]) -> None:
+def add_taint(kube: Kube, node: str, taint: dict[str, str]) -> None:
     """Give a node the taint, in place of one that it has by this key. Raises `DeadlineExceeded`, `KubeError`."""
     _change(kube, node, lambda taints: [*_without(taints, taint["key"]), taint])
 
 
-def take_taint(kube: Kube, node: str, key: str) -> None:
+def remove_taint(kube: Kube, node: str, key: str) -> None:
     """Take the taint of this key away from a node, if it has it. Raises `DeadlineExceeded`, `KubeError`."""
     _change(kube, node, lambda taints: _without(taints, key))
 
@@ -34,7 +34,7 @@ def _without(taints: Taints, key: str) -> Taints:
 
 
 def _change(kube: Kube, name: str, change: Callable[[Taints], Taints]) -> None:
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def changed() -> None:
         node: Object = kube.get("Node", name) or {}
         if not node:

@@ -41,7 +41,7 @@ class Room:
     what: str
     available: int
     needed: int
-    cure: str
+    hint: str
 
     @property
     def enough(self) -> bool:
@@ -56,7 +56,7 @@ def require_linux(proc: Path = Path("/proc")) -> None:
     if platform.system() != "Linux" or not (proc / "self/status").exists():
         raise InfrastructureError(
             f"{platform.system()} without /proc: nodes need the loop devices, routes and mounts of Linux",
-            cure="run it on Linux, such as in a virtual machine with a docker engine of its own",
+            hint="run it on Linux, such as in a virtual machine with a docker engine of its own",
         )
 
 
@@ -66,18 +66,18 @@ def require_root() -> None:
     if os.geteuid() != 0:
         raise InfrastructureError(
             "a run needs root: it makes loop devices, routes and mounts",
-            cure="run it as root, e.g. sudo python3 -m tox -e e2e",
+            hint="run it as root, e.g. sudo python3 -m tox -e e2e",
         )
 
 
-def require_room(needs: Needs | None = None) -> None:
+def require_headroom(needs: Needs | None = None) -> None:
     """Raises `InfrastructureError` with the numbers of everything there is too little of."""
     needs = needs or Needs()
     short = [room for room in [memory(needs), *disks(needs)] if not room.enough]
     if short:
         raise InfrastructureError(
             "too little room for a run\n" + "\n".join(f"  {room}" for room in short),
-            cure="; ".join(dict.fromkeys(room.cure for room in short)),
+            hint="; ".join(dict.fromkeys(room.hint for room in short)),
         )
 
 
@@ -87,7 +87,7 @@ def require_memory_for(clusters: int, needs: Needs | None = None) -> None:
     if total < needed:
         raise InfrastructureError(
             f"{clusters} clusters at once need {needed / GIB:.0f} GiB of memory; this machine has {total / GIB:.0f}",
-            cure=f"pytest -n {max(1, total // (needs or Needs()).memory)}",
+            hint=f"pytest -n {max(1, total // (needs or Needs()).memory)}",
         )
 
 
@@ -112,7 +112,7 @@ def _meminfo(name: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
-    raise InfrastructureError(f"/proc/meminfo has no {name}", cure="a kernel of 3.14 or later")
+    raise InfrastructureError(f"/proc/meminfo has no {name}", hint="a kernel of 3.14 or later")
 
 
 def disks(needs: Needs) -> list[Room]:

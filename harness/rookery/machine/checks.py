@@ -15,4 +15,4 @@ class Check:
     name: str
     state: State
     found: str
-    cure: str = ""
+    hint: str = ""

@@ -16,7 +16,7 @@ COPY_SECONDS = 600
 _RSYNC = ["rsync", "-aHX", "--numeric-ids", "--delete", "--sparse", "--modify-window=-1"]
 
 
-def make_alike(source: Path, target: Path, *, shared: Path | None = None, without: Sequence[Path] = ()) -> None:
+def mirror_tree(source: Path, target: Path, *, shared: Path | None = None, without: Sequence[Path] = ()) -> None:
     """Make the folder `target` the same as `source`, writing only what differs.
 
     What is the same in the folder `shared` becomes a hard link to it where it is missing in `target`: for files that
@@ -48,7 +48,7 @@ def _rsync(source: Path, target: Path, *options: str, without: Sequence[Path] = 
 
 
 def differences(source: Path, target: Path, *, without: Sequence[Path] = ()) -> list[str]:
-    """What `make_alike` would have to change, by content (every byte is read), a line each as rsync itemizes them.
+    """What `mirror_tree` would have to change, by content (every byte is read), a line each as rsync itemizes them.
 
     Times and link counts are no difference.
     """

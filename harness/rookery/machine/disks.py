@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import loop
 from rookery.machine.leases import Lease
 from rookery.machine.locks import machine_lock
@@ -58,27 +58,27 @@ class LoopDisk:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of "10GiB", "10Gi", "10G" (the same), "10GB" (powers of 1000), or "6442450944". Raises `BadInput`."""
+    """Bytes of "10GiB", "10Gi", "10G" (the same), "10GB" (powers of 1000), or "6442450944". Raises `UsageError`."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise BadInput(f"{text!r} is not a size", cure="write it like 10GiB")
+        raise UsageError(f"{text!r} is not a size", hint="write it like 10GiB")
     unit, suffix = (match[2] or "").upper(), (match[3] or "").upper()
     return int(Fraction(match[1]) * (1000 if suffix == "B" else 1024) ** _POWERS[unit])
 
 
 def require_size(size_bytes: int) -> None:
-    """Raises `BadInput` for a disk that no OSD could use."""
+    """Raises `UsageError` for a disk that no OSD could use."""
     if size_bytes < MIN_DISK_BYTES:
-        raise BadInput(
+        raise UsageError(
             f"a disk of {size_bytes / GIB:.1f} GiB is too small: Ceph needs {MIN_DISK_BYTES / GIB:.0f} GiB or more",
-            cure=f"--disk-size {MIN_DISK_BYTES // GIB}GiB",
+            hint=f"--disk-size {MIN_DISK_BYTES // GIB}GiB",
         )
 
 
 def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
     """Make a sparse file of that size and attach it to a number nobody has; both are recorded in the lease first.
 
-    Raises `BadInput` below `MIN_DISK_BYTES`, `InfrastructureError` if the file exists or the filesystem lacks room.
+    Raises `UsageError` below `MIN_DISK_BYTES`, `InfrastructureError` if the file exists or the filesystem lacks room.
     """
     require_size(size_bytes)
     path = Path(os.path.realpath(path))  # as the kernel will tell it
@@ -97,7 +97,7 @@ def claim(path: Path, number: int, lease: Lease) -> LoopDisk:
     disk = LoopDisk(Path(os.path.realpath(path)), number)
     with machine_lock("loop"):
         if number in attached().keys() | _leased_numbers():
-            raise InfrastructureError(f"{disk.device} is taken", cure=f"losetup {disk.device}; rookery sweep")
+            raise InfrastructureError(f"{disk.device} is taken", hint=f"losetup {disk.device}; rookery sweep")
         lease.add("file", disk.path)
         _add_loop(disk, lease)
     return disk
@@ -120,7 +120,7 @@ def attach(disk: LoopDisk) -> None:
     if not _is_attached(disk) and not loop.attach(disk.number, disk.path):
         raise InfrastructureError(
             f"{disk.device}, the number of {disk.path}, is taken by {attached().get(disk.number, 'another process')}",
-            cure=f"losetup -d {disk.device}, if you know what that is",
+            hint=f"losetup -d {disk.device}, if you know what that is",
         )
 
 
@@ -154,7 +154,7 @@ def _require_room(directory: Path, size_bytes: int) -> None:
     if free < size_bytes:
         raise InfrastructureError(
             f"{directory} has {free / GIB:.1f} GiB free, and the disk may grow to {size_bytes / GIB:.1f} GiB",
-            cure="free some, choose a smaller --disk-size, or set ROOKERY_STATE_DIR to a folder on a larger filesystem",
+            hint="free some, choose a smaller --disk-size, or set ROOKERY_STATE_DIR to a folder on a larger filesystem",
         )
 
 

@@ -29,10 +29,10 @@ def client() -> list[str]:
     """
     candidates = _clients_on_path()
     if not candidates:
-        raise InfrastructureError("there is no docker client", cure="rookery setup")
+        raise InfrastructureError("there is no docker client", hint="rookery setup")
     working = [path for path in candidates if _reaches_engine(path)]
     if not working:
-        raise InfrastructureError(f"no docker engine answers to {', '.join(candidates)}", cure="rookery setup")
+        raise InfrastructureError(f"no docker engine answers to {', '.join(candidates)}", hint="rookery setup")
     return [next((path for path in working if can_build(path)), working[0])]
 
 
@@ -83,7 +83,7 @@ def labelled(label: str) -> list[dict[str, Any]]:
     try:
         return api().containers(all=True, filters={"label": label})
     except (DockerException, RequestException) as error:
-        raise InfrastructureError(f"looking for containers of {label}: {error}", cure="docker info") from error
+        raise InfrastructureError(f"looking for containers of {label}: {error}", hint="docker info") from error
 
 
 def can_build(path: str) -> bool:

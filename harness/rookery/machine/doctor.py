@@ -77,16 +77,16 @@ def status(checks: Iterable[Check]) -> int:
 
 
 def as_json(checks: Iterable[Check]) -> str:
-    """The checks as a JSON array of objects with `name`, `state`, `found` and `cure`."""
+    """The checks as a JSON array of objects with `name`, `state`, `found` and `hint`."""
     return json.dumps([asdict(check) for check in checks], indent=2)
 
 
 def table(checks: Sequence[Check]) -> Table:
     """The checks for a terminal."""
-    lines = Table("check", "state", "found", "cure", box=None, pad_edge=False)
+    lines = Table("check", "state", "found", "hint", box=None, pad_edge=False)
     for check in checks:
         style = _STYLES[check.state]
-        lines.add_row(check.name, f"[{style}]{check.state}[/{style}]", _plain(check.found), _plain(check.cure))
+        lines.add_row(check.name, f"[{style}]{check.state}[/{style}]", _plain(check.found), _plain(check.hint))
     return lines
 
 
@@ -96,13 +96,13 @@ def docker_engine(engine: dict[str, Any] | None) -> Check:
         try:
             other_engines.refuse_to_start(ours=None)
         except InfrastructureError as error:  # set-up would say the same
-            return Check(name, "missing", error.message, error.cure)
+            return Check(name, "missing", error.message, error.hint)
         return Check(name, "missing", "no engine answers", _SETUP)
     client = docker.client()[0]
     found = f"{engine['ServerVersion']}, client {client}"
     if not docker.can_build(client):
-        cure = "install the plugin: apt-get install docker-buildx-plugin (or docker-buildx)"
-        return Check(name, "degraded", f"{found}, which cannot build images", cure)
+        hint = "install the plugin: apt-get install docker-buildx-plugin (or docker-buildx)"
+        return Check(name, "degraded", f"{found}, which cannot build images", hint)
     return Check(name, "ok", found)
 
 
@@ -131,8 +131,8 @@ def cgroup_version(root: Path) -> Check:
 
 def loop_devices() -> Check:
     if not loop.supported():
-        cure = "as root: modprobe loop; where /dev is a copy: mknod /dev/loop-control c 10 237"
-        return Check("loop", "missing", "no usable /dev/loop-control", cure)
+        hint = "as root: modprobe loop; where /dev is a copy: mknod /dev/loop-control c 10 237"
+        return Check("loop", "missing", "no usable /dev/loop-control", hint)
     return Check("loop", "ok", f"{len(loop.attached())} attached")
 
 
@@ -160,8 +160,8 @@ def kernel_feature(feature: KernelFeature, root: Path, release: str) -> Check:
     wanted = f"/{feature.module.replace('_', '-')}.ko"
     if any(wanted in _text(modules / index).replace("_", "-") for index in ("modules.builtin", "modules.dep")):
         return Check(feature.name, "ok", f"can be loaded (modprobe {feature.module})")
-    cure = f"boot a distribution's kernel, then as root: modprobe {feature.module}"
-    return Check(feature.name, "degraded", f"not in this kernel: {feature.without}", cure)
+    hint = f"boot a distribution's kernel, then as root: modprobe {feature.module}"
+    return Check(feature.name, "degraded", f"not in this kernel: {feature.without}", hint)
 
 
 def kind() -> Check:
@@ -169,7 +169,7 @@ def kind() -> Check:
     try:
         path = kind_binary()
     except InfrastructureError as error:
-        return Check(name, "missing", error.message, error.cure)
+        return Check(name, "missing", error.message, error.hint)
     return Check(name, "ok", f"{'.'.join(map(str, version_of(path) or ()))}, {path}")
 
 
@@ -182,8 +182,8 @@ def rsync() -> Check:
 def kubectl() -> Check:
     path = shutil.which("kubectl")
     if path is None:
-        cure = "apt-get install kubernetes-client, or https://kubernetes.io/docs/tasks/tools/"
-        return Check("kubectl", "degraded", "none; a run does without, looking by hand does not", cure)
+        hint = "apt-get install kubernetes-client, or https://kubernetes.io/docs/tasks/tools/"
+        return Check("kubectl", "degraded", "none; a run does without, looking by hand does not", hint)
     try:
         version = json.loads(output([path, "version", "--client", "-o", "json"], timeout=20))
         return Check("kubectl", "ok", f"{version['clientVersion']['gitVersion']}, {path}")
@@ -197,13 +197,13 @@ def free_disk(rooms: Sequence[capacity.Room]) -> Check:
         "free disk",
         "missing" if short else "ok",
         "; ".join(str(room).removeprefix("disk ") for room in rooms),
-        short[0].cure if short else "",
+        short[0].hint if short else "",
     )
 
 
 def free_memory(room: capacity.Room) -> Check:
     state: State = "ok" if room.enough else "missing"
-    return Check("free memory", state, str(room).removeprefix("memory: "), "" if room.enough else room.cure)
+    return Check("free memory", state, str(room).removeprefix("memory: "), "" if room.enough else room.hint)
 
 
 def inotify_limits(root: Path) -> Check:
@@ -212,8 +212,8 @@ def inotify_limits(root: Path) -> Check:
     found = ", ".join(f"{name} {value}" for name, value in limits.items())
     if not low:
         return Check("inotify limits", "ok", found)
-    cure = "sysctl -w " + " ".join(f"fs.inotify.{name}={wanted}" for name, wanted in low.items())
-    return Check("inotify limits", "degraded", found, f"{_SETUP}, or as root: {cure}")
+    hint = "sysctl -w " + " ".join(f"fs.inotify.{name}={wanted}" for name, wanted in low.items())
+    return Check("inotify limits", "degraded", found, f"{_SETUP}, or as root: {hint}")
 
 
 def udev_database(root: Path) -> Check:
@@ -233,10 +233,10 @@ def image_registries(reachable: set[str]) -> Check:
     name, unreachable = "image registries", sorted(network.REGISTRIES.keys() - reachable)
     if not unreachable:
         return Check(name, "ok", ", ".join(sorted(reachable)))
-    cure = "set https_proxy, for the engine as well, or run with --registry-mirror HOST"
+    hint = "set https_proxy, for the engine as well, or run with --registry-mirror HOST"
     if not reachable:
-        return Check(name, "degraded", "none can be reached; images are built from packages", cure)
-    return Check(name, "degraded", f"{', '.join(sorted(reachable))}; not {', '.join(unreachable)}", cure)
+        return Check(name, "degraded", "none can be reached; images are built from packages", hint)
+    return Check(name, "degraded", f"{', '.join(sorted(reachable))}; not {', '.join(unreachable)}", hint)
 
 
 def _has_word(path: Path, word: str) -> bool:

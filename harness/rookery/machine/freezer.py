@@ -113,7 +113,7 @@ def _groups_reached() -> Iterator[None]:
     except OSError as error:
         raise InfrastructureError(
             f"containers cannot be frozen: {error}",
-            cure="run where docker's control groups under /sys/fs/cgroup can be written to; do all nodes still run?",
+            hint="run where docker's control groups under /sys/fs/cgroup can be written to; do all nodes still run?",
         ) from error
 
 
@@ -130,7 +130,7 @@ def _let_go(controls: Sequence[_Control]) -> None:
                 continue
             failed.append(f"{control.name}: {error}")
     if failed:
-        raise InfrastructureError(f"cannot be thawed: {'; '.join(failed)}", cure="docker restart NAME; rookery sweep")
+        raise InfrastructureError(f"cannot be thawed: {'; '.join(failed)}", hint="docker restart NAME; rookery sweep")
 
 
 def _stopped(controls: Sequence[_Control]) -> list[int]:
@@ -182,7 +182,7 @@ def _control_of(name: str, container_id: str, pid: int) -> _Control:
     except (KeyError, ValueError) as error:
         raise InfrastructureError(
             f"{name} cannot be frozen: its control group is not to be seen from here ({error})",
-            cure="run where docker's own control groups are under /sys/fs/cgroup",
+            hint="run where docker's own control groups are under /sys/fs/cgroup",
         ) from error
 
 

@@ -31,7 +31,7 @@ def require_fit() -> None:
     if unfit:
         raise InfrastructureError(
             "\n".join(f"{check.name}: {check.found}" for check in unfit),
-            cure="; ".join(dict.fromkeys(check.cure for check in unfit)),
+            hint="; ".join(dict.fromkeys(check.hint for check in unfit)),
         )
 
 
@@ -95,8 +95,8 @@ def state_folder(filesystem: str) -> Check:
     found = f"{state_dir()} on {filesystem or 'an unknown filesystem'}"
     if filesystem not in _NO_UPPER_DIRECTORY:
         return Check("state folder", "ok", found)
-    cure = "set ROOKERY_STATE_DIR to a folder on ext4 or XFS; in a container: to a volume, under the machine's own path"
-    return Check("state folder", "missing", f"{found}, on which the nodes' containerd cannot unpack images", cure)
+    hint = "set ROOKERY_STATE_DIR to a folder on ext4 or XFS; in a container: to a volume, under the machine's own path"
+    return Check("state folder", "missing", f"{found}, on which the nodes' containerd cannot unpack images", hint)
 
 
 def state_and_cache() -> Check:

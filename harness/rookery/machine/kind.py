@@ -39,7 +39,7 @@ def kind_binary(given: Path | None = None) -> Path:
         if version is not None and version >= MINIMUM:
             return path
     seen = ", ".join(f"{path} is {_dotted(version) if version else 'none'}" for path, version in found.items())
-    raise InfrastructureError(f"there is no kind {_dotted(MINIMUM)} or later: {seen}", cure="rookery setup")
+    raise InfrastructureError(f"there is no kind {_dotted(MINIMUM)} or later: {seen}", hint="rookery setup")
 
 
 def installed() -> Path:
@@ -65,7 +65,7 @@ def install_kind(build_kind: Callable[[Path], None], say: Callable[[str], None])
     except InfrastructureError:
         pass  # there is none yet, which is why we are here
     target = installed()
-    with unfinished.being_made(target) as partial:
+    with unfinished.staged(target) as partial:
         program = partial / target.name
         if not _download_release(program, say):
             say(f"kind {VERSION}: building it")

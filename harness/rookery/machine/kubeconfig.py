@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import yaml_text
 from rookery.machine.locks import machine_lock
 from rookery.machine.processes import Process
@@ -28,7 +28,7 @@ _PARTS = ("clusters", "users", "contexts")
 
 def merge(source: Path, target: Path) -> None:
     """Put the clusters, users and contexts of one kubeconfig into another, in place of those of the same names, and
-    make its context the current one there. Raises `BadInput` if the other is no kubeconfig."""
+    make its context the current one there. Raises `UsageError` if the other is no kubeconfig."""
     with _locked(target):
         text, config = _read(target)
         new = _read(source)[1]
@@ -57,7 +57,7 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
         _remove_drafts(target.resolve())
         try:
             text, config = _read(target)
-        except BadInput:
+        except UsageError:
             return False
         if not _has(config, name):
             return False
@@ -75,7 +75,7 @@ def remove(name: str, target: Path, server: str | None = None) -> bool:
 
 
 def has(name: str, path: Path) -> bool:
-    """Whether a kubeconfig has a cluster, a user or a context of that name. Raises `BadInput` if it is none."""
+    """Whether a kubeconfig has a cluster, a user or a context of that name. Raises `UsageError` if it is none."""
     return _has(_read(path)[1], name)
 
 
@@ -107,19 +107,19 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_bytes().decode() if path.exists() else ""
         config = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise BadInput(f"{path} is no kubeconfig: {error}", cure="--kubeconfig with another file") from error
+        raise UsageError(f"{path} is no kubeconfig: {error}", hint="--kubeconfig with another file") from error
     if not isinstance(config or {}, dict):
-        raise BadInput(f"{path} is no kubeconfig", cure="--kubeconfig with another file")
+        raise UsageError(f"{path} is no kubeconfig", hint="--kubeconfig with another file")
     return text, config or {}
 
 
 def _write(text: str, config: dict[str, Any], path: Path) -> None:
     """Replace the file as a whole, with whose it was and who may read it; a link stays one.
 
-    Raises `BadInput`, with nothing written, if the text does not say what it should.
+    Raises `UsageError`, with nothing written, if the text does not say what it should.
     """
     if not _says(text, config):
-        raise BadInput(f"{path} is written in a way in which nothing can be put in or taken out", cure="another file")
+        raise UsageError(f"{path} is written in a way in which nothing can be put in or taken out", hint="another file")
     path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _write(text: str, config: dict[str, Any], path: Path) -> None:
             raise
     except OSError as error:
         raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}", cure="--kubeconfig with another file"
+            f"{path} cannot be written: {error.strerror}", hint="--kubeconfig with another file"
         ) from error
 
 
@@ -183,7 +183,7 @@ def _locked(config: Path) -> Iterator[None]:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InfrastructureError(
-                f"{path.parent} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+                f"{path.parent} cannot be made: {error.strerror}", hint="--kubeconfig with another file"
             ) from error
         if path.exists() and _of_the_dead(path):
             path.unlink(missing_ok=True)
@@ -201,13 +201,13 @@ def _locked(config: Path) -> Iterator[None]:
                 raise NotYet("kubectl or another program holds it") from held
             except OSError as error:
                 raise InfrastructureError(
-                    f"{path} cannot be made: {error.strerror}", cure="--kubeconfig with another file"
+                    f"{path} cannot be made: {error.strerror}", hint="--kubeconfig with another file"
                 ) from error
 
         try:
             wait_for_machine(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), cure=f"if no kubectl is at work: rm {path}") from error
+            raise InfrastructureError(str(error), hint=f"if no kubectl is at work: rm {path}") from error
         try:
             yield
         finally:

@@ -34,7 +34,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.machine import docker, freezer, kubeconfig, locks, loop, unfinished
 from rookery.machine.containers import kill
 from rookery.machine.loop import FileId
@@ -118,16 +118,16 @@ class Lease:
         A kept one is taken over with its resources; what a dead owner left under this name is removed first. A sweep
         that is removing it just now is waited for.
 
-        Raises `BadInput` if a living process holds it or the name is no name, `InfrastructureError` if what a dead
+        Raises `UsageError` if a living process holds it or the name is no name, `InfrastructureError` if what a dead
         owner left cannot be removed.
         """
         if not _NAME.fullmatch(name):
-            raise BadInput(f"{name!r} is no name for a lease: lower-case letters, digits, '.' and '-', at most 62")
+            raise UsageError(f"{name!r} is no name for a lease: lower-case letters, digits, '.' and '-', at most 62")
         _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), cure="what keeps `rookery sweep` from its end?") from error
+            raise InfrastructureError(str(error), hint="what keeps `rookery sweep` from its end?") from error
         lease = cls(name, Process.current(), time.time())
         lease._lock = lock
         try:
@@ -178,7 +178,7 @@ class Lease:
     def make_directory(self, path: Path) -> None:
         """Make the folder, recorded, for root alone. One that this lease has made stays as it is.
 
-        Raises `BadInput` if there is anything by that name that it has not made.
+        Raises `UsageError` if there is anything by that name that it has not made.
         """
         if self._marker(path).exists() and not path.is_symlink():
             return
@@ -190,9 +190,9 @@ class Lease:
                 self._marker(path).touch()
                 return
             self.discard("directory", path)
-        raise BadInput(
+        raise UsageError(
             f"{path} exists, and the harness did not make it for this cluster",
-            cure="choose another --cluster-name or ROOKERY_STATE_DIR, or move it away",
+            hint="choose another --cluster-name or ROOKERY_STATE_DIR, or move it away",
         )
 
     @contextlib.contextmanager
@@ -207,7 +207,7 @@ class Lease:
                 yield file
                 return
             self.discard("file", path)
-        raise InfrastructureError(f"{path} exists already", cure=f"rookery sweep, or: rm {path}")
+        raise InfrastructureError(f"{path} exists already", hint=f"rookery sweep, or: rm {path}")
 
     def _marker(self, directory: str | Path) -> Path:
         """In a folder that this lease has made. No room has to be found for the id: it is the file's name."""
@@ -274,12 +274,12 @@ class Lease:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InfrastructureError(
                 f"{path} is not a lease: {error}",
-                cure=f"see what it names, which no sweep removes any more once you do this: rm {path}",
+                hint=f"see what it names, which no sweep removes any more once you do this: rm {path}",
             ) from error
         raise InfrastructureError(
             f"{path} is a lease of {'a later' if version > VERSION else 'an earlier'} version of the harness "
             f"(format {version}, this one has {VERSION})",
-            cure="`rookery sweep --all` of that version removes what it names",
+            hint="`rookery sweep --all` of that version removes what it names",
         )
 
     def _take_over(self, lock: locks.Lock) -> None:
@@ -302,7 +302,7 @@ class Lease:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             if required or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise InfrastructureError(f"{path} cannot be written: {error.strerror}", cure="df; df -i") from error
+                raise InfrastructureError(f"{path} cannot be written: {error.strerror}", hint="df; df -i") from error
 
     def _forget(self, kind: str, name: str) -> None:
         self.resources = [r for r in self.resources if (r.kind, r.name) != (kind, name)]
@@ -332,7 +332,7 @@ class SweepIncomplete(InfrastructureError):
 
     def __init__(self, failures: Mapping[str, Exception], removed: list[str]) -> None:
         reasons = "\n".join(f"{name}: {error}" for name, error in failures.items())
-        super().__init__(f"not everything could be removed\n{reasons}", cure="see each reason, then: rookery sweep")
+        super().__init__(f"not everything could be removed\n{reasons}", hint="see each reason, then: rookery sweep")
         self.removed = removed
 
 
@@ -358,7 +358,7 @@ def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None)
                             failures[name] = error
                     names = list(failures)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), cure="another sweep does not come to its end: why?") from error
+            raise InfrastructureError(str(error), hint="another sweep does not come to its end: why?") from error
     removed += unfinished.sweep()
     if failures:
         raise SweepIncomplete(failures, removed)
@@ -393,9 +393,9 @@ def _locked_for_life(name: str) -> locks.Lock:
     found = Lease._load(_path(name))
     by = f" by process {found.owner.pid}" if found else ""
     here = found is not None and found.owner.alive()
-    raise BadInput(
+    raise UsageError(
         f"{name} is in use{by}" + ("" if here else ", which is not to be seen from here"),
-        cure="wait for it to end, choose another name" + (f", or end it: kill {found.owner.pid}" if here else ""),
+        hint="wait for it to end, choose another name" + (f", or end it: kill {found.owner.pid}" if here else ""),
     )
 
 
@@ -410,7 +410,7 @@ def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
     return {number: loop.sequence(number) for number in found}
 
 
-def detach_dead(numbers: Collection[int]) -> list[int]:
+def detach_stale(numbers: Collection[int]) -> list[int]:
     """Detach those of these loop devices whose server is dead, and what was put on top of them; returns the numbers of
     the former."""
     found = [number for number in loop.attached() if number in numbers and _found_dead(number)]
@@ -422,7 +422,7 @@ def detach_dead(numbers: Collection[int]) -> list[int]:
 
 def _found_dead(number: int) -> bool:
     def dead() -> None:
-        if not loop.served_by_the_dead(number):
+        if not loop.stale_devices(number):
             raise NotYet("its server answers")
 
     try:
@@ -507,7 +507,7 @@ def remove_nodes(cluster: str, folder: Path, lease: Lease) -> bool:
     if left := [node.name for node in kind_nodes(cluster) if node.id in ids]:
         raise InfrastructureError(
             f"containers of cluster {cluster} cannot be removed: {' '.join(left)}",
-            cure=f"docker rm -f -v {' '.join(left)}",
+            hint=f"docker rm -f -v {' '.join(left)}",
         )
     return True
 
@@ -568,7 +568,7 @@ def _mounted(path: str) -> bool:
 
 def _detach_volume(resource: Resource, lease: Lease) -> bool:
     number = _loop_number(resource)
-    return loop.sequence(number) == int(resource.details["sequence"]) and bool(detach_dead([number]))
+    return loop.sequence(number) == int(resource.details["sequence"]) and bool(detach_stale([number]))
 
 
 def _detach_loop(resource: Resource, lease: Lease) -> bool:

@@ -198,7 +198,7 @@ def detach(number: int, only_if: Callable[[int], bool] | None = None, *, within:
         wait_for_machine(gone, what=f"{device(number)} ({before}) to be detached", within=within, every=0.02)
     except DeadlineExceeded as error:
         raise InfrastructureError(
-            str(error), cure=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
+            str(error), hint=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
         ) from error
     return True
 
@@ -231,7 +231,7 @@ def holds(number: int, file: FileId | None) -> bool:
     return file is not None and number in attached() and _asked(number, is_file(file))
 
 
-def served_by_the_dead(number: int) -> bool:
+def stale_devices(number: int) -> bool:
     """Whether the device is one of the dead; see `is_dead`."""
     return _asked(number, is_dead)
 
@@ -284,7 +284,7 @@ def _control(request: int, number: int, tolerated: tuple[int, ...]) -> bool:
             return False
         raise InfrastructureError(
             f"the kernel's loop driver refuses number {number}: {error.strerror}",
-            cure="rookery doctor; as root: modprobe loop",
+            hint="rookery doctor; as root: modprobe loop",
         ) from error
     return True
 

@@ -46,13 +46,13 @@ _CONFLICTING = {
 def refuse_to_install() -> None:
     """Raises `InfrastructureError` if something of an engine is installed that another one would push out."""
     found = packages.installed(_CONFLICTING)
-    for package, (what, cure) in _CONFLICTING.items():
+    for package, (what, hint) in _CONFLICTING.items():
         if package in found:
-            raise InfrastructureError(f"no docker engine answers, and {package} is installed: {what}", cure=cure)
+            raise InfrastructureError(f"no docker engine answers, and {package} is installed: {what}", hint=hint)
     if _SNAP.is_dir():
         raise InfrastructureError(
             "no docker engine answers, and docker's snap package is installed, which cannot serve nodes",
-            cure="snap remove docker, then: rookery setup",
+            hint="snap remove docker, then: rookery setup",
         )
 
 
@@ -62,30 +62,30 @@ def refuse_to_start(ours: Process | None) -> None:
         if value := os.environ.get(variable):
             raise InfrastructureError(
                 f"{variable} is {value}, where no engine answers",
-                cure=f"unset {variable}, for an engine of this machine",
+                hint=f"unset {variable}, for an engine of this machine",
             )
     if (context := _chosen_context()) != "default":
         raise InfrastructureError(
-            f"docker's context is {context}, where no engine answers", cure="docker context use default"
+            f"docker's context is {context}, where no engine answers", hint="docker context use default"
         )
     if shim := docker.podmans_shim():
         raise InfrastructureError(
-            f"{shim} is podman's; kind's nodes are made by docker", cure="remove it (apt-get remove podman-docker)"
+            f"{shim} is podman's; kind's nodes are made by docker", hint="remove it (apt-get remove podman-docker)"
         )
     others = [pid for pid in running() if ours is None or pid != ours.pid]
     if others:
         raise InfrastructureError(
             f"dockerd runs (process {others[0]}), but does not answer within 20 s",
-            cure=f"see what it does (docker info; journalctl -u docker), or end it: kill {others[0]}",
+            hint=f"see what it does (docker info; journalctl -u docker), or end it: kill {others[0]}",
         )
     for file in PID_FILES:
         if (pid := _living(file)) is not None and (ours is None or pid != ours.pid):
             raise InfrastructureError(
-                f"{file} names process {pid}, which lives", cure=f"see what it is: ps {pid}; if no engine: rm {file}"
+                f"{file} names process {pid}, which lives", hint=f"see what it is: ps {pid}; if no engine: rm {file}"
             )
     if ours is None and _served():
         raise InfrastructureError(
-            f"somebody serves {SOCKET}, but no engine answers", cure=f"see who: ss -xlp src {SOCKET}; docker info"
+            f"somebody serves {SOCKET}, but no engine answers", hint=f"see who: ss -xlp src {SOCKET}; docker info"
         )
 
 

@@ -32,10 +32,10 @@ def new_with(packages: Sequence[str]) -> list[str]:
     try:
         plan = _apt([*_INSTALL, "-s", *packages]).stdout
     except CommandFailed as error:
-        cure = "install them by hand, seeing what goes for it: apt-get -s install " + " ".join(packages)
+        hint = "install them by hand, seeing what goes for it: apt-get -s install " + " ".join(packages)
         reason = "\n".join(line for line in error.output.splitlines() if line.startswith("E:")) or error.output
         raise InfrastructureError(
-            f"{' '.join(packages)} cannot be installed with every package here left in place\n{reason}", cure=cure
+            f"{' '.join(packages)} cannot be installed with every package here left in place\n{reason}", hint=hint
         ) from error
     return re.findall(r"^Inst (\S+) \(", plan, re.MULTILINE)  # with "[1.2]" in between it is an upgrade
 

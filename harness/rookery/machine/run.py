@@ -13,9 +13,9 @@ from rookery.errors import InfrastructureError
 class CommandFailed(InfrastructureError):
     """A program ended with another status than 0, did not end in time, or is not there."""
 
-    def __init__(self, argv: Sequence[str], status: int | None, output: str, *, cure: str = "") -> None:
+    def __init__(self, argv: Sequence[str], status: int | None, output: str, *, hint: str = "") -> None:
         how = "did not end in time" if status is None else f"ended with status {status}"
-        super().__init__(f"{shlex.join(argv)}: {how}\n{output.strip()[-4000:]}".rstrip(), cure=cure)
+        super().__init__(f"{shlex.join(argv)}: {how}\n{output.strip()[-4000:]}".rstrip(), hint=hint)
         self.argv = list(argv)
         self.status = status
         self.output = output

@@ -52,7 +52,7 @@ def setup(build_kind: Callable[[Path], None], say: Say, *, dry_run: bool = False
 
     `build_kind` is called with the path at which to put a kind program if no release of it can be downloaded. With
     `dry_run` each thing that would be done is said, and none is.
-    Raises `InfrastructureError` whose cure is what to type, where this program may or can not do it.
+    Raises `InfrastructureError` whose hint is what to type, where this program may or can not do it.
     """
     require_root()
     host_engine.require_fit()
@@ -77,14 +77,14 @@ def stop_engine(say: Say) -> None:
     try:
         engine.end(signal.SIGTERM, within=minutes(1))  # it stops every container first, ten seconds each at most
     except DeadlineExceeded as error:
-        raise InfrastructureError(str(error), cure=f"kill -9 {engine.pid}") from error
+        raise InfrastructureError(str(error), hint=f"kill -9 {engine.pid}") from error
     say("docker engine: stopped")
 
 
 def require_root() -> None:
     capacity.require_linux()
     if os.geteuid() != 0:
-        raise InfrastructureError("set-up needs root", cure='sudo "$(command -v rookery)" setup')
+        raise InfrastructureError("set-up needs root", hint='sudo "$(command -v rookery)" setup')
 
 
 def _install_packages(changes: Changes) -> None:
@@ -117,7 +117,7 @@ def _refuse_other_distribution(missing: list[str], say: Say) -> None:
     if missing:
         raise InfrastructureError(
             f"this is neither Debian nor Ubuntu, and it lacks what these contain there: {' '.join(missing)}",
-            cure="install those (the engine: https://docs.docker.com/engine/install/), then: rookery setup",
+            hint="install those (the engine: https://docs.docker.com/engine/install/), then: rookery setup",
         )
     say("packages: no mmdebstrap here, so images can be pulled but not built")
 
@@ -140,7 +140,7 @@ def _ensure_engine(changes: Changes) -> None:
     if capability_bounding_set(lacking, engine).state != "ok":
         raise InfrastructureError(
             f"the docker engine cannot start privileged containers, because this machine lacks {', '.join(lacking)}",
-            cure=f"put into {DAEMON_SETTINGS} {json.dumps(_daemon_settings())} and restart the engine",
+            hint=f"put into {DAEMON_SETTINGS} {json.dumps(_daemon_settings())} and restart the engine",
         )
     changes.say(f"docker engine: {engine['ServerVersion']}")
 
@@ -207,7 +207,7 @@ def _start_dockerd(wrapper_needed: bool, changes: Changes) -> None:
     moment at which it runs and nothing says that it is ours."""
     dockerd = _which("dockerd")
     if dockerd is None and not changes.dry_run:
-        raise InfrastructureError("no docker engine answers, and there is no dockerd to start", cure="rookery setup")
+        raise InfrastructureError("no docker engine answers, and there is no dockerd to start", hint="rookery setup")
     argv = [dockerd or "dockerd", *_dockerd_options(wrapper_needed)]
 
     def start() -> None:
@@ -250,8 +250,8 @@ def _wait_for_engine() -> dict[str, object]:
     except DeadlineExceeded as error:
         log = log_file()
         tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        cure = f"see {log}" if log.exists() else "journalctl -u docker"
-        raise InfrastructureError(f"{error}\n{tail}".rstrip(), cure=cure) from error
+        hint = f"see {log}" if log.exists() else "journalctl -u docker"
+        raise InfrastructureError(f"{error}\n{tail}".rstrip(), hint=hint) from error
 
 
 def our_engine() -> Process | None:

@@ -84,7 +84,7 @@ def recorded() -> list[Change]:
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
-        raise InfrastructureError(f"{_path()} is not a record of set-up: {error}", cure=f"see {_path()}") from error
+        raise InfrastructureError(f"{_path()} is not a record of set-up: {error}", hint=f"see {_path()}") from error
 
 
 def _path() -> Path:

@@ -53,7 +53,7 @@ def undo(say: Say, *, dry_run: bool = False) -> None:
         if not dry_run and change.boot not in ("", boot_id()):  # it has gone with its boot
             setup_record.forget(change)
     if failures:
-        raise InfrastructureError("\n".join(failures), cure="see each reason, then: rookery setup --undo")
+        raise InfrastructureError("\n".join(failures), hint="see each reason, then: rookery setup --undo")
     if not dry_run:
         say("undone: what set-up has changed; images in docker and the cache are as they were")
 
@@ -62,13 +62,13 @@ def _refuse_while_in_use(changes: Sequence[Change]) -> None:
     if leases := [lease.name for lease in Lease.all()]:
         raise InfrastructureError(
             f"there are clusters, or what is left of them: {', '.join(leases)}",
-            cure="wait for runs to end, then: rookery sweep --all; rookery setup --undo",
+            hint="wait for runs to end, then: rookery sweep --all; rookery setup --undo",
         )
     engine_goes = any(change.kind in ("active", "enabled") or change.name == setup.ENGINE_PACKAGE for change in changes)
     if (engine_goes or setup.our_engine()) and (containers := _containers()):
         raise InfrastructureError(
             f"the docker engine that set-up brought runs containers: {', '.join(containers)}",
-            cure=f"docker stop {' '.join(containers)}",
+            hint=f"docker stop {' '.join(containers)}",
         )
 
 

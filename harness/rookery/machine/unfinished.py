@@ -24,7 +24,7 @@ _PLACES = ("bin", "builds", "crds", "images", "keys", "metallb", "rook", "stores
 
 
 @contextmanager
-def being_made(target: Path) -> Iterator[Path]:
+def staged(target: Path) -> Iterator[Path]:
     """An empty folder beside `target`, to be filled and then renamed; what of it is there in the end is removed.
 
     Raises `InfrastructureError` if somebody else removes it before it is held.
@@ -93,4 +93,4 @@ def _new_folder(target: Path) -> tuple[Path, locks.Lock]:
         held = locks.take(partial)
         if held is not None:
             return partial, held  # else somebody has swept it before it was ours
-    raise InfrastructureError(f"{target} cannot be made: its folder is removed each time", cure="who removes it?")
+    raise InfrastructureError(f"{target} cannot be made: its folder is removed each time", hint="who removes it?")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, rollout_done
 from rookery.kube.objects import still_there
 from rookery.metallb import manifests
@@ -62,7 +62,7 @@ class MetalLB:
     def _manifests(self) -> list[manifests.Object]:
         return manifests.manifests_for(self._version, self._fetch)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _gone(self, objects: Sequence[manifests.Object]) -> None:
         for each in objects:  # these go last, with all that is of them
             kind, name = each["kind"], each["metadata"]["name"]

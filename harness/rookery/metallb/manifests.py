@@ -40,7 +40,7 @@ def manifests_for(version: str, fetch: Fetch) -> list[Object]:
     """
     cached = cache_dir() / "metallb" / f"{version}.yaml"
     if not cached.exists():
-        with unfinished.being_made(cached) as partial:
+        with unfinished.staged(cached) as partial:
             found = partial / cached.name
             shutil.copyfile(_module(version, partial / "module", fetch) / _NATIVE, found)
             found.rename(cached)

@@ -22,15 +22,15 @@ import pytest
 from rookery.catalogue import markers
 from rookery.catalogue.images import images_used_by, uses_images
 from rookery.cluster.kind_cluster import KindCluster
-from rookery.csi.leaks import LeftBehind
-from rookery.errors import BadInput, InfrastructureError, RookeryError
+from rookery.csi.leaks import LeakDetected
+from rookery.errors import InfrastructureError, RookeryError, UsageError
 from rookery.history.recorder import Recorder
 from rookery.images import programs
 from rookery.kube import symptoms
 from rookery.machine.signals import sigterm_as_ctrl_c
 from rookery.plugin import budgets, session, slices, tiers
 from rookery.plugin import missing_fixtures as fixtures
-from rookery.plugin.outcomes import BAD_INPUT, FAILED, INFRASTRUCTURE, blamed
+from rookery.plugin.outcomes import FAILED, INFRASTRUCTURE, USAGE, blamed
 from rookery.plugin.session import Session
 from rookery.report.results import Results, scenario_name
 from rookery.rook.filesystems import Filesystem
@@ -47,7 +47,7 @@ WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's worker
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
-LEFT_OUT = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
+DESELECTED = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
 SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
@@ -101,7 +101,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Begin anew where pytest has taken what an option of ours was given for a folder of tests.
 
     pytest looks for its root folder before it knows any plugin's options, among all arguments that exist as paths: with
-    `--results DIR` it would be another one from the second run on, and with it the configuration and the tests.
+    `--results-dir DIR` it would be another one from the second run on, and with it the configuration and the tests.
     """
     given = [*map(str, config.invocation_params.args)]
     joined = _joined(given)
@@ -111,7 +111,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """With `--results=DIR` for `--results DIR`, which is not taken for a path, wherever there is such a path."""
+    """With `--results-dir=DIR` for `--results-dir DIR`, which is not taken for a path, where there is such a path."""
     ours = {option_name(setting.name) for setting in fields(Settings) if setting.default is not False}
     joined: list[str] = []
     for argument in arguments:
@@ -142,8 +142,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if any(_is_scenario(item) for item in items):
         settings = _settings(config)
         scenarios = [item for item in items if _is_scenario(item)]
-        config.stash[LEFT_OUT] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
-        _leave_out(config, items, config.stash[LEFT_OUT])
+        config.stash[DESELECTED] = tiers.left_out(config, scenarios, every=settings.all, slow=settings.slow)
+        _leave_out(config, items, config.stash[DESELECTED])
         if settings.slice is not None:
             _cut(config, items, *settings.slice)
     _require_fixtures(config, items)
@@ -158,7 +158,7 @@ def _require_fixtures(config: pytest.Config, items: Sequence[pytest.Item]) -> No
     if told := fixtures.missing([item for item in items if _is_scenario(item) or _state(item)[1]]):
         if getattr(config, "workerinput", {}).get("workerid") == "gw0":  # what a worker exits with is not shown
             _session(config).say("\n".join(told))
-        pytest.exit("\n".join(told), returncode=BAD_INPUT)
+        pytest.exit("\n".join(told), returncode=USAGE)
 
 
 def _by_state(items: list[pytest.Item]) -> None:
@@ -220,7 +220,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    lines = [told] if (told := tiers.told(config.stash.get(LEFT_OUT, []))) else []
+    lines = [told] if (told := tiers.told(config.stash.get(DESELECTED, []))) else []
     return lines + (config.stash[SLICE].told() if SLICE in config.stash else [])
 
 
@@ -272,7 +272,7 @@ def _check_all(config: pytest.Config, topologies: Iterable[str]) -> None:
     with _bad_input_ends_it():
         settings.check()
         for topology in sorted(set(topologies) - {""}):
-            replace(settings, topology=topology).check(only=["topology"])
+            replace(settings, kind_config=topology).check(only=["kind_config"])
 
 
 @contextmanager
@@ -280,8 +280,8 @@ def _bad_input_ends_it() -> Iterator[None]:
     """No scenario can be run with such settings."""
     try:
         yield
-    except BadInput as error:
-        pytest.exit(str(error), returncode=BAD_INPUT)
+    except UsageError as error:
+        pytest.exit(str(error), returncode=USAGE)
 
 
 def _new_session(config: pytest.Config, settings: Settings) -> Session:
@@ -313,7 +313,7 @@ def results(request: pytest.FixtureRequest) -> Iterator[Results]:
     """The scenario's results folder, with its phases; closed with the scenario's outcome and a junit.xml."""
     running = _session(request.config)
     name, node = scenario_name(request.node.name), request.node
-    with Results(Path(running.settings.results), name, say=running.say) as results, symptoms.told_to(results.saw):
+    with Results(Path(running.settings.results_dir), name, say=running.say) as results, symptoms.told_to(results.saw):
         results.note(run=request.config.stash[RUN], tier=markers.tier(node))
         if reported := markers.bugs(node):
             results.note(bugs=[asdict(bug) for bug in reported])
@@ -344,11 +344,11 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[Storag
     """
     cluster = _cluster(request, _layer(request.node, request.fixturenames), results)
     yield cluster
-    marker, calls = request.node.get_closest_marker("leaves_volumes"), request.node.stash.get(CALLS, {})
+    marker, calls = request.node.get_closest_marker("skip_leak_check"), request.node.stash.get(CALLS, {})
     left = None
     try:
         session.require_nothing_left(cluster, results, calls, excuse=marker.args[0] if marker else "")
-    except LeftBehind as error:
+    except LeakDetected as error:
         left = error
         raise
     finally:
@@ -356,7 +356,7 @@ def cluster(request: pytest.FixtureRequest, results: Results) -> Iterator[Storag
 
 
 @pytest.fixture
-def other_cluster(
+def second_cluster(
     request: pytest.FixtureRequest, cluster: StorageCluster, results: Results
 ) -> Iterator[StorageCluster]:
     """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
@@ -429,7 +429,7 @@ def cassandra(
     with session.in_use(workload, cluster, results):
         yield workload
         if not workload.as_deployed:
-            _session(request.config).spoilt()
+            _session(request.config).mark_dirty()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -453,7 +453,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         item.user_properties += budgets.compare(item, results)
     report = yield
     item.stash.setdefault(CALLS, {})[call.when] = call
-    if call.excinfo and call.excinfo.errisinstance((BadInput, InfrastructureError, LeftBehind)):
+    if call.excinfo and call.excinfo.errisinstance((UsageError, InfrastructureError, LeakDetected)):
         report.longrepr = f"{call.excinfo.typename}: {call.excinfo.value}"  # its text says all; a traceback hides it
     if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
         _finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
@@ -480,10 +480,10 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     workers = [status for status in session.config.stash.get(WORKERS, []) if status]
     if workers and exitstatus in (0, FAILED):
-        session.exitstatus = next((status for status in (FAILED, BAD_INPUT) if status in workers), INFRASTRUCTURE)
+        session.exitstatus = next((status for status in (FAILED, USAGE) if status in workers), INFRASTRUCTURE)
     uncollected = session.config.stash.get(UNCOLLECTED, None)
     if exitstatus == FAILED and uncollected and uncollected.count == session.testsfailed > 0:
-        session.exitstatus = BAD_INPUT  # as pytest has it, but not under pytest-xdist
+        session.exitstatus = USAGE  # as pytest has it, but not under pytest-xdist
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput[EXPECTED_OF_WORKER] = session.config.stash.get(EXPECTED, {})
     running = session.config.stash.get(SESSION, None)

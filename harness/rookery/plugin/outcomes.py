@@ -10,20 +10,20 @@ from collections.abc import Iterable
 
 import pytest
 
-from rookery.errors import BadInput, InfrastructureError, StorageFailure, Unknown
+from rookery.errors import InfrastructureError, StorageFailure, Unknown, UsageError
 from rookery.report.results import Outcome
 
-PASSED, FAILED, BAD_INPUT, INFRASTRUCTURE = 0, 1, 2, 3
+PASSED, FAILED, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 
 _EXIT_STATUS: dict[Outcome, int] = {
     "passed": PASSED,
     "skipped": PASSED,
     "failed": FAILED,
     "unknown": FAILED,
-    "broken": BAD_INPUT,
+    "broken": USAGE,
     "infrastructure": INFRASTRUCTURE,
 }
-_WEIGHTIEST_FIRST = (FAILED, BAD_INPUT, INFRASTRUCTURE)
+_WEIGHTIEST_FIRST = (FAILED, USAGE, INFRASTRUCTURE)
 
 # What only code raises that is wrong itself: the scenario's, or the harness's own. KeyError, IndexError and ValueError
 # are not among them: a lost row or an empty file raises those in a scenario that is right.
@@ -46,7 +46,7 @@ def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
         return "unknown"
     if isinstance(error, StorageFailure):
         return "failed"
-    if isinstance(error, (BadInput, *_MISTAKES)):
+    if isinstance(error, (UsageError, *_MISTAKES)):
         return "broken"
     return "infrastructure" if at_setup or _is_of_the_machine(error) else "failed"
 
@@ -65,7 +65,7 @@ def blamed(error: BaseException, when: str | None, *, machine: InfrastructureErr
     """
     known = outcome_of(error, at_setup=when != "call")
     if machine is not None and known in ("failed", "unknown"):
-        found = InfrastructureError(f"{machine.message}; meanwhile {type(error).__name__}: {error}", cure=machine.cure)
+        found = InfrastructureError(f"{machine.message}; meanwhile {type(error).__name__}: {error}", hint=machine.hint)
     elif known == "infrastructure" and not isinstance(error, InfrastructureError):
         found = InfrastructureError(f"{type(error).__name__}: {error}")
     else:

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from rookery.cluster.snapshots import Snapshot, SnapshotRefused
-from rookery.csi.leaks import LeftBehind
+from rookery.csi.leaks import LeakDetected
 from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
-from rookery.kube import Kube, KubeError, api_may_be_down
+from rookery.kube import Kube, KubeError, retry_while_api_unavailable
 from rookery.kube.objects import Object, still_there, title_of, value_of
 from rookery.machine import capacity
 from rookery.machine.run import CommandFailed
@@ -52,15 +52,17 @@ class Session:
         self._slot, self._slots = slot, slots
         self._images: set[str] = set()  # of the scenarios to come, beside what every run needs
         self.failures: list[BaseException] = []
-        self.put_back_s: list[float] = []  # seconds of each time that a cluster was put back
+        self.restored_s: list[float] = []  # seconds of each time that a cluster was put back
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
         self._pristine: Layer | None = None  # the state it was handed out in, unless it is known to differ
         self._baseline: Fingerprint | None = None  # what the cluster was then
         self._earlier: dict[tuple[str, str], Fingerprint] = {}  # the baselines before it, by topology and state
         self._restored = False  # whether that state was restored, not made
-        self._topology = settings.topology  # of the cluster there is
-        self._made: set[tuple[str, str]] = set()  # topologies and layers made in this run: `--fresh` trusts no others
+        self._topology = settings.kind_config  # of the cluster there is
+        self._made: set[tuple[str, str]] = (
+            set()
+        )  # topologies and layers made in this run: `--no-snapshots` trusts no others
         self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios to come that begin in it or on it
 
     def expect(self, layer: Layer, *, topology: str | None = None, images: Iterable[str] = ()) -> None:
@@ -70,15 +72,15 @@ class Session:
         """
         self._images.update(images)
         for each in layer.bases:
-            self._expected[topology or self.settings.topology, each] += 1
+            self._expected[topology or self.settings.kind_config, each] += 1
             self._images.update(each.images)
 
     def failed(self, error: BaseException) -> None:
         """Remember a failure; what it left of the cluster is not used again as it is."""
         self.failures.append(error)
-        self.spoilt()
+        self.mark_dirty()
 
-    def spoilt(self) -> None:
+    def mark_dirty(self) -> None:
         """A scenario leaves what no measurement would show: the next one has the cluster restored."""
         self._pristine = None
 
@@ -87,7 +89,7 @@ class Session:
 
         With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
         """
-        wanted = topology or self.settings.topology
+        wanted = topology or self.settings.kind_config
         if self._cluster is not None and self._topology != wanted:
             self._cluster.delete()
             self._cluster = None
@@ -159,7 +161,7 @@ class Session:
     def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
-        trusted = not self.settings.fresh or (self._topology, layer.name) in self._made
+        trusted = not self.settings.no_snapshots or (self._topology, layer.name) in self._made
         snapshot = cluster.cell.find(layer.name) if trusted and layer.saved else None
         if snapshot is not None:
             try:
@@ -206,20 +208,20 @@ class Session:
             _gather_what_there_is(cluster, results, "not-recovered")
             snapshot.remove()  # damaged, or it does not come back as what it was: the next scenario gets a new one
             raise
-        self.put_back_s.append(time.monotonic() - begin)
+        self.restored_s.append(time.monotonic() - begin)
 
     def summary(self) -> str:
         """How often a cluster was put back, and what that took of the run; empty if it never was."""
-        if not self.put_back_s:
+        if not self.restored_s:
             return ""
-        spent, whole = sum(self.put_back_s), time.monotonic() - self._began
-        return f"a cluster was put back {len(self.put_back_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
+        spent, whole = sum(self.restored_s), time.monotonic() - self._began
+        return f"a cluster was put back {len(self.restored_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
     def _new_cluster(self, topology: str) -> StorageCluster:
         if self._slots > 1:
             capacity.require_memory_for(self._slots)
         self._topology = topology
-        settings = replace(self.settings, topology=topology)
+        settings = replace(self.settings, kind_config=topology)
         return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots, images=self._images)
 
     def another(self) -> StorageCluster:
@@ -250,13 +252,13 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
     """See that a scenario that has passed leaves nothing of volumes behind; of one that has not, note what it left.
 
     With an `excuse` nobody looks, nor at a cluster that is gone or has a node switched off, where nothing would answer.
-    Raises `LeftBehind`.
+    Raises `LeakDetected`.
     """
     call = calls.get("call")
     if call is None or outcome_of(_error_of(call), at_setup=False) == "skipped" or cluster.driver != "userspace":
         return
     if excuse:
-        results.note(leaves_volumes=excuse)
+        results.note(skip_leak_check=excuse)
     elif call.excinfo is not None:
         with suppress(RookeryError, NotYet, OSError):
             results.note(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.powered else [])
@@ -266,7 +268,7 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
                 wait_for(cluster.nothing_leaked, what="nothing left behind", within=LEAKS_GONE, every=1)
         except DeadlineExceeded as error:
             results.note(left_behind=error.reason.splitlines())
-            raise LeftBehind(str(error)) from error
+            raise LeakDetected(str(error)) from error
 
 
 def _error_of(call: Any) -> BaseException | None:
@@ -319,7 +321,7 @@ def short_of_room(results: Results | None) -> InfrastructureError | None:
     return (
         InfrastructureError(
             f"the machine's disk was full: {short}",
-            cure="free some, or set ROOKERY_STATE_DIR to a folder on another filesystem, and run it again",
+            hint="free some, or set ROOKERY_STATE_DIR to a folder on another filesystem, and run it again",
         )
         if short
         else None
@@ -389,7 +391,7 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
         for found in there(kind):
             kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def emptied() -> None:
         if left := [f"{kind} {title_of(found)}" for kind in kinds for found in there(kind)]:
             raise NotYet(f"there is still {', '.join(left)}")
@@ -398,7 +400,7 @@ def remove_namespace(kube: Kube, namespace: str) -> None:
     kube.delete("Namespace", namespace)
 
 
-@api_may_be_down()
+@retry_while_api_unavailable()
 def _volumes_gone(cluster: StorageCluster) -> None:
     """Condition: no volume is left without its claim. Whoever goes last of a scenario's workloads leaves nothing."""
     claims = {claim["metadata"]["uid"] for claim in cluster.kube.list("PersistentVolumeClaim")}
@@ -410,7 +412,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
         raise NotYet(", ".join(left))
 
 
-@api_may_be_down()
+@retry_while_api_unavailable()
 def _not_going(kube: Kube, namespace: str) -> None:
     found = kube.get("Namespace", namespace)
     if found and found["metadata"].get("deletionTimestamp"):

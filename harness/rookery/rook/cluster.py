@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 Object = dict[str, Any]
 
@@ -63,15 +63,15 @@ class CephSpec:
     def __post_init__(self) -> None:
         devices = [device for node in self.disks.values() for device in node]
         if not devices:
-            raise BadInput("a Ceph cluster needs at least one disk")
+            raise UsageError("a Ceph cluster needs at least one disk")
         if len(set(devices)) != len(devices):
-            raise BadInput(f"a disk is given to two nodes: {', '.join(sorted(devices))}")
+            raise UsageError(f"a disk is given to two nodes: {', '.join(sorted(devices))}")
         if self.mons < 1 or self.mons % 2 == 0:
-            raise BadInput(f"{self.mons} mons: an odd number is needed for a quorum")
+            raise UsageError(f"{self.mons} mons: an odd number is needed for a quorum")
         if not 1 <= self.pool_size <= len(self.disks):
-            raise BadInput(
+            raise UsageError(
                 f"a pool of size {self.pool_size} cannot be spread over {len(self.disks)} nodes with disks",
-                cure="give more nodes a disk, or make the pool smaller",
+                hint="give more nodes a disk, or make the pool smaller",
             )
 
     @property

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery.browser import Browser
-from rookery.errors import BadInput
-from rookery.kube import api_may_be_down
+from rookery.errors import UsageError
+from rookery.kube import retry_while_api_unavailable
 from rookery.kube.symptoms import log_shown
 from rookery.rook.cluster import Object
 from rookery.rook.deploy import Rook
 from rookery.rook.manifests import OPERATOR, load
-from rookery.signatures import SERVICE_PUT_RIGHT
+from rookery.signatures import SERVICE_RECONCILED
 from rookery.waiting import NotYet
 
 SERVICE = "rook-ceph-mgr-dashboard"
@@ -39,7 +39,7 @@ class Dashboard:
         self._kube = rook.kube
         self._namespace = rook.spec.namespace
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def service(self) -> Object:
         """Condition: the operator's own Service is there."""
         found = self._kube.get("Service", SERVICE, namespace=self._namespace)
@@ -50,10 +50,10 @@ class Dashboard:
     def load_balancer(self) -> Object:
         """Condition: as `service`. Rook's example of a Service of its own, which publishes the port that is served.
 
-        The example has the port for TLS. Raises `BadInput` if the manifests of this version lack the example.
+        The example has the port for TLS. Raises `UsageError` if the manifests of this version lack the example.
         """
         if not (self._rook.manifests_dir / EXAMPLE).is_file():
-            raise BadInput(f"{self._rook.manifests_dir} has no {EXAMPLE}")
+            raise UsageError(f"{self._rook.manifests_dir} has no {EXAMPLE}")
         (example,) = load(self._rook.manifests_dir, [EXAMPLE])
         (own,) = self.service()["spec"]["ports"]
         port = {"name": "dashboard", "port": own["port"], "targetPort": own["targetPort"], "protocol": "TCP"}
@@ -66,7 +66,7 @@ class Dashboard:
         scheme = "https" if port["name"].startswith("https") else "http"
         return f"{scheme}://{address}:{port['port']}/"
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def password(self) -> str:
         """Condition: the operator has generated the password of `USER`."""
         secret = self._kube.get("Secret", PASSWORD, namespace=self._namespace)
@@ -90,11 +90,11 @@ class Dashboard:
 
     def operator_saw_the_edit(self, *, since: float) -> Callable[[], str]:
         """Condition: the operator says in its log, after `since` (Unix seconds), that it will undo a change of it."""
-        return log_shown(self._kube, self._namespace, SERVICE_PUT_RIGHT, labels=f"app={OPERATOR}", since=since)
+        return log_shown(self._kube, self._namespace, SERVICE_RECONCILED, labels=f"app={OPERATOR}", since=since)
 
 
 @dataclass(frozen=True)
-class Shown:
+class DashboardStatus:
     """What the dashboard's first page says about the cluster."""
 
     health: str  # such as HEALTH_OK
@@ -127,17 +127,17 @@ class DashboardPage:
         """Write what the browser shows now to that path, as a PNG."""
         self._browser.screenshot(path)
 
-    def shown(self) -> Shown:
+    def shown(self) -> DashboardStatus:
         """Condition: the first page is there, which is shown to nobody who is not logged in."""
         if self._browser.has(LOGIN):
             raise NotYet("it still asks for user and password")
         total, up = osds_of(self._browser.text(_OSDS))
-        return Shown(self._browser.attribute(_STATUS, "title"), total, up)
+        return DashboardStatus(self._browser.attribute(_STATUS, "title"), total, up)
 
-    def shows(self, wanted: Shown) -> Callable[[], Shown]:
+    def shows(self, wanted: DashboardStatus) -> Callable[[], DashboardStatus]:
         """Condition: the first page says just that; it asks the mgr again every few seconds."""
 
-        def condition() -> Shown:
+        def condition() -> DashboardStatus:
             found = self.shown()
             if found != wanted:
                 raise NotYet(f"it shows {found}")

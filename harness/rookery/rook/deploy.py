@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, not_ready, rollout_done
 from rookery.kube.objects import fields_of, value_of
 from rookery.rook import manifests, status, toolbox
@@ -70,7 +70,7 @@ class Rook:
         """From a bare cluster to HEALTH_OK with every OSD up and the pool Ready.
 
         Everything that needs no wait is applied at once; each phase has its own deadline. Raises `DeadlineExceeded`
-        with what was still missing, `BadInput` when the manifests are not what this version's should be.
+        with what was still missing, `UsageError` when the manifests are not what this version's should be.
         """
         with self._phase("Rook operator Ready"):
             self._apply_operator_and_cluster()
@@ -137,7 +137,7 @@ class Rook:
         return toolbox.output_of(self.kube, self.spec.namespace, *command, timeout=timeout)
 
     @contextlib.contextmanager
-    def image_held(self, image: str) -> Iterator[None]:
+    def watched_by_other_client(self, image: str) -> Iterator[None]:
         """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as a writer does.
 
         That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
@@ -149,7 +149,7 @@ class Rook:
         end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)
 
         def held() -> None:
-            if not self.clients_of(image):
+            if not self.watchers(image):
                 raise NotYet("nobody watches it")
 
         try:
@@ -158,7 +158,7 @@ class Rook:
         finally:
             end()
 
-    def clients_of(self, image: str) -> list[str]:
+    def watchers(self, image: str) -> list[str]:
         """The addresses of the clients that have the image (`POOL/IMAGE`) open for writing."""
         return [watcher["address"] for watcher in self.rbd("status", image)["watchers"]]
 
@@ -244,7 +244,7 @@ class Rook:
     def _operator_ready(self) -> Callable[[], object]:
         return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _mons_known(self) -> None:
         """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
         endpoints = self.kube.get("ConfigMap", "rook-ceph-mon-endpoints", namespace=self.spec.namespace)
@@ -252,7 +252,7 @@ class Rook:
         if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _cluster_ready(self) -> None:
         """Phase Ready, and Ceph's first status in it, without which Rook would not look at the pool."""
         cluster = self._ceph_cluster_status()
@@ -262,7 +262,7 @@ class Rook:
         if health not in ("HEALTH_OK", "HEALTH_WARN"):
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _pool_ready(self) -> None:
         pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace)
         phase = value_of(pool, "status", "phase", default="not seen by the operator yet")
@@ -279,7 +279,7 @@ class Rook:
 
         It makes the pool and then says so. Rook restarts it (to switch modules off) while the first OSDs come up, and
         between the two steps nobody makes up for the second: POOL_APP_NOT_ENABLED stays (1 bring-up of 5 here). The
-        cure is the one of https://github.com/rook/rook/issues/13210.
+        workaround is the one of https://github.com/rook/rook/issues/13210.
         """
         for pool in self.ask("osd pool ls", detail="detail"):
             if pool["pool_name"] == MGR_POOL and not pool["application_metadata"]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rookery.errors import BadInput
-from rookery.kube import api_may_be_down
+from rookery.errors import UsageError
+from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import still_there, value_of
 from rookery.kube.symptoms import event_shown
 from rookery.rook import status
@@ -38,7 +38,7 @@ class Filesystem:
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
-            raise BadInput(f"filesystem {self.name} of {self.replicas} copies")
+            raise UsageError(f"filesystem {self.name} of {self.replicas} copies")
 
     @property
     def metadata_pool(self) -> str:
@@ -179,7 +179,7 @@ class Filesystems:
     def ready(self, filesystem: Filesystem) -> Callable[[], None]:
         """Condition: the operator has done its part, by the object's own word."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
             if found is None:
@@ -213,7 +213,7 @@ class Filesystems:
         """Condition: that MDS has a pod; the node it is on."""
         return self._pod_of(filesystem, mds)["spec"]["nodeName"]
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def log_of(self, filesystem: Filesystem, mds: Mds) -> str:
         """Condition: that MDS has a pod; what it has said since its container was started."""
         name = self._pod_of(filesystem, mds)["metadata"]["name"]
@@ -274,7 +274,7 @@ class Filesystems:
     def gone(self, filesystem: Filesystem) -> Callable[[], None]:
         """Condition: neither Kubernetes nor Ceph has it, its MDSs or its pools."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
             if found is not None:
@@ -288,7 +288,7 @@ class Filesystems:
 
         return condition
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _pods(self, filesystem: Filesystem) -> list[Object]:
         labels = f"app=rook-ceph-mds,rook_file_system={filesystem.name}"
         return self._kube.list("Pod", namespace=filesystem.namespace, labels=labels)

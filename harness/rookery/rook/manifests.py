@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from rookery.errors import BadInput, InfrastructureError
+from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import unfinished
 from rookery.machine.run import run
 from rookery.paths import cache_dir
@@ -53,7 +53,8 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     `directory` (a folder of manifests, or a checkout of Rook) is used as it is. Otherwise they come from Rook's Go
     module where there is `go`, from the project's release archive, or from one of the `fetch` hooks, and are cached.
 
-    Raises `BadInput` for a version that is not known or that nobody has, `InfrastructureError` when no source answers.
+    Raises `UsageError` for a version that is not known or that nobody has, `InfrastructureError` when no source
+    answers.
     """
     release_of(version)
     if directory is not None:
@@ -62,7 +63,7 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     cached = cache_dir() / "rook" / name
     if _is_complete(cached):
         return cached
-    with unfinished.being_made(cached) as partial:
+    with unfinished.staged(cached) as partial:
         fetched = partial / "examples"
         _fetch(name, fetched, (from_go_module, from_release_archive, *fetch))
         unfinished.discard(cached)
@@ -71,13 +72,13 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
 
 
 def given(directory: Path) -> Path:
-    """The manifests in a folder of them, or in a checkout of Rook. Raises `BadInput` if they are in neither."""
+    """The manifests in a folder of them, or in a checkout of Rook. Raises `UsageError` if they are in neither."""
     for candidate in (directory, directory / EXAMPLES):
         if _is_complete(candidate):
             return candidate
-    raise BadInput(
+    raise UsageError(
         f"--rook-manifests {directory} does not hold Rook's manifests ({', '.join(REQUIRED)})",
-        cure="a checkout of Rook, or its folder deploy/examples",
+        hint="a checkout of Rook, or its folder deploy/examples",
     )
 
 
@@ -250,13 +251,13 @@ def _fetch(version: str, dest: Path, sources: Sequence[Fetch]) -> None:
             if source(version, dest) and _is_complete(dest):
                 return
         except NoSuchRelease as error:
-            raise BadInput(f"there is no Rook {version}: {error}", cure=f"known are {known_versions()}") from error
+            raise UsageError(f"there is no Rook {version}: {error}", hint=f"known are {known_versions()}") from error
         except InfrastructureError as error:
             failures.append(str(error))
         shutil.rmtree(dest, ignore_errors=True)
     raise InfrastructureError(
         "\n  ".join([f"no source has the manifests of Rook {version}", *failures]),
-        cure="--rook-manifests DIR, the folder deploy/examples of that version",
+        hint="--rook-manifests DIR, the folder deploy/examples of that version",
     )
 
 
@@ -308,7 +309,7 @@ def _only(objects: Iterable[Object], kind: str, name: str) -> Object:
     for each in objects:
         if each["kind"] == kind and each["metadata"]["name"] == name:
             return each
-    raise BadInput(f"these manifests have no {kind} {name}")
+    raise UsageError(f"these manifests have no {kind} {name}")
 
 
 def _containers(deployment: Object) -> list[Object]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rookery.kube import api_may_be_down
+from rookery.kube import retry_while_api_unavailable
 from rookery.rook.deploy import Rook
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.signatures import MDS_LAGGY
@@ -79,7 +79,7 @@ class MdsWatch:
     def _in_the_clusters_log(self) -> list[str]:
         return raised(self._rook.ceph("log", "last", str(LOG_ENTRIES), "warn", "cluster"), since=self._since)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _in_their_own_logs(self) -> list[str]:
         kube, namespace = self._rook.kube, self._rook.spec.namespace
         found = []

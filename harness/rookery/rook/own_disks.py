@@ -12,10 +12,10 @@ import functools
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 KIND = "CephCluster"
-CURE = "name the cluster's own disks one by one: storage.nodes[].devices[].name"
+HINT = "name the cluster's own disks one by one: storage.nodes[].devices[].name"
 
 # fmt: off
 _NUMBERS_AND_NAMES = frozenset({
@@ -31,7 +31,7 @@ _OF_A_NODE = frozenset({"name", "resources"})
 
 
 def require_own_disks(wanted: Any, own: Collection[str]) -> None:
-    """Raise `BadInput` if a CephCluster in that object would take a disk that is none of these ("/dev/loop64").
+    """Raise `UsageError` if a CephCluster in that object would take a disk that is none of these ("/dev/loop64").
 
     `wanted` is an object of any kind, a list of objects however deep, or a part of a CephCluster with its kind.
     """
@@ -39,7 +39,7 @@ def require_own_disks(wanted: Any, own: Collection[str]) -> None:
         metadata, spec = _mapping(cluster.get("metadata")), _mapping(cluster.get("spec"))
         if trouble := next(_foreign(spec, frozenset(own)), ""):
             name = metadata.get("name", "without a name")
-            raise BadInput(f"{KIND} {name}: {trouble} would take disks of this machine", cure=CURE)
+            raise UsageError(f"{KIND} {name}: {trouble} would take disks of this machine", hint=HINT)
 
 
 def _ceph_clusters(wanted: Any, kind: str = "") -> Iterator[dict[str, Any]]:

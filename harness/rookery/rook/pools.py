@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from rookery.errors import BadInput
-from rookery.kube import api_may_be_down
+from rookery.errors import UsageError
+from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import still_there, value_of
 from rookery.kube.symptoms import event_shown
 from rookery.rook.cluster import NAMESPACE, Object
@@ -38,7 +38,7 @@ class BlockPool:
 
     def __post_init__(self) -> None:
         if self.replicas is None and self.erasure_code is None:
-            raise BadInput(f"pool {self.name} has no layout: neither replicas nor an erasure code")
+            raise UsageError(f"pool {self.name} has no layout: neither replicas nor an erasure code")
 
     def with_both_layouts(self) -> BlockPool:
         """The mistake of the operator's diary: `replicated` and `erasureCoded` at once."""
@@ -88,7 +88,7 @@ class Pools:
             wait_for(self.ready(pool), what=f"pool {pool.name} Ready", within=POOL_READY)
             yield
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def phase(self, pool: BlockPool) -> str:
         """Condition: the operator has seen it; what the object says about itself."""
         phase = value_of(self._object(pool), "status", "phase")
@@ -99,7 +99,7 @@ class Pools:
     def ready(self, pool: BlockPool) -> Callable[[], None]:
         """Condition: the operator has made it as the object's latest version has it."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             found = self._object(pool)
             phase = value_of(found, "status", "phase", default="not seen by the operator yet")
@@ -122,7 +122,7 @@ class Pools:
     def gone(self, pool: BlockPool) -> Callable[[], None]:
         """Condition: neither Kubernetes nor Ceph has it."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             found = self._kube.get("CephBlockPool", pool.name, namespace=pool.namespace)
             if found is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rookery.kube import ExecFailed, Kube, api_may_be_down
+from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import not_ready
 from rookery.waiting import NotYet
 
@@ -42,7 +42,7 @@ def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable
 
     Raises `NotYet` when no toolbox pod is Ready.
     """
-    with api_may_be_down():
+    with retry_while_api_unavailable():
         pod = _ready_pod(kube, namespace)
     # With an input that does not end: `rbd watch` ends with its. In a group of its own, so that nothing stays behind.
     run = f"sleep {seconds:.0f} | {shlex.join(['timeout', f'{seconds:.0f}', *command])}"
@@ -63,7 +63,7 @@ def _answer(kube: Kube, namespace: str, argv: list[str], what: str, timeout: flo
 def _output(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> str:
     # A command that hangs (no mgr, no quorum) would outlive our exec, one more of them with every poll.
     ends_itself = ["timeout", "--kill-after=2", f"{timeout:.0f}", *argv]
-    with api_may_be_down():
+    with retry_while_api_unavailable():
         pod = _ready_pod(kube, namespace)
         try:
             return kube.exec(pod, ends_itself, namespace=namespace, timeout=timeout + _SLACK_SECONDS)

@@ -10,7 +10,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 
 class Flavour(enum.Enum):
@@ -31,11 +31,11 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """From "1.18.8" or "v1.18.8"; raises `BadInput` for anything else."""
+        """From "1.18.8" or "v1.18.8"; raises `UsageError` for anything else."""
         match = re.fullmatch(r"v?(\d{1,4})\.(\d{1,4})\.(\d{1,4})", text.strip())
         if match is None:
-            raise BadInput(
-                f"--rook {text}: {text!r} is not a Rook version", cure=f"one like 1.18.8; known are {known_versions()}"
+            raise UsageError(
+                f"--rook {text}: {text!r} is not a Rook version", hint=f"one like 1.18.8; known are {known_versions()}"
             )
         return cls(*(int(part) for part in match.groups()))
 
@@ -81,14 +81,14 @@ def known_versions() -> str:
 
 
 def release_of(version: str) -> Release:
-    """The minor release that `version` belongs to. Raises `BadInput`, naming the known ones.
+    """The minor release that `version` belongs to. Raises `UsageError`, naming the known ones.
 
     A patch newer than the last one seen is taken: patches come more often than this table changes.
     """
     parsed = Version.parse(version)
     release = RELEASES.get(f"{parsed.major}.{parsed.minor}")
     if release is None:
-        raise BadInput(f"--rook {version}: unknown version", cure=f"known are {known_versions()}")
+        raise UsageError(f"--rook {version}: unknown version", hint=f"known are {known_versions()}")
     return release
 
 
@@ -98,35 +98,35 @@ _TO_TRY = "for what is not released yet, --rook-manifests DIR takes any"
 
 
 def require_kubernetes(version: str, *, rook: str, any_fits: bool = False) -> None:
-    """Raise `BadInput` for what is no version of Kubernetes, or none that this Rook is documented for."""
+    """Raise `UsageError` for what is no version of Kubernetes, or none that this Rook is documented for."""
     release = release_of(rook)
     first, last = release.kubernetes
     minor = _minor(_KUBERNETES, version, f"--kubernetes {version}", f"one like {last}.0")
     if not (any_fits or _numbers(first) <= minor <= _numbers(last)):
-        raise BadInput(
+        raise UsageError(
             f"--kubernetes {version} does not fit Rook {rook}, which takes {first} to {last}",
-            cure=f"--kubernetes {last}.0, another --rook, or a --kind-image of your own; {_TO_TRY}",
+            hint=f"--kubernetes {last}.0, another --rook, or a --kind-image of your own; {_TO_TRY}",
         )
 
 
 def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> None:
-    """Raise `BadInput` for what is no version of Ceph, or none that the operator of this Rook accepts."""
+    """Raise `UsageError` for what is no version of Ceph, or none that the operator of this Rook accepts."""
     release = release_of(rook)
     if version is None:
         return
     minor = _minor(_CEPH, version, f"--ceph {version}", f"one like {release.ceph[0]}.0")
     if not (any_fits or minor in map(_numbers, release.ceph)):
         known = ", ".join(release.ceph)
-        raise BadInput(
+        raise UsageError(
             f"--ceph {version} does not fit Rook {rook}, which takes {known}",
-            cure=f"--ceph with a version of {known}, or another --rook; {_TO_TRY}",
+            hint=f"--ceph with a version of {known}, or another --rook; {_TO_TRY}",
         )
 
 
 def _minor(pattern: re.Pattern[str], version: str, option: str, hint: str) -> tuple[int, ...]:
     match = pattern.fullmatch(version)
     if match is None:
-        raise BadInput(f"{option}: no version", cure=hint)
+        raise UsageError(f"{option}: no version", hint=hint)
     return int(match[1]), int(match[2])
 
 

@@ -15,7 +15,7 @@ from userspace_csi import CEPHFS_UNITS
 from rookery.cluster import nodes as node_containers
 from rookery.cluster import snapshots
 from rookery.cluster.hanging import hanging
-from rookery.cluster.kind_cluster import KindCluster, refuse_others_entry, refuse_strangers
+from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours, refuse_others_entry
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.power import PowerCut
 from rookery.cluster.slots import Addresses
@@ -24,11 +24,11 @@ from rookery.cluster.topology import Topology
 from rookery.csi import deployed, inventory
 from rookery.csi import manifests as csi
 from rookery.csi.leaks import NOTHING, Finding, Found, Wanted, compare
-from rookery.errors import BadInput, DeadlineExceeded, InfrastructureError, StorageFailure
+from rookery.errors import DeadlineExceeded, InfrastructureError, StorageFailure, UsageError
 from rookery.images import archives, build, engine, programs, recipes, resolve
 from rookery.images.catalogue import Catalogue, catalogue
 from rookery.images.resolve import Image
-from rookery.kube import Kube, api_may_be_down, bundle
+from rookery.kube import Kube, bundle, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, nodes_ready, not_ready, not_started, rollout_done
 from rookery.machine import capacity, doctor, host_engine, loop
 from rookery.machine.kind import kind_binary, version_of
@@ -66,9 +66,9 @@ GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing w
 
 def chosen_driver(settings: Settings) -> str:
     """`ceph-csi` or `userspace`."""
-    if settings.driver == "auto":
+    if settings.csi_driver == "auto":
         return "ceph-csi" if doctor.kernel_has("rbd") else "userspace"
-    return settings.driver
+    return settings.csi_driver
 
 
 def rook_examples(settings: Settings) -> Path:
@@ -102,7 +102,7 @@ def needed_images(settings: Settings) -> Catalogue:
         )
 
     named = with_ceph(settings.ceph)
-    if settings.ceph or resolve.at_hand(named.ceph) or settings.registry_mirror or reachable_registries():
+    if settings.ceph or resolve.is_cached(named.ceph) or settings.registry_mirror or reachable_registries():
         return named
     buildable = [tag.removeprefix("v") for tag in recipes.versions_of("quay.io/ceph/ceph")]
     if not buildable:
@@ -150,9 +150,9 @@ class StorageCluster:
         self._say = say
         self._slot, self._slots = slot, slots
         self._addresses = Addresses(settings.cluster_name)
-        topology = Topology.load(Path(settings.topology))
-        if settings.workers is not None:
-            topology = topology.with_workers(settings.workers)
+        topology = Topology.load(Path(settings.kind_config))
+        if settings.kind_workers is not None:
+            topology = topology.with_workers(settings.kind_workers)
         self.topology = self._topology = topology
         self.images: Catalogue | None = None
         self._workload_images = tuple(sorted(images))
@@ -178,11 +178,11 @@ class StorageCluster:
             return
         capacity.require_root()
         host_engine.require_fit()
-        refuse_strangers(self.settings.cluster_name)
+        ensure_name_is_ours(self.settings.cluster_name)
         self._sweep()
         if self.settings.kubeconfig:  # which may have had the entry of a killed run until now
             refuse_others_entry(self.settings.cluster_name, Path(self.settings.kubeconfig))
-        capacity.require_room()
+        capacity.require_headroom()
         kind_program = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
         self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
         with results.phase("images ready"), machine_lock("images", within=IMAGES_READY, say=self._say):
@@ -321,7 +321,7 @@ class StorageCluster:
             raise
         return snapshot
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _running(self) -> Running:
         """Condition: the API and Ceph answer; what is running now."""
         return Running.of(self.kube.list("Pod"), self._rook_deployed.osds_up().osds)
@@ -333,11 +333,11 @@ class StorageCluster:
         self.as_deployed()
 
     def kept(self, name: str) -> Snapshot:
-        """The snapshot of this cluster by that name; raises `BadInput` if there is none that may be used."""
+        """The snapshot of this cluster by that name; raises `UsageError` if there is none that may be used."""
         own = f"{_OF_A_SCENARIO}{name}"
         snapshot = self.cell.find(own if own in self._saved else name)
         if snapshot is None:
-            raise BadInput(f"there is no snapshot {name} of this cluster", cure="rookery snapshots")
+            raise UsageError(f"there is no snapshot {name} of this cluster", hint="rookery snapshots")
         return snapshot
 
     def _reporting_to(self, results: Results | None) -> Results:
@@ -351,8 +351,8 @@ class StorageCluster:
         """Put the saved cluster back, turn the power on, and wait until it is what it was, by newer evidence.
 
         With Rook: the same Ceph cluster, all mons and OSDs from new boots, PGs active+clean, HEALTH_OK, every pod of
-        Kubernetes, Rook and the storage driver Ready. Without Rook: all nodes Ready. Raises `BadInput` for a name under
-        which nothing is kept that may be used.
+        Kubernetes, Rook and the storage driver Ready. Without Rook: all nodes Ready. Raises `UsageError` for a name
+        under which nothing is kept that may be used.
         """
         results = self._reporting_to(results)
         snapshot = self.kept(saved) if isinstance(saved, str) else saved
@@ -449,7 +449,7 @@ class StorageCluster:
         if off:
             raise InfrastructureError(
                 f"the power went while the cluster was coming up: {', '.join(off)} is off",
-                cure=f"docker logs {off[0]}; did anything else on this machine stop it?",
+                hint=f"docker logs {off[0]}; did anything else on this machine stop it?",
             )
 
     def _apply_driver(self) -> None:
@@ -556,7 +556,7 @@ class StorageCluster:
     def driver_back(self, node: str, *, since: float) -> Callable[[], None]:
         """Condition: the storage driver serves on a node, by a pod whose containers started after `since` (Unix)."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             pods = self._driver_pods(node, csi.RBD)
             reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
@@ -569,7 +569,7 @@ class StorageCluster:
         """Condition: on every worker the storage driver runs, be it Ready or not, by a pod that was deployed for this
         kubelet directory and whose containers started after `since` (Unix)."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             for node in self.nodes.workers:
                 pods = [pod for pod in self._driver_pods(node, csi.RBD) if _is_deployed_for(pod, kubelet_dir)]
@@ -586,7 +586,7 @@ class StorageCluster:
             self.kube.delete("Pod", metadata["name"], namespace=metadata["namespace"], grace_seconds=1)
         old = {pod["metadata"]["uid"] for pod in pods}
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def replaced() -> None:
             found = find()
             if not found or any(pod["metadata"]["uid"] in old for pod in found):
@@ -671,12 +671,12 @@ class StorageCluster:
         if found and self._results:
             self._results.note(hangs_elsewhere=[str(each) for each in found])
 
-    def no_dead_loop_devices(self) -> None:
+    def no_stale_loop_devices(self) -> None:
         """Condition: no loop device that served a volume before a power cut is still attached to what died."""
         if dead := self.nodes.dead_volume_loops():
             raise NotYet(f"attached to the dead: {', '.join(str(loop.device(number)) for number in dead)}")
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
         """What is left of volumes that the API does not know, and what of those that it knows is gone.
 
@@ -702,7 +702,7 @@ class StorageCluster:
         """Whether it came up, and no node of it is off."""
         return self.ready and all(state.running for state in self.nodes.node_states())
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def volumes_left(self) -> list[str]:
         """Objects of the API, images and loop devices of block volumes; of a cluster without any, all are left over.
 
@@ -720,7 +720,7 @@ class StorageCluster:
             *(str(loop.device(number)) for number in volume_loops(self.nodes.node_names)),
         ]
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def no_volumes_left(self) -> None:
         """Condition: there is nothing of volumes any more, neither of block volumes nor of those of CephFS."""
         if left := self.volumes_left():

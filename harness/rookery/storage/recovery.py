@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from rookery.errors import AnotherCluster
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready, not_ready
 from rookery.kube.objects import value_of
 from rookery.rook.deploy import CEPH_POLL, Rook
@@ -83,7 +83,7 @@ def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[],
         if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
             raise NotYet("; ".join(reasons))
 
-    return api_may_be_down()(condition)
+    return retry_while_api_unavailable()(condition)
 
 
 def require_same_cluster(found: OsdMap, mark: Mark) -> None:

@@ -38,7 +38,7 @@ _PROGRAM = Path(small_files.__file__).read_text()
 
 
 @dataclass(frozen=True)
-class Moved:
+class TransferResult:
     """What rsync says it has done, and how long it took."""
 
     files: int
@@ -81,7 +81,7 @@ def serve(pod: Pod) -> str:
     return f"rsync://{pod.address}:{PORT}/{MODULE}"
 
 
-def move(pod: Pod, url: str) -> Moved:
+def move(pod: Pod, url: str) -> TransferResult:
     """Copy all files of the pod's volume to a daemon's (see `serve`), and wait until rsync is done.
 
     Raises `VolumeFailed` with what rsync said.
@@ -92,13 +92,13 @@ def move(pod: Pod, url: str) -> Moved:
     return moved(said, time.monotonic() - begin)
 
 
-def moved(stats: str, seconds: float) -> Moved:
+def moved(stats: str, seconds: float) -> TransferResult:
     """Of what `rsync --stats` prints. Raises `InfrastructureError` if it is not that."""
     files = re.search(r"Number of (?:regular )?files transferred: ([\d,]+)", stats)
     size = re.search(r"Total transferred file size: ([\d,]+)", stats)
     if not files or not size:
         raise InfrastructureError(f"rsync said something else: {stats[-1000:]}")
-    return Moved(*(int(found[1].replace(",", "")) for found in (files, size)), seconds)
+    return TransferResult(*(int(found[1].replace(",", "")) for found in (files, size)), seconds)
 
 
 def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:

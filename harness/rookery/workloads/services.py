@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.objects import Object, items_of, still_there
 from rookery.waiting import NotYet, wait_for
 
@@ -33,7 +33,7 @@ class Service:
         self._kube.delete("Service", self.name, namespace=self.namespace)
         wait_for(self._gone, what=f"Service {self.name} to be gone", within=GONE_WITHIN)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def address(self) -> str:
         """Condition: a load balancer has given it an address; its value is that."""
         found = self._kube.get("Service", self.name, namespace=self.namespace)
@@ -42,7 +42,7 @@ class Service:
                 return ingress["ip"]
         raise NotYet(f"Service {self.name} has no external address")
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _gone(self) -> None:
         if found := self._kube.get("Service", self.name, namespace=self.namespace):
             raise NotYet(still_there(found))

@@ -33,8 +33,8 @@ KIB, MIB = 1 << 10, 1 << 20
 class Load:
     """Requests of `block` bytes, `total` bytes in all, within the first `region` bytes, `depth` of them in flight.
 
-    `by_chance` they go anywhere in the region, else from its start to its end. `each_stored`: a write is over when it
-    is on stable storage; else all of them are in the end.
+    `random_access` they go anywhere in the region, else from its start to its end. `sync_writes`: a write is over
+    when it is on stable storage; else all of them are in the end.
     """
 
     name: str
@@ -42,8 +42,8 @@ class Load:
     block: int
     total: int
     region: int
-    by_chance: bool = False
-    each_stored: bool = False
+    random_access: bool = False
+    sync_writes: bool = False
     depth: int = 16
 
     @property
@@ -53,12 +53,12 @@ class Load:
 
     def fio(self, path: str) -> list[str]:
         """fio's command line for a file or a device. A file that is read has to be there in full."""
-        kind = ("rand" if self.by_chance else "") + ("write" if self.write else "read")
+        kind = ("rand" if self.random_access else "") + ("write" if self.write else "read")
         options = [f"--filename={path}", f"--rw={kind}", f"--bs={self.block}", f"--iodepth={self.depth}"]
         options += [f"--size={self.region}", f"--io_size={self.total}", "--ioengine=libaio", "--direct=1"]
-        if self.by_chance:
+        if self.random_access:
             options += ["--norandommap", "--randrepeat=0"]
-        if self.each_stored:
+        if self.sync_writes:
             options += ["--sync=dsync"]
         elif self.write:
             options += ["--end_fsync=1"]
@@ -69,7 +69,7 @@ class Load:
     def rbd_bench(self, image: str) -> list[str]:
         """The command line of `rbd bench` for `POOL/IMAGE`; whether librbd caches is the image's own setting."""
         options = ["--io-type", "write" if self.write else "read"]
-        options += ["--io-pattern", "rand" if self.by_chance else "full-seq"]
+        options += ["--io-pattern", "rand" if self.random_access else "full-seq"]
         options += ["--io-size", str(self.block), "--io-total", str(self.total), "--io-threads", str(self.depth)]
         return ["rbd", "bench", *options, image]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rookery.errors import BadInput, StorageFailure
-from rookery.kube import ExecFailed, Kube, api_may_be_down
+from rookery.errors import StorageFailure, UsageError
+from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import bound, not_ready
 from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
 from rookery.kube.symptoms import event_shown
@@ -98,7 +98,7 @@ class Subvolume:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FillResult:
     """How much a volume took until it refused, in MiB, and what it said then; "" if it never did."""
 
     mebibytes: int
@@ -147,7 +147,7 @@ class Pod:
         self.namespace = namespace
         self._kube = kube
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def ready(self) -> Object:
         """Condition: the pod is Ready, which its volume's mount comes before."""
         pod = self.existing()
@@ -158,14 +158,14 @@ class Pod:
     def restarted(self, *, since: float) -> Callable[[], None]:
         """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             if reason := not_ready(self.existing(), since=since):
                 raise NotYet(reason)
 
         return condition
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def gone(self) -> None:
         """Condition: there is no such pod any more."""
         if found := self._kube.get("Pod", self.name, namespace=self.namespace):
@@ -210,14 +210,14 @@ class Pod:
         """What a shell script in the pod prints within `timeout` seconds.
 
         Raises `VolumeFailed` when it ends with another status than 0 or not in time, as whatever a pod does here has to
-        do with its volume; `BadInput` when the image lacks the program; and what an exec raises that does not come
+        do with its volume; `UsageError` when the image lacks the program; and what an exec raises that does not come
         about (`ApiUnavailable`, `KubeError`) or whose process is killed (`ExecFailed`).
         """
         try:
             return self._kube.exec(self.name, ["sh", "-c", script], namespace=self.namespace, timeout=timeout)
         except ExecFailed as error:
             if error.status == _NOT_FOUND:
-                raise BadInput(f"pod {self.name}: {error.message}", cure="an image that has the program") from error
+                raise UsageError(f"pod {self.name}: {error.message}", hint="an image that has the program") from error
             if error.status in _KILLED:
                 raise
             raise VolumeFailed(f"pod {self.name}: {script}", error.status, error.output) from error
@@ -304,13 +304,13 @@ class Pod:
         path = f"{MOUNT}/{name}"
         return self.sh(f"echo {line} >> {path} && sync {path} && cat {path}").split("\n")[:-1]
 
-    def fill(self, name: str, mebibytes: int) -> Filled:
+    def fill(self, name: str, mebibytes: int) -> FillResult:
         """Write files of 4 MiB, each synced, until the volume refuses, or that many MiB are written."""
         path, said, count = f"{MOUNT}/{name}", "/tmp/refused", -(-mebibytes // _PIECE)
         write = f"head -c {_PIECE}M /dev/urandom > {path}-$i && sync {path}-$i"
         script = f"i=0; : > {said}; while [ $i -lt {count} ] && {{ {write}; }} 2> {said}; do i=$((i+1)); done"
         written, _, refusal = self.sh(f"{script}; echo $i; cat {said}").partition("\n")
-        return Filled(int(written) * _PIECE, refusal.strip())
+        return FillResult(int(written) * _PIECE, refusal.strip())
 
     def refuses_writes(self) -> str:
         """What the volume says to an attempt to write on it. Raises `StorageFailure` when it takes it, and
@@ -414,12 +414,12 @@ class Volumes:
 
         return wait_for(known, what=f"the kubelet to know of {used} bytes", within=STATISTICS_KNOWN, every=5)
 
-    def grow(self, claim: Claim, size: str) -> None:
+    def expand(self, claim: Claim, size: str) -> None:
         """Ask for more; the pods that use the claim see when they have it."""
         wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
         self._kube.patch("PersistentVolumeClaim", claim.name, wanted, namespace=self.namespace)
 
-    def grown(self, claim: Claim, size: str) -> Callable[[], None]:
+    def expanded(self, claim: Claim, size: str) -> Callable[[], None]:
         """Condition: the claim's own status has the new size, which it gets when the node is done, too.
 
         A kubelet looks for volumes to grow when it syncs a pod, which it does once a minute, or when the pod changes:
@@ -427,7 +427,7 @@ class Volumes:
         """
         touched = False
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             nonlocal touched
             found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
@@ -452,7 +452,7 @@ class Volumes:
         volume = value_of(found, "spec", "volumeName")
         self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def gone() -> None:
             if left := self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace):
                 raise NotYet(still_there(left))
@@ -476,7 +476,7 @@ class Volumes:
             return
         uid = found["metadata"]["uid"]
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def gone() -> None:
             left = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
             if left and value_of(left, "metadata", "uid") == uid:
@@ -508,7 +508,7 @@ class Volumes:
         return self.pod(pod.name, claim, node=node)
 
     def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
             if not value_of(found, "status", "readyToUse"):

@@ -35,7 +35,7 @@ def collect(kube: Kube, namespace: str) -> Fingerprint:
         # Every release has its own JSON: nobody's scenario fails for that, its cluster is restored.
         raise InfrastructureError(
             f"this Ceph answers in a form that is not known here: {type(error).__name__}: {error}",
-            cure="compare what storage/baseline/read_ceph.py prints with what storage/baseline/ceph.py reads",
+            hint="compare what storage/baseline/read_ceph.py prints with what storage/baseline/ceph.py reads",
         ) from error
 
 

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import or_
 
 from rookery.errors import RookeryError
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.rook.deploy import Rook
 from rookery.storage.baseline import api, ceph, node
 from rookery.storage.baseline.fingerprint import API, CEPH, NODES, Difference, Fingerprint, compare
@@ -126,7 +126,7 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
 
 def _read(part: str, collect: Callable[[], Fingerprint]) -> Fingerprint:
     try:
-        with api_may_be_down():
+        with retry_while_api_unavailable():
             return collect()
     except NotYet as reason:
         return Fingerprint(unwell=(f"{part} cannot be read: {reason}",), unread=frozenset({part}))

@@ -12,7 +12,7 @@ from rookery.errors import RookeryError
 from rookery.kube import Kube
 from rookery.kube.client import FIELD_MANAGER
 from rookery.kube.objects import items_of
-from rookery.kube.taints import put_taint, take_taint
+from rookery.kube.taints import add_taint, remove_taint
 from rookery.rook import toolbox
 from rookery.storage.baseline import rules
 from rookery.storage.baseline.api import is_a_persons, is_going
@@ -167,10 +167,10 @@ def _taints_set_back(kube: Kube, node: str, before: Item, after: Item) -> Iterat
         for item in (before, after)
     )
     for key in found.keys() - wanted.keys():
-        yield _tried(f"taint {key} of {node} removed", take_taint, kube, node, key)
+        yield _tried(f"taint {key} of {node} removed", remove_taint, kube, node, key)
     for key, taint in wanted.items():
         if found.get(key) != taint:
-            yield _tried(f"taint {key} of {node} added", put_taint, kube, node, taint)
+            yield _tried(f"taint {key} of {node} added", add_taint, kube, node, taint)
 
 
 def _title(each: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rookery.errors import BadInput
+from rookery.errors import UsageError
 
 CommitlogSync = Literal["periodic", "batch"]
 
@@ -48,7 +48,7 @@ BATCH_FLAGS = (
     "-Dcassandra.settings.commitlog_sync_period=0ms",
 )
 
-# The cure of signatures.COMMIT_LOG_REFUSED: replay what can be read, and start without the rest.
+# The workaround for signatures.COMMIT_LOG_REFUSED: replay what can be read, and start without the rest.
 IGNORE_REPLAY_ERRORS = "-Dcassandra.commitlog.ignorereplayerrors=true"
 
 
@@ -66,9 +66,9 @@ class CassandraSpec:
 
     def __post_init__(self) -> None:
         if self.replicas > MOST_TOGETHER and not self.one_by_one:
-            raise BadInput(
+            raise UsageError(
                 f"{self.replicas} replicas of Cassandra cannot start together: {MOST_TOGETHER} are the most",
-                cure="one_by_one=True",
+                hint="one_by_one=True",
             )
 
     @property

@@ -16,7 +16,7 @@ from functools import partial
 from rookery.errors import InfrastructureError
 from rookery.history.operations import format_keys, parse_keys
 from rookery.history.recorder import Recorder
-from rookery.kube import ExecFailed, Kube, KubeError, api_may_be_down
+from rookery.kube import ExecFailed, Kube, KubeError, retry_while_api_unavailable
 from rookery.kube.conditions import not_started, pods_ready, unix_time
 from rookery.kube.objects import Object, items_of, value_of
 from rookery.kube.symptoms import log_shown
@@ -102,7 +102,7 @@ class Cassandra:
         wait_for(self.rebuild, what="a client of Cassandra", within=CLIENT_WITHIN)
         wait_for(self._create_table, what=f"table {self.table}", within=CLIENT_WITHIN)
         settings = wait_for(self.commitlog_settings, what="Cassandra's commit log settings", within=CLIENT_WITHIN)
-        self._lost_allowed_window_s = lost_window(self.spec.commitlog_sync, settings, self.spec.replicas)
+        self._lost_allowed_window_s = rpo_of(self.spec.commitlog_sync, settings, self.spec.replicas)
         self._settings_proved = True
         if not self._is_seed and not self._seed:
             self._seed = wait_for(self.seed_kept, what="the keys of the seed", within=CLIENT_WITHIN)
@@ -188,7 +188,7 @@ class Cassandra:
         """Note in the cluster, and on no volume of it, which rows of `SEED_TABLE` were acknowledged."""
         self._kube.apply([self._seed_object(format_keys(keys))])
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def seed_kept(self) -> set[int]:
         """Condition: the API answers; the keys that were noted, and none in a cluster without a seed."""
         name = self._seed_object("")["metadata"]["name"]
@@ -201,7 +201,7 @@ class Cassandra:
 
     # Replicas that do not start
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def refusing_commit_log(self, *, since: float) -> list[str]:
         """Condition: the API answers; pods that ended after `since` (Unix seconds) with COMMIT_LOG_REFUSED, and do not
         run again."""
@@ -212,7 +212,8 @@ class Cassandra:
         ]
 
     def ignore_replay_errors(self, pod: str) -> None:
-        """The cure of COMMIT_LOG_REFUSED: start this replica anew, without what it cannot read of its commit log.
+        """The workaround for COMMIT_LOG_REFUSED: start this replica anew, without what it cannot read of its commit
+        log.
 
         What it had not synced is gone with that; the other replicas may have it.
         """
@@ -259,10 +260,10 @@ class Cassandra:
         return self._connected().settings(_SYNC, _PERIOD, _LAG)
 
     @property
-    def lost_allowed_window_s(self) -> float | None:
+    def rpo_seconds(self) -> float | None:
         """Seconds before a power cut in which an acknowledged row may be lost; None: not one may. Known once `ready`.
 
-        For `check_writes`; the rule is `lost_window`'s.
+        For `check_writes`; the rule is `rpo_of`'s.
         """
         if not self._settings_proved:
             raise RuntimeError("what Cassandra promises is read from the running nodes: call ready() first")
@@ -291,7 +292,7 @@ class Cassandra:
     def volumes_mounted(self, *, since: float) -> Callable[[], None]:
         """Condition: every pod's container was started after `since` (Unix seconds), which its volume comes before."""
 
-        @api_may_be_down()
+        @retry_while_api_unavailable()
         def condition() -> None:
             pods = self._pods()
             waiting = [reason for pod in pods if (reason := not_started(pod, since=since))]
@@ -316,7 +317,7 @@ class Cassandra:
             raise NotYet(f"{self.spec.service_dns} is {sorted(resolved)}, the pods are {sorted(pods)}")
         return resolved
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def pod_addresses(self) -> dict[str, str]:
         """Condition: the API answers; the address of each pod that has one."""
         return {
@@ -326,7 +327,7 @@ class Cassandra:
     def _pods(self) -> list[Object]:
         return self._kube.list("Pod", namespace=self.spec.namespace, labels=self.spec.labels)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _exec(self, argv: list[str], *, timeout: float) -> str:
         """Run `argv` in the first pod whose container runs. Raises `NotYet` when there is none or the command fails."""
         running = [pod["metadata"]["name"] for pod in self._pods() if _runs(pod)]
@@ -359,7 +360,7 @@ class Cassandra:
         return client
 
 
-def lost_window(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], nodes: int) -> float | None:
+def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], nodes: int) -> float | None:
     """How many seconds before a power cut acknowledged rows may be lost, by the settings of all `nodes`.
 
     `batch`: none (None), since a replica answers after its fsync. `periodic`: a replica answers at once and syncs every

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from rookery.errors import InfrastructureError
 from rookery.history.recorder import Recorder
-from rookery.kube import Kube, api_may_be_down
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_ready
 from rookery.kube.objects import value_of
 from rookery.kube.symptoms import log_shown
@@ -34,7 +34,7 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 class PostgreSQL:
     """A server on a volume of its own, and the client that writes to it."""
 
-    lost_allowed_window_s: float | None = None
+    rpo_seconds: float | None = None
     """Seconds before a power cut in which an acknowledged row may be lost; None: not one may. For `check_writes`."""
 
     def __init__(
@@ -140,7 +140,7 @@ class PostgreSQL:
     def _running(self, since: float = 0.0) -> Callable[[], object]:
         return pods_ready(self._kube, self.namespace, self.spec.labels, 1, since=since)
 
-    @api_may_be_down()
+    @retry_while_api_unavailable()
     def _address(self) -> str:
         for pod in self._kube.list("Pod", namespace=self.namespace, labels=self.spec.labels):
             if address := value_of(pod, "status", "podIP"):
