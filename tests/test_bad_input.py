@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from rookery import cli, settings_check
+from rookery.catalogue import catalogue
 from rookery.errors import UsageError
+from rookery.images import engine
 from rookery.machine import docker
 from rookery.plugin import session
 from rookery.rook import versions
@@ -174,7 +176,7 @@ def test_a_variable_of_a_wrong_value(refused, monkeypatch, command, name, value)
 @pytest.mark.parametrize("text", PYPROJECT, ids=lambda text: str(text)[:40])
 @pytest.mark.parametrize("command", [["images"], ["setup"], ["scenarios"]], ids=" ".join)
 def test_a_pyproject_that_cannot_be(place, refused, monkeypatch, tmp_path, command, text):
-    monkeypatch.setattr(cli.catalogue, "collect", lambda folder, pattern: [])
+    monkeypatch.setattr(catalogue, "collect", lambda folder, pattern: [])
     other = tmp_path / "other"
     other.mkdir()
     (other / "pyproject.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -214,7 +216,7 @@ def test_images_are_loaded_from_a_whole_archive_of_images(refused, tmp_path, con
 
 def test_a_good_archive_is_given_to_docker(place, tmp_path, monkeypatch):
     loaded = []
-    monkeypatch.setattr(cli.engine, "load", loaded.append)
+    monkeypatch.setattr(engine, "load", loaded.append)
     for content in (WHOLE, b"\x28\xb5\x2f\xfd of zstd"):
         (tmp_path / "good.tar").write_bytes(content)
         assert cli.main(["images", "load", str(tmp_path / "good.tar")]) == 0

@@ -647,7 +647,7 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
         say("round 1/1")
         return Bench("kill")
 
-    monkeypatch.setattr(cli.kill_bench, "kill", kill)
+    monkeypatch.setattr(kill_bench, "kill", kill)
     argv = ["bench", "kill", "--times", "4", "--fault-seed", "7", "--only", "save", "deploy", "--cluster-name=mine"]
     assert cli.main([*argv, "--scenario", "a.py::x", "b.py::y", "--results-dir", "there", "--json"]) == 0
     printed = capsys.readouterr()
@@ -677,7 +677,7 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
 def test_the_exit_status_tells_findings_from_failures(monkeypatch, capsys, facts, status, option):
     measured = kill_bench.KillBench("kill", facts={"seed": 1, "kills": 0, "left": [], "changed": [], **facts})
-    monkeypatch.setattr(cli.kill_bench, "kill", lambda *_, **__: measured)
+    monkeypatch.setattr(kill_bench, "kill", lambda *_, **__: measured)
     assert cli.main(["bench", "kill", *option]) == status
     printed = capsys.readouterr().out
     assert [

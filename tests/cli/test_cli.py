@@ -7,31 +7,41 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
+from rich.table import Table
 from rookery import __version__, cli
+from rookery.bench import common as bench_common
+from rookery.bench import history, volumes
 from rookery.bench.common import Bench, Goal
+from rookery.catalogue import catalogue
+from rookery.cli import sweep as sweeping
+from rookery.cli import tables
+from rookery.cli.bench import BENCHES
+from rookery.cluster import snapshots
 from rookery.cluster.snapshots import Snapshot
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
+from rookery.images import engine, resolve
 from rookery.images.resolve import Image, Origin
+from rookery.machine import doctor, setup, setup_undo
 from rookery.machine.doctor import Check
 from rookery.machine.leases import SweepIncomplete
-from rookery.storage.cluster import StorageCluster
+from rookery.storage import cluster as storage
 
 
 @pytest.mark.parametrize(
     ("argv", "shown"),
     [
-        (["--help"], ["doctor", "setup", "images", "scenarios", "snapshots", "bench", "sweep", "examples:"]),
+        (["--help"], [*cli.COMMANDS, "examples:"]),
         (["doctor", "--help"], ["--json", "0 all ok, 1 something degraded, 2 something missing"]),
         (["setup", "--help"], ["--dry-run", "--undo", "--stop-engine", "idempotent"]),
         (["sweep", "--help"], ["--all", "--json"]),
         (["images", "--help"], ["ensure", "save", "load", "--json", "--registry-mirror HOST"]),
         (["images", "ensure", "--help"], ["--rook VERSION", "--csi-driver {auto,ceph-csi,userspace}"]),
-        (["images", "save", "--help"], ["file", "--rook VERSION"]),
-        (["images", "load", "--help"], ["file"]),
+        (["images", "save", "--help"], ["FILE", "--rook VERSION"]),
+        (["images", "load", "--help"], ["FILE"]),
         (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results-dir DIR"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
-        (["bench", "--help"], ["bring-up", "restore", "volumes", "core", "history"]),
+        (["bench", "--help"], [*BENCHES]),
         (["bench", "history", "--help"], ["--samples N", "--operations N", "--fault-seed N", "--json"]),
         (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results-dir DIR", "--rook VERSION"]),
         (
@@ -54,7 +64,7 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
     assert [text for text in shown if text not in out] == []
 
 
-@pytest.mark.parametrize("argv", [[], ["unknown"], ["sweep", "--unknown"], ["images", "--csi-driver", "nfs"], ["bench"],
+@pytest.mark.parametrize("argv", [["unknown"], ["sweep", "--unknown"], ["images", "--csi-driver", "nfs"],
                                   ["bench", "restore", "--keep-cluster"],
                                   ["scenarios", "--json", "--markdown"],
                                   ["bench", "core", "--runs", "2", "--of", "results"],
@@ -100,7 +110,7 @@ def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
     def fail(**_):
         raise BrokenPipeError("docker's socket")
 
-    monkeypatch.setattr(cli, "sweep", fail)
+    monkeypatch.setattr(sweeping, "sweep", fail)
     with pytest.raises(BrokenPipeError, match="docker's socket"):
         cli.main(["sweep"])
 
@@ -124,7 +134,7 @@ def test_an_error_is_one_message_and_its_exit_status(monkeypatch, capsys, error,
     def fail(**_):
         raise error
 
-    monkeypatch.setattr(cli, "sweep", fail)
+    monkeypatch.setattr(sweeping, "sweep", fail)
     assert cli.main(["sweep"]) == status
     captured = capsys.readouterr()
     assert captured.err.endswith(said)
@@ -134,7 +144,7 @@ def test_an_error_is_one_message_and_its_exit_status(monkeypatch, capsys, error,
 
 @pytest.mark.parametrize(("states", "status"), [(["ok"], 0), (["ok", "degraded"], 1), (["missing", "degraded"], 2)])
 def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, capsys, states, status):
-    monkeypatch.setattr(cli.doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "hint") for s in states])
+    monkeypatch.setattr(doctor, "diagnose", lambda: [Check(f"check of {s}", s, "found", "hint") for s in states])
     assert cli.main(["doctor", "--json"]) == status
     assert [(check["name"], check["state"]) for check in json.loads(capsys.readouterr().out)] == [
         (f"check of {state}", state) for state in states
@@ -155,15 +165,15 @@ def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, caps
 )
 def test_set_up_can_be_said_done_and_taken_back(monkeypatch, argv, did):
     done = []
-    monkeypatch.setattr(cli.setup, "setup", lambda build, say, dry_run: done.append(f"setup, {dry_run=}"))
-    monkeypatch.setattr(cli.setup_undo, "undo", lambda say, dry_run: done.append(f"undo, {dry_run=}"))
-    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: done.append("stop_engine"))
+    monkeypatch.setattr(setup, "setup", lambda build, say, dry_run: done.append(f"setup, {dry_run=}"))
+    monkeypatch.setattr(setup_undo, "undo", lambda say, dry_run: done.append(f"undo, {dry_run=}"))
+    monkeypatch.setattr(setup, "stop_engine", lambda say: done.append("stop_engine"))
     assert cli.main(["setup", *argv]) == 0
     assert done == [did]
 
 
 def test_stopping_the_engine_is_never_a_dry_run(monkeypatch, capsys):
-    monkeypatch.setattr(cli.setup, "stop_engine", lambda say: pytest.fail("stopped"))
+    monkeypatch.setattr(setup, "stop_engine", lambda say: pytest.fail("stopped"))
     assert cli.main(["setup", "--stop-engine", "--dry-run"]) == 2
     assert "--dry-run" in capsys.readouterr().err
 
@@ -174,8 +184,8 @@ def images(monkeypatch):
     here = Image("quay.io/ceph/ceph:v18.2.7", Origin.BUILT, 3 * 1024**3, "2026-11-24T08:00:00.123456789Z", "abc")
     lacking = Image("localhost/rookery/userspace-csi:1", Origin.MISSING)
     found = {image.reference: image for image in (here, lacking)}
-    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=tuple(found)))
-    monkeypatch.setattr(cli.resolve, "look", found.__getitem__)
+    monkeypatch.setattr(storage, "needed_images", lambda settings: SimpleNamespace(all=tuple(found)))
+    monkeypatch.setattr(resolve, "look", found.__getitem__)
     return found
 
 
@@ -208,10 +218,10 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
         asked.append(more)
         return None, []
 
-    monkeypatch.setattr(cli.catalogue, "collect", collect)
-    monkeypatch.setattr(cli.storage, "ensure_images", ensure)
+    monkeypatch.setattr(catalogue, "collect", collect)
+    monkeypatch.setattr(storage, "ensure_images", ensure)
     images |= {name: Image(name, Origin.MISSING) for name in ("cassandra:5", "postgres:15")}
-    monkeypatch.setattr(cli.storage, "needed_images", lambda settings: SimpleNamespace(all=("ceph:1",)))
+    monkeypatch.setattr(storage, "needed_images", lambda settings: SimpleNamespace(all=("ceph:1",)))
     images["ceph:1"] = Image("ceph:1", Origin.VENDOR)
     assert cli.main(["images", "--json", "--all"]) == 0
     listed = [image["reference"] for image in json.loads(capsys.readouterr().out)]
@@ -225,7 +235,7 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
 
 
 def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(cli.resolve.engine, "usable", lambda reference: None)
+    monkeypatch.setattr(engine, "usable", lambda reference: None)
     assert cli.main(["images", "save", str(tmp_path / "images.tar")]) == 3
     assert "hint: `rookery images ensure` first" in capsys.readouterr().err
 
@@ -233,7 +243,7 @@ def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, c
 @pytest.mark.parametrize(("hours", "age"), [(1, "1 h"), (47, "47 h"), (24 * 9, "9 days")])
 def test_the_age_of_an_image_is_in_the_unit_one_would_say(hours, age):
     then = datetime.now(timezone.utc) - timedelta(hours=hours)
-    assert cli._age(f"{then:%Y-%m-%dT%H:%M:%S}.123456789Z") == age
+    assert tables.age(f"{then:%Y-%m-%dT%H:%M:%S}.123456789Z") == age
 
 
 @pytest.fixture
@@ -245,8 +255,8 @@ def machine(monkeypatch):
         machine.everything = everything
         return machine.left
 
-    monkeypatch.setattr(cli, "sweep", sweep)
-    monkeypatch.setattr(cli.Lease, "all", lambda: machine.leases)
+    monkeypatch.setattr(sweeping, "sweep", sweep)
+    monkeypatch.setattr(sweeping.Lease, "all", lambda: machine.leases)
     return machine
 
 
@@ -272,7 +282,7 @@ def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsy
     def sweep(*, everything, say):
         raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
 
-    monkeypatch.setattr(cli, "sweep", sweep)
+    monkeypatch.setattr(sweeping, "sweep", sweep)
     assert cli.main(["sweep", *option]) == 3
     printed = capsys.readouterr()
     assert printed.out == told
@@ -300,8 +310,8 @@ def saved(monkeypatch, tmp_path):
     reasons = {}
     monkeypatch.setattr(Snapshot, "unusable", lambda snapshot: reasons[snapshot.path])
     found = [snapshot("rook-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
-    monkeypatch.setattr(cli.snapshots, "stored", lambda: found)
-    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: found if everything else found[1:])
+    monkeypatch.setattr(snapshots, "stored", lambda: found)
+    monkeypatch.setattr(snapshots, "prune", lambda *, everything: found if everything else found[1:])
     return found
 
 
@@ -344,7 +354,7 @@ def test_pruned_snapshots_are_told(saved, capsys, option, names):
 
 
 def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
-    monkeypatch.setattr(cli.snapshots, "prune", lambda *, everything: [])
+    monkeypatch.setattr(snapshots, "prune", lambda *, everything: [])
     assert cli.main(["snapshots", "prune"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
 
@@ -360,17 +370,71 @@ def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
         ("history", "--operations"),
     ],
 )
-def test_a_bench_of_no_runs_is_bad_input(monkeypatch, capsys, bench, option):
-    monkeypatch.setattr(StorageCluster, "__init__", None)  # no cluster is made
-    assert cli.main(["bench", bench, option, "0"]) == 2
-    assert f"{option} 0: at least one" in capsys.readouterr().err
+def test_a_bench_of_no_runs_is_bad_input(capsys, bench, option):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["bench", bench, option, "0"])
+    assert end.value.code == 2
+    assert f"argument {option}: 0: at least one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("argv", "told"), [([], "rookery doctor"), (["bench"], "bring-up")])
+def test_a_command_line_without_a_command_is_told_of_all_and_is_bad_input(capsys, argv, told):
+    assert cli.main(argv) == 2
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert printed.out == ""
+
+
+def test_help_imports_no_command():
+    asked = "import sys, rookery.cli; rookery.cli.parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    modules = done.stdout.split()
+    assert "rookery.cli" in modules
+    assert [
+        name for name in ("rich", "docker", "kubernetes", "yaml", "pytest", "rookery.settings") if name in modules
+    ] == []
+
+
+def test_options_tell_their_defaults(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "save", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    defaults = ("3", "10", "rook", "rookery", "10GiB", "1.18.8", "auto", "results")
+    assert [default for default in defaults if f"(default: {default})" not in told] == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_every_command(capsys, shell):
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert [name for name in (*cli.COMMANDS, *BENCHES, "ensure", "--fault-seed") if name not in script] == []
+
+
+def test_bash_takes_the_script_of_completions():
+    script = rookery("completion", "bash", stdout=subprocess.PIPE).stdout
+    asked = f'{script}\nCOMP_WORDS=(rookery bench re); COMP_CWORD=2; _shtab_rookery; echo "${{COMPREPLY[@]}}"'
+    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=60).stdout == "restore\n"
+
+
+def test_what_is_no_terminal_gets_whole_words(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    hint = f"a hint of {'many words, ' * 30}and /a{'/folder' * 30}"
+    tables.show(Table("check", box=None), doctor.table([Check("loop", "missing", "none", hint)]))
+    assert hint in capsys.readouterr().out
+
+
+def test_the_history_benchmark_begins_at_the_seed_that_is_given(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(history, "history", lambda say, **options: asked.append(options) or Bench("history"))
+    assert cli.main(["bench", "history", "--samples", "2", "--operations", "5", "--fault-seed", "7"]) == 0
+    assert asked == [{"samples": 2, "operations": 5, "seed": 7}]
 
 
 def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     asked = []
 
-    def volumes(settings, say, **options):
+    def measure(settings, say, **options):
         asked.append(options)
         goals = [Goal("sequential write, ext4", of="sequential write, rbd bench", share=0.8)]
         run = {"sequential write, rbd bench": 100.0, "sequential write, ext4": 81.2}
@@ -382,7 +446,7 @@ def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
         }
         return Bench("volumes", [run], facts, units=dict.fromkeys(run, "MiB/s"), goals=goals)
 
-    monkeypatch.setattr(cli.volume_bench, "volumes", volumes)
+    monkeypatch.setattr(volumes, "volumes", measure)
     assert cli.main(["bench", "volumes", "--only", "bandwidth", "random", "--rounds", "1"]) == 3
     printed = capsys.readouterr().out
     shown = ("81.2 MiB/s", "80% of sequential write, rbd bench", "81%, met")
@@ -402,7 +466,7 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
         say("HEALTH_OK in 20.0 s")
         return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"layer": "cassandra"})
 
-    monkeypatch.setattr(cli.bench, "restore", restore)
+    monkeypatch.setattr(bench_common, "restore", restore)
     argv = ["bench", "restore", "--runs", "2", "--layer", "cassandra", "--rook", "v1.17.9"]
     assert cli.main([*argv, "--json"]) == 0
     printed = capsys.readouterr()
@@ -433,7 +497,7 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
 )
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
 def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
-    monkeypatch.setattr(cli.bench, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
+    monkeypatch.setattr(bench_common, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
     assert cli.main(["bench", "restore", "--runs", "1", *option]) == status
     printed = capsys.readouterr().out
     assert [text for text in ("20.0", *map(str, facts)) if text not in printed] == []
@@ -446,7 +510,7 @@ def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, cap
         asked.append(settings)
         return None, []
 
-    monkeypatch.setattr(cli.storage, "ensure_images", ensure)
+    monkeypatch.setattr(storage, "ensure_images", ensure)
     assert cli.main(["images", "--rook", "v1.17.9", "ensure", "--ceph", "19.2.3"]) == 0
     assert [(settings.rook, settings.ceph) for settings in asked] == [("1.17.9", "19.2.3")]
     assert "0 images" in capsys.readouterr().out

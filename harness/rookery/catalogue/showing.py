@@ -65,15 +65,15 @@ def _listed(
     module = file[0].module
     yield Text(f"{file[0].file}: {module.title}", style="bold")
     for line in _statements(module):
-        yield Padding(Text(line), (0, 0, 0, 2))
-    table = Table.grid(padding=(0, 3, 0, 0), expand=True)
-    table.add_column(ratio=1, overflow="fold")
+        yield Padding(Text(line), (0, 0, 0, 2), expand=False)
+    table = Table.grid(padding=(0, 3, 0, 0))
+    table.add_column(overflow="fold")
     table.add_column(max_width=14)
     table.add_column(justify="right", no_wrap=True)
     for scenario in file:
         budget = scenario.budget if scenario.budget_s is None else f"budget {scenario.budget}"
         table.add_row(_said(scenario), _result(last.get(scenario.name), ago), f"{budget}\n{scenario.tier}")
-    yield Padding(table, (0, 0, 1, 4))
+    yield Padding(table, (0, 0, 1, 4), expand=False)
 
 
 def _said(scenario: Scenario) -> Text:

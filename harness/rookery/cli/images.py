@@ -1,0 +1,108 @@
+"""`rookery images`: what a run needs of images, and where they come from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from rich.table import Table
+
+from rookery.catalogue import catalogue
+from rookery.cli import options, tables
+from rookery.errors import UsageError
+from rookery.images import archives, engine, recipes, resolve
+from rookery.storage import cluster as storage
+
+SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "csi_driver", "registry_mirror")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Without a command: list them with origin, size and age. They are those that every run needs: the nodes', "
+        "Rook's, Ceph's and the storage driver's. A run itself has those of the scenarios that it selects as well; "
+        "--all adds the ones of every scenario here. Origin: built from packages, by a recipe of the harness, the "
+        "vendor's, local (nobody can tell), or missing."
+    )
+    parser.epilog = "examples: rookery images --all; rookery images ensure; rookery images save --all images.tar"
+    _which(parser)
+    options.add_json(parser)
+    inner = parser.add_subparsers(metavar="COMMAND")
+    ensure = inner.add_parser("ensure", help="have them: from docker, the cache, a registry, or their recipes")
+    _which(ensure)
+    ensure.set_defaults(run=_ensure)
+    save = inner.add_parser("save", help="write them to one file, for a machine without registries")
+    save.add_argument("file", metavar="FILE", type=options.path)
+    _which(save)
+    save.set_defaults(run=_save)
+    load = inner.add_parser("load", help="read them from such a file")
+    load.add_argument("file", metavar="FILE", type=options.path)
+    load.set_defaults(run=_load)
+
+
+def _which(parser: argparse.ArgumentParser) -> None:
+    options.add_settings(parser, SETTINGS)
+    # Suppressed as the others are; see `add_settings`.
+    more: dict[str, Any] = {"action": "store_true", "dest": "all_images", "default": argparse.SUPPRESS}
+    parser.add_argument("--all", help="those of every scenario as well: databases, load balancer, ...", **more)
+    parser.add_argument(
+        "--scenarios",
+        type=options.path,
+        default=argparse.SUPPRESS,
+        metavar="DIR",
+        help=f"their folder, for --all (default: {options.SCENARIOS})",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    images = [resolve.look(reference) for reference in _wanted(arguments)]
+    if arguments.json:
+        print(json.dumps([{**vars(image), "origin": image.origin.value} for image in images], indent=1))
+        return 0
+    table = Table("image", "origin", "size", "age")
+    for image in images:
+        origin = image.origin.value
+        if image.origin is resolve.Origin.MISSING and recipes.find(image.reference):
+            origin += ", can be built"
+        size = tables.gibibytes(image.size) if image.size else ""
+        table.add_row(image.reference, origin, size, tables.age(image.created))
+    tables.show(table)
+    return 0
+
+
+def _wanted(arguments: argparse.Namespace) -> list[str]:
+    return [*storage.needed_images(options.settings(arguments, SETTINGS)).all, *_of_scenarios(arguments)]
+
+
+def _of_scenarios(arguments: argparse.Namespace) -> list[str]:
+    if not getattr(arguments, "all_images", False):
+        return []
+    found = catalogue.collect(getattr(arguments, "scenarios", options.SCENARIOS))
+    return sorted({image for scenario in found for image in scenario.images})
+
+
+def _ensure(arguments: argparse.Namespace) -> int:
+    started = time.monotonic()
+    settings = options.settings(arguments, SETTINGS)
+    _, images = storage.ensure_images(settings, options.say, _of_scenarios(arguments))
+    for image in images:
+        print(f"{image.reference}: {image.origin.value}")
+    print(f"{len(images)} images in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+def _save(arguments: argparse.Namespace) -> int:
+    if arguments.file.is_dir() or not arguments.file.absolute().parent.is_dir():
+        raise UsageError(f"{arguments.file}: no file can be written there", hint="a file in a folder that is there")
+    images = _wanted(arguments)
+    resolve.save(images, str(arguments.file))
+    print(f"{len(images)} images in {arguments.file} ({tables.gibibytes(arguments.file.stat().st_size)})")
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    archives.require_archive(arguments.file)
+    engine.load(str(arguments.file))
+    print(f"loaded {arguments.file}; `rookery images` lists what is here now")
+    return 0

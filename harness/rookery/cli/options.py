@@ -1,0 +1,63 @@
+"""What options of several commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rookery.settings import Settings, option_name
+
+SCENARIOS = Path("scenarios")  # the folder that they are in, by default
+
+
+def path(text: str) -> Path:
+    """A path from the command line: a shell leaves `~` alone in `--of=~/results`."""
+    return Path(os.path.expanduser(text))
+
+
+def at_least_one(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: not a whole number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least one")
+    return number
+
+
+def add_json(parser: argparse._ActionsContainer, **more: Any) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table", **more)
+
+
+def add_settings(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+    """The options of these settings; `settings` reads them."""
+    for setting in fields(Settings):
+        if setting.name in names:
+            meta = setting.metadata
+            more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
+            told = meta["help"] if setting.default is None else f"{meta['help']} (default: {setting.default})"
+            # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
+            parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=told, **more)
+
+
+def settings(arguments: argparse.Namespace, only: Collection[str] | None = None) -> Settings:
+    """What was asked for, looked at: all of it, or those settings that the command uses. Raises `UsageError`."""
+    return Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml")).check(only=only)
+
+
+def given(arguments: argparse.Namespace) -> list[str]:
+    """The options of pytest that were given, but the folder for results: the environment and pyproject.toml it reads
+    itself."""
+    told = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
+    return [f"{option_name(name)}={value}" for name, value in told.items() if name != "results_dir"]
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+Say = Callable[[str], None]

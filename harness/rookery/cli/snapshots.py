@@ -1,0 +1,75 @@
+"""`rookery snapshots`: saved clusters, and their end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime, timezone
+
+from rich.table import Table
+
+from rookery.cli import options, tables
+from rookery.cluster import snapshots
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Without a command: list them, the newest first, with what they are of and whether they would be used now."
+    )
+    options.add_json(parser)
+    inner = parser.add_subparsers(metavar="COMMAND")
+    prune = inner.add_parser("prune", help="remove those that cannot be used any more")
+    prune.add_argument("--all", action="store_true", help="remove every one; the next run deploys anew")
+    # Suppressed, so that `snapshots --json prune` is the same as `snapshots prune --json`.
+    options.add_json(prune, default=argparse.SUPPRESS)
+    prune.set_defaults(run=_prune)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    found = snapshots.stored()
+    if arguments.json:
+        print(json.dumps([_described(snapshot) for snapshot in found], indent=1))
+        return 0
+    table = Table("snapshot", "of", "size", "age", "usable")
+    for snapshot in found:
+        cell = snapshot.cell
+        of = f"{cell['cluster']}: Rook {cell['rook']}, Kubernetes {cell['kubernetes']}, {cell['driver']}"
+        table.add_row(
+            f"{snapshot.path.parent.name}/{snapshot.name}",
+            of,
+            tables.gibibytes(snapshot.bytes),
+            tables.age(_created(snapshot)),
+            snapshot.unusable() or "yes",
+        )
+    if found:
+        tables.show(table)
+    total = sum(snapshot.bytes for snapshot in found)
+    print(f"{len(found)} snapshots, {tables.gibibytes(total)} beside the images, under {snapshots.folder()}")
+    return 0
+
+
+def _created(snapshot: snapshots.Snapshot) -> str:
+    return datetime.fromtimestamp(snapshot.created, timezone.utc).isoformat(timespec="seconds")
+
+
+def _described(snapshot: snapshots.Snapshot) -> dict[str, object]:
+    return {
+        "name": snapshot.name,
+        "path": str(snapshot.path),
+        "bytes": snapshot.bytes,
+        "created": _created(snapshot),
+        "unusable": snapshot.unusable(),
+        "cell": dict(snapshot.cell),
+    }
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    removed = snapshots.prune(everything=arguments.all)
+    if arguments.json:
+        print(json.dumps([_described(snapshot) for snapshot in removed], indent=1))
+        return 0
+    for snapshot in removed:
+        print(f"removed {snapshot.path.parent.name}/{snapshot.name} ({tables.gibibytes(snapshot.bytes)})")
+    if not removed:
+        print("nothing to remove")
+    return 0
