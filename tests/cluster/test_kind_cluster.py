@@ -193,14 +193,17 @@ def images(cluster, monkeypatch):
 
     def docker(command, *args, **_):
         images.did.append((command, *args[-2:]))
-        if command == "save":
-            Path(args[1]).touch()
-            assert images.did == [("save", *args[-2:])]
         return SimpleNamespace(returncode=0, stdout="")
+
+    def save(references, path):
+        Path(path).touch()
+        assert images.did == []
+        images.did.append(("save", path, *references))
 
     cluster._acquire()
     monkeypatch.setattr(cluster, "execute", execute)
     monkeypatch.setattr(kind_cluster, "docker", docker)
+    monkeypatch.setattr(kind_cluster.engine, "save", save)
     return images
 
 

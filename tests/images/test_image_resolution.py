@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rookery.errors import InfrastructureError, UsageError
-from rookery.images import archives, build, catalogue, durations, engine, recipes, resolve
+from rookery.images import archives, build, catalogue, durations, engine, pruning, recipes, resolve
 from rookery.images.engine import LocalImage
 from rookery.images.resolve import Origin
 from rookery.machine import unfinished
@@ -31,7 +31,10 @@ class FakeDocker:
     asked: list[str] = field(default_factory=list)
 
     def has(self, reference: str, recipe: str = "", pulled: bool = True) -> None:
-        self.images[reference] = LocalImage(f"sha256:{reference}{recipe}", 1, "2026-11-24T08:00:00Z", recipe, pulled)
+        """An image; one that a recipe made is known by its local name."""
+        name = recipes.local_name(reference) if recipe and recipes.find(reference) else recipes.canonical(reference)
+        image_id = f"sha256:{reference}{recipe}"
+        self.images[name] = LocalImage(image_id, 1, "2026-11-24T08:00:00Z", recipe, name, pulled)
 
     def inspect(self, reference: str) -> LocalImage | None:
         return self.images.get(recipes.canonical(reference))
@@ -228,8 +231,9 @@ def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: d
 
 
 def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
-    docker.has(CEPH, recipe="an older digest")
-    archives.store([CEPH])
+    docker.has(CEPH, recipe=recipes.need(CEPH).digest)
+    index = archives.store([CEPH]).with_suffix(".json")
+    index.write_text(index.read_text().replace(recipes.need(CEPH).digest, "an older digest"))
     docker.images.clear()
 
     assert ensure(CEPH) == [Origin.BUILT]
@@ -310,6 +314,7 @@ def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: F
     first = archives.store([CEPH])
     assert archives.store([CEPH]) == first
 
+    docker.images.clear()
     docker.has(CEPH, recipe=recipes.need(CEPH).digest)
     second = archives.store([CEPH])
 
@@ -380,7 +385,7 @@ def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
     def begun() -> list[str]:
         builder.asked.clear()
         for reference in [*wanted, "localhost/rookery/kubernetes:v1.32.0"]:
-            builder.images.pop(reference, None)
+            builder.images.pop(recipes.local_name(reference), None)
         built = REAL_BUILD(wanted, lambda line: None)
         order = [recipes.need(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")]
         assert len(order) == len(built)
@@ -472,7 +477,72 @@ def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
     command, *tags = asked
     assert f"{engine.RECIPE_LABEL}={recipe.digest}" in command
     assert "KUBERNETES_VERSION=1.32.0" in command
-    assert ("tag", recipe.reference, "registry.k8s.io/kube-scheduler:v1.32.0") in tags
+    own = "localhost/rookery/registry.k8s.io/kube-scheduler:v1.32.0"
+    assert ("tag", recipe.reference, own) in tags
+    assert [name for _, _, name in tags if not name.startswith(recipes.OWN)] == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "local"),
+    [
+        (CEPH, "localhost/rookery/quay.io/ceph/ceph:v18.2.7"),
+        ("cassandra:5.0.6", "localhost/rookery/docker.io/library/cassandra:5.0.6"),
+        ("kindest/node:v1.32.0", "localhost/rookery/kindest/node:v1.32.0"),
+        (catalogue.USERSPACE_CSI, catalogue.USERSPACE_CSI),
+    ],
+)
+def test_what_is_built_has_a_name_of_its_own_that_tells_what_it_stands_for(reference: str, local: str) -> None:
+    assert recipes.local_name(reference) == recipes.local_name(local) == local
+    assert recipes.stands_for(local) == recipes.canonical(reference)
+    assert recipes.need(local) == recipes.need(reference)
+
+
+def test_an_image_of_the_vendors_name_with_the_label_of_a_recipe_is_not_used(docker: FakeDocker) -> None:
+    """As earlier versions called those they built; the vendor's own goes before one that was built here."""
+    built = recipes.need(CEPH).digest
+    docker.images[CEPH] = LocalImage("sha256:1", 1, "2026-11-24T08:00:00Z", built, CEPH)
+    assert engine.usable(CEPH) is None
+    docker.has(CEPH, recipe=built)
+    assert engine.name_of(CEPH) == resolve.look(CEPH).name == "localhost/rookery/quay.io/ceph/ceph:v18.2.7"
+    docker.has(CEPH)
+    assert engine.name_of(CEPH) == CEPH
+
+
+def test_what_is_not_there_has_no_name(docker: FakeDocker) -> None:
+    with pytest.raises(InfrastructureError, match="is not in docker"):
+        engine.name_of(CEPH)
+
+
+def test_pruning_removes_what_no_run_would_use_and_no_image_of_a_users(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, own = "localhost/rookery/gone:1", catalogue.USERSPACE_CSI
+    labels = {
+        CEPH: recipes.need(CEPH).digest,
+        CASSANDRA: "an older digest",
+        own: recipes.need(own).digest,
+        catalogue.FIO: "an older digest",
+        old: "a digest",
+        DERIVED: recipes.need(CEPH).digest,
+    }
+    docker.images = {name: LocalImage("sha256:1", 1, "", recipe, name) for name, recipe in labels.items()}
+
+    def run(*args: str, **_: object) -> subprocess.CompletedProcess[str]:
+        if args[:2] == ("image", "rm"):
+            if args[2] == catalogue.FIO:
+                return subprocess.CompletedProcess(args, 1, "", "in use")
+            del docker.images[args[2]]
+        elif args[0] == "tag":
+            docker.images[args[2]] = docker.images[args[1]]
+        return subprocess.CompletedProcess(args, 0, "", "")
+
+    monkeypatch.setattr(pruning, "docker", run)
+    monkeypatch.setattr(pruning, "docker_output", lambda *_: "\n".join([*docker.images, "<none>:<none>"]))
+
+    local = recipes.local_name(CEPH)
+    assert pruning.prune() == [f"{CEPH} is called {local} now", f"removed {CASSANDRA}", f"removed {old}"]
+    assert set(docker.images) == {local, own, DERIVED, catalogue.FIO}
+    assert pruning.prune() == []
 
 
 @pytest.mark.parametrize(
@@ -493,7 +563,7 @@ def test_who_made_an_image_stands_in_its_label(config: object, recipe: str, monk
 
     monkeypatch.setattr(engine, "docker", run)
 
-    assert engine.inspect("cassandra:5.0.6") == LocalImage("sha256:1", 2, "2026-11-24T08:00:00Z", recipe)
+    assert engine.inspect("cassandra:5.0.6") == LocalImage("sha256:1", 2, "2026-11-24T08:00:00Z", recipe, CASSANDRA)
     assert engine.inspect(CEPH) is None
 
 
@@ -549,6 +619,7 @@ def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_pa
 
     monkeypatch.setattr(build, "docker", docker)
     monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(engine, "name_of", recipes.local_name)
     if fails:
         with pytest.raises(CommandFailed, match="no space left"):
             build.export_file(CEPH, "/kind", target, print)

@@ -21,7 +21,7 @@ from rookery.machine.signals import sigterm_as_ctrl_c
 COMMANDS = {
     "doctor": "what this machine has and lacks for a run, each with a hint",
     "setup": "bring this machine to where a run works",
-    "images": "the images of a run: list, ensure, save, load",
+    "images": "the images of a run: list, ensure, save, load, prune",
     "scenarios": "what there is to run, what it reproduces, what came of it last",
     "snapshots": "saved clusters: list, prune",
     "bench": "measure what the harness and its volumes take on this machine",

@@ -12,7 +12,7 @@ from rich.table import Table
 from rookery.catalogue import catalogue
 from rookery.cli import options, tables
 from rookery.errors import UsageError
-from rookery.images import archives, engine, recipes, resolve
+from rookery.images import archives, engine, pruning, recipes, resolve
 from rookery.storage import cluster as storage
 
 SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "csi_driver", "registry_mirror")
@@ -39,6 +39,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     load = inner.add_parser("load", help="read them from such a file")
     load.add_argument("file", metavar="FILE", type=options.path)
     load.set_defaults(run=_load)
+    prune = inner.add_parser("prune", help="remove built ones that are out of date, or called as the vendor's")
+    prune.description = (
+        "Removes images that a recipe made and that no run would use: of a recipe that has changed since, or that is "
+        "gone. One that an earlier version called like the vendor's is called localhost/rookery/... afterwards. "
+        "Known by the label io.rookery.recipe; an image that is in use stays."
+    )
+    prune.set_defaults(run=_prune)
 
 
 def _which(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
         size = tables.gibibytes(image.size) if image.size else ""
         table.add_row(image.reference, origin, size, tables.age(image.created))
     tables.show(table)
+    if any(image.name.startswith(recipes.OWN) for image in images):
+        print(f"built ones are called {recipes.OWN}NAME in docker, and NAME inside nodes")
     return 0
 
 
@@ -98,6 +107,15 @@ def _save(arguments: argparse.Namespace) -> int:
     images = _wanted(arguments)
     resolve.save(images, str(arguments.file))
     print(f"{len(images)} images in {arguments.file} ({tables.gibibytes(arguments.file.stat().st_size)})")
+    return 0
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    removed = pruning.prune()
+    for line in removed:
+        print(line)
+    if not removed:
+        print("nothing to remove")
     return 0
 
 

@@ -26,6 +26,7 @@ from rookery.cluster.power import PowerCut
 from rookery.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
 from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
+from rookery.images import engine
 from rookery.kube import Kube
 from rookery.machine import freezer, kubeconfig, loop
 from rookery.machine.copying import copy_image
@@ -485,14 +486,14 @@ class KindCluster(PytestKindCluster):
     def _import(self, references: Sequence[str], nodes: Sequence[str]) -> None:
         """Load images from docker into nodes, all at once."""
         archive = self.path / "images.tar"
-        load = f"{stores.IMPORT} /var/images.tar; s=$?; rm /var/images.tar; exit $s"
+        load = f"{stores.IMPORT} /var/images.tar; s=$?; rm /var/images.tar; [ $s = 0 ] || exit $s\n{stores.RENAME}"
 
         def bring(node: str) -> None:
             docker("cp", str(archive), f"{node}:/var/images.tar", timeout=120)
             docker("exec", node, "sh", "-c", load, timeout=300)
 
         try:
-            docker("save", "-o", str(archive), *references, timeout=300)
+            engine.save(references, str(archive))
             with self._each_node() as pool:
                 list(pool.map(bring, nodes))
         finally:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery.cluster import snapshots
+from rookery.images import recipes
 from rookery.machine import unfinished
 from rookery.machine.copying import link_alike, mirror_tree
 from rookery.machine.docker import docker
@@ -190,10 +191,18 @@ def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> Non
 # the index of all its platforms and the blobs of one (https://github.com/kubernetes-sigs/kind/issues/3795).
 IMPORT = "ctr -n k8s.io images import"
 
+# Nodes have what was built here by the name that manifests ask for; see `rookery.images.recipes`.
+RENAME = f"""
+for image in $(ctr -n k8s.io images ls -q | grep '^{recipes.OWN}.*/'); do
+  ctr -n k8s.io images tag --force "$image" "${{image#{recipes.OWN}}}" && ctr -n k8s.io images rm "$image" || exit 1
+done >/dev/null
+"""
+
 # The node image brings the control plane's and the network's images as blobs only: each node would unpack them at its
 # first start. Mounting one unpacks it.
 _IMPORT = f"""
 {IMPORT} /images.tar
+{RENAME}
 mkdir /unpacked
 for image in $(ctr -n k8s.io images ls -q | grep -v ^sha256:); do
   ctr -n k8s.io images mount "$image" /unpacked >/dev/null

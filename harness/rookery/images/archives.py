@@ -116,7 +116,7 @@ def remove(archive: Archive) -> None:
 def _entries(references: Iterable[str]) -> list[Entry]:
     entries = []
     for reference in map(recipes.canonical, references):
-        image = engine.inspect(reference)
+        image = engine.usable(reference)
         if image is None:
             raise KeyError(f"{reference} is not in the engine")
         entries.append(Entry(reference, image.id, image.recipe, image.pulled or was_pulled(image.id)))

@@ -184,7 +184,7 @@ def _build_one(recipe: Recipe) -> float:
             hint=f"the whole log is {log}; can this machine reach the package registries?",
         ) from error
     for alias in recipe.aliases:
-        docker("tag", recipe.reference, alias)
+        docker("tag", recipes.local_name(recipe.reference), recipes.local_name(alias))
     return time.monotonic() - started
 
 
@@ -196,11 +196,11 @@ def _debootstrap(recipe: Recipe, folder: Path, log: Path) -> None:
     mmdebstrap += ['--customize-hook=rm -f "$1"/var/cache/apt/*.bin']  # apt does not clean what it is told not to use
     run_logged([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS, log=log)
     label = f"LABEL {engine.RECIPE_LABEL}={recipe.digest}"
-    docker("import", "--change", label, str(archive), recipe.reference, timeout=300)
+    docker("import", "--change", label, str(archive), recipes.local_name(recipe.reference), timeout=300)
 
 
 def _docker_build(recipe: Recipe, folder: Path, log: Path) -> None:
-    options = ["--label", f"{engine.RECIPE_LABEL}={recipe.digest}", "--tag", recipe.reference]
+    options = ["--label", f"{engine.RECIPE_LABEL}={recipe.digest}", "--tag", recipes.local_name(recipe.reference)]
     for name, value in recipe.args.items():
         options += ["--build-arg", f"{name}={value}"]
     if CERTIFICATES.exists():
@@ -243,7 +243,8 @@ def export_file(reference: str, path: str, target: Path, say: Say) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
     build([reference], say)
     with unfinished.staged(target) as partial:
-        container = docker("create", "--label", unfinished.label(partial), reference, "none").stdout.strip()
+        name = engine.name_of(reference)
+        container = docker("create", "--label", unfinished.label(partial), name, "none").stdout.strip()
         try:
             copied = partial / target.name
             docker("cp", f"{container}:{path}", str(copied), timeout=120)

@@ -2,13 +2,16 @@
 
 A recipe is a folder with a `recipe.toml` and, but for the Debian base itself, an ordinary Dockerfile. `recipe.toml`:
 
-- `image`: the name it makes, as the vendor's image is called; `also`: further names of the same image;
+- `image`: the name it makes, as manifests and the vendor call the image; `also`: further names of the same image;
 - `versions`: a table for each tag, with its build `args` and, for images that carry others in an archive
   (`images.tar` in the build context), the list `archive`;
 - `include`: more folders for the build context, named relative to the package `harness`;
 - `module`: the build context is a folder of a published Go module: its `path`, `version` and `folder`, and the `target`
   stage of the Dockerfile there;
 - `debootstrap`: the image is the root filesystem of the Debian suite its tag names.
+
+The engine, which is the user's, never has a built image by the vendor's name: `quay.io/ceph/ceph:v18.2.7` is
+`localhost/rookery/quay.io/ceph/ceph:v18.2.7` there (`local_name`), and gets the other name inside nodes alone.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ else:
 
 PACKAGE = Path(__file__).resolve().parent.parent
 RECIPES = Path(__file__).resolve().parent / "recipes"
-GOLANG = "localhost/rookery/golang:1"
+OWN = "localhost/rookery/"
+GOLANG = f"{OWN}golang:1"
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,19 @@ def all_recipes() -> dict[str, Recipe]:
 
 def find(reference: str) -> Recipe | None:
     """The recipe that makes `reference`, or None."""
-    return all_recipes().get(canonical(reference))
+    return all_recipes().get(stands_for(canonical(reference)))
+
+
+def local_name(reference: str) -> str:
+    """The name that the engine has an image by if it was built here."""
+    name = canonical(reference)
+    return name if name.startswith(OWN) else f"{OWN}{name}"
+
+
+def stands_for(name: str) -> str:
+    """The name that manifests ask for, of an image that was built here: the inverse of `local_name`."""
+    rest = name.removeprefix(OWN)
+    return rest if "/" in rest else name
 
 
 def canonical(reference: str) -> str:

@@ -34,6 +34,7 @@ class Image:
     size: int = 0  # bytes
     created: str = ""  # RFC 3339
     recipe: str = ""  # digest, for a built one
+    name: str = ""  # that the engine has it by
 
 
 def look(reference: str) -> Image:
@@ -45,7 +46,7 @@ def look(reference: str) -> Image:
         origin = Origin.BUILT
     else:
         origin = Origin.VENDOR if image.pulled or archives.was_pulled(image.id) else Origin.LOCAL
-    return Image(reference, origin, image.size, image.created, image.recipe)
+    return Image(reference, origin, image.size, image.created, image.recipe, image.name)
 
 
 def is_cached(reference: str) -> bool:

@@ -124,7 +124,7 @@ def ensure_images(settings: Settings, say: Say, more: Iterable[str] = ()) -> tup
 
 
 def _image_id(reference: str) -> str | None:
-    found = engine.inspect(reference)
+    found = engine.usable(reference)
     return found.id if found else None
 
 
@@ -191,7 +191,7 @@ class StorageCluster:
         self.kind = KindCluster(
             self.settings.cluster_name,
             self.topology,
-            image=self.images.node,
+            image=engine.name_of(self.images.node),
             kind=kind_program,
             kubeconfig=Path(self.settings.kubeconfig) if self.settings.kubeconfig else None,
             disk_size=self.settings.disk_bytes,
