@@ -20,7 +20,7 @@ ENGINE = {"ServerVersion": "20.10.24", "DefaultRuntime": "runc"}
 def machine(tmp_path, monkeypatch):
     """A Debian as root without engine, without systemd, with everything else; what is done to it is recorded."""
     machine = SimpleNamespace(
-        engine=None, programs={"apt-get", "mmdebstrap", "iptables", "ip", "losetup", "rsync"}, lacking=[],
+        engine=None, programs={"apt-get", "mmdebstrap", "iptables", "ip", "losetup", "rsync", "sfdisk"}, lacking=[],
         systemd=False, ran=[], started=[], said=[], installed=set(), new_with=["docker.io", "containerd"], removes={},
         dockerds=[], limits={"max_user_instances": "128", "max_user_watches": "524288"}, kind=False, unit={},
     )  # fmt: skip
@@ -119,9 +119,9 @@ def test_an_engine_that_is_installed_but_stopped_is_not_replaced(machine):
 
 def test_only_missing_packages_are_installed(machine):
     machine.engine = ENGINE
-    machine.programs -= {"ip", "mmdebstrap", "rsync"}
+    machine.programs -= {"ip", "mmdebstrap", "rsync", "sfdisk"}
     machine.setup()
-    assert machine.ran[-1][-4:] == ["-qy", "mmdebstrap", "iproute2", "rsync"]
+    assert machine.ran[-1][-5:] == ["-qy", "mmdebstrap", "iproute2", "rsync", "fdisk"]
 
 
 def test_where_a_capability_lacks_the_engine_gets_the_wrapper(machine):

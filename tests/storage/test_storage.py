@@ -330,6 +330,7 @@ def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_miss
 def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, results, monkeypatch):
     made = Catalogue(node="node", operator="rook", ceph=CEPH, driver=())
     monkeypatch.setattr(storage, "ensure_images", lambda settings, say, more: (made, []))
+    monkeypatch.setattr(storage.engine, "name_of", str)
     cluster = new_cluster()
     cluster.prepare(results)
     with pytest.raises(UsageError, match="would take disks of this machine"):

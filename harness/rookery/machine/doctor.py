@@ -62,6 +62,7 @@ def diagnose() -> list[Check]:
             *(kernel_feature(feature, Path("/"), platform.release()) for feature in KERNEL_FEATURES),
             kind(),
             rsync(),
+            sfdisk(),
             kubectl(),
             free_disk(capacity.disks(capacity.Needs())),
             free_memory(capacity.memory(capacity.Needs())),
@@ -177,6 +178,12 @@ def rsync() -> Check:
     if path := shutil.which("rsync"):
         return Check("rsync", "ok", path)
     return Check("rsync", "missing", "none: clusters could not be saved and put back", _SETUP)
+
+
+def sfdisk() -> Check:
+    if path := shutil.which("sfdisk"):
+        return Check("sfdisk", "ok", path)
+    return Check("sfdisk", "degraded", "none: the scenario of foreign disks partitions one", _SETUP)
 
 
 def kubectl() -> Check:

@@ -41,6 +41,7 @@ _PACKAGES = {
     "ip": "iproute2",
     "losetup": "util-linux",
     "rsync": "rsync",
+    "sfdisk": "fdisk",
 }
 ENGINE_PACKAGE = "docker.io"
 _INOTIFY = Path("/proc/sys/fs/inotify")
