@@ -1,6 +1,8 @@
-"""A real browser outside the cluster: Chromium in a container of its own on the nodes' network, driven from here."""
+"""A real browser outside the cluster: Chromium in a container of its own on the nodes' network, driven from here.
+
+Needs selenium, the extra `browser`.
+"""
 
 from rookery.browser.container import browser_on
-from rookery.browser.webdriver import Browser
 
-__all__ = ["Browser", "browser_on"]
+__all__ = ["browser_on"]

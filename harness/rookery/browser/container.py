@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
-from rookery.browser.webdriver import Browser
-from rookery.errors import DeadlineExceeded, InfrastructureError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.machine.docker import docker, docker_output
 from rookery.machine.leases import Lease
 from rookery.waiting import NotYet, minutes, wait_for_machine
+
+if TYPE_CHECKING:
+    from rookery.browser.webdriver import Browser
 
 PORT = 9515
 STARTED = minutes(1)
@@ -21,8 +24,13 @@ SHARED_MEMORY = "256m"  # docker's 64 MiB are little for a browser
 def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
     """While it lasts, a browser runs on that docker network: beside the nodes, and no part of the cluster.
 
-    The container is recorded in the lease. Raises `InfrastructureError` with its log if the browser does not start.
+    The container is recorded in the lease. Raises `InfrastructureError` with its log if the browser does not start,
+    `UsageError` without selenium.
     """
+    try:
+        from rookery.browser.webdriver import Browser
+    except ModuleNotFoundError as error:
+        raise UsageError("a browser needs selenium", hint="pip install 'pytest-rookery[browser]'") from error
     name = f"{network}-browser"
     lease.add("container", name)
     docker(

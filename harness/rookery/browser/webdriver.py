@@ -1,27 +1,30 @@
-"""A client for WebDriver, of the few commands that reading a page takes.
+"""A window of a browser, as conditions: what reading a page takes, of selenium.
 
-The protocol is JSON over HTTP: https://www.w3.org/TR/webdriver2/. What a page does not show *yet* is `NotYet`, so that
-everything here serves as a condition for `wait_for`: there are no waits of the browser's own, whose time-outs would say
-nothing.
+What a page does not show *yet* is `NotYet`, so that everything here serves as a condition for `wait_for`: selenium's
+own waits are not used, as their time-outs say nothing.
 """
 
 from __future__ import annotations
 
-import base64
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import urllib3
+from selenium.common import exceptions
+from selenium.webdriver import ChromeOptions, Remote
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.proxy import Proxy, ProxyType
+from selenium.webdriver.remote.client_config import ClientConfig
+from selenium.webdriver.remote.file_detector import UselessFileDetector
+from selenium.webdriver.remote.webelement import WebElement
 
 from rookery.errors import InfrastructureError
 from rookery.waiting import NotYet
 
 CHROMIUM = "/usr/bin/chromium"  # where the driver runs
-COMMAND_SECONDS = 60.0
-LOAD_SECONDS = 30.0
-_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the key of an element's reference: a constant of the specification
+COMMAND_SECONDS = 60
+LOAD_SECONDS = 30
 
 ARGUMENTS = (
     "--headless=new",
@@ -39,22 +42,13 @@ ARGUMENTS = (
 )
 
 # What an application that builds its page while it is being read answers with; the next look finds something else.
-# https://www.w3.org/TR/webdriver2/#errors
 _PASSING = (
-    "no such element",
-    "stale element reference",
-    "element not interactable",
-    "element click intercepted",
-    "timeout",
+    exceptions.NoSuchElementException,
+    exceptions.StaleElementReferenceException,
+    exceptions.ElementNotInteractableException,
+    exceptions.ElementClickInterceptedException,
+    exceptions.TimeoutException,
 )
-
-
-class WebDriverError(InfrastructureError):
-    """The driver refused a command; `code` is the specification's name for why."""
-
-    def __init__(self, command: str, code: str, message: str) -> None:
-        super().__init__(f"{command}: {code}: {message}")
-        self.code = code
 
 
 class Browser:
@@ -62,8 +56,7 @@ class Browser:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._http = urllib3.PoolManager(retries=False)
-        self._session = ""
+        self._driver: Remote | None = None
 
     def __enter__(self) -> Browser:
         return self
@@ -73,91 +66,102 @@ class Browser:
 
     def start(self) -> None:
         """Condition: the driver answers and has started a browser."""
-        if self._session:
+        if self._driver:
             return
-        options = {"binary": CHROMIUM, "args": list(ARGUMENTS)}
-        wanted = {"browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options}
-        wanted["timeouts"] = {"pageLoad": int(LOAD_SECONDS * 1000)}
-        if not self._ask("GET", "/status")["ready"]:
-            raise NotYet("the driver is not ready")
-        self._session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        options = ChromeOptions()
+        options.binary_location = CHROMIUM
+        options.accept_insecure_certs = True
+        options.timeouts = {"pageLoad": LOAD_SECONDS * 1000}
+        for argument in ARGUMENTS:
+            options.add_argument(argument)
+        connection = ClientConfig(
+            self._address,
+            proxy=Proxy({"proxyType": ProxyType.DIRECT}),  # a container on this machine
+            timeout=COMMAND_SECONDS,
+            # ChromeDriver serves a request only if it is for a name or an address that it knows; this one it always
+            # knows.
+            extra_headers={"Host": "localhost"},
+            init_args_for_pool_manager={"init_args_for_pool_manager": {"retries": False}},
+        )
+        with self._asking():
+            self._driver = Remote(self._address, options=options, client_config=connection)
+        self._driver.file_detector = UselessFileDetector()  # what is typed is text, also if a file is called so
 
     def close(self) -> None:
         """End the browser; idempotent."""
-        session, self._session = self._session, ""
-        if session:
-            self._ask("DELETE", f"/session/{session}")
-        self._http.clear()
+        driver, self._driver = self._driver, None
+        if driver:
+            with self._asking():
+                driver.quit()
 
     def open(self, url: str) -> None:
         """Condition: the server of that page answers."""
-        self._do("POST", "/url", {"url": url})
+        with self._asking():
+            self._started.get(url)
 
     @property
     def url(self) -> str:
         """Where it is now."""
-        return self._do("GET", "/url")
+        with self._asking():
+            return self._started.current_url
 
     def text(self, css: str) -> str:
         """Condition: the page has an element of that CSS selector; the text that a reader sees in the first one."""
-        return self._do("GET", f"/element/{self._find(css)}/text")
+        with self._asking():
+            return self._find(css).text
 
     def attribute(self, css: str, name: str) -> str:
         """Condition: it has one with that attribute; the attribute's value."""
-        value = self._do("GET", f"/element/{self._find(css)}/attribute/{name}")
+        with self._asking():
+            value = self._find(css).get_dom_attribute(name)
         if value is None:
             raise NotYet(f"{css} has no {name}")
         return value
 
     def has(self, css: str) -> bool:
         """Whether the page has such an element now."""
-        return bool(self._all(css))
+        with self._asking():
+            return bool(self._started.find_elements(By.CSS_SELECTOR, css))
 
     def type(self, css: str, text: str) -> None:
         """Condition: the element takes input; it is emptied first, and filled by key strokes."""
-        element = self._find(css)
-        self._do("POST", f"/element/{element}/clear", {})
-        self._do("POST", f"/element/{element}/value", {"text": text})
+        with self._asking():
+            element = self._find(css)
+            element.clear()
+            element.send_keys(text)
 
     def click(self, css: str) -> None:
         """Condition: the element can be clicked."""
-        self._do("POST", f"/element/{self._find(css)}/click", {})
+        with self._asking():
+            self._find(css).click()
 
     def screenshot(self, path: Path) -> None:
         """What the window shows, as a PNG."""
-        path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))
+        with self._asking():
+            path.write_bytes(self._started.get_screenshot_as_png())
 
-    def _find(self, css: str) -> str:
-        found = self._all(css)
+    def _find(self, css: str) -> WebElement:
+        found = self._started.find_elements(By.CSS_SELECTOR, css)
         if not found:
             raise NotYet(f"{self.url} shows no {css}")
-        return found[0][_ELEMENT]
+        return found[0]
 
-    def _all(self, css: str) -> Sequence[Mapping[str, str]]:
-        return self._do("POST", "/elements", {"using": "css selector", "value": css})
-
-    def _do(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        if not self._session:
+    @property
+    def _started(self) -> Remote:
+        if self._driver is None:
             raise InfrastructureError("the browser has not been started")
-        return self._ask(method, f"/session/{self._session}{path}", body)
+        return self._driver
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The driver's answer. Raises `NotYet` for what passes, and as long as no driver answers at all."""
-        # ChromeDriver serves a request only if it is for a name or an address that it knows; this one it always knows.
-        headers = {"Host": "localhost", "Content-Type": "application/json; charset=utf-8"}
-        data = None if body is None else json.dumps(body).encode()
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Raises `NotYet` for what passes, and as long as no driver answers at all; `InfrastructureError` for what the
+        driver refuses."""
         try:
-            answer = self._http.request(
-                method, f"{self._address}{path}", body=data, headers=headers, timeout=COMMAND_SECONDS
-            )
-            value = json.loads(answer.data)["value"]
+            yield
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NotYet(f"no driver at {self._address}: {error}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise InfrastructureError(f"{method} {path}: not WebDriver: {answer.data[:200]!r}") from error
-        if answer.status == 200:
-            return value
-        refused = WebDriverError(f"{method} {path}", value.get("error", "?"), value.get("message", ""))
-        if refused.code in _PASSING or "net::ERR_" in refused.message:  # the latter: nothing answers at a URL
-            raise NotYet(str(refused)) from refused
-        raise refused
+        except exceptions.WebDriverException as error:
+            told = f"{type(error).__name__}: {error.msg}"
+            if isinstance(error, _PASSING) or "net::ERR_" in told:  # the latter: nothing answers at a URL
+                raise NotYet(told) from error
+            raise InfrastructureError(f"the browser's driver: {told}") from error

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rookery.browser import Browser
 from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.symptoms import log_shown
@@ -20,6 +20,9 @@ from rookery.rook.deploy import Rook
 from rookery.rook.manifests import OPERATOR, load
 from rookery.signatures import SERVICE_RECONCILED
 from rookery.waiting import NotYet
+
+if TYPE_CHECKING:
+    from rookery.browser.webdriver import Browser
 
 SERVICE = "rook-ceph-mgr-dashboard"
 USER = "admin"
