@@ -16,7 +16,6 @@ from rookery.metallb import MetalLB
 from rookery.plugin import session
 from rookery.rook.filesystems import Filesystems
 from rookery.rook.pools import Pools
-from rookery.rook.toolbox import LABELS as TOOLBOX
 from rookery.rook.versions import Flavour, release_of
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Volumes
@@ -32,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def dns(cluster):
-    """The cluster's DNS, as a pod that is no part of any workload sees it."""
-    return Resolver(cluster.kube, namespace="rook-ceph", labels=TOOLBOX)
+    """The cluster's DNS."""
+    return Resolver(cluster.kube)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ SEED_LOOKUP_FAILED = Signature(
 NO_SUCH_NAME = Signature(
     text="NXDOMAIN",
     shown_by=ShownBy.COMMAND,
-    of="a lookup in a pod",
+    of="a lookup at the cluster's name server",
     source="https://www.rfc-editor.org/rfc/rfc8020",
 )
 

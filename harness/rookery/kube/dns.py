@@ -1,20 +1,28 @@
-"""Names as the cluster's own DNS has them, asked from inside a pod."""
+"""Names as the cluster's own DNS has them, asked from this machine, which has a route to Services.
+
+A resolver library says "not found" alike for a name that does not exist and for a server that does not answer; so one
+question is sent to that one server, and the answer's code is read.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+import dns.exception
+import dns.message
+import dns.query
+import dns.rcode
+import dns.rdatatype
 
 from rookery.kube.client import Kube
-from rookery.kube.conditions import not_ready
-from rookery.kube.errors import ExecFailed, retry_while_api_unavailable
+from rookery.kube.errors import retry_while_api_unavailable
 from rookery.signatures import NO_SUCH_NAME
 from rookery.waiting import NotYet
 
-_PROGRAM = Path(__file__).with_name("dns_query.py")
-_EXEC_SECONDS = 15.0
+SERVICE = "kube-dns"  # of CoreDNS, too
+NAMESPACE = "kube-system"
+_ANSWER_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -26,28 +34,28 @@ class Answer:
 
 
 class Resolver:
-    """Asks from a Ready pod with these labels, whose image has to have `python3`, such as Rook's toolbox."""
+    """Asks the name server that every pod asks."""
 
-    def __init__(self, kube: Kube, *, namespace: str, labels: str) -> None:
+    def __init__(self, kube: Kube, *, port: int = 53) -> None:
         self._kube = kube
-        self._namespace = namespace
-        self._labels = labels
+        self._port = port
 
     @retry_while_api_unavailable()
     def lookup(self, name: str) -> Answer:
-        """Condition: the name server answers for `name`, be it that there is no such name.
+        """Condition: the name server answers for `name` (A records), be it that there is no such name.
 
         `NotYet` while it does not, or says that it cannot (SERVFAIL), as CoreDNS does until it has read the Services.
         """
+        server = self._server()
         try:
-            argv = ["python3", "-c", _PROGRAM.read_text(), name]
-            output = self._kube.exec(self._pod(), argv, namespace=self._namespace, timeout=_EXEC_SECONDS)
-        except ExecFailed as error:
-            raise NotYet(error.message) from error
-        answer = json.loads(output)
-        if answer["code"] not in ("NOERROR", NO_SUCH_NAME.text):
-            raise NotYet(f"{name}: the name server says {answer['code']}")
-        return Answer(answer["code"], frozenset(answer["addresses"]))
+            message = dns.query.udp(dns.message.make_query(name, "A"), server, _ANSWER_SECONDS, port=self._port)
+        except (dns.exception.DNSException, OSError) as error:
+            raise NotYet(f"{name}: no answer of {server}: {error or type(error).__name__}") from error
+        code = dns.rcode.to_text(message.rcode())
+        if code not in ("NOERROR", NO_SUCH_NAME.text):
+            raise NotYet(f"{name}: the name server says {code}")
+        records = [record for answer in message.answer if answer.rdtype == dns.rdatatype.A for record in answer]
+        return Answer(code, frozenset(record.to_text() for record in records))
 
     def no_such_name(self, name: str) -> Callable[[], None]:
         """Condition: the name server says that `name` does not exist (NXDOMAIN)."""
@@ -59,10 +67,8 @@ class Resolver:
 
         return condition
 
-    def _pod(self) -> str:
-        pods = self._kube.list("Pod", namespace=self._namespace, labels=self._labels)
-        reasons = [not_ready(pod) for pod in pods]
-        for pod, reason in zip(pods, reasons, strict=True):
-            if not reason:
-                return pod["metadata"]["name"]
-        raise NotYet("; ".join(reasons) or f"there is no pod with {self._labels}")
+    def _server(self) -> str:
+        found = self._kube.get("Service", SERVICE, namespace=NAMESPACE)
+        if found is None:
+            raise NotYet(f"there is no Service {SERVICE}")
+        return found["spec"]["clusterIP"]
