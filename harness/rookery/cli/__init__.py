@@ -24,6 +24,7 @@ COMMANDS = {
     "images": "the images of a run: list, ensure, save, load, prune",
     "scenarios": "what there is to run, what it reproduces, what came of it last",
     "snapshots": "saved clusters: list, prune",
+    "matrix": "combinations of versions: list, run one after another, compare nights",
     "bench": "measure what the harness and its volumes take on this machine",
     "sweep": "remove clusters, disks, routes and mounts that killed runs left",
     "completion": "print a script that completes commands and options in a shell",
@@ -36,6 +37,7 @@ examples:
   pytest scenarios/                 run the core scenarios (or: python3 -m tox -e e2e); --all, --slow: more
   rookery scenarios power           what there is to run, and what came of it last
   rookery snapshots                 saved clusters, from which scenarios begin
+  rookery matrix                    the combinations of versions in matrix.toml
   rookery bench restore --runs 3    how long it takes to restore one
   rookery bench volumes             what volumes can do, and how long they take
   rookery bench core --of results   where the seconds of the last run went

@@ -1,0 +1,153 @@
+"""`rookery matrix`: the combinations of versions in matrix.toml, their runs, and the page of a night."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+from rich.table import Table
+
+from rookery.cli import options, tables
+from rookery.errors import UsageError
+from rookery.machine import doctor, network
+from rookery.matrix import cells, grid, nights, running
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Without a command: list the cells of matrix.toml, what each is there for, and whether it can run on this "
+        "machine. --json is the form that GitHub's fromJSON takes for a strategy's matrix."
+    )
+    parser.epilog = "examples: rookery matrix run rook-1.17; rookery matrix run --budget 6h; rookery matrix compare"
+    _common(parser)
+    inner = parser.add_subparsers(metavar="COMMAND")
+    run_ = inner.add_parser(
+        "run",
+        help="run cells one after another on this machine, each as a run of its own",
+        description="Cells that failed the last time come first, then those that did not run for longest. Exit status: "
+        "0 every cell passed, 1 a scenario failed, 2 bad input, 3 the infrastructure failed.",
+    )
+    run_.add_argument("cells", nargs="*", metavar="CELL", help="these cells (default: all that can run here)")
+    run_.add_argument("--budget", type=_duration, metavar="TIME", help="begin no cell after that time: 6h, 90m")
+    run_.add_argument("--resume", action="store_true", help="go on with the newest night: run what did not end in it")
+    _common(run_, default=argparse.SUPPRESS)
+    run_.set_defaults(run=_run)
+    compared = inner.add_parser("compare", help="what came out otherwise than in another night")
+    compared.add_argument("nights", nargs="*", metavar="NIGHT", help="two nights (default: the last two)")
+    _common(compared, default=argparse.SUPPRESS)
+    compared.set_defaults(run=_compare)
+    page = inner.add_parser("page", help="write the page of the newest night anew: results/nightly/index.html")
+    _common(page, default=argparse.SUPPRESS)
+    page.set_defaults(run=_page)
+
+
+def _common(parser: argparse.ArgumentParser, **default: object) -> None:
+    options.add_json(parser, **default)
+    options.add_settings(parser, ["results_dir"])
+    parser.add_argument(
+        "--matrix",
+        type=options.path,
+        metavar="FILE",
+        help=f"the file of cells (default: {cells.FILE})",
+        **(default or {"default": Path(cells.FILE)}),
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    matrix, has = cells.load(arguments.matrix), machine_has()
+    if arguments.json:
+        print(json.dumps({"include": [{**cell.as_dict(), "here": _here(cell, has)} for cell in matrix.cells]}))
+        return 0
+    table = Table("cell", "tier", "options", "here", "why")
+    for cell in matrix.cells:
+        lacking = cells.lacking(cell, has)
+        table.add_row(
+            cell.name, cell.tier, " ".join(cell.options), f"no: {', '.join(lacking)}" if lacking else "yes", cell.why
+        )
+    tables.show(table)
+    for name, reason in matrix.impossible:
+        print(f"left out: {name}: {reason}")
+    return 0
+
+
+def machine_has() -> Mapping[str, bool]:
+    """Which of `cells.NEEDS` this machine has."""
+    return {
+        "registries": network.reachable_registries() == network.REGISTRIES.keys(),
+        "rbd": doctor.kernel_has("rbd"),
+        "ceph": doctor.kernel_has("ceph"),
+    }
+
+
+def _here(cell: cells.Cell, has: Mapping[str, bool]) -> bool:
+    return not cells.lacking(cell, has)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    matrix, results, has = cells.load(arguments.matrix), _results(arguments), machine_has()
+    asked = matrix.named(arguments.cells)
+    if arguments.cells and (lacking := {cell.name: need for cell in asked if (need := cells.lacking(cell, has))}):
+        name, need = next(iter(lacking.items()))
+        raise UsageError(f"{name} cannot run here: it needs {need[0]}", hint="`rookery matrix` says which cells can")
+    before = nights.nights(results)
+    if arguments.resume and not before:
+        raise UsageError(f"there is no night in {nights.folder_of(results)}", hint="begin one without --resume")
+    todo = nights.in_order([cell for cell in asked if _here(cell, has)], results)
+    night = before[-1] if arguments.resume else nights.new_night(results)
+    try:
+        status = running.run_cells(todo, night, budget_s=arguments.budget)
+    finally:
+        grid.write(results, matrix, date.today())
+    return status
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    results = _results(arguments)
+    known = {night.name: night for night in nights.nights(results)}
+    named = arguments.nights or list(known)[-2:]
+    if len(named) != 2 or not set(named) <= known.keys():
+        raise UsageError(
+            f"{' '.join(named) or 'no night'}: two nights are compared", hint=f"there are: {', '.join(known) or 'none'}"
+        )
+    before, after = (
+        [run for cell in nights.cells_of(known[name]) for run in nights.scenarios_of(cell)] for name in named
+    )
+    found = nights.compare(before, after)
+    if arguments.json:
+        print(json.dumps([asdict(each) for each in found], indent=1))
+    elif found:
+        table = Table("", "scenario", "cell", named[0], named[1])
+        for each in found:
+            table.add_row(each.kind, each.scenario, each.cell, each.before, each.after)
+        tables.show(table)
+    else:
+        print("every outcome is as it was")
+    return 1 if any(each.kind == "new failure" for each in found) else 0
+
+
+def _page(arguments: argparse.Namespace) -> int:
+    path = grid.write(_results(arguments), cells.load(arguments.matrix), date.today())
+    if path is None:
+        raise UsageError("no cell of a night has come to its end", hint="`rookery matrix run` runs them")
+    print(json.dumps({"page": str(path)}) if arguments.json else path)
+    return 0
+
+
+def _results(arguments: argparse.Namespace) -> Path:
+    return Path(options.settings(arguments, ["results_dir"]).results_dir)
+
+
+def _duration(text: str) -> float:
+    """Seconds of `6h`, `90m` or `300s`."""
+    match = re.fullmatch(r"(\d+)([hms])", text)
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text}: no time; one like 6h or 90m")
+    return float(int(match[1]) * {"h": 3600, "m": 60, "s": 1}[match[2]])

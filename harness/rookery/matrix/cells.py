@@ -1,0 +1,218 @@
+"""The cells of matrix.toml: combinations of versions, each with why it is there and where it can run.
+
+The file has two kinds of tables:
+
+- `[[cell]]`: one combination, with a `name`;
+- `[[axes]]`: every combination of the lists below `settings`, but for those that `exclude` names; their names are made
+  of the values.
+
+Both have `why`, `tier` (core, rest or slow; core if left away), `needs` (of `NEEDS`; nothing if left away), `settings`
+(those of `rookery.settings.Settings`, by the names of the options) and `expected` (scenarios that are not to turn the
+cell red, each with a `link` and the day `until` which that holds).
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rookery.errors import UsageError
+from rookery.rook import versions
+from rookery.settings import Settings, option_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE = "matrix.toml"
+TIERS = ("core", "rest", "slow")
+# What a machine may lack; a cell that needs nothing of it runs from package registries alone.
+NEEDS = {
+    "registries": "container registries, or a mirror (--registry-mirror)",
+    "rbd": "a kernel with rbd, or the module",
+    "ceph": "a kernel with the ceph filesystem, or the module",
+}
+_KEYS = {"name", "why", "tier", "needs", "settings", "expected", "exclude"}
+_NOT_OF_A_CELL = ("cluster_name", "keep_cluster", "all", "slow", "shard", "kubeconfig", "results_dir")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A scenario that may fail in a cell without turning it red, until a day; it still runs and is shown."""
+
+    scenario: str
+    link: str
+    until: datetime.date
+
+    def holds(self, today: datetime.date) -> bool:
+        """Whether it is not past its day."""
+        return today <= self.until
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination: the settings that differ from the defaults, why it is there, what it needs, what it runs."""
+
+    name: str
+    why: str
+    settings: Mapping[str, Any]
+    tier: str = "core"
+    needs: tuple[str, ...] = ()
+    expected: tuple[Expected, ...] = field(default=())
+
+    @property
+    def options(self) -> list[str]:
+        """pytest's options for this cell: its settings and its tier."""
+        given = [_option(name, value) for name, value in self.settings.items()]
+        return [*given, *{"core": (), "rest": ("--all",), "slow": ("--slow",)}[self.tier]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON; of GitHub's `matrix.include` this is one element."""
+        return {
+            "name": self.name,
+            "why": self.why,
+            "tier": self.tier,
+            "needs": list(self.needs),
+            "options": " ".join(self.options),
+            **self.settings,
+        }
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The cells in the order of the file, and the combinations of axes that cannot be, with the reasons."""
+
+    cells: tuple[Cell, ...]
+    impossible: tuple[tuple[str, str], ...] = ()
+
+    def named(self, names: list[str]) -> list[Cell]:
+        """The cells of these names, or all. Raises `UsageError` for a name that there is not."""
+        known = {cell.name: cell for cell in self.cells}
+        if unknown := [name for name in names if name not in known]:
+            reasons = dict(self.impossible)
+            raise UsageError(
+                f"{unknown[0]}: no such cell" + (f": {reasons[unknown[0]]}" if unknown[0] in reasons else ""),
+                hint=f"`rookery matrix` lists them: {', '.join(known)}",
+            )
+        return [known[name] for name in names] if names else list(self.cells)
+
+
+def load(path: Path) -> Matrix:
+    """Read matrix.toml. Raises `UsageError` for what is no matrix, and for a `[[cell]]` that cannot be."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint="a TOML file of [[cell]] and [[axes]] tables"
+        ) from error
+    if unknown := sorted(tables.keys() - {"cell", "axes"}):
+        raise UsageError(f"{path}: no such table: {unknown[0]}", hint="[[cell]] and [[axes]]")
+    cells: list[Cell] = []
+    impossible: list[tuple[str, str]] = []
+    for table in _tables(path, tables, "cell"):
+        cell = _cell(path, table, table.get("name", ""), _settings(path, table))
+        if reason := why_not(cell.settings):
+            raise UsageError(f"{path}: cell {cell.name} cannot be: {reason}", hint="another version, or no such cell")
+        cells.append(cell)
+    for table in _tables(path, tables, "axes"):
+        for settings in _combinations(path, table):
+            cell = _cell(path, table, name_of(settings), settings)
+            if reason := why_not(settings):
+                impossible.append((cell.name, reason))
+            else:
+                cells.append(cell)
+    names = [cell.name for cell in cells]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{path}: two cells are called {twice[0]}", hint="each has a name of its own")
+    if not cells:
+        raise UsageError(f"{path}: no cells", hint="[[cell]] with name, why and settings")
+    return Matrix(tuple(cells), tuple(impossible))
+
+
+def name_of(settings: Mapping[str, Any]) -> str:
+    """Such as `rook1.18.8-kubernetes1.33.0`: the values in the order of the file."""
+    return "-".join(f"{name.replace('_', '-')}{Path(str(value)).stem if '/' in str(value) else value}"
+                    for name, value in settings.items())  # fmt: skip
+
+
+def why_not(settings: Mapping[str, Any]) -> str:
+    """Why versions do not fit one another, by the ranges that Rook documents; empty if they do."""
+    given = Settings(**settings)
+    try:
+        versions.require_kubernetes(given.kubernetes, rook=given.rook)
+        versions.require_ceph(given.ceph, rook=given.rook)
+    except UsageError as error:
+        return error.message
+    return ""
+
+
+def lacking(cell: Cell, has: Mapping[str, bool]) -> list[str]:
+    """What of its needs this machine has not, in words."""
+    return [NEEDS[need] for need in cell.needs if not has.get(need)]
+
+
+def _tables(path: Path, tables: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    found = tables.get(kind, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        raise UsageError(f"{path}: {kind} is no list of tables", hint=f"[[{kind}]], each with its settings")
+    for table in found:
+        if unknown := sorted(table.keys() - _KEYS):
+            raise UsageError(f"{path}: no such key of [[{kind}]]: {unknown[0]}", hint=", ".join(sorted(_KEYS)))
+    return found
+
+
+def _settings(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
+    settings = table.get("settings", {})
+    if not isinstance(settings, dict):
+        raise UsageError(f"{path}: settings is no table: {settings!r:.60}", hint='settings = { rook = "1.18.8" }')
+    named = {str(name).replace("-", "_"): value for name, value in settings.items()}
+    allowed = [name for name in Settings.__dataclass_fields__ if name not in _NOT_OF_A_CELL]
+    if unknown := sorted(named.keys() - set(allowed)):
+        raise UsageError(f"{path}: no setting of a cell: {unknown[0]}", hint=", ".join(allowed))
+    return named
+
+
+def _combinations(path: Path, table: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    axes = _settings(path, table)
+    for name, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise UsageError(f"{path}: axis {name} is no list of values: {values!r:.60}", hint=f'{name} = ["…", "…"]')
+    exclude = [{str(k).replace("-", "_"): v for k, v in each.items()} for each in table.get("exclude", [])]
+    for values in itertools.product(*axes.values()):
+        combination = dict(zip(axes, values, strict=True))
+        if not any(each.items() <= combination.items() for each in exclude):
+            yield combination
+
+
+def _cell(path: Path, table: Mapping[str, Any], name: str, settings: Mapping[str, Any]) -> Cell:
+    why, tier, needs = table.get("why", ""), table.get("tier", "core"), table.get("needs", [])
+    if not name or not all(c.isalnum() or c in "._-" for c in str(name)):
+        raise UsageError(f"{path}: {name!r} is no name of a cell", hint="letters, digits, dots and dashes")
+    if not why:
+        raise UsageError(f"{path}: cell {name} does not say why it is there", hint='why = "…"')
+    if tier not in TIERS:
+        raise UsageError(f"{path}: cell {name}: no such tier: {tier}", hint=", ".join(TIERS))
+    if unknown := [need for need in needs if need not in NEEDS]:
+        raise UsageError(f"{path}: cell {name}: nobody has {unknown[0]}", hint=f"needs is a list of {', '.join(NEEDS)}")
+    return Cell(name, why, dict(settings), tier, tuple(needs), tuple(_expected(path, name, table)))
+
+
+def _expected(path: Path, name: str, table: Mapping[str, Any]) -> Iterator[Expected]:
+    for each in table.get("expected", []):
+        try:
+            yield Expected(each["scenario"], each["link"], each["until"])
+        except (KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path}: cell {name}: what is expected lacks {error}",
+                hint='expected = [{ scenario = "…", link = "https://…", until = 2027-01-31 }]',
+            ) from error
+
+
+def _option(name: str, value: Any) -> str:
+    return option_name(name) if value is True else f"{option_name(name)}={value}"

@@ -1,0 +1,115 @@
+"""matrix.toml: its combinations, what they need, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from rookery import cli
+from rookery.cli import matrix as command
+from rookery.errors import UsageError
+from rookery.matrix import cells
+
+OWN = Path(__file__).parents[2] / cells.FILE
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    def write(text: str) -> cells.Matrix:
+        path = tmp_path / "matrix.toml"
+        path.write_text(text, encoding="utf-8")
+        return cells.load(path)
+
+    return write
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    has = dict.fromkeys(cells.NEEDS, False)
+    monkeypatch.setattr(command, "machine_has", lambda: has)
+    return has
+
+
+def test_a_cell_is_pytests_options(matrix):
+    (cell,) = matrix('[[cell]]\nname = "a"\nwhy = "b"\ntier = "slow"\nsettings = { rook = "1.17.8" }').cells
+    assert cell.options == ["--rook=1.17.8", "--slow"]
+    assert cells.lacking(cell, {}) == []
+
+
+def test_axes_are_every_combination_but_the_excluded(matrix):
+    found = matrix(
+        '[[axes]]\nwhy = "b"\nsettings = { rook = ["1.17.8", "1.18.8"], kubernetes = ["1.32.0", "1.33.0"] }\n'
+        'exclude = [{ rook = "1.17.8", kubernetes = "1.33.0" }]'
+    )
+    assert [cell.name for cell in found.cells] == [
+        "rook1.17.8-kubernetes1.32.0",
+        "rook1.18.8-kubernetes1.32.0",
+        "rook1.18.8-kubernetes1.33.0",
+    ]
+
+
+def test_of_axes_what_cannot_be_is_left_out_with_the_reason(matrix):
+    found = matrix('[[axes]]\nwhy = "b"\nsettings = { rook = ["1.17.8", "1.18.8"], kubernetes = ["1.34.0"] }')
+    assert [cell.name for cell in found.cells] == ["rook1.18.8-kubernetes1.34.0"]
+    ((name, reason),) = found.impossible
+    assert name == "rook1.17.8-kubernetes1.34.0"
+    assert "takes 1.28 to 1.33" in reason
+    with pytest.raises(UsageError, match=r"takes 1\.28 to 1\.33"):
+        found.named([name])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "no cells"),
+        ("x = 1", "no such table: x"),
+        ("cell = 1", "no list of tables"),
+        ("[[cell", "cannot be read"),
+        ('[[cell]]\nname = "a"', "does not say why"),
+        ('[[cell]]\nname = "a/b"\nwhy = "b"', "no name of a cell"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\ntier = "all"', "no such tier"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\nneeds = ["luck"]', "nobody has luck"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\nsettings = { rok = "1" }', "no setting of a cell: rok"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\nsettings = { shard = "1/2" }', "no setting of a cell: shard"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\nsettings = { kubernetes = "1.40.0" }', "cannot be"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "a"\nwhy = "b"', "two cells are called a"),
+        ('[[axes]]\nwhy = "b"\nsettings = { rook = "1.18.8" }', "no list of values"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\nexpected = [{ scenario = "c" }]', "lacks 'link'"),
+    ],
+)
+def test_what_is_no_matrix_is_refused_with_a_hint(matrix, text, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        matrix(text)
+    assert caught.value.hint
+
+
+def test_the_projects_own_says_what_it_needs():
+    found = cells.load(OWN)
+    assert found.impossible == ()
+    alone = [cell for cell in found.cells if not cell.needs]
+    assert {"default", "rook-1.17", "kubernetes-1.33", "kubernetes-1.34"} <= {cell.name for cell in alone}
+
+
+def test_the_list_says_what_cannot_run_here(machine, capsys):
+    assert cli.main(["matrix", "--matrix", str(OWN)]) == 0
+    told = capsys.readouterr().out
+    (line,) = [line for line in told.splitlines() if "--csi-driver=ceph-csi" in line]
+    assert "no: container registries" in line
+    machine |= dict.fromkeys(machine, True)
+    assert cli.main(["matrix", "--matrix", str(OWN), "--json"]) == 0
+    assert all(cell["here"] for cell in json.loads(capsys.readouterr().out)["include"])
+
+
+def test_a_cell_that_cannot_run_here_is_refused_by_name(machine, capsys, tmp_path):
+    argv = ["matrix", "run", "ceph-csi", "--matrix", str(OWN), "--results-dir", str(tmp_path)]
+    assert cli.main(argv) == 2
+    assert "ceph-csi cannot run here" in capsys.readouterr().err
+    assert not (tmp_path / "nightly").exists()
+
+
+def test_what_is_expected_holds_until_its_day():
+    expected = cells.Expected("claim", "https://example.org/1", date(2027, 1, 31))
+    assert expected.holds(date(2027, 1, 31))
+    assert not expected.holds(date(2027, 2, 1))

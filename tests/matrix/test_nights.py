@@ -1,0 +1,145 @@
+"""Nights of the matrix: their order, what is taken up again, what differs, and the page."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timezone
+
+import pytest
+from rookery import cli
+from rookery.matrix import cells, grid, nights, running
+from rookery.matrix.cells import Cell, Expected, Matrix
+
+A, B = Cell("a", "the first", {"rook": "1.18.8"}), Cell("b", "the second", {"rook": "1.17.8"})
+DAY = date(2026, 12, 1)
+
+
+def night_of(tmp_path, hour):
+    return nights.new_night(tmp_path, datetime(2026, 12, 1, hour, tzinfo=timezone.utc))
+
+
+def scenario(folder, name, outcome, seconds=12.0):
+    path = folder / "run" / f"20261201T000000Z-{name}"
+    path.mkdir(parents=True)
+    (path / "timings.json").write_text(json.dumps({"scenario": name, "outcome": outcome, "total_s": seconds}))
+
+
+def pytest_with(outcomes, status=0):
+    """Stands in for pytest: leaves the scenarios of each cell in the folder it is told."""
+    called = []
+
+    def run(command):
+        (folder,) = [word.partition("=")[2] for word in command if word.startswith("--results-dir=")]
+        called.append(folder.rpartition("/")[2])
+        for name, outcome in outcomes.items():
+            scenario(running.Path(folder), name, outcome)
+        return status
+
+    return run, called
+
+
+def test_each_cell_is_a_run_of_its_own(tmp_path):
+    night = night_of(tmp_path, 1)
+    run, called = pytest_with({"claim": "passed"})
+    assert running.run_cells([A, B], night, run=run) == 0
+    assert called == ["a", "b"]
+    assert [(each.cell, each.outcome) for each in nights.cells_of(night)] == [("a", "passed"), ("b", "passed")]
+    told = json.loads((night / "a" / nights.CELL_FILE).read_text())
+    assert told["cell"]["rook"] == "1.18.8"
+    assert "--rook=1.18.8" in told["command"]
+
+
+def test_a_night_is_taken_up_where_it_ended(tmp_path):
+    night = night_of(tmp_path, 1)
+    run, _ = pytest_with({"claim": "passed"})
+    running.run_cells([A], night, run=run)
+    (night / "b").mkdir()  # begun, and killed
+    run, called = pytest_with({"claim": "passed"})
+    running.run_cells([A, B], night, run=run)
+    assert called == ["b"]
+
+
+def test_no_cell_begins_after_the_budget(tmp_path):
+    run, called = pytest_with({})
+    assert running.run_cells([A, B], night_of(tmp_path, 1), budget_s=0, run=run) == 0
+    assert called == []
+
+
+def test_a_failed_scenario_counts_most(tmp_path):
+    statuses = iter([3, 1, 0])
+    assert running.run_cells([A, B, Cell("c", "", {})], night_of(tmp_path, 1), run=lambda _: next(statuses)) == 1
+
+
+@pytest.mark.parametrize(("until", "status"), [(date.max, 0), (date.min, 1)])
+def test_what_is_in_quarantine_turns_no_cell_red_until_its_day(tmp_path, until, status):
+    cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", until),))
+    run, _ = pytest_with({"claim[ext4]": "failed", "other": "passed"}, status=1)
+    assert running.run_cells([cell], night_of(tmp_path, 1), run=run) == status
+
+
+def test_quarantine_excuses_no_other_scenario(tmp_path):
+    cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", date.max),))
+    run, _ = pytest_with({"claim": "failed", "other": "failed"}, status=1)
+    assert running.run_cells([cell], night_of(tmp_path, 1), run=run) == 1
+
+
+def test_the_failed_come_first_and_then_the_longest_not_run(tmp_path):
+    c, d = Cell("c", "", {}), Cell("d", "", {})
+    first, second = night_of(tmp_path, 1), night_of(tmp_path, 2)
+    ran = [(first, A, 0), (second, B, 0), (second, c, 1)]
+    for number, (night, cell, status) in enumerate(ran):
+        (night / cell.name).mkdir()
+        nights.write(night / cell.name, cell, started=f"2026-12-01T0{number}", seconds=1.0, status=status, command=[])
+    assert [cell.name for cell in nights.in_order([B, A, d, c], tmp_path)] == ["c", "d", "a", "b"]
+
+
+def test_new_failures_are_told_first(tmp_path):
+    def night(hour, outcomes):
+        folder = night_of(tmp_path, hour)
+        run, _ = pytest_with(outcomes)
+        running.run_cells([A], folder, run=run)
+        (cell,) = nights.cells_of(folder)
+        return nights.scenarios_of(cell)
+
+    before = night(1, {"stays": "passed", "breaks": "passed", "heals": "failed", "goes": "passed"})
+    after = night(2, {"stays": "passed", "breaks": "failed", "heals": "passed", "comes": "passed"})
+    assert [(each.kind, each.scenario) for each in nights.compare(before, after)] == [
+        ("new failure", "breaks"), ("fixed", "heals"), ("new", "comes"), ("gone", "goes"),
+    ]  # fmt: skip
+    # A cell that did not run says nothing about its scenarios.
+    assert nights.compare(before, []) == []
+
+
+def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys):
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "<first>"\n')
+    matrix = cells.load(tmp_path / "matrix.toml")
+    for hour, outcome in ((1, "passed"), (2, "failed")):
+        run, _ = pytest_with({"claim": outcome})
+        running.run_cells(list(matrix.cells), night_of(tmp_path, hour), run=run)
+    shown = grid.of(tmp_path, matrix, DAY)
+    ((name, (square,)),) = shown.rows
+    assert (name, square.outcome, square.flaky, square.quarantined) == ("claim", "failed", True, False)
+    argv = ["matrix", "page", "--matrix", str(tmp_path / "matrix.toml"), "--results-dir", str(tmp_path)]
+    assert cli.main(argv) == 0
+    page = (tmp_path / "nightly" / "index.html").read_text()
+    assert "<b>new failure</b>: claim in a" in page
+    assert "&lt;first&gt;" in page
+    assert (tmp_path / "nightly" / square.link).is_dir()
+    capsys.readouterr()
+    assert cli.main(["matrix", "compare", "--results-dir", str(tmp_path)]) == 1
+    assert "new failure" in capsys.readouterr().out
+
+
+def test_quarantine_that_is_over_is_told(tmp_path):
+    cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", date.min),))
+    run, _ = pytest_with({"claim": "failed"}, status=1)
+    running.run_cells([cell], night_of(tmp_path, 1), run=run)
+    shown = grid.of(tmp_path, Matrix((cell,)), DAY)
+    assert shown.expired == (("a", "claim", "https://example.org/1"),)
+
+
+def test_without_a_night_there_is_nothing_to_show(tmp_path, capsys):
+    assert grid.of(tmp_path, Matrix(()), DAY) is None
+    for argv in (["matrix", "compare"], ["matrix", "run", "--resume"]):
+        assert cli.main([*argv, "--results-dir", str(tmp_path)]) == 2
+    assert "hint" in capsys.readouterr().err
