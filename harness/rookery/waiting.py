@@ -67,7 +67,7 @@ class Condition(Generic[T]):
         every: float = POLL,
         times_in_a_row: int = 1,
     ) -> None:
-        """`ask` gives the value or raises `NotYet`; if it takes `since=` (Unix seconds), it holds by newer evidence only.
+        """`ask` gives the value or raises `NotYet`; if it takes `since=` (Unix seconds), by newer evidence only.
 
         `every` is how many seconds lie between two questions, and `times_in_a_row` how often it has to hold without a
         break.
