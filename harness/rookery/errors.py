@@ -53,6 +53,17 @@ class DeadlineExceeded(RookeryError):
         self.reason = reason
 
 
+class ConditionCeased(RookeryError):
+    """A condition that was to hold for so many `seconds` did not, after `held` of them; `reason` says why."""
+
+    def __init__(self, what: str, held: float, seconds: float, reason: str) -> None:
+        super().__init__(f"{what}: was to stay so for {seconds:.0f} s, and ceased after {held:.0f} s: {reason}")
+        self.what = what
+        self.held = held
+        self.seconds = seconds
+        self.reason = reason
+
+
 class MachineTooSlow(DeadlineExceeded, InfrastructureError):
     """The machine, docker, kind or a lock did not do in time what was asked of it."""
 

@@ -120,7 +120,7 @@ def test_each_signature_says_where_it_is_explained(signature):
 def test_a_signature_without_a_reason_takes_any_event():
     signature = Signature(POOL_GONE, ShownBy.EVENT, "the claim", "https://example.org")
 
-    assert event_shown(Kube([event(POOL_GONE, reason="Any")]), "files", signature, of="writer")() == POOL_GONE
+    assert event_shown(Kube([event(POOL_GONE, reason="Any")]), "files", signature, of="writer").now() == POOL_GONE
 
 
 def test_what_is_said_of_one_disk_is_not_said_of_another():
@@ -168,7 +168,7 @@ POOL_GONE = next(said for signature, said in SAID if signature is signatures.POO
 def test_an_event_shows_it():
     kube = Kube([event("Scheduled"), event(POOL_GONE)])
 
-    assert event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")() == POOL_GONE
+    assert event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer").now() == POOL_GONE
 
 
 @pytest.mark.parametrize(
@@ -186,26 +186,26 @@ def test_an_event_does_not_show_it(events):
     since = last_seen(event(""))
 
     with pytest.raises(NotYet, match="pool not found"):
-        event_shown(Kube(events), "files", signatures.POOL_NOT_FOUND, of="writer", since=since)()
+        event_shown(Kube(events), "files", signatures.POOL_NOT_FOUND, of="writer", since=since).now()
 
 
 def test_the_last_event_is_the_reason():
     kube = Kube([event("second", at="2026-11-24T10:00:02Z"), event("first")])
 
     with pytest.raises(NotYet, match="second"):
-        event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")()
+        event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer").now()
 
 
 def test_an_api_that_does_not_answer_is_a_reason_to_wait():
     with pytest.raises(NotYet, match="API"):
-        event_shown(Kube(), "elsewhere", signatures.POOL_NOT_FOUND, of="writer")()
+        event_shown(Kube(), "elsewhere", signatures.POOL_NOT_FOUND, of="writer").now()
 
 
 @pytest.mark.parametrize("previous", [False, True])
 def test_a_log_shows_it_of_this_run_or_the_one_before(previous):
     kube = Kube(logs={("cassandra-1", previous): SAID[-1][1], ("cassandra-0", False): "Startup complete"})
 
-    shown = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra")()
+    shown = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra").now()
 
     assert shown.startswith("cassandra-1: ")
     assert "lookup host" in shown
@@ -215,14 +215,14 @@ def test_no_log_shows_it():
     kube = Kube(logs={("cassandra-0", False): "Startup complete"})
 
     with pytest.raises(NotYet, match="cassandra-0"):
-        log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra")()
+        log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra").now()
 
 
 def test_a_log_that_may_not_be_read_is_a_fault():
     kube = Kube(logs={("cassandra-0", False): KubeError("forbidden", status=403)})
 
     with pytest.raises(KubeError, match="forbidden"):
-        log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra")()
+        log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra").now()
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ def test_whoever_listens_is_told_the_line_that_showed_it_and_only_then():
     shown = event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")
     with symptoms.told_to(lambda signature, line: told.append((signature, line))):
         with pytest.raises(NotYet):
-            event_shown(kube, "files", signatures.IMAGE_IN_USE, of="writer")()
+            event_shown(kube, "files", signatures.IMAGE_IN_USE, of="writer").now()
         assert told == []
-        line = shown()
-        logged = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra")()
+        line = shown.now()
+        logged = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra").now()
     shown()
     assert told == [(signatures.POOL_NOT_FOUND, line), (signatures.SEED_LOOKUP_FAILED, logged)]

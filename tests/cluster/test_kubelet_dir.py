@@ -81,12 +81,12 @@ class Kube:
 def test_a_driver_is_registered_where_a_csinode_names_it():
     kube = Kube(["another", "ours"])
 
-    registered_on(kube, "ours", ["worker"])()
+    registered_on(kube, "ours", ["worker"]).now()
     with pytest.raises(NotYet, match="worker2"):
-        registered_on(kube, "ours", ["worker", "worker2"])()
+        registered_on(kube, "ours", ["worker", "worker2"]).now()
     with pytest.raises(NotYet, match="worker"):
-        registered_nowhere(kube, "ours")()
-    registered_nowhere(kube, "theirs")()
+        registered_nowhere(kube, "ours").now()
+    registered_nowhere(kube, "theirs").now()
 
 
 def test_the_userspace_driver_is_deployed_for_a_directory():

@@ -434,7 +434,7 @@ def test_a_server_that_does_not_answer_is_a_reason_to_wait(dead):
     with pytest.raises(ApiUnavailable):
         dead.list("Pod")
     with pytest.raises(NotYet, match="API: "):
-        pods_ready(dead, "rook-ceph", "app=x", 1)()
+        pods_ready(dead, "rook-ceph", "app=x", 1).now()
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
@@ -580,11 +580,11 @@ def test_pods_are_ready_when_all_are_and_ended_ones_do_not_count(api, kube):
     serve(api, "pods", pod("a"), pod("b", ready=False), pod("evicted", ready=False, phase="Failed"))
     condition = pods_ready(kube, "rook-ceph", "app=mon", 2)
     with pytest.raises(NotYet, match="b: Running, not Ready"):
-        condition()
+        condition.now()
     serve(api, "pods", pod("b"))
-    assert sorted(each["metadata"]["name"] for each in condition()) == ["a", "b"]
+    assert sorted(each["metadata"]["name"] for each in condition.now()) == ["a", "b"]
     with pytest.raises(NotYet, match="2 of 3 pods"):
-        pods_ready(kube, "rook-ceph", "app=mon", 3)()
+        pods_ready(kube, "rook-ceph", "app=mon", 3).now()
 
 
 def test_a_pod_says_what_it_waits_for():
@@ -609,11 +609,11 @@ def test_nodes_need_a_heartbeat_newer_than_the_cut(api, kube):
     serve(api, "nodes", {"metadata": {"name": "worker"}, "status": ready})
     serve(api, "leases", lease)
     renewed = unix_time("2026-11-24T08:00:10.250000Z")
-    nodes_ready(kube, ["worker"], since=renewed - 0.1)()
+    nodes_ready(kube, ["worker"], since=renewed - 0.1).now()
     with pytest.raises(NotYet, match="from before"):
-        nodes_ready(kube, ["worker"], since=renewed)()
+        nodes_ready(kube, ["worker"], since=renewed).now()
     with pytest.raises(NotYet, match="other is not there"):
-        nodes_ready(kube, ["other"])()
+        nodes_ready(kube, ["other"]).now()
 
 
 def test_a_node_is_lost_when_the_control_plane_says_so(api, kube):
@@ -669,12 +669,12 @@ def test_a_rollout_is_done_when_the_latest_template_runs(api, kube):
     }
     serve(api, "deployments", deployment)
     condition = rollout_done(kube, "Deployment", "op", "rook-ceph")
-    condition()
+    condition.now()
     serve(api, "pods", pod("op-1", ready=False))
     for change, reason in [({"observedGeneration": 1}, "not seen the latest"), ({"updatedReplicas": 0}, "op-1: Run")]:
         serve(api, "deployments", {**deployment, "status": {**status, **change}})
         with pytest.raises(NotYet, match=reason):
-            condition()
+            condition.now()
 
 
 def test_claims_and_crds_say_why_they_are_not_done(api, kube):
@@ -683,11 +683,11 @@ def test_claims_and_crds_say_why_they_are_not_done(api, kube):
     serve(api, "persistentvolumeclaims", claim)
     serve(api, "events", warning)
     with pytest.raises(NotYet, match="Pending: no such pool"):
-        bound(kube, "data", "default")()
+        bound(kube, "data", "default").now()
     serve(api, "persistentvolumeclaims", {**claim, "spec": {"volumeName": "pv1"}, "status": {"phase": "Bound"}})
-    assert bound(kube, "data", "default")() == "pv1"
+    assert bound(kube, "data", "default").now() == "pv1"
     with pytest.raises(NotYet, match="not there"):
-        crd_established(kube, "drivers.csi.ceph.io")()
+        crd_established(kube, "drivers.csi.ceph.io").now()
 
 
 def test_a_bundle_keeps_the_newest_within_its_budget(api, kube, tmp_path):

@@ -164,29 +164,29 @@ def test_pods_are_ready_if_they_are_as_many_as_there_should_be():
     pods = [pod("a"), pod("b"), pod("ended", ready="False", phase="Succeeded"), pod("evicted", phase="Failed")]
     others = [pod("c", ready="False", namespace="other"), pod("d", ready="False", labels={"app": "other"})]
     api = Api(Pod=[*pods, *others])
-    assert pods_ready(api, "ns", "app=mine", 2)() == pods[:2]
+    assert pods_ready(api, "ns", "app=mine", 2).now() == pods[:2]
     for count in (1, 3):
         with says(f"2 of {count} pods with app=mine in ns"):
-            pods_ready(api, "ns", "app=mine", count)()
+            pods_ready(api, "ns", "app=mine", count).now()
 
 
 def test_every_pod_that_is_not_ready_is_named_before_their_number():
     api = Api(Pod=[pod("a", ready="False"), pod("b"), pod("c", started=(EARLIER,))])
     with says("a: Running, not Ready"):
-        pods_ready(api, "ns", "app=mine", 7)()
+        pods_ready(api, "ns", "app=mine", 7).now()
     with says("a: Running, not Ready; c: shows Ready, but from before"):
-        pods_ready(api, "ns", "app=mine", 7, since=AT)()
+        pods_ready(api, "ns", "app=mine", 7, since=AT).now()
 
 
 def test_a_pod_of_which_nothing_is_known_yet_counts():
     api = Api(Pod=[{"metadata": {"name": "a", "namespace": "ns", "labels": {"app": "mine"}}}])
     with says("a: Unknown, not Ready"):
-        pods_ready(api, "ns", "app=mine", 1)()
+        pods_ready(api, "ns", "app=mine", 1).now()
 
 
 def test_a_pod_from_before_is_as_good_as_any_if_nobody_asks_since_when():
     api = Api(Pod=[pod(started=())])
-    assert pods_ready(api, "ns", "app=mine", 1)() == api.objects["Pod"]
+    assert pods_ready(api, "ns", "app=mine", 1).now() == api.objects["Pod"]
 
 
 # --- nodes ---
@@ -203,12 +203,12 @@ def lease(name="worker", renewed=STARTED):
 def test_nodes_are_ready_by_a_heartbeat_that_is_newer():
     names = ["worker", "worker2"]
     api = Api(Node=[node(name) for name in names], Lease=[lease(name) for name in names])
-    nodes_ready(api, names)()
-    nodes_ready(api, names, since=AT - 0.001)()
-    nodes_ready(api, ["worker"])()
+    nodes_ready(api, names).now()
+    nodes_ready(api, names, since=AT - 0.001).now()
+    nodes_ready(api, ["worker"]).now()
     for since in (AT, AT + 1):
         with says("node worker shows Ready, but its last heartbeat is from before"):
-            nodes_ready(api, names, since=since)()
+            nodes_ready(api, names, since=since).now()
 
 
 @pytest.mark.parametrize(
@@ -227,11 +227,11 @@ def test_nodes_are_ready_by_a_heartbeat_that_is_newer():
 )
 def test_why_nodes_are_not_ready(nodes, leases, reason):
     with pytest.raises(NotYet, match=f"^node worker .*{reason}$"):
-        nodes_ready(Api(Node=nodes, Lease=leases), ["worker"])()
+        nodes_ready(Api(Node=nodes, Lease=leases), ["worker"]).now()
 
 
 def test_a_heartbeat_of_any_time_is_newer_than_none():
-    nodes_ready(Api(Node=[node()], Lease=[lease(renewed="1970-01-01T00:00:00.500000Z")]), ["worker"])()
+    nodes_ready(Api(Node=[node()], Lease=[lease(renewed="1970-01-01T00:00:00.500000Z")]), ["worker"]).now()
 
 
 @pytest.mark.parametrize(
@@ -240,12 +240,12 @@ def test_a_heartbeat_of_any_time_is_newer_than_none():
 )
 def test_why_a_node_is_not_lost(nodes, reason):
     with says(reason):
-        node_lost(Api(Node=nodes), "worker")()
+        node_lost(Api(Node=nodes), "worker").now()
 
 
 @pytest.mark.parametrize("found", [node(ready="Unknown"), node(ready="False"), {"metadata": {"name": "worker"}}])
 def test_a_node_is_lost_that_is_not_taken_for_ready(found):
-    node_lost(Api(Node=[found]), "worker")()
+    node_lost(Api(Node=[found]), "worker").now()
 
 
 # --- rollouts ---
@@ -285,7 +285,7 @@ def daemon_set(**status):
     ],
 )
 def test_a_rollout_is_done(found):
-    assert rollout_done(Api(**{found["kind"]: [found]}), found["kind"], "op", "ns")() is found
+    assert rollout_done(Api(**{found["kind"]: [found]}), found["kind"], "op", "ns").now() is found
 
 
 SHORT = "{} updated and {} available of {}".format
@@ -315,17 +315,17 @@ UNSEEN = "its controller has not seen the latest change"
 def test_why_a_rollout_is_not_done(found, reason):
     kind = found["kind"]
     with says(f"{kind} op: {reason}"):
-        rollout_done(Api(**{kind: [found]}), kind, "op", "ns")()
+        rollout_done(Api(**{kind: [found]}), kind, "op", "ns").now()
 
 
 def test_a_workload_without_a_status_or_a_generation_has_just_been_made():
     found = deployment()
     del found["status"]
     with says(f"Deployment op: {UNSEEN}"):
-        rollout_done(Api(Deployment=[found]), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[found]), "Deployment", "op", "ns").now()
     del found["metadata"]["generation"]
     with says(f"Deployment op: {SHORT(0, 0, 2)}"):
-        rollout_done(Api(Deployment=[found]), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[found]), "Deployment", "op", "ns").now()
 
 
 def test_the_pods_that_keep_a_rollout_are_named_and_no_others():
@@ -339,7 +339,7 @@ def test_the_pods_that_keep_a_rollout_are_named_and_no_others():
         pod("elsewhere", ready="False", labels=mine, namespace="other"),
     ]
     with says(f"Deployment op: {SHORT(2, 0, 2)} (op-1: Running, not Ready; op-2: c ErrImagePull)"):
-        rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns").now()
 
 
 def test_of_a_workload_that_selects_by_no_labels_all_pods_of_its_namespace_are_looked_at():
@@ -347,16 +347,16 @@ def test_of_a_workload_that_selects_by_no_labels_all_pods_of_its_namespace_are_l
     found["spec"]["selector"] = {}
     pods = [pod("op-1", ready="False"), pod("elsewhere", ready="False", namespace="other")]
     with says(f"Deployment op: {SHORT(2, 0, 2)} (op-1: Running, not Ready)"):
-        rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[found], Pod=pods), "Deployment", "op", "ns").now()
 
 
 def test_what_is_not_there_has_not_been_rolled_out():
     with says("Deployment op is not there"):
-        rollout_done(Api(Deployment=[]), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[]), "Deployment", "op", "ns").now()
     elsewhere = deployment()
     elsewhere["metadata"]["namespace"] = "other"
     with says("Deployment op is not there"):
-        rollout_done(Api(Deployment=[elsewhere]), "Deployment", "op", "ns")()
+        rollout_done(Api(Deployment=[elsewhere]), "Deployment", "op", "ns").now()
 
 
 # --- CRDs and claims ---
@@ -375,12 +375,12 @@ def test_what_is_not_there_has_not_been_rolled_out():
 def test_a_crd_is_served_once_it_is_established(status, reason):
     api = Api(CustomResourceDefinition=[{"metadata": {"name": "x"}, "status": status}])
     if not reason:
-        crd_established(api, "x")()
+        crd_established(api, "x").now()
     else:
         with says(reason):
-            crd_established(api, "x")()
+            crd_established(api, "x").now()
     with says("CRD y is not there"):
-        crd_established(api, "y")()
+        crd_established(api, "y").now()
 
 
 def claim(**status):
@@ -393,10 +393,10 @@ def warning(message, of=("ns", "data"), type="Warning", **times):
 
 def test_a_claim_is_bound_to_its_volume():
     api = Api(PersistentVolumeClaim=[claim(phase="Bound")])
-    assert bound(api, "data", "ns")() == "pv"
+    assert bound(api, "data", "ns").now() == "pv"
     for name, namespace in (("other", "ns"), ("data", "other")):
         with says(f"claim {name} is not there"):
-            bound(api, name, namespace)()
+            bound(api, name, namespace).now()
 
 
 @pytest.mark.parametrize(
@@ -418,13 +418,13 @@ def test_a_claim_that_is_not_bound_says_the_newest_warning(warnings, why):
     api = Api(PersistentVolumeClaim=[claim(phase="Pending")])
     api.warnings = warnings
     with says(f"claim data is Pending{why}"):
-        bound(api, "data", "ns")()
+        bound(api, "data", "ns").now()
 
 
 @pytest.mark.parametrize("found", [claim(), {key: value for key, value in claim().items() if key != "status"}])
 def test_a_claim_without_a_phase_is_not_bound(found):
     with says("claim data is None"):
-        bound(Api(PersistentVolumeClaim=[found]), "data", "ns")()
+        bound(Api(PersistentVolumeClaim=[found]), "data", "ns").now()
 
 
 # --- all of them ---
@@ -445,7 +445,7 @@ def test_an_api_that_is_down_is_a_reason_to_wait(condition):
     api = Api()
     api.down = True
     with says("API: booting"):
-        condition(api)()
+        condition(api).now()
 
 
 @pytest.mark.parametrize(

@@ -148,15 +148,15 @@ class Rook(deploy.Rook):
 
 
 CONDITIONS = {
-    "pods_ready": lambda api: conditions.pods_ready(api, "volumes", "app=a", 1)(),
-    "rollout of a Deployment": lambda api: conditions.rollout_done(api, "Deployment", "it", "volumes")(),
-    "rollout of a StatefulSet": lambda api: conditions.rollout_done(api, "StatefulSet", "it", "volumes")(),
-    "rollout of a DaemonSet": lambda api: conditions.rollout_done(api, "DaemonSet", "it", "volumes")(),
-    "crd_established": lambda api: conditions.crd_established(api, "it")(),
-    "bound": lambda api: conditions.bound(api, "it", "volumes")(),
-    "nodes_ready": lambda api: conditions.nodes_ready(api, ["it"])(),
-    "event_shown": lambda api: symptoms.event_shown(api, "volumes", IMAGE_IN_USE, of="it")(),
-    "log_shown": lambda api: symptoms.log_shown(api, "volumes", IMAGE_IN_USE, labels="app=a")(),
+    "pods_ready": lambda api: conditions.pods_ready(api, "volumes", "app=a", 1).now(),
+    "rollout of a Deployment": lambda api: conditions.rollout_done(api, "Deployment", "it", "volumes").now(),
+    "rollout of a StatefulSet": lambda api: conditions.rollout_done(api, "StatefulSet", "it", "volumes").now(),
+    "rollout of a DaemonSet": lambda api: conditions.rollout_done(api, "DaemonSet", "it", "volumes").now(),
+    "crd_established": lambda api: conditions.crd_established(api, "it").now(),
+    "bound": lambda api: conditions.bound(api, "it", "volumes").now(),
+    "nodes_ready": lambda api: conditions.nodes_ready(api, ["it"]).now(),
+    "event_shown": lambda api: symptoms.event_shown(api, "volumes", IMAGE_IN_USE, of="it").now(),
+    "log_shown": lambda api: symptoms.log_shown(api, "volumes", IMAGE_IN_USE, labels="app=a").now(),
     "pod ready": lambda api: Pod(api, "it", "volumes").ready(),
     "pod gone": lambda api: Pod(api, "it", "volumes").gone(),
     "pod's address": lambda api: Pod(api, "it", "volumes").address,
@@ -169,9 +169,9 @@ CONDITIONS = {
     "pool gone": lambda api: Pools(Rook(api)).gone(POOL)(),
     "filesystem ready": lambda api: Filesystems(Rook(api)).ready(FILESYSTEM)(),
     "filesystem gone": lambda api: Filesystems(Rook(api)).gone(FILESYSTEM)(),
-    "mons known": lambda api: Rook(api)._mons_known(),
-    "CephCluster Ready": lambda api: Rook(api)._cluster_ready(),
-    "Rook's pool Ready": lambda api: Rook(api)._pool_ready(),
+    "mons known": lambda api: Rook(api)._mons_known.now(),
+    "CephCluster Ready": lambda api: Rook(api)._cluster_ready.now(),
+    "Rook's pool Ready": lambda api: Rook(api)._pool_ready.now(),
     "bench: bound": lambda api: is_bound(api.get("PersistentVolumeClaim", "it")),
     "bench: scheduled": lambda api: is_scheduled(api.get("Pod", "it")),
     "bench: started": lambda api: is_started(api.get("Pod", "it")),
@@ -186,7 +186,7 @@ def the_conditions_of(module):
 
 
 def test_every_condition_is_here():
-    asked = {name.partition(" ")[0] for name in CONDITIONS} | {"rollout_done", "node_lost"}
+    asked = {name.partition(" ")[0] for name in CONDITIONS} | {"rollout_done", "node_lost", "refused_with"}
     assert the_conditions_of(conditions) - {"_missing_of_rollout"} <= asked
     assert the_conditions_of(symptoms) <= asked
 
@@ -202,7 +202,7 @@ def test_a_condition_on_an_object_with_nothing_in_it_does_not_hold_yet(shape, as
 def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(shape):
     api = Api(shape)
     pod, node, cluster = api.get("Pod", "it"), api.get("Node", "it"), api.get("CephCluster", "it")
-    conditions.node_lost(api, "it")()
+    conditions.node_lost(api, "it").now()
     assert conditions.not_started(pod, since=0) == "it: not started since"
     assert _log_sources(pod) == []
     assert not _runs(pod)

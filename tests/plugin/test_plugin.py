@@ -496,7 +496,7 @@ def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
         def test_it(cluster):
             said = {"reason": "FailedMount", "message": "rbd image p/i is still being used"}
             kube = SimpleNamespace(events=lambda namespace, name: [said])
-            assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer")()
+            assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer").now()
         """
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)

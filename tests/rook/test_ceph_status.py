@@ -259,7 +259,7 @@ def test_a_mark_taken_before_the_cut_refuses_the_old_maps_after_it():
         "pg dump pgs": json.dumps({"pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 40}]}),
     }
     kube = FakeToolbox(answers)
-    mark = rook(kube).mark()
+    mark = rook(kube).mark.now()
     assert (mark.fsid, mark.osd_ids) == (FSID, {0, 1, 2})
 
     conditions = [
@@ -269,18 +269,18 @@ def test_a_mark_taken_before_the_cut_refuses_the_old_maps_after_it():
     ]
     for condition in conditions:
         with pytest.raises(NotYet, match="before the fault"):
-            condition()
+            condition.now()
 
     answers["osd dump"] = json.dumps(osd_dump((1, 1, 42), (1, 1, 43), (1, 1, 43), epoch=44))
     answers["quorum_status"] = json.dumps(quorum_status("a", "b", "c", election_epoch=18))
     answers["pg dump pgs"] = json.dumps({"pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 44}]})
     for condition in conditions:
-        condition()
+        condition.now()
 
 
 def test_who_is_on_the_blocklist():
     dump = {**osd_dump((1, 1, 8)), "blocklist": {"10.0.0.1:0/7": "2026-11-24T09:07:12.000000+0000"}}
-    assert rook(FakeToolbox({"osd dump": json.dumps(dump)})).blocklist() == {"10.0.0.1:0/7"}
+    assert rook(FakeToolbox({"osd dump": json.dumps(dump)})).blocklist.now() == {"10.0.0.1:0/7"}
 
 
 def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
@@ -291,13 +291,13 @@ def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
         }
     )
     with pytest.raises(NotYet, match="muted AUTH_INSECURE_KEYS_ALLOWED"):
-        rook(kube).healthy()
+        rook(kube).healthy.now()
     kube.answers["health detail"] = json.dumps(health(AUTH_INSECURE_KEYS_ALLOWED=True))
-    assert rook(kube).healthy().ok
+    assert rook(kube).healthy.now().ok
 
     kube.answers["health detail"] = json.dumps(health(POOL_NO_REDUNDANCY=False))
     with pytest.raises(NotYet, match="POOL_NO_REDUNDANCY"):
-        rook(kube).healthy()
+        rook(kube).healthy.now()
     assert [asked for asked in kube.asked if "mute" in asked] == [
         "tools-1: health mute AUTH_INSECURE_KEYS_ALLOWED --sticky"
     ]
@@ -447,7 +447,7 @@ def test_a_pool_of_the_mgr_that_it_did_not_finish_is_finished():
     enable = "osd pool application enable .mgr mgr"
     kube = FakeCluster({"osd pool ls detail": json.dumps(pools(mgr={})), enable: ""})
     with pytest.raises(NotYet, match=r"pool \.mgr had no application"):
-        Rook(kube, Rendering("1.18.8", Path("nowhere"), SPEC))._healthy_and_clean()
+        Rook(kube, Rendering("1.18.8", Path("nowhere"), SPEC))._healthy_and_clean.now()
     assert kube.asked == ["tools-1: osd pool ls detail", f"tools-1: {enable}"]
 
 

@@ -127,13 +127,13 @@ def test_each_thing_is_applied_when_the_operator_can_use_it_and_not_earlier(oper
 @pytest.mark.parametrize(
     ("stuck", "within", "reason"),
     [
-        ("operator", deploy.OPERATOR_READY, "Rook operator Ready: .*0 updated"),
+        ("operator", deploy.OPERATOR_READY, "Deployment rook-ceph-operator rolled out: .*0 updated"),
         ("ConfigMap", deploy.MONS_KNOWN, "the first mon's address: .*Ready"),
         ("Secret", deploy.MONS_KNOWN, "the first mon's address: .*Ready"),
         ("cluster", deploy.CLUSTER_READY, "CephCluster Ready: .*Progressing: Configuring Ceph OSDs$"),
         ("health in its status", deploy.CLUSTER_READY, "CephCluster Ready: .*no usable status of Ceph yet: unknown$"),
         ("usable health", deploy.CLUSTER_READY, "CephCluster Ready: .*no usable status of Ceph yet: HEALTH_ERR$"),
-        ("pool", deploy.POOL_READY, "pool Ready: .*not seen by the operator yet"),
+        ("pool", deploy.POOL_READY, "pool replicapool Ready: .*not seen by the operator yet"),
     ],
 )
 def test_what_the_operator_does_not_come_to_is_named(operator, stuck, within, reason):
@@ -146,7 +146,7 @@ def test_what_the_operator_does_not_come_to_is_named(operator, stuck, within, re
 @pytest.mark.parametrize(
     ("spoil", "within", "reason"),
     [
-        (lambda it: setattr(it.nodes["worker1"], "osd_up", False), deploy.OSDS_UP, "all OSDs up and in: .*down: 1"),
+        (lambda it: setattr(it.nodes["worker1"], "osd_up", False), deploy.OSDS_UP, "OSDs up: .*down: 1"),
         (lambda it: setattr(it, "health", "HEALTH_WARN"), deploy.HEALTH_OK, "HEALTH_OK: .*HEALTH_WARN"),
         (lambda it: setattr(it, "pg_state", "peering"), deploy.HEALTH_OK, "HEALTH_OK: .*1 peering"),
     ],
@@ -174,7 +174,7 @@ def test_an_api_that_is_down_has_not_seen_the_cluster_ready(operator, monkeypatc
     monkeypatch.setattr(operator, "get", get)
     for condition in ("_cluster_ready", "_mons_known", "_pool_ready"):
         with pytest.raises(NotYet, match="API: booting"):
-            getattr(operator.rook, condition)()
+            getattr(operator.rook, condition).now()
 
 
 # --- OSDs restarted ---
@@ -196,14 +196,14 @@ def test_osds_have_restarted_when_each_of_these_has_booted_after_that_epoch(cloc
         node.booted_in = booted_in
     restarted = ceph.rook._osds_restarted({0, 2}, 40)
     if not old:
-        assert [osd.up_from for osd in restarted().osds] == list(boots)
+        assert [osd.up_from for osd in restarted.now().osds] == list(boots)
         return
     with pytest.raises(NotYet, match=f"OSDs not restarted yet: {old}$"):
-        restarted()
+        restarted.now()
 
 
 def test_osds_that_are_down_have_not_restarted(clock):
     ceph = FakeCeph(clock)
     ceph.nodes["worker1"].osd_up = False
     with pytest.raises(NotYet, match="OSDs down: 1"):
-        ceph.rook._osds_restarted({0}, 5)()
+        ceph.rook._osds_restarted({0}, 5).now()

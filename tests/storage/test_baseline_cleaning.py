@@ -144,6 +144,6 @@ def test_accepted_warnings_are_muted_by_asking_for_health():
         asked.append("health")
         raise NotYet("muted")
 
-    Subject(None, [], "", SimpleNamespace(healthy=healthy)).mute_accepted()
+    Subject(None, [], "", SimpleNamespace(healthy=SimpleNamespace(now=healthy))).mute_accepted()
     Subject(None, [], "").mute_accepted()
     assert asked == ["health"]

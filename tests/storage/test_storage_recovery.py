@@ -9,6 +9,7 @@ from rookery.cluster.power import PowerCut
 from rookery.errors import AnotherCluster
 from rookery.kube import ApiUnavailable
 from rookery.report.results import Results
+from rookery.rook.deploy import CEPH_POLL
 from rookery.rook.status import Mark
 from rookery.settings import Settings
 from rookery.storage import cluster as storage
@@ -29,7 +30,7 @@ class Fault:
 
     def __init__(self, ceph, names=None):
         self.ceph, self.names = ceph, list(names or ceph.nodes)
-        self.mark = ceph.rook.mark()
+        self.mark = ceph.rook.mark.now()
         self.since = ceph.clock.wall
         self.steps = {}
         ceph.kill(self.names)
@@ -63,15 +64,15 @@ def test_a_recovery_is_over_when_all_is_back_and_each_step_is_told_when_it_is(ce
     last = len(ceph.nodes) - 1  # each node is a second later than the one before it
     assert ceph.HEARTBEAT + last <= nodes < ceph.HEARTBEAT + last + 1
     assert ceph.MON <= mons < ceph.OSD
-    assert ceph.OSD + last <= osds < ceph.OSD + last + recovery.CEPH_POLL + 1
-    assert pgs >= ceph.ALL_CLEAN + (recovery.CHECKS_IN_A_ROW - 1) * recovery.CEPH_POLL
+    assert ceph.OSD + last <= osds < ceph.OSD + last + CEPH_POLL + 1
+    assert pgs >= ceph.ALL_CLEAN + (recovery.CHECKS_IN_A_ROW - 1) * CEPH_POLL
 
 
 def test_a_restored_cluster_is_what_it_was_when_its_health_and_its_pods_are(ceph):
     fault = Fault(ceph)
     fault.restored()
     assert list(fault.steps) == ["nodes Ready", "mons in quorum", "OSDs up", "HEALTH_OK", "every pod Ready"]
-    assert ceph.HEALTHY <= fault.steps["HEALTH_OK"] <= ceph.HEALTHY + recovery.CEPH_POLL
+    assert ceph.HEALTHY <= fault.steps["HEALTH_OK"] <= ceph.HEALTHY + CEPH_POLL
     assert {node.pods_started > fault.since for node in ceph.nodes.values()} == {True}
 
 
@@ -103,7 +104,7 @@ def test_what_does_not_come_back_is_named_and_nothing_after_it_is_reached(ceph, 
     ("stuck", "reason"),
     [
         ("health", "^HEALTH_OK: .*HEALTH_WARN"),
-        ("pods of worker1", "^every pod to run again: .*osd-1: shows Ready, but from before"),
+        ("pods of worker1", "^every pod Ready: .*osd-1: shows Ready, but from before"),
     ],
 )
 def test_a_restored_cluster_whose_health_or_pods_are_not_back_is_not_restored(ceph, stuck, reason):
@@ -182,7 +183,7 @@ def test_ceph_is_asked_once_a_second_as_each_question_costs_a_process(ceph, wait
     ceph.asked.clear()
     wait(fault)
     # One question more as each of four conditions begins to be asked.
-    assert len(ceph.asked) <= (ceph.clock.now - fault.on_at) / recovery.CEPH_POLL + 4
+    assert len(ceph.asked) <= (ceph.clock.now - fault.on_at) / CEPH_POLL + 4
 
 
 def test_pgs_that_are_clean_once_are_enough_where_health_is_asked_for_as_well(ceph):
@@ -207,23 +208,23 @@ def test_pods_of_kubernetes_and_rook_count_unless_they_have_ended(ceph, other, r
     ceph.other_pods = [other]
     ready = recovery.every_pod_ready(ceph, "rook-ceph", since=0)
     if not reason:
-        ready()
+        ready.now()
         return
     with pytest.raises(NotYet, match=f"^{reason}: Running, not Ready$"):
-        ready()
+        ready.now()
 
 
 def test_every_pod_that_keeps_it_waiting_is_named(ceph):
     ceph.other_pods = [pod(name, "rook-ceph", 0, ready=False) for name in ("mds", "mgr")]
     with pytest.raises(NotYet, match=r"^mds: Running, not Ready; mgr: Running, not Ready$"):
-        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0).now()
 
 
 @pytest.mark.parametrize("status", [{"status": {}}, {"status": None}, {}])
 def test_a_pod_that_has_no_phase_yet_counts(ceph, status):
     ceph.other_pods = [{"metadata": {"name": "new", "namespace": "rook-ceph"}, **status}]
     with pytest.raises(NotYet, match=r"^new: Unknown, not Ready"):
-        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0).now()
 
 
 def test_pods_are_waited_for_while_the_api_is_down(ceph, monkeypatch):
@@ -232,7 +233,7 @@ def test_pods_are_waited_for_while_the_api_is_down(ceph, monkeypatch):
 
     monkeypatch.setattr(ceph, "list", list)
     with pytest.raises(NotYet, match="API: booting"):
-        recovery.every_pod_ready(ceph, "rook-ceph", since=0)()
+        recovery.every_pod_ready(ceph, "rook-ceph", since=0).now()
 
 
 def test_the_marks_osds_are_compared_whatever_their_order(ceph):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Protocol
 
 from userspace_csi import DRIVER_NAME
@@ -10,7 +10,9 @@ from userspace_csi import DRIVER_NAME
 from rookery.csi import manifests
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.objects import items_of
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, minutes
+
+REGISTERED = minutes(3)
 
 
 class StorageDriver(Protocol):
@@ -60,7 +62,7 @@ class CephCsi:
             self._kube.patch("ConfigMap", "rook-ceph-operator-config", patch, namespace=self._namespace)
 
 
-def registered_on(kube: Kube, driver: str, nodes: Collection[str]) -> Callable[[], None]:
+def registered_on(kube: Kube, driver: str, nodes: Collection[str]) -> Condition[None]:
     """Condition: of these nodes each has a kubelet with which the driver has registered."""
 
     def condition() -> None:
@@ -68,27 +70,27 @@ def registered_on(kube: Kube, driver: str, nodes: Collection[str]) -> Callable[[
         if missing:
             raise NotYet(f"{driver} is not in the CSINode of {', '.join(missing)}")
 
-    return condition
+    return Condition(f"{driver} registered on {', '.join(nodes)}", condition, within=REGISTERED)
 
 
-def registered_nowhere(kube: Kube, driver: str) -> Callable[[], None]:
+def registered_nowhere(kube: Kube, driver: str) -> Condition[None]:
     """Condition: the driver is in no CSINode."""
 
     def condition() -> None:
         if found := _registered(kube, driver):
             raise NotYet(f"{driver} is in the CSINode of {', '.join(sorted(found))}")
 
-    return condition
+    return Condition(f"{driver} registered nowhere", condition, within=REGISTERED)
 
 
-def registered_on_none_of(kube: Kube, driver: str, nodes: Collection[str]) -> Callable[[], None]:
+def registered_on_none_of(kube: Kube, driver: str, nodes: Collection[str]) -> Condition[None]:
     """Condition: none of these nodes has a kubelet with which the driver is registered."""
 
     def condition() -> None:
         if found := _registered(kube, driver) & set(nodes):
             raise NotYet(f"{driver} is in the CSINode of {', '.join(sorted(found))}")
 
-    return condition
+    return Condition(f"{driver} registered on none of {', '.join(nodes)}", condition, within=REGISTERED)
 
 
 @retry_while_api_unavailable()

@@ -72,7 +72,7 @@ class DirectCalls:
 
         @retry_while_api_unavailable()
         def answering() -> None:
-            running()
+            running.now()
             for node in self.nodes:
                 wanted = {"do": "read", "target": "/", "bytes": 0}
                 if (reply := self._ask(node, wanted, seconds=_CONNECT_SECONDS)).code != "OK":

@@ -1,4 +1,4 @@
-"""Conditions of Kubernetes objects, for `wait_for`: each says why it does not hold yet.
+"""Conditions of Kubernetes objects: each says why it does not hold yet.
 
 Those that take `since` (Unix time in seconds) hold only on evidence newer than that. After a power cut the API server
 shows every node and pod as it was before, until the kubelets report again.
@@ -10,20 +10,25 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from rookery.kube.client import Kube, Object
 from rookery.kube.errors import retry_while_api_unavailable
 from rookery.kube.objects import fields_of, held_by, is_true, items_of, title_of, value_of
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, minutes
+
+PODS_READY = minutes(2)
+ROLLED_OUT = minutes(3)
+ESTABLISHED = minutes(1)
+BOUND = minutes(1)
+NODES_READY = minutes(2)
+NODE_LOST = minutes(2)
 
 
-def pods_ready(
-    kube: Kube, namespace: str, labels: str, count: int, *, since: float = 0.0
-) -> Callable[[], list[Object]]:
+def pods_ready(kube: Kube, namespace: str, labels: str, count: int, *, since: float = 0.0) -> Condition[list[Object]]:
     """`count` pods have these labels, and each is Ready, all its containers started after `since`."""
 
-    def condition() -> list[Object]:
+    def condition(since: float = since) -> list[Object]:
         pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if not _ended(pod)]
         reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
         if reasons:
@@ -32,10 +37,12 @@ def pods_ready(
             raise NotYet(f"{len(pods)} of {count} pods with {labels} in {namespace}")
         return pods
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(
+        f"{count} pods with {labels} in {namespace} Ready", retry_while_api_unavailable()(condition), within=PODS_READY
+    )
 
 
-def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[], Object]:
+def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Condition[Object]:
     """The latest template of a Deployment, StatefulSet or DaemonSet runs, and everywhere it should."""
 
     def condition() -> Object:
@@ -47,10 +54,10 @@ def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Callable[[
             raise NotYet(f"{kind} {name}: {missing}{_pods_in_trouble(kube, workload, namespace)}")
         return workload
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(f"{kind} {name} rolled out", retry_while_api_unavailable()(condition), within=ROLLED_OUT)
 
 
-def crd_established(kube: Kube, name: str) -> Callable[[], None]:
+def crd_established(kube: Kube, name: str) -> Condition[None]:
     """The API server serves the kind that this CustomResourceDefinition ("drivers.csi.ceph.io") defines."""
 
     def condition() -> None:
@@ -60,10 +67,10 @@ def crd_established(kube: Kube, name: str) -> Callable[[], None]:
         if not is_true(crd, "Established"):
             raise NotYet(f"CRD {name} is not established")
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(f"CRD {name} established", retry_while_api_unavailable()(condition), within=ESTABLISHED)
 
 
-def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
+def bound(kube: Kube, claim: str, namespace: str) -> Condition[str]:
     """The PersistentVolumeClaim is bound; its value is the name of the PersistentVolume."""
 
     def condition() -> str:
@@ -75,17 +82,17 @@ def bound(kube: Kube, claim: str, namespace: str) -> Callable[[], str]:
             raise NotYet(f"claim {title_of(found)} is {phase}{_last_warning(kube, namespace, claim)}")
         return volume
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(f"claim {claim} Bound", retry_while_api_unavailable()(condition), within=BOUND)
 
 
-def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Callable[[], None]:
+def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Condition[None]:
     """All these nodes are Ready, and their kubelets have renewed their lease after `since`.
 
     The lease is the heartbeat (https://kubernetes.io/docs/concepts/architecture/leases/#node-heart-beats): the Ready
     condition of a dead node stays True for most of a minute.
     """
 
-    def condition() -> None:
+    def condition(since: float = since) -> None:
         nodes = {node["metadata"]["name"]: node for node in kube.list("Node")}
         leases = kube.list("Lease", namespace="kube-node-lease", api_version="coordination.k8s.io/v1")
         renewed = {lease["metadata"]["name"]: unix_time(value_of(lease, "spec", "renewTime")) for lease in leases}
@@ -97,10 +104,10 @@ def nodes_ready(kube: Kube, names: Collection[str], *, since: float = 0.0) -> Ca
             if renewed.get(name, 0.0) <= since:
                 raise NotYet(f"node {name} shows Ready, but its last heartbeat is from before")
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(f"nodes Ready: {', '.join(names)}", retry_while_api_unavailable()(condition), within=NODES_READY)
 
 
-def node_lost(kube: Kube, name: str) -> Callable[[], None]:
+def node_lost(kube: Kube, name: str) -> Condition[None]:
     """The control plane does not take the node for Ready any more.
 
     It waits 50 s from the last heartbeat (--node-monitor-grace-period), which may have come 10 s before the node died,
@@ -114,7 +121,7 @@ def node_lost(kube: Kube, name: str) -> Callable[[], None]:
         if is_true(node, "Ready"):
             raise NotYet(f"node {name} is still taken for Ready")
 
-    return retry_while_api_unavailable()(condition)
+    return Condition(f"node {name} not taken for Ready", retry_while_api_unavailable()(condition), within=NODE_LOST)
 
 
 def not_ready(pod: Object, *, since: float = 0.0) -> str:

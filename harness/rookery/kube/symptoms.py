@@ -1,6 +1,6 @@
 """Where a cluster shows that something is wrong: events, logs, and the words of a refusal, looked for by signature.
 
-Each function returns a condition for `wait_for`, whose value is the line that showed it. `since` (Unix seconds) leaves
+The value of each condition is the line that showed it. `since` (Unix seconds) leaves
 out what is from before a fault: events are kept for an hour, and a log is as old as its container.
 """
 
@@ -12,13 +12,14 @@ from contextlib import contextmanager
 
 from rookery.kube.client import Kube, Object
 from rookery.kube.conditions import unix_time
-from rookery.kube.errors import KubeError, retry_while_api_unavailable
+from rookery.kube.errors import ApiUnavailable, KubeError, retry_while_api_unavailable
 from rookery.kube.objects import value_of
 from rookery.signatures import Signature
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, minutes
 
 Listener = Callable[[Signature, str], None]
 
+SHOWN = minutes(2)
 TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of the program, or a moment ago
 
 
@@ -41,11 +42,30 @@ def _seen(signature: Signature, line: str) -> str:
     return line
 
 
-def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Callable[[], str]:
-    """An event of the object called `of` says it, with the signature's reason if it names one."""
+def refused_with(kube: Kube, manifest: Object, signature: Signature) -> Condition[str]:
+    """The API server refuses to create this object, in those words; nothing is created where it takes it."""
 
     @retry_while_api_unavailable()
     def condition() -> str:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        try:
+            kube.dry_run_create(manifest)
+        except ApiUnavailable:
+            raise
+        except KubeError as refusal:
+            if line := signature.line_in(refusal.message):
+                return _seen(signature, line)
+            raise NotYet(f"{name} is refused for something else: {refusal.message}") from refusal
+        raise NotYet(f"the API server would take {name}")
+
+    return Condition(f"the API server to say {signature.text!r}", condition, within=SHOWN)
+
+
+def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Condition[str]:
+    """An event of the object called `of` says it, with the signature's reason if it names one."""
+
+    @retry_while_api_unavailable()
+    def condition(since: float = since) -> str:
         events = sorted(kube.events(namespace, name=of), key=last_seen)
         # Events have whole seconds, rounded down.
         recent = [event for event in events if last_seen(event) >= math.floor(since)]
@@ -56,16 +76,16 @@ def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, si
         last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
         raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {last}")
 
-    return condition
+    return Condition(f"an event of {of} to say {signature.text!r}", condition, within=SHOWN)
 
 
 def log_shown(
     kube: Kube, namespace: str, signature: Signature, *, labels: str, container: str | None = None, since: float = 0.0
-) -> Callable[[], str]:
+) -> Condition[str]:
     """The log of a pod with these labels says it, of a container's present run or of the one before."""
 
     @retry_while_api_unavailable()
-    def condition() -> str:
+    def condition(since: float = since) -> str:
         pods = kube.list("Pod", namespace=namespace, labels=labels)
         for pod in pods:
             for text in _logs(kube, pod, container, since):
@@ -74,7 +94,7 @@ def log_shown(
         names = ", ".join(pod["metadata"]["name"] for pod in pods)
         raise NotYet(f"no log of {names or f'any pod with {labels}'} says {signature.text!r}")
 
-    return condition
+    return Condition(f"a log of {labels} to say {signature.text!r}", condition, within=SHOWN)
 
 
 def last_seen(event: Object) -> float:

@@ -37,7 +37,7 @@ class MetalLB:
         self._kube.apply(objects)
         for definition in definitions:
             name = definition["metadata"]["name"]
-            wait_for(crd_established(self._kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
+            crd_established(self._kube, name).wait(within=CRDS_ESTABLISHED)
         self.ready()
         # Its admission webhook may not answer yet, which the API server reports as an error of its own; `apply` asks
         # again for a while.

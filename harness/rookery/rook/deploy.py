@@ -15,7 +15,7 @@ from rookery.kube.objects import fields_of, value_of
 from rookery.rook import manifests, status, toolbox
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import Health, Mark, Osd, OsdMap, Pg, Quorum
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, condition, minutes
 
 Phase = Callable[[str], AbstractContextManager[object]]
 """Reports a phase while its `with` lasts: `with phase("CephCluster Ready"): ...`"""
@@ -28,10 +28,14 @@ POOL_READY = minutes(3)
 HEALTH_OK = minutes(5)
 CRDS_ESTABLISHED = minutes(1)
 CLIENT_STARTED = minutes(1)
+CEPH_ANSWERS = minutes(1)
+MONS_IN_QUORUM = minutes(2)
+PGS_CLEAN = minutes(3)
 IMAGE_HELD = minutes(10)  # at most, if nobody ends it
 
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
+BRING_UP_POLL = 0.5
 ASK_CEPH = Path(__file__).with_name("ask_ceph.py")
 MGR_POOL = ".mgr"
 OSDS = "app=rook-ceph-osd"
@@ -74,20 +78,20 @@ class Rook:
         """
         with self._phase("Rook operator Ready"):
             self._apply_operator_and_cluster()
-            self._wait(self._operator_ready(), "Rook operator Ready", OPERATOR_READY)
+            self._wait(self._operator_ready(), OPERATOR_READY)
         with self._phase("CephCluster Ready"):
             # Applied any earlier, the toolbox would wait for its Secret in the kubelet's growing intervals.
-            self._wait(self._mons_known, "the first mon's address", MONS_KNOWN)
+            self._wait(self._mons_known)
             self.kube.apply(self._rendering.toolbox())
-            self._wait(self._cluster_ready, "CephCluster Ready", CLUSTER_READY)
+            self._wait(self._cluster_ready)
         with self._phase("OSDs up"):
             # Rook looks at a pool whose cluster is not ready only every ten seconds; at a new one, at once.
             self.kube.apply([self._rendering.block_pool()])
-            self._wait(self.osds_up, "all OSDs up and in", OSDS_UP, every=CEPH_POLL)
+            self._wait(self.osds_up)
         with self._phase("pool Ready"):
-            self._wait(self._pool_ready, "pool Ready", POOL_READY)
+            self._wait(self._pool_ready)
         with self._phase("HEALTH_OK"):
-            self._wait(self._healthy_and_clean, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+            self._wait(self._healthy_and_clean)
 
     def settle(self) -> None:
         """Do what the operator would do the next time it starts, and wait until that is over.
@@ -101,17 +105,15 @@ class Rook:
         if not unsettled:
             return
         with self._phase("OSDs settled"):
-            before = wait_for(self.mark, what="Ceph's state", within=OSDS_UP)
+            before = self.mark.wait(within=OSDS_UP)
             for osd in unsettled:
                 labels = {"metadata": {"labels": {DEVICE_TYPE: None}}}  # of the pods, and of the Deployment itself
                 forget = {**labels, "spec": {"template": labels}}
                 self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
             ids = {int(osd["metadata"]["labels"]["ceph-osd-id"]) for osd in unsettled}
-            restarted = self._osds_restarted(ids, before.osdmap_epoch)
-            self._wait(restarted, "all OSDs up again", OSDS_UP, every=CEPH_POLL)
-            clean = self.pgs_active_clean(newer_than=before.osdmap_epoch)
-            self._wait(clean, "PGs active+clean", OSDS_UP, every=CEPH_POLL)
-            self._wait(self.healthy, "HEALTH_OK", HEALTH_OK, every=CEPH_POLL)
+            self._wait(self._osds_restarted(ids, before.osdmap_epoch), OSDS_UP)
+            self._wait(self.pgs_active_clean(newer_than=before.osdmap_epoch), OSDS_UP)
+            self._wait(self.healthy)
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ask`)."""
@@ -143,25 +145,28 @@ class Rook:
         That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
         """
 
-        def start() -> Callable[[], None]:
-            return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
-
-        end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)
-
-        def held() -> None:
-            if not self.watchers(image):
-                raise NotYet("nobody watches it")
-
+        client = self._watching(image).wait()
         try:
-            self._wait(held, f"a client to hold {image}", CLIENT_STARTED)
+            self._wait(self._watched(image))
             yield
         finally:
-            end()
+            client.end()
 
+    @condition("a client of image {image} in the toolbox", within=CLIENT_STARTED)
+    def _watching(self, image: str) -> toolbox.Started:
+        return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+
+    @condition("image {image} watched", within=CLIENT_STARTED, every=BRING_UP_POLL)
+    def _watched(self, image: str) -> None:
+        if not self.watchers(image).now():
+            raise NotYet("nobody watches it")
+
+    @condition("the clients of image {image}", within=CEPH_ANSWERS)
     def watchers(self, image: str) -> list[str]:
         """The addresses of the clients that have the image (`POOL/IMAGE`) open for writing."""
         return [watcher["address"] for watcher in self.rbd("status", image)["watchers"]]
 
+    @condition("Ceph's blocklist", within=CEPH_ANSWERS, every=CEPH_POLL)
     def blocklist(self) -> frozenset[str]:
         """The addresses of the clients that the OSDs do not serve any more."""
         return frozenset(self.ask("osd dump")["blocklist"])
@@ -191,41 +196,44 @@ class Rook:
         """The mons and their quorum."""
         return Quorum.parse(self.ask("quorum_status"))
 
+    @condition("Ceph's state", within=CEPH_ANSWERS)
     def mark(self) -> Mark:
         """What a recovery is measured against: take it right before the fault."""
         osdmap, quorum = self.osd_map(), self.mons()
         return Mark(osdmap.fsid, frozenset(osd.id for osd in osdmap.osds), osdmap.epoch, quorum.election_epoch)
 
+    @condition("OSDs up", within=OSDS_UP, every=CEPH_POLL)
     def osds_up(self) -> OsdMap:
-        """Condition: as many OSDs as there are disks, all up and in."""
+        """As many OSDs as there are disks, all up and in."""
         return status.check_osds_up(self.osd_map(), self.spec.osds)
 
-    def osds_up_from_boots_newer_than(self, epoch: int) -> Callable[[], OsdMap]:
-        """Condition: all OSDs up and in, each booted after OSD map `epoch` (`Mark.osdmap_epoch`)."""
-        return lambda: status.check_osds_up(self.osd_map(), self.spec.osds, booted_after=epoch)
+    @condition("OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
+    def osds_up_from_boots_newer_than(self, epoch: int) -> OsdMap:
+        """All OSDs up and in, each booted after OSD map `epoch` (`Mark.osdmap_epoch`)."""
+        return status.check_osds_up(self.osd_map(), self.spec.osds, booted_after=epoch)
 
-    def pgs_active_clean(self, newer_than: int = 0) -> Callable[[], object]:
-        """Condition: all PGs active+clean, by reports newer than OSD map epoch `newer_than`."""
-        return lambda: status.check_pgs_clean(self.pgs(), reported_after=newer_than)
+    @condition("PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL)
+    def pgs_active_clean(self, newer_than: int = 0) -> object:
+        """All PGs active+clean, by reports newer than OSD map epoch `newer_than`."""
+        return status.check_pgs_clean(self.pgs(), reported_after=newer_than)
 
-    def _osds_restarted(self, ids: Collection[int], epoch: int) -> Callable[[], OsdMap]:
-        """Condition: all OSDs up and in, and these by boots after OSD map `epoch`."""
+    @condition("OSDs up again", within=OSDS_UP, every=CEPH_POLL)
+    def _osds_restarted(self, ids: Collection[int], epoch: int) -> OsdMap:
+        """All OSDs up and in, and these by boots after OSD map `epoch`."""
+        found = self.osds_up.now()
+        if old := [osd.id for osd in found.osds if osd.id in ids and osd.up_from <= epoch]:
+            raise NotYet(f"OSDs not restarted yet: {', '.join(map(str, old))}")
+        return found
 
-        def condition() -> OsdMap:
-            found = self.osds_up()
-            if old := [osd.id for osd in found.osds if osd.id in ids and osd.up_from <= epoch]:
-                raise NotYet(f"OSDs not restarted yet: {', '.join(map(str, old))}")
-            return found
-
-        return condition
-
-    def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Callable[[], Quorum]:
-        """Condition: `count` mons (all by default) in quorum, by an election after epoch `elected_after`."""
+    @condition("mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
+    def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Quorum:
+        """`count` mons (all by default) in quorum, by an election after epoch `elected_after`."""
         wanted = self.spec.mons if count is None else count
-        return lambda: status.check_quorum(self.mons(), wanted, elected_after=elected_after)
+        return status.check_quorum(self.mons(), wanted, elected_after=elected_after)
 
+    @condition("HEALTH_OK", within=HEALTH_OK, every=CEPH_POLL)
     def healthy(self) -> Health:
-        """Condition: HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
+        """HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
         health = self.health()
         for check in health.checks:
             if check.code in status.ACCEPTED_WARNINGS and not check.muted:
@@ -238,12 +246,13 @@ class Rook:
         for stage in stages:
             self.kube.apply(stage.objects)
             for crd in stage.establish:
-                self._wait(crd_established(self.kube, crd), f"CRD {crd} established", CRDS_ESTABLISHED)
+                self._wait(crd_established(self.kube, crd), CRDS_ESTABLISHED)
         self.kube.apply([self._rendering.ceph_cluster(stages)])
 
-    def _operator_ready(self) -> Callable[[], object]:
+    def _operator_ready(self) -> Condition[dict[str, Any]]:
         return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)
 
+    @condition("the first mon's address", within=MONS_KNOWN)
     @retry_while_api_unavailable()
     def _mons_known(self) -> None:
         """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
@@ -252,6 +261,7 @@ class Rook:
         if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
 
+    @condition("CephCluster Ready", within=CLUSTER_READY)
     @retry_while_api_unavailable()
     def _cluster_ready(self) -> None:
         """Phase Ready, and Ceph's first status in it, without which Rook would not look at the pool."""
@@ -262,6 +272,7 @@ class Rook:
         if health not in ("HEALTH_OK", "HEALTH_WARN"):
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
 
+    @condition("pool {self.spec.pool} Ready", within=POOL_READY)
     @retry_while_api_unavailable()
     def _pool_ready(self) -> None:
         pool = self.kube.get("CephBlockPool", self.spec.pool, namespace=self.spec.namespace)
@@ -269,9 +280,10 @@ class Rook:
         if phase != "Ready":
             raise NotYet(f"pool {self.spec.pool}: {phase}")
 
+    @condition("HEALTH_OK", within=HEALTH_OK, every=CEPH_POLL)
     def _healthy_and_clean(self) -> None:
         self._finish_mgr_pool()
-        self.healthy()
+        self.healthy.now()
         status.check_pgs_clean(self.pgs())
 
     def _finish_mgr_pool(self) -> None:
@@ -296,15 +308,17 @@ class Rook:
         message = f"{phase}: {said}".strip(": ")
         return "; ".join([message, *filter(None, reasons)])
 
-    def _wait(self, condition: Callable[[], object], what: str, within: float, every: float = 0.5) -> None:
+    def _wait(self, awaited: Condition[Any], within: float | None = None) -> None:
+        """Wait for it, and end at once when the guard says that it will not come."""
+
         def guarded() -> None:
             try:
-                condition()
+                awaited.now()
             except NotYet:
                 self._guard()
                 raise
 
-        wait_for(guarded, what=what, within=within, every=every)
+        Condition(awaited.name, guarded, within=awaited.within, every=max(awaited.every, BRING_UP_POLL)).wait(within)
 
 
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,21 @@ LABELS = "app=rook-ceph-tools"
 COMMAND_SECONDS = 20.0
 _CONNECT_SECONDS = 5
 _SLACK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that runs in a toolbox pod, as a process group of that number."""
+
+    kube: Kube
+    namespace: str
+    pod: str
+    group: str
+
+    def end(self) -> None:
+        """End it, if it still runs."""
+        kill = f"kill -- -{self.group} 2>/dev/null || true"
+        self.kube.exec(self.pod, ["sh", "-c", kill], namespace=self.namespace)
 
 
 def ask(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECONDS) -> Any:
@@ -37,8 +52,8 @@ def output_of(kube: Kube, namespace: str, *command: str, timeout: float = COMMAN
     return _output(kube, namespace, list(command), " ".join(command), timeout)
 
 
-def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], None]:
-    """Run a command in the toolbox for at most `seconds`, without waiting for it; returns how to end it.
+def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Started:
+    """Run a command in the toolbox for at most `seconds`, without waiting for it.
 
     Raises `NotYet` when no toolbox pod is Ready.
     """
@@ -49,7 +64,7 @@ def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable
     group = kube.exec(
         pod, ["sh", "-c", f"setsid sh -c {shlex.quote(run)} >/dev/null 2>&1 & echo $!"], namespace=namespace
     ).strip()
-    return lambda: kube.exec(pod, ["sh", "-c", f"kill -- -{group} 2>/dev/null || true"], namespace=namespace)
+    return Started(kube, namespace, pod, group)
 
 
 def _answer(kube: Kube, namespace: str, argv: list[str], what: str, timeout: float) -> Any:

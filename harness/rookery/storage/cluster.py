@@ -324,7 +324,7 @@ class StorageCluster:
     @retry_while_api_unavailable()
     def _running(self) -> Running:
         """Condition: the API and Ceph answer; what is running now."""
-        return Running.of(self.kube.list("Pod"), self._rook_deployed.osds_up().osds)
+        return Running.of(self.kube.list("Pod"), self._rook_deployed.osds_up.now().osds)
 
     def _goes_on(self, before: Running) -> None:
         """Condition: all that was running has run on, and the cluster is as deployed."""
@@ -374,10 +374,10 @@ class StorageCluster:
 
     def as_deployed(self) -> None:
         """Condition: all nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
-        nodes_ready(self.kube, self.nodes.node_names)()
+        nodes_ready(self.kube, self.nodes.node_names).now()
         if self.rook:
-            recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0)()
-            self.rook.healthy()
+            recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0).now()
+            self.rook.healthy.now()
 
     def fingerprint(self) -> Fingerprint:
         """What the cluster consists of now, as a baseline for `converge`. Raises `DeadlineExceeded`, `RookeryError`."""
@@ -472,7 +472,7 @@ class StorageCluster:
         self.kube.apply(crds)
         for crd in crds:
             name = crd["metadata"]["name"]
-            wait_for(crd_established(self.kube, name), what=f"CRD {name} established", within=CRDS_ESTABLISHED)
+            crd_established(self.kube, name).wait(within=CRDS_ESTABLISHED)
 
     def serve_filesystem(self, filesystem: Filesystem, storage_class: str = "rook-cephfs") -> None:
         """Make a CephFS filesystem, and have its volumes served, by that class. Nothing of it is there by default."""
@@ -502,8 +502,7 @@ class StorageCluster:
         self._rolled_out("Deployment", plugin.controller)
 
     def _rolled_out(self, kind: str, name: str) -> None:
-        done = rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace)
-        wait_for(done, what=f"{name} Ready", within=DRIVER_READY)
+        rollout_done(self.kube, kind, name, self._rook_deployed.spec.namespace).wait(within=DRIVER_READY)
 
     # --- what it is made of -------------------------------------------------------------------------------------
 
@@ -637,7 +636,7 @@ class StorageCluster:
 
     def mark(self) -> Mark:
         """What the recovery from a fault is measured against; take it right before the fault."""
-        return wait_for(self._rook_deployed.mark, what="Ceph's state before the fault", within=minutes(1))
+        return self._rook_deployed.mark.wait()
 
     def power_cut(self, names: Sequence[str] | None = None) -> PowerCut:
         return self.nodes.power_cut(names)

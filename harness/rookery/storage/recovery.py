@@ -11,9 +11,9 @@ from rookery.errors import AnotherCluster
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready, not_ready
 from rookery.kube.objects import value_of
-from rookery.rook.deploy import CEPH_POLL, Rook
+from rookery.rook.deploy import Rook
 from rookery.rook.status import Mark, OsdMap
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, minutes
 
 # Deadlines of a recovery, each counted from the end of the one before; measured medians are in docs/power-cycle.md.
 NODES_READY = minutes(2)
@@ -44,8 +44,8 @@ def storage_whole(rook: Rook, mark: Mark) -> None:
 
     Mons and OSDs that the fault spared need no new election and no new boot. Raises as `storage_recovered` does.
     """
-    wait_for(rook.mons_in_quorum(), what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
-    require_same_cluster(wait_for(rook.osds_up, what="OSDs up", within=OSDS_UP, every=CEPH_POLL), mark)
+    rook.mons_in_quorum().wait(within=MONS_IN_QUORUM)
+    require_same_cluster(rook.osds_up.wait(within=OSDS_UP), mark)
     _pgs_clean(rook, mark, times_in_a_row=CHECKS_IN_A_ROW)
 
 
@@ -56,20 +56,19 @@ def storage_restored(
     `storage_recovered`, HEALTH_OK, every pod Ready by containers started after `since`. Raises as that does."""
     _ceph_back(kube, rook, mark, names, since, reached)
     _pgs_clean(rook, mark, times_in_a_row=1)
-    wait_for(rook.healthy, what="HEALTH_OK", within=PGS_CLEAN, every=CEPH_POLL)
+    rook.healthy.wait(within=PGS_CLEAN)
     reached("HEALTH_OK")
-    pods = every_pod_ready(kube, rook.spec.namespace, since=since)
-    wait_for(pods, what="every pod to run again", within=PODS_READY)
+    every_pod_ready(kube, rook.spec.namespace, since=since).wait()
     reached("every pod Ready")
 
 
 def nodes_back(kube: Kube, names: Sequence[str], *, since: float, reached: Reached) -> None:
     """Wait until these nodes are Ready by heartbeats newer than `since` (Unix time)."""
-    wait_for(nodes_ready(kube, names, since=since), what="nodes Ready", within=NODES_READY)
+    nodes_ready(kube, names, since=since).wait(within=NODES_READY)
     reached("nodes Ready")
 
 
-def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[], None]:
+def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Condition[None]:
     """Condition: every pod of Kubernetes and of that namespace (Rook's and the driver's) is Ready by containers started
     after `since`.
 
@@ -77,13 +76,13 @@ def every_pod_ready(kube: Kube, namespace: str, *, since: float) -> Callable[[],
     """
     namespaces = ("kube-system", namespace)
 
-    def condition() -> None:
+    def condition(since: float = since) -> None:
         pods = [pod for pod in kube.list("Pod") if pod["metadata"]["namespace"] in namespaces]
         lasting = [pod for pod in pods if value_of(pod, "status", "phase") not in ("Succeeded", "Failed")]
         if reasons := [reason for pod in lasting if (reason := not_ready(pod, since=since))]:
             raise NotYet("; ".join(reasons))
 
-    return retry_while_api_unavailable()(condition)
+    return Condition("every pod Ready", retry_while_api_unavailable()(condition), within=PODS_READY)
 
 
 def require_same_cluster(found: OsdMap, mark: Mark) -> None:
@@ -98,18 +97,16 @@ def require_same_cluster(found: OsdMap, mark: Mark) -> None:
 def _ceph_back(kube: Kube, rook: Rook, mark: Mark, names: Sequence[str], since: float, reached: Reached) -> None:
     """Wait for nodes, mons and OSDs that came back after `since` as what they were at the mark."""
     nodes_back(kube, names, since=since, reached=reached)
-    quorum = rook.mons_in_quorum(elected_after=mark.election_epoch)
-    wait_for(quorum, what="mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
+    rook.mons_in_quorum(elected_after=mark.election_epoch).wait(within=MONS_IN_QUORUM)
     reached("mons in quorum")
-    osds = rook.osds_up_from_boots_newer_than(mark.osdmap_epoch)
-    found = wait_for(osds, what="OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
+    found = rook.osds_up_from_boots_newer_than(mark.osdmap_epoch).wait(within=OSDS_UP)
     reached("OSDs up")
     require_same_cluster(found, mark)
 
 
 def _pgs_clean(rook: Rook, mark: Mark, *, times_in_a_row: int) -> None:
     clean = rook.pgs_active_clean(newer_than=mark.osdmap_epoch)
-    wait_for(clean, what="PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL, times_in_a_row=times_in_a_row)
+    clean.wait(within=PGS_CLEAN, times_in_a_row=times_in_a_row)
 
 
 def _listed(ids: Collection[int]) -> str:

@@ -68,7 +68,7 @@ class Subject:
         """Mute the warnings of Ceph's that the harness accepts, which come up when they like."""
         if self.rook:
             with suppress(NotYet, RookeryError):
-                self.rook.healthy()
+                self.rook.healthy.now()
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,7 @@ class Cassandra:
         pods_are_ready = pods_ready(self._kube, self.spec.namespace, self.spec.labels, self.spec.replicas, since=since)
 
         def condition() -> list[RingMember]:
-            pods_are_ready()
+            pods_are_ready.now()
             ring = self.ring()
             states = {member.address: member.state for member in ring}
             if states != dict.fromkeys(self.pod_addresses().values(), "UN") or len(ring) != self.spec.replicas:
