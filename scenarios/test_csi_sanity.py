@@ -1,22 +1,23 @@
 """The userspace CSI drivers keep to the specification, by the specification's own test.
 
+Purpose: an orchestrator of any kind may use them. Rook's own ceph-csi is tested by its authors.
+
 csi-sanity calls each RPC as no orchestrator would: without arguments, twice, for volumes that do not exist, with
-capabilities the driver does not have. It runs on a node, against the sockets of the deployed driver and a real pool.
+capabilities the driver does not have. It runs on a node, against the sockets of the deployed driver and a real pool:
+with images that are mounted, with images as raw block volumes, and with subvolumes of CephFS.
 
-What it skips, and why, is in report.json: specs for capabilities that the driver does not claim.
-
-It runs three times: with images that are mounted, with images as raw block volumes, and with subvolumes of CephFS.
-
-Reproduces: no trouble; it shows that the userspace drivers are ones that every orchestrator of CSI may use.
-
-Needs: the userspace drivers (Rook's own ceph-csi is tested by its authors), and csi-sanity, built from its module.
+Proof: no spec fails. What is skipped, and why, is in report.json: specs for capabilities that the driver does not
+claim.
 """
 
 import pytest
 from rookery.csi.sanity import Subject, run_sanity
 from rookery.waiting import minutes, wait_for
 
-pytestmark = pytest.mark.budget(150)
+pytestmark = [
+    pytest.mark.budget(150),
+    pytest.mark.requires("the userspace drivers", "csi-sanity, built from its module"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,20 @@
 """The dashboard, opened from outside in a browser.
 
-Reproduces: the operator's diary made the dashboard's Service one of type LoadBalancer by editing it (`kubectl edit`),
-and opened it in a browser. Today the operator undoes such an edit, and Rook ships an example of a Service beside its
-own, which is the way that lasts.
+In 2018 the operator of docs/incident.md#the-dashboard edited the dashboard's Service to be of type LoadBalancer. Today
+Rook's operator reverts such an edit, and Rook ships an example of a second Service, which is the way that lasts.
 
-1. A Service of its own publishes the dashboard through MetalLB. A real Chromium, headless, in a container on the nodes'
-   network and in no cluster, is asked for user and password there, gets in with the password that Rook generated, and
-   shows what Ceph's own command line says: HEALTH_OK, and every OSD up. A screenshot of it is in the results.
-2. The operator's own Service is edited to be of type LoadBalancer, which the API server takes. The operator says in its
-   log that it has seen it, and the Service is of type ClusterIP again. The Service beside it is what it was, and a
-   browser is still asked for its password there.
+Steps:
 
-Needs: the images of MetalLB and of the browser (Debian's Chromium; built at the first time, some 400 MB), and eight
-addresses of the nodes' network that nobody has.
+1. A Service of its own publishes the dashboard through MetalLB. A headless Chromium, in a container on the nodes'
+   network and in no cluster, opens it.
+2. The operator's own Service is edited to be of type LoadBalancer, which the API server takes.
+
+Proof:
+
+1. The browser is asked for user and password, gets in with the password that Rook generated, and shows what Ceph's own
+   command line says: HEALTH_OK, and every OSD up. A screenshot is in the results.
+2. The operator's log says that it has seen the edit, and the Service is of type ClusterIP again. The second Service is
+   unchanged, and a browser is still asked for its password there.
 """
 
 import time
@@ -22,7 +24,13 @@ from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStat
 from rookery.waiting import minutes, wait_for
 from rookery.workloads.services import Service
 
-pytestmark = pytest.mark.budget(180)
+pytestmark = [
+    pytest.mark.budget(180),
+    pytest.mark.requires(
+        "the images of MetalLB and of the browser (Debian's Chromium, some 400 MB)",
+        "eight addresses of the nodes' network that nobody has",
+    ),
+]
 
 
 @pytest.fixture

@@ -1,28 +1,25 @@
-"""A node is dead and stays so: its volume is used on another one, once somebody says that the node is out of service.
+"""A node is dead and stays off: its volume is used on another one once the node is marked out of service.
 
-A volume of ReadWriteOnce belongs to the node that it is attached to. When that node loses its power, nothing in the
-cluster can tell whether it is dead or only cut off, and still writes; so its pod is not replaced, and a pod elsewhere
-that is to have the volume waits (Multi-Attach error). A person can tell, and says so by a taint:
+A ReadWriteOnce volume belongs to the node that it is attached to. When that node is killed, nothing in the cluster can
+tell whether it is dead or only cut off and still writing. So its pod is not replaced, and a pod elsewhere that is to
+have the volume waits. A person can tell, and says so by a taint:
 https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown
 
-The situation: a pod has written to its volume. The act: the power of its node is cut, and stays off; Ceph has lost one
-of its OSDs and one of its mons. The symptom: the node is not Ready any more, and still a second pod on another node,
-with the same claim, shows the Multi-Attach error. The workaround: the dead node gets the taint
-`node.kubernetes.io/out-of-service`. The proof: the first pod and its VolumeAttachment go, the second pod mounts the
-volume, reads what was written, and writes; and the dead node's client is on Ceph's blocklist, so that it could not
-write any more, were it alive. At the end the node is switched on, the taint is taken away, and nothing of the volume is
-left there.
+Steps: a pod has written to its volume. Its node is killed and stays off; Ceph has lost one of its OSDs and one of its
+mons. A second pod on another node is given the same claim.
 
-What it takes (Kubernetes 1.32): a minute until the node is not Ready; after the taint 20 s at most until its pods are
-deleted by force (the period of the pod garbage collector), a second to detach and to attach, and what the second pod's
-kubelet lets pass until it looks again, at intervals that double from half a second on. Ceph drops the watch of the dead
-client 30 s after it has last heard of it, or, where an OSD has died with the node, after the image is first asked for.
+Symptom: the node is not Ready, and the second pod shows the Multi-Attach error.
 
-Reproduces: a power failure that is not over soon: the pod does not come up on another node, as its volume is still
-attached to the dead one.
+Workaround: the dead node gets the taint `node.kubernetes.io/out-of-service`.
 
-Needs: three workers, so that Ceph goes on without one; and the userspace driver: the kernel's RBD client is the
-machine's, and would not die with a node that is a container.
+Proof: the first pod and its VolumeAttachment go, the second pod mounts the volume, reads what was written, and writes.
+The dead node's client is on Ceph's blocklist, so it could not write any more if it were alive. At the end the node is
+started, the taint is removed, and nothing of the volume is left there.
+
+Durations (Kubernetes 1.32): a minute until the node is not Ready. After the taint, 20 s at most until its pods are
+deleted by force (the period of the pod garbage collector), a second to detach and to attach, and the second pod's
+kubelet retries at intervals that double from half a second on. Ceph drops the watch of the dead client 30 s after it
+has last heard of it or, where an OSD has died with the node, 30 s after the image is first asked for.
 """
 
 from contextlib import contextmanager
@@ -35,7 +32,13 @@ from rookery.signatures import ATTACHED_ELSEWHERE
 from rookery.waiting import minutes, wait_for
 from steps import PowerCycle
 
-pytestmark = pytest.mark.budget(300)
+pytestmark = [
+    pytest.mark.budget(300),
+    pytest.mark.requires(
+        "three workers, so that Ceph goes on without one",
+        "the userspace driver: the kernel's RBD client would not die with a node that is a container",
+    ),
+]
 
 # What there is one of, by its pods' label `app`; what the scenario needs most comes first.
 ONE_OF_EACH = (csi.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")

@@ -1,16 +1,20 @@
-"""Which disks are taken, and which are somebody's.
+"""OSD provisioning takes blank disks, and none that holds data.
 
-Reproduces: the set-up of the operator's diary under Rook 1.x, where each node brings unused block devices.
+Rook's default is `useAllDevices: true`; whoever has run that on a machine with data knows why this has a scenario. It
+is the set-up of docs/incident.md#the-set-up under Rook 1.x, where each node brings unused block devices.
 
-Whoever has worked with `useAllDevices: true` (Rook's default) on a machine with data knows why this has a scenario.
+Steps:
 
 1. A worker gets three more disks, all of them named in the CephCluster: one is blank, one has a filesystem, one a
-   partition table. A fourth is attached to the machine beside the nodes. The proof: the blank one becomes an OSD; Rook
-   says why it takes neither of the two, and they, like the fourth, are the same byte for byte afterwards.
-2. `spec.storage.directories`, by which the diary's cluster was made, is refused by the API server as an unknown field.
-   A CephCluster that would take every disk is refused by the harness, Rook's own example first of all.
+   partition table. A fourth is attached to the machine beside the nodes.
+2. A CephCluster is applied with `spec.storage.directories`, as in 2018, and one that would take every disk.
 
-Needs: 24 GiB of address space on the machine's disk, of which some hundred MiB are written, and `mkfs.ext4`.
+Proof:
+
+1. The blank disk becomes an OSD. Rook says why it takes neither of the two with data; they and the fourth disk are the
+   same byte for byte afterwards.
+2. The API server refuses `directories` as an unknown field. The harness refuses a CephCluster that would take every
+   disk, Rook's own example first of all.
 """
 
 import time
@@ -69,12 +73,10 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
 
 @pytest.mark.budget(60)
 def test_what_asks_for_too_much_is_refused(cluster):
-    """By the API server what is not known any more, by the harness what would take this machine's disks.
+    """`directories` is refused by the API server, `useAllDevices` by the harness.
 
-    Reproduces: `directories:`, by which the diary's cluster was made and which is gone since Rook 1.3, and
-    `useAllDevices: true`, Rook's default since.
-
-    Needs: nothing but a cluster.
+    `directories:` made the incident's cluster and is gone since Rook 1.3; `useAllDevices: true` is Rook's default
+    since.
     """
     another = ceph_cluster(replace(cluster.rook.spec, name="another"))
     cluster.kube.dry_run_create(another)

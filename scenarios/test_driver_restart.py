@@ -1,29 +1,23 @@
-"""What serves a volume goes away under it: the storage driver's pod, and the node itself.
+"""What serves a volume goes away under it: the storage driver's pod, the node, or the driver's registration.
 
-Reproduces: what an upgrade or an eviction does to a storage driver, and what the power cut of one node does to it.
+Purpose: volumes live through an upgrade or an eviction of their driver, and through the kill of one node.
 
-**The driver's pod** is deleted while volumes are written to and read, and one moves to another node afterwards.
+**The driver's pod** is deleted by a rollout, an eviction or a crash at any time. What serves the volumes must not live
+in that pod: with a FUSE server in it, every pod of the node is left with `Transport endpoint is not connected`
+(https://github.com/ceph/ceph-csi/issues/792). Steps: a pod appends lines to a file, each synced before the next, and
+reads another file over and over, as a second pod reads a raw block volume; the driver's pod on their node is deleted.
+Proof: lines go on being synced meanwhile, each read has the right checksum, the new driver's pod unmounts the volume
+that the old one had mounted, and another node mounts it and has every synced line and a checksummed file.
 
-A rollout, an eviction or a crash takes the driver's pod on a node away at any time. What serves the volumes must not
-live in that pod: with a FUSE server in it, every pod of the node would be left with `Transport endpoint is not
-connected` (https://github.com/ceph/ceph-csi/issues/792).
-
-The situation: a pod appends lines to a file, each synced before the next, and reads another one over and over, as a
-second pod reads a raw block volume. The act: the driver's pod on their node is deleted. The proof: lines go on being
-synced all the while, each read has the right checksum, the new driver's pod unmounts the volume that the old one had
-mounted, another node mounts it, and every synced line and a checksummed file are there.
-
-**One node** loses its power while the others go on. Its pod starts again where it was; the driver mounts the volume
-without help, whatever the node's earlier life has left (a loop device attached to nothing, a dead FUSE mount, a lock),
-and every synced line is there. The lock it takes over at once: it knows that its own earlier client is dead, and has
-Ceph refuse it.
+**One node** is killed and started while the others go on. Its pod starts again where it was. Proof: the driver mounts
+the volume without help over what the node's earlier life has left (a stale loop device, a dead FUSE mount, a lock), and
+every synced line is there. The lock is taken over at once: the driver knows its own earlier client and has Ceph refuse
+it.
 
 **The kubelet** is restarted, and knows no driver until each has registered again; or the socket on which the driver
 registers is removed under both of them (https://github.com/kubernetes-csi/node-driver-registrar/issues/206), and the
-driver is in no CSINode until it has made it anew. The proof: within three minutes a new pod on that node has a new
-volume, and the pod that was there all the while noticed nothing.
-
-Needs: nothing but a cluster.
+driver is in no CSINode until it has made it anew. Proof: within three minutes a new pod on that node has a new volume,
+and the pod that was there meanwhile noticed nothing.
 """
 
 import pytest
@@ -47,10 +41,7 @@ def files(cluster, results):
 
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
 def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes, results):
-    """What serves a volume, mounted or as a raw block device, outlives the pod that has started it.
-
-    Reproduces: a FUSE server that lives in the driver's pod: with it goes every mount of its node.
-    """
+    """What serves a volume, mounted or as a raw block device, outlives the pod that has started it."""
     checksum = files.write("random", mebibytes=64)
     device = volumes.pod("device", volumes.claim("device", block=True), node=files.node)
     files.pod.start_reading("read", files.write("read", mebibytes=4))
@@ -65,10 +56,9 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes,
 
 @pytest.mark.budget(120)
 def test_volume_comes_back_with_its_node(cluster, files, results):
-    """Mounted again without help, over whatever the node's earlier life has left.
+    """The volume is mounted again without help, over whatever the node's earlier life has left.
 
-    Reproduces: FailedMount after the power cut of the operator's diary, on one node only: what the driver left there is
-    of a boot that is over, and the image has the lock of a client that is gone.
+    What the driver left there is of a boot that is over, and the image has the lock of a client that is gone.
     """
     files.start_appending()
     synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
@@ -89,10 +79,7 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
 
 @pytest.mark.budget(150)
 def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
-    """The device comes back under another number maybe, and with everything that was synced to it.
-
-    Reproduces: the power cut of one node, for a volume without a filesystem.
-    """
+    """The device comes back, maybe under another number, and with everything that was synced to it."""
     claim = volumes.claim("device", block=True)
     pod = volumes.pod("writer", claim)
     checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()

@@ -1,15 +1,11 @@
 """CephFS: volumes that many nodes write to, each capability proven by checksums of what another client reads.
 
-The cluster has a filesystem (CephFilesystem: two pools, an MDS and one that stands by); volumes of it are claimed by
-`rook-cephfs`. Whatever driver serves that (Rook's ceph-csi, or the userspace driver by ceph-fuse where the
-kernel has no ceph), a claim has to behave in the same way.
+Purpose: a claim behaves in the same way whatever driver serves it, Rook's ceph-csi or the userspace driver by
+ceph-fuse where the kernel has no ceph.
 
-Every pod has the filesystem mounted by a client of its own node, and what is compared was written by another client's
-node where that matters: no page cache stands in for the MDS's word.
-
-Reproduces: no trouble; what Rook's users know of CephFS, one thing after the other.
-
-Needs: nothing but a cluster.
+The cluster has a filesystem (CephFilesystem: two pools, an active MDS and a standby); volumes of it are claimed by
+`rook-cephfs`. Every pod has the filesystem mounted by a client of its own node. Where it matters, what is compared was
+written by the client of another node, so that no page cache stands in for the MDS.
 """
 
 import pytest
@@ -198,12 +194,11 @@ def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_cla
 
 
 @pytest.mark.slow
+@pytest.mark.requires("the userspace driver")
 def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_driver):
     """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
 
     At the end the filesystem is deleted, and nothing is left of it: no MDS, no pool.
-
-    Needs: the userspace driver.
     """
     filesystem = Filesystem(replicas=cluster.rook.spec.pool_size)
     cluster.deploy_filesystem_driver(filesystem)
@@ -227,7 +222,7 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
 def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
     """The driver's pod on a node is deleted while a pod there writes and reads: no line waits for it, none is lost.
 
-    Reproduces: a ceph-fuse that lives in the driver's pod: with it goes every mount of its node.
+    With a ceph-fuse that lives in the driver's pod, every mount of its node would go with it.
     """
     checksum = files.write("random", mebibytes=16)
     files.pod.start_reading("read", files.write("read", mebibytes=4))
@@ -240,15 +235,13 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
 
 
 @pytest.mark.budget(300)
+@pytest.mark.requires("the userspace driver", "two nodes beside that of the active MDS")
 def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
-    """A node loses its power while its pod writes; the pod mounts the volume again, with every synced line.
+    """A node is killed while its pod writes; the pod mounts the volume again, with every synced line.
 
     What the dead client held is free at once: the driver fences it when its node comes back (the address is on Ceph's
-    blocklist), and nobody has to wait for the MDS to give it up.
-
-    The node is not the one of the active MDS: the time-outs of a failover are another matter.
-
-    Needs: the userspace driver, and two nodes beside that of the active MDS.
+    blocklist), and nobody has to wait for the MDS to give it up. The node is not the one of the active MDS: the
+    time-outs of a failover are another matter.
     """
     active = wait_for(filesystems.served(filesystem), what="an active MDS", within=minutes(1)).active[0]
     of_the_mds = wait_for(lambda: filesystems.node_of(filesystem, active), what="its pod", within=minutes(1))

@@ -1,15 +1,14 @@
-"""Clients outside the cluster, through a LoadBalancer Service, and what becomes of them when the power goes.
+"""Clients outside the cluster write through a LoadBalancer Service, before and after all nodes are killed.
 
-Reproduces: the workload of the operator's diary: beside the headless Service, `cassandracl` of type LoadBalancer
-publishes port 9042 by an address that MetalLB gives it, and clients know nothing of pods.
+The workload is that of docs/incident.md#the-workload: beside the headless Service, `cassandracl` of type LoadBalancer
+publishes port 9042 at an address that MetalLB gives it, and clients know nothing of pods.
 
-The situation: MetalLB in layer 2 mode with a few addresses of the nodes' own network; Cassandra on three volumes. The
-proof: the Service gets one of these addresses, this machine reaches it, and rows are written through it and nothing
-else; the headless name resolves to the addresses of all pods. After a power cut under load the Service has the same
-address, rows go through it again, not one that was acknowledged is missing, and the headless name has followed the
-pods to their new addresses.
+Steps: MetalLB in layer 2 mode has a few addresses of the nodes' own network, Cassandra has three volumes. Rows are
+written through the Service and nothing else. All nodes are killed under load and started again.
 
-Needs: the images of MetalLB, and eight addresses of the nodes' network that nobody has.
+Proof: the Service gets one of these addresses, and this machine reaches it; the headless name resolves to the addresses
+of all pods. Afterwards the Service has the same address, rows go through it again, no acknowledged row is missing, and
+the headless name resolves to the pods' new addresses.
 """
 
 import pytest
@@ -17,12 +16,15 @@ from rookery.errors import Unknown
 from rookery.waiting import minutes, wait_for
 from steps import judge, power_cycle_under_load
 
-pytestmark = pytest.mark.budget(420)
+pytestmark = [
+    pytest.mark.budget(420),
+    pytest.mark.requires("the image of MetalLB", "eight addresses of the nodes' network that nobody has"),
+]
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_written_through_a_load_balancer(cluster, cassandra, metallb, history, results):
-    """Before and after a power cut, by the same address."""
+    """Rows go through the same address before and after the node kill."""
     service = cassandra.client_service
     service.create()
     address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(2))

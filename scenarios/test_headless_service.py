@@ -1,23 +1,21 @@
-"""The headless Service is gone, and nobody notices until the power goes.
-
-Reproduces: trouble 2 of the operator's diary: everything stops after a power cut, since the seed cannot be looked up.
+"""The headless Service is deleted, and nobody notices until every node restarts.
 
 A StatefulSet's pods have their names through the Service named in its `serviceName`. An operator who wants clients from
-outside deletes that Service and makes one of type LoadBalancer instead. Nothing happens: running replicas know each
-other's addresses. After a power cut every address is another, and a seed, `cassandra-0.cassandra…`, has no name any
-more.
+outside deletes that Service and creates one of type LoadBalancer instead. Nothing happens: running replicas know each
+other's addresses. After a kill of all nodes every address is another, and a seed, `cassandra-0.cassandra…`, cannot be
+resolved any more. This is docs/incident.md#everything-stops-after-a-restart.
 
-The situation: Cassandra on three volumes, and writes at QUORUM. The act: the headless Service is replaced by
-`cassandracl`, every write is still acknowledged, and no replica complains; then the power goes while clients write. The
-symptom: the storage comes back, and Cassandra does not; the cluster's DNS answers NXDOMAIN for the seed, and replicas
-that were started after that answer say `Seed provider couldn't lookup host`. The workaround: the headless Service,
-beside the other one. The proof: a whole ring, and every acknowledged row at QUORUM and at ALL.
+Steps: Cassandra on three volumes, and writes at QUORUM. The headless Service is replaced by `cassandracl`; every write
+is still acknowledged, and no replica complains. All nodes are killed while clients write, and started again.
 
-The twin does the same with both Services from the start: the same power cut, and nobody has to do anything.
+Symptom: the storage comes back, and Cassandra does not. The cluster's DNS answers NXDOMAIN for the seed, and replicas
+that were started after that answer log `Seed provider couldn't lookup host`.
 
-Replicas sync before they acknowledge (`commitlog_sync: batch`), so not one row may be missing.
+Workaround: the headless Service is created again, beside the other one.
 
-Needs: nothing but a cluster.
+Proof: every replica is up and normal, and every acknowledged row is there at QUORUM and at ALL. Replicas sync before
+they acknowledge (`commitlog_sync: batch`), so not one row may be missing. The control does the same with both Services
+from the start: the same node kill, and nobody has to do anything.
 """
 
 import time
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.budget(360)
 @pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_headless_service_removed(cluster, cassandra, dns, history, results):
-    """Latent until the power cut, and worked around by defining both Services."""
+    """Latent until the node kill, and worked around by defining both Services."""
     seed, *_ = cassandra.spec.seeds
     assert cassandra.write(rows=1_000) == 1_000
 
@@ -63,10 +61,7 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
 @pytest.mark.budget(300)
 @pytest.mark.cassandra(commitlog_sync="batch")
 def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
-    """The twin: the power cut alone is not the trouble.
-
-    Reproduces: the diary's workaround, both Services, under the same power cut.
-    """
+    """Control: with both Services, the same node kill does no harm."""
     assert cassandra.write(rows=1_000) == 1_000
     cassandra.client_service.create()
 

@@ -1,12 +1,11 @@
 """A StorageClass belongs to no namespace: any may use it, and what each has is its own.
 
-Reproduces: the set-up of the operator's diary: `rook-ceph-block` is made once, beside Rook, and used from `cassandra`
-and from whatever comes later.
+It is the set-up of docs/incident.md#the-set-up: `rook-ceph-block` is created once, beside Rook, and used from
+`cassandra` and from whatever comes later.
 
-The situation: two namespaces made for this, each with a claim of the same name. The proof: both are Bound, to two
-volumes and two images, and what is written in one is not seen in the other.
+Steps: two namespaces, each with a claim of the same name.
 
-Needs: nothing but a cluster.
+Proof: both claims are Bound, to two volumes and two images, and what is written in one is not seen in the other.
 """
 
 import pytest

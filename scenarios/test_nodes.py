@@ -1,12 +1,10 @@
 """Nodes with disks and nothing deployed on them: where a scenario about another storage system would begin.
 
-Each worker's /dev has the disk that was made for it and no other block device: neither another node's nor one of the
-machine's, so nothing on the node can take what is not its own.
+Purpose: on the nodes of a plain kind cluster every disk of the machine may be seen by every node, and a storage system
+that looks for disks may take those of its neighbour. Here it cannot.
 
-Reproduces: no trouble; on the nodes of a plain kind cluster every disk of the machine may be seen by every node, and a
-storage system that looks for disks may take those of its neighbour.
-
-Needs: nodes, and nothing on them.
+Proof: each worker's /dev has the disk that was made for it and no other block device, neither another node's nor one of
+the machine's.
 """
 
 import pytest

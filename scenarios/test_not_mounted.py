@@ -1,28 +1,24 @@
-"""The claim is bound, the volume is there, and the pod cannot mount it.
+"""The claim is Bound, the volume is there, and the pod cannot mount it.
 
-Reproduces: trouble 1 of the operator's diary: FailedMount, the driver being in another directory than the kubelet's.
-
-A kubelet finds storage drivers in its own directory; a driver that was deployed for another directory makes volumes
+A kubelet finds storage drivers in its own directory. A driver that was deployed for another directory creates volumes
 (that is the controller's part, and needs no kubelet), and is unknown where they are to be mounted. In 2018 it was
-FlexVolume's plugin directory; today it is the kubelet's `--root-dir`.
+FlexVolume's plugin directory (docs/incident.md#bound-but-not-mounted); today it is the kubelet's `--root-dir`.
 
-Three ways to get there, each with the workaround that the diary names, the right directory and the driver applied
-again:
+Steps, one test each:
 
-- the driver is deployed for a directory that is on the nodes and is no kubelet's: it runs there, and nobody asks it;
-- the kubelets have another directory than `/var/lib/kubelet`, and the driver is deployed as its manifests say, for that
-  one (the diary's own way; needs nodes of kind-configs/kubelet-root-dir.yaml);
-- a change of the driver's directory goes unnoticed while a pod has its volume mounted, until its node has lost its
-  power.
+1. The driver is deployed for a directory that is on the nodes and is no kubelet's: it runs there, and nobody asks it.
+2. The kubelets have another directory than `/var/lib/kubelet`, and the driver is deployed as its manifests say, for
+   that one. This is the incident's own form.
+3. A change of the driver's directory goes unnoticed while a pod has its volume mounted, until its node is killed.
 
-The symptoms: the claim is Bound, the PersistentVolume is there, and no CSINode names the driver. A volume that was
-never attached does not get that far today: FailedAttachVolume, `CSINode … does not contain driver …`. One that is
-attached shows FailedMount, `driver name … not found in the list of registered CSI drivers`. A kubelet says so after
-each start for a moment, until the driver has registered; what counts is said when the storage is whole again, while the
-driver still is in no CSINode. The proof: the same pod, not made anew, mounts the volume within three minutes of the
-workaround, and the data is right.
+Symptom: the claim is Bound, the PersistentVolume is there, and no CSINode names the driver. A volume that was never
+attached shows FailedAttachVolume, `CSINode … does not contain driver …`. One that is attached shows FailedMount,
+`driver name … not found in the list of registered CSI drivers`. A kubelet says so for a moment after each start, until
+the driver has registered; what counts is said when the storage is healthy again and the driver still is in no CSINode.
 
-Needs: nothing but a cluster.
+Workaround: the driver is applied again with the right directory.
+
+Proof: the same pod, not made anew, mounts the volume within three minutes, and the data is right.
 """
 
 import time
@@ -57,11 +53,11 @@ def test_driver_for_another_directory(cluster, storage_driver, files, results):
 @pytest.mark.bug("https://github.com/rook/rook/issues/8791", symptom=DRIVER_NOT_ON_NODE)
 @pytest.mark.topology("kind-configs/kubelet-root-dir.yaml")
 @pytest.mark.slow
+@pytest.mark.requires(
+    "nodes whose kubelets have another `--root-dir` (kind-configs/kubelet-root-dir.yaml): a cluster of its own"
+)
 def test_kubelets_with_another_directory(cluster, storage_driver, files, results):
-    """The diary's own form: the driver is as it always is, and the kubelets are not.
-
-    Needs: nodes whose kubelets have another `--root-dir` (kind-configs/kubelet-root-dir.yaml): a cluster of its own.
-    """
+    """The incident's own form: the driver is deployed as its manifests say, and the kubelets differ."""
     assert kubelet_dir(cluster.topology) != DEFAULT, "this form needs kubelets with another --root-dir"
     bound_but_not_mounted(cluster, storage_driver, files, results, deployed_for=DEFAULT)
 

@@ -1,20 +1,21 @@
-"""The pool that never was, and the one that was right.
+"""A pool with both `replicated` and `erasureCoded` is refused, and claims stay Pending.
 
-Reproduces: trouble 3 of the operator's diary: no new volumes.
+The API server takes such a CephBlockPool, since its schema allows either. The operator refuses it in an event of the
+pool and in its own log, and nowhere else: the object's phase is not Failure (Rook 1.18 to 1.20 return before they would
+set it). An operator who does not look there sees claims that stay Pending. This is docs/incident.md#no-new-volumes.
 
-A CephBlockPool was written with both `replicated` and `erasureCoded`. The API server takes it, since its schema allows
-either; the operator refuses it, in an event of the pool and in its own log, and nowhere else: the object's phase is not
-Failure (Rook 1.18 to 1.20 return before they would set it). Who does not look there sees claims that stay Pending.
+Steps, one test each:
 
-1. The pool is written so from the start. The symptoms: the operator's words, no such pool in `ceph osd pool ls`, and
-   the claim's `pool not found`. The workaround, on the same objects: only `replicated` is left. The proof: the claim
-   is Bound and the pod runs, neither made anew.
-2. A good pool is edited to be bad. Nothing happens: its volume serves, and new volumes are made, for the pool is in
-   Ceph. It is when the pool is deleted and made anew that it is missing: the diary's "no effect at once". Symptoms,
-   workaround and proof are those of the first form.
+1. The pool is written so from the start.
+2. A good pool is edited to be bad. Nothing happens: its volume serves, and new volumes are created, since the pool is
+   in Ceph. It is missing only when it is deleted and created anew, as in the incident.
 3. What the erasure code was meant for: data in an erasure-coded pool, the rest of the images in a replicated one.
 
-Needs: nothing but a cluster.
+Symptom: the operator's words in the pool's event, no such pool in `ceph osd pool ls`, and the claim's `pool not found`.
+
+Workaround: only `replicated` is left in the same object.
+
+Proof: the claim is Bound and the pod runs, neither made anew.
 """
 
 import time
@@ -37,7 +38,7 @@ MEBIBYTE = 1 << 20
 @pytest.fixture
 def good(cluster, pools):
     """A pool as it should be, which is not there yet; removed at the end."""
-    pool = BlockPool("diary", replicas=cluster.rook.spec.pool_size)
+    pool = BlockPool("two-layouts", replicas=cluster.rook.spec.pool_size)
     with pools.removed(pool):
         yield pool
 
@@ -107,10 +108,7 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
 @pytest.mark.budget(420)
 @pytest.mark.bug("https://github.com/rook/rook/issues/7362", symptom=POOL_NOT_FOUND)
 def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
-    """Latent until the pool is made anew.
-
-    Reproduces: trouble 3 as the diary has it: the edit showed no effect at once, only when all was made anew.
-    """
+    """The edit has no effect until the pool is made anew."""
     bad, old, new, late = good.with_both_layouts(), *(new_files(name, good) for name in ("old", "new", "late"))
     pools.apply(good)
     wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
@@ -157,13 +155,9 @@ def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     assert late.checksum("after") == written
 
 
+@pytest.mark.requires("three workers")
 def test_erasure_coded_pool_serves_volumes(cluster, coded, new_files, results):
-    """A data pool that is erasure-coded, and a replicated one for what cannot be.
-
-    Reproduces: what the pool of trouble 3 was meant to be, in the form that works.
-
-    Needs: three workers.
-    """
+    """A data pool that is erasure-coded, and a replicated one for what cannot be."""
     metadata, data = coded
     files = new_files("coded", metadata, data)
     files.deploy()

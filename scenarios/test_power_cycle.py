@@ -1,33 +1,30 @@
-"""The power goes while a database is writing, and comes back.
+"""Every node is killed while a database is writing, and started again.
 
-The situation: Cassandra, three replicas, each on an RBD volume of its own; Ceph with three mons and three OSDs, each on
-the disk of another node; clients that write at QUORUM and remember what was acknowledged.
+The incident imitated a power failure by restarting all nodes (docs/incident.md#everything-stops-after-a-restart).
 
-The act: every node is killed at once, in the middle of writes, and started again.
+Steps: Cassandra has three replicas, each on an RBD volume of its own; Ceph has three mons and three OSDs, each on the
+disk of another node; clients write at QUORUM and remember what was acknowledged. Every node is killed at once, in the
+middle of writes, and started again.
 
-The proof, each step by evidence newer than the cut, with a deadline of its own and its seconds in timings.json:
+Proof, each step by evidence newer than the node kill, with a deadline of its own and its seconds in timings.json:
 
-1. nodes are Ready by new heartbeats, the mons have elected anew, all OSDs have booted anew, and the placement groups
-   are active+clean five times in a row; it is the same Ceph cluster, with the same OSDs;
-2. the volumes are mounted again, and the rows can be read at QUORUM: what an operator's users see first;
-3. the rows can be read at ALL, which takes every replica; the ring is whole, and DNS names the new addresses;
-4. no process hangs on a volume, and no loop device is left attached to what died.
+1. Nodes are Ready by new heartbeats, the mons have elected anew, all OSDs have booted anew, and the placement groups
+   are active+clean five times in a row. It is the same Ceph cluster, with the same OSDs.
+2. The volumes are mounted again, and the rows can be read at QUORUM: what an operator's users see first.
+3. The rows can be read at ALL, which takes every replica; every replica is up and normal, and DNS names the new
+   addresses.
+4. No process hangs on a volume, and no loop device is stale.
 
 What may be missing depends on Cassandra's commit log. With `batch` a replica answers after its fsync: every
 acknowledged row has to be there, at QUORUM at once and at ALL. With `periodic`, the default, it answers before: rows
 acknowledged since the last sync may be gone, for good or until the third replica is back, and no others.
 
-A power cut can also tear the commit log so that Cassandra refuses to start from it (signatures.COMMIT_LOG_REFUSED; seen
-with `periodic`, which writes section headers far more often than it syncs them). Then the named workaround is applied
-to that replica, `ignorereplayerrors`, and the report says so; what the rows have to show stays the same.
+Workaround, where it is needed: a node kill can tear the commit log so that Cassandra refuses to start from it
+(signatures.COMMIT_LOG_REFUSED; seen with `periodic`, which writes section headers far more often than it syncs them).
+That replica is started with `ignorereplayerrors`, and the report says so; what the rows have to show stays the same.
 
-A power cut kills the nodes' processes and, with the userspace driver, the page cache of the volumes, so what was not
-synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing: see
-`rookery.cluster.power`.
-
-Reproduces: the power cut of the operator's diary, all nodes at once, which there was imitated by restarting them.
-
-Needs: nothing but a cluster.
+A node kill ends the nodes' processes and, with the userspace driver, drops the page cache of the volumes, so what was
+not synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing.
 """
 
 import pytest
@@ -48,7 +45,7 @@ TWICE = pytest.param(2, id="two-cuts")
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.parametrize("cuts", [ONCE, TWICE])
 def test_synced_rows_survive(cluster, cassandra, history, results, cuts):
-    """Nothing acknowledged is lost, at the first power cut and at one that comes when the first is got over."""
+    """No acknowledged row is lost, at the first node kill and at one right after its recovery."""
     cassandra.write(rows=1_000)
     for _ in range(cuts):
         cut_power_under_load(cluster, cassandra, history, results)

@@ -1,18 +1,16 @@
 """Whatever a scenario does to the cluster, the next one finds it as it was freshly deployed.
 
-The situation: a cluster that is HEALTH_OK, with an empty pool. The act: everything a storage cluster consists of is
-destroyed. The operator is deleted, the pool with it, the monitors and their stores, and one disk is formatted.
+Purpose: a suite of tests on one cluster must not let a scenario find what another one left.
 
-The proof: the same scenario a second time. Nothing of the first one's is there, the pool is and takes a volume, the
-three mons agree, and it is the same Ceph cluster. Which of the two comes first makes no difference.
+Steps: a cluster is HEALTH_OK, with an empty pool. Everything that a storage cluster consists of is destroyed: the
+operator is deleted, the pool with it, the monitors and their stores, and one disk is formatted. The same scenario runs
+a second time.
 
-A scenario may also save the cluster for itself, and put it back as often as it likes: what came before is there again,
+Proof: nothing of the first run is there, the pool is and takes a volume, the three mons agree, and it is the same Ceph
+cluster. Which of the two runs comes first makes no difference.
+
+A scenario may also save the cluster for itself, and restore it as often as it likes: what came before is there again,
 what came after is gone, the content of volumes as well.
-
-Reproduces: no trouble of storage, but the one of every suite of tests on a cluster: that the next one finds what the
-last one left.
-
-Needs: nothing but a cluster.
 """
 
 import pytest

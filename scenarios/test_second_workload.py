@@ -1,14 +1,13 @@
-"""A second database, and the same power cut.
+"""PostgreSQL under the same node kill: every node is killed while it commits.
 
-Reproduces: no trouble of the operator's diary: it shows that what the diary's database survives is no accident of that
-database, and that another one takes an image recipe, a workload and a scenario.
+Purpose: that Cassandra's rows survive is no accident of Cassandra, and another database takes an image recipe, a
+workload and a scenario.
 
-The situation: PostgreSQL on one RBD volume, clients that commit one row at a time and remember what was acknowledged.
-The act: every node loses its power in the middle of it, and comes back. The proof: PostgreSQL says that it was
-not shut down properly and replays its log, and every acknowledged row is there. It syncs before it acknowledges (read
-from the running server), so not one may be missing.
+Steps: PostgreSQL on one RBD volume, and clients that commit one row at a time and remember what was acknowledged. Every
+node is killed in the middle of it, and started again.
 
-Needs: the image of PostgreSQL.
+Proof: PostgreSQL says that it was not shut down properly and replays its log, and every acknowledged row is there. It
+syncs before it acknowledges (read from the running server), so not one may be missing.
 """
 
 import pytest
@@ -19,7 +18,7 @@ from rookery.waiting import minutes, wait_for
 from rookery.workloads.postgresql import IMAGE, PostgreSQL
 from steps import judge, power_cycle_under_load
 
-pytestmark = pytest.mark.budget(240)
+pytestmark = [pytest.mark.budget(240), pytest.mark.requires("the image of PostgreSQL")]
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """What an operator looks at first: `ceph osd status`, `ceph df`, `ceph osd lspools`, `rados df`, `rbd ls`.
 
-Reproduces: the set-up of the operator's diary, seen through the toolbox pod: which OSDs there are, which pools, and how
-full they are. The commands are asked for JSON and parsed; a table is for people.
+It is what the toolbox pod of docs/incident.md#the-set-up was for: which OSDs there are, which pools, and how full they
+are. The commands are asked for JSON and parsed; a table is for people.
 
-The situation: one volume, on which 512 MiB of random bytes are written and synced. The proof: every command that counts
-has grown by that, or by that times the copies of the pool, within 10 %; they name the same pools; each OSD is up, on a
-host of its own; and the one image is the one that the PersistentVolume names.
+Steps: one volume, on which 512 MiB of random bytes are written and synced.
 
-Needs: nothing but a cluster.
+Proof: every command that counts has grown by that, or by that times the copies of the pool, within 10 %. They name the
+same pools; each OSD is up, on a host of its own; and the one image is the one that the PersistentVolume names.
 """
 
 import pytest

@@ -1,14 +1,10 @@
 """What a volume can be and do, one test a capability, each proven by checksums of what is read back.
 
-Whatever driver serves `rook-ceph-block` here (Rook's ceph-csi, or the userspace driver where the kernel has no rbd), a
-claim has to behave in the same way. So that no page cache stands in for the storage, what is compared was read by
-another pod, mostly on another node, or past the cache.
+Purpose: whatever driver serves `rook-ceph-block` (Rook's ceph-csi, or the userspace driver where the kernel has no
+rbd), a claim behaves in the same way. What is asked for by ceph-csi's own parameter names is asked of both drivers.
 
-What is asked for by ceph-csi's own parameter names is asked of both drivers.
-
-Reproduces: no trouble; what Rook's users know of ceph-csi's volumes, one thing after the other.
-
-Needs: nothing but a cluster.
+So that no page cache stands in for the storage, what is compared was read by another pod, mostly on another node, or
+past the cache.
 """
 
 import pytest
@@ -92,12 +88,10 @@ def test_one_pod_at_a_time(volumes):
     assert second.checksum("random") == checksum
 
 
+@pytest.mark.requires("the snapshot controller, which is deployed beside the userspace driver only")
 def test_many_nodes_read(cluster, volumes, snapshots):
     """ReadOnlyMany: copies of two volumes, one mounted, one a raw block device, on every node at once, and nobody can
-    write to them.
-
-    Needs: the snapshot controller, which is deployed beside the userspace driver only.
-    """
+    write to them."""
     source, source_device = volumes.claim("source"), volumes.claim("source-device", block=True)
     writer, device_writer = volumes.pod("writer", source), volumes.pod("device-writer", source_device)
     checksum, checksum_of_device = writer.write("random", mebibytes=64), device_writer.write_device(16)
@@ -121,11 +115,9 @@ def test_many_nodes_read(cluster, volumes, snapshots):
 
 
 @pytest.mark.parametrize("fs_type", ["ext4", "xfs"])
+@pytest.mark.requires("for ext4 CAP_SYS_RESOURCE, without which no kernel lets it grow in use")
 def test_filesystem_grows_in_use(volumes, storage_class, fs_type):
-    """A claim is made larger while its pod runs: the pod sees the room, writes into it, and loses nothing.
-
-    Needs: for ext4 CAP_SYS_RESOURCE, without which no kernel lets it grow in use.
-    """
+    """A claim is expanded while its pod runs: the pod sees the room, writes into it, and loses nothing."""
     if fs_type == "ext4" and "CAP_SYS_RESOURCE" in lacking_capabilities():
         pytest.skip("this machine withholds CAP_SYS_RESOURCE, without which no kernel lets ext4 grow in use")
     claim = volumes.claim("data", storage_class=storage_class(f"block-{fs_type}", fs_type=fs_type))
@@ -142,7 +134,7 @@ def test_filesystem_grows_in_use(volumes, storage_class, fs_type):
 
 
 def test_filesystem_grows_at_its_next_mount(volumes):
-    """Where ext4 may not grow in use, and wherever the claim is made larger between two pods."""
+    """Where ext4 may not grow in use, and wherever the claim is expanded between two pods."""
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
     checksum, before, node = pod.write("random", mebibytes=64), pod.filesystem_bytes(), pod.node
@@ -172,11 +164,9 @@ def test_raw_block_volume_grows_in_use(cluster, volumes):
 
 
 @pytest.mark.parametrize("block", [False, True], ids=["filesystem", "block"])
+@pytest.mark.requires("the snapshot controller, which is deployed beside the userspace driver only")
 def test_snapshot_is_restored(cluster, volumes, snapshots, block):
-    """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it.
-
-    Needs: the snapshot controller, which is deployed beside the userspace driver only.
-    """
+    """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
     claim = volumes.claim("data", block=block)
     pod = volumes.pod("writer", claim)
     old = pod.write_device(64) if block else pod.write("random", mebibytes=64)
@@ -196,18 +186,16 @@ def test_snapshot_is_restored(cluster, volumes, snapshots, block):
     assert (reader.checksum_device(64) if block else reader.checksum("random")) == old
 
 
+@pytest.mark.requires("the snapshot controller, which is deployed beside the userspace driver only")
 def test_clone_of_a_volume_in_use(volumes, snapshots):
-    """A clone holds what had been synced, goes its own way from there, and outlives its source.
-
-    Needs: the snapshot controller, which is deployed beside the userspace driver only.
-    """
+    """A clone holds what had been synced, goes its own way from there, and outlives its source."""
     source = volumes.claim("source")
     writer = volumes.pod("writer", source)
     old = writer.write("random", mebibytes=64)
     clone = volumes.claim("clone", source=source)
     new = writer.write("random", mebibytes=64)
 
-    reader = volumes.pod("reader", clone, node=writer.node)  # both on one node: a filesystem and its twin
+    reader = volumes.pod("reader", clone, node=writer.node)  # both on one node: a filesystem and its clone
     assert reader.checksum("random") == old
     reader.write("own", mebibytes=16)
     assert writer.checksum("random") == new
@@ -252,9 +240,9 @@ def test_discarded_room_goes_back_to_the_pool(cluster, volumes):
 @pytest.mark.budget(300)
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/4375", symptom=IMAGE_IN_USE)
 def test_image_that_another_client_holds(cluster, volumes):
-    """One writer: while a client that lives has the image open, no node gets it; when it is gone, the next one does.
+    """While a living client has the image open, no node gets it; when the client is gone, the next one does.
 
-    Reproduces: a pod made anew elsewhere whose volume its former node, cut off but alive, still has open.
+    This is a pod made anew elsewhere whose former node, cut off but alive, still has the volume open.
     """
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
@@ -275,7 +263,7 @@ def test_image_that_another_client_holds(cluster, volumes):
 def test_pool_that_is_not_there(cluster, pools, volumes, storage_class):
     """A StorageClass names a pool that does not exist; the claim says so, and is bound once the pool is made.
 
-    Reproduces: a StorageClass whose pool is misspelt or not made yet, the plain form of the diary's trouble 3.
+    A pool that is misspelt or not made yet is the plain form of docs/incident.md#no-new-volumes.
     """
     pool = BlockPool("made-later", replicas=cluster.rook.spec.pool_size)
     claim = volumes.apply_claim("data", storage_class=storage_class("block-elsewhere", pool=pool.name))
@@ -292,11 +280,9 @@ def test_pool_that_is_not_there(cluster, pools, volumes, storage_class):
         volumes.delete_claim(claim)
 
 
+@pytest.mark.requires("three workers")
 def test_erasure_coded_data_pool(cluster, pools, volumes, storage_class):
-    """dataPool: the image is found in the replicated pool, and its data lies in an erasure-coded one.
-
-    Needs: three workers.
-    """
+    """dataPool: the image is found in the replicated pool, and its data lies in an erasure-coded one."""
     if len(cluster.nodes.workers) < 3:
         pytest.skip("two data chunks and a coding chunk need three nodes")
     pool = BlockPool("erasure-coded", erasure_code=ErasureCode(data=2, coding=1))

@@ -1,4 +1,4 @@
-"""What scenarios state of themselves, how they are found, and how that is shown."""
+"""What scenarios say of themselves, how they are found, and how that is shown."""
 
 import json
 import subprocess
@@ -10,12 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rookery import cli, metallb
 from rookery.catalogue import showing
-from rookery.catalogue.catalogue import collect
-from rookery.catalogue.docstrings import STATEMENTS, read
+from rookery.catalogue.catalogue import Prose, collect
 from rookery.catalogue.markers import Bug
 from rookery.errors import UsageError
 from rookery.report.results import LastResult
@@ -26,17 +23,15 @@ PROJECT = Path(__file__).parents[2]
 A_FILE = '''
 """The title | of the file.
 
-Reproduces: a trouble that
-takes two lines.
+What happened to
+whom: docs/incident.md#no-new-volumes.
 
-The story.
-
-Needs: nothing but a cluster.
+Proof: a row.
 """
 import pytest
 from rookery.signatures import IMAGE_IN_USE
 
-pytestmark = pytest.mark.budget(240)
+pytestmark = [pytest.mark.budget(240), pytest.mark.requires("mkfs")]
 
 print("printed while it is imported")
 
@@ -50,11 +45,12 @@ def test_of_reports():
     """Two reports."""
 
 @pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.requires("three workers", "an image")
 @pytest.mark.parametrize("fs", ["ext4", pytest.param("xfs", marks=[pytest.mark.core, pytest.mark.budget(90)])])
 def test_variants(fs):
     """In two forms.
 
-    Needs: mkfs.
+    One after the other.
     """
 '''
 
@@ -72,7 +68,7 @@ def folder(tmp_path):
     return folder
 
 
-def test_every_scenario_states_what_it_reproduces_and_what_it_needs_and_has_a_budget(ours):
+def test_every_scenario_has_a_title_and_a_budget(ours):
     assert {scenario.id: missing for scenario in ours if (missing := scenario.missing)} == {}, (
         "see docs/writing-scenarios.md"
     )
@@ -88,10 +84,6 @@ def test_the_core_is_what_the_project_is_for(ours):
     ]
 
 
-def test_every_file_of_scenarios_has_a_title(ours):
-    assert [scenario.file for scenario in ours if not scenario.module.title] == []
-
-
 def test_no_two_scenarios_have_results_of_the_same_name(ours):
     assert [name for name, number in Counter(scenario.name for scenario in ours).items() if number > 1] == []
 
@@ -101,42 +93,23 @@ def test_the_page_is_made_of_the_scenarios_as_they_are(ours):
     assert committed == showing.page(ours), "make it again: rookery scenarios --markdown > docs/scenarios.md"
 
 
-def test_a_statement_goes_on_to_a_blank_line_or_the_next_one():
-    stated = read(
+def test_the_first_paragraph_is_the_title_and_the_second_the_summary():
+    prose = Prose.of(
         """A title
         in two lines.
 
-        Reproduces: a trouble
-        of storage.
-        Needs: three workers.
+        What happened
+        to whom.
 
-        Its story. Needs: is no statement in the middle of a line.
+        Proof: a row.
         """
     )
-    assert stated.title == "A title in two lines."
-    assert stated.story == "Its story. Needs: is no statement in the middle of a line."
-    assert stated.statements == {
-        "Reproduces": "a trouble of storage.",
-        "Needs": "three workers.",
-    }
-    assert stated.missing == []
+    assert prose == Prose("A title in two lines.", "What happened\nto whom.\n\nProof: a row.")
+    assert prose.summary == "What happened to whom."
 
 
-def test_a_docstring_that_is_not_there_states_nothing():
-    assert (read(None).title, len(read(None).missing)) == ("", 2)
-
-
-WORDS = st.text("abc (),.:|`", min_size=1).filter(lambda text: text.strip() == text and text)
-
-
-@given(
-    module=st.dictionaries(st.sampled_from(STATEMENTS), WORDS), own=st.dictionaries(st.sampled_from(STATEMENTS), WORDS)
-)
-def test_a_test_inherits_what_it_does_not_state_itself(module, own):
-    def written(statements):
-        return read("Title.\n\n" + "\n\n".join(f"{word}: {text}" for word, text in statements.items()))
-
-    assert written(own).within(written(module)).statements == {**module, **own}
+def test_a_docstring_that_is_not_there_says_nothing():
+    assert (Prose.of(None), Prose.of(None).summary) == (Prose("", ""), "")
 
 
 def test_collected_with_what_they_state_and_how_they_are_marked(folder):
@@ -148,19 +121,19 @@ def test_collected_with_what_they_state_and_how_they_are_marked(folder):
         "test_a.py::test_variants[xfs]",
     ]
     silent, reported, variant, core = found.values()
-    assert (silent.title, silent.reproduces, silent.needs, silent.budget_s, silent.name) == (
+    assert (silent.title, silent.requires, silent.budget_s, silent.name) == (
         "The title | of the file.",
-        "a trouble that takes two lines.",
-        "nothing but a cluster.",
+        ("mkfs",),
         240,
         "that_says_nothing",
     )
-    assert (reported.budget_s, reported.needs) == (60, "nothing but a cluster.")
+    assert silent.module.summary == "What happened to whom: docs/incident.md#no-new-volumes."
+    assert reported.budget_s == 60
     assert [scenario.tier for scenario in found.values()] == ["rest", "slow", "rest", "core"]
     assert [bug.short for bug in reported.bugs] == ["https://tracker.ceph.com/issues/2", "rook/rook#1"]
     assert "is still being used" in reported.bugs[1].symptom
-    assert (variant.needs, variant.budget_s, variant.name) == ("mkfs.", 240, "variants[ext4]")
-    assert (core.needs, core.budget_s) == ("mkfs.", 90)
+    assert variant.requires == core.requires == ("three workers", "an image", "mkfs")
+    assert (variant.budget_s, variant.name, core.budget_s) == (240, "variants[ext4]", 90)
     assert variant.markers == ("cassandra(commitlog_sync=batch)",)
 
 
@@ -187,6 +160,11 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
             "@__import__('pytest').mark.bug('rook 1')\ndef test_it(): pass",
             "",
             "*status 4*\nERROR: *test_it: a bug is marked by the*",
+        ),
+        (
+            "@__import__('pytest').mark.requires(workers=3)\ndef test_it(): pass",
+            "",
+            "*status 4*\nERROR: *test_it: what is required is said in words*",
         ),
         ("raise SystemExit('gone')", "", "*gone*"),
         ("import os\nos._exit(7)", "", "pytest ended with status 7 when*hint: *"),
@@ -229,9 +207,17 @@ def test_listed_with_their_last_results(folder, tmp_path, capsys, monkeypatch):
     result(results, "20261124T090000Z", "variants[xfs]", "passed", 78.4)
     assert cli.main(["scenarios", "--scenarios", str(folder), "--results-dir", str(results)]) == 0
     out = capsys.readouterr().out
-    for shown in ("test_a.py: The title | of the file.", "Reproduces: a trouble that takes two lines.", "budget 90 s"):
+    for shown in (
+        "test_a.py: The title | of the file.",
+        "What happened to whom: docs/incident.md#no-new-volumes.",
+        "budget 90 s",
+    ):
         assert out.count(shown) == 1
-    for shown in ("78 s", "Needs: mkfs.", "bug https://tracker.ceph.com/issues/2, bug rook/rook#1"):
+    for shown in (
+        "78 s",
+        "requires three workers; an image; mkfs",
+        "bug https://tracker.ceph.com/issues/2, bug rook/rook#1",
+    ):
         assert shown in out
     assert "failed" not in out
     assert out.endswith("4 scenarios: 1 core, 2 of the rest, 1 slow; last results: 1 passed, 78 s together\n")
@@ -243,7 +229,8 @@ def test_json_has_all_of_it(folder, tmp_path, capsys):
     assert cli.main(argv) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["id"], found["budget_s"], found["tier"]) == ("test_a.py::test_of_reports", 60, "slow")
-    assert found["markers"] == []
+    assert (found["markers"], found["requires"]) == ([], ["mkfs"])
+    assert found["summary"] == "What happened to whom: docs/incident.md#no-new-volumes."
     assert found["bugs"][0] == {"url": "https://tracker.ceph.com/issues/2", "symptom": ""}
     assert found["last"] == {
         "outcome": "passed",
@@ -259,18 +246,20 @@ def test_the_page_has_each_test_once(folder, capsys):
     page = capsys.readouterr().out
     assert r"| [test_a](#test_a) | The title \| of the file. | 4 |" in page
     assert page.count("### test_variants") == 1
-    assert "- **Variants**: `ext4`, `xfs`" in page
+    assert "- **Variants**: `ext4`, `xfs`\n- **Requires**: three workers; an image; mkfs\n" in page
+    assert "[incident.md#no-new-volumes](incident.md#no-new-volumes)" in page
+    assert "In two forms.\n\nOne after the other.\n\n- **Tier**" in page
     assert "Of 4: 1 core, 2 of the rest, 1 slow.\n" in page
-    assert "- **Tier**: slow\n- **Budget**: 60 s\n- **Reported**: [https://tracker.ceph" in page
+    assert "- **Tier**: slow\n- **Budget**: 60 s\n- **Requires**: mkfs\n- **Reported**: [https://tracker.ceph" in page
     assert "- **Tier**: rest (ext4), core (xfs)\n- **Budget**: 240 s (ext4), 90 s (xfs)\n- **Variants**" in page
     assert "[rook/rook#1](https://github.com/rook/rook/issues/1), shown by 'rbd image …" in page
 
 
-def test_a_scenario_that_does_not_state_something_says_so_in_the_list(folder, capsys, monkeypatch):
+def test_a_scenario_without_a_title_or_a_budget_says_so_in_the_list(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     (folder / "test_a.py").write_text("def test_it(): pass")
     assert cli.main(["scenarios", "--scenarios", str(folder)]) == 0
-    assert "not stated: `Reproduces: …`, `Needs: …`, `budget(seconds)`" in capsys.readouterr().out
+    assert "it lacks a title in the file's docstring, `budget(seconds)`" in capsys.readouterr().out
 
 
 def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):

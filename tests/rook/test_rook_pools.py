@@ -7,7 +7,7 @@ from rookery.rook.pools import BlockPool, ErasureCode, Pools
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
 from rookery.waiting import NotYet
 
-GOOD = BlockPool("diary", replicas=3)
+GOOD = BlockPool("blocks", replicas=3)
 
 
 class Rook:
@@ -19,7 +19,7 @@ class Rook:
         self.applied = []
 
     def get(self, kind, name, *, namespace):
-        assert (kind, name, namespace) == ("CephBlockPool", "diary", "rook-ceph")
+        assert (kind, name, namespace) == ("CephBlockPool", "blocks", "rook-ceph")
         return self.found
 
     def apply(self, objects):
@@ -27,7 +27,7 @@ class Rook:
         self.found = pool_object("Ready")
 
     def delete(self, kind, name, *, namespace):
-        assert (kind, name, namespace) == ("CephBlockPool", "diary", "rook-ceph")
+        assert (kind, name, namespace) == ("CephBlockPool", "blocks", "rook-ceph")
         self.found = None
 
     def ceph(self, *args):
@@ -35,7 +35,7 @@ class Rook:
         return self.pools
 
     def rbd(self, *args):
-        assert args == ("ls", "diary")
+        assert args == ("ls", "blocks")
         return self.images
 
 
@@ -43,7 +43,7 @@ def pool_object(phase=None, generation=1, observed=None, conditions=()):
     status = {"conditions": list(conditions)}
     status |= {"phase": phase} if phase else {}
     status |= {"observedGeneration": observed} if observed else {}
-    return {"metadata": {"name": "diary", "generation": generation}, "status": status}
+    return {"metadata": {"name": "blocks", "generation": generation}, "status": status}
 
 
 def test_the_mistake_is_both_layouts_and_nothing_else():
@@ -101,7 +101,7 @@ def test_a_pool_is_gone_when_neither_side_has_it():
     with pytest.raises(NotYet, match="contains images"):
         Pools(Rook(pool_object("Deleting", conditions=[blocked]))).gone(GOOD)()
     with pytest.raises(NotYet, match="Ceph still has"):
-        Pools(Rook(None, pools=["diary", ".mgr"])).gone(GOOD)()
+        Pools(Rook(None, pools=["blocks", ".mgr"])).gone(GOOD)()
     Pools(Rook(None, pools=[".mgr"])).gone(GOOD)()
 
 
@@ -126,8 +126,8 @@ def test_a_class_may_name_a_data_pool():
 
 
 def test_figures_of_the_commands():
-    df = {"pools": [{"name": "diary", "id": 2, "stats": {"stored": 100, "bytes_used": 300, "objects": 7}}]}
-    rados = {"pools": [{"name": "diary", "size_bytes": "300"}]}
+    df = {"pools": [{"name": "blocks", "id": 2, "stats": {"stored": 100, "bytes_used": 300, "objects": 7}}]}
+    rados = {"pools": [{"name": "blocks", "size_bytes": "300"}]}
     status = {
         "OSDs": [
             {"id": 0, "host name": "worker", "kb used": 2048, "kb available": 8192, "state": ["exists", "up"]},
@@ -135,16 +135,16 @@ def test_figures_of_the_commands():
         ]
     }
 
-    usage = pools_of_df(df)["diary"]
+    usage = pools_of_df(df)["blocks"]
     assert (usage.stored, usage.used, usage.objects) == (100, 300, 7)
-    assert used_by_rados_df(rados) == {"diary": 300}
+    assert used_by_rados_df(rados) == {"blocks": 300}
     assert [(osd.host, osd.used, osd.available, osd.up) for osd in osds_of_status(status)] == [
         ("worker", 2048, 8192, True),
         ("worker2", 1024, 9216, False),
     ]
-    assert names_of_lspools([{"poolnum": 1, "poolname": ".mgr"}, {"poolnum": 2, "poolname": "diary"}]) == {
+    assert names_of_lspools([{"poolnum": 1, "poolname": ".mgr"}, {"poolnum": 2, "poolname": "blocks"}]) == {
         ".mgr",
-        "diary",
+        "blocks",
     }
 
 

@@ -1,17 +1,16 @@
-"""All scenarios of a folder, with what they state and what came of them last."""
+"""All scenarios of a folder, with what they say of themselves and what came of them last."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rookery.catalogue.docstrings import NEEDS, REPRODUCES, ScenarioDoc, read
 from rookery.catalogue.markers import Bug
 from rookery.errors import UsageError
 from rookery.machine.run import run
@@ -23,6 +22,24 @@ SHOWN_OF_AN_ERROR = 2000  # characters, the last ones: what was raised stands at
 
 
 @dataclass(frozen=True)
+class Prose:
+    """A docstring in its two parts."""
+
+    title: str  # its first paragraph, on one line
+    story: str  # all that follows
+
+    @classmethod
+    def of(cls, docstring: str | None) -> Prose:
+        title, _, story = inspect.cleandoc(docstring or "").partition("\n\n")
+        return cls(" ".join(title.split()), story.strip())
+
+    @property
+    def summary(self) -> str:
+        """The story's first paragraph, on one line."""
+        return " ".join(self.story.partition("\n\n")[0].split())
+
+
+@dataclass(frozen=True)
 class Scenario:
     """One test, or one of its variants (`[ext4]`)."""
 
@@ -30,12 +47,13 @@ class Scenario:
     test: str
     variant: str
     name: str  # by which its results are found
-    module: ScenarioDoc
-    own: ScenarioDoc
+    module: Prose
+    own: Prose
     tier: str  # core, rest or slow
     budget_s: float | None  # None where it has none, which is not right
     markers: tuple[str, ...]
     bugs: tuple[Bug, ...]
+    requires: tuple[str, ...]  # what not every machine or cluster has
     images: tuple[str, ...]  # beside those that every run needs
 
     @property
@@ -43,21 +61,9 @@ class Scenario:
         """By which pytest runs it, in the folder of scenarios."""
         return f"{self.file}::{self.test}" + (f"[{self.variant}]" if self.variant else "")
 
-    @cached_property
-    def stated(self) -> ScenarioDoc:
-        return self.own.within(self.module)
-
     @property
     def title(self) -> str:
         return self.own.title or self.module.title
-
-    @property
-    def reproduces(self) -> str:
-        return self.stated.statements.get(REPRODUCES, "")
-
-    @property
-    def needs(self) -> str:
-        return self.stated.statements.get(NEEDS, "")
 
     @property
     def budget(self) -> str:
@@ -65,16 +71,17 @@ class Scenario:
 
     @property
     def missing(self) -> list[str]:
-        """What it should say of itself and does not, in words that say how."""
-        return self.stated.missing if self.budget_s is not None else [*self.stated.missing, "`budget(seconds)`"]
+        """What it should say of itself and does not."""
+        said = {"a title in the file's docstring": self.module.title, "`budget(seconds)`": self.budget_s}
+        return [what for what, value in said.items() if not value]
 
     def as_dict(self, last: LastResult | None) -> dict[str, Any]:
         return {
             "id": self.id,
             "name": self.name,
             "title": self.title,
-            "reproduces": self.reproduces,
-            "needs": self.needs,
+            "summary": self.own.summary or self.module.summary,
+            "requires": list(self.requires),
             "tier": self.tier,
             "budget_s": self.budget_s,
             "markers": list(self.markers),
@@ -128,11 +135,12 @@ def _scenario(found: Mapping[str, Any]) -> Scenario:
         test=found["test"],
         variant=found["variant"],
         name=found["name"],
-        module=read(found["module_docstring"]),
-        own=read(found["docstring"]),
+        module=Prose.of(found["module_docstring"]),
+        own=Prose.of(found["docstring"]),
         tier=found["tier"],
         budget_s=found["budget_s"],
         markers=tuple(found["markers"]),
         bugs=tuple(Bug(**bug) for bug in found["bugs"]),
+        requires=tuple(found["requires"]),
         images=tuple(found["images"]),
     )

@@ -50,6 +50,7 @@ class Collector:
             "tier": markers.tier(item),
             "budget_s": markers.budget(item),
             "markers": markers.described(item),
+            "requires": markers.requires(item),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
             "images": sorted(images_used_by([item])),
         }

@@ -9,7 +9,7 @@ import pytest
 
 from rookery.signatures import Signature
 
-BUG, BUDGET, SCENARIO = "bug", "budget", "scenario"
+BUG, BUDGET, REQUIRES, SCENARIO = "bug", "budget", "requires", "scenario"
 CORE, REST, SLOW = "core", "rest", "slow"  # the tiers; `rest` is no marker: it has none of the others
 
 SIGNATURES = {
@@ -19,10 +19,11 @@ SIGNATURES = {
     "topology": "topology(path): the scenario needs nodes of that kind configuration",
     BUG: "bug(url, symptom=None): the report that the scenario was made of, and the signature by which it is known",
     BUDGET: "budget(seconds): what it may take from a saved cluster on; twice that ends it",
+    REQUIRES: "requires(what, ...): what not every machine or cluster has, in words; it skips nothing by itself",
     CORE: "core: what the project is for; all that a run has which asks for nothing in particular",
     SLOW: "slow: takes more time or room than others; left out without `--slow` or `-m` that names it",
 }
-SHOWN_APART = (SCENARIO, BUG, BUDGET, CORE, SLOW)  # true of every scenario, or told in words of their own
+SHOWN_APART = (SCENARIO, BUG, BUDGET, REQUIRES, CORE, SLOW)  # true of every scenario, or told in words of their own
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,18 @@ def budget(item: pytest.Item) -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
         raise pytest.UsageError(f"{item.nodeid}: a budget is a positive number of seconds: budget(240)")
     return seconds
+
+
+def requires(item: pytest.Item) -> list[str]:
+    """What the scenario and its file require, the scenario's own first.
+
+    Raises `pytest.UsageError` for a marker that names nothing, or anything but text.
+    """
+    marks = list(item.iter_markers(REQUIRES))
+    for mark in marks:
+        if mark.kwargs or not mark.args or not all(isinstance(what, str) and what.strip() for what in mark.args):
+            raise pytest.UsageError(f'{item.nodeid}: what is required is said in words: requires("three workers")')
+    return [what for mark in marks for what in mark.args]
 
 
 def described(item: pytest.Item) -> list[str]:

@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from rookery.catalogue.catalogue import Scenario
-from rookery.catalogue.docstrings import STATEMENTS, ScenarioDoc
 from rookery.plugin import tiers
 from rookery.report.results import LastResult
 
@@ -23,10 +22,10 @@ HEAD = """\
 
 <!-- Made by `rookery scenarios --markdown > docs/scenarios.md` of what is in scenarios/: change that. -->
 
-What can be run, what each reproduces, what it needs, and how many seconds it may take on two cores with the images at
-hand, from a saved cluster on. What a file says holds for every test of it that says nothing else. `rookery scenarios`
-lists them with their last results, `pytest scenarios -k NAME` runs one;
-[writing-scenarios.md](writing-scenarios.md) says how to write another.
+What can be run, what each shows, what it requires, and how many seconds it may take on two cores with the images
+cached, from a saved cluster on. What a file tells holds for each of its tests. `rookery scenarios` lists them with
+their last results, `pytest scenarios -k NAME` runs one; [writing-scenarios.md](writing-scenarios.md) says how to write
+another.
 
 They are of three tiers: `pytest scenarios` runs `core`, `--all` the rest as well, and `--slow` everything.
 """
@@ -64,8 +63,8 @@ def _listed(
 ) -> Iterator[RenderableType]:
     module = file[0].module
     yield Text(f"{file[0].file}: {module.title}", style="bold")
-    for line in _statements(module):
-        yield Padding(Text(line), (0, 0, 0, 2), expand=False)
+    if module.summary:
+        yield Padding(Text(module.summary), (0, 0, 0, 2), expand=False)
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(overflow="fold")
     table.add_column(max_width=14)
@@ -78,10 +77,12 @@ def _listed(
 
 def _said(scenario: Scenario) -> Text:
     """A scenario's name, and what it says for itself; what its file says for it stands above."""
-    lines = [scenario.own.title, *_statements(scenario.own)]
+    lines = [scenario.own.title]
+    if scenario.requires:
+        lines.append(f"requires {'; '.join(scenario.requires)}")
     lines.append(", ".join([*scenario.markers, *(f"bug {bug.short}" for bug in scenario.bugs)]))
     if missing := scenario.missing:
-        lines.append(f"not stated: {', '.join(missing)}")
+        lines.append(f"it lacks {', '.join(missing)}")
     return Text(scenario.name, style="cyan").append("".join(f"\n{line}" for line in lines if line), style="default")
 
 
@@ -91,8 +92,7 @@ def _result(last: LastResult | None, ago: Callable[[str], str]) -> str:
 
 def _section(file: Sequence[Scenario]) -> str:
     module = file[0].module
-    parts = [f"## {_stem(file)}", f"**{module.title}**", module.story]
-    parts.append("\n".join(f"- {line}" for line in _statements(module, bold=True)))
+    parts = [f"## {_stem(file)}", f"**{module.title}**", _linked(module.story)]
     parts += [_test(list(variants)) for _, variants in groupby(file, key=lambda scenario: scenario.test)]
     return "\n\n".join(part for part in parts if part)
 
@@ -101,16 +101,18 @@ def _test(variants: Sequence[Scenario]) -> str:
     """One test, once for all of its variants."""
     scenario = variants[0]
     heading = f"### {scenario.test}"
-    facts = _statements(scenario.own, bold=True)
-    facts.append(f"**Tier**: {_of_each([(each.tier, each.variant) for each in variants])}")
+    facts = [f"**Tier**: {_of_each([(each.tier, each.variant) for each in variants])}"]
     facts.append(f"**Budget**: {_of_each([(each.budget, each.variant) for each in variants])}")
     if scenario.variant:
         facts.append(f"**Variants**: {', '.join(f'`{each.variant}`' for each in variants)}")
+    if scenario.requires:
+        facts.append(f"**Requires**: {'; '.join(scenario.requires)}")
     if scenario.markers:
         facts.append(f"**Marked**: {', '.join(f'`{marker}`' for marker in scenario.markers)}")
     for bug in scenario.bugs:
         facts.append(f"**Reported**: [{bug.short}]({bug.url})" + (f", shown by {bug.symptom}" if bug.symptom else ""))
-    return "\n\n".join(part for part in (heading, scenario.own.prose, "\n".join(f"- {fact}" for fact in facts)) if part)
+    told = [scenario.own.title, _linked(scenario.own.story), "\n".join(f"- {fact}" for fact in facts)]
+    return "\n\n".join(part for part in (heading, *told) if part)
 
 
 def _of_each(said: Sequence[tuple[str, str]]) -> str:
@@ -120,9 +122,9 @@ def _of_each(said: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{what} ({variant})" for what, variant in said)
 
 
-def _statements(stated: ScenarioDoc, *, bold: bool = False) -> list[str]:
-    mark = "**" if bold else ""
-    return [f"{mark}{word}{mark}: {stated.statements[word]}" for word in STATEMENTS if word in stated.statements]
+def _linked(prose: str) -> str:
+    """With a link for each page of docs/ that it names, such as docs/incident.md#no-new-volumes."""
+    return re.sub(r"\bdocs/([\w-]+\.md(?:#[\w-]+)?)", r"[\1](\1)", prose)
 
 
 def _stem(file: Sequence[Scenario]) -> str:
