@@ -98,18 +98,18 @@ def test_that_there_is_no_such_name_is_an_answer():
     gone = resolver({"code": "NXDOMAIN", "addresses": []})
 
     assert gone.lookup(NAME).addresses == frozenset()
-    gone.no_such_name(NAME)()
+    gone.no_such_name(NAME).now()
 
 
 def test_a_name_that_is_there_is_not_gone():
     with pytest.raises(NotYet, match=r"10\.244\.1\.5"):
-        resolver({"code": "NOERROR", "addresses": ["10.244.1.5"]}).no_such_name(NAME)()
+        resolver({"code": "NOERROR", "addresses": ["10.244.1.5"]}).no_such_name(NAME).now()
 
 
 @pytest.mark.parametrize("code", ["SERVFAIL", "TIMEOUT"])
 def test_a_name_server_that_cannot_answer_proves_nothing(code):
     with pytest.raises(NotYet, match=code):
-        resolver({"code": code, "addresses": []}).no_such_name(NAME)()
+        resolver({"code": code, "addresses": []}).no_such_name(NAME).now()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from rookery.kube.client import Kube
 from rookery.kube.conditions import not_ready
 from rookery.kube.errors import ExecFailed, retry_while_api_unavailable
 from rookery.signatures import NO_SUCH_NAME
-from rookery.waiting import NotYet
+from rookery.waiting import NotYet, condition, minutes
 
 _PROGRAM = Path(__file__).with_name("dns_query.py")
+ANSWERED = minutes(3)
 _EXEC_SECONDS = 15.0
 
 
@@ -49,15 +49,12 @@ class Resolver:
             raise NotYet(f"{name}: the name server says {answer['code']}")
         return Answer(answer["code"], frozenset(answer["addresses"]))
 
-    def no_such_name(self, name: str) -> Callable[[], None]:
-        """Condition: the name server says that `name` does not exist (NXDOMAIN)."""
-
-        def condition() -> None:
-            answer = self.lookup(name)
-            if answer.code != NO_SUCH_NAME.text:
-                raise NotYet(f"{name} is {sorted(answer.addresses)}")
-
-        return condition
+    @condition("DNS to say that there is no {name}", within=ANSWERED)
+    def no_such_name(self, name: str) -> None:
+        """The name server says that `name` does not exist (NXDOMAIN)."""
+        answer = self.lookup(name)
+        if answer.code != NO_SUCH_NAME.text:
+            raise NotYet(f"{name} is {sorted(answer.addresses)}")
 
     def _pod(self) -> str:
         pods = self._kube.list("Pod", namespace=self._namespace, labels=self._labels)
