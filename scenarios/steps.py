@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -16,7 +15,6 @@ from rookery.history.recorder import Recorder
 from rookery.report.results import Results
 from rookery.signatures import IMAGE_IN_USE
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import minutes, wait_for
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Pod
 from rookery.workloads.writers import Writers
@@ -51,7 +49,7 @@ def power_cycle_under_load(
 ) -> PowerCycle:
     """Cut every node's power while the workload writes, turn it on again, and wait for nodes, mons, OSDs and PGs."""
     with workload.start_writers() as writers:
-        wait_for(lambda: writers.acknowledged(WRITES_BEFORE_A_CUT), what="writers at work", within=minutes(1))
+        writers.acknowledged(WRITES_BEFORE_A_CUT).wait()
         number = len(history.history().cuts()) + 1
         cluster.gather_logs(results, f"before-cut-{number}")
         mark = cluster.mark()
@@ -83,23 +81,20 @@ def replace_driver_pod_under_load(
     away and under the new one. `readers` are pods there that read over and over, and go on as well. Returns the last
     line that was synced."""
     files.start_appending()
-    before = wait_for(lambda: files.appended_beyond(0), what="the first line to be synced", within=minutes(1))
+    before = files.appended_beyond(0).wait()
     read_before = _each_read(readers, [0 for _ in readers])
     with results.phase("driver's pod replaced"):
         cluster.replace_driver_pod(files.node, plugin)
-        after = wait_for(lambda: files.appended_beyond(before), what="another line to be synced", within=minutes(1))
+        after = files.appended_beyond(before).wait()
         read_after = _each_read(readers, read_before)
     results.note(synced_before=before, synced_after=after, read_before=read_before, read_after=read_after)
     _each_read(readers, read_after)
-    return wait_for(lambda: files.appended_beyond(after), what="a line synced under the new pod", within=minutes(1))
+    return files.appended_beyond(after).wait()
 
 
 def _each_read(readers: Sequence[Pod], times: Sequence[int]) -> list[int]:
     """Wait until each has read more often than so many times; returns how often it was."""
-    return [
-        wait_for(partial(reader.read_beyond, before), what=f"another read in pod {reader.name}", within=minutes(1))
-        for reader, before in zip(readers, times, strict=True)
-    ]
+    return [reader.read_beyond(before).wait() for reader, before in zip(readers, times, strict=True)]
 
 
 def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, results: Results) -> None:
@@ -112,7 +107,7 @@ def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, r
     told = [line for line in log.splitlines() if "fencing" in line]
     assert any(f"'{client}'" in line for line in told), f"the driver did not fence {client}: {told}"
     assert IMAGE_IN_USE.line_in(log) is None, "the driver took the node's earlier client for a living one"
-    blocked = wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
+    blocked = cluster.rook.blocklist.wait()
     assert client in blocked, f"Ceph still serves {client}; its blocklist: {', '.join(sorted(blocked)) or 'empty'}"
 
 

@@ -12,7 +12,6 @@ claim.
 
 import pytest
 from rookery.csi.sanity import Subject, run_sanity
-from rookery.waiting import minutes, wait_for
 
 pytestmark = [
     pytest.mark.budget(150),
@@ -46,4 +45,4 @@ def keeps_to_the_specification(cluster, results, program, subject):
 
     assert report.passed, "csi-sanity ran nothing"
     assert not report.failed, "\n\n".join(f"{name}: {text}" for name, text in report.failed.items())
-    wait_for(cluster.no_volumes_left, what="nothing left of the volumes of csi-sanity", within=minutes(1))
+    cluster.no_volumes_left.wait()

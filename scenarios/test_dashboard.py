@@ -21,7 +21,7 @@ import time
 
 import pytest
 from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStatus
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from rookery.workloads.services import Service
 
 pytestmark = [
@@ -41,10 +41,10 @@ def dashboard(cluster) -> Dashboard:
 @pytest.fixture
 def published(cluster, dashboard, metallb):
     """The dashboard's Service of type LoadBalancer, beside the operator's own, with an address; removed at the end."""
-    manifest = wait_for(dashboard.load_balancer, what="the dashboard's own Service", within=minutes(1))
+    manifest = dashboard.load_balancer.wait()
     service = Service(cluster.kube, manifest)
     service.create()
-    address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(1))
+    address = service.address.wait(within=minutes(1))
     assert metallb.owns(address)
     yield service
     service.delete()
@@ -52,22 +52,22 @@ def published(cluster, dashboard, metallb):
 
 @pytest.fixture
 def page(browser, dashboard, published) -> DashboardPage:
-    return DashboardPage(browser, dashboard.url(published.address()))
+    return DashboardPage(browser, dashboard.url(published.address.now()))
 
 
 def test_dashboard_in_a_browser(cluster, dashboard, page, results):
     """Published by a Service of its own, it shows to who is logged in what Ceph says."""
-    wait_for(page.open, what="the dashboard to answer", within=minutes(2))
-    wait_for(page.asks_for_login, what="the dashboard to ask for a password", within=minutes(1))
-    password = wait_for(dashboard.password, what="the generated password", within=minutes(1))
-    wait_for(lambda: page.log_in(USER, password), what="the form to be filled in", within=minutes(1))
+    page.open.wait()
+    page.asks_for_login.wait()
+    password = dashboard.password.wait()
+    page.log_in(USER, password).wait()
     try:
-        health = wait_for(cluster.rook.healthy, what="HEALTH_OK", within=minutes(2), every=1.0)
+        health = cluster.rook.healthy.wait(within=minutes(2))
         osds = cluster.rook.spec.osds  # a disk of each worker
-        wait_for(cluster.rook.osds_up, what="all OSDs up", within=minutes(1), every=1.0)
+        cluster.rook.osds_up.wait(within=minutes(1))
         wanted = DashboardStatus(health.status, osds, osds_up=osds)
         with results.phase("dashboard shows it"):
-            shown = wait_for(page.shows(wanted), what=f"the dashboard to show {wanted}", within=minutes(2), every=1.0)
+            shown = page.shows(wanted).wait()
     finally:
         page.screenshot(results.path("dashboard.png"))
     results.note(dashboard=vars(shown), screenshot="dashboard.png")
@@ -75,17 +75,15 @@ def test_dashboard_in_a_browser(cluster, dashboard, page, results):
 
 def test_edit_of_the_operators_service_is_undone(dashboard, published, page, results):
     """What `kubectl edit` makes of the operator's Service does not last; a Service beside it does."""
-    address = published.address()
+    address = published.address.now()
     edited = time.time()
     taken = dashboard.edit_service("LoadBalancer")
     assert taken["spec"]["type"] == "LoadBalancer", "the API server did not take the edit: there is nothing to undo"
     with results.phase("edit undone"):
-        wait_for(dashboard.service_is("ClusterIP"), what="the operator to undo the edit", within=minutes(5))
-    seen = wait_for(
-        dashboard.operator_saw_the_edit(since=edited), what="the operator to say so in its log", within=minutes(1)
-    )
+        dashboard.service_is("ClusterIP").wait()
+    seen = dashboard.operator_saw_an_edit.since(edited).wait(within=minutes(1))
     results.note(symptoms=[seen])
 
-    assert wait_for(published.address, what=f"an address for {published.name}", within=minutes(1)) == address
-    wait_for(page.open, what="the dashboard to answer", within=minutes(2))
-    wait_for(page.asks_for_login, what="the dashboard to ask for a password", within=minutes(1))
+    assert published.address.wait(within=minutes(1)) == address
+    page.open.wait()
+    page.asks_for_login.wait()

@@ -29,7 +29,7 @@ from rookery.csi import manifests as csi
 from rookery.kube.conditions import node_lost, nodes_ready
 from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.signatures import ATTACHED_ELSEWHERE
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from steps import PowerCycle
 
 pytestmark = [
@@ -60,31 +60,29 @@ def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_with
     other = next(name for name in cluster.nodes.workers if name != node)
     claim = volumes.claim("data")
     first = volumes.pod("first", claim, node=node)
-    checksum, image = first.write("random", mebibytes=64), volumes.image_of(claim)
-    (client,) = wait_for(lambda: cluster.rook.watchers(image), what="the image's clients", within=minutes(1))
+    checksum, image = first.write("random", mebibytes=64), claim.image
+    (client,) = cluster.rook.watchers(image).wait()
     mark = cluster.mark()
 
     with switched_off(cluster, node, results) as off:
-        wait_for(node_lost(cluster.kube, node), what=f"{node} not to be taken for Ready", within=minutes(2))
+        node_lost(cluster.kube, node).wait()
         off.since_cut("node not Ready")
         second = volumes.apply_pod("second", claim, node=other)
-        attached_elsewhere = second.says(ATTACHED_ELSEWHERE, since=off.wall)
-        wait_for(attached_elsewhere, what="the second pod to be held back", within=minutes(1))
-        assert volumes.attached_to(claim) == [node], "detached while nobody had said that the node was dead"
+        second.event(ATTACHED_ELSEWHERE).since(off.wall).wait(within=minutes(1))
+        assert claim.attached_to == [node], "detached while nobody had said that the node was dead"
 
         add_taint(cluster.kube, node, OUT_OF_SERVICE)
-        wait_for(first.gone, what="the dead node's pod to be gone", within=minutes(2))
+        first.gone.wait()
         off.since_cut("pod gone")
-        wait_for(second.ready, what="the second pod Ready", within=minutes(4))
+        second.ready.wait(within=minutes(4))
         off.since_cut("volume mounted on another node")
-        assert volumes.attached_to(claim) == [other]
+        assert claim.attached_to == [other]
         assert second.checksum("random") == checksum
         written = second.write("written-elsewhere", mebibytes=16)
-        blocklist = wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(2), every=1)
+        blocklist = cluster.rook.blocklist.wait(within=minutes(2))
         assert client in blocklist, "the dead node's client could still write"
 
-    gone = f"everything of the volume to be gone from {node}"
-    wait_for(cluster.nothing_leaked, what=gone, within=minutes(3), every=1)
+    cluster.nothing_leaked().wait()
     off.since_cut("nothing of the volume on the old node")
     assert (second.checksum("random"), second.checksum("written-elsewhere")) == (checksum, written)
     assert second.restarts == 0
@@ -101,12 +99,10 @@ def switched_off(cluster, node, results):
         yield PowerCycle(cut, since_cut)
     finally:
         cluster.power_on([node])
-        back = nodes_ready(cluster.kube, [node], since=cut.wall)
-        wait_for(back, what=f"{node} Ready", within=minutes(2))
+        nodes_ready(cluster.kube, [node]).since(cut.wall).wait()
         remove_taint(cluster.kube, node, OUT_OF_SERVICE["key"])
         # The taint has taken the driver's pod away as well, so there is a new one.
-        serves = cluster.driver_back(node, since=cut.wall)
-        wait_for(serves, what=f"the driver on {node} again", within=minutes(3))
+        cluster.driver_back(node).since(cut.wall).wait()
         since_cut("node in service again")
 
 
@@ -115,4 +111,5 @@ def worker_to_lose(cluster):
     would be waited for, too."""
     found = cluster.kube.list("Pod", namespace=cluster.rook.spec.namespace, labels=f"app in ({','.join(ONE_OF_EACH)})")
     there = {(pod["spec"].get("nodeName"), pod["metadata"]["labels"]["app"]) for pod in found}
-    return min(cluster.nodes.workers, key=lambda worker: [(worker, app) in there for app in ONE_OF_EACH])
+    _, worker = min(([(worker, app) in there for app in ONE_OF_EACH], worker) for worker in cluster.nodes.workers)
+    return worker

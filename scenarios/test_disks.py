@@ -24,13 +24,13 @@ from pathlib import Path
 import pytest
 from rookery.cluster.spare_disks import make_filesystem, show, spare_disk
 from rookery.errors import UsageError
-from rookery.kube import KubeError
+from rookery.kube.symptoms import refused_with
 from rookery.machine.contents import digest, partition, scribble
 from rookery.rook.cluster import ceph_cluster
 from rookery.rook.disks import OsdDisks
 from rookery.rook.manifests import load
 from rookery.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 
 pytestmark = pytest.mark.budget(420)
 
@@ -56,17 +56,17 @@ def test_only_what_is_blank_is_used(cluster, osd_disks, results):
     theirs = {disk.path: digest(disk.path) for disk in (formatted, partitioned, decoy)}
     for disk in (blank, formatted, partitioned):
         show(disk, worker)
-    before = wait_for(osd_disks.in_use, what="the OSDs' devices", within=minutes(1))
+    before = osd_disks.in_use.wait()
 
     offered = time.time()
     osd_disks.offer(worker, [disk.device for disk in (blank, formatted, partitioned)])
     with results.phase("blank disk used"):
-        wait_for(osd_disks.used(blank.device), what="an OSD on the blank disk", within=minutes(6), every=2.0)
+        osd_disks.used(blank.device).wait()
     for disk, reason in ((formatted, DISK_HAS_FILESYSTEM), (partitioned, DISK_HAS_PARTITIONS)):
         signature = reason.about(Path(disk.device).name)
-        wait_for(osd_disks.says(signature, since=offered), what=f"{signature}", within=minutes(1))
+        osd_disks.log(signature).since(offered).wait(within=minutes(1))
 
-    after = wait_for(osd_disks.in_use, what="the OSDs' devices", within=minutes(1))
+    after = osd_disks.in_use.wait()
     assert after.keys() == before.keys() | {blank.device}
     assert {path: digest(path) for path in theirs} == theirs
 
@@ -81,9 +81,7 @@ def test_what_asks_for_too_much_is_refused(cluster):
     another = ceph_cluster(replace(cluster.rook.spec, name="another"))
     cluster.kube.dry_run_create(another)
     another["spec"]["storage"]["directories"] = [{"path": "/var/lib/rook"}]
-    with pytest.raises(KubeError) as refused:
-        cluster.kube.dry_run_create(another)
-    assert UNKNOWN_FIELD_DIRECTORIES.line_in(refused.value.message), refused.value
+    refused_with(cluster.kube, another, UNKNOWN_FIELD_DIRECTORIES).now()
 
     (example,) = (each for each in load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster")
     with pytest.raises(UsageError, match="useAllDevices"):

@@ -25,7 +25,7 @@ from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.csi import manifests as csi
 from rookery.csi.deployment import registered_on, registered_on_none_of
 from rookery.plugin import session
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import NotYet, condition, minutes
 from rookery.workloads.files import Files
 from steps import assert_no_lost_lines, fenced_its_earlier_client, power_cycle_of, replace_driver_pod_under_load
 
@@ -61,17 +61,16 @@ def test_volume_comes_back_with_its_node(cluster, files, results):
     What the driver left there is of a boot that is over, and the image has the lock of a client that is gone.
     """
     files.start_appending()
-    synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(1))
+    synced = files.appended_beyond(100).wait()
     node, mark = files.node, cluster.mark()
-    clients = wait_for(lambda: cluster.rook.watchers(files.image), what="the image's clients", within=minutes(1))
-    (dead,) = clients
+    (dead,) = cluster.rook.watchers(files.claim.image).wait()
 
     cycle = power_cycle_of(cluster, node, results)
-    wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
+    files.pod.ready.since(cycle.wall).wait(within=minutes(3))
     cycle.since_cut("volume mounted again")
     assert_no_lost_lines(files, synced)
     fenced_its_earlier_client(cluster, node, dead, results)
-    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    cluster.no_stale_loop_devices.wait()
 
     cluster.storage_whole(mark)
     cycle.since_cut("storage whole again")
@@ -85,10 +84,10 @@ def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, r
     checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
 
     cycle = power_cycle_of(cluster, node, results)
-    wait_for(pod.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(3))
+    pod.ready.since(cycle.wall).wait(within=minutes(3))
     cycle.since_cut("volume there again")
     assert pod.checksum_device(64) == checksum
-    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    cluster.no_stale_loop_devices.wait()
     cluster.storage_whole(mark)
 
 
@@ -101,11 +100,12 @@ def test_kubelet_restarts(cluster, volumes, storage_driver, results):
     before = kubelet_process(cluster, node)
     cluster.nodes.execute(node, "systemctl", "restart", "kubelet")
 
+    @condition("another process of the kubelet", within=minutes(1))
     def another() -> None:
         if (now := kubelet_process(cluster, node)) in ("0", before):
             raise NotYet(f"the kubelet's process is {now}")
 
-    wait_for(another, what="another process of the kubelet", within=minutes(1))
+    another.wait()
     serves_again(cluster, volumes, storage_driver, results, node=node)
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
 
@@ -120,8 +120,7 @@ def test_registration_socket_is_removed(cluster, volumes, storage_driver, result
 
     socket = f"{kubelet_dir(cluster.topology)}/plugins_registry/{storage_driver.name}-reg.sock"
     cluster.nodes.execute(node, "rm", socket)
-    gone = registered_on_none_of(cluster.kube, storage_driver.name, [node])
-    wait_for(gone, what=f"the kubelet of {node} to have lost the driver", within=minutes(1), every=0.1)
+    registered_on_none_of(cluster.kube, storage_driver.name, [node]).wait(within=minutes(1), every=0.1)
 
     serves_again(cluster, volumes, storage_driver, results, node=node)
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
@@ -131,9 +130,8 @@ def serves_again(cluster, volumes, driver, results, *, node):
     """The driver is in the node's CSINode, and a new pod there has a new volume, within three minutes."""
     with results.phase("driver registered, new volume mounted"):
         new = volumes.apply_pod("new", volumes.apply_claim("new"), node=node)
-        registered = registered_on(cluster.kube, driver.name, [node])
-        wait_for(registered, what=f"the kubelet of {node} to know the driver", within=minutes(3))
-        wait_for(new.ready, what="a new pod Ready", within=minutes(3))
+        registered_on(cluster.kube, driver.name, [node]).wait()
+        new.ready.wait(within=minutes(3))
     written = new.write("random", mebibytes=16)
     assert new.checksum("random") == written
 

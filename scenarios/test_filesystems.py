@@ -19,7 +19,7 @@ from rookery.signatures import (
     QUOTA_EXCEEDED,
     READ_ONLY_FILESYSTEM,
 )
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import NotYet, condition, minutes
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Volumes
 from steps import assert_no_lost_lines, power_cycle_of, replace_driver_pod_under_load
@@ -51,7 +51,11 @@ def storage_class(cluster, filesystem, apply_class):
     """Makes variants of `rook-cephfs`."""
     provisioner = cluster.kube.get("StorageClass", "rook-cephfs")["provisioner"]
     served = {"filesystem": filesystem.name, "pool": filesystem.data_pool, "provisioner": provisioner}
-    return lambda name, **variant: apply_class(csi.filesystem_storage_class(name, **served, **variant))
+
+    def apply(name, **variant):
+        return apply_class(csi.filesystem_storage_class(name, **served, **variant))
+
+    return apply
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
     """ReadWriteMany: each node reads at once what another has just written, and none loses what another appends."""
     claim = volumes.claim("shared")
     pods = [volumes.pod(f"on-{node}", claim, node=node) for node in cluster.nodes.workers]
-    mounted = filesystems.mounted(filesystem, volumes.subvolume_of(claim).path)
+    mounted = filesystems.mounted(filesystem, claim.subvolume.path).now()
     assert sorted(client.host for client in mounted) == sorted(cluster.nodes.workers)
 
     written = {pod.name: pod.write(pod.name, mebibytes=16) for pod in pods}
@@ -110,9 +114,9 @@ def test_quota_is_kept_and_grows_in_use(volumes):
     used = 16 + refused(pod.fill("first", mebibytes=256))
     assert 128 - 8 <= used <= 128 * QUOTA_IS_REFUSED_BY
 
-    volumes.expand(claim, "256Mi")
-    wait_for(volumes.expanded(claim, "256Mi"), what="the claim to have 256Mi", within=minutes(2))
-    wait_for(lambda: has_bytes(pod, 256 * MIB), what="the pod to see 256 MiB", within=minutes(1))
+    claim.expand("256Mi")
+    claim.expanded("256Mi").wait()
+    has_bytes(pod, 256 * MIB).wait()
     beyond = pod.write("beyond", mebibytes=32)
     used += 32 + refused(pod.fill("second", mebibytes=512))
     assert 256 - 16 <= used <= 256 * QUOTA_IS_REFUSED_BY
@@ -127,6 +131,7 @@ def refused(filled):
     return filled.mebibytes
 
 
+@condition("pod {pod.name} to see {size} bytes", within=minutes(1))
 def has_bytes(pod, size):
     found = pod.filesystem_bytes()
     if found != size:
@@ -170,7 +175,7 @@ def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
     reader.write("own", mebibytes=16)
     assert writer.checksum("random") == new
     assert writer.sh("ls /volume").split() == ["random"]
-    assert filesystems.snapshots(filesystem, volumes.subvolume_of(source).name) == []
+    assert filesystems.snapshots(filesystem, source.subvolume.name) == []
 
     writer.delete()
     volumes.delete_claim(source)
@@ -205,11 +210,10 @@ def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_d
     volumes = Volumes(cluster.kube, image=cluster.images.ceph, **SHARED)
     with session.deployed(volumes, cluster, results):
         claim = volumes.apply_claim("data")
-        lacks_it = volumes.claim_says(claim, FILESYSTEM_NOT_FOUND)
-        assert filesystem.name in wait_for(lacks_it, what="the claim to say what it lacks", within=minutes(2))
+        assert filesystem.name in claim.event(FILESYSTEM_NOT_FOUND).wait()
         with results.phase("filesystem served"):
             filesystems.make(filesystem)
-        wait_for(volumes.bound(claim), what="the claim Bound", within=minutes(3))
+        claim.bound.wait(within=minutes(3))
         pod = volumes.pod("writer", claim)
         checksum = pod.write("random", mebibytes=16)
         pod = volumes.move(pod, claim, other_node(cluster, pod.node))
@@ -243,19 +247,19 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
     blocklist), and nobody has to wait for the MDS to give it up. The node is not the one of the active MDS: the
     time-outs of a failover are another matter.
     """
-    active = wait_for(filesystems.served(filesystem), what="an active MDS", within=minutes(1)).active[0]
-    of_the_mds = wait_for(lambda: filesystems.node_of(filesystem, active), what="its pod", within=minutes(1))
+    active = filesystems.served(filesystem).wait(within=minutes(1)).active[0]
+    of_the_mds = filesystems.node_of(filesystem, active).wait()
     if files.node == of_the_mds:
         files.move(other_node(cluster, of_the_mds))
     elsewhere = files.beside("reader", other_node(cluster, files.node))
     files.start_appending()
-    synced = wait_for(lambda: files.appended_beyond(100), what="a hundred lines to be synced", within=minutes(2))
+    synced = files.appended_beyond(100).wait(within=minutes(2))
     node, mark = files.node, cluster.mark()
-    clients = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
+    clients = filesystems.mounted(filesystem).wait()
     (dead,) = [client for client in clients if client.host == node]
 
     cycle = power_cycle_of(cluster, node, results)
-    wait_for(files.restarted(since=cycle.wall), what="the pod to run again with its volume", within=minutes(4))
+    files.pod.ready.since(cycle.wall).wait(within=minutes(4))
     cycle.since_cut("volume mounted again")
     lines = assert_no_lost_lines(files, synced)
     cycle.since_cut("every line readable")
@@ -264,10 +268,10 @@ def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem
 
     driver_says = cluster.driver_log(node, csi.CEPHFS)
     assert DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
-    mds_says = wait_for(lambda: filesystems.log_of(filesystem, active), what="the MDS's log", within=minutes(1))
+    mds_says = filesystems.log_of(filesystem, active).wait()
     assert not CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), "others had to wait for the MDS"
-    assert dead.address in wait_for(cluster.rook.blocklist, what="the blocklist", within=minutes(1))
+    assert dead.address in cluster.rook.blocklist.wait()
     cluster.storage_whole(mark)
     cycle.since_cut("storage whole again")
-    left = wait_for(lambda: filesystems.mounted(filesystem), what="the MDS's sessions", within=minutes(1))
+    left = filesystems.mounted(filesystem).wait()
     assert dead.id not in [client.id for client in left], "the dead client's session is still there"

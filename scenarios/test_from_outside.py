@@ -13,7 +13,7 @@ the headless name resolves to the pods' new addresses.
 
 import pytest
 from rookery.errors import Unknown
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from steps import judge, power_cycle_under_load
 
 pytestmark = [
@@ -27,24 +27,24 @@ def test_written_through_a_load_balancer(cluster, cassandra, metallb, history, r
     """Rows go through the same address before and after the node kill."""
     service = cassandra.client_service
     service.create()
-    address = wait_for(service.address, what=f"an address for {service.name}", within=minutes(2))
+    address = service.address.wait()
     assert metallb.owns(address)
     results.note(address=address)
-    wait_for(lambda: cassandra.connect_through(address), what=f"a client through {address}", within=minutes(2))
+    cassandra.connect_through(address).wait(within=minutes(2))
     assert cassandra.write(rows=1_000) == 1_000
-    before = wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
+    before = cassandra.dns_names_the_pods.wait()
 
     cycle = power_cycle_under_load(cluster, cassandra, history, results)
-    cassandra.recovered(within=minutes(5), since=cycle.wall)
-    after = wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
+    cassandra.recovered.since(cycle.wall).wait()
+    after = cassandra.dns_names_the_pods.wait()
     if before == after:
         raise Unknown(f"the pods came back at the addresses they had: {sorted(after)}")
 
     with results.phase("reachable from outside again"):
-        assert wait_for(service.address, what=f"an address for {service.name}", within=minutes(2)) == address
-        wait_for(lambda: cassandra.connect_through(address), what=f"a client through {address}", within=minutes(3))
+        assert service.address.wait() == address
+        cassandra.connect_through(address).wait()
         assert cassandra.write(rows=1_000) == 1_000
-    wait_for(lambda: cassandra.read_all("ALL"), what="every row readable at ALL", within=minutes(2))
+    cassandra.read_all("ALL").wait(within=minutes(2))
     judge(cassandra, history, results)
     outside = {op.node for op in history.history().operations if op.f == "write" and op.type == "ok"}
     assert outside == {address}, f"acknowledged by {sorted(filter(None, outside))}, not only through {address}"

@@ -22,7 +22,7 @@ import time
 
 import pytest
 from rookery.signatures import SEED_LOOKUP_FAILED
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import NotYet, minutes
 from steps import judge, power_cycle_under_load
 
 pytestmark = pytest.mark.budget(360)
@@ -39,22 +39,21 @@ def test_headless_service_removed(cluster, cassandra, dns, history, results):
     cassandra.client_service.create()
     deleted = time.time()
     cassandra.headless_service.delete()
-    wait_for(dns.no_such_name(seed), what="the seed's name to be gone", within=minutes(1))
+    dns.no_such_name(seed).wait(within=minutes(1))
     assert cassandra.write(rows=1_000) == 1_000, "a running ring needs no names: this was to go unnoticed"
     with pytest.raises(NotYet, match="no log of cassandra-0"):
-        cassandra.says(SEED_LOOKUP_FAILED, since=deleted)()
+        cassandra.log(SEED_LOOKUP_FAILED).since(deleted).now()
 
     cycle = power_cycle_under_load(cluster, cassandra, history, results)
-    wait_for(dns.no_such_name(seed), what="DNS to be back, and to know no seed", within=minutes(3))
+    dns.no_such_name(seed).wait()
     # A replica that looks for its seed before DNS is back says the same, and that mends itself.
     since_dns_answers = time.time()
     with results.phase("symptom shown"):
-        symptom = cassandra.says(SEED_LOOKUP_FAILED, since=since_dns_answers)
-        wait_for(symptom, what=f"Cassandra to show {SEED_LOOKUP_FAILED}", within=minutes(4), every=1.0)
+        cassandra.log(SEED_LOOKUP_FAILED).since(since_dns_answers).wait(within=minutes(4), every=1.0)
 
     with results.phase("worked around"):
         cassandra.headless_service.create()
-        cassandra.recovered(within=minutes(5), since=cycle.wall)
+        cassandra.recovered.since(cycle.wall).wait()
     judge(cassandra, history, results)
 
 
@@ -67,5 +66,5 @@ def test_with_both_services_nothing_happens(cluster, cassandra, history, results
 
     cycle = power_cycle_under_load(cluster, cassandra, history, results)
     with results.phase("recovered without help"):
-        cassandra.recovered(within=minutes(5), since=cycle.wall)
+        cassandra.recovered.since(cycle.wall).wait()
     judge(cassandra, history, results)

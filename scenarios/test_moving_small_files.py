@@ -26,7 +26,6 @@ from rookery.report.results import Results
 from rookery.rook.filesystems import Filesystem
 from rookery.rook.mds import MdsWatch
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import minutes, wait_for
 from rookery.workloads.moving import checksums, differences, make_files, move, serve
 from rookery.workloads.small_files import expected
 from rookery.workloads.volumes import Claim, Pod, Volumes
@@ -97,16 +96,10 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
     assert not differing, differing
 
     results.note(
-        mds={
-            side.volumes.namespace: [
-                asdict(each) for each in wait_for(side.mds.caches, what="the MDS's cache", within=minutes(1), every=1.0)
-            ]
-            for side in (source, target)
-        }
+        mds={side.volumes.namespace: [asdict(each) for each in side.mds.caches.wait()] for side in (source, target)}
     )
     for side in (source, target):
-        what = f"what the MDS of {side.volumes.namespace} went through"
-        troubles = wait_for(side.mds.troubles, what=what, within=minutes(1), every=1.0)
+        troubles = side.mds.troubles.wait()
         assert not troubles, "\n".join(troubles)
 
 

@@ -10,7 +10,6 @@ Proof: both claims are Bound, to two volumes and two images, and what is written
 
 import pytest
 from rookery.plugin import session
-from rookery.waiting import minutes
 from rookery.workloads.files import Files
 
 pytestmark = pytest.mark.budget(120)
@@ -31,14 +30,15 @@ def test_one_class_serves_every_namespace(cluster, tenants):
     for files in (first, second):
         files.deploy()
     for files in (first, second):
-        files.ready(within=minutes(3))
+        files.ready.wait()
 
     secret = first.write("secret", mebibytes=16)
     assert second.names() == []
     second.write("secret", mebibytes=16)
 
     assert first.checksum("secret") == secret
-    images = {files.volume["spec"]["csi"]["volumeAttributes"]["imageName"] for files in (first, second)}
+    images = {files.claim.volume["spec"]["csi"]["volumeAttributes"]["imageName"] for files in (first, second)}
     assert len(images) == 2
     assert images <= set(cluster.rook.rbd("ls", cluster.rook.spec.pool))
-    assert first.volume["spec"]["storageClassName"] == second.volume["spec"]["storageClassName"] == "rook-ceph-block"
+    classes = [files.claim.volume["spec"]["storageClassName"] for files in (first, second)]
+    assert classes == ["rook-ceph-block"] * 2

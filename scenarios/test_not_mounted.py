@@ -22,7 +22,6 @@ Proof: the same pod, not made anew, mounts the volume within three minutes, and 
 """
 
 import time
-from collections.abc import Callable
 
 import pytest
 from rookery.cluster.kubelet_dir import DEFAULT, kubelet_dir, make_folders, remove_folders
@@ -30,7 +29,7 @@ from rookery.csi.deployment import StorageDriver, registered_nowhere, registered
 from rookery.report.results import Results
 from rookery.signatures import DRIVER_NOT_ON_NODE, DRIVER_NOT_REGISTERED
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, minutes
 from rookery.workloads.files import Files
 from steps import power_cycle_of
 
@@ -67,7 +66,7 @@ def test_kubelets_with_another_directory(cluster, storage_driver, files, results
 def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, results):
     """What is mounted stays mounted; the node's next start shows it."""
     files.deploy()
-    files.ready(within=minutes(3))
+    files.ready.wait()
     before, pod = files.write("before", mebibytes=16), files.uid
 
     deploy_for(cluster, storage_driver, ANOTHER)
@@ -78,12 +77,10 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, files, resul
     cluster.storage_whole(mark)
     whole = time.time()
     with results.phase("symptom shown"):
-        symptom = files.pod_says(DRIVER_NOT_REGISTERED, since=whole)
-        wait_for(symptom, what=f"the pod to show {DRIVER_NOT_REGISTERED}", within=minutes(4))
-    still = registered_nowhere(cluster.kube, storage_driver.name)
-    wait_for(still, what=f"no kubelet to know {storage_driver.name}", within=ANSWER)
+        files.pod.event(DRIVER_NOT_REGISTERED).since(whole).wait(within=minutes(4))
+    registered_nowhere(cluster.kube, storage_driver.name).wait(within=ANSWER)
 
-    work_around(cluster, storage_driver, results, files.restarted(since=cycle.wall))
+    work_around(cluster, storage_driver, results, files.pod.ready.since(cycle.wall))
     assert files.uid == pod, "the pod was made anew"
     assert files.checksum("before") == before
     assert files.checksum("unnoticed") == unnoticed
@@ -97,19 +94,16 @@ def bound_but_not_mounted(
     deploy_for(cluster, driver, deployed_for)
 
     files.deploy()
-    wait_for(files.bound, what="the claim to be Bound all the same", within=minutes(2))
-    assert files.volume["status"]["phase"] == "Bound"
+    files.claim.bound.wait(within=minutes(2))
+    assert files.claim.volume["status"]["phase"] == "Bound"
     pod = files.uid
 
     with results.phase("symptom shown"):
-        symptom = files.pod_says(DRIVER_NOT_ON_NODE)
-        wait_for(symptom, what=f"the pod to show {DRIVER_NOT_ON_NODE}", within=minutes(3))
-    still = registered_nowhere(cluster.kube, driver.name)
-    wait_for(still, what=f"no kubelet to know {driver.name}", within=ANSWER)
-    with pytest.raises(NotYet):
-        files.mounted()
+        files.pod.event(DRIVER_NOT_ON_NODE).wait(within=minutes(3))
+    registered_nowhere(cluster.kube, driver.name).wait(within=ANSWER)
+    assert not files.pod.mounted.holds()
 
-    work_around(cluster, driver, results, files.restarted(since=0))
+    work_around(cluster, driver, results, files.pod.ready)
     assert files.uid == pod, "the pod was made anew"
     written = files.write("after", mebibytes=16)
     assert files.checksum("after") == written
@@ -120,22 +114,16 @@ def deploy_for(cluster: StorageCluster, driver: StorageDriver, directory: str) -
     make_folders(cluster.nodes, directory)
     deployed = time.time()
     driver.deploy_for(directory)
-    gone = registered_nowhere(cluster.kube, driver.name)
-    wait_for(gone, what=f"no kubelet to know {driver.name}", within=minutes(3))
-    runs = cluster.driver_runs_for(directory, since=deployed)
-    wait_for(runs, what=f"{driver.name} to run for {directory}", within=minutes(3))
+    registered_nowhere(cluster.kube, driver.name).wait()
+    cluster.driver_runs_for(directory).since(deployed).wait()
 
 
-def work_around(
-    cluster: StorageCluster, driver: StorageDriver, results: Results, mounted: Callable[[], object]
-) -> None:
+def work_around(cluster: StorageCluster, driver: StorageDriver, results: Results, mounted: Condition[object]) -> None:
     """The right directory, and the driver applied again; the pod has `mounted` its volume in time after that."""
     deadline = time.monotonic() + MOUNTED
     with results.phase("driver registered"):
         driver.deploy_for(kubelet_dir(cluster.topology))
         back = registered_on(cluster.kube, driver.name, cluster.nodes.workers)
-        what = f"every worker's kubelet to know {driver.name}"
-        wait_for(back, what=what, within=max(0.0, deadline - time.monotonic()))
+        back.wait(within=max(0.0, deadline - time.monotonic()))
     with results.phase("mounted after the workaround"):
-        what = "the pod to run with its volume"
-        wait_for(mounted, what=what, within=max(0.0, deadline - time.monotonic()))
+        mounted.wait(within=max(0.0, deadline - time.monotonic()))

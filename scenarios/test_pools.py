@@ -24,10 +24,10 @@ from contextlib import ExitStack
 import pytest
 from rookery.csi.manifests import storage_class
 from rookery.plugin import session
-from rookery.rook.pools import BlockPool, ErasureCode, Pools
+from rookery.rook.pools import BlockPool, ErasureCode, Pool
 from rookery.rook.usage import pools_of_df
 from rookery.signatures import POOL_HAS_BOTH_LAYOUTS, POOL_NOT_FOUND
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import NotYet, condition, minutes
 from rookery.workloads.files import Files
 
 pytestmark = pytest.mark.budget(240)
@@ -38,8 +38,7 @@ MEBIBYTE = 1 << 20
 @pytest.fixture
 def good(cluster, pools):
     """A pool as it should be, which is not there yet; removed at the end."""
-    pool = BlockPool("two-layouts", replicas=cluster.rook.spec.pool_size)
-    with pools.removed(pool):
+    with pools.removed(BlockPool("two-layouts", replicas=cluster.rook.spec.pool_size)) as pool:
         yield pool
 
 
@@ -49,9 +48,8 @@ def coded(cluster, pools):
     code = ErasureCode(data=2, coding=1)
     if cluster.topology.workers < code.data + code.coding:
         pytest.skip(f"{code.data}+{code.coding} chunks on different hosts need more than {cluster.topology.workers}")
-    metadata = BlockPool("ec-metadata", replicas=cluster.rook.spec.pool_size)
-    data = BlockPool("ec-data", erasure_code=code)
-    with pools.extra(metadata), pools.extra(data):
+    replicated = BlockPool("ec-metadata", replicas=cluster.rook.spec.pool_size)
+    with pools.extra(replicated) as metadata, pools.extra(BlockPool("ec-data", erasure_code=code)) as data:
         yield metadata, data
 
 
@@ -63,7 +61,7 @@ def new_files(cluster, storage_driver, apply_class, results):
     """
     with ExitStack() as removed:
 
-        def make(namespace: str, pool: BlockPool, data_pool: BlockPool | None = None) -> Files:
+        def make(namespace: str, pool: Pool, data_pool: Pool | None = None) -> Files:
             data = data_pool.name if data_pool else ""
             apply_class(storage_class(pool.name, pool.name, provisioner=storage_driver.name, data_pool=data))
             files = Files(cluster.kube, image=cluster.images.ceph, namespace=namespace, storage_class=pool.name)
@@ -79,28 +77,26 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
     """The operator says why, and a workaround on the same objects is enough."""
     bad, files = good.with_both_layouts(), new_files("never", good)
 
-    pools.apply(bad)
+    bad.apply()
     with results.phase("operator refuses"):
-        refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS)
-        wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
-    results.note(phase_of_the_refused=pools.phase(bad))
-    assert pools.phase(bad) != "Ready"
+        bad.event(POOL_HAS_BOTH_LAYOUTS).wait()
+    results.note(phase_of_the_refused=bad.phase.now())
+    assert bad.phase.now() != "Ready"
 
     files.deploy()
-    claim, pod = files.claim_uid, files.uid
+    claim, pod = files.claim.uid, files.uid
     with results.phase("claim Pending"):
-        pending = files.claim_says(POOL_NOT_FOUND)
-        wait_for(pending, what=f"the claim to show {POOL_NOT_FOUND}", within=minutes(2))
-    assert bad.name not in in_ceph(pools)
+        files.claim.event(POOL_NOT_FOUND).wait()
+    assert bad.name not in pools.in_ceph.wait()
     with pytest.raises(NotYet, match="Pending"):
-        files.bound()
+        files.claim.bound.now()
 
     with results.phase("worked around"):
-        pools.apply(good)
-        wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
-        files.ready(within=minutes(3))
-    assert good.name in in_ceph(pools)
-    assert (files.claim_uid, files.uid) == (claim, pod), "the claim or the pod was made anew"
+        good.apply()
+        good.ready.wait(within=minutes(2))
+        files.ready.wait()
+    assert good.name in pools.in_ceph.wait()
+    assert (files.claim.uid, files.uid) == (claim, pod), "the claim or the pod was made anew"
     written = files.write("after", mebibytes=16)
     assert files.checksum("after") == written
 
@@ -110,47 +106,44 @@ def test_pool_with_both_layouts(pools, good, new_files, results):
 def test_good_pool_edited_to_be_bad(cluster, pools, good, new_files, results):
     """The edit has no effect until the pool is made anew."""
     bad, old, new, late = good.with_both_layouts(), *(new_files(name, good) for name in ("old", "new", "late"))
-    pools.apply(good)
-    wait_for(pools.ready(good), what="the pool Ready", within=minutes(2))
+    good.apply()
+    good.ready.wait(within=minutes(2))
     old.deploy()
-    old.ready(within=minutes(3))
+    old.ready.wait()
     before = old.write("before", mebibytes=16)
 
     edited = time.time()
-    pools.apply(bad)
-    refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS, since=edited)
-    wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
-    results.note(phase_of_the_refused=pools.phase(bad))
+    bad.apply()
+    bad.event(POOL_HAS_BOTH_LAYOUTS).since(edited).wait()
+    results.note(phase_of_the_refused=bad.phase.now())
 
-    assert good.name in in_ceph(pools), "a refused edit should leave the pool alone"
+    assert good.name in pools.in_ceph.wait(), "a refused edit should leave the pool alone"
     assert old.checksum("before") == before
     meanwhile = old.write("meanwhile", mebibytes=16)
     new.deploy()
-    new.ready(within=minutes(3))
+    new.ready.wait()
     assert old.checksum("meanwhile") == meanwhile
 
     with results.phase("pool deleted and made anew"):
         for files in (old, new):
             session.remove_namespace(cluster.kube, files.namespace)
-        wait_for(pools.empty(good), what="no image in the pool", within=minutes(3))
-        pools.delete(bad)
-        wait_for(pools.gone(bad), what="the pool to be gone", within=minutes(3))
+        good.empty.wait()
+        bad.delete()
+        bad.gone.wait()
         anew = time.time()
-        pools.apply(bad)
+        bad.apply()
         late.deploy()
-        claim, pod = late.claim_uid, late.uid
-        refused = pools.says(bad, POOL_HAS_BOTH_LAYOUTS, since=anew)
-        wait_for(refused, what=f"the pool to show {POOL_HAS_BOTH_LAYOUTS}", within=minutes(2))
-        pending = late.claim_says(POOL_NOT_FOUND)
-        wait_for(pending, what=f"the claim to show {POOL_NOT_FOUND}", within=minutes(2))
-    assert good.name not in in_ceph(pools)
+        claim, pod = late.claim.uid, late.uid
+        bad.event(POOL_HAS_BOTH_LAYOUTS).since(anew).wait()
+        late.claim.event(POOL_NOT_FOUND).wait()
+    assert good.name not in pools.in_ceph.wait()
     with pytest.raises(NotYet, match="Pending"):
-        late.bound()
+        late.claim.bound.now()
 
     with results.phase("worked around"):
-        pools.apply(good)
-        late.ready(within=minutes(4))
-    assert (late.claim_uid, late.uid) == (claim, pod), "the claim or the pod was made anew"
+        good.apply()
+        late.ready.wait(within=minutes(4))
+    assert (late.claim.uid, late.uid) == (claim, pod), "the claim or the pod was made anew"
     written = late.write("after", mebibytes=16)
     assert late.checksum("after") == written
 
@@ -162,22 +155,18 @@ def test_erasure_coded_pool_serves_volumes(cluster, coded, new_files, results):
     files = new_files("coded", metadata, data)
     files.deploy()
     with results.phase("mounted"):
-        files.ready(within=minutes(3))
+        files.ready.wait()
     written = files.write("coded", mebibytes=64)
 
-    (image,) = wait_for(lambda: cluster.rook.rbd("ls", metadata.name), what="the image's name", within=minutes(1))
+    (image,) = metadata.images.wait()
     info = cluster.rook.rbd("info", f"{metadata.name}/{image}")
     assert info["data_pool"] == data.name
 
+    @condition("64 MiB in the data pool", within=minutes(1), every=1.0)
     def in_data_pool() -> None:
         stored = pools_of_df(cluster.rook.ceph("df"))[data.name].stored
         if stored < 64 * MEBIBYTE:
             raise NotYet(f"{stored} bytes")
 
-    wait_for(in_data_pool, what="64 MiB in the data pool", within=minutes(1), every=1.0)
+    in_data_pool.wait()
     assert files.checksum("coded") == written
-
-
-def in_ceph(pools: Pools) -> set[str]:
-    """The names of the pools that Ceph has, as soon as it answers."""
-    return wait_for(pools.in_ceph, what="Ceph's list of pools", within=minutes(1))

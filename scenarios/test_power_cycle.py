@@ -32,7 +32,7 @@ from rookery.history.recorder import Recorder
 from rookery.report.results import Results
 from rookery.signatures import COMMIT_LOG_REFUSED
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import condition, minutes
 from rookery.workloads.cassandra import Cassandra
 from steps import judge, power_cycle_under_load
 
@@ -78,24 +78,25 @@ def cut_power_under_load(cluster: StorageCluster, cassandra: Cassandra, history:
     """Cut the power while rows are written, turn it on, and read them as soon as that works."""
     cycle = power_cycle_under_load(cluster, cassandra, history, results)
     since_cut = cycle.since_cut
-    wait_for(cassandra.volumes_mounted(since=cycle.wall), what="volumes mounted again", within=minutes(3))
+    cassandra.volumes_mounted.since(cycle.wall).wait()
     since_cut("volumes mounted")
-    wait_for(cassandra.rebuild, what="a client of Cassandra", within=minutes(3))
+    cassandra.rebuild.wait()
 
+    @condition("every row readable at {consistency}", within=minutes(3))
     def read_all(consistency: str) -> set[int]:
         ignore_torn_commit_logs(cassandra, results, since=cycle.wall)
-        return cassandra.read_all(consistency)
+        return cassandra.read_all(consistency).now()
 
-    wait_for(lambda: read_all("QUORUM"), what="every row readable at QUORUM", within=minutes(3))
+    read_all("QUORUM").wait()
     since_cut("rows readable at QUORUM")
-    wait_for(lambda: read_all("ALL"), what="every row readable at ALL", within=minutes(3))
+    read_all("ALL").wait()
     since_cut("every row readable")
-    wait_for(cassandra.ring_whole(since=cycle.wall), what="ring UN x3", within=minutes(3))
+    cassandra.ring_whole.since(cycle.wall).wait()
     since_cut("ring whole")
 
-    wait_for(cassandra.dns_names_the_pods, what="DNS to name the pods", within=minutes(1))
-    wait_for(cluster.nothing_hangs_on_volumes, what="no process to hang on a volume", within=minutes(1))
-    wait_for(cluster.no_stale_loop_devices, what="no loop device attached to the dead", within=minutes(1))
+    cassandra.dns_names_the_pods.wait()
+    cluster.nothing_hangs_on_volumes.wait()
+    cluster.no_stale_loop_devices.wait()
 
 
 def ignore_torn_commit_logs(cassandra: Cassandra, results: Results, *, since: float) -> None:

@@ -15,7 +15,7 @@ what came after is gone, the content of volumes as well.
 
 import pytest
 from rookery.plugin import session
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from rookery.workloads.files import Files
 
 pytestmark = pytest.mark.budget(90)
@@ -28,7 +28,7 @@ TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-he
 def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
     """Twice the same, and the second does not know which it is."""
     assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"
-    whole = wait_for(cluster.rook.mons_in_quorum(), what="three mons in quorum", within=minutes(1))
+    whole = cluster.rook.mons_in_quorum().wait(within=minutes(1))
     assert len(whole.names) == 3
     assert cluster.rook.rbd("ls", cluster.rook.spec.pool) == []
     files = Files(cluster.kube, image=cluster.images.ceph)
@@ -54,7 +54,7 @@ def test_a_scenario_saves_for_itself(cluster, results):
         cluster.kube.apply([TRACE])
         cluster.restore("with-a-file")
 
-        wait_for(files.restarted(since=cluster.started), what="the pod to run again", within=minutes(3))
+        files.pod.ready.since(cluster.started).wait(within=minutes(3))
         assert files.checksum("before") == written
         assert files.names() == ["before"]
         assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None

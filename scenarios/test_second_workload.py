@@ -14,7 +14,7 @@ import pytest
 from rookery.catalogue.images import uses_images
 from rookery.plugin import session
 from rookery.signatures import LOG_REPLAYED
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from rookery.workloads.postgresql import IMAGE, PostgreSQL
 from steps import judge, power_cycle_under_load
 
@@ -34,7 +34,6 @@ def test_commits_survive_the_power_cut(cluster, postgresql, history, results):
     """Nothing acknowledged is lost."""
     assert postgresql.write(rows=200) == 200
     cycle = power_cycle_under_load(cluster, postgresql, history, results)
-    postgresql.recovered(within=minutes(5), since=cycle.wall)
-    replayed = postgresql.says(LOG_REPLAYED, since=cycle.wall)
-    wait_for(replayed, what=f"PostgreSQL to show {LOG_REPLAYED}", within=minutes(1))
+    postgresql.recovered.since(cycle.wall).wait()
+    postgresql.log(LOG_REPLAYED).since(cycle.wall).wait(within=minutes(1))
     judge(postgresql, history, results)

@@ -11,7 +11,7 @@ same pools; each OSD is up, on a host of its own; and the one image is the one t
 
 import pytest
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import condition, minutes
 
 pytestmark = pytest.mark.budget(120)
 
@@ -23,6 +23,7 @@ def test_figures_agree_with_what_was_written(cluster, files, results):
     """Every command that counts, within 10 % of what was written."""
     rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size
 
+    @condition("Ceph's figures", within=minutes(1))
     def figures() -> dict[str, int]:
         usage = pools_of_df(rook.ceph("df"))[pool]
         return {
@@ -33,19 +34,20 @@ def test_figures_agree_with_what_was_written(cluster, files, results):
         }
 
     files.deploy()
-    files.ready(within=minutes(3))
-    before = wait_for(figures, what="Ceph's figures", within=minutes(1))
+    files.ready.wait()
+    before = figures.wait()
     files.write("random", mebibytes=WRITTEN)
 
+    # OSDs and mgr report every few seconds.
+    @condition(f"every figure to have grown by {WRITTEN} MiB", within=minutes(2), every=2.0)
     def grown() -> dict[str, int]:
-        after = figures()
+        after = figures.now()
         for what, bytes_ in after.items():
             expected = WRITTEN * 2**20 * (1 if what.startswith("stored") else copies)
             require_near(f"{what}, grown", bytes_ - before[what], expected, tolerance=TOLERANCE)
         return after
 
-    # OSDs and mgr report every few seconds.
-    after = wait_for(grown, what=f"every figure to have grown by {WRITTEN} MiB", within=minutes(2), every=2.0)
+    after = grown.wait()
     results.note(before=before, after=after, written_mib=WRITTEN, copies=copies)
 
     osds = osds_of_status(rook.ceph("osd", "status"))
@@ -54,4 +56,4 @@ def test_figures_agree_with_what_was_written(cluster, files, results):
     names = names_of_lspools(rook.ceph("osd", "lspools"))
     assert pool in names
     assert names == set(pools_of_df(rook.ceph("df"))) == set(used_by_rados_df(rook.rados("df")))
-    assert rook.rbd("ls", pool) == [files.volume["spec"]["csi"]["volumeAttributes"]["imageName"]]
+    assert rook.rbd("ls", pool) == [files.claim.volume["spec"]["csi"]["volumeAttributes"]["imageName"]]

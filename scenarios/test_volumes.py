@@ -12,7 +12,7 @@ from rookery.csi import manifests as csi
 from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.rook.pools import BlockPool, ErasureCode
 from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM, USED_BY_ANOTHER_POD
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 
 # Each removes what it made, to the last image and loop device, so one cluster serves them all.
 pytestmark = pytest.mark.budget(120)
@@ -25,7 +25,11 @@ MIB = 1 << 20
 def storage_class(cluster, apply_class):
     """Makes variants of the cluster's StorageClass."""
     provisioner = cluster.kube.get("StorageClass", "rook-ceph-block")["provisioner"]
-    return lambda name, **variant: apply_class(csi.storage_class(name, provisioner=provisioner, **variant))
+
+    def apply(name, **variant):
+        return apply_class(csi.storage_class(name, provisioner=provisioner, **variant))
+
+    return apply
 
 
 def other_node(cluster, node):
@@ -69,7 +73,7 @@ def test_options_of_the_storage_class(cluster, volumes, storage_class):
     pod = volumes.pod("writer", claim)
     checksum = pod.write("random", mebibytes=16)
 
-    assert set(cluster.rook.rbd("info", volumes.image_of(claim))["features"]) == features
+    assert set(cluster.rook.rbd("info", claim.image)["features"]) == features
     assert pod.sh("stat --file-system --format=%S /volume").strip() == "1024"
     assert {"noatime", "discard"} <= set(pod.mount_options())
     assert pod.checksum("random") == checksum
@@ -82,9 +86,9 @@ def test_one_pod_at_a_time(volumes):
     checksum = first.write("random", mebibytes=16)
 
     second = volumes.apply_pod("second", claim)
-    wait_for(second.says(USED_BY_ANOTHER_POD), what="the second pod to be held back", within=minutes(1))
+    second.event(USED_BY_ANOTHER_POD).wait(within=minutes(1))
     first.delete()
-    wait_for(second.ready, what="the second pod Ready", within=minutes(2))
+    second.ready.wait()
     assert second.checksum("random") == checksum
 
 
@@ -104,7 +108,7 @@ def test_many_nodes_read(cluster, volumes, snapshots):
 
     readers, device_readers = on_every_node(source), on_every_node(source_device, block=True)
     for reader in (*readers, *device_readers):
-        wait_for(reader.ready, what=f"pod {reader.name} Ready", within=minutes(2))
+        reader.ready.wait()
     for reader in readers:
         assert reader.checksum("random") == checksum
         assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
@@ -124,8 +128,8 @@ def test_filesystem_grows_in_use(volumes, storage_class, fs_type):
     pod = volumes.pod("writer", claim)
     checksum, before = pod.write("random", mebibytes=64), pod.filesystem_bytes()
 
-    volumes.expand(claim, "2Gi")
-    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    claim.expand("2Gi")
+    claim.expanded("2Gi").wait()
     assert pod.filesystem_bytes() - before > 0.9 * GIB
     pod.sh("fallocate --length 1100M /volume/more-than-there-was")
     beyond = pod.write("beyond", mebibytes=64)
@@ -138,11 +142,11 @@ def test_filesystem_grows_at_its_next_mount(volumes):
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
     checksum, before, node = pod.write("random", mebibytes=64), pod.filesystem_bytes(), pod.node
-    volumes.expand(claim, "2Gi")
+    claim.expand("2Gi")
     pod.delete()
 
     pod = volumes.pod("writer", claim, node=node)
-    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    claim.expanded("2Gi").wait()
     assert pod.filesystem_bytes() - before > 0.9 * GIB
     assert pod.checksum("random") == checksum
 
@@ -153,8 +157,8 @@ def test_raw_block_volume_grows_in_use(cluster, volumes):
     pod = volumes.pod("writer", claim)
     before = pod.write_device(64)
 
-    volumes.expand(claim, "2Gi")
-    wait_for(volumes.expanded(claim, "2Gi"), what="the claim to have 2Gi", within=minutes(2))
+    claim.expand("2Gi")
+    claim.expanded("2Gi").wait()
     assert pod.device_bytes() == 2 * GIB
     beyond = pod.write_device(64, at=2048 - 64)
     assert pod.restarts == 0
@@ -224,7 +228,7 @@ def test_discarded_room_goes_back_to_the_pool(cluster, volumes):
     pod = volumes.pod("writer", claim, privileged=True)  # for fstrim
     kept = pod.write("kept", mebibytes=16)
     pod.write("removed", mebibytes=256)
-    image = volumes.image_of(claim)
+    image = claim.image
 
     def used():
         (found,) = cluster.rook.rbd("du", image)["images"]
@@ -247,14 +251,14 @@ def test_image_that_another_client_holds(cluster, volumes):
     claim = volumes.claim("data")
     pod = volumes.pod("writer", claim)
     checksum = pod.write("random", mebibytes=16)
-    image, node = volumes.image_of(claim), other_node(cluster, pod.node)
+    image, node = claim.image, other_node(cluster, pod.node)
     pod.delete()
 
     with cluster.rook.watched_by_other_client(image):
         pod = volumes.apply_pod("writer", claim, node=node)
-        message = wait_for(pod.says(IMAGE_IN_USE), what="the image to be refused", within=minutes(4))
+        message = pod.event(IMAGE_IN_USE).wait(within=minutes(4))
         assert image in message
-    wait_for(pod.ready, what="the pod Ready when the image is free", within=minutes(4))
+    pod.ready.wait(within=minutes(4))
     assert pod.checksum("random") == checksum
 
 
@@ -267,11 +271,10 @@ def test_pool_that_is_not_there(cluster, pools, volumes, storage_class):
     """
     pool = BlockPool("made-later", replicas=cluster.rook.spec.pool_size)
     claim = volumes.apply_claim("data", storage_class=storage_class("block-elsewhere", pool=pool.name))
-    lacks_its_pool = volumes.claim_says(claim, POOL_NOT_FOUND)
-    assert pool.name in wait_for(lacks_its_pool, what="the claim to say what it lacks", within=minutes(2))
+    assert pool.name in claim.event(POOL_NOT_FOUND).wait()
 
     with pools.extra(pool):
-        wait_for(volumes.bound(claim), what="the claim Bound", within=minutes(3))
+        claim.bound.wait(within=minutes(3))
         pod = volumes.pod("writer", claim)
         checksum = pod.write("random", mebibytes=16)
         pod = volumes.move(pod, claim, other_node(cluster, pod.node))
@@ -289,7 +292,7 @@ def test_erasure_coded_data_pool(cluster, pools, volumes, storage_class):
     with pools.extra(pool):
         name = storage_class("block-erasure-coded", data_pool=pool.name)
         claim = volumes.claim("data", storage_class=name)
-        assert cluster.rook.rbd("info", volumes.image_of(claim))["data_pool"] == pool.name
+        assert cluster.rook.rbd("info", claim.image)["data_pool"] == pool.name
         pod = volumes.pod("writer", claim)
         checksum = pod.write("random", mebibytes=64)
 

@@ -26,6 +26,7 @@ import tenacity
 from rookery.errors import ConditionCeased, DeadlineExceeded, MachineTooSlow
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 S = TypeVar("S")
 P = ParamSpec("P")
 
@@ -51,7 +52,7 @@ def minutes(count: float) -> float:
     return count * 60
 
 
-class Condition(Generic[T]):
+class Condition(Generic[T_co]):
     """Something that holds or does not: `name`, and `within` how many seconds it should.
 
     It is neither called nor true: to say `claim.bound` where `claim.bound.wait()` was meant is a TypeError wherever a
@@ -61,7 +62,7 @@ class Condition(Generic[T]):
     def __init__(
         self,
         name: str,
-        ask: Callable[..., T],
+        ask: Callable[..., T_co],
         *,
         within: float,
         every: float = POLL,
@@ -84,7 +85,7 @@ class Condition(Generic[T]):
     def __bool__(self) -> NoReturn:
         raise TypeError(f"{self.name}: a condition is neither true nor false: .wait(), .holds() or .stays(seconds)")
 
-    def now(self) -> T:
+    def now(self) -> T_co:
         """Ask once: its value, or `NotYet` with the reason."""
         return _value_of(self.name, self._ask)
 
@@ -96,7 +97,9 @@ class Condition(Generic[T]):
             return False
         return True
 
-    def wait(self, within: float | None = None, *, every: float | None = None, times_in_a_row: int | None = None) -> T:
+    def wait(
+        self, within: float | None = None, *, every: float | None = None, times_in_a_row: int | None = None
+    ) -> T_co:
         """Ask until it holds, and return its value; what is not given is as the condition has it. See `wait_for`."""
         return wait_for(
             self._attempt(),
@@ -106,7 +109,7 @@ class Condition(Generic[T]):
             times_in_a_row=self.times_in_a_row if times_in_a_row is None else times_in_a_row,
         )
 
-    def stays(self, seconds: float, *, every: float | None = None) -> T:
+    def stays(self, seconds: float, *, every: float | None = None) -> T_co:
         """See that it holds now and as often as it is asked for so many seconds; its last value.
 
         Raises `ConditionCeased` at the first time that it does not.
@@ -128,7 +131,7 @@ class Condition(Generic[T]):
         """Whether what it holds by can be older or newer than a fault (see `since`)."""
         return "since" in inspect.signature(self._ask).parameters
 
-    def since(self, when: float | Moment) -> Condition[T]:
+    def since(self, when: float | Moment) -> Condition[T_co]:
         """The same by evidence newer than a time (Unix seconds) or a fault.
 
         After a fault the API shows everything as it was before, until those concerned report again. Raises `TypeError`
@@ -140,7 +143,7 @@ class Condition(Generic[T]):
         newer._ask = partial(self._ask, since=_seconds(when))
         return newer
 
-    def _attempt(self) -> Callable[[], T]:
+    def _attempt(self) -> Callable[[], T_co]:
         """What is asked during one wait."""
         return self.now
 
@@ -204,6 +207,10 @@ class _Attribute(Generic[S, T]):
 
     def __get__(self, instance: S | None, owner: type) -> _Attribute[S, T] | Condition[T]:
         return self if instance is None else self._of(instance)
+
+    def __call__(self, of: S) -> Condition[T]:
+        """The condition of a function's only argument."""
+        return self._of(of)
 
 
 class _Made(Protocol):

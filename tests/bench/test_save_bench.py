@@ -8,6 +8,7 @@ from rookery.bench import save as save_bench
 from rookery.errors import InfrastructureError
 from rookery.machine.freezer import Freeze
 from rookery.settings import Settings
+from rookery.waiting import condition
 
 MS = 1_000_000
 
@@ -51,7 +52,8 @@ def machine(monkeypatch):
             clock.ns += MS
             return clock.ns
 
-        def ready(self, within):
+        @condition("ready", within=0)
+        def ready(self):
             pass
 
         def write(self):
@@ -63,6 +65,7 @@ def machine(monkeypatch):
         def start_writers(self):
             begin = self.record.invoke("write", process=self.record.new_process(), key=self.record.new_key())
 
+            @condition("{rows} rows acknowledged", within=0)
             def acknowledged(rows):
                 while len(self.acked) < rows:
                     self.write()
@@ -71,7 +74,8 @@ def machine(monkeypatch):
             yield SimpleNamespace(acknowledged=acknowledged)
             self.record.ok(begin)  # the one that was on its way when the nodes were frozen
 
-        def recovered(self, within, *, since):
+        @condition("recovered", within=0)
+        def recovered(self, *, since=0.0):
             saved = {key for key, at in self.acked if at <= snapshot.frozen.started_ns}
             for consistency in ("QUORUM", "ALL"):
                 begin = self.record.invoke("read", process=self.record.new_process(), value=consistency)

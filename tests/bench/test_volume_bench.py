@@ -39,7 +39,7 @@ from rookery.csi.sanity import SanityReport
 from rookery.errors import InfrastructureError, UsageError
 from rookery.kube import ExecFailed
 from rookery.settings import Settings
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet
 
 WORKERS = ["worker", "worker2", "worker3"]
 
@@ -161,7 +161,7 @@ def kube(monkeypatch):
         settings=Settings(),
         leaks=lambda: [],
         driver_log=lambda node: kube.log,
-        no_volumes_left=lambda: None,
+        no_volumes_left=Condition("no volumes left", lambda: None, within=0),
         volumes_left=lambda: [f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"],
         nodes=SimpleNamespace(
             workers=WORKERS, node_names=WORKERS, load_docker_image=lambda image: kube.did.append(f"load {image}")

@@ -248,5 +248,5 @@ def test_whoever_listens_is_told_the_line_that_showed_it_and_only_then():
         assert told == []
         line = shown.now()
         logged = log_shown(kube, "cassandra", signatures.SEED_LOOKUP_FAILED, labels="app=cassandra").now()
-    shown()
+    shown.now()
     assert told == [(signatures.POOL_NOT_FOUND, line), (signatures.SEED_LOOKUP_FAILED, logged)]

@@ -73,13 +73,13 @@ def test_that_there_is_no_such_name_is_an_answer(server):
 
 def test_a_name_that_does_not_exist_is_gone(server):
     server.code = dns.rcode.NXDOMAIN
-    assert resolver(server).no_such_name(NAME)() is None
+    assert resolver(server).no_such_name(NAME).now() is None
 
 
 def test_a_name_that_is_there_is_not_gone(server):
     server.addresses = ("10.244.1.5",)
     with pytest.raises(NotYet, match=r"10\.244\.1\.5"):
-        resolver(server).no_such_name(NAME)()
+        resolver(server).no_such_name(NAME).now()
 
 
 @pytest.mark.parametrize(
@@ -88,13 +88,13 @@ def test_a_name_that_is_there_is_not_gone(server):
 def test_a_name_server_that_cannot_answer_proves_nothing(server, code, reason):
     server.code = code
     with pytest.raises(NotYet, match=reason):
-        resolver(server).no_such_name(NAME)()
+        resolver(server).no_such_name(NAME).now()
 
 
 def test_the_answer_to_another_question_is_none(server):
     server.code, server.other_id = dns.rcode.NXDOMAIN, True
     with pytest.raises(NotYet, match="no answer"):
-        resolver(server).no_such_name(NAME)()
+        resolver(server).no_such_name(NAME).now()
 
 
 def test_without_its_service_there_is_nobody_to_ask():

@@ -15,14 +15,14 @@ from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.rook import deploy
 from rookery.rook.disks import _nodes, with_devices
 from rookery.rook.filesystems import Filesystem, Filesystems
-from rookery.rook.pools import BlockPool, Pools
+from rookery.rook.pools import BlockPool, Pool
 from rookery.signatures import IMAGE_IN_USE
 from rookery.storage.baseline.api import fingerprint_of
 from rookery.storage.continuity import Running
 from rookery.waiting import NotYet
 from rookery.workloads.cassandra.workload import _ended_after, _runs
 from rookery.workloads.services import Service
-from rookery.workloads.volumes import Claim, Pod, Snapshot, Volumes
+from rookery.workloads.volumes import Claim, ClaimSpec, Pod, Snapshot, Volumes
 
 HARNESS = Path(conditions.__file__).parent.parent
 
@@ -133,7 +133,7 @@ class Api:
         pass
 
 
-CLAIM = Claim("it", "volumes")
+CLAIM = ClaimSpec("it", "volumes")
 POOL, FILESYSTEM = BlockPool("it", replicas=3), Filesystem("it")
 
 
@@ -157,18 +157,18 @@ CONDITIONS = {
     "nodes_ready": lambda api: conditions.nodes_ready(api, ["it"]).now(),
     "event_shown": lambda api: symptoms.event_shown(api, "volumes", IMAGE_IN_USE, of="it").now(),
     "log_shown": lambda api: symptoms.log_shown(api, "volumes", IMAGE_IN_USE, labels="app=a").now(),
-    "pod ready": lambda api: Pod(api, "it", "volumes").ready(),
-    "pod gone": lambda api: Pod(api, "it", "volumes").gone(),
+    "pod ready": lambda api: Pod(api, "it", "volumes").ready.now(),
+    "pod gone": lambda api: Pod(api, "it", "volumes").gone.now(),
     "pod's address": lambda api: Pod(api, "it", "volumes").address,
-    "claim grown": lambda api: Volumes(api, image="").expanded(CLAIM, "2Gi")(),
-    "snapshot usable": lambda api: Volumes(api, image="")._usable(Snapshot("it", CLAIM))(),
-    "address of a Service": lambda api: Service(api, {"metadata": METADATA}).address(),
-    "Service gone": lambda api: Service(api, {"metadata": METADATA})._gone(),
-    "pool's phase": lambda api: Pools(Rook(api)).phase(POOL),
-    "pool ready": lambda api: Pools(Rook(api)).ready(POOL)(),
-    "pool gone": lambda api: Pools(Rook(api)).gone(POOL)(),
-    "filesystem ready": lambda api: Filesystems(Rook(api)).ready(FILESYSTEM)(),
-    "filesystem gone": lambda api: Filesystems(Rook(api)).gone(FILESYSTEM)(),
+    "claim grown": lambda api: Claim(api, CLAIM).expanded("2Gi").now(),
+    "snapshot usable": lambda api: Volumes(api, image="")._usable(Snapshot("it", CLAIM)).now(),
+    "address of a Service": lambda api: Service(api, {"metadata": METADATA}).address.now(),
+    "Service gone": lambda api: Service(api, {"metadata": METADATA}).gone.now(),
+    "pool's phase": lambda api: Pool(Rook(api), POOL).phase.now(),
+    "pool ready": lambda api: Pool(Rook(api), POOL).ready.now(),
+    "pool gone": lambda api: Pool(Rook(api), POOL).gone.now(),
+    "filesystem ready": lambda api: Filesystems(Rook(api)).ready(FILESYSTEM).now(),
+    "filesystem gone": lambda api: Filesystems(Rook(api)).gone(FILESYSTEM).now(),
     "mons known": lambda api: Rook(api)._mons_known.now(),
     "CephCluster Ready": lambda api: Rook(api)._cluster_ready.now(),
     "Rook's pool Ready": lambda api: Rook(api)._pool_ready.now(),

@@ -21,7 +21,7 @@ from rookery.settings import Settings
 from rookery.storage.baseline import Cleaning, Fingerprint, Item
 from rookery.storage.baseline.fingerprint import API
 from rookery.storage.states import Layer
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, condition
 
 LATE = DeadlineExceeded("HEALTH_OK", 60, "2 osds down")
 CLEAN_PICTURE = Fingerprint({(API, "Service", "a"): Item(1)})
@@ -112,6 +112,7 @@ class Cluster:
         self.lost.pop(name, None)
         return Saved(name)
 
+    @condition("the cluster as it was deployed", within=0)
     def as_deployed(self):
         if self.stuck:
             raise NotYet(self.stuck)
@@ -572,7 +573,8 @@ class Workload:
     def deploy(self):
         self.did.append("deploy")
 
-    def ready(self, within, *, since=0.0):
+    @condition("ready", within=0)
+    def ready(self, *, since=0.0):
         self.did.append(("ready", since))
 
     def close(self):
@@ -675,6 +677,7 @@ class Namespaces:
         assert kind == "Pod" or not self.pods, "a namespace's controller that meets a pod makes a long pause"
         self.pods = 0
 
+    @condition("no volumes left", within=0)
     def no_volumes_left(self):
         if self.volumes:
             raise NotYet("there are volumes")
@@ -705,7 +708,7 @@ def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(res
     workload = SimpleNamespace(
         namespace="files",
         deploy=lambda: asked.append(kube.asked),  # earlier it would be applied to what goes, and go with it
-        ready=lambda within: None,
+        ready=Condition("ready", lambda: None, within=0),
         close=lambda: None,
     )
     with session.deployed(workload, cluster, results):

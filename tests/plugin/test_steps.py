@@ -13,7 +13,7 @@ from rookery.csi.manifests import RBD
 from rookery.errors import Unknown
 from rookery.history.checkers import Verdict, WriteReport
 from rookery.report.results import Results
-from rookery.waiting import DeadlineExceeded, NotYet, minutes
+from rookery.waiting import Condition, DeadlineExceeded, NotYet, condition, minutes
 
 
 @pytest.fixture
@@ -117,6 +117,7 @@ class Cycle:
         self.did.append(f"writers ended, power {'on' if self.on else 'off'}")
         self.writing_since = None
 
+    @condition("{rows} writes acknowledged", within=minutes(1))
     def acknowledged(self, rows):
         done = int(100 * (self.clock.now - self.writing_since)) if self.broken != "writers" else 0
         if done < rows:
@@ -198,7 +199,7 @@ def test_a_second_cut_has_phases_and_logs_of_its_own(cycle, results):
 
 def test_power_stays_on_where_nobody_writes(cycle, results):
     cycle.broken = "writers"
-    with pytest.raises(DeadlineExceeded, match=r"writers at work: .*0 of 500") as caught:
+    with pytest.raises(DeadlineExceeded, match=r"500 writes acknowledged: .*0 of 500") as caught:
         steps.power_cycle_under_load(cycle, cycle, cycle.recorder, results)
     assert cycle.on
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
@@ -227,7 +228,7 @@ def test_a_node_that_was_not_booted_anew_was_not_cut(cycle, results):
 class Counter:
     """A file's lines or a pod's reads: one more a second as long as it goes on. Begins at its start."""
 
-    def __init__(self, clock, name="", node="worker", start=0):
+    def __init__(self, clock, name="file", node="worker", start=0):
         self.clock, self.name, self.node, self.since, self.ended = clock, name, node, start, None
 
     def start_appending(self):
@@ -236,6 +237,7 @@ class Counter:
     def end(self):
         self.ended = self.clock.now
 
+    @condition("{self.name} beyond {number}", within=minutes(1))
     def beyond(self, number):
         now = int(min(self.ended or self.clock.now, self.clock.now) - self.since)
         if now <= number:
@@ -276,8 +278,8 @@ def test_what_ends_with_the_drivers_pod_is_named(clock, results, who):
     files, *readers = (Counter(clock, name, start=clock.now - 50) for name in ("file", "first", "second"))
     ends = dict(zip(("the file", "a reader", "another reader"), (files, *readers), strict=True))[who]
     cluster = DriverPods(clock, ends)
-    what = "another line to be synced" if ends is files else f"another read in pod {ends.name}"
-    with pytest.raises(DeadlineExceeded, match=f"^{what}: .*still at") as caught:
+    beyond = 1 if ends is files else 51
+    with pytest.raises(DeadlineExceeded, match=f"^{ends.name} beyond {beyond}: .*still at") as caught:
         steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=readers)
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
 
@@ -286,8 +288,8 @@ def test_what_ends_with_the_drivers_pod_is_named(clock, results, who):
 def test_what_ends_under_the_new_pod_is_named(clock, results, who):
     files, reader = Counter(clock), Counter(clock, "reader", start=clock.now)
     (files if who == "the file" else reader).ended = clock.now + 5
-    what = "a line synced under the new pod" if who == "the file" else "another read in pod reader"
-    with pytest.raises(DeadlineExceeded, match=f"^{what}: .*still at 5$") as caught:
+    name = "file" if who == "the file" else "reader"
+    with pytest.raises(DeadlineExceeded, match=f"^{name} beyond 5: .*still at 5$") as caught:
         steps.replace_driver_pod_under_load(DriverPods(clock), RBD, files, results, readers=[reader])
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
     assert list(results.seconds()) == ["driver's pod replaced"]
@@ -301,8 +303,7 @@ def test_nothing_is_replaced_under_a_load_that_there_is_not(clock, results, who)
     ended.ended = clock.now
     files.start_appending = lambda: None
     cluster = DriverPods(clock)
-    what = "the first line to be synced" if ended is files else "another read in pod reader"
-    with pytest.raises(DeadlineExceeded, match=f"^{what}: ") as caught:
+    with pytest.raises(DeadlineExceeded, match=f"^{ended.name} beyond 0: ") as caught:
         steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=[reader])
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
     assert cluster.replaced == []
@@ -333,7 +334,7 @@ class Driver:
 
     @property
     def rook(self):
-        return SimpleNamespace(blocklist=lambda: self.blocked)
+        return SimpleNamespace(blocklist=Condition("the blocklist", lambda: self.blocked, within=minutes(1)))
 
 
 def test_a_driver_that_has_fenced_its_earlier_client_says_so_and_ceph_knows(results):
@@ -360,6 +361,7 @@ def test_a_driver_that_has_not_fenced_its_earlier_client_is_found(results, clust
 
 
 def test_a_blocklist_that_cannot_be_had_is_waited_for_a_minute(clock, results):
+    @condition("the blocklist", within=minutes(1))
     def blocklist():
         raise NotYet("no quorum")
 

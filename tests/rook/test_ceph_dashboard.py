@@ -47,7 +47,7 @@ def rook(tmp_path):
 
 
 def test_rooks_example_publishes_the_port_that_is_served(rook):
-    made = Dashboard(rook).load_balancer()
+    made = Dashboard(rook).load_balancer.now()
 
     assert made["spec"]["ports"] == [{"name": "dashboard", "port": 7000, "targetPort": 7000, "protocol": "TCP"}]
     assert made["spec"]["type"] == "LoadBalancer"
@@ -57,7 +57,7 @@ def test_rooks_example_publishes_the_port_that_is_served(rook):
 
 def test_a_version_without_the_example_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"dashboard-loadbalancer\.yaml"):
-        Dashboard(Rook(tmp_path)).load_balancer()
+        Dashboard(Rook(tmp_path)).load_balancer.now()
 
 
 @pytest.mark.parametrize(("port", "scheme"), [("http-dashboard", "http"), ("https-dashboard", "https")])
@@ -67,23 +67,23 @@ def test_where_it_is(tmp_path, port, scheme):
 
 def test_password_and_service_are_waited_for(rook):
     dashboard = Dashboard(rook)
-    assert dashboard.password() == "s3cret"
+    assert dashboard.password.now() == "s3cret"
     rook.secret = rook.service = None
 
     with pytest.raises(NotYet, match="Secret"):
-        dashboard.password()
+        dashboard.password.now()
     with pytest.raises(NotYet, match="enabled"):
-        dashboard.load_balancer()
+        dashboard.load_balancer.now()
 
 
 def test_an_edit_is_undone_when_the_type_is_what_it_was(rook):
     dashboard = Dashboard(rook)
     assert dashboard.edit_service("LoadBalancer")["spec"]["type"] == "LoadBalancer"
     with pytest.raises(NotYet, match="LoadBalancer"):
-        dashboard.service_is("ClusterIP")()
+        dashboard.service_is("ClusterIP").now()
 
     rook.service["spec"]["type"] = "ClusterIP"
-    dashboard.service_is("ClusterIP")()
+    dashboard.service_is("ClusterIP").now()
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,11 @@ def test_only_who_is_logged_in_is_shown_the_cluster():
     page = DashboardPage(Browser(), "http://dashboard/")
     with pytest.raises(NotYet, match="asks for"):
         page.shown()
-    page.log_in("admin", "wrong")
+    page.log_in("admin", "wrong").now()
     with pytest.raises(NotYet, match="asks for"):
         page.shown()
 
-    page.log_in("admin", "s3cret")
+    page.log_in("admin", "s3cret").now()
     assert page.shown() == DashboardStatus("HEALTH_OK", 3, osds_up=3)
 
 
@@ -146,4 +146,4 @@ def test_a_page_that_shows_something_else_says_what():
     browser.logged_in, browser.health = True, "HEALTH_WARN"
 
     with pytest.raises(NotYet, match="HEALTH_WARN"):
-        page.shows(DashboardStatus("HEALTH_OK", 3, 3))()
+        page.shows(DashboardStatus("HEALTH_OK", 3, 3)).now()

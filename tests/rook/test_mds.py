@@ -69,10 +69,10 @@ def watch(rook, monkeypatch):
 
 
 def test_servers_that_fare_well(rook, watch):
-    assert watch.troubles() == []
-    assert watch.caches() == [Cache("source", 100 * MIB, 200 * MIB), Cache("target", 100 * MIB, 200 * MIB)]
+    assert watch.troubles.now() == []
+    assert watch.caches.now() == [Cache("source", 100 * MIB, 200 * MIB), Cache("target", 100 * MIB, 200 * MIB)]
     rook.cache = 210 * MIB  # it aims at the limit, and is told to give up something
-    assert watch.troubles() == []
+    assert watch.troubles.now() == []
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_servers_that_fare_well(rook, watch):
 def test_whatever_went_wrong_is_told(rook, watch, trouble, told):
     vars(rook).update(trouble)
 
-    assert any(told in line for line in watch.troubles()), watch.troubles()
+    assert any(told in line for line in watch.troubles.now()), watch.troubles.now()
 
 
 def test_other_warnings_are_no_trouble_of_an_mds(rook, watch):
     rook.checks = (HealthCheck("MDS_TRIM", "HEALTH_WARN", "1 MDSs behind on trimming", False),)
     rook.log = [entry("2026-11-24T10:00:01.000000+0000", "Health check failed: 1 osds down (OSD_DOWN)")]
 
-    assert watch.troubles() == []
+    assert watch.troubles.now() == []
 
 
 def test_what_was_before_does_not_count():

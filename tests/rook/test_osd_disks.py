@@ -51,7 +51,7 @@ def test_what_is_offered_twice_is_named_once():
 def test_a_disk_is_used_when_an_osd_is_up_on_it():
     metadata = [{"id": 0, "bluestore_bdev_devices": "loop64"}, {"id": 1, "devices": "loop66"}]
 
-    assert OsdDisks(Rook(metadata)).in_use() == {"/dev/loop64": 0, "/dev/loop66": 1}
-    assert OsdDisks(Rook(metadata)).used("/dev/loop66")() == 1
+    assert OsdDisks(Rook(metadata)).in_use.now() == {"/dev/loop64": 0, "/dev/loop66": 1}
+    assert OsdDisks(Rook(metadata)).used("/dev/loop66").now() == 1
     with pytest.raises(NotYet, match="/dev/loop64"):
-        OsdDisks(Rook(metadata, up=(0,))).used("/dev/loop66")()
+        OsdDisks(Rook(metadata, up=(0,))).used("/dev/loop66").now()

@@ -77,8 +77,8 @@ def test_one_copy_has_to_be_meant():
 def test_it_is_ready_by_its_own_word():
     for found, why in ((None, "no CephFilesystem"), ({}, "not seen"), ({"status": {"phase": "Progressing"}}, "Progr")):
         with pytest.raises(NotYet, match=why):
-            Filesystems(Rook(found)).ready(FILESYSTEM)()
-    Filesystems(Rook({"status": {"phase": "Ready"}})).ready(FILESYSTEM)()
+            Filesystems(Rook(found)).ready(FILESYSTEM).now()
+    Filesystems(Rook({"status": {"phase": "Ready"}})).ready(FILESYSTEM).now()
 
 
 @pytest.mark.parametrize(
@@ -93,23 +93,23 @@ def test_it_is_ready_by_its_own_word():
 )
 def test_why_it_is_not_served(rook, why):
     with pytest.raises(NotYet, match=why):
-        Filesystems(rook).served(FILESYSTEM)()
+        Filesystems(rook).served(FILESYSTEM).now()
 
 
 def test_it_is_served_whatever_else_the_health_says():
-    found = Filesystems(served(mds_info(), health=health("OSD_DOWN"))).served(FILESYSTEM)()
+    found = Filesystems(served(mds_info(), health=health("OSD_DOWN"))).served(FILESYSTEM).now()
     assert found == FilesystemStatus((Mds("myfs-a", 0, "up:active", False),), ())
-    Filesystems(served(mds_info(), health=health("MDS_SLOW_REQUEST", muted=True))).served(FILESYSTEM)()
+    Filesystems(served(mds_info(), health=health("MDS_SLOW_REQUEST", muted=True))).served(FILESYSTEM).now()
 
 
 def test_subvolumes_of_a_group_that_nobody_has_made():
     rook = Rook(fs_subvolumegroup_ls=[{"name": "other"}])
     assert Filesystems(rook).subvolumes(FILESYSTEM) == []
-    Filesystems(rook).empty(FILESYSTEM)()
+    Filesystems(rook).empty(FILESYSTEM).now()
     rook = Rook(fs_subvolumegroup_ls=[{"name": "csi"}], fs_subvolume_ls=[{"name": "b"}, {"name": "a"}])
     assert Filesystems(rook).subvolumes(FILESYSTEM) == ["a", "b"]
     with pytest.raises(NotYet, match="a, b"):
-        Filesystems(rook).empty(FILESYSTEM)()
+        Filesystems(rook).empty(FILESYSTEM).now()
 
 
 def test_who_has_mounted_it():
@@ -122,8 +122,8 @@ def test_who_has_mounted_it():
     ]
     filesystems = Filesystems(Rook(tell_mds=sessions))
     mounted = Mounted(4305, "172.18.0.3:0/2893847", "open", "/volumes/csi/v", "/staging", "worker")
-    assert filesystems.mounted(FILESYSTEM) == filesystems.mounted(FILESYSTEM, "/volumes/csi/v") == [mounted]
-    assert filesystems.mounted(FILESYSTEM, "/") == []
+    assert filesystems.mounted(FILESYSTEM).now() == filesystems.mounted(FILESYSTEM, "/volumes/csi/v").now() == [mounted]
+    assert filesystems.mounted(FILESYSTEM, "/").now() == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_who_has_mounted_it():
 )
 def test_what_keeps_it_from_being_gone(rook, why):
     with pytest.raises(NotYet, match=why):
-        Filesystems(rook).gone(FILESYSTEM)()
+        Filesystems(rook).gone(FILESYSTEM).now()
 
 
 def test_it_is_made_and_removed():

@@ -3,7 +3,7 @@
 import pytest
 from rookery.csi.manifests import storage_class
 from rookery.errors import UsageError
-from rookery.rook.pools import BlockPool, ErasureCode, Pools
+from rookery.rook.pools import BlockPool, ErasureCode, Pool, Pools
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
 from rookery.waiting import NotYet
 
@@ -81,28 +81,28 @@ def test_a_pool_without_a_layout_is_bad_input():
 )
 def test_a_pool_that_is_not_ready_says_why(found, why):
     with pytest.raises(NotYet, match=why):
-        Pools(Rook(found)).ready(GOOD)()
+        Pool(Rook(found), GOOD).ready.now()
 
 
 @pytest.mark.parametrize("observed", [None, 2])
 def test_a_pool_is_ready_as_its_latest_version_has_it(observed):
-    Pools(Rook(pool_object("Ready", generation=2, observed=observed))).ready(GOOD)()
+    Pool(Rook(pool_object("Ready", generation=2, observed=observed)), GOOD).ready.now()
 
 
 def test_a_refused_edit_leaves_the_phase_as_it_was():
     """What Rook does, and why no scenario may rely on the phase."""
-    pools = Pools(Rook(pool_object("Ready", generation=2, observed=1)))
+    pool = Pool(Rook(pool_object("Ready", generation=2, observed=1)), GOOD)
 
-    assert pools.phase(GOOD) == "Ready"
+    assert pool.phase.now() == "Ready"
 
 
 def test_a_pool_is_gone_when_neither_side_has_it():
     blocked = {"type": "DeletionIsBlocked", "status": "True", "message": "contains images"}
     with pytest.raises(NotYet, match="contains images"):
-        Pools(Rook(pool_object("Deleting", conditions=[blocked]))).gone(GOOD)()
+        Pool(Rook(pool_object("Deleting", conditions=[blocked])), GOOD).gone.now()
     with pytest.raises(NotYet, match="Ceph still has"):
-        Pools(Rook(None, pools=["blocks", ".mgr"])).gone(GOOD)()
-    Pools(Rook(None, pools=[".mgr"])).gone(GOOD)()
+        Pool(Rook(None, pools=["blocks", ".mgr"]), GOOD).gone.now()
+    Pool(Rook(None, pools=[".mgr"]), GOOD).gone.now()
 
 
 def test_an_extra_pool_is_there_while_it_lasts():
@@ -115,8 +115,8 @@ def test_an_extra_pool_is_there_while_it_lasts():
 
 def test_a_pool_is_empty_without_images():
     with pytest.raises(NotYet, match="csi-vol-1"):
-        Pools(Rook(images=["csi-vol-1"])).empty(GOOD)()
-    Pools(Rook()).empty(GOOD)()
+        Pool(Rook(images=["csi-vol-1"]), GOOD).empty.now()
+    Pool(Rook(), GOOD).empty.now()
 
 
 def test_a_class_may_name_a_data_pool():

@@ -7,6 +7,7 @@ from rookery.errors import InfrastructureError
 from rookery.report.results import Results
 from rookery.storage import states as layers
 from rookery.storage.states import SEED_ROWS, cassandra_ready
+from rookery.waiting import Condition
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def workload(monkeypatch):
     workload.write = write
     for name in ("deploy", "close"):
         setattr(workload, name, lambda name=name: workload.did.append(name))
-    workload.ready = lambda within: workload.did.append("ready")
+    workload.ready = Condition("ready", lambda: workload.did.append("ready"), within=0)
     workload.keep_seed = lambda keys: setattr(workload, "kept", sorted(keys))
 
     def cassandra(kube, *, record, **_):

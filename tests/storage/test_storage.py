@@ -22,7 +22,7 @@ from rookery.storage import cluster as storage
 from rookery.storage import recovery
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, condition
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
 PREPARE_TO_CREATE = StorageCluster._prepare_to_create
@@ -64,12 +64,12 @@ def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cl
     cluster.kind, cluster._results = SimpleNamespace(node_names=["c-worker"]), results
     monkeypatch.setattr(storage, "volume_loops", lambda names: {270: 1})
     monkeypatch.setattr(storage, "hanging", lambda names, devices: found if devices == ["/dev/loop270"] else None)
-    cluster.nothing_hangs_on_volumes()
+    cluster.nothing_hangs_on_volumes.now()
     found += [other, volume]
     with pytest.raises(NotYet, match=r"^c-worker: 7 java \(folio_wait\) on /data$"):
-        cluster.nothing_hangs_on_volumes()
+        cluster.nothing_hangs_on_volumes.now()
     found.remove(volume)
-    cluster.nothing_hangs_on_volumes()
+    cluster.nothing_hangs_on_volumes.now()
     assert results.noted("hangs_elsewhere") == ["c-worker: 8 nfsrahead (rtnl_lock)"]
 
 
@@ -108,7 +108,8 @@ def saving(cluster, results, monkeypatch):
 
     monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: saving.stored.get(name)))
     monkeypatch.setattr(cluster, "restore", restore)
-    monkeypatch.setattr(cluster, "as_deployed", lambda: saving.did.append("as deployed"))
+    as_deployed = Condition("as deployed", lambda: saving.did.append("as deployed"), within=0)
+    monkeypatch.setattr(cluster, "as_deployed", as_deployed)
     cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
     cluster._results, cluster.ready = results, True
     return saving
@@ -133,7 +134,8 @@ def with_rook(saving, monkeypatch):
     """The same with Rook; `pods` and `osds` are what runs, and may be changed."""
     saving.pods = [pod_since("2026-11-24T10:00:05Z")]
     saving.osds = (Osd(0, "u", up=True, in_cluster=True, up_from=17),)
-    saving.cluster.rook = SimpleNamespace(osds_up=lambda: SimpleNamespace(osds=saving.osds))
+    osds_up = Condition("OSDs up", lambda: SimpleNamespace(osds=saving.osds), within=0)
+    saving.cluster.rook = SimpleNamespace(osds_up=osds_up)
     saving.cluster.kind.kube = SimpleNamespace(list=lambda kind: saving.pods)
     monkeypatch.setattr(saving.cluster, "mark", lambda: Mark("f", frozenset({0}), 18, 4))
     monkeypatch.setattr(storage, "wait_for", patient)
@@ -176,7 +178,7 @@ def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, res
         raise DeadlineExceeded("OSDs up from new boots", 180, "osd.0 is down")
 
     monkeypatch.setattr(with_rook.cluster, "restore", restore)
-    monkeypatch.setattr(with_rook.cluster, "as_deployed", not_yet)
+    monkeypatch.setattr(with_rook.cluster, "as_deployed", Condition("as deployed", not_yet, within=0))
     with pytest.raises(DeadlineExceeded):
         with_rook.cluster.save_layer("rook-ready", results)
     assert with_rook.stored == {}
@@ -597,9 +599,9 @@ def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, tr
     assert cluster.volumes_left() == left
     if left:
         with pytest.raises(NotYet, match=left[-1]):
-            cluster.no_volumes_left()
+            cluster.no_volumes_left.now()
     else:
-        cluster.no_volumes_left()
+        cluster.no_volumes_left.now()
 
 
 @pytest.mark.parametrize(
@@ -612,12 +614,10 @@ def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, tr
     ],
 )
 def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, clients, why):
+    @condition("no subvolume in {filesystem.name}", within=0)
     def empty(filesystem):
-        def condition():
-            if left:
-                raise NotYet(", ".join(left))
-
-        return condition
+        if left:
+            raise NotYet(", ".join(left))
 
     cluster.rook, cluster.kind = SimpleNamespace(), SimpleNamespace(workers=["worker"])
     found = SimpleNamespace(in_ceph=lambda: set(names), empty=empty)
@@ -671,7 +671,7 @@ def running(started):
 def test_the_driver_runs_for_a_directory_that_no_kubelet_may_have(cluster, pods, why):
     cluster.kind = SimpleNamespace(workers=["worker"], kube=SimpleNamespace(list=lambda kind, **_: pods))
     cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
-    runs = cluster.driver_runs_for("/data/another", since=unix_time("2026-11-24T10:00:00Z"))
+    runs = cluster.driver_runs_for("/data/another").since(unix_time("2026-11-24T10:00:00Z"))
 
     with pytest.raises(NotYet, match=f"worker: .*{why}") if why else nullcontext():
-        runs()
+        runs.now()

@@ -359,7 +359,7 @@ def test_a_cluster_is_as_deployed_when_nodes_pods_and_ceph_are_well(ceph, cluste
     if ill == "Ceph":
         ceph.health = "HEALTH_WARN"
     if not ill:
-        cluster.as_deployed()
+        cluster.as_deployed.now()
         return
     with pytest.raises(NotYet, match={"a node": "worker9", "a pod": "mds", "Ceph": "HEALTH_WARN"}[ill]):
-        cluster.as_deployed()
+        cluster.as_deployed.now()

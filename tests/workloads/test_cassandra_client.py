@@ -417,9 +417,9 @@ def test_writers_write_until_they_are_stopped(record):
         assert client.enough.wait(10)
 
     assert writers.outcomes["ok"] == len(client.processes) >= 20
-    assert writers.acknowledged(20) >= 20
+    assert writers.acknowledged(20).now() >= 20
     with pytest.raises(NotYet, match="of 1000000 writes"):
-        writers.acknowledged(1_000_000)
+        writers.acknowledged(1_000_000).now()
 
 
 def test_writers_end_with_their_client(record):
@@ -530,7 +530,7 @@ def on(api, record):
 
 
 def test_a_whole_ring(record):
-    assert [member.address for member in on(PodApi(WHOLE), record).ring_whole()()] == list(ADDRESSES)
+    assert [member.address for member in on(PodApi(WHOLE), record).ring_whole.now()] == list(ADDRESSES)
 
 
 @pytest.mark.parametrize(
@@ -545,7 +545,7 @@ def test_a_whole_ring(record):
 )
 def test_a_ring_that_is_not_whole(record, status):
     with pytest.raises(NotYet, match="ring is"):
-        on(PodApi(status), record).ring_whole()()
+        on(PodApi(status), record).ring_whole.now()
 
 
 def test_no_java_is_started_before_the_pods_are_ready(record):
@@ -553,13 +553,13 @@ def test_no_java_is_started_before_the_pods_are_ready(record):
     api.pods[2] = pod("cassandra-2", "10.244.3.5", ready=False)
 
     with pytest.raises(NotYet, match="cassandra-2"):
-        on(api, record).ring_whole()()
+        on(api, record).ring_whole.now()
     assert api.executed == []
 
 
 def test_pods_that_started_before_the_cut_are_no_evidence(record):
     with pytest.raises(NotYet, match="from before"):
-        on(PodApi(WHOLE), record).ring_whole(since=4e9)()
+        on(PodApi(WHOLE), record).ring_whole.since(4e9).now()
 
 
 @pytest.mark.parametrize(
@@ -590,13 +590,13 @@ AHOSTS = """\
 
 
 def test_the_name_of_the_service_is_the_pods(record):
-    assert on(PodApi(AHOSTS), record).dns_names_the_pods() == set(ADDRESSES)
+    assert on(PodApi(AHOSTS), record).dns_names_the_pods.now() == set(ADDRESSES)
 
 
 @pytest.mark.parametrize("addresses", [("10.244.1.5", "10.244.2.5", "10.244.3.9"), ADDRESSES[:2]])
 def test_a_name_that_is_not_the_pods(record, addresses):
     with pytest.raises(NotYet):
-        on(PodApi(AHOSTS, addresses), record).dns_names_the_pods()
+        on(PodApi(AHOSTS, addresses), record).dns_names_the_pods.now()
 
 
 def test_a_client_is_not_built_where_nothing_listens(record, monkeypatch):
@@ -605,12 +605,12 @@ def test_a_client_is_not_built_where_nothing_listens(record, monkeypatch):
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(NotYet, match=r"nothing listens on port 9042 of .*10\.244\.1\.5"):
-        on(PodApi(), record).rebuild()
+        on(PodApi(), record).rebuild.now()
 
 
 def test_reading_without_a_client_is_a_reason_to_wait(record):
     with pytest.raises(NotYet, match="rebuild"):
-        on(PodApi(), record).read_all("QUORUM")
+        on(PodApi(), record).read_all("QUORUM").now()
 
 
 def test_the_promise_is_not_known_before_the_nodes_were_asked(record):

@@ -92,7 +92,7 @@ def cassandra(ring):
 
 
 def test_it_is_ready_with_a_client_a_table_and_what_it_promises(ring, cassandra):
-    cassandra.ready(60)
+    cassandra.ready.wait(within=60)
     (client,) = ring.clients
     assert not client.closed
     assert ring.tables == [("rookery.rows", 3)]
@@ -100,16 +100,16 @@ def test_it_is_ready_with_a_client_a_table_and_what_it_promises(ring, cassandra)
 
 
 def test_in_another_life_it_is_ready_with_another_client_and_the_old_one_is_closed(ring, cassandra):
-    cassandra.ready(60)
+    cassandra.ready.wait(within=60)
     ring.restart()
-    cassandra.ready(60, since=ring.started)
+    cassandra.ready.since(ring.started).wait(within=60)
     old, new = ring.clients
     assert (old.closed, new.closed, new.life) == (True, False, 2)
 
 
 def test_pods_of_an_earlier_life_are_waited_for_no_longer_than_that(ring, cassandra):
     with pytest.raises(DeadlineExceeded, match=r"Cassandra ring of 3: .*from before") as caught:
-        cassandra.ready(60, since=ring.started + 1)
+        cassandra.ready.since(ring.started + 1).wait(within=60)
     assert 60 <= caught.value.seconds <= 61
     assert ring.clients == []
 
@@ -117,19 +117,19 @@ def test_pods_of_an_earlier_life_are_waited_for_no_longer_than_that(ring, cassan
 def test_a_ring_with_a_replica_that_is_down_is_not_whole(ring, cassandra):
     ring.replaying = "10.1.0.2"
     with pytest.raises(DeadlineExceeded, match=r"'10.1.0.2': 'DN'"):
-        cassandra.ready(60)
+        cassandra.ready.wait(within=60)
 
 
 def test_replicas_that_do_not_listen_are_not_ready(ring, cassandra):
     ring.listening = False
     with pytest.raises(DeadlineExceeded, match=r"a client of Cassandra: .*nothing listens on port 9042") as caught:
-        cassandra.ready(600)
-    assert workload.CLIENT_WITHIN <= caught.value.seconds <= workload.CLIENT_WITHIN + 1
+        cassandra.ready.wait()
+    assert workload.READY <= caught.value.seconds <= workload.READY + 1
 
 
 def test_another_mode_than_was_asked_for_promises_nothing(ring, cassandra):
     ring.mode = "batch"
     with pytest.raises(InfrastructureError, match="commitlog_sync should be periodic on 3 nodes"):
-        cassandra.ready(60)
-    with pytest.raises(RuntimeError, match=r"call ready\(\) first"):
+        cassandra.ready.wait(within=60)
+    with pytest.raises(RuntimeError, match="wait for `ready` first"):
         _ = cassandra.rpo_seconds

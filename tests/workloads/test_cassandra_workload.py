@@ -6,7 +6,7 @@ import pytest
 from rookery.history.recorder import Recorder
 from rookery.kube import ApiUnavailable, KubeError
 from rookery.signatures import COMMIT_LOG_REFUSED
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet
 from rookery.workloads.cassandra import Cassandra
 from rookery.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
 from rookery.workloads.cassandra.workload import SEED_TABLE
@@ -133,9 +133,9 @@ def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
         asked.append(since)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr(cassandra, "ring_whole", ring_whole)
+    monkeypatch.setattr(cassandra, "ring_whole", Condition("ring", ring_whole, within=60))
     with pytest.raises(RuntimeError):
-        cassandra.ready(60, since=SINCE)
+        cassandra.ready.since(SINCE).wait(within=60)
     assert asked == [SINCE]
 
 
@@ -167,9 +167,10 @@ def deployed(kube, monkeypatch, tmp_path):
         def deployed(table=None):
             workload = Cassandra(kube, image="cassandra:5", record=record, commitlog_sync="batch", table=table)
             reader = Reader()
-            monkeypatch.setattr(workload, "ring_whole", lambda **_: lambda: None)
-            monkeypatch.setattr(workload, "rebuild", lambda: setattr(workload, "_client", reader))
-            workload.ready(within=1)
+            monkeypatch.setattr(workload, "ring_whole", Condition("ring", lambda: None, within=0))
+            client = Condition("client", lambda: setattr(workload, "_client", reader), within=0)
+            monkeypatch.setattr(workload, "rebuild", client)
+            workload.ready.wait(within=1)
             return workload, reader
 
         deployed.record = record
@@ -180,18 +181,18 @@ def test_the_seed_of_the_cluster_is_read_with_the_rows_of_the_scenario(deployed)
     seeding, reader = deployed(SEED_TABLE)
     seeding.keep_seed([0, 1, 5])
     assert reader.flushed_every > 0
-    seeding.read_all("ALL")
+    seeding.read_all("ALL").now()
     assert reader.read == [("own", "ALL")]
 
     workload, reader = deployed()
     assert (reader.flushed_every, deployed.record.history().seed()) == (0, {0, 1, 5})
-    assert workload.read_all("QUORUM") == {1}
+    assert workload.read_all("QUORUM").now() == {1}
     assert reader.read == [("own", "QUORUM"), ("rookery.seed", "QUORUM")]
 
 
 def test_a_cluster_without_a_seed_has_none_to_be_read(deployed):
     workload, reader = deployed()
-    workload.read_all("ALL")
+    workload.read_all("ALL").now()
     assert (reader.read, deployed.record.history().operations) == ([("own", "ALL")], [])
 
 

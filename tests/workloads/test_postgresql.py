@@ -215,24 +215,24 @@ def test_a_server_that_does_not_sync_is_not_taken(server, record):
     workload = PostgreSQL(kube, image=IMAGE, record=record)
     rows = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")]
     server.answers["SELECT name"] = rows
-    workload.ready(within=1)
+    workload.ready.wait(within=1)
     assert workload.write(rows=3) == 3
     assert kube.synced == [("postgresql-0", "sync", "/var/lib/postgresql/data")]
 
     server.answers["SELECT name"] = [("fsync", "off"), *rows[1:]]
     with pytest.raises(InfrastructureError, match="fsync"):
-        workload.ready(within=1)
+        workload.ready.wait(within=1)
 
 
 def test_a_server_from_before_is_not_ready(record):
     with pytest.raises(DeadlineExceeded, match="from before"):
-        PostgreSQL(Kube(), image=IMAGE, record=record).ready(within=0, since=unix_time("2026-11-24T10:00:01Z"))
+        PostgreSQL(Kube(), image=IMAGE, record=record).ready.since(unix_time("2026-11-24T10:00:01Z")).wait(within=0)
 
 
 def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):
     server.refuses = True
     with pytest.raises(NotYet, match="refused"):
-        PostgreSQL(Kube(), image=IMAGE, record=record).rebuild()
+        PostgreSQL(Kube(), image=IMAGE, record=record).rebuild.now()
 
 
 def test_the_password_is_not_in_the_history(client, record):

@@ -5,9 +5,9 @@ from fakes import Clock
 from rookery.kube import ApiUnavailable
 from rookery.waiting import DeadlineExceeded
 from rookery.workloads import volumes as workload
-from rookery.workloads.volumes import Claim, Snapshot, Volumes
+from rookery.workloads.volumes import ClaimSpec, Snapshot, Volumes
 
-CLAIM = Claim("data", "volumes")
+CLAIM = ClaimSpec("data", "volumes")
 
 
 class SnapshotController:
@@ -70,7 +70,7 @@ def test_one_of_two_snapshots_is_gone_with_its_content_and_the_other_stays(api, 
 
 def test_a_content_that_the_driver_does_not_delete_is_named(api, volumes):
     api.takes = 1e8
-    with pytest.raises(DeadlineExceeded, match=r"snapshot one to be gone: .*contents: snapcontent-u1$") as caught:
+    with pytest.raises(DeadlineExceeded, match=r"snapshot one gone: .*contents: snapcontent-u1$") as caught:
         volumes.delete_snapshot(Snapshot("one", CLAIM))
     assert workload.POD_GONE <= caught.value.seconds <= workload.POD_GONE + 1
 

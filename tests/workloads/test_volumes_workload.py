@@ -13,6 +13,7 @@ from rookery.workloads.volumes import (
     DEVICE,
     MOUNT,
     Claim,
+    ClaimSpec,
     FillResult,
     Pod,
     PodSpec,
@@ -22,7 +23,7 @@ from rookery.workloads.volumes import (
     Volumes,
 )
 
-CLAIM = Claim("data", "volumes")
+CLAIM = ClaimSpec("data", "volumes")
 
 
 class Kube:
@@ -66,6 +67,11 @@ def volumes(kube):
     return Volumes(kube, image="ceph")
 
 
+@pytest.fixture
+def claim(kube):
+    return Claim(kube, CLAIM)
+
+
 def pod_of(claim, **options):
     manifest = PodSpec("writer", claim, "ceph", **options).manifest()
     return manifest["spec"], manifest["spec"]["containers"][0]
@@ -77,7 +83,7 @@ def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
     assert "volumeDevices" not in container
     assert spec["nodeSelector"] == {"kubernetes.io/hostname": "worker"}
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
-    _, container = pod_of(Claim("data", "volumes", block=True))
+    _, container = pod_of(ClaimSpec("data", "volumes", block=True))
     assert container["volumeDevices"] == [{"name": "data", "devicePath": DEVICE}]
     assert "volumeMounts" not in container
 
@@ -85,53 +91,53 @@ def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
 def test_a_claim_names_its_source():
     assert CLAIM.manifest()["spec"]["volumeMode"] == "Filesystem"
     assert "dataSource" not in CLAIM.manifest()["spec"]
-    clone = Claim("clone", "volumes", source=CLAIM, block=True, size="2Gi").manifest()["spec"]
+    clone = ClaimSpec("clone", "volumes", source=CLAIM, block=True, size="2Gi").manifest()["spec"]
     assert clone["dataSource"] == {"kind": "PersistentVolumeClaim", "name": "data"}
     assert (clone["volumeMode"], clone["resources"]["requests"]["storage"]) == ("Block", "2Gi")
     snapshot = Snapshot("before", CLAIM)
     assert snapshot.manifest()["spec"]["source"] == {"persistentVolumeClaimName": "data"}
-    restored = Claim("restored", "volumes", source=snapshot).manifest()["spec"]
+    restored = ClaimSpec("restored", "volumes", source=snapshot).manifest()["spec"]
     assert restored["dataSource"]["apiGroup"] == "snapshot.storage.k8s.io"
 
 
-def test_an_event_shows_a_signature(kube, volumes):
+def test_an_event_shows_a_signature(kube, claim):
     pod = Pod(kube, "writer", "volumes")
     with pytest.raises(NotYet, match="none"):
-        pod.says(IMAGE_IN_USE)()
+        pod.event(IMAGE_IN_USE).now()
     kube.messages = ["scheduled", "pool not found: pool (gone) not found in Ceph cluster"]
     with pytest.raises(NotYet, match="pool not found"):
-        pod.says(IMAGE_IN_USE)()
-    assert volumes.claim_says(CLAIM, POOL_NOT_FOUND)() == kube.messages[1]
+        pod.event(IMAGE_IN_USE).now()
+    assert claim.event(POOL_NOT_FOUND).now() == kube.messages[1]
 
 
-def test_the_image_behind_a_claim(kube, volumes):
-    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+def test_the_image_behind_a_claim(kube, claim):
+    kube.objects["PersistentVolumeClaim", "data"] = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pvc-1"}}
     attributes = {"pool": "replicapool", "imageName": "csi-vol-1"}
     kube.objects["PersistentVolume", "pvc-1"] = {"spec": {"csi": {"volumeAttributes": attributes}}}
-    assert volumes.image_of(CLAIM) == "replicapool/csi-vol-1"
+    assert claim.image == "replicapool/csi-vol-1"
 
 
-def test_where_the_volume_behind_a_claim_is_attached(kube, volumes):
-    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+def test_where_the_volume_behind_a_claim_is_attached(kube, claim):
+    kube.objects["PersistentVolumeClaim", "data"] = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pvc-1"}}
     kube.objects["PersistentVolume", "pvc-1"] = {"metadata": {"name": "pvc-1"}}
     for volume, node in (("pvc-1", "worker"), ("pvc-2", "worker2")):
         spec = {"nodeName": node, "source": {"persistentVolumeName": volume}}
         kube.objects["VolumeAttachment", node] = {"spec": spec}
-    assert volumes.attached_to(CLAIM) == ["worker"]
+    assert claim.attached_to == ["worker"]
 
 
-def test_the_subvolume_behind_a_claim(kube, volumes):
-    kube.objects["PersistentVolumeClaim", "data"] = {"spec": {"volumeName": "pvc-1"}}
+def test_the_subvolume_behind_a_claim(kube, claim):
+    kube.objects["PersistentVolumeClaim", "data"] = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pvc-1"}}
     attributes = {"subvolumeName": "csi-vol-1", "subvolumePath": "/volumes/csi/csi-vol-1/2"}
     kube.objects["PersistentVolume", "pvc-1"] = {"spec": {"csi": {"volumeAttributes": attributes}}}
-    assert volumes.subvolume_of(CLAIM) == Subvolume("csi-vol-1", "/volumes/csi/csi-vol-1/2")
+    assert claim.subvolume == Subvolume("csi-vol-1", "/volumes/csi/csi-vol-1/2")
 
 
 def test_claims_have_what_their_namespace_says_unless_they_say_otherwise(kube):
     volumes = Volumes(kube, image="ceph", storage_class="rook-cephfs", access_mode="ReadWriteMany")
     kube.apply = lambda objects: None
     claim = volumes.apply_claim("data", access_mode="ReadOnlyMany")
-    assert (claim.storage_class, claim.access_mode) == ("rook-cephfs", "ReadOnlyMany")
+    assert (claim.spec.storage_class, claim.spec.access_mode) == ("rook-cephfs", "ReadOnlyMany")
 
 
 @pytest.mark.parametrize("room", [2, 99])
@@ -151,21 +157,21 @@ def test_a_volume_is_filled_until_it_refuses(kube, tmp_path, monkeypatch, room):
     assert found == (FillResult(2, "quota exceeded") if room == 2 else FillResult(3, ""))
 
 
-def test_a_claim_has_grown_when_its_status_says_so(kube, volumes):
-    volumes.expand(CLAIM, "2Gi")
+def test_a_claim_has_grown_when_its_status_says_so(kube, claim):
+    claim.expand("2Gi")
     assert kube.patched == [
         ("PersistentVolumeClaim", "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
     ]
     status = {"capacity": {"storage": "1Gi"}, "conditions": [{"type": "FileSystemResizePending"}]}
     kube.objects["PersistentVolumeClaim", "data"] = {"status": status}
     kube.objects["Pod", "writer"] = {"metadata": {"name": "writer"}}
-    grown = volumes.expanded(CLAIM, "2Gi")
+    grown = claim.expanded("2Gi")
     for _ in range(2):
         with pytest.raises(NotYet, match="FileSystemResizePending"):
-            grown()
+            grown.now()
     assert [(kind, name) for kind, name, _ in kube.patched[1:]] == [("Pod", "writer")], "touched once"
     status["capacity"]["storage"] = "2Gi"
-    grown()
+    grown.now()
 
 
 def test_a_kubelets_statistics_are_of_the_claim_and_of_what_was_written(kube, volumes, monkeypatch):
@@ -207,12 +213,12 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
     )
     pod = Pod(kube, "writer", "volumes")
     with pytest.raises(NotYet, match="has no number yet"):
-        pod.read_beyond(0)
+        pod.read_beyond(0).now()
     content.write_text("random\n")
     pod.start_reading("content", sha256(b"random\n").hexdigest())
-    assert pod.read_beyond(0) == 1
+    assert pod.read_beyond(0).now() == 1
     with pytest.raises(NotYet, match="still at 1"):
-        pod.read_beyond(1)
+        pod.read_beyond(1).now()
 
 
 @pytest.mark.parametrize(

@@ -37,14 +37,14 @@ def test_the_address_is_the_load_balancers():
     kube = Kube()
     service = Service(kube, SPEC.client_service())
     with pytest.raises(NotYet, match="no external address"):
-        service.address()
+        service.address.now()
     service.create()
     with pytest.raises(NotYet, match="no external address"):
-        service.address()
+        service.address.now()
 
     kube.services[service.name]["status"] = {"loadBalancer": {"ingress": [{"ip": "172.18.255.200"}]}}
 
-    assert service.address() == "172.18.255.200"
+    assert service.address.now() == "172.18.255.200"
 
 
 def test_the_service_for_clients_is_not_the_one_that_names_the_pods():

@@ -29,7 +29,7 @@ from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.cluster import StorageCluster
 from rookery.storage.states import ROOK_READY, Layer, cassandra_ready
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 from rookery.workloads.cassandra import IMAGE as CASSANDRA
 from rookery.workloads.cassandra import Cassandra
 from rookery.workloads.cassandra.workload import SEED_TABLE
@@ -178,9 +178,9 @@ def _read_rows(cluster: StorageCluster, results: Results) -> None:
     with Recorder(results.path("history.jsonl")) as record:
         cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch", table=SEED_TABLE)
         try:
-            wait_for(cassandra.rebuild, what="a client of Cassandra", within=ROWS_READABLE)
-            seed = wait_for(cassandra.seed_kept, what="the keys of the seed", within=ROWS_READABLE)
-            rows = wait_for(lambda: cassandra.read_all("ALL"), what="every row at ALL", within=ROWS_READABLE)
+            cassandra.rebuild.wait(within=ROWS_READABLE)
+            seed = cassandra.seed_kept.wait(within=ROWS_READABLE)
+            rows = cassandra.read_all("ALL").wait(within=ROWS_READABLE)
         finally:
             cassandra.close()
     # By their keys: rows that nobody was told of may be there as well, and would make up for others in number.

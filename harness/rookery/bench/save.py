@@ -15,8 +15,8 @@ from rookery.plugin.session import Session
 from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.states import ROOK_READY, WORKLOAD_READY, Layer, cassandra_ready
-from rookery.waiting import minutes, wait_for
+from rookery.storage.states import ROOK_READY, Layer, cassandra_ready
+from rookery.waiting import minutes
 from rookery.workloads.cassandra import IMAGE as CASSANDRA
 from rookery.workloads.cassandra import Cassandra
 
@@ -59,15 +59,15 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
     with Recorder(results.path("history.jsonl")) as record:
         cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch")
         try:
-            cassandra.ready(WORKLOAD_READY)
+            cassandra.ready.wait()
             with cassandra.start_writers() as writers:
-                before = wait_for(lambda: writers.acknowledged(WRITTEN), what="writers at work", within=minutes(1))
+                before = writers.acknowledged(WRITTEN).wait()
                 snapshot = _saved(cluster, results, bench)
-                wait_for(lambda: writers.acknowledged(before + WRITTEN), what="more rows", within=minutes(1))
+                writers.acknowledged(before + WRITTEN).wait()
             if restore:
                 cluster.restore(snapshot, results)
                 with results.phase("every row readable"):
-                    cassandra.recovered(RECOVERED, since=cluster.started)
+                    cassandra.recovered.since(cluster.started).wait(within=RECOVERED)
                 _judge(record, snapshot, results, bench)
         finally:
             cassandra.close()

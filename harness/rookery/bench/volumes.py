@@ -50,7 +50,7 @@ from rookery.storage.cluster import StorageCluster
 from rookery.storage.states import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
 from rookery.waiting import NotYet, minutes, wait_for
 from rookery.workloads.throughput import KIB, MIB, Load
-from rookery.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Pod, Volumes
+from rookery.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, ClaimSpec, Pod, Volumes
 
 SAMPLES = 20  # of each latency
 AT_ONCE = 20  # volumes
@@ -235,7 +235,8 @@ class VolumeTarget:
         node = workers[self._loads % len(workers)]
         self._loads += 1
         pod = self.ground.volumes.pod(f"fio-{self.claim.name}", self.claim, node=node)
-        output = pod.sh(shlex.join(load.fio(DEVICE if self.claim.block else f"{MOUNT}/load")), timeout=LOAD_SECONDS)
+        target = DEVICE if self.claim.spec.block else f"{MOUNT}/load"
+        output = pod.sh(shlex.join(load.fio(target)), timeout=LOAD_SECONDS)
         pod.delete()
         self.ground.keep(f"{step_of(load, self.name)}-{self._loads}", output)
         return load.of_fio(output)
@@ -340,8 +341,12 @@ def _latency(ground: Ground, rounds: int) -> None:
         run[BOUND_STEP] = _until_bound(ground, name)
         run |= _until_started(ground, name)
         Pod(ground.cluster.kube, name, ground.volumes.namespace).delete()
-        ground.volumes.delete_claim(Claim(name, ground.volumes.namespace))
+        ground.volumes.delete_claim(_claim(ground, name))
         ground.results.say(f"{name}: {', '.join(f'{step} {seconds} s' for step, seconds in run.items())}")
+
+
+def _claim(ground: Ground, name: str) -> Claim:
+    return Claim(ground.cluster.kube, ClaimSpec(name, ground.volumes.namespace))
 
 
 def _until_bound(ground: Ground, name: str) -> float:
@@ -356,7 +361,7 @@ def _until_bound(ground: Ground, name: str) -> float:
 def _until_started(ground: Ground, name: str) -> dict[str, float]:
     """Seconds from the pod's having a node until its container runs, and until its volume is mounted where the driver
     tells; the claim of that name is bound."""
-    namespace, claim = ground.volumes.namespace, Claim(name, ground.volumes.namespace)
+    namespace, claim = ground.volumes.namespace, _claim(ground, name)
     with ground.cluster.kube.watch("Pod", name, namespace=namespace, within=POD_READY) as changes:
         pod = ground.volumes.apply_pod(name, claim)
         scheduled = changes.until(is_scheduled, what=f"pod {name} scheduled")
@@ -365,7 +370,7 @@ def _until_started(ground: Ground, name: str) -> dict[str, float]:
         return {STARTED_STEP: round(started - scheduled, 3)}
     # The nodes are containers of this machine: their clock is this process's.
     scheduled_at = time.time() - (time.monotonic() - scheduled)
-    calls = _mounting(ground, pod.node, ground.volumes.image_of(claim))
+    calls = _mounting(ground, pod.node, claim.image)
     return {
         MOUNTED_STEP: round(max(call.ended for call in calls) - scheduled_at, 3),
         CALLS_STEP: round(sum(call.seconds for call in calls), 3),
@@ -446,7 +451,7 @@ def _parallel(ground: Ground, rounds: int) -> None:
 def _becomes_ready(pod: Pod, began: float) -> None:
     """All have the same deadline, counted from the beginning."""
     left = max(began + ALL_READY - time.monotonic(), 0)
-    wait_for(pod.ready, what=f"pod {pod.name} Ready", within=left)
+    pod.ready.wait(within=left)
 
 
 def _succeeds(failures: list[str], pod: Pod, act: Callable[[], object]) -> bool:
@@ -520,7 +525,7 @@ def _sanity(ground: Ground, rounds: int) -> None:
         run |= _counted(name, report)
         failed |= {f"{name}: {spec}": text for spec, text in report.failed.items()}
         skipped |= {f"{name}: {spec}": reason for spec, reason in report.skipped.items()}
-        wait_for(cluster.no_volumes_left, what="nothing left of the volumes of csi-sanity", within=NOTHING_LEFT)
+        cluster.no_volumes_left.wait(within=NOTHING_LEFT)
 
 
 def _counted(subject: str, report: SanityReport) -> dict[str, float]:

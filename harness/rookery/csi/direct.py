@@ -21,7 +21,7 @@ from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_ready
 from rookery.kube.objects import items_of
 from rookery.machine.docker import docker
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import NotYet, condition, minutes
 
 Object = dict[str, Any]
 
@@ -30,6 +30,7 @@ LABELS = {"app": "csi-gateway"}
 PORT = 19810
 FOLDER = "csi-gateway"  # below the kubelet's: where volumes are staged and published
 _PROGRAM = Path(__file__).with_name("gateway.py")
+GATEWAYS_READY = minutes(4)
 _CONNECT_SECONDS = 2.0
 _SLACK_SECONDS = 5.0  # for the way there and back
 _FILE_SECONDS = 90.0  # I/O waits while a part of Ceph is down
@@ -65,20 +66,16 @@ class DirectCalls:
         """Apply a gateway for each worker; does not wait."""
         self._kube.apply(_manifests(self._image, self._kubelet_dir))
 
-    def ready(self, within: float, *, since: float = 0.0) -> None:
-        """Wait until each worker's gateway, started after `since` (seconds since 1970), takes calls."""
+    @condition("the gateways Ready", within=GATEWAYS_READY)
+    @retry_while_api_unavailable()
+    def ready(self, *, since: float = 0.0) -> None:
+        """Each worker's gateway, started after `since` (seconds since 1970), takes calls."""
         labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
-        running = pods_ready(self._kube, NAMESPACE, labels, len(self.nodes), since=since)
-
-        @retry_while_api_unavailable()
-        def answering() -> None:
-            running.now()
-            for node in self.nodes:
-                wanted = {"do": "read", "target": "/", "bytes": 0}
-                if (reply := self._ask(node, wanted, seconds=_CONNECT_SECONDS)).code != "OK":
-                    raise NotYet(f"{node}: {reply.message}")
-
-        wait_for(answering, what="the gateways Ready", within=within)
+        pods_ready(self._kube, NAMESPACE, labels, len(self.nodes), since=since).now()
+        for node in self.nodes:
+            wanted = {"do": "read", "target": "/", "bytes": 0}
+            if (reply := self._ask(node, wanted, seconds=_CONNECT_SECONDS)).code != "OK":
+                raise NotYet(f"{node}: {reply.message}")
 
     def close(self) -> None:
         """Have every call that is under way fail."""

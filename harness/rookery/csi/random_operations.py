@@ -21,7 +21,7 @@ from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.plugin import session
 from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import minutes, wait_for
+from rookery.waiting import minutes
 
 MIXTURE = m.OperationMix()
 DRIVER_BACK = minutes(3)
@@ -86,9 +86,8 @@ class RandomisedRun:
         with results.phase("every content read"):
             self._perform(tidying, "reading", [])
         with results.phase("cluster and model agree"):
-            agree = partial(self._cluster.nothing_leaked, self._driver.wanted(tidying.model))
             try:
-                wait_for(agree, what="Ceph and nodes to have what the model has", within=IN_AGREEMENT, every=1)
+                self._cluster.nothing_leaked(self._driver.wanted(tidying.model)).wait(within=IN_AGREEMENT)
             except DeadlineExceeded as error:
                 raise ModelViolation(str(error)) from error
         with results.phase("everything deleted"):
@@ -122,6 +121,6 @@ def _kill_node(cluster: StorageCluster, calls: direct.DirectCalls, node: str) ->
     cut = cluster.power_cut([node])
     calls.abandon(node)
     cluster.power_on([node])
-    wait_for(cluster.driver_back(node, since=cut.wall), what=f"the driver on {node} again", within=DRIVER_BACK)
-    calls.ready(GATEWAYS_BACK)
+    cluster.driver_back(node).since(cut.wall).wait(within=DRIVER_BACK)
+    calls.ready.wait(within=GATEWAYS_BACK)
     cluster.storage_whole(mark)

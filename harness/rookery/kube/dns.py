@@ -6,7 +6,6 @@ question is sent to that one server, and the answer's code is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import dns.exception
@@ -18,11 +17,12 @@ import dns.rdatatype
 from rookery.kube.client import Kube
 from rookery.kube.errors import retry_while_api_unavailable
 from rookery.signatures import NO_SUCH_NAME
-from rookery.waiting import NotYet
+from rookery.waiting import NotYet, condition, minutes
 
 SERVICE = "kube-dns"  # of CoreDNS, too
 NAMESPACE = "kube-system"
 _ANSWER_SECONDS = 3.0
+ANSWERED = minutes(3)
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,12 @@ class Resolver:
         records = [record for answer in message.answer if answer.rdtype == dns.rdatatype.A for record in answer]
         return Answer(code, frozenset(record.to_text() for record in records))
 
-    def no_such_name(self, name: str) -> Callable[[], None]:
-        """Condition: the name server says that `name` does not exist (NXDOMAIN)."""
-
-        def condition() -> None:
-            answer = self.lookup(name)
-            if answer.code != NO_SUCH_NAME.text:
-                raise NotYet(f"{name} is {sorted(answer.addresses)}")
-
-        return condition
+    @condition("DNS to say that there is no {name}", within=ANSWERED)
+    def no_such_name(self, name: str) -> None:
+        """The name server says that `name` does not exist (NXDOMAIN)."""
+        answer = self.lookup(name)
+        if answer.code != NO_SUCH_NAME.text:
+            raise NotYet(f"{name} is {sorted(answer.addresses)}")
 
     def _server(self) -> str:
         found = self._kube.get("Service", SERVICE, namespace=NAMESPACE)

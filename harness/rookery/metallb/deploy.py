@@ -10,7 +10,7 @@ from rookery.kube.conditions import crd_established, rollout_done
 from rookery.kube.objects import still_there
 from rookery.metallb import manifests
 from rookery.metallb.manifests import NAMESPACE, Fetch
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, all_of, condition, minutes
 
 CRDS_ESTABLISHED = minutes(1)
 READY = minutes(3)
@@ -38,7 +38,7 @@ class MetalLB:
         for definition in definitions:
             name = definition["metadata"]["name"]
             crd_established(self._kube, name).wait(within=CRDS_ESTABLISHED)
-        self.ready()
+        self.ready.wait()
         # Its admission webhook may not answer yet, which the API server reports as an error of its own; `apply` asks
         # again for a while.
         self._kube.apply(manifests.address_pool(*self._addresses))
@@ -51,17 +51,19 @@ class MetalLB:
             self._kube.delete(
                 each["kind"], about["name"], namespace=about.get("namespace"), api_version=each["apiVersion"]
             )
-        wait_for(lambda: self._gone(objects), what="MetalLB to be gone", within=READY)
+        self._gone(objects).wait()
 
-    def ready(self) -> None:
-        """Wait until the controller and every speaker are Ready."""
-        for kind, name in (("Deployment", "controller"), ("DaemonSet", "speaker")):
-            done = rollout_done(self._kube, kind, name, NAMESPACE)
-            wait_for(done, what=f"MetalLB's {name} Ready", within=READY)
+    @property
+    def ready(self) -> Condition[None]:
+        """The controller and every speaker are Ready."""
+        controller = rollout_done(self._kube, "Deployment", "controller", NAMESPACE)
+        speaker = rollout_done(self._kube, "DaemonSet", "speaker", NAMESPACE)
+        return all_of("MetalLB Ready", controller, speaker, within=READY)
 
     def _manifests(self) -> list[manifests.Object]:
         return manifests.manifests_for(self._version, self._fetch)
 
+    @condition("MetalLB gone", within=READY)
     @retry_while_api_unavailable()
     def _gone(self, objects: Sequence[manifests.Object]) -> None:
         for each in objects:  # these go last, with all that is of them

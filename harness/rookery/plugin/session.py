@@ -24,8 +24,8 @@ from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.baseline import Fingerprint, compare, listed
 from rookery.storage.cluster import GOES_ON, StorageCluster
-from rookery.storage.states import WORKLOAD_READY, Layer
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.storage.states import Layer
+from rookery.waiting import Condition, NotYet, minutes, wait_for
 
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
@@ -38,7 +38,8 @@ class Workload(Protocol):
     namespace: str
 
     def deploy(self) -> None: ...
-    def ready(self, within: float, *, since: float = 0.0) -> None: ...
+    @property
+    def ready(self) -> Condition[None]: ...
     def close(self) -> None: ...
 
 
@@ -195,7 +196,7 @@ class Session:
         except InfrastructureError as error:
             self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
             # It may have stood still for long before that failed, and the scenario begins on it.
-            wait_for(cluster.as_deployed, what="the cluster to go on", within=GOES_ON, every=1)
+            cluster.as_deployed.wait(within=GOES_ON)
             return
         self._made.add((self._topology, layer.name))
 
@@ -265,7 +266,7 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
     elif cluster.powered:
         try:
             with results.phase("nothing left behind"):
-                wait_for(cluster.nothing_leaked, what="nothing left behind", within=LEAKS_GONE, every=1)
+                cluster.nothing_leaked().wait(within=LEAKS_GONE)
         except DeadlineExceeded as error:
             results.note(left_behind=error.reason.splitlines())
             raise LeakDetected(str(error)) from error
@@ -332,7 +333,7 @@ def short_of_room(results: Results | None) -> InfrastructureError | None:
 def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
     """Have a workload ready that came with the cluster, and stays until that is put back; gather logs at the end."""
     with results.phase("workload Ready"):
-        workload.ready(WORKLOAD_READY, since=cluster.started)
+        workload.ready.since(cluster.started).wait()
     try:
         yield
     finally:
@@ -346,7 +347,7 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
     with removed(workload, cluster, results):
         with results.phase("workload Ready"):
             workload.deploy()
-            workload.ready(WORKLOAD_READY)
+            workload.ready.wait()
         yield
 
 
@@ -405,7 +406,7 @@ def _volumes_gone(cluster: StorageCluster) -> None:
     """Condition: no volume is left without its claim. Whoever goes last of a scenario's workloads leaves nothing."""
     claims = {claim["metadata"]["uid"] for claim in cluster.kube.list("PersistentVolumeClaim")}
     if not claims:
-        return cluster.no_volumes_left()
+        return cluster.no_volumes_left.now()
     volumes = cluster.kube.list("PersistentVolume")
     left = [title_of(each) for each in volumes if value_of(each, "spec", "claimRef", "uid") not in claims]
     if left:

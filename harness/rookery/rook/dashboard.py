@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from rookery.rook.cluster import Object
 from rookery.rook.deploy import Rook
 from rookery.rook.manifests import OPERATOR, load
 from rookery.signatures import SERVICE_RECONCILED
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, condition, minutes
 
 if TYPE_CHECKING:
     from rookery.browser.webdriver import Browser
@@ -50,8 +49,9 @@ class Dashboard:
             raise NotYet(f"there is no Service {SERVICE}: is spec.dashboard.enabled set?")
         return found
 
+    @condition("the dashboard's own Service", within=minutes(1))
     def load_balancer(self) -> Object:
-        """Condition: as `service`. Rook's example of a Service of its own, which publishes the port that is served.
+        """As `service`. Rook's example of a Service of its own, which publishes the port that is served.
 
         The example has the port for TLS. Raises `UsageError` if the manifests of this version lack the example.
         """
@@ -69,9 +69,10 @@ class Dashboard:
         scheme = "https" if port["name"].startswith("https") else "http"
         return f"{scheme}://{address}:{port['port']}/"
 
+    @condition("the dashboard's generated password", within=minutes(1))
     @retry_while_api_unavailable()
     def password(self) -> str:
-        """Condition: the operator has generated the password of `USER`."""
+        """The operator has generated the password of `USER`."""
         secret = self._kube.get("Secret", PASSWORD, namespace=self._namespace)
         if secret is None:
             raise NotYet(f"there is no Secret {PASSWORD}")
@@ -81,19 +82,17 @@ class Dashboard:
         """Give the operator's own Service another type; the Service as the API server has taken it."""
         return self._kube.patch("Service", SERVICE, {"spec": {"type": service_type}}, namespace=self._namespace)
 
-    def service_is(self, service_type: str) -> Callable[[], None]:
-        """Condition: the operator's own Service is of that type."""
+    @condition("Service rook-ceph-mgr-dashboard of type {service_type}", within=minutes(5))
+    def service_is(self, service_type: str) -> None:
+        """The operator's own Service is of that type."""
+        found = self.service()["spec"]["type"]
+        if found != service_type:
+            raise NotYet(f"Service {SERVICE} is of type {found}")
 
-        def condition() -> None:
-            found = self.service()["spec"]["type"]
-            if found != service_type:
-                raise NotYet(f"Service {SERVICE} is of type {found}")
-
-        return condition
-
-    def operator_saw_the_edit(self, *, since: float) -> Callable[[], str]:
-        """Condition: the operator says in its log, after `since` (Unix seconds), that it will undo a change of it."""
-        return log_shown(self._kube, self._namespace, SERVICE_RECONCILED, labels=f"app={OPERATOR}", since=since)
+    @property
+    def operator_saw_an_edit(self) -> Condition[str]:
+        """The operator says in its log that it will undo a change of it."""
+        return log_shown(self._kube, self._namespace, SERVICE_RECONCILED, labels=f"app={OPERATOR}")
 
 
 @dataclass(frozen=True)
@@ -112,16 +111,19 @@ class DashboardPage:
         self._browser = browser
         self._url = url
 
+    @condition("the dashboard to answer", within=minutes(2))
     def open(self) -> None:
-        """Condition: something answers there."""
+        """Something answers there."""
         self._browser.open(self._url)
 
+    @condition("the dashboard to ask for a password", within=minutes(1))
     def asks_for_login(self) -> None:
-        """Condition: the form for user and password is shown, which the page fetches code for first."""
+        """The form for user and password is shown, which the page fetches code for first."""
         self._browser.text(LOGIN)
 
+    @condition("the form to be filled in as {user}", within=minutes(1))
     def log_in(self, user: str, password: str) -> None:
-        """Condition: the form could be filled in and sent."""
+        """The form could be filled in and sent."""
         self._browser.type("#username", user)
         self._browser.type("#password", password)
         self._browser.click(f'{LOGIN} [type="submit"]')
@@ -137,16 +139,13 @@ class DashboardPage:
         total, up = osds_of(self._browser.text(_OSDS))
         return DashboardStatus(self._browser.attribute(_STATUS, "title"), total, up)
 
-    def shows(self, wanted: DashboardStatus) -> Callable[[], DashboardStatus]:
-        """Condition: the first page says just that; it asks the mgr again every few seconds."""
-
-        def condition() -> DashboardStatus:
-            found = self.shown()
-            if found != wanted:
-                raise NotYet(f"it shows {found}")
-            return found
-
-        return condition
+    @condition("the dashboard to show {wanted}", within=minutes(2), every=1.0)
+    def shows(self, wanted: DashboardStatus) -> DashboardStatus:
+        """The first page says just that; it asks the mgr again every few seconds."""
+        found = self.shown()
+        if found != wanted:
+            raise NotYet(f"it shows {found}")
+        return found
 
 
 def osds_of(row: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
@@ -212,10 +212,13 @@ class Rook:
         """All OSDs up and in, each booted after OSD map `epoch` (`Mark.osdmap_epoch`)."""
         return status.check_osds_up(self.osd_map(), self.spec.osds, booted_after=epoch)
 
-    @condition("PGs active+clean", within=PGS_CLEAN, every=CEPH_POLL)
-    def pgs_active_clean(self, newer_than: int = 0) -> object:
+    def pgs_active_clean(self, newer_than: int = 0) -> Condition[Sequence[Pg]]:
         """All PGs active+clean, by reports newer than OSD map epoch `newer_than`."""
-        return status.check_pgs_clean(self.pgs(), reported_after=newer_than)
+
+        def ask() -> Sequence[Pg]:
+            return status.check_pgs_clean(self.pgs(), reported_after=newer_than)
+
+        return Condition("PGs active+clean", ask, within=PGS_CLEAN, every=CEPH_POLL)
 
     @condition("OSDs up again", within=OSDS_UP, every=CEPH_POLL)
     def _osds_restarted(self, ids: Collection[int], epoch: int) -> OsdMap:
@@ -225,11 +228,14 @@ class Rook:
             raise NotYet(f"OSDs not restarted yet: {', '.join(map(str, old))}")
         return found
 
-    @condition("mons in quorum", within=MONS_IN_QUORUM, every=CEPH_POLL)
-    def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Quorum:
+    def mons_in_quorum(self, count: int | None = None, *, elected_after: int = 0) -> Condition[Quorum]:
         """`count` mons (all by default) in quorum, by an election after epoch `elected_after`."""
         wanted = self.spec.mons if count is None else count
-        return status.check_quorum(self.mons(), wanted, elected_after=elected_after)
+
+        def ask() -> Quorum:
+            return status.check_quorum(self.mons(), wanted, elected_after=elected_after)
+
+        return Condition("mons in quorum", ask, within=MONS_IN_QUORUM, every=CEPH_POLL)
 
     @condition("HEALTH_OK", within=HEALTH_OK, every=CEPH_POLL)
     def healthy(self) -> Health:

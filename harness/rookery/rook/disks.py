@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rookery.errors import InfrastructureError
 from rookery.kube.objects import items_of
 from rookery.kube.symptoms import log_shown
 from rookery.rook.cluster import Object
-from rookery.rook.deploy import Rook
+from rookery.rook.deploy import CEPH_ANSWERS, Rook
 from rookery.signatures import Signature
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, condition, minutes
 
+OSD_MADE = minutes(6)
 PREPARE_LABELS = "app=rook-ceph-osd-prepare"
 PREPARE_CONTAINER = "provision"
 
@@ -32,8 +33,9 @@ class OsdDisks:
         patch = {"spec": {"storage": {"nodes": nodes}}}
         self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)
 
+    @condition("the OSDs' devices", within=CEPH_ANSWERS)
     def in_use(self) -> dict[str, int]:
-        """Condition: Ceph answers; which device ("/dev/loop64") each OSD that is up has its data on."""
+        """Ceph answers; which device ("/dev/loop64") each OSD that is up has its data on."""
         up = {osd.id for osd in self._rook.osd_map().osds if osd.up}
         return {
             f"/dev/{device}": osd["id"]
@@ -42,23 +44,18 @@ class OsdDisks:
             if device and osd["id"] in up
         }
 
-    def used(self, device: str) -> Callable[[], int]:
-        """Condition: an OSD is up on that device; its value is the OSD's number."""
+    @condition("an OSD on {device}", within=OSD_MADE, every=2.0)
+    def used(self, device: str) -> int:
+        """An OSD is up on that device; its value is the OSD's number."""
+        found = self.in_use.now()
+        if device not in found:
+            raise NotYet(f"{device} is none of {', '.join(sorted(found))}")
+        return found[device]
 
-        def condition() -> int:
-            found = self.in_use()
-            if device not in found:
-                raise NotYet(f"{device} is none of {', '.join(sorted(found))}")
-            return found[device]
-
-        return condition
-
-    def says(self, signature: Signature, *, since: float) -> Callable[[], str]:
-        """Condition: a job that prepares OSDs says it in its log, after `since` (Unix seconds)."""
+    def log(self, signature: Signature) -> Condition[str]:
+        """A job that prepares OSDs says it in its log."""
         kube, namespace = self._rook.kube, self._rook.spec.namespace
-        return log_shown(
-            kube, namespace, signature, labels=PREPARE_LABELS, container=PREPARE_CONTAINER, since=since
-        )  # fmt: skip
+        return log_shown(kube, namespace, signature, labels=PREPARE_LABELS, container=PREPARE_CONTAINER)
 
 
 def with_devices(node: Object, devices: Sequence[str]) -> Object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from rookery.kube.objects import still_there, value_of
 from rookery.kube.symptoms import event_shown
 from rookery.rook import status
 from rookery.rook.cluster import NAMESPACE, Object
-from rookery.rook.deploy import CEPH_POLL, Rook
+from rookery.rook.deploy import CEPH_ANSWERS, CEPH_POLL, Rook
 from rookery.signatures import Signature
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, condition, minutes
 
 FILESYSTEM_SERVED = minutes(4)
 FILESYSTEM_GONE = minutes(3)
@@ -162,9 +162,8 @@ class Filesystems:
     def make(self, filesystem: Filesystem) -> None:
         """Make it and wait until it is served. Raises `DeadlineExceeded` with what was still missing."""
         self.apply(filesystem)
-        within = FILESYSTEM_SERVED
-        wait_for(self.ready(filesystem), what=f"filesystem {filesystem.name} Ready", within=within)
-        wait_for(self.served(filesystem), what=f"filesystem {filesystem.name} served", within=within, every=CEPH_POLL)
+        self.ready(filesystem).wait()
+        self.served(filesystem).wait()
 
     def delete(self, filesystem: Filesystem) -> None:
         """Ask for it to be deleted, with its pools; Rook does so when no subvolume is left in it."""
@@ -173,49 +172,44 @@ class Filesystems:
     def remove(self, filesystem: Filesystem) -> None:
         """Delete it and wait until nothing is left of it. Raises `DeadlineExceeded` with what is."""
         self.delete(filesystem)
-        gone = self.gone(filesystem)
-        wait_for(gone, what=f"filesystem {filesystem.name} to be gone", within=FILESYSTEM_GONE, every=CEPH_POLL)
+        self.gone(filesystem).wait()
 
-    def ready(self, filesystem: Filesystem) -> Callable[[], None]:
-        """Condition: the operator has done its part, by the object's own word."""
+    @condition("filesystem {filesystem.name} Ready", within=FILESYSTEM_SERVED)
+    @retry_while_api_unavailable()
+    def ready(self, filesystem: Filesystem) -> None:
+        """The operator has done its part, by the object's own word."""
+        found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
+        if found is None:
+            raise NotYet(f"there is no CephFilesystem {filesystem.name}")
+        phase = value_of(found, "status", "phase", default="not seen by the operator yet")
+        if phase != "Ready":
+            raise NotYet(f"filesystem {filesystem.name}: {phase}")
 
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
-            if found is None:
-                raise NotYet(f"there is no CephFilesystem {filesystem.name}")
-            phase = value_of(found, "status", "phase", default="not seen by the operator yet")
-            if phase != "Ready":
-                raise NotYet(f"filesystem {filesystem.name}: {phase}")
-
-        return condition
-
-    def served(self, filesystem: Filesystem) -> Callable[[], FilesystemStatus]:
-        """Condition: an MDS is up:active, all PGs are active+clean, and `ceph health` has nothing against it."""
-
-        def condition() -> FilesystemStatus:
-            found = self.status(filesystem)
-            if not found.active:
-                states = ", ".join(f"{mds.name} {mds.state}{' (laggy)' if mds.laggy else ''}" for mds in found.mds)
-                raise NotYet(f"no active MDS: {states or 'none'}")
-            if found.complaints:
-                raise NotYet("; ".join(found.complaints))
-            status.check_pgs_clean(self._rook.pgs())
-            return found
-
-        return condition
+    @condition("filesystem {filesystem.name} served", within=FILESYSTEM_SERVED, every=CEPH_POLL)
+    def served(self, filesystem: Filesystem) -> FilesystemStatus:
+        """An MDS is up:active, all PGs are active+clean, and `ceph health` has nothing against it."""
+        found = self.status(filesystem)
+        if not found.active:
+            states = ", ".join(f"{mds.name} {mds.state}{' (laggy)' if mds.laggy else ''}" for mds in found.mds)
+            raise NotYet(f"no active MDS: {states or 'none'}")
+        if found.complaints:
+            raise NotYet("; ".join(found.complaints))
+        status.check_pgs_clean(self._rook.pgs())
+        return found
 
     def status(self, filesystem: Filesystem) -> FilesystemStatus:
         """How its MDSs are. Raises `NotYet` while Ceph cannot answer or has no such filesystem."""
         return FilesystemStatus.parse(self._rook.ceph("fs", "get", filesystem.name), self._rook.health())
 
+    @condition("a pod of MDS {mds.name}", within=CEPH_ANSWERS)
     def node_of(self, filesystem: Filesystem, mds: Mds) -> str:
-        """Condition: that MDS has a pod; the node it is on."""
+        """That MDS has a pod; the node it is on."""
         return self._pod_of(filesystem, mds)["spec"]["nodeName"]
 
+    @condition("the log of MDS {mds.name}", within=CEPH_ANSWERS)
     @retry_while_api_unavailable()
     def log_of(self, filesystem: Filesystem, mds: Mds) -> str:
-        """Condition: that MDS has a pod; what it has said since its container was started."""
+        """That MDS has a pod; what it has said since its container was started."""
         name = self._pod_of(filesystem, mds)["metadata"]["name"]
         return self._kube.logs(name, namespace=filesystem.namespace, container="mds")
 
@@ -225,9 +219,9 @@ class Filesystems:
                 return pod
         raise NotYet(f"there is no pod of MDS {mds.name}")
 
-    def says(self, filesystem: Filesystem, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: an event of the CephFilesystem says it."""
-        return event_shown(self._kube, filesystem.namespace, signature, of=filesystem.name, since=since)
+    def event(self, filesystem: Filesystem, signature: Signature) -> Condition[str]:
+        """An event of the CephFilesystem says it."""
+        return event_shown(self._kube, filesystem.namespace, signature, of=filesystem.name)
 
     def in_ceph(self) -> set[str]:
         """Condition: Ceph answers; the names of the filesystems it has (`ceph fs ls`)."""
@@ -253,8 +247,9 @@ class Filesystems:
         """Condition: Ceph knows the subvolume; what it says of it (`ceph fs subvolume info`)."""
         return self._rook.ceph("fs", "subvolume", "info", filesystem.name, name, "--group_name", group)
 
+    @condition("the clients of filesystem {filesystem.name}", within=CEPH_ANSWERS)
     def mounted(self, filesystem: Filesystem, root: str = "") -> list[Mounted]:
-        """Condition: the MDS answers; the clients that have mounted the filesystem, or this path of it.
+        """The MDS answers; the clients that have mounted the filesystem, or this path of it.
 
         Without the sessions of Ceph's own mgr, which looks after subvolumes through some.
         """
@@ -262,31 +257,25 @@ class Filesystems:
         found = [Mounted.parse(session) for session in sessions]
         return [client for client in found if client.mount_point and (not root or client.root == root)]
 
-    def empty(self, filesystem: Filesystem) -> Callable[[], None]:
-        """Condition: there is no subvolume in it."""
+    @condition("no subvolume in {filesystem.name}", within=FILESYSTEM_GONE)
+    def empty(self, filesystem: Filesystem) -> None:
+        """There is no subvolume in it."""
+        if left := self.subvolumes(filesystem):
+            raise NotYet(f"subvolumes in {filesystem.name}: {', '.join(left)}")
 
-        def condition() -> None:
-            if left := self.subvolumes(filesystem):
-                raise NotYet(f"subvolumes in {filesystem.name}: {', '.join(left)}")
-
-        return condition
-
-    def gone(self, filesystem: Filesystem) -> Callable[[], None]:
-        """Condition: neither Kubernetes nor Ceph has it, its MDSs or its pools."""
-
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
-            if found is not None:
-                raise NotYet(f"CephFilesystem {still_there(found)}")
-            if pods := self._pods(filesystem):
-                raise NotYet(f"MDS pods: {', '.join(pod['metadata']['name'] for pod in pods)}")
-            if filesystem.name in self.in_ceph():
-                raise NotYet(f"Ceph still has {filesystem.name}")
-            if left := set(filesystem.pools) & set(self._rook.ceph("osd", "pool", "ls")):
-                raise NotYet(f"Ceph still has the pools {', '.join(sorted(left))}")
-
-        return condition
+    @condition("filesystem {filesystem.name} gone", within=FILESYSTEM_GONE, every=CEPH_POLL)
+    @retry_while_api_unavailable()
+    def gone(self, filesystem: Filesystem) -> None:
+        """Neither Kubernetes nor Ceph has it, its MDSs or its pools."""
+        found = self._kube.get("CephFilesystem", filesystem.name, namespace=filesystem.namespace)
+        if found is not None:
+            raise NotYet(f"CephFilesystem {still_there(found)}")
+        if pods := self._pods(filesystem):
+            raise NotYet(f"MDS pods: {', '.join(pod['metadata']['name'] for pod in pods)}")
+        if filesystem.name in self.in_ceph():
+            raise NotYet(f"Ceph still has {filesystem.name}")
+        if left := set(filesystem.pools) & set(self._rook.ceph("osd", "pool", "ls")):
+            raise NotYet(f"Ceph still has the pools {', '.join(sorted(left))}")
 
     @retry_while_api_unavailable()
     def _pods(self, filesystem: Filesystem) -> list[Object]:

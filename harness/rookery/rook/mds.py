@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any
 
 from rookery.kube import retry_while_api_unavailable
-from rookery.rook.deploy import Rook
+from rookery.rook.deploy import CEPH_ANSWERS, Rook
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.signatures import MDS_LAGGY
+from rookery.waiting import condition
 
 MDS = "app=rook-ceph-mds"
 CONTAINER = "mds"
@@ -57,13 +58,17 @@ class MdsWatch:
         self._watched = list(filesystems)
         self._since = time.time()
 
+    @condition("the MDSs' caches", within=CEPH_ANSWERS, every=1.0)
     def caches(self) -> list[Cache]:
-        """Condition: every filesystem has an active MDS, which answers."""
+        """Every filesystem has an active MDS, which answers."""
         return [self._cache(filesystem) for filesystem in self._watched]
 
+    @condition("what the MDSs went through", within=CEPH_ANSWERS, every=1.0)
     def troubles(self) -> list[str]:
-        """Condition: as `caches`; everything that went wrong with an MDS since the watch began."""
-        found = [f"the MDS of {cache.filesystem} is oversized: {cache}" for cache in self.caches() if cache.oversized]
+        """As `caches`; everything that went wrong with an MDS since the watch began."""
+        found = [
+            f"the MDS of {cache.filesystem} is oversized: {cache}" for cache in self.caches.now() if cache.oversized
+        ]
         for filesystem in self._watched:
             status = Filesystems(self._rook).status(filesystem)
             found += [f"{mds} of {filesystem.name}" for mds in status.mds if mds not in status.active]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,9 +11,9 @@ from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import still_there, value_of
 from rookery.kube.symptoms import event_shown
 from rookery.rook.cluster import NAMESPACE, Object
-from rookery.rook.deploy import POOL_READY, Rook
+from rookery.rook.deploy import CEPH_ANSWERS, POOL_READY, Rook
 from rookery.signatures import Signature
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import Condition, NotYet, condition
 
 
 @dataclass(frozen=True)
@@ -56,93 +56,116 @@ class BlockPool:
         return {"apiVersion": "ceph.rook.io/v1", "kind": "CephBlockPool", "metadata": metadata, "spec": spec}
 
 
-class Pools:
-    """The pools of a Ceph cluster: their CephBlockPools, and what Ceph has."""
+class Pool:
+    """A pool as an operator has it: its CephBlockPool, and what Ceph has by its name. `spec` is what it should be."""
 
-    def __init__(self, rook: Rook) -> None:
+    def __init__(self, rook: Rook, spec: BlockPool) -> None:
+        self.spec = spec
         self._rook = rook
         self._kube = rook.kube
 
-    def apply(self, pool: BlockPool) -> None:
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    def with_both_layouts(self) -> Pool:
+        """The same pool, as `BlockPool.with_both_layouts` has it."""
+        return Pool(self._rook, self.spec.with_both_layouts())
+
+    def apply(self) -> None:
         """Make or edit it; a layout that was there and is not any more is taken out of the object."""
-        self._kube.apply([pool.manifest()])
+        self._kube.apply([self.spec.manifest()])
 
-    def delete(self, pool: BlockPool) -> None:
+    def delete(self) -> None:
         """Ask for it to be deleted; Rook does so when no image is left in it."""
-        self._kube.delete("CephBlockPool", pool.name, namespace=pool.namespace)
+        self._kube.delete("CephBlockPool", self.name, namespace=self.spec.namespace)
 
-    @contextmanager
-    def removed(self, pool: BlockPool) -> Iterator[None]:
-        """At the end this pool is gone, whatever it has become meanwhile. No image may be left in it."""
-        try:
-            yield
-        finally:
-            self.delete(pool)
-        wait_for(self.gone(pool), what=f"pool {pool.name} to be gone", within=POOL_READY)
-
-    @contextmanager
-    def extra(self, pool: BlockPool) -> Iterator[None]:
-        """While it lasts there is this pool, Ready. No image may be left in it at the end."""
-        with self.removed(pool):
-            self.apply(pool)
-            wait_for(self.ready(pool), what=f"pool {pool.name} Ready", within=POOL_READY)
-            yield
-
+    @condition("pool {self.name} seen by the operator", within=POOL_READY)
     @retry_while_api_unavailable()
-    def phase(self, pool: BlockPool) -> str:
-        """Condition: the operator has seen it; what the object says about itself."""
-        phase = value_of(self._object(pool), "status", "phase")
+    def phase(self) -> str:
+        """The operator has seen it; what the object says about itself."""
+        phase = value_of(self._object(), "status", "phase")
         if not phase:
-            raise NotYet(f"pool {pool.name}: not seen by the operator yet")
+            raise NotYet(f"pool {self.name}: not seen by the operator yet")
         return phase
 
-    def ready(self, pool: BlockPool) -> Callable[[], None]:
-        """Condition: the operator has made it as the object's latest version has it."""
+    @condition("pool {self.name} Ready", within=POOL_READY)
+    @retry_while_api_unavailable()
+    def ready(self) -> None:
+        """The operator has made it as the object's latest version has it."""
+        found = self._object()
+        phase = value_of(found, "status", "phase", default="not seen by the operator yet")
+        if phase != "Ready":
+            raise NotYet(f"pool {self.name}: {phase}")
+        generation = value_of(found, "metadata", "generation", default=0)
+        if value_of(found, "status", "observedGeneration", default=generation) < generation:
+            raise NotYet(f"pool {self.name}: Ready, but as it was before the last change")
 
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            found = self._object(pool)
-            phase = value_of(found, "status", "phase", default="not seen by the operator yet")
-            if phase != "Ready":
-                raise NotYet(f"pool {pool.name}: {phase}")
-            generation = value_of(found, "metadata", "generation", default=0)
-            if value_of(found, "status", "observedGeneration", default=generation) < generation:
-                raise NotYet(f"pool {pool.name}: Ready, but as it was before the last change")
+    def event(self, signature: Signature) -> Condition[str]:
+        """An event of the CephBlockPool says it."""
+        return event_shown(self._kube, self.spec.namespace, signature, of=self.name)
 
-        return condition
+    @condition("the images in pool {self.name}", within=CEPH_ANSWERS)
+    def images(self) -> list[str]:
+        """Ceph answers; the RBD images in the pool."""
+        return self._rook.rbd("ls", self.name)
 
-    def says(self, pool: BlockPool, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: an event of the CephBlockPool says it."""
-        return event_shown(self._kube, pool.namespace, signature, of=pool.name, since=since)
+    @condition("no image in pool {self.name}", within=POOL_READY)
+    def empty(self) -> None:
+        """There is no RBD image in it."""
+        if images := self.images.now():
+            raise NotYet(f"images in {self.name}: {', '.join(images)}")
 
-    def in_ceph(self) -> set[str]:
-        """Condition: Ceph answers; the names of the pools it has (`ceph osd pool ls`)."""
-        return set(self._rook.ceph("osd", "pool", "ls"))
+    @condition("pool {self.name} gone", within=POOL_READY)
+    @retry_while_api_unavailable()
+    def gone(self) -> None:
+        """Neither Kubernetes nor Ceph has it."""
+        found = self._kube.get("CephBlockPool", self.name, namespace=self.spec.namespace)
+        if found is not None:
+            raise NotYet(f"CephBlockPool {still_there(found)}")
+        if self.name in _pools_of(self._rook):
+            raise NotYet(f"Ceph still has {self.name}")
 
-    def gone(self, pool: BlockPool) -> Callable[[], None]:
-        """Condition: neither Kubernetes nor Ceph has it."""
-
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            found = self._kube.get("CephBlockPool", pool.name, namespace=pool.namespace)
-            if found is not None:
-                raise NotYet(f"CephBlockPool {still_there(found)}")
-            if pool.name in self.in_ceph():
-                raise NotYet(f"Ceph still has {pool.name}")
-
-        return condition
-
-    def empty(self, pool: BlockPool) -> Callable[[], None]:
-        """Condition: there is no RBD image in it."""
-
-        def condition() -> None:
-            if images := self._rook.rbd("ls", pool.name):
-                raise NotYet(f"images in {pool.name}: {', '.join(images)}")
-
-        return condition
-
-    def _object(self, pool: BlockPool) -> Object:
-        found = self._kube.get("CephBlockPool", pool.name, namespace=pool.namespace)
+    def _object(self) -> Object:
+        found = self._kube.get("CephBlockPool", self.name, namespace=self.spec.namespace)
         if found is None:
-            raise NotYet(f"there is no CephBlockPool {pool.name}")
+            raise NotYet(f"there is no CephBlockPool {self.name}")
         return found
+
+
+class Pools:
+    """The pools of a Ceph cluster."""
+
+    def __init__(self, rook: Rook) -> None:
+        self._rook = rook
+
+    def pool(self, spec: BlockPool) -> Pool:
+        """That pool, which nobody has applied yet."""
+        return Pool(self._rook, spec)
+
+    @condition("Ceph's list of pools", within=CEPH_ANSWERS)
+    def in_ceph(self) -> set[str]:
+        """Ceph answers; the names of the pools it has (`ceph osd pool ls`)."""
+        return _pools_of(self._rook)
+
+    @contextmanager
+    def removed(self, spec: BlockPool) -> Iterator[Pool]:
+        """At the end this pool is gone, whatever it has become meanwhile. No image may be left in it."""
+        pool = self.pool(spec)
+        try:
+            yield pool
+        finally:
+            pool.delete()
+        pool.gone.wait()
+
+    @contextmanager
+    def extra(self, spec: BlockPool) -> Iterator[Pool]:
+        """While it lasts there is this pool, Ready. No image may be left in it at the end."""
+        with self.removed(spec) as pool:
+            pool.apply()
+            pool.ready.wait()
+            yield pool
+
+
+def _pools_of(rook: Rook) -> set[str]:
+    return set(rook.ceph("osd", "pool", "ls"))

@@ -51,7 +51,7 @@ from rookery.settings import Settings
 from rookery.storage import recovery
 from rookery.storage.baseline import Cleaning, Fingerprint, Subject, converge
 from rookery.storage.continuity import Running
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import POLL, Condition, NotYet, condition, minutes, wait_for
 
 Say = Callable[[str], None]
 
@@ -61,6 +61,7 @@ IMAGES_READY = minutes(60)  # another run may be building all of them
 DRIVER_READY = minutes(3)
 CRDS_ESTABLISHED = minutes(1)
 FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
+HEALTH_SHOWN = minutes(2)
 GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 
 
@@ -295,7 +296,7 @@ class StorageCluster:
         if self.rook is None:
             with results.phase(f"{name} saved"):
                 snapshot = self.nodes.save(self.cell, name)
-                wait_for(self.as_deployed, what="nodes Ready again", within=recovery.NODES_READY)
+                self.as_deployed.wait(within=recovery.NODES_READY, every=POLL)
             return snapshot
         before = wait_for(self._running, what="what is running before the nodes are frozen", within=GOES_ON)
         facts = {"mark": self.mark().as_dict()}
@@ -330,7 +331,7 @@ class StorageCluster:
         """Condition: all that was running has run on, and the cluster is as deployed."""
         if interrupted := before.interrupted(self._running()):
             raise NotYet(", ".join(interrupted))
-        self.as_deployed()
+        self.as_deployed.now()
 
     def kept(self, name: str) -> Snapshot:
         """The snapshot of this cluster by that name; raises `UsageError` if there is none that may be used."""
@@ -372,8 +373,9 @@ class StorageCluster:
             recovery.nodes_back(self.kube, names, since=self.started, reached=reached)
         self.ready = True
 
+    @condition("the cluster as it was deployed", within=GOES_ON, every=1)
     def as_deployed(self) -> None:
-        """Condition: all nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
+        """All nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
         nodes_ready(self.kube, self.nodes.node_names).now()
         if self.rook:
             recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0).now()
@@ -552,31 +554,25 @@ class StorageCluster:
     def _kill_driver_process(self, node: str, part: str) -> None:
         self.nodes.execute(node, "pkill", "-KILL", "-f", "--", f"-m userspace_csi {part} --storage={csi.RBD.storage}")
 
-    def driver_back(self, node: str, *, since: float) -> Callable[[], None]:
-        """Condition: the storage driver serves on a node, by a pod whose containers started after `since` (Unix)."""
+    @condition("the storage driver on {node} again", within=DRIVER_READY)
+    @retry_while_api_unavailable()
+    def driver_back(self, node: str, *, since: float = 0.0) -> None:
+        """The storage driver serves on a node, by a pod whose containers started after `since` (Unix)."""
+        pods = self._driver_pods(node, csi.RBD)
+        reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
+        if reasons or not pods:
+            raise NotYet("; ".join(reasons) or "it has no pod there")
 
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            pods = self._driver_pods(node, csi.RBD)
-            reasons = [reason for pod in pods if (reason := not_ready(pod, since=since))]
-            if reasons or not pods:
-                raise NotYet("; ".join(reasons) or "it has no pod there")
-
-        return condition
-
-    def driver_runs_for(self, kubelet_dir: str, *, since: float) -> Callable[[], None]:
-        """Condition: on every worker the storage driver runs, be it Ready or not, by a pod that was deployed for this
+    @condition("the storage driver running for {kubelet_dir}", within=DRIVER_READY)
+    @retry_while_api_unavailable()
+    def driver_runs_for(self, kubelet_dir: str, *, since: float = 0.0) -> None:
+        """On every worker the storage driver runs, be it Ready or not, by a pod that was deployed for this
         kubelet directory and whose containers started after `since` (Unix)."""
-
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            for node in self.nodes.workers:
-                pods = [pod for pod in self._driver_pods(node, csi.RBD) if _is_deployed_for(pod, kubelet_dir)]
-                reasons = [reason for pod in pods if (reason := not_started(pod, since=since))]
-                if reasons or not pods:
-                    raise NotYet(f"{node}: {'; '.join(reasons) or f'no pod of it for {kubelet_dir}'}")
-
-        return condition
+        for node in self.nodes.workers:
+            pods = [pod for pod in self._driver_pods(node, csi.RBD) if _is_deployed_for(pod, kubelet_dir)]
+            reasons = [reason for pod in pods if (reason := not_started(pod, since=since))]
+            if reasons or not pods:
+                raise NotYet(f"{node}: {'; '.join(reasons) or f'no pod of it for {kubelet_dir}'}")
 
     def _replace_pods(self, find: Callable[[], list[dict[str, Any]]], what: str) -> None:
         pods = find()
@@ -658,8 +654,9 @@ class StorageCluster:
 
     # --- what must not be left ----------------------------------------------------------------------------------
 
+    @condition("no process to hang on a volume", within=minutes(1))
     def nothing_hangs_on_volumes(self) -> None:
-        """Condition: no task of the nodes is in uninterruptible sleep right now because of a volume.
+        """No task of the nodes is in uninterruptible sleep right now because of a volume.
 
         What hangs on something else is no fault of the storage; the report has it (`hangs_elsewhere`).
         """
@@ -670,8 +667,9 @@ class StorageCluster:
         if found and self._results:
             self._results.note(hangs_elsewhere=[str(each) for each in found])
 
+    @condition("no loop device attached to the dead", within=minutes(1))
     def no_stale_loop_devices(self) -> None:
-        """Condition: no loop device that served a volume before a power cut is still attached to what died."""
+        """No loop device that served a volume before a power cut is still attached to what died."""
         if dead := self.nodes.dead_volume_loops():
             raise NotYet(f"attached to the dead: {', '.join(str(loop.device(number)) for number in dead)}")
 
@@ -691,10 +689,26 @@ class StorageCluster:
         )
         return compare(inventory.wanted_by(self.kube) | also, found)
 
-    def nothing_leaked(self, also: Wanted = NOTHING) -> None:
-        """Condition: there are no `leaks`. What is being deleted takes a moment."""
-        if found := self.leaks(also):
-            raise NotYet("\n".join(map(str, found)))
+    def nothing_leaked(self, also: Wanted = NOTHING) -> Condition[None]:
+        """There are no `leaks`. What is being deleted takes a moment."""
+
+        def ask() -> None:
+            if found := self.leaks(also):
+                raise NotYet("\n".join(map(str, found)))
+
+        return Condition("nothing of volumes left behind", ask, within=minutes(3), every=1)
+
+    def health(self, code: str) -> Condition[str]:
+        """Ceph says that check ("OSD_NEARFULL") of its health; its value is the check's summary."""
+
+        def condition() -> str:
+            found = self._rook_deployed.health()
+            for check in found.checks:
+                if check.code == code:
+                    return check.summary
+            raise NotYet(str(found))
+
+        return Condition(f"Ceph to say {code}", condition, within=HEALTH_SHOWN)
 
     @property
     def powered(self) -> bool:
@@ -719,9 +733,10 @@ class StorageCluster:
             *(str(loop.device(number)) for number in volume_loops(self.nodes.node_names)),
         ]
 
+    @condition("nothing left of volumes", within=minutes(1))
     @retry_while_api_unavailable()
     def no_volumes_left(self) -> None:
-        """Condition: there is nothing of volumes any more, neither of block volumes nor of those of CephFS."""
+        """There is nothing of volumes any more, neither of block volumes nor of those of CephFS."""
         if left := self.volumes_left():
             raise NotYet(", ".join(left))
         self._no_filesystem_volumes_left()
@@ -731,7 +746,7 @@ class StorageCluster:
         filesystems = Filesystems(self._rook_deployed)
         names = filesystems.in_ceph()
         for name in sorted(names):
-            filesystems.empty(Filesystem(name))()
+            filesystems.empty(Filesystem(name)).now()
         if names:
             for worker in self.nodes.workers:
                 clients = node_containers.services(worker, f"{CEPHFS_UNITS}-*")

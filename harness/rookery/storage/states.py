@@ -11,13 +11,11 @@ from rookery.history.recorder import Recorder
 from rookery.report.results import Results
 from rookery.rook.filesystems import Filesystem
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import minutes
 from rookery.workloads.cassandra import IMAGE as CASSANDRA
 from rookery.workloads.cassandra import Cassandra
 from rookery.workloads.cassandra.manifests import CommitlogSync
 from rookery.workloads.cassandra.workload import SEED_TABLE
 
-WORKLOAD_READY = minutes(4)
 SEED_ROWS = 1_000  # acknowledged; there may be a few more
 
 
@@ -95,7 +93,7 @@ def cassandra_ready(commitlog_sync: CommitlogSync, *, one_by_one: bool = False) 
             )
             with results.phase("Cassandra deployed"):
                 workload.deploy()
-                workload.ready(WORKLOAD_READY)
+                workload.ready.wait()
             try:
                 with results.phase("rows written"):
                     _write_rows(workload)

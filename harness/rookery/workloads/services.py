@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.objects import Object, items_of, still_there
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import NotYet, condition, minutes
 
 GONE_WITHIN = 30.0
 
@@ -31,18 +31,21 @@ class Service:
     def delete(self) -> None:
         """Delete it, and see that it is gone; idempotent."""
         self._kube.delete("Service", self.name, namespace=self.namespace)
-        wait_for(self._gone, what=f"Service {self.name} to be gone", within=GONE_WITHIN)
+        self.gone.wait()
 
+    @condition("an address for Service {self.name}", within=minutes(2))
     @retry_while_api_unavailable()
     def address(self) -> str:
-        """Condition: a load balancer has given it an address; its value is that."""
+        """A load balancer has given it an address; its value is that."""
         found = self._kube.get("Service", self.name, namespace=self.namespace)
         for ingress in items_of(found, "status", "loadBalancer", "ingress"):
             if ingress.get("ip"):
                 return ingress["ip"]
         raise NotYet(f"Service {self.name} has no external address")
 
+    @condition("Service {self.name} gone", within=GONE_WITHIN)
     @retry_while_api_unavailable()
-    def _gone(self) -> None:
+    def gone(self) -> None:
+        """There is no such Service any more."""
         if found := self._kube.get("Service", self.name, namespace=self.namespace):
             raise NotYet(still_there(found))

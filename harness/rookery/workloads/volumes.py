@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from rookery.errors import StorageFailure, UsageError
 from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
-from rookery.kube.conditions import bound, not_ready
+from rookery.kube.conditions import bound, not_ready, not_started
 from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
 from rookery.kube.symptoms import event_shown
 from rookery.signatures import Signature
-from rookery.waiting import NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, condition, minutes
 
 MOUNT = "/volume"
 DEVICE = "/dev/volume"
@@ -20,6 +19,8 @@ BOUND = minutes(1)
 POD_READY = minutes(2)
 POD_GONE = minutes(2)
 SNAPSHOT_READY = minutes(1)
+COUNTED = minutes(1)
+EXPANDED = minutes(2)
 STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
 EXEC_SECONDS = 60.0
 _PIECE = 4  # MiB
@@ -46,7 +47,7 @@ class VolumeFailed(StorageFailure):
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimSpec:
     """A PersistentVolumeClaim to be made. `source` is a snapshot or another claim whose content it is to have."""
 
     name: str
@@ -55,7 +56,7 @@ class Claim:
     access_mode: str = "ReadWriteOnce"
     block: bool = False
     storage_class: str = "rook-ceph-block"
-    source: Claim | Snapshot | None = None
+    source: Claim | ClaimSpec | Snapshot | None = None
 
     def manifest(self) -> Object:
         spec: Object = {
@@ -77,7 +78,7 @@ class Snapshot:
     """A VolumeSnapshot to be made."""
 
     name: str
-    claim: Claim
+    claim: Claim | ClaimSpec
     snapshot_class: str = "rook-ceph-block"
 
     def manifest(self) -> Object:
@@ -110,7 +111,7 @@ class PodSpec:
     """A pod that sleeps beside the volume of a claim; `image` needs a shell and coreutils."""
 
     name: str
-    claim: Claim
+    claim: ClaimSpec
     image: str
     node: str = ""
     read_only: bool = False
@@ -139,6 +140,104 @@ class PodSpec:
         return _object("v1", "Pod", self.name, self.claim.namespace, spec)
 
 
+class Claim:
+    """A claim that has been applied, as `spec` has it."""
+
+    def __init__(self, kube: Kube, spec: ClaimSpec) -> None:
+        self.spec = spec
+        self._kube = kube
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def namespace(self) -> str:
+        return self.spec.namespace
+
+    @property
+    def bound(self) -> Condition[str]:
+        """The claim is bound; its value is the name of the PersistentVolume."""
+        return bound(self._kube, self.name, self.namespace)
+
+    def event(self, signature: Signature) -> Condition[str]:
+        """An event of the claim says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=self.name)
+
+    def reference(self) -> Object:
+        return self.spec.reference()
+
+    @property
+    def uid(self) -> str:
+        """The claim's identity: another one means that the claim was made anew."""
+        return self._existing()["metadata"]["uid"]
+
+    @property
+    def volume(self) -> Object:
+        """The PersistentVolume behind the claim. Raises `NotYet` while the claim is not bound."""
+        name = self.bound.now()
+        volume = self._kube.get("PersistentVolume", name)
+        if volume is None:
+            raise NotYet(f"there is no PersistentVolume {name}")
+        return volume
+
+    @property
+    def image(self) -> str:
+        """`POOL/IMAGE` behind the claim. Raises `NotYet` while the claim is not bound."""
+        return image_of(self.volume)
+
+    @property
+    def subvolume(self) -> Subvolume:
+        """The subvolume of CephFS behind the claim. Raises `NotYet` while the claim is not bound."""
+        attributes = _attributes(self.volume)
+        return Subvolume(attributes["subvolumeName"], attributes["subvolumePath"])
+
+    @property
+    def attached_to(self) -> list[str]:
+        """The nodes to which the API has the volume attached. Raises `NotYet` while the claim is not bound."""
+        name = self.volume["metadata"]["name"]
+        attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
+        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
+
+    def expand(self, size: str) -> None:
+        """Ask for more; the pods that use the claim see when they have it."""
+        wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
+        self._kube.patch("PersistentVolumeClaim", self.name, wanted, namespace=self.namespace)
+
+    def expanded(self, size: str) -> Condition[None]:
+        """The claim's own status has the new size, which it gets when the node is done, too.
+
+        A kubelet looks for volumes to grow when it syncs a pod, which it does once a minute, or when the pod changes:
+        so the namespace's pods are touched once it is the node's turn.
+        """
+        touched = False
+
+        @retry_while_api_unavailable()
+        def ask() -> None:
+            nonlocal touched
+            found = self._kube.get("PersistentVolumeClaim", self.name, namespace=self.namespace)
+            conditions, capacity = items_of(found, "status", "conditions"), value_of(found, "status", "capacity")
+            if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
+                self._touch_pods(size)
+                touched = True
+            if value_of(capacity, "storage") != size:
+                reasons = [each.get("message") or each["type"] for each in conditions]
+                raise NotYet(f"{capacity}: {'; '.join(reasons)}")
+
+        return Condition(f"claim {self.name} of {size}", ask, within=EXPANDED)
+
+    def _touch_pods(self, note: str) -> None:
+        for pod in self._kube.list("Pod", namespace=self.namespace):
+            change = {"metadata": {"annotations": {"rookery.io/grows-to": note}}}
+            self._kube.patch("Pod", pod["metadata"]["name"], change, namespace=self.namespace)
+
+    def _existing(self) -> Object:
+        claim = self._kube.get("PersistentVolumeClaim", self.name, namespace=self.namespace)
+        if claim is None:
+            raise NotYet(f"there is no claim {self.name}")
+        return claim
+
+
 class Pod:
     """A pod that has been applied."""
 
@@ -147,38 +246,37 @@ class Pod:
         self.namespace = namespace
         self._kube = kube
 
+    @condition("pod {self.name} Ready", within=POD_READY)
     @retry_while_api_unavailable()
-    def ready(self) -> Object:
-        """Condition: the pod is Ready, which its volume's mount comes before."""
+    def ready(self, *, since: float = 0.0) -> Object:
+        """The pod is Ready, which its volume's mount comes before."""
         pod = self.existing()
-        if reason := not_ready(pod):
+        if reason := not_ready(pod, since=since):
             raise NotYet(reason)
         return pod
 
-    def restarted(self, *, since: float) -> Callable[[], None]:
-        """Condition: the pod's container was started after `since` (Unix seconds), and is Ready."""
+    @condition("pod {self.name} with its volume mounted", within=POD_READY)
+    @retry_while_api_unavailable()
+    def mounted(self, *, since: float = 0.0) -> None:
+        """The pod's container runs, which the mount of its volume comes before."""
+        if reason := not_started(self.existing(), since=since):
+            raise NotYet(reason)
 
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            if reason := not_ready(self.existing(), since=since):
-                raise NotYet(reason)
-
-        return condition
-
+    @condition("pod {self.name} gone", within=POD_GONE)
     @retry_while_api_unavailable()
     def gone(self) -> None:
-        """Condition: there is no such pod any more."""
+        """There is no such pod any more."""
         if found := self._kube.get("Pod", self.name, namespace=self.namespace):
             raise NotYet(still_there(found))
 
-    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: an event of the pod says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace, signature, of=self.name, since=since)
+    def event(self, signature: Signature) -> Condition[str]:
+        """An event of the pod says it; its value is the line that does."""
+        return event_shown(self._kube, self.namespace, signature, of=self.name)
 
     def delete(self) -> None:
         """Delete it and wait until it is gone; its volume may still be mounted on its node for a moment."""
         self._kube.delete("Pod", self.name, namespace=self.namespace, grace_seconds=1)
-        wait_for(self.gone, what=f"pod {self.name} to be gone", within=POD_GONE)
+        self.gone.wait()
 
     @property
     def node(self) -> str:
@@ -256,12 +354,13 @@ class Pod:
         loop = f"i=0; while {again}; do i=$((i+1)); echo $i > {_READS}; sleep {_BETWEEN_READS}; done"
         self.sh(f"rm -f {_READS}; nohup sh -c '{loop}' >/tmp/reads.err 2>&1 &")
 
-    def read_beyond(self, times: int) -> int:
-        """Condition: it was read more often than that, each time as it should be."""
+    def read_beyond(self, times: int) -> Condition[int]:
+        """It was read more often than that, each time as it should be."""
         return self.counted_beyond(times, _READS)
 
+    @condition("pod {self.name} to count beyond {number} in {file}", within=COUNTED)
     def counted_beyond(self, number: int, file: str) -> int:
-        """Condition: what counts in the pod has written a number into the file that is beyond this one."""
+        """What counts in the pod has written a number into the file that is beyond this one."""
         try:
             now = int(self.sh(f"cat {file}").strip())
         except (VolumeFailed, ValueError) as error:
@@ -356,7 +455,8 @@ class Volumes:
         """Apply the namespace."""
         self._kube.apply([namespace_manifest(self.namespace)])
 
-    def ready(self, within: float, *, since: float = 0.0) -> None:
+    @condition("namespace {self.namespace}", within=BOUND)
+    def ready(self, *, since: float = 0.0) -> None:
         """There is nothing to wait for."""
 
     def close(self) -> None:
@@ -365,46 +465,20 @@ class Volumes:
     def claim(self, name: str, **spec: Any) -> Claim:
         """Apply a claim (see `Claim`) and wait until it is bound."""
         claim = self.apply_claim(name, **spec)
-        wait_for(bound(self._kube, name, self.namespace), what=f"claim {name} Bound", within=BOUND)
+        claim.bound.wait()
         return claim
 
     def apply_claim(self, name: str, **spec: Any) -> Claim:
         """Apply a claim without waiting for it."""
-        claim = Claim(name, self.namespace, **{**self._claims, **spec})
-        self._kube.apply([claim.manifest()])
-        return claim
-
-    def bound(self, claim: Claim) -> Callable[[], str]:
-        """Condition: the claim is bound."""
-        return bound(self._kube, claim.name, self.namespace)
-
-    def claim_says(self, claim: Claim, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: an event of the claim says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace, signature, of=claim.name, since=since)
-
-    def image_of(self, claim: Claim) -> str:
-        """`POOL/IMAGE` behind a claim that is bound."""
-        return image_of(self._volume_of(claim))
-
-    def subvolume_of(self, claim: Claim) -> Subvolume:
-        """The subvolume of CephFS behind a claim that is bound."""
-        attributes = _attributes(self._volume_of(claim))
-        return Subvolume(attributes["subvolumeName"], attributes["subvolumePath"])
-
-    def attached_to(self, claim: Claim) -> list[str]:
-        """The nodes to which the API has the volume attached that is behind a claim that is bound."""
-        name = self._volume_of(claim)["metadata"]["name"]
-        attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
-        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
-
-    def _volume_of(self, claim: Claim) -> Object:
-        found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace) or {}
-        return self._kube.get("PersistentVolume", found["spec"]["volumeName"]) or {}
+        wanted = ClaimSpec(name, self.namespace, **{**self._claims, **spec})
+        self._kube.apply([wanted.manifest()])
+        return Claim(self._kube, wanted)
 
     def statistics(self, claim: Claim, node: str, *, used: int) -> Object:
         """Wait until the kubelet of a node knows of at least `used` bytes on the claim's volume; returns what it knows
         (see `Kube.volume_stats`)."""
 
+        @condition(f"the kubelet to know of {used} bytes of claim {claim.name}", within=STATISTICS_KNOWN, every=5)
         def known() -> Object:
             wanted = {"name": claim.name, "namespace": claim.namespace}
             found = [volume for volume in self._kube.volume_stats(node) if volume["pvcRef"] == wanted]
@@ -412,39 +486,7 @@ class Volumes:
                 raise NotYet(f"the kubelet knows {found}")
             return found[0]
 
-        return wait_for(known, what=f"the kubelet to know of {used} bytes", within=STATISTICS_KNOWN, every=5)
-
-    def expand(self, claim: Claim, size: str) -> None:
-        """Ask for more; the pods that use the claim see when they have it."""
-        wanted = {"spec": {"resources": {"requests": {"storage": size}}}}
-        self._kube.patch("PersistentVolumeClaim", claim.name, wanted, namespace=self.namespace)
-
-    def expanded(self, claim: Claim, size: str) -> Callable[[], None]:
-        """Condition: the claim's own status has the new size, which it gets when the node is done, too.
-
-        A kubelet looks for volumes to grow when it syncs a pod, which it does once a minute, or when the pod changes:
-        so the namespace's pods are touched once it is the node's turn.
-        """
-        touched = False
-
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            nonlocal touched
-            found = self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace)
-            conditions, capacity = items_of(found, "status", "conditions"), value_of(found, "status", "capacity")
-            if not touched and any(each["type"] == "FileSystemResizePending" for each in conditions):
-                self._touch_pods(size)
-                touched = True
-            if value_of(capacity, "storage") != size:
-                reasons = [each.get("message") or each["type"] for each in conditions]
-                raise NotYet(f"{capacity}: {'; '.join(reasons)}")
-
-        return condition
-
-    def _touch_pods(self, note: str) -> None:
-        for pod in self._kube.list("Pod", namespace=self.namespace):
-            change = {"metadata": {"annotations": {"rookery.io/grows-to": note}}}
-            self._kube.patch("Pod", pod["metadata"]["name"], change, namespace=self.namespace)
+        return known.wait()
 
     def delete_claim(self, claim: Claim) -> None:
         """Delete the claim and wait until its volume is gone as well."""
@@ -452,6 +494,7 @@ class Volumes:
         volume = value_of(found, "spec", "volumeName")
         self._kube.delete("PersistentVolumeClaim", claim.name, namespace=self.namespace)
 
+        @condition(f"claim {claim.name} and its volume gone", within=POD_GONE)
         @retry_while_api_unavailable()
         def gone() -> None:
             if left := self._kube.get("PersistentVolumeClaim", claim.name, namespace=self.namespace):
@@ -459,13 +502,13 @@ class Volumes:
             if volume and (left := self._kube.get("PersistentVolume", volume)):
                 raise NotYet(still_there(left))
 
-        wait_for(gone, what=f"the volume of claim {claim.name} to be gone", within=POD_GONE)
+        gone.wait()
 
     def snapshot(self, name: str, claim: Claim) -> Snapshot:
         """Take a snapshot and wait until it can be used."""
         snapshot = Snapshot(name, claim, self._snapshot_class)
         self._kube.apply([snapshot.manifest()])
-        wait_for(self._usable(snapshot), what=f"snapshot {name} ready to use", within=SNAPSHOT_READY)
+        self._usable(snapshot).wait()
         return snapshot
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
@@ -476,6 +519,7 @@ class Volumes:
             return
         uid = found["metadata"]["uid"]
 
+        @condition(f"snapshot {snapshot.name} gone", within=POD_GONE)
         @retry_while_api_unavailable()
         def gone() -> None:
             left = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
@@ -489,17 +533,17 @@ class Volumes:
             if contents:
                 raise NotYet(f"contents: {', '.join(contents)}")
 
-        wait_for(gone, what=f"snapshot {snapshot.name} to be gone", within=POD_GONE)
+        gone.wait()
 
     def pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
         """Start a pod on the claim's volume (see `PodSpec`) and wait until it is Ready."""
         pod = self.apply_pod(name, claim, **spec)
-        wait_for(pod.ready, what=f"pod {name} Ready", within=POD_READY)
+        pod.ready.wait()
         return pod
 
     def apply_pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
         """Start a pod without waiting for it."""
-        self._kube.apply([PodSpec(name, claim, self._image, **spec).manifest()])
+        self._kube.apply([PodSpec(name, claim.spec, self._image, **spec).manifest()])
         return Pod(self._kube, name, self.namespace)
 
     def move(self, pod: Pod, claim: Claim, node: str) -> Pod:
@@ -507,14 +551,12 @@ class Volumes:
         pod.delete()
         return self.pod(pod.name, claim, node=node)
 
-    def _usable(self, snapshot: Snapshot) -> Callable[[], None]:
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
-            if not value_of(found, "status", "readyToUse"):
-                raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
-
-        return condition
+    @condition("snapshot {snapshot.name} ready to use", within=SNAPSHOT_READY)
+    @retry_while_api_unavailable()
+    def _usable(self, snapshot: Snapshot) -> None:
+        found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+        if not value_of(found, "status", "readyToUse"):
+            raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
 
 
 def _hashed(command: str) -> str:

@@ -11,7 +11,7 @@ from types import TracebackType
 from rookery.errors import InfrastructureError
 from rookery.history.operations import Outcome
 from rookery.history.recorder import Recorder
-from rookery.waiting import NotYet
+from rookery.waiting import NotYet, condition, minutes
 
 Write = Callable[[int, int], Outcome]
 """Writes the row of a key, once, as a process: `write(process, key)`; records it, and says how it ended."""
@@ -87,8 +87,9 @@ class Writers:
         with self._lock:
             return self._outcomes.copy()
 
+    @condition("{rows} writes acknowledged", within=minutes(1))
     def acknowledged(self, rows: int) -> int:
-        """Condition: at least `rows` writes were acknowledged, so that what follows happens under load."""
+        """At least `rows` writes were acknowledged, so that what follows happens under load."""
         if self._fault:
             raise self._fault
         done = self.outcomes["ok"]

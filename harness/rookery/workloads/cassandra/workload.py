@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,7 +20,7 @@ from rookery.kube.conditions import not_started, pods_ready, unix_time
 from rookery.kube.objects import Object, items_of, value_of
 from rookery.kube.symptoms import log_shown
 from rookery.signatures import COMMIT_LOG_REFUSED, Signature
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import Condition, NotYet, all_of, condition, minutes
 from rookery.workloads.cassandra.client import GRACE, KEYSPACE, WRITE_TIMEOUT, Client, parse_duration
 from rookery.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
 from rookery.workloads.cassandra.ring import RingMember, parse_ring
@@ -32,6 +31,9 @@ WRITERS = 8
 ROWS_PER_SECOND = (
     300.0  # of all writers together: a steady load on 2 cores that leaves a history of some thousand lines
 )
+READY = minutes(6)
+RECOVERED = minutes(5)
+RING_WHOLE = minutes(3)
 CLIENT_WITHIN = 60.0  # seconds; once the ring is whole a client that cannot connect for longer is a fault
 NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
 PROBE_TIMEOUT = 0.5
@@ -92,20 +94,30 @@ class Cassandra:
         """Apply the objects; does not wait."""
         self._kube.apply(self.spec.objects())
 
-    def ready(self, within: float, *, since: float = 0.0) -> None:
-        """Wait at most `within` seconds for the ring; then connect, make the table, and prove the commit log's mode.
+    @property
+    def ready(self) -> Condition[None]:
+        """The whole ring, a client of it, the table, and what the nodes say of how they sync their commit logs.
 
-        `since`, Unix time in seconds, asks for containers started after it. Raises `DeadlineExceeded`, and
-        `InfrastructureError` when the nodes run in another mode than was asked for.
+        Ends with `InfrastructureError` when a node does not sync as it was asked to.
         """
-        wait_for(self.ring_whole(since=since), what=f"Cassandra ring of {self.spec.replicas}", within=within)
-        wait_for(self.rebuild, what="a client of Cassandra", within=CLIENT_WITHIN)
-        wait_for(self._create_table, what=f"table {self.table}", within=CLIENT_WITHIN)
-        settings = wait_for(self.commitlog_settings, what="Cassandra's commit log settings", within=CLIENT_WITHIN)
+        steps = (self.ring_whole, self.rebuild, self._table, self._promise_known, self._seed_known)
+        return all_of("Cassandra Ready", *steps, within=READY)
+
+    @condition("table {self.table}", within=CLIENT_WITHIN)
+    def _table(self) -> None:
+        flushed_every = SEED_FLUSHED_EVERY if self._is_seed else 0
+        self._connected().create_table(self.spec.replicas, flushed_every=flushed_every)
+
+    @condition("Cassandra's commit log settings", within=CLIENT_WITHIN)
+    def _promise_known(self) -> None:
+        settings = self._connected().settings(_SYNC, _PERIOD, _LAG)
         self._lost_allowed_window_s = rpo_of(self.spec.commitlog_sync, settings, self.spec.replicas)
         self._settings_proved = True
+
+    @condition("the keys of the seed", within=CLIENT_WITHIN)
+    def _seed_known(self) -> None:
         if not self._is_seed and not self._seed:
-            self._seed = wait_for(self.seed_kept, what="the keys of the seed", within=CLIENT_WITHIN)
+            self._seed = self.seed_kept.now()
             if self._seed:
                 self._record.seed(self._seed)
 
@@ -116,8 +128,9 @@ class Cassandra:
 
     # The client
 
+    @condition("a client of Cassandra", within=RING_WHOLE)
     def rebuild(self) -> None:
-        """Condition: a new client is connected to the pods that listen now; the old one is closed.
+        """A new client is connected to the pods that listen now; the old one is closed.
 
         The API may still show the addresses of before a power cut, so each is knocked at first.
         """
@@ -128,8 +141,9 @@ class Cassandra:
             raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
         self._client = Client.connect(listening, self._record, self.table)
 
+    @condition("a client of Cassandra through {address}", within=RING_WHOLE)
     def connect_through(self, address: str) -> None:
-        """Condition: a new client is connected to `address` and to nothing else; the old one is closed.
+        """A new client is connected to `address` and to nothing else; the old one is closed.
 
         For a load balancer's address: whatever this client writes has gone through it.
         """
@@ -173,8 +187,9 @@ class Cassandra:
             closed=lambda: client.closed,
         )
 
+    @condition("every row readable at {consistency}", within=RING_WHOLE)
     def read_all(self, consistency: str) -> set[int]:
-        """Condition: the table, and the seed's, can be read at `consistency`; its value is the keys of the table's rows
+        """The table, and the seed's, can be read at `consistency`; its value is the keys of the table's rows
         that are right. Each read is recorded."""
         client = self._connected()
         keys = client.read_rows(consistency)
@@ -188,9 +203,10 @@ class Cassandra:
         """Note in the cluster, and on no volume of it, which rows of `SEED_TABLE` were acknowledged."""
         self._kube.apply([self._seed_object(format_keys(keys))])
 
+    @condition("the keys of the seed", within=CLIENT_WITHIN)
     @retry_while_api_unavailable()
     def seed_kept(self) -> set[int]:
-        """Condition: the API answers; the keys that were noted, and none in a cluster without a seed."""
+        """The API answers; the keys that were noted, and none in a cluster without a seed."""
         name = self._seed_object("")["metadata"]["name"]
         found = self._kube.get("ConfigMap", name, namespace=self.spec.namespace)
         return parse_keys(found["data"]["keys"]) if found else set()
@@ -231,33 +247,23 @@ class Cassandra:
 
     # Recovery
 
-    def recovered(self, within: float, *, since: float) -> None:
-        """Wait at most `within` seconds in all for the whole ring, by containers started after `since`, and for every
-        row to be readable by a new client; both reads are recorded. Raises `DeadlineExceeded`."""
-        deadline = time.monotonic() + within
-        steps: list[tuple[str, Callable[[], object]]] = [
-            (f"Cassandra ring of {self.spec.replicas}", self.ring_whole(since=since)),
-            ("a client of Cassandra", self.rebuild),
-            ("every row readable at QUORUM", lambda: self.read_all("QUORUM")),
-            ("every row readable at ALL", lambda: self.read_all("ALL")),
-            ("DNS to name the pods", self.dns_names_the_pods),
-        ]
-        for what, condition in steps:
-            wait_for(condition, what=what, within=max(0.0, deadline - time.monotonic()))
+    @property
+    def recovered(self) -> Condition[None]:
+        """The whole ring, and every row readable by a new client; both reads are recorded.
+
+        It is asked `since` the fault: the API shows the ring of before it as whole.
+        """
+        reads = (self.read_all("QUORUM"), self.read_all("ALL"))
+        steps = (self.ring_whole, self.rebuild, *reads, self.dns_names_the_pods)
+        return all_of("Cassandra recovered", *steps, within=RECOVERED)
 
     # Symptoms
 
-    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: the log of a replica says it, after `since` (Unix seconds)."""
-        return log_shown(
-            self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME, since=since
-        )  # fmt: skip
+    def log(self, signature: Signature) -> Condition[str]:
+        """The log of a replica says it."""
+        return log_shown(self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME)
 
     # What is promised
-
-    def commitlog_settings(self) -> dict[str, dict[str, str | None]]:
-        """Condition: for each node's address, how it syncs its commit log, as the running node says."""
-        return self._connected().settings(_SYNC, _PERIOD, _LAG)
 
     @property
     def rpo_seconds(self) -> float | None:
@@ -266,40 +272,32 @@ class Cassandra:
         For `check_writes`; the rule is `rpo_of`'s.
         """
         if not self._settings_proved:
-            raise RuntimeError("what Cassandra promises is read from the running nodes: call ready() first")
+            raise RuntimeError("what Cassandra promises is read from the running nodes: wait for `ready` first")
         return self._lost_allowed_window_s
 
     # Conditions
 
-    def ring_whole(self, *, since: float = 0.0) -> Callable[[], list[RingMember]]:
-        """The ring has all replicas, Up and Normal, at their pods' present addresses.
+    @condition("Cassandra ring of {self.spec.replicas}", within=RING_WHOLE)
+    def ring_whole(self, *, since: float = 0.0) -> list[RingMember]:
+        """The ring has all replicas, Up and Normal, at their pods' present addresses, by containers started `since`.
 
-        `since`, Unix time in seconds, asks for containers started after it. The pods are looked at first: they cost one
-        request, nodetool a Java start.
+        The pods are looked at first: they cost one request, nodetool a Java start.
         """
-        pods_are_ready = pods_ready(self._kube, self.spec.namespace, self.spec.labels, self.spec.replicas, since=since)
+        pods_ready(self._kube, self.spec.namespace, self.spec.labels, self.spec.replicas, since=since).now()
+        ring = self.ring()
+        states = {member.address: member.state for member in ring}
+        if states != dict.fromkeys(self.pod_addresses().values(), "UN") or len(ring) != self.spec.replicas:
+            raise NotYet(f"ring is {states}, pods are {self.pod_addresses()}")
+        return ring
 
-        def condition() -> list[RingMember]:
-            pods_are_ready.now()
-            ring = self.ring()
-            states = {member.address: member.state for member in ring}
-            if states != dict.fromkeys(self.pod_addresses().values(), "UN") or len(ring) != self.spec.replicas:
-                raise NotYet(f"ring is {states}, pods are {self.pod_addresses()}")
-            return ring
-
-        return condition
-
-    def volumes_mounted(self, *, since: float) -> Callable[[], None]:
-        """Condition: every pod's container was started after `since` (Unix seconds), which its volume comes before."""
-
-        @retry_while_api_unavailable()
-        def condition() -> None:
-            pods = self._pods()
-            waiting = [reason for pod in pods if (reason := not_started(pod, since=since))]
-            if waiting or len(pods) != self.spec.replicas:
-                raise NotYet("; ".join(waiting) or f"{len(pods)} of {self.spec.replicas} pods")
-
-        return condition
+    @condition("the volumes of Cassandra mounted", within=RING_WHOLE)
+    @retry_while_api_unavailable()
+    def volumes_mounted(self, *, since: float = 0.0) -> None:
+        """Every pod's container was started, which its volume comes before."""
+        pods = self._pods()
+        waiting = [reason for pod in pods if (reason := not_started(pod, since=since))]
+        if waiting or len(pods) != self.spec.replicas:
+            raise NotYet("; ".join(waiting) or f"{len(pods)} of {self.spec.replicas} pods")
 
     def ring(self) -> list[RingMember]:
         """Condition: some node says what it takes for the ring (`nodetool status`)."""
@@ -310,8 +308,9 @@ class Cassandra:
         found = self._exec(["getent", "ahosts", self.spec.service_dns], timeout=15)
         return {line.split()[0] for line in found.splitlines() if line.strip()}
 
+    @condition("DNS to name the pods of Cassandra", within=minutes(1))
     def dns_names_the_pods(self) -> set[str]:
-        """Condition: the headless name resolves to the addresses of all pods, and to no other."""
+        """The headless name resolves to the addresses of all pods, and to no other."""
         resolved, pods = self.dns(), set(self.pod_addresses().values())
         if resolved != pods or len(pods) != self.spec.replicas:
             raise NotYet(f"{self.spec.service_dns} is {sorted(resolved)}, the pods are {sorted(pods)}")
@@ -344,10 +343,6 @@ class Cassandra:
                 raise
             # The API still shows a pod of before the power cut, which its kubelet has not come to yet.
             raise NotYet(error.message) from error
-
-    def _create_table(self) -> None:
-        flushed_every = SEED_FLUSHED_EVERY if self._is_seed else 0
-        self._connected().create_table(self.spec.replicas, flushed_every=flushed_every)
 
     def _connected(self) -> Client:
         if self._client is None:

@@ -7,23 +7,23 @@ a read of it is all that a read at QUORUM or at ALL could be; it is recorded as 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
 
 from rookery.errors import InfrastructureError
 from rookery.history.recorder import Recorder
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_ready
-from rookery.kube.objects import value_of
+from rookery.kube.objects import Object, value_of
 from rookery.kube.symptoms import log_shown
 from rookery.signatures import Signature
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import Condition, NotYet, all_of, condition, minutes
 from rookery.workloads.postgresql.client import LONGEST_WRITE, Client
 from rookery.workloads.postgresql.manifests import MOUNT, NAME, PORT, USER, PostgreSQLSpec
 from rookery.workloads.writers import WriterProcess, Writers
 
 WRITERS = 4
 ROWS_PER_SECOND = 100.0  # of all writers together: each commit waits for the volume
+READY = minutes(5)
+RECOVERED = minutes(5)
 CLIENT_WITHIN = 60.0  # seconds
 
 # What an acknowledgement rests on; the defaults, read from the running server because an image may say otherwise.
@@ -59,48 +59,50 @@ class PostgreSQL:
         """Apply the objects; does not wait."""
         self._kube.apply(self.spec.objects())
 
-    def ready(self, within: float, *, since: float = 0.0) -> None:
-        """Wait at most `within` seconds for the server; then connect, make the table, and prove that it syncs.
+    @property
+    def ready(self) -> Condition[None]:
+        """The server, a client of it, the table, and that it acknowledges nothing before it syncs.
 
-        `since`, Unix time in seconds, asks for a server started after it. Raises `DeadlineExceeded`, and
-        `InfrastructureError` for a server that acknowledges before it syncs.
+        Ends with `InfrastructureError` for one that does.
         """
-        wait_for(self._running(since=since), what="PostgreSQL Ready", within=within)
+        steps = (self.running, self._configuration_synced, self.rebuild, self._table, self._durable)
+        return all_of("PostgreSQL Ready", *steps, within=READY)
+
+    @property
+    def running(self) -> Condition[list[Object]]:
+        """The server's pod is Ready."""
+        return pods_ready(self._kube, self.namespace, self.spec.labels, 1)
+
+    @condition("what the image has configured synced", within=CLIENT_WITHIN)
+    def _configuration_synced(self) -> None:
         # initdb syncs what it makes; what the image appends to the configuration after it nobody does. With the power
         # cut half a minute later the server found zeros there, and would not start again. That is no commit, so it is
         # got behind us here.
         self._kube.exec(f"{NAME}-0", ["sync", "--file-system", MOUNT], namespace=self.namespace)
-        wait_for(self.rebuild, what="a client of PostgreSQL", within=CLIENT_WITHIN)
-        wait_for(lambda: self._connected().create_table(), what="the table", within=CLIENT_WITHIN)
-        found = wait_for(
-            lambda: self._connected().settings(*DURABLE), what="PostgreSQL's settings", within=CLIENT_WITHIN
-        )
+
+    @condition("the table", within=CLIENT_WITHIN)
+    def _table(self) -> None:
+        self._connected().create_table()
+
+    @condition("PostgreSQL's settings", within=CLIENT_WITHIN)
+    def _durable(self) -> None:
+        found = self._connected().settings(*DURABLE)
         if found != DURABLE:
             raise InfrastructureError(f"PostgreSQL should have {DURABLE}, and has {found}")
 
-    def recovered(self, within: float, *, since: float) -> None:
-        """Wait at most `within` seconds in all for the server, started after `since` (Unix seconds), and for its rows.
+    @property
+    def recovered(self) -> Condition[None]:
+        """The server, and every row readable, twice; both reads are recorded. It is asked `since` the fault."""
+        reads = (self.read_all("QUORUM"), self.read_all("ALL"))
+        return all_of("PostgreSQL recovered", self.running, self.rebuild, *reads, within=RECOVERED)
 
-        Both reads are recorded. Raises `DeadlineExceeded`.
-        """
-        deadline = time.monotonic() + within
-        steps: list[tuple[str, Callable[[], object]]] = [
-            ("PostgreSQL Ready", self._running(since=since)),
-            ("a client of PostgreSQL", self.rebuild),
-            ("every row readable", lambda: self.read_all("QUORUM")),
-            ("every row readable again", lambda: self.read_all("ALL")),
-        ]
-        for what, condition in steps:
-            wait_for(condition, what=what, within=max(0.0, deadline - time.monotonic()))
+    def log(self, signature: Signature) -> Condition[str]:
+        """The log of the server says it."""
+        return log_shown(self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME)
 
-    def says(self, signature: Signature, *, since: float = 0.0) -> Callable[[], str]:
-        """Condition: the log of the server says it, after `since` (Unix seconds)."""
-        return log_shown(
-            self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME, since=since
-        )  # fmt: skip
-
+    @condition("a client of PostgreSQL", within=CLIENT_WITHIN)
     def rebuild(self) -> None:
-        """Condition: a new client is connected to the pod as it is now; the old one is closed."""
+        """A new client is connected to the pod as it is now; the old one is closed."""
         self.close()
         client = Client(self._address(), port=PORT, user=USER, password=self.spec.password, record=self._record)
         try:
@@ -133,12 +135,10 @@ class PostgreSQL:
             closed=lambda: client.closed,
         )
 
+    @condition("every row readable at {consistency}", within=CLIENT_WITHIN)
     def read_all(self, consistency: str) -> set[int]:
-        """Condition: the table can be read; its value is the keys of the rows that are right. Each read is recorded."""
+        """The table can be read; its value is the keys of the rows that are right. Each read is recorded."""
         return self._connected().read_rows(consistency)
-
-    def _running(self, since: float = 0.0) -> Callable[[], object]:
-        return pods_ready(self._kube, self.namespace, self.spec.labels, 1, since=since)
 
     @retry_while_api_unavailable()
     def _address(self) -> str:
