@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rookery.errors import RookeryError
@@ -43,10 +44,10 @@ def collect(
     bundle = _Bundle(dest, budget_bytes, deadline=time.monotonic() + within)
     pods = bundle.attempt("list of pods", lambda: _pods(kube, namespaces)) or []
     for kind in _OBJECTS:
-        objects = pods if kind == "Pod" else bundle.attempt(f"list of {kind}", lambda kind=kind: kube.list(kind))
+        objects = pods if kind == "Pod" else bundle.attempt(f"list of {kind}", partial(kube.list, kind))
         bundle.write_objects(f"objects/{kind}.jsonl", objects or [])
     for namespace in sorted({pod["metadata"]["namespace"] for pod in pods} | set(namespaces or ())):
-        events = bundle.attempt(f"events of {namespace}", lambda namespace=namespace: kube.events(namespace))
+        events = bundle.attempt(f"events of {namespace}", partial(kube.events, namespace))
         bundle.write_objects(f"objects/events-{namespace}.jsonl", sorted(events or [], key=_last_seen))
     bundle.write_logs(kube, [source for pod in pods for source in _log_sources(pod)])
     return bundle.finish()

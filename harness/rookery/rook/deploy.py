@@ -143,7 +143,7 @@ class Rook:
         That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
         """
 
-        def start() -> Callable[[], None]:
+        def start() -> Callable[[], object]:
             return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
 
         end = wait_for(start, what="the toolbox", within=CLIENT_STARTED)

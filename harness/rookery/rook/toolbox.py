@@ -37,7 +37,7 @@ def output_of(kube: Kube, namespace: str, *command: str, timeout: float = COMMAN
     return _output(kube, namespace, list(command), " ".join(command), timeout)
 
 
-def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], None]:
+def start(kube: Kube, namespace: str, *command: str, seconds: float) -> Callable[[], object]:
     """Run a command in the toolbox for at most `seconds`, without waiting for it; returns how to end it.
 
     Raises `NotYet` when no toolbox pod is Ready.
