@@ -17,6 +17,7 @@ from pathlib import Path
 from rookery.errors import RookeryError
 from rookery.kube.client import Kube, Object
 from rookery.kube.objects import items_of, value_of
+from rookery.report.logs import newest
 
 ERRORS = "errors.txt"
 COLLECT_SECONDS = 90.0
@@ -154,15 +155,6 @@ def _log(kube: Kube, source: _LogSource, share: int) -> bytes:
         tail_lines=min(share // _BYTES_A_LINE + 1, _MAX_LINES),
     )
     return text.encode()
-
-
-def newest(data: bytes, limit: int) -> bytes:
-    """The last whole lines of `data` that fit in `limit` bytes, or of one longer line its end."""
-    if len(data) <= limit:
-        return data
-    tail = data[len(data) - limit :]
-    cut = tail.find(b"\n") + 1
-    return tail[cut:] if 0 < cut < len(tail) else tail
 
 
 def _pods(kube: Kube, namespaces: Collection[str] | None) -> list[Object]:
