@@ -17,7 +17,7 @@ from .clusters import Credentials
 from .errors import AlreadyExists, InvalidArgument, NotFound, OutOfRange, PlaceNotFound
 from .locks import Operations
 from .messages import ContentSource, CreateVolume, Snapshot, Volume, kept_parameters, page
-from .volumes import Capability, Capacity, Objection, require_our_names, require_supported
+from .volumes import Capability, Capacity, require_our_names, require_supported
 
 Place = tuple[str, str]  # the id of a cluster, and the name of a pool or filesystem
 
@@ -62,7 +62,7 @@ _Opened = TypeVar("_Opened")  # a place, for as long as its connection is open
 class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
     """The RPCs of the controller service."""
 
-    objection: ClassVar[Objection]
+    objection: ClassVar[staticmethod[[Capability], str]]  # why not in this way; empty if it can be used so
     """Why this storage cannot provide a capability; a static method."""
 
     nodes_expand: ClassVar[bool]

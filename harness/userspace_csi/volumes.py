@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from .errors import InvalidArgument, NotFound, OutOfRange
 
@@ -33,6 +34,9 @@ _PART = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _VOLUME_ID = re.compile(rf"({_PART})/({_PART})/({_PART})")
 
 
+_Id = TypeVar("_Id", bound="VolumeId")
+
+
 @dataclass(frozen=True)
 class VolumeId:
     """`<cluster id>/<pool>/<image>`: all that is needed to find the image again, with no record of our own in Ceph."""
@@ -50,7 +54,7 @@ class VolumeId:
         return cls(*match.groups())
 
     @classmethod
-    def of(cls, cluster: str, pool: str, image: str) -> VolumeId:
+    def of(cls: type[_Id], cluster: str, pool: str, image: str) -> _Id:
         """The id of an image; raises `InvalidArgument` for names it cannot carry."""
         volume = cls(cluster, pool, image)
         if _VOLUME_ID.fullmatch(str(volume)) is None or len(str(volume)) > MAX_STRING:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rookery.errors import DeadlineExceeded, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed, Kube, KubeError, retry_while_api_unavailable
 from rookery.kube import client as kube_client
-from rookery.kube.bundle import collect, newest
+from rookery.kube.bundle import collect
 from rookery.kube.conditions import (
     bound,
     crd_established,
@@ -31,6 +31,7 @@ from rookery.kube.conditions import (
     unix_time,
 )
 from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
+from rookery.report.logs import newest
 from rookery.waiting import NotYet
 
 CORE = {

@@ -16,7 +16,7 @@ from rookery.bench.common import Bench, Goal
 from rookery.errors import UsageError
 from rookery.history.checkers import check_writes
 from rookery.history.generated import WRONG, Sample, right, wrong
-from rookery.history.operations import NEMESIS, History, Operation
+from rookery.history.operations import NEMESIS, Function, History, Operation, OperationType
 
 RIGHT = "right"
 SHOWN = 3  # of each kind, of those that are judged wrongly
@@ -112,7 +112,9 @@ def _long(number: int) -> Iterator[Operation]:
     """Clients that write `number / 2` rows until the power goes, and two reads that find all of them."""
     rows, now = max(2, number // 2 - 3), 10**15
 
-    def operation(process: int, type_: str, f: str, key: int | None = None, value: str | None = None) -> Operation:
+    def operation(
+        process: int, type_: OperationType, f: Function, key: int | None = None, value: str | None = None
+    ) -> Operation:
         nonlocal now
         now += 1_000_000
         return Operation(process, type_, f, key, value, now, now / 1e9, node=None if key is None else "10.244.1.5")

@@ -107,7 +107,7 @@ class Moment:
 
 def moments(times: int, seed: int, phases: Sequence[Phase] = PHASES) -> list[Moment]:
     """So many moments; each phase comes as often as any other, in an order of its own each time round."""
-    draw, drawn = random.Random(seed), []
+    draw, drawn = random.Random(seed), list[Moment]()
     while len(drawn) < times:
         turn = list(phases)
         draw.shuffle(turn)
@@ -220,7 +220,7 @@ class Round:
             phase=phase.name,
             run_s=round(attempt.ended - attempt.began, 1),
             phase_s=round(attempt.ended - (attempt.began if begin is None else begin), 1),
-            after=next(reversed(attempt.seen), ""),
+            after=next(reversed(list(attempt.seen)), ""),
             attempts=attempts,
             sweep_s=judged.swept.seconds,
             removed=judged.swept.removed,

@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -419,7 +420,7 @@ def is_started(pod: dict[str, Any]) -> None:
 
 def _parallel(ground: Ground, rounds: int) -> None:
     """`AT_ONCE` volumes over all workers, once, whatever the rounds: made, mounted, written and deleted together."""
-    volumes, failures, run = ground.volumes, [], {}
+    volumes, failures, run = ground.volumes, list[str](), dict[str, float]()
     ground.bench.runs.append(run)
     began = time.monotonic()
     claims = [volumes.apply_claim(f"data-{number}") for number in range(AT_ONCE)]
@@ -427,7 +428,7 @@ def _parallel(ground: Ground, rounds: int) -> None:
         volumes.apply_pod(claim.name, claim, node=ground.workers[number % len(ground.workers)])
         for number, claim in enumerate(claims)
     ]
-    ready = [pod for pod in pods if _succeeds(failures, pod, lambda pod=pod: _becomes_ready(pod, began))]
+    ready = [pod for pod in pods if _succeeds(failures, pod, partial(_becomes_ready, pod, began))]
     mounted = time.monotonic()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda pod: _succeeds(failures, pod, lambda: pod.write("random", WRITTEN_MIB)), ready))
@@ -504,7 +505,7 @@ def _operations(ground: Ground, rounds: int) -> None:
 
 def _sanity(ground: Ground, rounds: int) -> None:
     """All of csi-sanity once for each driver and way of use, whatever the rounds."""
-    cluster, results, run = ground.cluster, ground.results, {}
+    cluster, results, run = ground.cluster, ground.results, dict[str, float]()
     ground.bench.runs.append(run)
     with results.phase("csi-sanity here"):
         program = programs.csi_sanity(results.say)

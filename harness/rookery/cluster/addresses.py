@@ -29,7 +29,7 @@ def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, I
     last = IPv4Address(int(subnet.broadcast_address) - 1)
     first = IPv4Address(int(last) - count + 1)
     holders = {
-        ipaddress.ip_interface(container["IPv4Address"]).ip: container.get("Name", "a container")
+        ipaddress.IPv4Interface(container["IPv4Address"]).ip: container.get("Name", "a container")
         for container in (network.get("Containers") or {}).values()
         if container.get("IPv4Address")
     }

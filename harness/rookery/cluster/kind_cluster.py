@@ -445,7 +445,7 @@ class KindCluster(PytestKindCluster):
 
     def pod_ranges(self) -> dict[str, str]:
         """Condition: every node has a range of pod addresses; each range (CIDR), with the node's address."""
-        ranges = {}
+        ranges: dict[str, str] = {}
         for node in self.kube.list("Node"):
             if not node["spec"].get("podCIDRs"):
                 raise NotYet(f"{node['metadata']['name']} has none")

@@ -107,8 +107,8 @@ def _made(
 ) -> Store:
     """A new store with these images and those of the base that has most of them."""
     base = max(bases, key=lambda store: len(images.items() & store.images.items()), default=None)
-    all_of_them = {**(base.images if base else {}), **images}
-    about = {"node": node_image_id, "images": dict(sorted(all_of_them.items()))}
+    held = dict(sorted({**(base.images if base else {}), **images}.items()))
+    about = {"node": node_image_id, "images": held}
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
     path = folder() / f"{digest}-{node_image_id.removeprefix('sha256:')[:12]}"
     if not path.exists():
@@ -120,7 +120,7 @@ def _made(
             _fill(partial, node_image, archived, base.path if base else None)
             partial.rename(path)
     _index(path).write_text(json.dumps(about, indent=1))
-    return Store(path, **about)
+    return Store(path, node_image_id, held)
 
 
 def _index(store: Path) -> Path:

@@ -6,6 +6,7 @@ import copy
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from rookery.cluster.nodes import masks
 from rookery.errors import UsageError
 
 # RFC 1918; and RFC 6598, which nobody else on the internet has either.
-_PRIVATE = [ipaddress.ip_network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
+_Network = IPv4Network | IPv6Network
+_PRIVATE = [IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 VAR = "/var"  # all of a node's state that is not in its container's own files
 
 
@@ -116,8 +118,9 @@ class Topology:
             )
 
 
-def _further(network: ipaddress.IPv4Network | ipaddress.IPv6Network, slot: int) -> ipaddress.IPv4Network:
-    around = next((private for private in _PRIVATE if network.subnet_of(private)), network)
+def _further(network: _Network, slot: int) -> _Network:
+    of_v4 = (private for private in _PRIVATE if isinstance(network, IPv4Network) and network.subnet_of(private))
+    around: _Network = next(of_v4, network)
     offset = int(network.network_address) - int(around.network_address) + slot * network.num_addresses
     return ipaddress.ip_network((int(around.network_address) + offset % around.num_addresses, network.prefixlen))
 

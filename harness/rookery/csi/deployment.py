@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from userspace_csi import DRIVER_NAME
 
@@ -55,7 +55,7 @@ class CephCsi:
     def deploy_for(self, kubelet_dir: str) -> None:
         """See `StorageDriver`; the operator rolls the pods."""
         if self._by_csi_operator:
-            patch = {"spec": {"driverSpecDefaults": {"nodePlugin": {"kubeletDirPath": kubelet_dir}}}}
+            patch: dict[str, Any] = {"spec": {"driverSpecDefaults": {"nodePlugin": {"kubeletDirPath": kubelet_dir}}}}
             self._kube.patch("OperatorConfig", "ceph-csi-operator-config", patch, namespace=self._namespace)
         else:
             patch = {"data": {"ROOK_CSI_KUBELET_DIR_PATH": kubelet_dir}}

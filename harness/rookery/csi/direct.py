@@ -152,9 +152,9 @@ class DirectCalls:
         except InfrastructureError as error:
             return Reply("UNAVAILABLE", str(error))
         finally:
-            with self._guard:
-                self._open.pop(connection, None)
             if connection is not None:
+                with self._guard:
+                    self._open.pop(connection, None)
                 connection.close()
 
     def _controller_pod(self) -> ControllerPod:

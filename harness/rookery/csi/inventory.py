@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -28,8 +28,14 @@ Object = Mapping[str, Any]
 _LISTING_SECONDS = 30.0
 _LIST_IMAGES = Path(toolbox.__file__).with_name("list_images.py")
 _LIST_SUBVOLUMES = Path(toolbox.__file__).with_name("list_subvolumes.py")
-_VOLUMES = {DRIVER_NAME: VolumeId.parse, CEPHFS_DRIVER_NAME: SubvolumeId.parse}
-_SNAPSHOTS = {DRIVER_NAME: SnapshotId.parse, CEPHFS_DRIVER_NAME: SubvolumeSnapshotId.parse}
+_VOLUMES: dict[str, Callable[[str], VolumeId | SubvolumeId]] = {
+    DRIVER_NAME: VolumeId.parse,
+    CEPHFS_DRIVER_NAME: SubvolumeId.parse,
+}
+_SNAPSHOTS: dict[str, Callable[[str], SnapshotId | SubvolumeSnapshotId]] = {
+    DRIVER_NAME: SnapshotId.parse,
+    CEPHFS_DRIVER_NAME: SubvolumeSnapshotId.parse,
+}
 _UNIT = re.compile(rf"(?:{RBD_UNITS}|{CEPHFS_UNITS})-(\S+)\.service")
 _FILE = re.compile(rf"/plugins/{re.escape(DRIVER_NAME)}/([^/\s]+)/([^/\s]+)/image")
 # The folder of a client's configuration bears the volume's slug; behind the path in the filesystem is the mount point.
@@ -66,7 +72,7 @@ def wanted_of(
     A pod that has ended uses its volumes no more; one that is being deleted still may.
     """
     by_name = {volume["metadata"]["name"]: found for volume in volumes if (found := _volume_of(volume))}
-    snapshots = [found for content in contents if (found := _snapshot_of(content))]
+    snapshots = [taken for content in contents if (taken := _snapshot_of(content))]
     of_claims = {
         (claim["metadata"]["namespace"], claim["metadata"]["name"]): value_of(claim, "spec", "volumeName", default="")
         for claim in claims
@@ -95,7 +101,7 @@ def wanted_of(
 
 def _volume_of(volume: Object) -> VolumeId | SubvolumeId | None:
     source = fields_of(volume, "spec", "csi")
-    if parse := _VOLUMES.get(source.get("driver")):
+    if parse := _VOLUMES.get(source.get("driver", "")):
         with suppress(NotFound):
             return parse(source["volumeHandle"])
     return None

@@ -90,7 +90,10 @@ class Answer:
 class Operation:
     """One call, or one kill. Some have a `node` on which they happen."""
 
-    lanes: frozenset[str]  # what it works on: one operation at a time
+    @property
+    def lanes(self) -> frozenset[str]:
+        """What it works on: one operation at a time."""
+        raise NotImplementedError
 
     def possible(self, model: Model) -> bool:
         """Whether it can be tried at all. A call out of order can be; it is refused."""

@@ -16,7 +16,7 @@ from rookery.csi import deployed, direct
 from rookery.csi import model as m
 from rookery.csi.execution import Done, Driver, Execution, ModelViolation, summary
 from rookery.csi.manifests import RBD
-from rookery.errors import DeadlineExceeded, Unknown
+from rookery.errors import DeadlineExceeded, InfrastructureError, Unknown
 from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.plugin import session
 from rookery.report.results import Results
@@ -32,7 +32,9 @@ IN_AGREEMENT = minutes(2)
 @contextmanager
 def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterator[Driver]:
     """The userspace driver's own sockets, by a gateway on each worker, which goes in the end with its folders."""
-    namespace = cluster.rook.spec.namespace
+    if cluster.rook is None or cluster.images is None:
+        raise InfrastructureError("Rook has not been deployed")
+    rook, namespace = cluster.rook.spec, cluster.rook.spec.namespace
     calls = direct.DirectCalls(
         cluster.kube,
         driver_namespace=namespace,
@@ -44,7 +46,7 @@ def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterato
         yield Driver(
             calls,
             cluster_id=namespace,
-            pool=cluster.rook.spec.pool,
+            pool=rook.pool,
             controller_secret=deployed.secret(cluster.kube, namespace, RBD.provisioner_secret),
             node_secret=deployed.secret(cluster.kube, namespace, RBD.node_secret),
             kill=partial(_kill, cluster, calls),

@@ -28,9 +28,17 @@ VOLUME_BYTES = 1 << 30
 
 # Below the kubelet's folder, the only part of a node that the driver's pod shares with it.
 _FOLDER = f"{DEFAULT}/csi-sanity"
-_CONTROLLER_CALLS = ("CreateVolume", "DeleteVolume", "ControllerPublishVolume", "ControllerUnpublishVolume")
-_CONTROLLER_CALLS += ("ControllerValidateVolumeCapabilities", "ControllerExpandVolume")
-_CONTROLLER_CALLS += ("CreateSnapshot", "DeleteSnapshot", "ListSnapshots")
+_CONTROLLER_CALLS = (
+    "CreateVolume",
+    "DeleteVolume",
+    "ControllerPublishVolume",
+    "ControllerUnpublishVolume",
+    "ControllerValidateVolumeCapabilities",
+    "ControllerExpandVolume",
+    "CreateSnapshot",
+    "DeleteSnapshot",
+    "ListSnapshots",
+)
 _NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
 
 
@@ -120,7 +128,7 @@ def _command(pod: ControllerPod, subject: Subject) -> list[str]:
 
 def _secrets(kube: Kube, plugin: Plugin, namespace: str) -> dict[str, dict[str, str]]:
     """The secrets file of csi-sanity: those of the StorageClass, for each call that is given any."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for calls, name in ((_CONTROLLER_CALLS, plugin.provisioner_secret), (_NODE_CALLS, plugin.node_secret)):
         plain = deployed.secret(kube, namespace, name)
         found |= {f"{call}Secret": plain for call in calls}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from rookery.history.operations import LAST_KEY, NEMESIS, Function, Operation, OperationType, format_keys, parse_keys
 
@@ -64,14 +64,15 @@ class _Store:
         sample.failed.append(self._write("fail"))
         self._write("info", there=rng.random() < 0.5)
         sample.late.append(self._write("ok"))
-        waiting = [self._begin("write", key=self._new_key()) for _ in range(rng.randint(1, 3))]
+        keys = [self._new_key() for _ in range(rng.randint(1, 3))]
+        waiting = [(key, self._begin("write", key=key)) for key in keys]
         if window_ns and rng.random() < 0.3:
             self._now += rng.randint(1, 3) * window_ns  # it stalls, and they wait
         self._cut()
-        for begin in waiting:
-            sample.told_nothing.append(begin.key)
+        for key, begin in waiting:
+            sample.told_nothing.append(key)
             if rng.random() < 0.5:
-                self._there.add(begin.key)
+                self._there.add(key)
             if rng.random() < 0.7:
                 self._complete(begin, "info", error="nobody answered")
         self._there -= {key for key in young if rng.random() < 0.3}
@@ -89,11 +90,12 @@ class _Store:
         sample.seed = self._end("ok", value="0-9")
 
     def _write(self, outcome: OperationType, *, there: bool = False) -> int:
-        begin = self._begin("write", key=self._new_key())
+        key = self._new_key()
+        self._begin("write", key=key)
         if outcome == "ok" or there:
-            self._there.add(begin.key)
+            self._there.add(key)
         self._end(outcome, error=None if outcome == "ok" else "told so")
-        return begin.key
+        return key
 
     def _cut(self) -> None:
         begin = self._begin("cut", process=NEMESIS)
@@ -366,12 +368,14 @@ def _two_runs(sample: Sample, rng: Random) -> None:
 
 @_kind("refused")
 def _unknown_type(sample: Sample, rng: Random) -> None:
-    rng.choice(sample.operations).type = rng.choice(("okay", "", "OK", "invoked"))  # type: ignore[assignment]
+    wrong: Any = rng.choice(("okay", "", "OK", "invoked"))
+    rng.choice(sample.operations).type = wrong
 
 
 @_kind("refused")
 def _unknown_function(sample: Sample, rng: Random) -> None:
-    rng.choice(sample.operations).f = rng.choice(("cas", "", "delete", "Write"))  # type: ignore[assignment]
+    wrong: Any = rng.choice(("cas", "", "delete", "Write"))
+    rng.choice(sample.operations).f = wrong
 
 
 @_kind("refused")

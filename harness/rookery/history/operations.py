@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import groupby, islice
 from pathlib import Path
 from sys import intern
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from rookery.errors import UsageError
 
@@ -163,9 +163,10 @@ class _Pairs:
                 f"process {operation.process} ends a {operation.f} ({operation.type}) that it has not begun, or has "
                 "ended before"
             )
-        if operation.f == "write":
+        if operation.f == "write" and begin.key is not None:  # which `_begin` has seen to
             write = self.writes[begin.key]
-            write.outcome, write.completed_ns, write.error = operation.type, operation.time_ns, operation.error
+            write.outcome = cast(Outcome, operation.type)  # it ends something, so it is no `invoke`
+            write.completed_ns, write.error = operation.time_ns, operation.error
         elif operation.type != "ok":
             return
         elif operation.f == "seed":
@@ -334,7 +335,8 @@ class History:
 def _operation(fields: dict[str, Any]) -> Operation:
     operation = Operation(**fields)
     # A million lines say the same few words, which need not be a million objects.
-    operation.type, operation.f = intern(operation.type), intern(operation.f)
+    operation.type = cast(OperationType, intern(operation.type))
+    operation.f = cast(Function, intern(operation.f))
     if operation.node is not None:
         operation.node = intern(operation.node)
     if operation.torn is not None:

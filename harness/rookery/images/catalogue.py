@@ -12,8 +12,16 @@ FIO = "localhost/rookery/fio:1"
 KIND = "localhost/rookery/kind:v0.33.0"
 
 # Of Rook's images.txt, what ceph-csi is deployed from; the object storage images (COSI) serve no scenario.
-CEPH_CSI = ("cephcsi", "ceph-csi-operator", "k8s-sidecar", "csi-attacher", "csi-provisioner", "csi-resizer")
-CEPH_CSI += ("csi-snapshotter", "csi-node-driver-registrar")
+CEPH_CSI = (
+    "cephcsi",
+    "ceph-csi-operator",
+    "k8s-sidecar",
+    "csi-attacher",
+    "csi-provisioner",
+    "csi-resizer",
+    "csi-snapshotter",
+    "csi-node-driver-registrar",
+)
 
 
 @dataclass(frozen=True)

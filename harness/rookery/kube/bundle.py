@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rookery.errors import RookeryError
 from rookery.kube.client import Kube, Object
 from rookery.kube.objects import items_of, value_of
+from rookery.report.logs import newest
 
 ERRORS = "errors.txt"
 COLLECT_SECONDS = 90.0
@@ -43,10 +45,10 @@ def collect(
     bundle = _Bundle(dest, budget_bytes, deadline=time.monotonic() + within)
     pods = bundle.attempt("list of pods", lambda: _pods(kube, namespaces)) or []
     for kind in _OBJECTS:
-        objects = pods if kind == "Pod" else bundle.attempt(f"list of {kind}", lambda kind=kind: kube.list(kind))
+        objects = pods if kind == "Pod" else bundle.attempt(f"list of {kind}", partial(kube.list, kind))
         bundle.write_objects(f"objects/{kind}.jsonl", objects or [])
     for namespace in sorted({pod["metadata"]["namespace"] for pod in pods} | set(namespaces or ())):
-        events = bundle.attempt(f"events of {namespace}", lambda namespace=namespace: kube.events(namespace))
+        events = bundle.attempt(f"events of {namespace}", partial(kube.events, namespace))
         bundle.write_objects(f"objects/events-{namespace}.jsonl", sorted(events or [], key=_last_seen))
     bundle.write_logs(kube, [source for pod in pods for source in _log_sources(pod)])
     return bundle.finish()
@@ -153,15 +155,6 @@ def _log(kube: Kube, source: _LogSource, share: int) -> bytes:
         tail_lines=min(share // _BYTES_A_LINE + 1, _MAX_LINES),
     )
     return text.encode()
-
-
-def newest(data: bytes, limit: int) -> bytes:
-    """The last whole lines of `data` that fit in `limit` bytes, or of one longer line its end."""
-    if len(data) <= limit:
-        return data
-    tail = data[len(data) - limit :]
-    cut = tail.find(b"\n") + 1
-    return tail[cut:] if 0 < cut < len(tail) else tail
 
 
 def _pods(kube: Kube, namespaces: Collection[str] | None) -> list[Object]:

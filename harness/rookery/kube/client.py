@@ -8,6 +8,7 @@ deadline, and keeps what it found in a file in /tmp that outlives the cluster.
 from __future__ import annotations
 
 import atexit
+import builtins
 import contextlib
 import datetime
 import ipaddress
@@ -156,13 +157,13 @@ class Kube:
         labels: str = "",
         fields: str = "",
         api_version: str | None = None,
-    ) -> list[Object]:
+    ) -> builtins.list[Object]:
         """All objects of `kind` (of all namespaces without `namespace`) that the selectors choose."""
         selectors = [("labelSelector", labels), ("fieldSelector", fields)]
         query = [(key, value) for key, value in selectors if value]
         return items_of(self._json("GET", self._type(kind, api_version).path(namespace), query=query), "items")
 
-    def listable_types(self) -> list[ResourceType]:
+    def listable_types(self) -> builtins.list[ResourceType]:
         """Every kind that is served now and can be listed, each once, in the version that the server prefers."""
         self._types = self._discover()
         found: dict[tuple[str, str], ResourceType] = {}
@@ -171,7 +172,7 @@ class Kube:
                 found.setdefault((known.group, known.kind), known)
         return list(found.values())
 
-    def list_type(self, listed: ResourceType, *, metadata_only: bool = False) -> list[Object]:
+    def list_type(self, listed: ResourceType, *, metadata_only: bool = False) -> builtins.list[Object]:
         """All objects of one of the `listable_types`, with their apiVersion and kind; none if it is served no more.
 
         With `metadata_only` there is nothing in them but their metadata, which spares the server and the reader the
@@ -280,7 +281,7 @@ class Kube:
         path = f"{self._type('Pod', 'v1').path(namespace, pod)}/log"
         return self._request("GET", path, query=query, accept="*/*").decode(errors="replace")
 
-    def volume_stats(self, node: str) -> list[Object]:
+    def volume_stats(self, node: str) -> builtins.list[Object]:
         """What the kubelet of a node knows of the volumes of claims (`pvcRef`): bytes and inodes. It asks the storage
         driver once a minute.
 
@@ -290,7 +291,7 @@ class Kube:
         volumes = [volume for pod in items_of(summary, "pods") for volume in items_of(pod, "volume")]
         return [volume for volume in volumes if volume.get("pvcRef")]
 
-    def events(self, namespace: str, *, name: str | None = None) -> list[Object]:
+    def events(self, namespace: str, *, name: str | None = None) -> builtins.list[Object]:
         """The events of a namespace, or of the objects called `name` in it."""
         fields = f"involvedObject.name={name}" if name else ""
         return self.list("Event", namespace=namespace, fields=fields, api_version="v1")
@@ -341,7 +342,7 @@ class Kube:
     def _forget_types(self) -> None:
         self._types = []
 
-    def _discover(self) -> list[ResourceType]:
+    def _discover(self) -> builtins.list[ResourceType]:
         """All types, in two requests (https://kubernetes.io/docs/concepts/overview/kubernetes-api/#discovery-api)."""
         groups: list[Object] = []
         for root in ("/api", "/apis"):
@@ -410,7 +411,7 @@ def _connect_and_read(seconds: float) -> tuple[float, float]:
     return connect, seconds - connect
 
 
-def _types_of_group(group: Object) -> list[ResourceType]:
+def _types_of_group(group: Object) -> builtins.list[ResourceType]:
     name = value_of(group, "metadata", "name", default="")
     # A group whose first CRD was established a moment ago has null where the resources of a version should be.
     return [

@@ -13,7 +13,7 @@ Object = dict[str, Any]
 """A Kubernetes object as the API has it in JSON."""
 
 
-def value_of(found: Object | None, *path: str, default: Any = None) -> Any:
+def value_of(found: Mapping[str, Any] | None, *path: str, default: Any = None) -> Any:
     """What is at that path; `default` where it, or what it would be in, is absent or null."""
     value: Any = found
     for key in path:
@@ -21,12 +21,12 @@ def value_of(found: Object | None, *path: str, default: Any = None) -> Any:
     return default if value is None else value
 
 
-def fields_of(found: Object | None, *path: str) -> Object:
+def fields_of(found: Mapping[str, Any] | None, *path: str) -> Object:
     """The fields of what is at that path, none of what is not there."""
     return value_of(found, *path, default={})
 
 
-def items_of(found: Object | None, *path: str) -> list[Any]:
+def items_of(found: Mapping[str, Any] | None, *path: str) -> list[Any]:
     """The items of the list at that path, none of what is not there."""
     return value_of(found, *path, default=[])
 

@@ -13,7 +13,7 @@ import shlex
 import ssl
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -98,7 +98,7 @@ def _tls(configuration: kubernetes_client.Configuration) -> dict[str, Any]:
 
 
 def _credentials(configuration: kubernetes_client.Configuration) -> dict[str, str]:
-    settings = configuration.auth_settings().values()
+    settings: Iterable[Any] = configuration.auth_settings().values()
     return {auth["key"]: auth["value"] for auth in settings if auth["in"] == "header" and auth["value"]}
 
 

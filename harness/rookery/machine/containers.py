@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rookery.errors import DeadlineExceeded
 from rookery.machine.docker import docker, docker_output
@@ -91,7 +92,7 @@ def _came_with(place: PurePosixPath, given: Sequence[PurePosixPath]) -> bool:
     return any(place == each or (each in place.parents and each != _VAR) for each in given)
 
 
-def _all_dead(names: Sequence[str], killing: Future[object] | None = None) -> None:
+def _all_dead(names: Sequence[str], killing: Future[Any] | None = None) -> None:
     states = docker_output("inspect", "-f", "{{.Name}} {{.State.Running}}", *names).splitlines()
     alive = [state.split()[0].lstrip("/") for state in states if state.endswith(" true")]
     if alive and killing is not None and killing.done():

@@ -83,7 +83,7 @@ def _has(config: dict[str, Any], name: str) -> bool:
     return any(_named({name}, each) for part in _PARTS for each in _entries(config, part))
 
 
-def _servers(config: dict[str, Any], name: str) -> list[str]:
+def _servers(config: dict[str, Any], name: str) -> list[str | None]:
     found = (each.get("cluster") for each in _entries(config, "clusters") if _named({name}, each))
     return [cluster.get("server") for cluster in found if isinstance(cluster, dict)]
 

@@ -392,10 +392,10 @@ def _locked_for_life(name: str) -> locks.Lock:
         raise NotYet("a sweep is removing what a dead run left there")
     found = Lease._load(_path(name))
     by = f" by process {found.owner.pid}" if found else ""
-    here = found is not None and found.owner.alive()
+    end = f", or end it: kill {found.owner.pid}" if found and found.owner.alive() else ""
     raise UsageError(
-        f"{name} is in use{by}" + ("" if here else ", which is not to be seen from here"),
-        hint="wait for it to end, choose another name" + (f", or end it: kill {found.owner.pid}" if here else ""),
+        f"{name} is in use{by}" + ("" if end else ", which is not to be seen from here"),
+        hint=f"wait for it to end, choose another name{end}",
     )
 
 

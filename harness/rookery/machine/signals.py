@@ -11,7 +11,7 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM has come, for this process alone: Ctrl-C comes to those that it has started as well."""
 
 
-def sigterm_as_ctrl_c() -> Callable[[], object]:
+def sigterm_as_ctrl_c() -> Callable[[], None]:
     """Have SIGTERM raise `Terminated` from now on, unless somebody has made something else of it; returns what ends
     that. Does nothing in a thread, where Python knows no signals."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
@@ -21,4 +21,8 @@ def sigterm_as_ctrl_c() -> Callable[[], object]:
         raise Terminated("SIGTERM")
 
     signal.signal(signal.SIGTERM, terminate)
-    return lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def end() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    return end

@@ -17,7 +17,7 @@ _ENDLESS = 1 << 20  # certificates are one line
 
 def with_entry(text: str, part: str, entry: Mapping[str, Any]) -> str:
     """The text with one entry more at the end of that list, which is made where there is none, or null."""
-    root = yaml.compose(text)
+    root: Any = yaml.compose(text)
     if root is None:
         return f"{_whole_lines(text)}{part}:\n{_block([entry], 0)}"
     key, found = _field(root, part)
@@ -48,7 +48,7 @@ def without_entries(text: str, part: str, unwanted: Callable[[Any], bool]) -> st
 
 def with_word(text: str, name: str, word: str) -> str:
     """The text in which that field is this word."""
-    root = yaml.compose(text)
+    root: Any = yaml.compose(text)
     written = json.dumps(word)
     if root is None or (_field(root, name)[0] is None and not root.flow_style):
         return f"{_whole_lines(text)}{name}: {written}\n"
@@ -61,7 +61,7 @@ def with_word(text: str, name: str, word: str) -> str:
     return f"{text[:colon]} {written}{text[max(colon, found.end_mark.index) :]}"
 
 
-def _field(root: yaml.MappingNode, name: str) -> tuple[Any, Any]:
+def _field(root: Any, name: str) -> tuple[Any, Any]:
     return next(((key, value) for key, value in root.value[::-1] if key.value == name), (None, None))
 
 

@@ -9,7 +9,7 @@ not 1: it says nothing about the storage under test.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
@@ -47,7 +47,7 @@ WORKERS = pytest.StashKey[list[int]]()  # exit statuses of pytest-xdist's worker
 WORKER_STATUS = "rookery_exit_status"
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
-DESELECTED = pytest.StashKey[list[pytest.Item]]()  # scenarios of a tier that was not asked for
+DESELECTED = pytest.StashKey[Sequence[pytest.Item]]()  # scenarios of a tier that was not asked for
 SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
 EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this run, by `I/N`
 EXPECTED_OF_WORKER = "rookery_expected_s"
@@ -227,7 +227,8 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 def pytest_collection_finish(session: pytest.Session) -> None:
     # Whatever leaves scenarios out has done so by now.
     config = session.config
-    needed = [(item, *state) for item in session.items if (state := _state(item))[1]]
+    states = ((item, *_state(item)) for item in session.items)
+    needed = [(item, topology, layer) for item, topology, layer in states if layer]
     if needed and not config.option.collectonly:
         if not hasattr(config, "workerinput"):  # pytest-xdist would have another worker try again, and again
             _check_all(config, {topology for _, topology, _ in needed})
@@ -448,7 +449,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     if call.when == "call" and (results := item.stash.get(RESULTS, None)):
         item.user_properties += budgets.compare(item, results)
     report = yield

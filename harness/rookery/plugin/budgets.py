@@ -8,11 +8,15 @@ own, for each step.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rookery.catalogue.markers import budget
 from rookery.report.results import Results, scenario_name
+
+if TYPE_CHECKING:
+    from _pytest.outcomes import Failed  # pytest.fail.Exception, which is no name for types
 
 TOO_MUCH = 2  # so many times its budget ends a scenario
 TIMED_OUT = "from pytest-timeout."  # how its message ends
@@ -28,7 +32,7 @@ def bound(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.timeout(TOO_MUCH * seconds, method="signal", func_only=True))
 
 
-def explain(error: pytest.fail.Exception, item: pytest.Item, results: Results | None) -> None:
+def explain(error: Failed, item: pytest.Item, results: Results | None) -> None:
     """Have the failure say that it was the budget, and where the scenario was; any other is left as it is."""
     seconds, mark, timed_out = budget(item), item.get_closest_marker("timeout"), str(error.msg)
     if seconds is None or mark is None or mark.args != (TOO_MUCH * seconds,) or not timed_out.endswith(TIMED_OUT):
@@ -58,7 +62,7 @@ def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
     """A line for each that took more than its budget."""
     lines = []
     for report in reports:
-        found = dict(report.user_properties) if report.when == "call" else {}
+        found: dict[str, Any] = dict(report.user_properties) if report.when == "call" else {}
         if "budget_s" in found and found["counted_s"] > found["budget_s"]:
             name = scenario_name(report.nodeid.rpartition("::")[2])
             lines.append(f"over budget: {name} took {found['counted_s']:.0f} s of {found['budget_s']:g}")

@@ -35,7 +35,8 @@ AT_THE_END = "at-the-end"  # of logs
 class Workload(Protocol):
     """What runs on the volumes."""
 
-    namespace: str
+    @property
+    def namespace(self) -> str: ...
 
     def deploy(self) -> None: ...
     @property

@@ -30,7 +30,7 @@ def write_junit(
     counts = {"tests": "1", "failures": str(int(kind == "failure")), "errors": str(int(kind == "error"))}
     counts["time"] = f"{seconds:.1f}"
     suites = ElementTree.Element("testsuites")
-    suite = ElementTree.SubElement(suites, "testsuite", name="rookery", **counts)
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": "rookery", **counts})
     case = ElementTree.SubElement(suite, "testcase", classname=classname, name=name, time=f"{seconds:.1f}")
     if properties := list(properties):
         among = ElementTree.SubElement(case, "properties")

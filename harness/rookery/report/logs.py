@@ -35,13 +35,21 @@ def bound_logs(folder: Path, limit: int = LOGS_LIMIT) -> int:
     return sum(_keep_newest(file, size, share) for file, size in sizes.items() if size > share)
 
 
+def newest(data: bytes, limit: int) -> bytes:
+    """The last whole lines of `data` that fit in `limit` bytes, or of one longer line its end."""
+    if len(data) <= limit:
+        return data
+    tail = data[len(data) - limit :]
+    cut = tail.find(b"\n") + 1
+    return tail[cut:] if 0 < cut < len(tail) else tail
+
+
 def _keep_newest(file: Path, size: int, share: int) -> int:
-    """Cut `file` to its last bytes, from the beginning of a line on where there is one; at most `share` in all."""
+    """Cut `file` to its newest lines and a line that says so; at most `share` bytes in all."""
+    room = max(0, share - MARKER_ROOM)
     with file.open("rb") as source:
-        source.seek(size - max(0, share - MARKER_ROOM))
-        newest = source.read()
-    _, _, whole_lines = newest.partition(b"\n")
-    kept = whole_lines or newest
+        source.seek(size - room - 1)
+        kept = newest(source.read(), room)
     marker = f"[{size - len(kept)} older bytes dropped]\n".encode()
     file.write_bytes((marker + kept)[:share])
     return size - len(kept)

@@ -129,8 +129,8 @@ def _image_id(reference: str) -> str | None:
     return found.id if found else None
 
 
-def _image_ids(references: Iterable[str]) -> dict[str, str | None]:
-    return {name: _image_id(name) for name in map(recipes.canonical, references)}
+def _image_ids(references: Iterable[str]) -> dict[str, str]:
+    return {name: found for name in map(recipes.canonical, references) if (found := _image_id(name))}
 
 
 def _is_deployed_for(driver_pod: dict[str, Any], kubelet_dir: str) -> bool:

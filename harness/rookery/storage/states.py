@@ -55,6 +55,8 @@ def _serve_filesystem(cluster: StorageCluster, results: Results) -> None:
 
 def filesystem_of(cluster: StorageCluster) -> Filesystem:
     """The CephFS filesystem of a cluster that has one."""
+    if cluster.rook is None:
+        raise InfrastructureError("Rook has not been deployed")
     return Filesystem(replicas=cluster.rook.spec.pool_size)
 
 

@@ -98,7 +98,7 @@ def moved(stats: str, seconds: float) -> TransferResult:
     size = re.search(r"Total transferred file size: ([\d,]+)", stats)
     if not files or not size:
         raise InfrastructureError(f"rsync said something else: {stats[-1000:]}")
-    return TransferResult(*(int(found[1].replace(",", "")) for found in (files, size)), seconds)
+    return TransferResult(int(files[1].replace(",", "")), int(size[1].replace(",", "")), seconds)
 
 
 def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> str:

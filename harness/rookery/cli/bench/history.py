@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from rookery.bench import history as bench
 from rookery.cli import options
@@ -16,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "seconds of the processor and MiB. Needs neither docker nor a cluster; exit status 3 if a verdict is wrong."
     )
     parser.epilog = "examples: rookery bench history --samples 1000; rookery bench history --fault-seed 7 --json"
-    more = {"type": options.at_least_one, "metavar": "N"}
+    more: dict[str, Any] = {"type": options.at_least_one, "metavar": "N"}
     parser.add_argument("--samples", default=10_000, help="of each kind (default: %(default)s)", **more)
     parser.add_argument(
         "--operations", default=1_000_000, help="lines of the long history (default: %(default)s)", **more

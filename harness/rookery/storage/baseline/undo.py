@@ -190,8 +190,20 @@ def _tried(what: str, do: Callable[..., object], *arguments: Any) -> str:
 # --- Ceph ---------------------------------------------------------------------------------------------------------
 
 # Made by Rook when it comes to it, and not by a scenario: to take them away would break what it goes on to do.
-USERS_OF_ROOK = ("osd.", "mon.", "mgr.", "mds.", "client.admin", "client.bootstrap-", "client.ceph-exporter")
-USERS_OF_ROOK += ("client.crash", "client.csi-", "client.nfs-", "client.rbd-mirror", "client.rgw.")
+USERS_OF_ROOK = (
+    "osd.",
+    "mon.",
+    "mgr.",
+    "mds.",
+    "client.admin",
+    "client.bootstrap-",
+    "client.ceph-exporter",
+    "client.crash",
+    "client.csi-",
+    "client.nfs-",
+    "client.rbd-mirror",
+    "client.rgw.",
+)
 
 Told = tuple[str, Mapping[str, Any], str]
 """What a command does in words, the command, and its input."""

@@ -8,6 +8,7 @@ commit. A server whose node lost its power says nothing any more, so the kernel 
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import psycopg
 
@@ -53,7 +54,7 @@ class Client:
     """Connections to the server at one address, good until that changes."""
 
     def __init__(self, address: str, *, port: int, user: str, password: str, record: Recorder) -> None:
-        self._parameters = {
+        self._parameters: dict[str, Any] = {
             "host": address,
             "port": port,
             "user": user,
