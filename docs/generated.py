@@ -12,11 +12,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from _pytest.fixtures import FixtureFunctionDefinition
-
 from rookery.catalogue import markers
 from rookery.settings import PREFIX, Settings, option_name
 
@@ -33,9 +31,9 @@ def options() -> str:
         rows.append((option, f"`{PREFIX}{setting.name.upper()}`", default, _cell(meta["help"])))
     return _page(
         "Options",
-        "Of `pytest`. Each is also a variable, and a key of `[tool.rookery]` in pyproject.toml (the option's name without "
-        "its dashes in front). An option beats the variable, the variable beats pyproject.toml, and that beats the "
-        "default. A variable that begins with `ROOKERY_` and is none of these is refused with exit status 2.",
+        "Of `pytest`. Each is also a variable, and a key of `[tool.rookery]` in pyproject.toml (the option's name "
+        "without its dashes in front). An option beats the variable, the variable beats pyproject.toml, and that beats "
+        "the default. A variable that begins with `ROOKERY_` and is none of these is refused with exit status 2.",
         ("option", "variable", "default", ""),
         rows,
     )

@@ -71,4 +71,6 @@ def test_the_site_has_every_page_and_no_other():
 @pytest.mark.parametrize("file", sorted((PROJECT / "scenarios").glob("test_*.py")), ids=lambda file: file.stem)
 def test_what_scenarios_name_in_docs_is_there(file):
     named = re.findall(r"\bdocs/([\w/-]+\.md)(?:#([\w-]+))?", file.read_text(encoding="utf-8"))
-    assert [name for name, anchor in named if not (DOCS / name).exists() or anchor not in {"", *anchors(DOCS / name)}] == []
+    for name, anchor in named:
+        assert (DOCS / name).exists(), name
+        assert not anchor or anchor in anchors(DOCS / name), anchor
