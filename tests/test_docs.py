@@ -1,0 +1,76 @@
+"""What the docs promise by themselves: every link inside the project leads somewhere, and the site has every page."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[1]
+DOCS = PROJECT / "docs"
+READ = sorted([*DOCS.rglob("*.md"), *PROJECT.glob("*.md")])
+GENERATED = ("reference/fixtures.md", "reference/markers.md", "reference/options.md")  # by docs/generated.py
+LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+# Words that needed a dictionary (docs/glossary.md has those that took their places).
+HOUSE_WORDS = re.compile(
+    r"\b(diary|twin|troubles? [123]|by chance|put back|at hand|as deployed|handed on|cure[sd]?)\b", re.IGNORECASE
+)
+
+
+def prose(page):
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page):
+    """Of a page's headings, as GitHub and mkdocs both have them."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings]
+    return {re.sub(r"[^\w -]", "", heading).strip().replace(" ", "-") for heading in plain}
+
+
+def broken(page):
+    for link in LINK.findall(prose(page)):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if target.is_relative_to(DOCS) and target.relative_to(DOCS).as_posix() in GENERATED:
+            continue
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            yield link
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_every_link_leads_somewhere(page):
+    assert list(broken(page)) == []
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_the_fields_own_words_are_used(page):
+    assert HOUSE_WORDS.findall(prose(page)) == []
+
+
+def test_a_link_that_leads_nowhere_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `page`: one\n[a](#a-page-one) [b](#two) [c](gone.md) [d](https://example.org/x)\n")
+    assert list(broken(page)) == ["#two", "gone.md"]
+
+
+def test_the_site_has_every_page_and_no_other():
+    def pages(entry):
+        if isinstance(entry, str):
+            return [entry]
+        return [page for value in entry.values() for each in value for page in pages(each)]
+
+    nav = yaml.safe_load((PROJECT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    there = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    assert {page for entry in nav for page in pages(entry)} == there | set(GENERATED)
+
+
+@pytest.mark.parametrize("file", sorted((PROJECT / "scenarios").glob("test_*.py")), ids=lambda file: file.stem)
+def test_what_scenarios_name_in_docs_is_there(file):
+    named = re.findall(r"\bdocs/([\w/-]+\.md)(?:#([\w-]+))?", file.read_text(encoding="utf-8"))
+    for name, anchor in named:
+        assert (DOCS / name).exists(), name
+        assert not anchor or anchor in anchors(DOCS / name), anchor
