@@ -68,8 +68,8 @@ DRIVER_NOT_REGISTERED = Signature(
 
 # The same cause before the volume was ever attached to the node. Kubernetes asks for that first, and external-attacher
 # does not find the name under which the driver would know the node. The kubelet then has nothing to say: the summary it
-# gave in the operator's diary ("timeout expired waiting for volumes to attach or mount for pod") is no event any more
-# when it is for a time-out (pkg/kubelet/kubelet.go of Kubernetes 1.32, `wait.Interrupted`).
+# gave in 2018 ("timeout expired waiting for volumes to attach or mount for pod") is no event any more when it is for a
+# time-out (pkg/kubelet/kubelet.go of Kubernetes 1.32, `wait.Interrupted`).
 DRIVER_NOT_ON_NODE = Signature(
     text="CSINode … does not contain driver …",
     shown_by=ShownBy.EVENT,
@@ -130,7 +130,7 @@ POOL_HAS_BOTH_LAYOUTS = Signature(
     source="https://github.com/rook/rook/issues/7362",
 )
 
-# ceph-csi's words, and the userspace driver's, for what the diary has as "rbd: error opening pool 'replicapool': (2) No
+# ceph-csi's words, and the userspace driver's, for what was in 2018 "rbd: error opening pool 'replicapool': (2) No
 # such file or directory": the pool of a StorageClass, or its data pool, is misspelt, not made yet, or removed.
 POOL_NOT_FOUND = Signature(
     text="pool not found: pool (…) not found in Ceph cluster",

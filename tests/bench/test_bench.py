@@ -230,7 +230,7 @@ def test_rows_that_did_not_come_back_are_told_and_the_client_is_closed(tmp_path,
 
 @pytest.fixture
 def restored(tmp_path):
-    """A cluster that was put back from a snapshot with one disk; returns both, and the two files of the disk."""
+    """A cluster that was restored from a snapshot with one disk; returns both, and the two files of the disk."""
     saved, disk = tmp_path / "saved.img", tmp_path / "disk.img"
     for path in (saved, disk):
         path.write_bytes(b"osd")

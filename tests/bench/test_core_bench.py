@@ -48,7 +48,7 @@ DEPLOYED_FIRST = [  # name, start, seconds
     ("nothing left behind", 158.0, 1.0),
 ]
 RESTORED_FIRST = [
-    ("rook-ready put back", 1.0, 10.0),
+    ("rook-ready restored", 1.0, 10.0),
     ("restored: nodes Ready", 1.0, 19.0),
     ("restored: OSDs up", 1.0, 34.0),
     ("symptom shown", 41.0, 2.0),
@@ -102,7 +102,7 @@ def test_what_overlaps_is_told_by_what_each_phase_added(results):
     (parts,) = core_bench.of(results).parts
     assert parts[WAITING] == {"nodes Ready": 10.0, "OSDs up": 15.0, "symptom shown": 2.0}
     assert parts[CEPH] == {"CephCluster Ready": 60.0, "OSDs up": 5.0, "nothing to HEALTH_OK": 3.0}
-    assert parts[RESTORING] == {"rook-ready put back": 10.0, "restored: nodes Ready": 9.0, "restored: OSDs up": 15.0}
+    assert parts[RESTORING] == {"rook-ready restored": 10.0, "restored: nodes Ready": 9.0, "restored: OSDs up": 15.0}
     assert parts[HARNESS] == {
         "baseline taken": 1.0,
         "logs gathered": 3.0,
@@ -180,7 +180,7 @@ def test_each_second_goes_to_the_first_category_that_has_it(drawn):
 
 def test_the_last_run_is_taken_of_a_folder_that_has_several(results):
     write(results, "pools", RESTORED_FIRST, at=-3000, total=500.0, call=(40.0, 8.0), run=EARLIER)
-    write(results, "bench-restore-0", [("rook-ready put back", 0, 10.0)], at=900, total=60.0, run="", tier="")
+    write(results, "bench-restore-0", [("rook-ready restored", 0, 10.0)], at=900, total=60.0, run="", tier="")
     assert core_bench.of(results).runs[0]["core, nothing saved"] == 217.0
 
 
@@ -193,7 +193,7 @@ def test_the_last_run_is_taken_of_a_folder_that_has_several(results):
             "core",
             "core, nothing saved",
         ),
-        (RESTORED_FIRST, "core", "core, states at hand"),
+        (RESTORED_FIRST, "core", "core, states saved"),
         (RESTORED_FIRST, "rest", "whole run"),
         ([], "core", "whole run"),
     ],
@@ -205,7 +205,7 @@ def test_the_whole_is_held_against_the_goal_of_how_it_began(tmp_path, phases, ti
     met = {goal["step"]: goal["met"] for goal in measured.as_dict()["goals"]}
     assert met == {
         "core, nothing saved": True if whole == "core, nothing saved" else None,
-        "core, states at hand": False if whole == "core, states at hand" else None,
+        "core, states saved": False if whole == "core, states saved" else None,
     }
 
 
@@ -235,7 +235,7 @@ def test_the_table_has_shares_sums_goal_and_what_it_is_made_of(results, capsys, 
     lines = {line.strip("│ ").partition("│")[0].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert [each for each in CATEGORIES if each not in lines] == []
     for where, shown in (
-        ("restoring", ("34.0 s", "16%", "restored: OSDs up 15.0, rook-ready put back 10.0")),
+        ("restoring", ("34.0 s", "16%", "restored: OSDs up 15.0, rook-ready restored 10.0")),
         ("the harness adds", ("77.0 s", "35%", "images + store + saving + restoring + harness")),
         ("the product takes", ("140.0 s", "65%", "nodes + Ceph + workload + acts + waiting for product")),
         ("core, nothing saved", ("217.0 s", "at most 600, met")),
@@ -271,7 +271,7 @@ def pytest_of_users(monkeypatch, tmp_path):
 import json, os, pathlib, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index("--results-dir") + 1])
 (folder / "20261128T210000Z-it").mkdir(parents=True)
-phases = [{{"name": "rook-ready put back", "start_s": 0, "seconds": 0}}]
+phases = [{{"name": "rook-ready restored", "start_s": 0, "seconds": 0}}]
 timings = {{"outcome": "passed", "total_s": 0, "phases": phases}}
 (folder / "20261128T210000Z-it/timings.json").write_text(json.dumps(timings))
 (folder / "20261128T210000Z-it/report.json").write_text(json.dumps({{"tier": "core"}}))
@@ -299,8 +299,8 @@ def test_core_runs_pytest_as_a_user_would_with_the_options_that_were_given(pytes
     assert sorted(os.listdir(tmp_path / "results")) == sorted(folder.name for folder in folders)
     assert [folder.name.partition("-")[2] for folder in folders] == ["bench-core-1", "bench-core-2"]
     runs = json.loads(printed.out)["runs"]
-    assert [list(run)[-1] for run in runs] == ["core, states at hand"] * 2
-    assert all(run["harness"] == run["core, states at hand"] for run in runs)
+    assert [list(run)[-1] for run in runs] == ["core, states saved"] * 2
+    assert all(run["harness"] == run["core, states saved"] for run in runs)
 
 
 def test_a_run_that_fails_ends_it_and_what_was_measured_is_told(pytest_of_users, capsys):

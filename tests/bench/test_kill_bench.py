@@ -38,7 +38,7 @@ DEPLOYING = {
 }
 RESTORING = {
     "images ready": 4.0,
-    "rook-ready put back": 15.0,
+    "rook-ready restored": 15.0,
     "restored: every pod Ready": 65.0,
     "baseline taken": 66.0,
 }

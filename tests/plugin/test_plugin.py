@@ -60,7 +60,7 @@ class Cluster:
         self.stored.add(name)
 
     def restore(self, snapshot, results):
-        results.add_phase(f"{snapshot.name} put back", 0, 0)
+        results.add_phase(f"{snapshot.name} restored", 0, 0)
 
     def fingerprint(self):
         return Fingerprint()
@@ -201,10 +201,10 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
     ran.assert_outcomes(passed=3, failed=1)
     assert ran.ret == 1
     done = [phases(path) for path in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
-    restored, checked = ["rook-ready put back", "baseline taken"], "nothing left behind"
+    restored, checked = ["rook-ready restored", "baseline taken"], "nothing left behind"
     # After the failure nobody looks; the third finds the cluster clean, the fourth what the third has left.
     assert done == [restored, [*restored, checked], ["clean", checked], ["not clean", *restored, checked]]
-    ran.stdout.fnmatch_lines(["*pool x was not there; restoring it*", "*a cluster was put back 3 times in *"])
+    ran.stdout.fnmatch_lines(["*pool x was not there; restoring it*", "*a cluster was restored 3 times in *"])
 
 
 WRITES = "history.ok(history.invoke('write', process=0, key=0))"
@@ -387,7 +387,7 @@ def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
     )
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
     ran.assert_outcomes(**{"passed" if body == "pass" else "failed": 3})
-    ran.stdout.fnmatch_lines([f"*a cluster was put back {restored} times in *"])
+    ran.stdout.fnmatch_lines([f"*a cluster was restored {restored} times in *"])
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,7 @@ def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(run
     running.say = said.append
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
-    assert said == ["rook cannot be put back: /dev/loop64 is taken; deploying anew"]
+    assert said == ["rook cannot be restored: /dev/loop64 is taken; deploying anew"]
     running.mark_dirty()
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
@@ -530,7 +530,7 @@ def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, r
     running.mark_dirty()
     running.cluster(ROOK, results)
     clock.now += 60
-    assert running.summary() == "a cluster was put back 2 times in 40 s, 40% of the run"
+    assert running.summary() == "a cluster was restored 2 times in 40 s, 40% of the run"
 
 
 def test_the_end_removes_the_cluster_once(running, results):

@@ -324,7 +324,7 @@ def test_a_restored_cluster_is_ready_when_all_of_it_is_back(ceph, cluster):
     assert ceph.health == "HEALTH_OK"
     assert all(node.pods_started > began for node in ceph.nodes.values())
     steps = ["nodes Ready", "mons in quorum", "OSDs up", "HEALTH_OK", "every pod Ready"]
-    assert list(cluster.its_results.seconds()) == ["ready put back", *(f"restored: {step}" for step in steps)]
+    assert list(cluster.its_results.seconds()) == ["ready restored", *(f"restored: {step}" for step in steps)]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_nodes_that_were_saved_without_rook_are_restored_when_they_are_ready(cep
     snapshot = saved(cluster, with_rook=False)
     cluster.restore(snapshot, cluster.its_results)
     assert (cluster.ready, cluster.rook) == (True, None)
-    assert list(cluster.its_results.seconds()) == ["ready put back", "restored: nodes Ready"]
+    assert list(cluster.its_results.seconds()) == ["ready restored", "restored: nodes Ready"]
     ceph.stuck.add("heartbeat of worker1")
     with pytest.raises(DeadlineExceeded, match="worker1 shows Ready, but its last heartbeat is from before"):
         cluster.restore(snapshot, cluster.its_results)

@@ -124,7 +124,7 @@ class KindCluster(PytestKindCluster):
         self._volume_loops: dict[int, int] = {}  # seen alive: number and sequence number of the attachment
         self.network = f"rookery-{name}"
         self._subnet = ""
-        self._deployed = 0.0  # Unix time, seconds; of a cluster that was put back, when it was made in the first place
+        self._deployed = 0.0  # Unix time, seconds; of a cluster that was restored, when it was made in the first place
         self._store: Path | None = None
         self._images: dict[str, str] = {}  # ids by name, of what the nodes were made with and what was brought since
         self._images_seen: dict[str, str] = {}  # in every worker, since the nodes were made last

@@ -177,7 +177,7 @@ def kind() -> Check:
 def rsync() -> Check:
     if path := shutil.which("rsync"):
         return Check("rsync", "ok", path)
-    return Check("rsync", "missing", "none: clusters could not be saved and put back", _SETUP)
+    return Check("rsync", "missing", "none: clusters could not be saved and restored", _SETUP)
 
 
 def sfdisk() -> Check:

@@ -54,7 +54,7 @@ class Session:
         self._slot, self._slots = slot, slots
         self._images: set[str] = set()  # of the scenarios to come, beside what every run needs
         self.failures: list[BaseException] = []
-        self.restored_s: list[float] = []  # seconds of each time that a cluster was put back
+        self.restored_s: list[float] = []  # seconds of each time that a cluster was restored
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
         self._pristine: Layer | None = None  # the state it was handed out in, unless it is known to differ
@@ -171,7 +171,7 @@ class Session:
                 self._restored = True
                 return
             except SnapshotRefused as error:
-                self.say(f"{layer.name} cannot be put back: {error}; deploying anew")
+                self.say(f"{layer.name} cannot be restored: {error}; deploying anew")
         with results.uncounted() if layer.saved else nullcontext():  # what is saved is made once for many
             self._make(cluster, layer, results)
 
@@ -213,11 +213,11 @@ class Session:
         self.restored_s.append(time.monotonic() - begin)
 
     def summary(self) -> str:
-        """How often a cluster was put back, and what that took of the run; empty if it never was."""
+        """How often a cluster was restored, and what that took of the run; empty if it never was."""
         if not self.restored_s:
             return ""
         spent, whole = sum(self.restored_s), time.monotonic() - self._began
-        return f"a cluster was put back {len(self.restored_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
+        return f"a cluster was restored {len(self.restored_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
     def _new_cluster(self, topology: str) -> StorageCluster:
         if self._slots > 1:
@@ -332,7 +332,7 @@ def short_of_room(results: Results | None) -> InfrastructureError | None:
 
 @contextmanager
 def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Have a workload ready that came with the cluster, and stays until that is put back; gather logs at the end."""
+    """Have a workload ready that came with the cluster, and stays until that is restored; gather logs at the end."""
     with results.phase("workload Ready"):
         workload.ready.since(cluster.started).wait()
     try:

@@ -41,7 +41,7 @@ class BlockPool:
             raise UsageError(f"pool {self.name} has no layout: neither replicas nor an erasure code")
 
     def with_both_layouts(self) -> BlockPool:
-        """The mistake of the operator's diary: `replicated` and `erasureCoded` at once."""
+        """The mistake of docs/incident.md#no-new-volumes: `replicated` and `erasureCoded` at once."""
         return replace(self, replicas=self.replicas or 3, erasure_code=self.erasure_code or ErasureCode())
 
     def manifest(self) -> Object:

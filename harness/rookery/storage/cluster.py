@@ -360,7 +360,7 @@ class StorageCluster:
         self.ready = False
         self.prepare(results)
         begin = time.monotonic_ns()
-        with results.phase(f"{snapshot.name} put back"):
+        with results.phase(f"{snapshot.name} restored"):
             self.started = self.nodes.restore(snapshot)
         reached = results.stopwatch(begin, "restored: ")
         names = self.nodes.node_names
