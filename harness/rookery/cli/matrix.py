@@ -37,27 +37,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     run_.add_argument("cells", nargs="*", metavar="CELL", help="these cells (default: all that can run here)")
     run_.add_argument("--budget", type=_duration, metavar="TIME", help="begin no cell after that time: 6h, 90m")
     run_.add_argument("--resume", action="store_true", help="go on with the newest night: run what did not end in it")
-    _common(run_, default=argparse.SUPPRESS)
+    _common(run_, inner=True)
     run_.set_defaults(run=_run)
     compared = inner.add_parser("compare", help="what came out otherwise than in another night")
     compared.add_argument("nights", nargs="*", metavar="NIGHT", help="two nights (default: the last two)")
-    _common(compared, default=argparse.SUPPRESS)
+    _common(compared, inner=True)
     compared.set_defaults(run=_compare)
     page = inner.add_parser("page", help="write the page of the newest night anew: results/nightly/index.html")
-    _common(page, default=argparse.SUPPRESS)
+    _common(page, inner=True)
     page.set_defaults(run=_page)
 
 
-def _common(parser: argparse.ArgumentParser, **default: object) -> None:
-    options.add_json(parser, **default)
+def _common(parser: argparse.ArgumentParser, *, inner: bool = False) -> None:
+    """The options of all; of an `inner` command suppressed, so that one before it is not overwritten by its absence."""
+    options.add_json(parser, **({"default": argparse.SUPPRESS} if inner else {}))
     options.add_settings(parser, ["results_dir"])
-    parser.add_argument(
-        "--matrix",
-        type=options.path,
-        metavar="FILE",
-        help=f"the file of cells (default: {cells.FILE})",
-        **(default or {"default": Path(cells.FILE)}),
-    )
+    told = f"the file of cells (default: {cells.FILE})"
+    default = argparse.SUPPRESS if inner else Path(cells.FILE)
+    parser.add_argument("--matrix", type=options.path, metavar="FILE", help=told, default=default)
 
 
 def run(arguments: argparse.Namespace) -> int:
