@@ -1,7 +1,7 @@
 """A client for WebDriver, of the few commands that reading a page takes.
 
 The protocol is JSON over HTTP: https://www.w3.org/TR/webdriver2/. What a page does not show *yet* is `NotYet`, so that
-everything here serves as a condition for `wait_for`: there are no waits of the browser's own, whose time-outs would say
+everything here serves in a condition: there are no waits of the browser's own, whose time-outs would say
 nothing.
 """
 
