@@ -13,6 +13,7 @@ from rookery.errors import DeadlineExceeded, InfrastructureError
 from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.states import SEED_TABLE
+from rookery.waiting import condition
 
 
 def quiet(line):
@@ -208,13 +209,16 @@ def test_rows_that_did_not_come_back_are_told_and_the_client_is_closed(tmp_path,
         def __init__(self, kube, *, table, **_):
             assert table == SEED_TABLE
 
+        @condition("a client", within=0)
         def rebuild(self):
             pass
 
+        @condition("rows at {consistency}", within=0)
         def read_all(self, consistency):
             assert consistency == "ALL"
             return {0, 1, 4, 5}
 
+        @condition("the seed", within=0)
         def seed_kept(self):
             return kept
 

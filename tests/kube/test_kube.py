@@ -620,12 +620,12 @@ def test_nodes_need_a_heartbeat_newer_than_the_cut(api, kube):
 def test_a_node_is_lost_when_the_control_plane_says_so(api, kube):
     lost = node_lost(kube, "worker")
     with pytest.raises(NotYet, match="not there"):
-        lost()
+        lost.now()
     for status, reason in (("True", "still taken for Ready"), ("Unknown", "")):
         ready = {"conditions": [{"type": "Ready", "status": status}]}
         serve(api, "nodes", {"metadata": {"name": "worker"}, "status": ready})
         with pytest.raises(NotYet, match=reason) if reason else nullcontext():
-            lost()
+            lost.now()
 
 
 def test_a_taint_comes_and_goes_beside_those_of_others(api, kube):

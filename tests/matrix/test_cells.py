@@ -92,7 +92,8 @@ def test_the_projects_own_says_what_it_needs():
     assert {"default", "rook-1.17", "kubernetes-1.33", "kubernetes-1.34"} <= {cell.name for cell in alone}
 
 
-def test_the_list_says_what_cannot_run_here(machine, capsys):
+def test_the_list_says_what_cannot_run_here(machine, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
     assert cli.main(["matrix", "--matrix", str(OWN)]) == 0
     told = capsys.readouterr().out
     (line,) = [line for line in told.splitlines() if "--csi-driver=ceph-csi" in line]

@@ -23,7 +23,7 @@ import pytest
 from rookery.plugin import session
 from rookery.errors import *
 from rookery.kube import ApiUnavailable, ExecFailed
-from rookery.waiting import NotYet, wait_for
+from rookery.waiting import NotYet, condition
 from rookery.workloads.volumes import Pod
 
 class Kube:
@@ -33,6 +33,7 @@ class Kube:
         return self.answer
 
 def pod(answer): return Pod(Kube(answer), "writer", "volumes")
+@condition("OSDs up", within=1)
 def no_osd(): raise NotYet("2 osds down")
 """
 
@@ -57,13 +58,14 @@ ROWS = {
         "failed",
         1,
     ),
-    "a condition of the scenario does not hold in time": ("wait_for(no_osd, what='OSDs up', within=0)", "failed", 1),
+    "a condition of the scenario does not hold in time": ("no_osd.wait(within=0)", "failed", 1),
+    "a condition that was to stay so ceases": ("no_osd.stays(10)", "failed", 1),
     "what comes back is another Ceph cluster, or has other OSDs": ("raise AnotherCluster('fsid')", "failed", 1),
     "it leaves volumes behind (`LeakDetected`)": ("cluster.left = ['csi-vol-1: nobody has it']", "failed", 1),
     "it did not prove what it claims (`Unknown`)": ("raise Unknown('no write was in flight')", "unknown", 1),
     "it is wrong: AttributeError, NameError, TypeError, ImportError": ("cluster.storage_recoverd()", "broken", 2),
-    "it waits for a function instead of a condition": (
-        "wait_for(lambda: no_osd, what='OSDs up', within=0)",
+    "it takes a condition for what it found": (
+        "assert no_osd",
         "broken",
         2,
     ),
@@ -102,7 +104,7 @@ ROWS = {
     ),
     "a fixture does not come up, or its clean-up fails": ("session.teardown_fails()", "infrastructure", 3),
 }
-FIXTURE_THAT_FAILS = "wait_for(no_osd, what='volumes removed', within=0)"
+FIXTURE_THAT_FAILS = "no_osd.wait(within=0)"
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_whose_fault_it_was(run, pytester, body, outcome, status):
 FOUND_AT_COLLECTION = {
     "a syntax error": "def test_it(cluster):\n    wait_for(\n",
     "an import that fails": "from rookery.workloads import casandra\ndef test_it(cluster):\n    pass\n",
-    "a mistake at its top": "wait_for(bound)\ndef test_it(cluster):\n    pass\n",
+    "a mistake at its top": "bound.wait()\ndef test_it(cluster):\n    pass\n",
     "a fixture that nobody provides": "def test_a(cluster):\n    pass\ndef test_it(cluster, filesystm):\n    pass\n",
     "a fixture's fixture that nobody provides": (
         "import pytest\n@pytest.fixture\ndef ring(cassandr):\n    pass\ndef test_it(cluster, ring):\n    pass\n"

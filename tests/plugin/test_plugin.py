@@ -21,7 +21,7 @@ from rookery.report import room
 from rookery.settings import Settings, option_name
 from rookery.storage.baseline import Cleaning, Fingerprint
 from rookery.storage.states import ROOK_READY, Layer
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet
 
 pytestmark = pytest.mark.usefixtures("topologies")
 
@@ -75,8 +75,11 @@ class Cluster:
         return self.left
 
     def nothing_leaked(self):
-        if self.left:
-            raise NotYet("\n".join(self.left))
+        def ask():
+            if self.left:
+                raise NotYet("\n".join(self.left))
+
+        return Condition("nothing of volumes left behind", ask, within=0, every=1)
 
     def gather_logs(self, results, moment):
         (results.logs_folder(moment) / "node.journal").write_text("as it was")

@@ -108,8 +108,7 @@ def saving(cluster, results, monkeypatch):
 
     monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: saving.stored.get(name)))
     monkeypatch.setattr(cluster, "restore", restore)
-    as_deployed = Condition("as deployed", lambda: saving.did.append("as deployed"), within=0)
-    monkeypatch.setattr(cluster, "as_deployed", as_deployed)
+    monkeypatch.setattr(cluster, "_require_as_deployed", lambda: saving.did.append("as deployed"))
     cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
     cluster._results, cluster.ready = results, True
     return saving
@@ -178,7 +177,7 @@ def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, res
         raise DeadlineExceeded("OSDs up from new boots", 180, "osd.0 is down")
 
     monkeypatch.setattr(with_rook.cluster, "restore", restore)
-    monkeypatch.setattr(with_rook.cluster, "as_deployed", Condition("as deployed", not_yet, within=0))
+    monkeypatch.setattr(with_rook.cluster, "_require_as_deployed", not_yet)
     with pytest.raises(DeadlineExceeded):
         with_rook.cluster.save_layer("rook-ready", results)
     assert with_rook.stored == {}

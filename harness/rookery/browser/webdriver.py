@@ -1,6 +1,6 @@
 """A window of a browser, as conditions: what reading a page takes, of selenium.
 
-What a page does not show *yet* is `NotYet`, so that everything here serves as a condition for `wait_for`: selenium's
+What a page does not show *yet* is `NotYet`, so that everything here serves in a condition: selenium's
 own waits are not used, as their time-outs say nothing.
 """
 

@@ -28,7 +28,7 @@ class Watch:
     def until(self, condition: Callable[[Object], object], *, what: str) -> float:
         """When (`time.monotonic()`) this side heard of the first change after which `condition` holds.
 
-        `condition` is given the object as it then is, and raises `NotYet` as for `wait_for`. Changes before that are
+        `condition` is given the object as it then is, and raises `NotYet` as conditions do. Changes before that are
         over: the next call goes on from there. Raises `DeadlineExceeded` with the last reason, `KubeError` when the
         object is deleted or the server breaks off the watch for a reason.
         """

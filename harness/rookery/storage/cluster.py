@@ -373,9 +373,12 @@ class StorageCluster:
             recovery.nodes_back(self.kube, names, since=self.started, reached=reached)
         self.ready = True
 
-    @condition("the cluster as it was deployed", within=GOES_ON, every=1)
-    def as_deployed(self) -> None:
+    @property
+    def as_deployed(self) -> Condition[None]:
         """All nodes are Ready; with Rook HEALTH_OK, every pod of Kubernetes, Rook and the driver Ready."""
+        return Condition("the cluster as it was deployed", self._require_as_deployed, within=GOES_ON, every=1)
+
+    def _require_as_deployed(self) -> None:
         nodes_ready(self.kube, self.nodes.node_names).now()
         if self.rook:
             recovery.every_pod_ready(self.kube, self.rook.spec.namespace, since=0).now()

@@ -1,6 +1,6 @@
 """Cassandra as a scenario uses it: deploy, write, be there when the power goes, see what came back.
 
-Conditions raise `NotYet` and are for `wait_for`; nothing here waits by itself except `ready` and `write`.
+What asks raises `NotYet` while nothing answers; nothing here waits by itself except `write`.
 """
 
 from __future__ import annotations
