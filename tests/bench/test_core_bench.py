@@ -26,6 +26,7 @@ from rookery.bench.core import (
     Span,
 )
 from rookery.errors import UsageError
+from rookery.machine import pytest_process
 
 T0 = datetime(2026, 11, 28, 21, 0, tzinfo=timezone.utc).timestamp()
 EARLIER, NOW = (datetime.fromtimestamp(at, timezone.utc).isoformat() for at in (T0 - 3600, T0 - 5))
@@ -280,7 +281,7 @@ sys.exit(int(os.environ["STATUSES"].split()[int(folder.name[-1]) - 1]))
 """
     )
     program.chmod(0o755)
-    monkeypatch.setattr(core_bench.sys, "executable", str(program))
+    monkeypatch.setattr(pytest_process.sys, "executable", str(program))
 
     def run(statuses, *argv):
         monkeypatch.setenv("STATUSES", statuses)
@@ -311,20 +312,3 @@ def test_a_run_that_fails_ends_it_and_what_was_measured_is_told(pytest_of_users,
     assert pytest_of_users("1") == 3  # and where nothing was
     assert json.loads(capsys.readouterr().out)["medians"] == {}
     Console().print(core_bench.table(core_bench.CoreBench("core")))
-
-
-def test_sigterm_is_handed_on_and_pytest_removes_its_cluster(monkeypatch, tmp_path):
-    program = tmp_path / "python"
-    program.write_text("#!/bin/sh\ntrap 'echo removed; exit 2' TERM\necho began\nwhile :; do sleep 0.1; done\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(core_bench.sys, "executable", str(program))
-    said = []
-
-    def say(line):
-        said.append(line)
-        if line == "began":
-            raise core_bench.Terminated
-
-    with pytest.raises(core_bench.Terminated):
-        core_bench._pytest([], say)
-    assert said == ["began", "removed"]

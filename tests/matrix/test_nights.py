@@ -53,10 +53,13 @@ def test_a_night_is_taken_up_where_it_ended(tmp_path):
     night = night_of(tmp_path, 1)
     run, _ = pytest_with({"claim": "passed"})
     running.run_cells([A], night, run=run)
-    (night / "b").mkdir()  # begun, and killed
+    scenario(night / "b", "claim", "running")  # begun, and killed
     run, called = pytest_with({"claim": "passed"})
     running.run_cells([A, B], night, run=run)
     assert called == ["b"]
+    (resumed,) = [each for each in nights.cells_of(night) if each.cell == "b"]
+    assert [each.outcome for each in nights.scenarios_of(resumed)] == ["passed"], "what was killed is no result of it"
+    assert (night / "b.ended-1" / "run").is_dir(), "and is kept"
 
 
 def test_no_cell_begins_after_the_budget(tmp_path):

@@ -8,10 +8,7 @@ that began last. What is in no phase is an act of the scenario while it was call
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +23,7 @@ from rich.table import Table
 from rookery.bench.common import Bench, Goal, rows
 from rookery.catalogue.markers import CORE
 from rookery.errors import UsageError
-from rookery.machine.signals import Terminated
+from rookery.machine.pytest_process import run_pytest
 from rookery.report.results import STARTED
 from rookery.settings import Settings
 
@@ -232,7 +229,8 @@ def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: 
     for number in range(1, runs + 1):
         folder = Path(settings.results_dir) / f"{datetime.now(timezone.utc):{STARTED}}-bench-core-{number}"
         began = time.time()
-        status = _pytest([*options, "--results-dir", str(folder)], say)
+        # The core is asked for by its marker, whatever the environment says of `--all`.
+        status = run_pytest(["-m", CORE, *options, "--results-dir", str(folder)], say)
         ended = time.time()
         if status != 0:
             bench.facts["failed"] = (
@@ -241,28 +239,6 @@ def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: 
             break
         bench.add(Run(_scenarios(folder), began, ended))
     return bench
-
-
-def _pytest(options: Sequence[str], say: Callable[[str], None]) -> int:
-    """Run the core as a user would, whatever the environment says of `--all`; returns pytest's exit status."""
-    argv = [sys.executable, "-m", "pytest", "--override-ini=testpaths=scenarios", "-m", CORE, *options]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # or nothing is told for minutes
-    with subprocess.Popen(
-        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        try:
-            _tell(process, say)
-        except KeyboardInterrupt as interrupted:  # pytest removes its cluster before it ends
-            if isinstance(interrupted, Terminated):  # and has got the other, Ctrl-C, as well
-                process.terminate()
-            _tell(process, say)
-            raise
-    return process.returncode
-
-
-def _tell(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
-    for line in process.stdout or ():
-        say(line.rstrip("\n"))
 
 
 def of(folder: Path) -> CoreBench:

@@ -6,6 +6,7 @@ when it ran, for how long, and pytest's exit status. A cell without that file wa
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ def nights(results: Path) -> list[Path]:
     """The nights there are, the newest last."""
     found = folder_of(results)
     return sorted(path for path in found.iterdir() if path.is_dir()) if found.is_dir() else []
+
+
+def set_aside(folder: Path) -> None:
+    """Rename what a run of the cell has left that did not come to its end, as no result of the next one is in it."""
+    if folder.exists():
+        taken = (folder.with_name(f"{folder.name}.ended-{number}") for number in itertools.count(1))
+        folder.rename(next(path for path in taken if not path.exists()))
 
 
 def write(folder: Path, cell: Cell, *, started: str, seconds: float, status: int, command: list[str]) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timezone
+from functools import partial
 from pathlib import Path
 
-from rookery.machine.signals import Terminated
+from rookery.machine.pytest_process import command, run_pytest
 from rookery.matrix import nights
 from rookery.matrix.cells import Cell
 from rookery.matrix.nights import FAILED, PASSED
 
 log = logging.getLogger(__name__)
-Run = Callable[[Sequence[str]], int]  # a command; returns its exit status
+Run = Callable[[Sequence[str]], int]  # given pytest's options; returns its exit status
 
 
 def run_cells(cells: Sequence[Cell], night: Path, *, budget_s: float | None = None, run: Run | None = None) -> int:
@@ -37,24 +35,27 @@ def run_cells(cells: Sequence[Cell], night: Path, *, budget_s: float | None = No
         if cell.name in done:
             log.info("%s: done in this night already", cell.name)
             continue
-        worst = _worse(worst, _run(cell, night, run or _subprocess))
+        worst = _worse(worst, _run(cell, night, run or _run_pytest))
     return worst
 
 
 def _run(cell: Cell, night: Path, run: Run) -> int:
     folder = night / cell.name
-    # What a run that was ended has left there is no result of this one; pytest makes a folder of its own for each.
-    command = [sys.executable, "-m", "pytest", "--override-ini=testpaths=scenarios", f"--results-dir={folder}"]
-    command += cell.options
-    folder.mkdir(parents=True, exist_ok=True)
+    nights.set_aside(folder)
+    options = [f"--results-dir={folder}", *cell.options]
+    folder.mkdir(parents=True)
     log.info("%s: %s", cell.name, cell.why)
     started, begin = datetime.now(timezone.utc).isoformat(), time.monotonic()
-    status = run(command)
+    status = run(options)
     seconds = time.monotonic() - begin
-    nights.write(folder, cell, started=started, seconds=seconds, status=status, command=command[1:])
+    nights.write(folder, cell, started=started, seconds=seconds, status=status, command=command(options)[1:])
     counted = _counted(cell, night, status)
     log.info("%s: %s in %.0f s", cell.name, "passed" if counted == PASSED else f"exit status {status}", seconds)
     return counted
+
+
+def _run_pytest(options: Sequence[str]) -> int:
+    return run_pytest(options, partial(print, flush=True))
 
 
 def _counted(cell: Cell, night: Path, status: int) -> int:
@@ -70,14 +71,3 @@ def _counted(cell: Cell, night: Path, status: int) -> int:
 def _worse(one: int, other: int) -> int:
     """A failed scenario counts most, as it is a finding; then what ended otherwise."""
     return FAILED if FAILED in (one, other) else max(one, other)
-
-
-def _subprocess(command: Sequence[str]) -> int:
-    with subprocess.Popen(command, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt as interrupted:  # pytest removes its cluster before it ends
-            if isinstance(interrupted, Terminated):  # Ctrl-C has reached it as well
-                process.terminate()
-            process.wait()
-            raise
