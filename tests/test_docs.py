@@ -51,6 +51,13 @@ def test_the_fields_own_words_are_used(page):
     assert HOUSE_WORDS.findall(prose(page)) == []
 
 
+@pytest.mark.parametrize("folder", ["harness", "scenarios"])
+def test_messages_and_comments_use_them_too(folder):
+    files = [path for path in (PROJECT / folder).rglob("*") if path.suffix in (".py", ".toml", ".html", ".yaml")]
+    found = {path.relative_to(PROJECT).as_posix(): HOUSE_WORDS.findall(path.read_text("utf-8")) for path in files}
+    assert {path: words for path, words in found.items() if words} == {}
+
+
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A `page`: one\n[a](#a-page-one) [b](#two) [c](gone.md) [d](https://example.org/x)\n")

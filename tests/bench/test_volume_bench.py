@@ -206,7 +206,7 @@ class RandomisedRun:
 
 @pytest.fixture
 def trial(monkeypatch):
-    """Of the calls by chance."""
+    """Of the random calls."""
     monkeypatch.setattr(volume_bench, "driver_called_directly", lambda cluster, results: namespace(cluster.kube))
     monkeypatch.setattr(volume_bench, "RandomisedRun", RandomisedRun)
     monkeypatch.setattr(RandomisedRun, "wrong", "")

@@ -164,7 +164,7 @@ def test_of_a_namespace_that_is_going_only_what_uses_storage_counts():
     assert told([], [going, *rest, obj("PersistentVolumeClaim", "mine/data")]) == [
         "API: PersistentVolumeClaim mine/data was not there"
     ]
-    volume = obj("PersistentVolume", "mine")  # only by chance of that name
+    volume = obj("PersistentVolume", "mine")  # of that name by accident
     assert told([], [going, volume]) == ["API: PersistentVolume mine was not there"]
     assert told([obj("Namespace", "mine")], [going]) == ["API: Namespace mine is gone"]
 

@@ -1,4 +1,4 @@
-"""A storage cluster's place among others on this machine, its cell, and what it may be asked to put back."""
+"""A storage cluster's place among others on this machine, its cell, and what it may be asked to restore."""
 
 import json
 from contextlib import nullcontext

@@ -245,7 +245,7 @@ def test_the_marks_osds_are_compared_whatever_their_order(ceph):
 
 
 class Nodes:
-    """The nodes of such a cluster, which can be killed, started, and put back."""
+    """The nodes of such a cluster, which can be killed, started, and restored."""
 
     def __init__(self, ceph):
         self.kube, self.node_names = ceph, list(ceph.nodes)

@@ -214,7 +214,7 @@ def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int
 
 
 def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
-    """What is not byte for byte as it was saved, once the cluster is put back and before it is started."""
+    """What is not byte for byte as it was saved, once the cluster is restored and before it is started."""
     cluster.nodes.restore_powered_off(snapshot)
     found: list[str] = []
     images = stores.entries(cluster.nodes.store)

@@ -17,7 +17,7 @@ fio in pods; neither has a limit of CPU.
   Rook's ceph-csi, which logs otherwise, it is not known). The kubelet's condition PodReadyToStartContainers would say
   it of any driver, but without https://github.com/kubernetes/kubernetes/pull/134660 not before the container's start.
 - Twenty volumes at once: claims and pods are applied together, over all workers, and deleted together.
-- Calls by chance and csi-sanity, of the userspace drivers only: what `scenarios/test_random_operations.py` and
+- Random calls and csi-sanity, of the userspace drivers only: what `scenarios/test_random_operations.py` and
   `scenarios/test_csi_sanity.py` do, counted.
 """
 
@@ -57,7 +57,7 @@ SAMPLES = 20  # of each latency
 AT_ONCE = 20  # volumes
 WRITTEN_MIB = 8  # to each of those
 WORKERS = 3  # at least: as many as there are copies of all that is written
-DEFAULT_SEED = 1  # of the calls by chance
+DEFAULT_SEED = 1  # of the random calls
 
 LOAD_SECONDS = minutes(5)
 TOOLBOX_SECONDS = 30.0  # until the toolbox does what it is asked to
@@ -157,7 +157,7 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
     failed of many volumes at once is in `failures`, and what is left of them in `left`; specs of csi-sanity are in
-    `specs_failed` and `specs_skipped`, the call by chance that went wrong in `disagreement`. Raises `UsageError` for a
+    `specs_failed` and `specs_skipped`, the random call that went wrong in `disagreement`. Raises `UsageError` for a
     cluster of fewer than `WORKERS` workers.
     """
     _require_workers(settings)
@@ -482,7 +482,7 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     return []
 
 
-# --- calls by chance, and the specification's test ----------------------------------------------------------------
+# --- random calls, and the specification's test ----------------------------------------------------------------
 
 
 def _operations(ground: Ground, rounds: int) -> None:

@@ -1,7 +1,7 @@
 """A docker network for each cluster, with addresses that stay.
 
 On kind's one network for all clusters, docker hands out addresses in the order in which nodes start. A cluster that is
-put back needs those it had: they are in its certificates, in its nodes' settings and in its API. docker gives a
+restored needs those it had: they are in its certificates, in its nodes' settings and in its API. docker gives a
 container a certain address only on a network whose subnet was named when it was made.
 """
 

@@ -1,4 +1,4 @@
-"""Snapshots: what a cluster consists of at one instant, kept in the cache folder and put back in seconds.
+"""Snapshots: what a cluster consists of at one instant, kept in the cache folder and restored in seconds.
 
 A snapshot belongs to a cell: one combination of Rook, Ceph, Kubernetes, storage driver, topology, images and applied
 objects, under one name. It holds, of every node, /var and the files that differ from the node's image, and the disks.

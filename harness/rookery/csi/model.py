@@ -1,4 +1,4 @@
-"""What the driver has to answer to any sequence of calls, and sequences of calls by chance.
+"""What the driver has to answer to any sequence of calls, and random sequences of calls.
 
 The model is a few names and sizes: which volumes there are, what is in them, where they are staged and published. Each
 operation says by it what the driver has to answer, and what there is afterwards; the codes are those of the CSI
@@ -425,7 +425,7 @@ class OperationMix:
 
 
 def random_plan(model: Model, random: Random, mixture: OperationMix) -> Plan:
-    """A sequence by chance, on volumes whose modes are by chance as well: of each about as many.
+    """A random sequence, on volumes whose modes are random as well: of each about as many.
 
     Each call is possible; of those out of order most are refused.
     """

@@ -1,4 +1,4 @@
-"""Calls by chance to the storage driver of a cluster, while it and its nodes are killed, held against their model.
+"""Random calls to the storage driver of a cluster, while it and its nodes are killed, held against their model.
 
 What there is to do is `rookery.csi.model`'s, how it is done `rookery.csi.execution`'s; here are cluster and kills.
 """

@@ -1,4 +1,4 @@
-"""Histories by chance: right ones, and the same ones made wrong in each way that is known.
+"""Random histories: right ones, and the same ones made wrong in each way that is known.
 
 A checker is trusted as far as it has been seen to find what is wrong, and to leave alone what is right. A store that
 keeps its promises is played here, with what it may do: lose rows whose write nobody was told of, lose rows of its

@@ -1,4 +1,4 @@
-"""Running a program: always with a deadline, always with its output at hand when it fails."""
+"""Running a program: always with a deadline, always with its output told when it fails."""
 
 from __future__ import annotations
 

@@ -162,9 +162,9 @@ def _require_fixtures(config: pytest.Config, items: Sequence[pytest.Item]) -> No
 
 
 def _by_state(items: list[pytest.Item]) -> None:
-    """Have those that need their cluster in the same state follow each other, so that it need not be put back for the
+    """Have those that need their cluster in the same state follow each other, so that it need not be restored for the
     state alone; and a state that is made on another, that one. States come in the order of their first scenarios,
-    and the scenarios of each in theirs: both by chance where pytest-randomly has shuffled them, which it does before
+    and the scenarios of each in theirs: both at random where pytest-randomly has shuffled them, which it does before
     this."""
     states = [_state(item) for item in items]
     first: dict[tuple[str, Layer | None], int] = {}

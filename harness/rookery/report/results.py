@@ -35,7 +35,7 @@ class LastResult:
     """What came of a scenario when it ran last; `running` as well where a run died."""
 
     outcome: str
-    seconds: float  # with all that was deployed or put back for it
+    seconds: float  # with all that was deployed or restored for it
     started: str  # ISO 8601, UTC
     folder: Path
     counted_s: float | None = None  # of them, those that count towards its budget; None if it did not come so far

@@ -328,7 +328,7 @@ class StorageCluster:
         return Running.of(self.kube.list("Pod"), self._rook_deployed.osds_up.now().osds)
 
     def _goes_on(self, before: Running) -> None:
-        """Condition: all that was running has run on, and the cluster is as deployed."""
+        """Condition: all that was running has run on, and the cluster is healthy."""
         if interrupted := before.interrupted(self._running()):
             raise NotYet(", ".join(interrupted))
         self.as_deployed.now()

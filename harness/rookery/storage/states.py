@@ -1,4 +1,4 @@
-"""States in which a scenario may ask for the cluster: what takes long to make is made once, saved, and put back."""
+"""States in which a scenario may ask for the cluster: what takes long to make is made once, saved, and restored."""
 
 from __future__ import annotations
 

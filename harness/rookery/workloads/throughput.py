@@ -5,7 +5,7 @@ Both have the same size of requests, as many of them in flight, the same order a
 | | fio | rbd bench |
 | --- | --- | --- |
 | in order, `depth` at once | `--rw=write`, `--rw=read` | `--io-pattern full-seq` (`seq`: so many streams) |
-| by chance, with repetitions | `--rw=randwrite --norandommap` | `--io-pattern rand` |
+| random, with repetitions | `--rw=randwrite --norandommap` | `--io-pattern rand` |
 | all stored in the end, and timed | `--end_fsync=1` | always (a flush) |
 | each write stored before it counts | `--sync=dsync` | an image with `rbd_cache` off |
 

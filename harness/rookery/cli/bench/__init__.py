@@ -6,7 +6,7 @@ from rookery.cli.parsers import CommandParser
 
 # By name, in the order of the help; each is in the module of that name here.
 BENCHES = {
-    "bring-up": "from nothing to HEALTH_OK, with the images at hand",
+    "bring-up": "from nothing to HEALTH_OK, with the images cached",
     "restore": "restore a saved cluster: to HEALTH_OK, or to every row of Cassandra readable",
     "save": "save a working cluster and go on: frozen seconds, harm, and what is restored of it",
     "core": "the core scenarios: where their seconds go, and how many the harness itself adds",
