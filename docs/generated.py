@@ -33,7 +33,8 @@ def options() -> str:
         "Options",
         "Of `pytest`. Each is also a variable, and a key of `[tool.rookery]` in pyproject.toml (the option's name "
         "without its dashes in front). An option beats the variable, the variable beats pyproject.toml, and that beats "
-        "the default. A variable that begins with `ROOKERY_` and is none of these is refused with exit status 2.",
+        "the default. A variable that begins with `ROOKERY_` and is none of these is refused with exit status 2. "
+        "An option that another plugin or a conftest has as well stays theirs; the variable is always ours.",
         ("option", "variable", "default", ""),
         rows,
     )

@@ -11,35 +11,29 @@ claim.
 """
 
 import pytest
-from rookery.csi.sanity import Subject, run_sanity
+from rookery import drivers
 
 pytestmark = [
     pytest.mark.budget(150),
-    pytest.mark.requires("the userspace drivers", "csi-sanity, built from its module"),
+    pytest.mark.requires("csi-sanity, built from its module", storage="rook", csi_driver="userspace"),
 ]
 
 
-@pytest.fixture(autouse=True)
-def userspace_driver(cluster):
-    if cluster.driver != "userspace":
-        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
-
-
 @pytest.mark.parametrize("access_type", ["mount", "block"])
-def test_driver_keeps_to_the_specification(cluster, results, csi_sanity, access_type):
-    keeps_to_the_specification(cluster, results, csi_sanity, Subject.images("replicapool", access_type))
+def test_driver_keeps_to_the_specification(cluster, csi_sanity, access_type):
+    keeps_to_the_specification(cluster, cluster.results, csi_sanity, drivers.Subject.images("replicapool", access_type))
 
 
 @pytest.mark.budget(300)
-def test_cephfs_driver_keeps_to_the_specification(cluster, filesystem, results, csi_sanity):
+def test_cephfs_driver_keeps_to_the_specification(cluster, cephfs, csi_sanity):
     """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows."""
-    subject = Subject.subvolumes(filesystem.name, filesystem.data_pool)
-    keeps_to_the_specification(cluster, results, csi_sanity, subject)
+    subject = drivers.Subject.subvolumes(cephfs.name, cephfs.data_pool)
+    keeps_to_the_specification(cluster, cluster.results, csi_sanity, subject)
 
 
 def keeps_to_the_specification(cluster, results, program, subject):
     with results.phase("csi-sanity"):
-        report = run_sanity(cluster.kube, program, subject, namespace="rook-ceph")
+        report = drivers.run_sanity(cluster.kube, program, subject, namespace="rook-ceph")
     results.note(passed=report.passed, failed=report.failed, skipped=report.skipped)
     results.say(f"{len(report.passed)} specs passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
 

@@ -20,22 +20,21 @@ Proof:
 import time
 
 import pytest
-from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStatus
-from rookery.waiting import minutes
-from rookery.workloads.services import Service
+from rookery import Service, ceph, minutes
 
 pytestmark = [
     pytest.mark.budget(180),
     pytest.mark.requires(
         "the images of MetalLB and of the browser (Debian's Chromium, some 400 MB)",
         "eight addresses of the nodes' network that nobody has",
+        storage="rook",
     ),
 ]
 
 
 @pytest.fixture
-def dashboard(cluster) -> Dashboard:
-    return Dashboard(cluster.rook)
+def dashboard(cluster) -> ceph.Dashboard:
+    return ceph.Dashboard(cluster.rook)
 
 
 @pytest.fixture
@@ -51,38 +50,37 @@ def published(cluster, dashboard, metallb):
 
 
 @pytest.fixture
-def page(browser, dashboard, published) -> DashboardPage:
-    return DashboardPage(browser, dashboard.url(published.address.now()))
+def page(cluster_browser, dashboard, published) -> ceph.DashboardPage:
+    return ceph.DashboardPage(cluster_browser, dashboard.url(published.address.now()))
 
 
-def test_dashboard_in_a_browser(cluster, dashboard, page, results):
+def test_dashboard_in_a_browser(cluster, dashboard, page):
     """Published by a Service of its own, it shows to who is logged in what Ceph says."""
     page.open.wait()
     page.asks_for_login.wait()
     password = dashboard.password.wait()
-    page.log_in(USER, password).wait()
+    page.log_in(ceph.USER, password).wait()
     try:
         health = cluster.rook.healthy.wait(within=minutes(2))
         osds = cluster.rook.spec.osds  # a disk of each worker
         cluster.rook.osds_up.wait(within=minutes(1))
-        wanted = DashboardStatus(health.status, osds, osds_up=osds)
-        with results.phase("dashboard shows it"):
+        wanted = ceph.DashboardStatus(health.status, osds, osds_up=osds)
+        with cluster.results.phase("dashboard shows it"):
             shown = page.shows(wanted).wait()
     finally:
-        page.screenshot(results.path("dashboard.png"))
-    results.note(dashboard=vars(shown), screenshot="dashboard.png")
+        page.screenshot(cluster.results.path("dashboard.png"))
+    cluster.results.note(dashboard=vars(shown), screenshot="dashboard.png")
 
 
-def test_edit_of_the_operators_service_is_undone(dashboard, published, page, results):
+def test_edit_of_the_operators_service_is_undone(cluster, dashboard, published, page):
     """What `kubectl edit` makes of the operator's Service does not last; a Service beside it does."""
     address = published.address.now()
     edited = time.time()
     taken = dashboard.edit_service("LoadBalancer")
     assert taken["spec"]["type"] == "LoadBalancer", "the API server did not take the edit: there is nothing to undo"
-    with results.phase("edit undone"):
+    with cluster.results.phase("edit undone"):
         dashboard.service_is("ClusterIP").wait()
-    seen = dashboard.operator_saw_an_edit.since(edited).wait(within=minutes(1))
-    results.note(symptoms=[seen])
+    dashboard.operator_saw_an_edit.since(edited).wait(within=minutes(1))
 
     assert published.address.wait(within=minutes(1)) == address
     page.open.wait()

@@ -25,57 +25,42 @@ has last heard of it or, where an OSD has died with the node, 30 s after the ima
 from contextlib import contextmanager
 
 import pytest
-from rookery.csi import manifests as csi
-from rookery.kube.conditions import node_lost, nodes_ready
-from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
-from rookery.signatures import ATTACHED_ELSEWHERE
-from rookery.waiting import minutes
-from steps import PowerCycle
+from rookery import drivers, faults, minutes, nodes, signatures
 
 pytestmark = [
     pytest.mark.budget(300),
-    pytest.mark.requires(
-        "three workers, so that Ceph goes on without one",
-        "the userspace driver: the kernel's RBD client would not die with a node that is a container",
-    ),
+    # Ceph goes on without one node of three; and the kernel's RBD client would not die with a node that is a container.
+    pytest.mark.requires(storage="rook", csi_driver="userspace", workers=3),
 ]
 
 # What there is one of, by its pods' label `app`; what the scenario needs most comes first.
-ONE_OF_EACH = (csi.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")
-
-
-@pytest.fixture
-def goes_on_without_a_node(cluster):
-    if cluster.driver != "userspace":
-        pytest.skip(f"{cluster.driver} serves here: its client is the machine's kernel, which does not die with a node")
-    if len(cluster.nodes.workers) < 3:
-        pytest.skip("Ceph goes on without a node only where there are three")
+ONE_OF_EACH = (drivers.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")
 
 
 @pytest.mark.slow
-@pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=ATTACHED_ELSEWHERE)
-def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_without_a_node):
+@pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=signatures.ATTACHED_ELSEWHERE)
+def test_volume_of_a_node_that_stays_off(cluster, cluster_volumes):
     """The claim of a dead node's pod is used on another node, by what Kubernetes and Ceph each know of the dead."""
     node = worker_to_lose(cluster)
     other = next(name for name in cluster.nodes.workers if name != node)
-    claim = volumes.claim("data")
-    first = volumes.pod("first", claim, node=node)
+    claim = cluster_volumes.claim("data")
+    first = cluster_volumes.pod("first", claim, node=node)
     checksum, image = first.write("random", mebibytes=64), claim.image
     (client,) = cluster.rook.watchers(image).wait()
-    mark = cluster.mark()
+    baseline = cluster.baseline()
 
-    with switched_off(cluster, node, results) as off:
-        node_lost(cluster.kube, node).wait()
-        off.since_cut("node not Ready")
-        second = volumes.apply_pod("second", claim, node=other)
-        second.event(ATTACHED_ELSEWHERE).since(off.wall).wait(within=minutes(1))
+    with switched_off(cluster, node) as (off, taint):  # cause
+        nodes.node_lost(cluster.kube, node).wait()
+        off.reached("node not Ready")
+        second = cluster_volumes.apply_pod("second", claim, node=other)
+        second.event(signatures.ATTACHED_ELSEWHERE).since(off).wait(within=minutes(1))
         assert claim.attached_to == [node], "detached while nobody had said that the node was dead"
 
-        add_taint(cluster.kube, node, OUT_OF_SERVICE)
+        taint.inject(cluster)  # workaround
         first.gone.wait()
-        off.since_cut("pod gone")
+        off.reached("pod gone")
         second.ready.wait(within=minutes(4))
-        off.since_cut("volume mounted on another node")
+        off.reached("volume mounted on another node")
         assert claim.attached_to == [other]
         assert second.checksum("random") == checksum
         written = second.write("written-elsewhere", mebibytes=16)
@@ -83,27 +68,27 @@ def test_volume_of_a_node_that_stays_off(cluster, volumes, results, goes_on_with
         assert client in blocklist, "the dead node's client could still write"
 
     cluster.nothing_leaked().wait()
-    off.since_cut("nothing of the volume on the old node")
+    off.reached("nothing of the volume on the old node")
     assert (second.checksum("random"), second.checksum("written-elsewhere")) == (checksum, written)
     assert second.restarts == 0
-    cluster.storage_whole(mark)
-    off.since_cut("storage whole again")
+    cluster.healthy(baseline).wait()
+    off.reached("storage whole again")
 
 
 @contextmanager
-def switched_off(cluster, node, results):
-    """A node without power for as long as it lasts; afterwards it is on, in service, and its storage driver serves."""
-    cut = cluster.power_cut([node])
-    since_cut = results.stopwatch(cut.started_ns)
-    try:
-        yield PowerCycle(cut, since_cut)
-    finally:
-        cluster.power_on([node])
-        nodes_ready(cluster.kube, [node]).since(cut.wall).wait()
-        remove_taint(cluster.kube, node, OUT_OF_SERVICE["key"])
-        # The taint has taken the driver's pod away as well, so there is a new one.
-        cluster.driver_back(node).since(cut.wall).wait()
-        since_cut("node in service again")
+def switched_off(cluster, node):
+    """A node that is off for as long as it lasts; afterwards it is on, in service, and its storage driver serves."""
+    kill, taint = faults.NodeKill([node]), faults.OutOfService(node)
+    with cluster.fault(kill) as killed:
+        try:
+            yield killed, taint
+        finally:
+            kill.heal()
+            nodes.nodes_ready(cluster.kube, [node]).since(killed).wait()
+            taint.heal()
+            # The taint has taken the driver's pod away as well, so there is a new one.
+            cluster.driver_pods.serve(node).since(killed).wait()
+            killed.reached("node in service again")
 
 
 def worker_to_lose(cluster):

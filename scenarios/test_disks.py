@@ -22,53 +22,45 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rookery.cluster.spare_disks import make_filesystem, show, spare_disk
-from rookery.errors import UsageError
-from rookery.kube.symptoms import refused_with
-from rookery.machine.contents import digest, partition, scribble
-from rookery.rook.cluster import ceph_cluster
-from rookery.rook.disks import OsdDisks
-from rookery.rook.manifests import load
-from rookery.signatures import DISK_HAS_FILESYSTEM, DISK_HAS_PARTITIONS, UNKNOWN_FIELD_DIRECTORIES
-from rookery.waiting import minutes
+from rookery import UsageError, ceph, minutes, nodes, refused_with, signatures
 
-pytestmark = pytest.mark.budget(420)
+pytestmark = [pytest.mark.requires(storage="rook"), pytest.mark.budget(420)]
 
 GIBIBYTE = 1 << 30
 
 
 @pytest.fixture
-def osd_disks(cluster) -> OsdDisks:
-    return OsdDisks(cluster.rook)
+def osd_disks(cluster) -> ceph.OsdDisks:
+    return ceph.OsdDisks(cluster.rook)
 
 
 @pytest.mark.slow
-def test_only_what_is_blank_is_used(cluster, osd_disks, results):
+def test_only_what_is_blank_is_used(cluster, osd_disks):
     """One of three becomes an OSD; nothing else is written to."""
     worker = cluster.nodes.workers[0]
     blank, formatted, partitioned, decoy = (
-        spare_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
+        nodes.spare_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
     )
-    make_filesystem(formatted)
-    partition(Path(partitioned.device))
+    nodes.make_filesystem(formatted)
+    nodes.partition(Path(partitioned.device))
     for disk in (formatted, partitioned, decoy):
-        scribble(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
-    theirs = {disk.path: digest(disk.path) for disk in (formatted, partitioned, decoy)}
+        nodes.scribble(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
+    theirs = {disk.path: nodes.digest(disk.path) for disk in (formatted, partitioned, decoy)}
     for disk in (blank, formatted, partitioned):
-        show(disk, worker)
+        nodes.show(disk, worker)
     before = osd_disks.in_use.wait()
 
     offered = time.time()
     osd_disks.offer(worker, [disk.device for disk in (blank, formatted, partitioned)])
-    with results.phase("blank disk used"):
+    with cluster.results.phase("blank disk used"):
         osd_disks.used(blank.device).wait()
-    for disk, reason in ((formatted, DISK_HAS_FILESYSTEM), (partitioned, DISK_HAS_PARTITIONS)):
+    for disk, reason in ((formatted, signatures.DISK_HAS_FILESYSTEM), (partitioned, signatures.DISK_HAS_PARTITIONS)):
         signature = reason.about(Path(disk.device).name)
         osd_disks.log(signature).since(offered).wait(within=minutes(1))
 
     after = osd_disks.in_use.wait()
     assert after.keys() == before.keys() | {blank.device}
-    assert {path: digest(path) for path in theirs} == theirs
+    assert {path: nodes.digest(path) for path in theirs} == theirs
 
 
 @pytest.mark.budget(60)
@@ -78,12 +70,14 @@ def test_what_asks_for_too_much_is_refused(cluster):
     `directories:` made the incident's cluster and is gone since Rook 1.3; `useAllDevices: true` is Rook's default
     since.
     """
-    another = ceph_cluster(replace(cluster.rook.spec, name="another"))
+    another = ceph.ceph_cluster(replace(cluster.rook.spec, name="another"))
     cluster.kube.dry_run_create(another)
     another["spec"]["storage"]["directories"] = [{"path": "/var/lib/rook"}]
-    refused_with(cluster.kube, another, UNKNOWN_FIELD_DIRECTORIES).now()
+    refused_with(cluster.kube, another, signatures.UNKNOWN_FIELD_DIRECTORIES).now()
 
-    (example,) = (each for each in load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster")
+    (example,) = (
+        each for each in ceph.load(cluster.rook.manifests_dir, ["cluster.yaml"]) if each["kind"] == "CephCluster"
+    )
     with pytest.raises(UsageError, match="useAllDevices"):
         cluster.kube.apply([example])
     with pytest.raises(UsageError, match="deviceFilter"):

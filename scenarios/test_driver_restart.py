@@ -21,108 +21,99 @@ and the pod that was there meanwhile noticed nothing.
 """
 
 import pytest
-from rookery.cluster.kubelet_dir import kubelet_dir
-from rookery.csi import manifests as csi
-from rookery.csi.deployment import registered_on, registered_on_none_of
-from rookery.plugin import session
-from rookery.waiting import NotYet, condition, minutes
-from rookery.workloads.files import Files
-from steps import assert_no_lost_lines, fenced_its_earlier_client, power_cycle_of, replace_driver_pod_under_load
+from rookery import Files, deployed, drivers, faults, minutes, steps
 
-pytestmark = pytest.mark.budget(90)
+pytestmark = [pytest.mark.budget(90), pytest.mark.requires(storage="rook")]
 
 
 @pytest.fixture
-def files(cluster, results):
-    workload = Files(cluster.kube, image=cluster.images.ceph)
-    with session.deployed(workload, cluster, results):
+def files(cluster):
+    workload = Files(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class)
+    with deployed(workload, cluster, cluster.results):
         yield workload
 
 
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
-def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, volumes, results):
+def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, cluster_volumes):
     """What serves a volume, mounted or as a raw block device, outlives the pod that has started it."""
     checksum = files.write("random", mebibytes=64)
-    device = volumes.pod("device", volumes.claim("device", block=True), node=files.node)
+    device = cluster_volumes.pod("device", cluster_volumes.claim("device", block=True), node=files.node)
     files.pod.start_reading("read", files.write("read", mebibytes=4))
     device.start_reading_device(4, device.write_device(4))
-    last = replace_driver_pod_under_load(cluster, csi.RBD, files, results, readers=[files.pod, device])
+    replaced = faults.DriverPodDelete(files.node, drivers.RBD)
+    with (
+        steps.goes_on(files, cluster.results, readers=[files.pod, device]),
+        cluster.fault(replaced),  # cause
+    ):
+        replaced.healed.wait()
+    last = files.appended_beyond(0).wait()
 
-    with results.phase("volume moved to another node"):
+    with cluster.results.phase("volume moved to another node"):
         files.move(next(node for node in cluster.nodes.workers if node != files.node))
-    assert_no_lost_lines(files, last)
+    steps.assert_no_lost_lines(files, last)
     assert files.checksum("random") == checksum
 
 
 @pytest.mark.budget(120)
-def test_volume_comes_back_with_its_node(cluster, files, results):
+def test_volume_comes_back_with_its_node(cluster, files):
     """The volume is mounted again without help, over whatever the node's earlier life has left.
 
     What the driver left there is of a boot that is over, and the image has the lock of a client that is gone.
     """
     files.start_appending()
     synced = files.appended_beyond(100).wait()
-    node, mark = files.node, cluster.mark()
+    node, baseline = files.node, cluster.baseline()
     (dead,) = cluster.rook.watchers(files.claim.image).wait()
 
-    cycle = power_cycle_of(cluster, node, results)
-    files.pod.ready.since(cycle.wall).wait(within=minutes(3))
-    cycle.since_cut("volume mounted again")
-    assert_no_lost_lines(files, synced)
-    fenced_its_earlier_client(cluster, node, dead, results)
+    killed = steps.kill_node(cluster, node)
+    files.pod.ready.since(killed).wait(within=minutes(3))
+    killed.reached("volume mounted again")
+    steps.assert_no_lost_lines(files, synced)
+    steps.fenced_its_earlier_client(cluster, node, dead, cluster.results)
     cluster.no_stale_loop_devices.wait()
 
-    cluster.storage_whole(mark)
-    cycle.since_cut("storage whole again")
+    cluster.healthy(baseline).wait()
+    killed.reached("storage whole again")
 
 
 @pytest.mark.budget(150)
-def test_raw_block_volume_survives_the_power_cut_of_its_node(cluster, volumes, results):
+def test_raw_block_volume_survives_the_kill_of_its_node(cluster, cluster_volumes):
     """The device comes back, maybe under another number, and with everything that was synced to it."""
-    claim = volumes.claim("device", block=True)
-    pod = volumes.pod("writer", claim)
-    checksum, node, mark = pod.write_device(64), pod.node, cluster.mark()
+    claim = cluster_volumes.claim("device", block=True)
+    pod = cluster_volumes.pod("writer", claim)
+    checksum, node, baseline = pod.write_device(64), pod.node, cluster.baseline()
 
-    cycle = power_cycle_of(cluster, node, results)
-    pod.ready.since(cycle.wall).wait(within=minutes(3))
-    cycle.since_cut("volume there again")
+    killed = steps.kill_node(cluster, node)
+    pod.ready.since(killed).wait(within=minutes(3))
+    killed.reached("volume there again")
     assert pod.checksum_device(64) == checksum
     cluster.no_stale_loop_devices.wait()
-    cluster.storage_whole(mark)
+    cluster.healthy(baseline).wait()
 
 
 @pytest.mark.budget(120)
-def test_kubelet_restarts(cluster, volumes, storage_driver, results):
+def test_kubelet_restarts(cluster, cluster_volumes, storage_driver):
     """A kubelet that restarts has every driver register again."""
-    old = volumes.pod("old", volumes.claim("old"))
+    old = cluster_volumes.pod("old", cluster_volumes.claim("old"))
     node, checksum = old.node, old.write("random", mebibytes=16)
 
-    before = kubelet_process(cluster, node)
-    cluster.nodes.execute(node, "systemctl", "restart", "kubelet")
-
-    @condition("another process of the kubelet", within=minutes(1))
-    def another() -> None:
-        if (now := kubelet_process(cluster, node)) in ("0", before):
-            raise NotYet(f"the kubelet's process is {now}")
-
-    another.wait()
-    serves_again(cluster, volumes, storage_driver, results, node=node)
+    with cluster.fault(faults.KubeletRestart(node)):
+        pass
+    serves_again(cluster, cluster_volumes, storage_driver, cluster.results, node=node)
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
 
 
 @pytest.mark.budget(120)
-def test_registration_socket_is_removed(cluster, volumes, storage_driver, results):
+def test_registration_socket_is_removed(cluster, cluster_volumes, storage_driver):
     """A driver whose registration socket was removed makes it anew."""
-    if cluster.driver != "userspace":
-        pytest.skip(f"of {cluster.driver}, whether anything looks for its socket is a matter of how it is deployed")
-    old = volumes.pod("old", volumes.claim("old"))
+    if why := faults.RegistrationSocketRemoval.available(cluster):
+        pytest.skip(why)
+    old = cluster_volumes.pod("old", cluster_volumes.claim("old"))
     node, checksum = old.node, old.write("random", mebibytes=16)
 
-    socket = f"{kubelet_dir(cluster.topology)}/plugins_registry/{storage_driver.name}-reg.sock"
-    cluster.nodes.execute(node, "rm", socket)
-    registered_on_none_of(cluster.kube, storage_driver.name, [node]).wait(within=minutes(1), every=0.1)
-
-    serves_again(cluster, volumes, storage_driver, results, node=node)
+    with cluster.fault(faults.RegistrationSocketRemoval(node)):
+        pass
+    serves_again(cluster, cluster_volumes, storage_driver, cluster.results, node=node)
     assert (old.checksum("random"), old.restarts) == (checksum, 0)
 
 
@@ -130,12 +121,7 @@ def serves_again(cluster, volumes, driver, results, *, node):
     """The driver is in the node's CSINode, and a new pod there has a new volume, within three minutes."""
     with results.phase("driver registered, new volume mounted"):
         new = volumes.apply_pod("new", volumes.apply_claim("new"), node=node)
-        registered_on(cluster.kube, driver.name, [node]).wait()
+        drivers.registered_on(cluster.kube, driver.name, [node]).wait()
         new.ready.wait(within=minutes(3))
     written = new.write("random", mebibytes=16)
     assert new.checksum("random") == written
-
-
-def kubelet_process(cluster, node):
-    """The number of the kubelet's process; "0" while there is none."""
-    return cluster.nodes.execute(node, "systemctl", "show", "--property=MainPID", "--value", "kubelet")

@@ -9,22 +9,9 @@ written by the client of another node, so that no page cache stands in for the M
 """
 
 import pytest
-from rookery.csi import manifests as csi
-from rookery.plugin import session
-from rookery.rook.filesystems import Filesystem
-from rookery.signatures import (
-    CLIENT_EVICTED,
-    DEAD_CLIENT_FENCED,
-    FILESYSTEM_NOT_FOUND,
-    QUOTA_EXCEEDED,
-    READ_ONLY_FILESYSTEM,
-)
-from rookery.waiting import NotYet, condition, minutes
-from rookery.workloads.files import Files
-from rookery.workloads.volumes import Volumes
-from steps import assert_no_lost_lines, power_cycle_of, replace_driver_pod_under_load
+from rookery import Files, NotYet, Volumes, ceph, condition, deployed, drivers, faults, minutes, signatures, steps
 
-pytestmark = pytest.mark.budget(180)
+pytestmark = [pytest.mark.budget(180), pytest.mark.requires(storage="rook")]
 
 MIB = 1 << 20
 SHARED = {"storage_class": "rook-cephfs", "access_mode": "ReadWriteMany"}
@@ -33,46 +20,40 @@ QUOTA_IS_REFUSED_BY = 1.5  # times the size
 
 
 @pytest.fixture
-def volumes(cluster, filesystem, results):
-    workload = Volumes(cluster.kube, image=cluster.images.ceph, snapshot_class="rook-cephfs", **SHARED)
-    with session.deployed(workload, cluster, results):
+def volumes(cluster, cephfs):
+    workload = Volumes(cluster.kube, image=cluster.images.ceph, **SHARED)
+    with deployed(workload, cluster, cluster.results):
         yield workload
 
 
 @pytest.fixture
-def files(cluster, filesystem, results):
+def files(cluster, cephfs):
     workload = Files(cluster.kube, image=cluster.images.ceph, **SHARED)
-    with session.deployed(workload, cluster, results):
+    with deployed(workload, cluster, cluster.results):
         yield workload
 
 
 @pytest.fixture
-def storage_class(cluster, filesystem, apply_class):
+def storage_class(cluster, cephfs, apply_storage_class):
     """Makes variants of `rook-cephfs`."""
     provisioner = cluster.kube.get("StorageClass", "rook-cephfs")["provisioner"]
-    served = {"filesystem": filesystem.name, "pool": filesystem.data_pool, "provisioner": provisioner}
+    served = {"filesystem": cephfs.name, "pool": cephfs.data_pool, "provisioner": provisioner}
 
     def apply(name, **variant):
-        return apply_class(csi.filesystem_storage_class(name, **served, **variant))
+        return apply_storage_class(drivers.filesystem_storage_class(name, **served, **variant))
 
     return apply
-
-
-@pytest.fixture
-def userspace_driver(cluster):
-    if cluster.driver != "userspace":
-        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
 
 
 def other_node(cluster, *nodes):
     return next(name for name in cluster.nodes.workers if name not in nodes)
 
 
-def test_many_nodes_write(cluster, filesystems, filesystem, volumes):
+def test_many_nodes_write(cluster, ceph_filesystems, cephfs, volumes):
     """ReadWriteMany: each node reads at once what another has just written, and none loses what another appends."""
     claim = volumes.claim("shared")
     pods = [volumes.pod(f"on-{node}", claim, node=node) for node in cluster.nodes.workers]
-    mounted = filesystems.mounted(filesystem, claim.subvolume.path).now()
+    mounted = ceph_filesystems.mounted(cephfs, claim.subvolume.path).now()
     assert sorted(client.host for client in mounted) == sorted(cluster.nodes.workers)
 
     written = {pod.name: pod.write(pod.name, mebibytes=16) for pod in pods}
@@ -101,7 +82,7 @@ def test_some_pods_only_read(cluster, volumes):
     checksum = writer.write("random", mebibytes=16)
     for reader in readers:
         assert reader.checksum("random") == checksum
-        assert READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
+        assert signatures.READ_ONLY_FILESYSTEM.line_in(reader.refuses_writes())
 
 
 def test_quota_is_kept_and_grows_in_use(volumes):
@@ -127,7 +108,7 @@ def test_quota_is_kept_and_grows_in_use(volumes):
 def refused(filled):
     """How many MiB the volume took before it refused for its size."""
     said = filled.refusal
-    assert QUOTA_EXCEEDED.line_in(said), f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
+    assert signatures.QUOTA_EXCEEDED.line_in(said), f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
     return filled.mebibytes
 
 
@@ -138,7 +119,8 @@ def has_bytes(pod, size):
         raise NotYet(f"{found / MIB:.0f} MiB")
 
 
-def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes, snapshots):
+@pytest.mark.requires(csi_driver="userspace")
+def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes):
     """A snapshot of a volume in use holds what had been synced; it outlives its volume, and its restore outlives it."""
     claim = volumes.claim("data", size="256Mi")
     pod = volumes.pod("writer", claim)
@@ -159,7 +141,8 @@ def test_snapshot_of_a_shared_volume_is_restored(cluster, volumes, snapshots):
     assert reader.checksum("random") == old
 
 
-def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
+@pytest.mark.requires(csi_driver="userspace")
+def test_clone_of_a_shared_volume(ceph_filesystems, cephfs, volumes):
     """A clone holds what had been synced, goes its own way from there, and outlives its source.
 
     Ceph copies it; the snapshot that it takes for that is gone afterwards.
@@ -175,7 +158,7 @@ def test_clone_of_a_shared_volume(filesystems, filesystem, volumes, snapshots):
     reader.write("own", mebibytes=16)
     assert writer.checksum("random") == new
     assert writer.sh("ls /volume").split() == ["random"]
-    assert filesystems.snapshots(filesystem, source.subvolume.name) == []
+    assert ceph_filesystems.snapshots(cephfs, source.subvolume.name) == []
 
     writer.delete()
     volumes.delete_claim(source)
@@ -199,79 +182,87 @@ def test_statistics_and_options_of_a_shared_volume(cluster, volumes, storage_cla
 
 
 @pytest.mark.slow
-@pytest.mark.requires("the userspace driver")
-def test_filesystem_that_is_not_there(cluster, filesystems, results, userspace_driver):
+@pytest.mark.requires(csi_driver="userspace")
+def test_filesystem_that_is_not_there(cluster, ceph_filesystems):
     """A StorageClass names a filesystem that does not exist; the claim says so, and is bound once it is made.
 
     At the end the filesystem is deleted, and nothing is left of it: no MDS, no pool.
     """
-    filesystem = Filesystem(replicas=cluster.rook.spec.pool_size)
-    cluster.deploy_filesystem_driver(filesystem)
+    filesystem = ceph.Filesystem(replicas=cluster.rook.spec.pool_size)
+    cluster.storage.deploy_filesystem_driver(filesystem)
     volumes = Volumes(cluster.kube, image=cluster.images.ceph, **SHARED)
-    with session.deployed(volumes, cluster, results):
+    with deployed(volumes, cluster, cluster.results):
         claim = volumes.apply_claim("data")
-        assert filesystem.name in claim.event(FILESYSTEM_NOT_FOUND).wait()
-        with results.phase("filesystem served"):
-            filesystems.make(filesystem)
+        assert filesystem.name in claim.event(signatures.FILESYSTEM_NOT_FOUND).wait()
+        with cluster.results.phase("filesystem served"):
+            ceph_filesystems.make(filesystem)
         claim.bound.wait(within=minutes(3))
         pod = volumes.pod("writer", claim)
         checksum = pod.write("random", mebibytes=16)
         pod = volumes.move(pod, claim, other_node(cluster, pod.node))
         assert pod.checksum("random") == checksum
-    with results.phase("filesystem removed"):
-        filesystems.remove(filesystem)
+    with cluster.results.phase("filesystem removed"):
+        ceph_filesystems.remove(filesystem)
 
 
 @pytest.mark.bug("https://github.com/ceph/ceph-csi/issues/792")
-def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files, results):
+def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files):
     """The driver's pod on a node is deleted while a pod there writes and reads: no line waits for it, none is lost.
 
     With a ceph-fuse that lives in the driver's pod, every mount of its node would go with it.
     """
     checksum = files.write("random", mebibytes=16)
     files.pod.start_reading("read", files.write("read", mebibytes=4))
-    last = replace_driver_pod_under_load(cluster, csi.CEPHFS, files, results, readers=[files.pod])
+    replaced = faults.DriverPodDelete(files.node, drivers.CEPHFS)
+    with (
+        steps.goes_on(files, cluster.results, readers=[files.pod]),
+        cluster.fault(replaced),  # cause
+    ):
+        replaced.healed.wait()
+    last = files.appended_beyond(0).wait()
 
-    with results.phase("volume moved to another node"):
+    with cluster.results.phase("volume moved to another node"):
         files.move(other_node(cluster, files.node))
-    assert_no_lost_lines(files, last)
+    steps.assert_no_lost_lines(files, last)
     assert files.checksum("random") == checksum
 
 
 @pytest.mark.budget(300)
-@pytest.mark.requires("the userspace driver", "two nodes beside that of the active MDS")
-def test_shared_volume_comes_back_with_its_node(cluster, filesystems, filesystem, files, results, userspace_driver):
+@pytest.mark.requires(csi_driver="userspace", workers=3)
+def test_shared_volume_comes_back_with_its_node(cluster, ceph_filesystems, cephfs, files):
     """A node is killed while its pod writes; the pod mounts the volume again, with every synced line.
 
     What the dead client held is free at once: the driver fences it when its node comes back (the address is on Ceph's
     blocklist), and nobody has to wait for the MDS to give it up. The node is not the one of the active MDS: the
     time-outs of a failover are another matter.
     """
-    active = filesystems.served(filesystem).wait(within=minutes(1)).active[0]
-    of_the_mds = filesystems.node_of(filesystem, active).wait()
+    active = ceph_filesystems.served(cephfs).wait(within=minutes(1)).active[0]
+    of_the_mds = ceph_filesystems.node_of(cephfs, active).wait()
     if files.node == of_the_mds:
         files.move(other_node(cluster, of_the_mds))
     elsewhere = files.beside("reader", other_node(cluster, files.node))
     files.start_appending()
     synced = files.appended_beyond(100).wait(within=minutes(2))
-    node, mark = files.node, cluster.mark()
-    clients = filesystems.mounted(filesystem).wait()
+    node, baseline = files.node, cluster.baseline()
+    clients = ceph_filesystems.mounted(cephfs).wait()
     (dead,) = [client for client in clients if client.host == node]
 
-    cycle = power_cycle_of(cluster, node, results)
-    files.pod.ready.since(cycle.wall).wait(within=minutes(4))
-    cycle.since_cut("volume mounted again")
-    lines = assert_no_lost_lines(files, synced)
-    cycle.since_cut("every line readable")
+    killed = steps.kill_node(cluster, node)
+    files.pod.ready.since(killed).wait(within=minutes(4))
+    killed.reached("volume mounted again")
+    lines = steps.assert_no_lost_lines(files, synced)
+    killed.reached("every line readable")
     assert files.lines(of=elsewhere) == lines
-    cycle.since_cut("every line readable elsewhere")
+    killed.reached("every line readable elsewhere")
 
-    driver_says = cluster.driver_log(node, csi.CEPHFS)
-    assert DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
-    mds_says = filesystems.log_of(filesystem, active).wait()
-    assert not CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), "others had to wait for the MDS"
+    driver_says = cluster.driver_pods.log(node, drivers.CEPHFS)
+    assert signatures.DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
+    mds_says = ceph_filesystems.log_of(cephfs, active).wait()
+    assert not signatures.CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), (
+        "others had to wait for the MDS"
+    )
     assert dead.address in cluster.rook.blocklist.wait()
-    cluster.storage_whole(mark)
-    cycle.since_cut("storage whole again")
-    left = filesystems.mounted(filesystem).wait()
+    cluster.healthy(baseline).wait()
+    killed.reached("storage whole again")
+    left = ceph_filesystems.mounted(cephfs).wait()
     assert dead.id not in [client.id for client in left], "the dead client's session is still there"

@@ -12,39 +12,39 @@ the headless name resolves to the pods' new addresses.
 """
 
 import pytest
-from rookery.errors import Unknown
-from rookery.waiting import minutes
-from steps import judge, power_cycle_under_load
+from rookery import Unknown, minutes, steps
 
 pytestmark = [
     pytest.mark.budget(420),
-    pytest.mark.requires("the image of MetalLB", "eight addresses of the nodes' network that nobody has"),
+    pytest.mark.requires(
+        "the image of MetalLB", "eight addresses of the nodes' network that nobody has", storage="rook"
+    ),
 ]
 
 
 @pytest.mark.cassandra(commitlog_sync="batch")
-def test_written_through_a_load_balancer(cluster, cassandra, metallb, history, results):
+def test_written_through_a_load_balancer(cluster, cassandra, metallb):
     """Rows go through the same address before and after the node kill."""
     service = cassandra.client_service
     service.create()
     address = service.address.wait()
     assert metallb.owns(address)
-    results.note(address=address)
+    cluster.results.note(address=address)
     cassandra.connect_through(address).wait(within=minutes(2))
     assert cassandra.write(rows=1_000) == 1_000
     before = cassandra.dns_names_the_pods.wait()
 
-    cycle = power_cycle_under_load(cluster, cassandra, history, results)
-    cassandra.recovered.since(cycle.wall).wait()
+    killed = steps.kill_nodes_under_load(cluster, cassandra)
+    cassandra.recovered.since(killed).wait()
     after = cassandra.dns_names_the_pods.wait()
     if before == after:
         raise Unknown(f"the pods came back at the addresses they had: {sorted(after)}")
 
-    with results.phase("reachable from outside again"):
+    with cluster.results.phase("reachable from outside again"):
         assert service.address.wait() == address
         cassandra.connect_through(address).wait()
         assert cassandra.write(rows=1_000) == 1_000
     cassandra.read_all("ALL").wait(within=minutes(2))
-    judge(cassandra, history, results)
-    outside = {op.node for op in history.history().operations if op.f == "write" and op.type == "ok"}
+    cassandra.check()
+    outside = {op.node for op in cluster.history.history().operations if op.f == "write" and op.type == "ok"}
     assert outside == {address}, f"acknowledged by {sorted(filter(None, outside))}, not only through {address}"

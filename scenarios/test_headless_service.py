@@ -21,50 +21,48 @@ from the start: the same node kill, and nobody has to do anything.
 import time
 
 import pytest
-from rookery.signatures import SEED_LOOKUP_FAILED
-from rookery.waiting import NotYet, minutes
-from steps import judge, power_cycle_under_load
+from rookery import NotYet, faults, minutes, signatures, steps
 
-pytestmark = pytest.mark.budget(360)
+pytestmark = [pytest.mark.requires(storage="rook"), pytest.mark.budget(360)]
 
 
 @pytest.mark.core
-@pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=SEED_LOOKUP_FAILED)
+@pytest.mark.bug("https://github.com/jetstack/navigator/issues/127", symptom=signatures.SEED_LOOKUP_FAILED)
 @pytest.mark.cassandra(commitlog_sync="batch")
-def test_headless_service_removed(cluster, cassandra, dns, history, results):
+def test_headless_service_removed(cluster, cassandra, cluster_dns):
     """Latent until the node kill, and worked around by defining both Services."""
     seed, *_ = cassandra.spec.seeds
     assert cassandra.write(rows=1_000) == 1_000
 
     cassandra.client_service.create()
-    deleted = time.time()
-    cassandra.headless_service.delete()
-    dns.no_such_name(seed).wait(within=minutes(1))
+    deletion = faults.ServiceDeletion(cassandra.headless_service)
+    deletion.inject(cluster)  # cause
+    cluster_dns.no_such_name(seed).wait(within=minutes(1))
     assert cassandra.write(rows=1_000) == 1_000, "a running ring needs no names: this was to go unnoticed"
     with pytest.raises(NotYet, match="no log of cassandra-0"):
-        cassandra.log(SEED_LOOKUP_FAILED).since(deleted).now()
+        cassandra.log(signatures.SEED_LOOKUP_FAILED).since(deletion).now()
 
-    cycle = power_cycle_under_load(cluster, cassandra, history, results)
-    dns.no_such_name(seed).wait()
+    killed = steps.kill_nodes_under_load(cluster, cassandra)
+    cluster_dns.no_such_name(seed).wait()
     # A replica that looks for its seed before DNS is back says the same, and that mends itself.
     since_dns_answers = time.time()
-    with results.phase("symptom shown"):
-        cassandra.log(SEED_LOOKUP_FAILED).since(since_dns_answers).wait(within=minutes(4), every=1.0)
+    with cluster.results.phase("symptom shown"):
+        cassandra.log(signatures.SEED_LOOKUP_FAILED).since(since_dns_answers).wait(within=minutes(4), every=1.0)
 
-    with results.phase("worked around"):
-        cassandra.headless_service.create()
-        cassandra.recovered.since(cycle.wall).wait()
-    judge(cassandra, history, results)
+    with cluster.results.phase("worked around"):
+        deletion.heal()  # workaround
+        cassandra.recovered.since(killed).wait()
+    cassandra.check()
 
 
 @pytest.mark.budget(300)
 @pytest.mark.cassandra(commitlog_sync="batch")
-def test_with_both_services_nothing_happens(cluster, cassandra, history, results):
+def test_with_both_services_nothing_happens(cluster, cassandra):
     """Control: with both Services, the same node kill does no harm."""
     assert cassandra.write(rows=1_000) == 1_000
     cassandra.client_service.create()
 
-    cycle = power_cycle_under_load(cluster, cassandra, history, results)
-    with results.phase("recovered without help"):
-        cassandra.recovered.since(cycle.wall).wait()
-    judge(cassandra, history, results)
+    killed = steps.kill_nodes_under_load(cluster, cassandra)
+    with cluster.results.phase("recovered without help"):
+        cassandra.recovered.since(killed).wait()
+    cassandra.check()

@@ -21,16 +21,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import pytest
-from rookery.cluster.peering import peered
-from rookery.report.results import Results
-from rookery.rook.filesystems import Filesystem
-from rookery.rook.mds import MdsWatch
-from rookery.storage.cluster import StorageCluster
-from rookery.workloads.moving import checksums, differences, make_files, move, serve
-from rookery.workloads.small_files import expected
-from rookery.workloads.volumes import Claim, Pod, Volumes
+from rookery import Claim, Pod, Results, StorageCluster, Volumes, ceph, moving, nodes
 
-pytestmark = [pytest.mark.budget(720), pytest.mark.requires("python3 and rsync in the image of Ceph")]
+pytestmark = [pytest.mark.budget(720), pytest.mark.requires("python3 and rsync in the image of Ceph", storage="rook")]
 
 FILES = 20_000
 SEED = 2_255_364
@@ -45,7 +38,7 @@ class Side:
     volumes: Volumes
     claim: Claim
     pod: Pod
-    mds: MdsWatch
+    mds: ceph.MdsWatch
 
     def read_elsewhere(self) -> Pod:
         """The pod anew on a node that has neither this side's cache nor, where nodes are enough, the other's."""
@@ -54,33 +47,33 @@ class Side:
 
 
 @pytest.fixture
-def side(results) -> Callable[..., Side]:
+def side(cluster) -> Callable[..., Side]:
     """Makes an end of the move, on the worker of that number."""
     clusters = []
 
     def make(cluster: StorageCluster, name: str, *, worker: int) -> Side:
-        filesystem = Filesystem(name, replicas=cluster.rook.spec.pool_size)
-        with results.phase(f"filesystem {name} served"):
-            cluster.serve_filesystem(filesystem, storage_class=name)
-        volumes = Volumes(cluster.kube, image=cluster.images.ceph, namespace=name)
+        filesystem = ceph.Filesystem(name, replicas=cluster.rook.spec.pool_size)
+        with cluster.results.phase(f"filesystem {name} served"):
+            cluster.storage.serve_filesystem(filesystem, storage_class=name)
+        volumes = Volumes(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class, namespace=name)
         volumes.deploy()
         claim = volumes.claim(name, access_mode="ReadWriteMany", storage_class=name)
         pod = volumes.pod(name, claim, node=cluster.nodes.workers[worker])
         clusters.append(cluster)
-        return Side(cluster, volumes, claim, pod, MdsWatch(cluster.rook, [filesystem]))
+        return Side(cluster, volumes, claim, pod, ceph.MdsWatch(cluster.rook, [filesystem]))
 
     yield make
     if clusters:
-        clusters[0].gather_logs(results, "at-the-end")
+        clusters[0].gather_logs(cluster.results, "at-the-end")
 
 
 def move_and_compare(source: Side, target: Side, results: Results) -> None:
     """Make the files on one side, move them to the other, and find there what was made."""
     with results.phase(f"{FILES} files made"):
-        make_files(source.pod, FILES, seed=SEED)
-    url = serve(target.pod)
+        moving.make_files(source.pod, FILES, seed=SEED)
+    url = moving.serve(target.pod)
     with results.phase(f"{FILES} files moved"):
-        moved = move(source.pod, url)
+        moved = moving.move(source.pod, url)
     results.note(
         files_per_second=round(moved.per_second, 1),
         files_per_second_of_the_incident=OF_THE_INCIDENT,
@@ -92,7 +85,7 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
 
     with results.phase("every file compared"):
         reader = target.read_elsewhere()
-        differing = differences(expected(FILES, SEED), checksums(reader))
+        differing = moving.differences(moving.small_files.expected(FILES, SEED), moving.checksums(reader))
     assert not differing, differing
 
     results.note(
@@ -104,17 +97,17 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
 
 
 @pytest.mark.slow
-def test_between_two_filesystems_of_a_cluster(cluster, side, results):
+def test_between_two_filesystems_of_a_cluster(cluster, side):
     """All arrive as they were, and neither MDS is slow."""
     source, target = side(cluster, "source", worker=0), side(cluster, "target", worker=1)
-    move_and_compare(source, target, results)
+    move_and_compare(source, target, cluster.results)
 
 
 @pytest.mark.budget(1500)
 @pytest.mark.slow
 @pytest.mark.requires("12 GiB of memory, for a second cluster")
-def test_between_two_clusters(cluster, second_cluster, side, results):
+def test_between_two_clusters(cluster, second_cluster, side):
     """The same, from one cluster's pod to the other's."""
     target, source = side(cluster, "target", worker=0), side(second_cluster, "source", worker=0)
-    with peered(cluster.nodes, source.pod.node):
-        move_and_compare(source, target, results)
+    with nodes.peered(cluster.nodes, source.pod.node):
+        move_and_compare(source, target, cluster.results)

@@ -9,19 +9,19 @@ Proof: both claims are Bound, to two volumes and two images, and what is written
 """
 
 import pytest
-from rookery.plugin import session
-from rookery.workloads.files import Files
+from rookery import Files, removed
 
-pytestmark = pytest.mark.budget(120)
+pytestmark = [pytest.mark.requires(storage="rook"), pytest.mark.budget(120)]
 
 
 @pytest.fixture
-def tenants(cluster, results):
+def tenants(cluster):
     """A pod with a claim in each of two namespaces; not deployed yet, and removed at the end."""
     first, second = (
-        Files(cluster.kube, image=cluster.images.ceph, namespace=name) for name in ("first-tenant", "second-tenant")
+        Files(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class, namespace=name)
+        for name in ("first-tenant", "second-tenant")
     )
-    with session.removed(first, cluster, results), session.removed(second, cluster, results):
+    with removed(first, cluster, cluster.results), removed(second, cluster, cluster.results):
         yield first, second
 
 

@@ -14,39 +14,41 @@ what came after is gone, the content of volumes as well.
 """
 
 import pytest
-from rookery.plugin import session
-from rookery.waiting import minutes
-from rookery.workloads.files import Files
+from rookery import Files, deployed, faults, minutes
 
-pytestmark = pytest.mark.budget(90)
+pytestmark = [pytest.mark.budget(90), pytest.mark.requires(storage="rook")]
 
 TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-here", "namespace": "default"}}
 
 
 @pytest.mark.skip_leak_check("the pool and the monitors are destroyed on purpose")
 @pytest.mark.parametrize("turn", ["one", "another"])
-def test_a_wrecked_cluster_is_put_back(cluster, results, turn):
+def test_a_wrecked_cluster_is_put_back(cluster, turn):
     """Twice the same, and the second does not know which it is."""
     assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"
     whole = cluster.rook.mons_in_quorum().wait(within=minutes(1))
     assert len(whole.names) == 3
     assert cluster.rook.rbd("ls", cluster.rook.spec.pool) == []
-    files = Files(cluster.kube, image=cluster.images.ceph)
-    with session.deployed(files, cluster, results):
+    files = Files(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class)
+    with deployed(files, cluster, cluster.results):
         written = files.write("random", mebibytes=8)
         assert files.checksum("random") == written
 
     cluster.kube.apply([TRACE])
-    with results.phase("wrecked"):
-        wreck(cluster)
+    with (
+        cluster.results.phase("wrecked"),
+        cluster.fault(faults.Wreck()),
+        cluster.fault(faults.DiskWipe(cluster.nodes.workers[0])),
+    ):
+        pass
 
 
 @pytest.mark.budget(200)
 @pytest.mark.slow
-def test_a_scenario_saves_for_itself(cluster, results):
+def test_a_scenario_saves_for_itself(cluster):
     """What was written before is there, what was written after is not."""
-    files = Files(cluster.kube, image=cluster.images.ceph)
-    with session.deployed(files, cluster, results):
+    files = Files(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class)
+    with deployed(files, cluster, cluster.results):
         written = files.write("before", mebibytes=8)
         cluster.save("with-a-file")
 
@@ -58,17 +60,3 @@ def test_a_scenario_saves_for_itself(cluster, results):
         assert files.checksum("before") == written
         assert files.names() == ["before"]
         assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None
-
-
-def wreck(cluster):
-    """Leave nothing that could serve."""
-    namespace, pool = cluster.rook.spec.namespace, cluster.rook.spec.pool
-    cluster.kube.delete("Deployment", "rook-ceph-operator", namespace=namespace)
-    cluster.rook.ceph("osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it")
-    assert pool not in [each["poolname"] for each in cluster.rook.ceph("osd", "lspools")]
-    for mon in cluster.rook.mons().mons:
-        cluster.kube.delete("Deployment", f"rook-ceph-mon-{mon}", namespace=namespace)
-    for worker in cluster.nodes.workers:
-        cluster.nodes.execute(worker, "sh", "-c", "rm -rf /var/lib/rook/mon-*")
-    disk = cluster.nodes.disks[cluster.nodes.workers[0]]
-    cluster.nodes.execute(cluster.nodes.workers[0], "dd", "if=/dev/zero", f"of={disk.device}", "bs=1M", "count=64")

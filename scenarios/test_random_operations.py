@@ -21,19 +21,17 @@ is in operations.jsonl.
 import secrets
 
 import pytest
-from rookery.csi.random_operations import RandomisedRun, driver_called_directly
+from rookery import drivers
 
-pytestmark = [pytest.mark.budget(420), pytest.mark.requires("the userspace driver")]
+pytestmark = [pytest.mark.budget(420), pytest.mark.requires(storage="rook", csi_driver="userspace")]
 
 
 @pytest.fixture
-def driver(cluster, results):
-    if cluster.driver != "userspace":
-        pytest.skip(f"{cluster.driver} serves here, not the userspace driver")
-    with driver_called_directly(cluster, results) as driver:
+def driver(cluster):
+    with drivers.driver_called_directly(cluster, cluster.results) as driver:
         yield driver
 
 
-def test_the_driver_does_what_its_model_says(cluster, driver, settings, results):
-    seed = secrets.randbelow(1 << 32) if settings.fault_seed is None else settings.fault_seed
-    RandomisedRun(cluster, driver, results, seed).run()
+def test_the_driver_does_what_its_model_says(cluster, driver, rookery_settings):
+    seed = secrets.randbelow(1 << 32) if rookery_settings.fault_seed is None else rookery_settings.fault_seed
+    drivers.RandomisedRun(cluster, driver, cluster.results, seed).run()

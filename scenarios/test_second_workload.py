@@ -11,29 +11,15 @@ syncs before it acknowledges (read from the running server), so not one may be m
 """
 
 import pytest
-from rookery.catalogue.images import uses_images
-from rookery.plugin import session
-from rookery.signatures import LOG_REPLAYED
-from rookery.waiting import minutes
-from rookery.workloads.postgresql import IMAGE, PostgreSQL
-from steps import judge, power_cycle_under_load
+from rookery import minutes, signatures, steps
 
 pytestmark = [pytest.mark.budget(240), pytest.mark.requires("the image of PostgreSQL")]
 
 
-@pytest.fixture
-@uses_images(IMAGE)
-def postgresql(cluster, history, results):
-    """PostgreSQL, ready, on one volume."""
-    workload = PostgreSQL(cluster.kube, image=IMAGE, record=history)
-    with session.deployed(workload, cluster, results):
-        yield workload
-
-
-def test_commits_survive_the_power_cut(cluster, postgresql, history, results):
+def test_commits_survive_the_node_kill(cluster, postgresql):
     """Nothing acknowledged is lost."""
     assert postgresql.write(rows=200) == 200
-    cycle = power_cycle_under_load(cluster, postgresql, history, results)
-    postgresql.recovered.since(cycle.wall).wait()
-    postgresql.log(LOG_REPLAYED).since(cycle.wall).wait(within=minutes(1))
-    judge(postgresql, history, results)
+    killed = steps.kill_nodes_under_load(cluster, postgresql)
+    postgresql.recovered.since(killed).wait()
+    postgresql.log(signatures.LOG_REPLAYED).since(killed).wait(within=minutes(1))
+    postgresql.check()

@@ -10,33 +10,32 @@ same pools; each OSD is up, on a host of its own; and the one image is the one t
 """
 
 import pytest
-from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
-from rookery.waiting import condition, minutes
+from rookery import ceph, condition, minutes
 
-pytestmark = pytest.mark.budget(120)
+pytestmark = [pytest.mark.requires(storage="rook"), pytest.mark.budget(120)]
 
 WRITTEN = 512  # MiB; large beside what the filesystem itself writes meanwhile, 16 MiB of inode tables at most
 TOLERANCE = 0.1
 
 
-def test_figures_agree_with_what_was_written(cluster, files, results):
+def test_figures_agree_with_what_was_written(cluster, cluster_files):
     """Every command that counts, within 10 % of what was written."""
     rook, pool, copies = cluster.rook, cluster.rook.spec.pool, cluster.rook.spec.pool_size
 
     @condition("Ceph's figures", within=minutes(1))
     def figures() -> dict[str, int]:
-        usage = pools_of_df(rook.ceph("df"))[pool]
+        usage = ceph.pools_of_df(rook.ceph("df"))[pool]
         return {
             "stored, by ceph df": usage.stored,
             "used, by ceph df": usage.used,
-            "used, by rados df": used_by_rados_df(rook.rados("df"))[pool],
-            "used, by ceph osd status": sum(osd.used for osd in osds_of_status(rook.ceph("osd", "status"))),
+            "used, by rados df": ceph.used_by_rados_df(rook.rados("df"))[pool],
+            "used, by ceph osd status": sum(osd.used for osd in ceph.osds_of_status(rook.ceph("osd", "status"))),
         }
 
-    files.deploy()
-    files.ready.wait()
+    cluster_files.deploy()
+    cluster_files.ready.wait()
     before = figures.wait()
-    files.write("random", mebibytes=WRITTEN)
+    cluster_files.write("random", mebibytes=WRITTEN)
 
     # OSDs and mgr report every few seconds.
     @condition(f"every figure to have grown by {WRITTEN} MiB", within=minutes(2), every=2.0)
@@ -44,16 +43,16 @@ def test_figures_agree_with_what_was_written(cluster, files, results):
         after = figures.now()
         for what, bytes_ in after.items():
             expected = WRITTEN * 2**20 * (1 if what.startswith("stored") else copies)
-            require_near(f"{what}, grown", bytes_ - before[what], expected, tolerance=TOLERANCE)
+            ceph.require_near(f"{what}, grown", bytes_ - before[what], expected, tolerance=TOLERANCE)
         return after
 
     after = grown.wait()
-    results.note(before=before, after=after, written_mib=WRITTEN, copies=copies)
+    cluster.results.note(before=before, after=after, written_mib=WRITTEN, copies=copies)
 
-    osds = osds_of_status(rook.ceph("osd", "status"))
+    osds = ceph.osds_of_status(rook.ceph("osd", "status"))
     assert all(osd.up for osd in osds)
     assert sorted(osd.host for osd in osds) == sorted(rook.spec.disks)
-    names = names_of_lspools(rook.ceph("osd", "lspools"))
+    names = ceph.names_of_lspools(rook.ceph("osd", "lspools"))
     assert pool in names
-    assert names == set(pools_of_df(rook.ceph("df"))) == set(used_by_rados_df(rook.rados("df")))
-    assert rook.rbd("ls", pool) == [files.claim.volume["spec"]["csi"]["volumeAttributes"]["imageName"]]
+    assert names == set(ceph.pools_of_df(rook.ceph("df"))) == set(ceph.used_by_rados_df(rook.rados("df")))
+    assert rook.rbd("ls", pool) == [cluster_files.claim.volume["spec"]["csi"]["volumeAttributes"]["imageName"]]

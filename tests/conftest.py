@@ -6,16 +6,26 @@ import secrets
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import hypothesis
 import pytest
 from rookery.cluster import others_networks
 from rookery.errors import InfrastructureError
+from rookery.images import engine
+from rookery.images.catalogue import CHROMIUM
 from rookery.machine import docker, loop
 
 pytest_plugins = ["pytester"]
 
+# Its deadline of 200 ms an example is of the machine's other work, and says nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+LONGEST_WAIT_SECONDS = 3.0
+NO_ENGINE = "/nonexistent/engine-of-tests.sock"
 FIRST_OF_TESTS = 200  # the numbers of loop devices from here on are the tests' own
 
 
@@ -27,8 +37,30 @@ def isolated(tmp_path, monkeypatch):
     monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(others_networks, "of_machine", dict)
-    # A cluster of this machine whose power is off just now has its numbers still, which the tests' leases do not tell.
+    # A cluster of this machine whose nodes are off just now has its numbers still, which the tests' leases do not tell.
     monkeypatch.setattr(loop, "FIRST_NUMBER", FIRST_OF_TESTS)
+
+
+@pytest.fixture(autouse=True)
+def waits_for_nobody(monkeypatch):
+    """Time that a test needs is a clock's of its own: one that waits for a deadline of minutes is found at once."""
+    real, slept = time.sleep, 0.0
+
+    def sleep(seconds):
+        nonlocal slept
+        if sys._getframe(1).f_globals["__name__"] != "subprocess":  # which waits so for a program to end
+            slept += seconds
+        assert slept < LONGEST_WAIT_SECONDS, "this test waits for real: give what it tests a clock of its own"
+        real(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+
+@pytest.fixture(autouse=True)
+def asks_no_engine(request, monkeypatch):
+    """No test knows whether a docker engine runs on this machine, but those that ask for a real one."""
+    if "real_engine" not in request.fixturenames:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{NO_ENGINE}")
 
 
 @pytest.fixture
@@ -82,11 +114,12 @@ def real_engine():
 
 
 @pytest.fixture
-def topologies(pytester):
-    """Those that settings name by default, where pytester runs pytest."""
-    found = Path(__file__).parent.parent / "kind-configs"
-    (pytester.path / "kind-configs").symlink_to(found)
-    return found
+def chromium(real_engine):
+    """A real engine that has the image of a browser."""
+    pytest.importorskip("selenium")
+    if engine.usable(CHROMIUM) is None:
+        pytest.skip(f"needs the image {CHROMIUM}, which is built where it is needed: rookery bench page")
+    return real_engine
 
 
 @pytest.fixture

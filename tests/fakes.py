@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rookery.kube import Kube
 from rookery.rook import CephSpec, Rook
 from rookery.rook.rendering import Rendering
 
 BOOTED = datetime.datetime(2026, 11, 24, 8, tzinfo=datetime.timezone.utc).timestamp()
+
+
+def plays(real: type) -> Callable[[type], type]:
+    """Decorates a fake: what it has of the real class's methods takes the same arguments, or it is no fake of it.
+
+    It may leave away those that have a default: a test that gave one would fail by that. Raises `TypeError`.
+    """
+
+    def compared(fake: type) -> type:
+        wrong = [told for name in vars(fake) if (told := _differs(fake, real, name))]
+        if wrong:
+            raise TypeError(f"{fake.__qualname__} is no {real.__name__}: {'; '.join(wrong)}")
+        return fake
+
+    return compared
+
+
+def _differs(fake: type, real: type, name: str) -> str:
+    own, theirs = vars(fake)[name], inspect.getattr_static(real, name, None)
+    if name.startswith("_") or not inspect.isfunction(own) or not callable(theirs):
+        return ""
+    takes, expected = inspect.signature(own).parameters, inspect.signature(theirs).parameters
+    anything = any(each.kind in _ANY for each in takes.values())
+    told = [f"takes no {each.name}" for each in takes.values() if each.kind not in _ANY and each.name not in expected]
+    needed = [each.name for each in expected.values() if each.kind not in _ANY and each.default is each.empty]
+    told += [f"needs {each}" for each in needed if not anything and each not in takes]
+    return f"{name} {', '.join(told)}" if told else ""
+
+
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+plays_kube = plays(Kube)
 
 
 class Clock:
@@ -52,6 +85,7 @@ class FakeNode:
     booted_in: int = 10  # epoch of the OSD map
 
 
+@plays_kube
 @dataclass
 class FakeCeph:
     """A cluster of three nodes with Rook's Ceph on them, as `Kube` shows it.
@@ -194,7 +228,7 @@ class FakeCeph:
             if namespace in ("", pod["metadata"]["namespace"]) and not (fields and pod["status"].get("phase") in ended)
         ]
 
-    def exec(self, name: str, argv: list[str], *, namespace: str, timeout: float) -> str:
+    def exec(self, pod: str, argv: list[str], *, namespace: str, timeout: float) -> str:
         self._catch_up()
         command = json.loads(argv[-1])
         self.asked.append(command["prefix"])

@@ -25,15 +25,18 @@ DECIDING = (
     "rookery.kube.conditions.*",
     "rookery.plugin.outcomes.*",
     "rookery.storage.recovery.*",
+    "rookery.rook.recovery.*",
+    "rookery.local.system.xǁLocalVolumesǁhealthy__*",
     "rookery.rook.status.*",
     # Of these two modules only what decides: how a scenario and a run end, and what "restored" is.
     "rookery.plugin.session.x_finish__*",
     "rookery.plugin.session.xǁSessionǁexit_status__*",
     "rookery.storage.cluster.xǁStorageClusterǁ_require_as_deployed__*",
     "rookery.storage.cluster.xǁStorageClusterǁrestore__*",
+    "rookery.storage.saved.xǁSavedǁrestore__*",
     "rookery.storage.cluster.xǁStorageClusterǁstorage_recovered__*",
-    "rookery.storage.cluster.xǁStorageClusterǁstorage_whole__*",
-    "scenarios.steps.*",
+    "rookery.storage.cluster.xǁStorageClusterǁhealthy__*",
+    "rookery.steps.*",
 )
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 SEEN = ("killed", "timeout")  # a change that makes a test go on for ever is seen as well

@@ -1,4 +1,4 @@
-"""Histories told by hand. Seconds are the unit; the power goes at 100 and all nodes are dead at 101."""
+"""Histories told by hand. Seconds are the unit; the fault comes at 100 and all nodes are dead at 101."""
 
 from rookery.history.checkers import NS, check_writes
 from rookery.history.operations import NEMESIS, History, Operation, format_keys
@@ -22,9 +22,11 @@ class Story:
     def in_flight(self, key):
         return self.write(key, 99.9, "info", took=5)
 
-    def cut(self, at=100.0, outcome="ok", signal=None):
-        told = None if signal is None else str(int(signal * NS))
-        return self._operation("cut", at, at + 1, outcome, found=told, process=NEMESIS)
+    def fault(self, at=100.0, outcome="ok", signal=None, *, name="node kill", loses_unsynced=True, proof="seen dead"):
+        told = {"loses_unsynced": loses_unsynced, "proof": proof}
+        if signal is not None:
+            told["started_ns"] = int(signal * NS)
+        return self._operation("fault", at, at + 1, outcome, value=name, process=NEMESIS, fault=told)
 
     def read(self, consistency, keys, at, outcome="ok", torn=None, f="read", took=1):
         return self._operation(f, at, at + took, outcome, value=consistency, found=format_keys(keys), torn=torn)
@@ -41,10 +43,13 @@ class Story:
     def check(self, window=None):
         return check_writes(self.history(), rpo_seconds=window)
 
-    def _operation(self, f, begin, end, outcome, *, key=None, value=None, found=None, process=None, torn=None):
+    def _operation(
+        self, f, begin, end, outcome, *, key=None, value=None, found=None, process=None, torn=None, fault=None
+    ):
         if process is None:
             process, self.processes = self.processes, self.processes + 1
         self.operations.append(Operation(process, "invoke", f, key, value, int(begin * NS), begin))
         if outcome is not None:
-            self.operations.append(Operation(process, outcome, f, key, found, int(end * NS), end, torn=torn))
+            ended = Operation(process, outcome, f, key, found, int(end * NS), end, torn=torn, fault=fault)
+            self.operations.append(ended)
         return self

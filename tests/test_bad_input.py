@@ -1,21 +1,22 @@
 """Bad input of every kind: exit status 2, one message with a hint, no traceback, and nothing made."""
 
+import ast
 import io
 import json
 import tarfile
 from pathlib import Path
 
 import pytest
+import rookery
 from rookery import cli, settings_check
 from rookery.catalogue import catalogue
 from rookery.errors import UsageError
 from rookery.images import engine
-from rookery.machine import docker
+from rookery.machine import docker, doctor
 from rookery.plugin import session
 from rookery.rook import versions
 from rookery.settings import Settings
 
-DEFAULT_TOPOLOGY = (Path(__file__).parent.parent / "kind-configs" / "default.yaml").read_text()
 KIND = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 FILES = {
     "afile": "text",
@@ -40,9 +41,9 @@ FILES = {
 }
 TOO_MANY = "9" * 5000
 OPTIONS = [
-    ("rook", "banana"), ("rook", "9.9.9"), ("rook", "1.18"), ("rook", "1.12.0"), ("rook", f"1.18.{TOO_MANY}"),
+    ("rook", "banana"), ("rook", "9.9.9"), ("rook", "1.12"), ("rook", "1.12.0"), ("rook", f"1.18.{TOO_MANY}"),
     ("rook", ""), ("ceph", "banana"), ("ceph", "19"), ("ceph", "17.2.0"), ("ceph", f"18.2.{TOO_MANY}"),
-    ("kubernetes", "banana"), ("kubernetes", "1.32"), ("kubernetes", "1.36.0"), ("kubernetes", "1.28.0"),
+    ("kubernetes", "banana"), ("kubernetes", "1.31"), ("kubernetes", "1.36.0"), ("kubernetes", "1.28.0"),
     ("kubernetes", f"{TOO_MANY}.1.0"), ("kubernetes", " "),
     ("rook_manifests", "nowhere"), ("rook_manifests", "afile"), ("rook_manifests", "badrook"),
     ("rook_manifests", "greedyrook"), ("rook_manifests", "binaryrook"), ("rook_manifests", "a\0b"),
@@ -113,8 +114,6 @@ def place(tmp_path, monkeypatch):
         for file in ("crds.yaml", "operator.yaml", "toolbox.yaml", "images.txt"):
             (place / name / file).touch()
         (place / name / "common.yaml").write_bytes(common.encode("latin-1"))
-    (place / "kind-configs").mkdir()
-    (place / "kind-configs" / "default.yaml").write_text(DEFAULT_TOPOLOGY)
     monkeypatch.chdir(place)
     monkeypatch.setattr(docker, "client", nobody)
     before = sorted(place.rglob("*"))
@@ -272,7 +271,8 @@ def test_a_variable_that_is_none_ends_a_run_of_scenarios(place, pytester, monkey
 
 @pytest.mark.parametrize("path", ["role.yaml", "nowhere.yaml", "."])
 def test_a_topology_of_a_scenarios_own_is_looked_at(place, pytester, monkeypatch, path):
-    scenario = pytester.makepyfile(f"import pytest\n@pytest.mark.topology({path!r})\ndef test_it(cluster):\n    pass\n")
+    own = str(place / path)
+    scenario = pytester.makepyfile(f"import pytest\n@pytest.mark.kind_config({own!r})\ndef test_it(cluster): pass\n")
     monkeypatch.chdir(place)
     done = pytester.runpytest_inprocess("-p", "no:cacheprovider", str(scenario))
     assert done.ret == 2
@@ -353,20 +353,27 @@ def test_the_room_of_the_machine_bounds_workers_and_disks(place, monkeypatch):
 
 
 def test_a_kernel_without_rbd_has_no_ceph_csi(monkeypatch):
-    monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: False)
+    monkeypatch.setattr(doctor, "kernel_has", lambda name: False)
     Settings(csi_driver="userspace").check(only=["csi_driver"])
     with pytest.raises(UsageError, match="needs a kernel with rbd"):
         Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
-    monkeypatch.setattr(settings_check.doctor, "kernel_has", lambda name: name == "rbd")
+    monkeypatch.setattr(doctor, "kernel_has", lambda name: name == "rbd")
     Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
 
 
+def test_versions_that_fit_no_rook_are_of_no_concern_where_another_storage_system_serves():
+    with pytest.raises(UsageError):
+        Settings(kubernetes="1.19.0").check(only=["kubernetes"])
+    Settings(kubernetes="1.19.0", storage="local").check(only=["kubernetes", "storage"])
+
+
 def test_only_what_is_used_is_looked_at(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # where there is no default topology
-    assert Settings(results_dir="there").changed == ["results_dir"]
-    Settings(results_dir="there").check(only=["results_dir"])
-    with pytest.raises(UsageError, match="no such topology"):
-        Settings().check()
+    monkeypatch.chdir(tmp_path)
+    given = Settings(results_dir="there", kind_config="nowhere.yaml")
+    assert given.changed == ["kind_config", "results_dir"]
+    given.check(only=["results_dir"])
+    with pytest.raises(UsageError, match="no such kind configuration"):
+        given.check()
 
 
 def test_workers_of_xdist_are_not_begun_again_for_what_is_refused(pytester):
@@ -374,10 +381,27 @@ def test_workers_of_xdist_are_not_begun_again_for_what_is_refused(pytester):
         """
         import pytest
 
-        @pytest.mark.topology("nowhere.yaml")
+        @pytest.mark.kind_config("nowhere.yaml")
         def test_it(cluster): pass
         """
     )
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "1", "--all")
     said = ran.stdout.str() + ran.stderr.str()
-    assert (ran.ret, "crashed" in said, "nowhere.yaml: no such topology" in said) == (2, False, True), said
+    assert (ran.ret, "crashed" in said, "nowhere.yaml: no such kind configuration" in said) == (2, False, True), said
+
+
+def test_each_error_of_usage_has_a_hint():
+    raised = [
+        (f"{path.name}:{node.lineno}", node.exc)
+        for path in sorted(Path(rookery.__file__).parent.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+    ]
+    of_usage = {where: call for where, call in raised if getattr(call.func, "id", "") == "UsageError"}
+    without = [
+        where
+        for where, call in of_usage.items()
+        if len(call.args) < 2 and "hint" not in {each.arg for each in call.keywords}
+    ]
+    assert of_usage
+    assert without == []

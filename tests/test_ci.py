@@ -16,9 +16,12 @@ case "$*" in {fails}) exit {status};; esac
 FAKE_GIT = """#!/bin/sh
 case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
 """
-ENGINE = "-m tox -e unit -- tests/machine/test_identity.py"
+ENGINE = (
+    "-m tox -e unit -- tests/machine/test_identity.py tests/bench/test_page_bench.py "
+    "tests/report/test_page_in_a_browser.py"
+)
 CORE, SLICE = (
-    ["-m pip install tox", "-m tox", "-m tox -e e2e", ENGINE],
+    ["-m pip install tox", "-m tox", "-m tox -e docs", "-m tox -e e2e", "-m tox -e stranger", ENGINE],
     "-m tox -e e2e -- scenarios -m not core and not slow",
 )
 
@@ -48,21 +51,29 @@ def ci(tmp_path):
     return run
 
 
-def test_lint_and_unit_tests_then_the_core_then_a_slice_of_the_rest(ci):
+def test_lint_unit_tests_and_docs_then_the_core_then_a_slice_of_the_rest(ci):
     status, ran, said = ci()
-    assert (status, ran[:4], len(ran)) == (0, CORE, 5)
-    assert ran[4].startswith(f"{SLICE} --shard 2/5")
-    assert said == ["core has passed; of the rest it is the turn of slice 2/5, by the 196 commits of this clone"]
+    assert (status, ran[:6], len(ran)) == (0, CORE, 7)
+    assert ran[6].startswith(f"{SLICE} --shard 1/7")
+    assert said == ["core has passed; of the rest it is the turn of slice 1/7, by the 196 commits of this clone"]
 
 
-@pytest.mark.parametrize(("slices", "number"), [(None, 5), ("3", 3)])
+@pytest.mark.parametrize(("slices", "number"), [(None, 7), ("3", 3)])
 def test_so_many_submissions_in_a_row_have_every_slice(ci, slices, number):
-    turns = {ci(commits, slices=slices)[1][4].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
+    turns = {ci(commits, slices=slices)[1][6].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
     assert turns == {f"{index}/{number}" for index in range(1, number + 1)}
 
 
 @pytest.mark.parametrize(
-    ("fails", "ran"), [('"-m tox"', 2), ('"-m tox -e e2e"', 3), ("*identity*", 4), ("*--shard*", 5)]
+    ("fails", "ran"),
+    [
+        ('"-m tox"', 2),
+        ("*docs*", 3),
+        ('"-m tox -e e2e"', 4),
+        ("*stranger*", 5),
+        ("*identity*", 6),
+        ("*--shard*", 7),
+    ],
 )
 def test_what_fails_ends_it_with_its_status(ci, fails, ran):
     status, commands, _ = ci(fails=fails, status=3)
@@ -77,8 +88,8 @@ def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_pa
     rookery.chmod(0o755)
     status, ran, _ = ci(environment={"ROOKERY_RESULTS_DIR": results} if results else {})
     assert status == 0
-    assert ran[3:5] == [CORE[-1], f"bench core --of {results or 'results'}"]
-    assert ran[5].startswith(SLICE)
+    assert ran[5:8] == [f"bench core --of {results or 'results'}", "bench page --runs 1", CORE[-1]]
+    assert ran[8].startswith(SLICE)
 
 
 def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):
@@ -94,4 +105,5 @@ def test_tox_gives_a_run_the_time_to_remove_its_cluster():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(SCRIPT.parent.parent / "tox.ini")
     for name in ("suicide_timeout", "interrupt_timeout", "terminate_timeout"):
-        assert tox["testenv:e2e"].getint(name) >= 60
+        for environment in ("e2e", "stranger"):
+            assert tox[f"testenv:{environment}"].getint(name) >= 60

@@ -1,10 +1,15 @@
 """A change that no test sees fails the mutation run unless it is explained, and so does an explanation of nothing."""
 
+import ast
+import fnmatch
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import mutation_run
 import pytest
+import rookery
+from mutation_run import tomllib
 
 CHANGE = "-     return a <= b\n+     return a < b"
 EXPLAINED = """
@@ -70,3 +75,32 @@ def test_an_explained_change_may_survive_and_has_to(mutmut, capsys):
 def test_of_a_part_nobody_asks_for_what_is_explained_elsewhere(mutmut):
     mutmut.explain(EXPLAINED)
     assert mutation_run.main(["rookery.storage.recovery.*"]) == 0
+
+
+HARNESS = Path(rookery.__file__).parent.parent
+
+
+def functions_of(module):
+    """The functions of a module as mutmut names them, and of its classes."""
+    tree = ast.parse((HARNESS / f"{module.replace('.', '/')}.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield f"{module}.x_{node.name}__mutmut_1"
+        elif isinstance(node, ast.ClassDef):
+            inner = [each for each in node.body if isinstance(each, ast.FunctionDef)]
+            yield from (f"{module}.xǁ{node.name}ǁ{each.name}__mutmut_1" for each in inner)
+
+
+@pytest.mark.parametrize("pattern", mutation_run.DECIDING)
+def test_what_decides_is_where_it_is_said_to_be(pattern):
+    """A function that has moved would be left out without a word."""
+    module = pattern.partition(".x")[0].removesuffix(".*")
+    assert any(fnmatch.fnmatchcase(name, pattern) for name in functions_of(module)), pattern
+    mutated = tomllib.loads((HARNESS.parent / "pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]
+    assert f"harness/{module.replace('.', '/')}.py" in mutated
+
+
+def test_what_is_explained_is_where_it_is_said_to_be():
+    for each in tomllib.loads(Path(mutation_run.__file__).with_name("survivors.toml").read_text())["survivor"]:
+        module = each["of"].partition(".x")[0]
+        assert f"{each['of']}__mutmut_1" in functions_of(module)

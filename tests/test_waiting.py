@@ -1,13 +1,18 @@
 """Waiting without waiting: a sleep moves a clock instead."""
 
+import ast
 import logging
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rookery
 from rookery import waiting
 from rookery.errors import ConditionCeased, DeadlineExceeded, InfrastructureError
 from rookery.waiting import Condition, NotYet, all_of, condition, minutes, wait_for, wait_for_machine
+
+HARNESS = Path(rookery.__file__).parent.parent
 
 
 class Clock:
@@ -348,6 +353,19 @@ def test_all_of_names_the_one_that_is_missing(clock):
     assert not both.holds()
 
 
+def test_all_of_without_a_deadline_ends_at_the_first_that_is_late_by_its_own(clock):
+    first, second = Volume("no", "no", 1), Volume("Pending")
+    own = (Condition("first", first.bound.now, within=10), Condition("second", second.bound.now, within=4))
+
+    with pytest.raises(DeadlineExceeded) as caught:
+        all_of("both", *own, every=1).wait()
+    assert (caught.value.what, caught.value.seconds, caught.value.reason) == ("both: second", 4, "Pending")
+    assert clock.now == 1000 + 2 + 4
+    with pytest.raises(DeadlineExceeded) as caught:
+        all_of("both", *own, every=1).wait(within=30)
+    assert (caught.value.what, caught.value.seconds) == ("both", 30)
+
+
 def test_all_of_several_times_in_a_row_asks_all_each_time(clock):
     first, second = Volume(1), Volume(1)
 
@@ -359,7 +377,19 @@ def test_all_of_gives_since_to_those_that_take_it(clock):
     first, second = Volume(1), Volume(1)
 
     all_of("both", first.bound, second.mounted, within=10).since(5).wait()
-    assert second.asked_since == [5]
+    assert set(second.asked_since) == {5}
+
+
+def test_all_of_has_a_part_hold_as_often_in_a_row_as_it_says(clock):
+    answers = iter([True, False, True, True, pytest.fail])
+
+    def ask() -> None:
+        if not next(answers):
+            raise NotYet("peering")
+
+    clean = Condition("PGs", ask, within=10, times_in_a_row=2)
+    all_of("both", Volume(1).bound, clean, within=10).wait()
+    assert next(answers) is pytest.fail
 
 
 def test_all_of_nothing_is_refused():
@@ -382,3 +412,14 @@ def test_a_short_wait_logs_nothing(clock, caplog):
     caplog.set_level(logging.DEBUG, logger="rookery")
     Volume("no", 1).bound.wait()
     assert caplog.records == []
+
+
+def test_nobody_else_sleeps():
+    """A sleep anywhere else would be a second way to wait, with no name, no deadline and no reason."""
+    found = [
+        f"{path.relative_to(HARNESS)}:{node.lineno}"
+        for path in HARNESS.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
+    ]
+    assert {place.partition(":")[0] for place in found} == {"rookery/waiting.py"}, found

@@ -1,10 +1,14 @@
 """What a run is asked to do: one set of names as pytest options, as `ROOKERY_*`, and in `[tool.rookery]`.
 
 An option beats the environment, the environment beats pyproject.toml, and that beats the default.
+
+Every run of pytest beside which the harness is installed imports this for its options: what only scenarios need is
+imported where it is used.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
@@ -12,27 +16,54 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rookery.errors import UsageError
-from rookery.machine.disks import parse_size
-from rookery.settings_check import check
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from rookery.workloads.registry import kinds
 
 DRIVERS = ("auto", "ceph-csi", "userspace")
+UNEXPECTED = ("none", "note", "core", "all")
 PREFIX = "ROOKERY_"
+T = TypeVar("T")
 OTHER_VARIABLES = ("STATE_DIR", "CI_SLICES")  # that are no settings: of rookery.paths, of .ci/run
 
 
-def setting(default: Any, help: str, metavar: str = "", choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": help, "metavar": metavar, "choices": choices})
+def _meant(product: str, version: str) -> str:
+    """The version that is meant by a part of one, or by `latest`."""
+    if version.count(".") >= 2:
+        return version
+    from rookery.images.available import newest
+
+    return newest(product, version)
+
+
+def setting(
+    default: Any, help: str, metavar: str = "", choices: tuple[str, ...] = (), *, repeated: bool = False
+) -> Any:
+    """`repeated`: the option may be given several times, which is the same as once with commas in between."""
+    return field(default=default, metadata={"help": help, "metavar": metavar, "choices": choices, "repeated": repeated})
+
+
+class Joined(argparse.Action):
+    """What an option was given, with commas in between."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},{values}" if before else values)
+
+
+def _with_workloads(settings: type[T]) -> type[T]:
+    """Give it the version of each workload as one more setting, by the workload's name."""
+    for kind in kinds().values():
+        settings.__annotations__[kind.name] = "str"
+        setattr(settings, kind.name, setting(kind.version, f"version of {kind.title}", "VERSION"))
+    return settings
 
 
 @dataclass(frozen=True)
+@_with_workloads
 class Settings:
     """All settings with their defaults; `Settings.from_sources` reads them."""
 
@@ -42,25 +73,42 @@ class Settings:
     all: bool = setting(False, "run every scenario but the slow ones, not only the core")
     slow: bool = setting(False, "run the slow scenarios as well, so everything")
     shard: str | None = setting(None, "run one slice of the scenarios selected; slices 1/N to N/N are all", "I/N")
+    scenario_repeat: int = setting(1, "run each scenario that often, to see whether it is flaky", "N")
+    scenario_until_failure: bool = setting(False, "with --scenario-repeat: end the run once a scenario does not pass")
     kubeconfig: str | None = setting(None, "kubeconfig to have the cluster in, as long as it is there", "FILE")
     kind_bin: str | None = setting(None, "the kind to use, 0.30 or later (default: PATH, else rookery's own)", "FILE")
     kind_image: str | None = setting(None, "the node image (default: kindest/node of --kubernetes)", "IMAGE")
-    kind_config: str = setting("kind-configs/default.yaml", "kind configuration of the nodes", "FILE")
+    kind_config: str = setting("default", "kind configuration of the nodes, of the harness or a path", "NAME|FILE")
     kind_workers: int | None = setting(None, "number of workers (overrides the kind configuration)", "N")
     disk_size: str = setting("10GiB", "size of each worker's disk; 6GiB at least", "SIZE")
-    rook: str = setting("1.18.8", "version of Rook", "VERSION")
+    storage: str = setting("rook", "storage system: rook, local, or another one that is installed", "NAME")
+    rook: str = setting("1.18.8", "version of Rook; 1.17 or latest: the newest that can be had here", "VERSION")
     rook_manifests: str | None = setting(None, "deploy/examples of that Rook version, instead of fetching it", "DIR")
     ceph: str | None = setting(None, "version of Ceph (default: Rook's own, or the one that can be built)", "VERSION")
     kubernetes: str = setting("1.32.0", "version of Kubernetes", "VERSION")
     csi_driver: str = setting("auto", "CSI driver; auto: ceph-csi where the kernel has rbd", choices=DRIVERS)
-    registry_mirror: str | None = setting(None, "registry host that serves the others' images", "HOST")
+    registry_mirror: str | None = setting(
+        None, "registry that serves the others' images, or REGISTRY=HOST for those of one", "HOST", repeated=True
+    )
     fault_seed: int | None = setting(
         None, "seed of random operations (default: another one each time; it is printed)", "N"
+    )
+    unexpected: str = setting(
+        "core",
+        "look for warnings, asserts and panics that nobody expects: note them, or fail the core's scenarios, or all",
+        choices=UNEXPECTED,
     )
     results_dir: str = setting("results", "folder for results", "DIR")
 
     @property
+    def workloads(self) -> dict[str, str]:
+        """The version of each workload, by its name."""
+        return {name: getattr(self, name) for name in kinds()}
+
+    @property
     def disk_bytes(self) -> int:
+        from rookery.machine.disks import parse_size
+
         return parse_size(self.disk_size)
 
     @classmethod
@@ -93,6 +141,8 @@ class Settings:
 
         Raises `UsageError`.
         """
+        from rookery.settings_check import check
+
         check(self, [setting_field.name for setting_field in fields(self)] if only is None else only)
         return self
 
@@ -104,12 +154,21 @@ class Settings:
     def __post_init__(self) -> None:
         if self.csi_driver not in DRIVERS:
             raise UsageError(f"--csi-driver {self.csi_driver}: no such driver", hint=f"one of {', '.join(DRIVERS)}")
+        if self.unexpected not in UNEXPECTED:
+            raise UsageError(f"--unexpected {self.unexpected}: no such choice", hint=f"one of {', '.join(UNEXPECTED)}")
         for name in ("rook", "ceph", "kubernetes"):  # v1.18.8 and 1.18.8 are the same
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, value.removeprefix("v"))
+                object.__setattr__(self, name, _meant(name, value.removeprefix("v")))
         if self.shard is not None:
             _slice_of(self.shard)
+        if self.scenario_repeat < 1:
+            raise UsageError(f"--scenario-repeat {self.scenario_repeat}: not so often", hint="once or more")
+        if self.scenario_until_failure and self.scenario_repeat == 1:
+            raise UsageError(
+                "--scenario-until-failure: how often at most was not said",
+                hint="--scenario-repeat=N, with N of 2 or more",
+            )
 
     @property
     def slice(self) -> tuple[int, int] | None:
@@ -124,9 +183,9 @@ def _slice_of(shard: str) -> tuple[int, int]:
     return int(written[1]), int(written[2])
 
 
-_SWITCHES = ("keep_cluster", "no_snapshots", "all", "slow")
-_NUMBERS = ("kind_workers", "fault_seed")
-_PATHS = ("kubeconfig", "kind_bin", "kind_config", "rook_manifests", "results_dir")
+_SWITCHES = ("keep_cluster", "no_snapshots", "all", "slow", "scenario_until_failure")
+_NUMBERS = ("kind_workers", "fault_seed", "scenario_repeat")
+PATHS = ("kubeconfig", "kind_bin", "kind_config", "rook_manifests", "results_dir")
 
 
 def option_name(name: str) -> str:
@@ -155,6 +214,10 @@ def _from_pyproject(path: Path | None) -> dict[str, Any]:
     if path is None or not path.exists():
         return {}
     hint = "a [tool.rookery] with settings by the names of the options, such as kind_workers = 3"
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, not UTF-8
@@ -196,7 +259,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
         raise UsageError(f"{name} = {value!r:.60}: not text", hint="put it in quotes")
     if not value.strip() or "\0" in value:
         raise UsageError(f"{told} is empty, or no text", hint="give it a value, or leave it away")
-    if name in _PATHS:
+    if name in PATHS:
         return os.path.expanduser(
             value
         )  # a shell leaves `--results-dir=~/here` alone, and pyproject.toml knows no shell

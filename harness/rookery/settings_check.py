@@ -18,7 +18,7 @@ import yaml
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.topology import Topology
 from rookery.errors import UsageError
-from rookery.machine import doctor
+from rookery.images.mirrors import HOST, PATH, Mirrors
 from rookery.machine.capacity import memory_total, nearest_existing
 from rookery.machine.disks import GIB, parse_size, require_size
 from rookery.machine.kind import MINIMUM, version_of
@@ -26,6 +26,7 @@ from rookery.paths import state_dir
 from rookery.rook import manifests
 from rookery.rook.own_disks import require_own_disks
 from rookery.rook.versions import require_ceph, require_kubernetes
+from rookery.workloads.registry import kinds
 
 if TYPE_CHECKING:
     from rookery.settings import Settings
@@ -36,11 +37,9 @@ NAME_LETTERS = HOSTNAME_LETTERS - len("-gw99-other-control-plane")
 WORKER_BYTES = GIB  # of memory, at least: its OSD is told to take 0.9 GiB
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_HOST = r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?"
-_PATH = r"[a-z0-9]+([._-]+[a-z0-9]+)*"
-_MIRROR = re.compile(rf"{_HOST}(/{_PATH})*")
 # https://github.com/distribution/reference/blob/main/reference.go
-_IMAGE = re.compile(rf"({_HOST}/)?{_PATH}(/{_PATH})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
+_TAG = re.compile(r"\w[\w.-]{0,127}")
+_IMAGE = re.compile(rf"({HOST}/)?{PATH}(/{PATH})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
 
 
 def check(settings: Settings, names: Collection[str]) -> None:
@@ -109,15 +108,11 @@ def _kind_image(settings: Settings) -> None:
 
 
 def _registry_mirror(settings: Settings) -> None:
-    if settings.registry_mirror is not None and not _MIRROR.fullmatch(settings.registry_mirror):
-        raise UsageError(
-            f"--registry-mirror {settings.registry_mirror}: no registry's host",
-            hint="a name or address, with a port if need be, and without a scheme: mirror.example:5000",
-        )
+    Mirrors.parse(settings.registry_mirror)
 
 
 def _topology(settings: Settings) -> None:
-    topology = Topology.load(Path(settings.kind_config))
+    topology = Topology.named(settings.kind_config)
     if settings.kind_workers is not None:
         if settings.kind_workers < 1:
             raise UsageError(
@@ -158,9 +153,17 @@ def _disk_size(settings: Settings) -> None:
 
 def _versions(settings: Settings) -> None:
     """`--rook-manifests` and `--kind-image` are for what is not released yet: their versions need not fit."""
+    if settings.storage != "rook":
+        return
     require_ceph(settings.ceph, rook=settings.rook, any_fits=settings.rook_manifests is not None)
     any_fits = settings.rook_manifests is not None or settings.kind_image is not None
     require_kubernetes(settings.kubernetes, rook=settings.rook, any_fits=any_fits)
+
+
+def _workloads(settings: Settings) -> None:
+    for name, version in settings.workloads.items():
+        if not _TAG.fullmatch(version):
+            raise UsageError(f"--{name} {version!r}: no tag of an image", hint=f"one like {kinds()[name].version}")
 
 
 def _rook_manifests(settings: Settings) -> None:
@@ -180,11 +183,10 @@ def _rook_manifests(settings: Settings) -> None:
         raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
 
 
-def _driver(settings: Settings) -> None:
-    if settings.csi_driver == "ceph-csi" and not doctor.kernel_has("rbd"):
-        raise UsageError(
-            "--csi-driver ceph-csi needs a kernel with rbd, which this one is not", hint="--csi-driver userspace"
-        )
+def _storage(settings: Settings) -> None:
+    from rookery.storage.system import system_named  # with all of Kubernetes, which most settings need nothing of
+
+    system_named(settings.storage).check(settings)
 
 
 def _require_place(folder: str, option: str, hint: str) -> None:
@@ -211,9 +213,10 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("kubeconfig",), _kubeconfig),
     (("kind_image",), _kind_image),
     (("registry_mirror",), _registry_mirror),
-    (("rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _versions),
+    (("storage", "rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _versions),
+    (tuple(kinds()), _workloads),
     (("rook_manifests",), _rook_manifests),
-    (("csi_driver",), _driver),
+    (("storage", "csi_driver"), _storage),
     (("kind_config", "kind_workers"), _topology),
     (("disk_size",), _disk_size),
     (("kind_bin",), _kind_bin),

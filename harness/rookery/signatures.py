@@ -20,6 +20,8 @@ class ShownBy(str, Enum):
     CONDITION = "condition"
     REFUSAL = "answer of the API server"
     COMMAND = "answer to a command"
+    HEALTH = "health of Ceph"
+    FINALIZER = "finalizer of what is being deleted"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,18 @@ DRIVER_NOT_ON_NODE = Signature(
     source="https://github.com/kubernetes-csi/external-attacher/pull/299",
 )
 
-# --- everything stops after a power cut ---------------------------------------------------------------------------
+# --- a node that does not come back -------------------------------------------------------------------------------
+
+# The kubelet's own certificate has run out while it did not run. It then looks for a token to ask for another one by,
+# which kubeadm has removed when the node had joined, and ends.
+KUBELET_CERTIFICATE_EXPIRED = Signature(
+    text="part of the existing bootstrap client certificate in /etc/kubernetes/kubelet.conf is expired",
+    shown_by=ShownBy.LOG,
+    of="the kubelet, in its node's journal",
+    source="https://github.com/kubernetes-sigs/kind/issues/3492",
+)
+
+# --- everything stops after a node kill ---------------------------------------------------------------------------
 
 # Cassandra's SimpleSeedProvider looks each seed up by name; with none left the node ends ("The seed provider lists no
 # seeds"). A node whose lookup comes before the cluster's DNS is back says the same, and finds it at its next start.
@@ -100,7 +113,7 @@ NO_SUCH_NAME = Signature(
 
 # A section of the commit log has its header on the disk and not all of its pages, and the next segment, allocated in
 # advance, has no header yet. Cassandra tolerates a torn end in the last segment only, and takes this one for the last
-# but one (CommitLogReader.filterCommitLogFiles), so the replica does not start. Only a power loss does that to it.
+# but one (CommitLogReader.filterCommitLogFiles), so the replica does not start. Only a node kill does that.
 COMMIT_LOG_REFUSED = Signature(
     text="Exiting due to error while processing commit log during initialization",
     shown_by=ShownBy.LOG,
@@ -108,7 +121,24 @@ COMMIT_LOG_REFUSED = Signature(
     source="https://github.com/docker-library/cassandra/issues/246",
 )
 
-# PostgreSQL found its volume as a power cut leaves it, and replays its log before it takes anybody's connection.
+# A replica starts at an address that the others know as that of another one, which is away.
+ADDRESS_IS_ANOTHERS = Signature(
+    text="A node with address … already exists, cancelling join",
+    shown_by=ShownBy.LOG,
+    of="container cassandra",
+    source="https://github.com/Orange-OpenSource/casskop/issues/170",
+)
+
+# A replica that has lost its volume has another host ID, and starts with the tokens that it was given: the others take
+# it for the owner at once. As a seed it asks nobody for the rows.
+TOKEN_TAKEN_OVER = Signature(
+    text="have the same token … is the new owner",
+    shown_by=ShownBy.LOG,
+    of="container cassandra",
+    source="https://github.com/jetstack/navigator/issues/350",
+)
+
+# PostgreSQL found its volume as a node kill leaves it, and replays its log before it takes anybody's connection.
 LOG_REPLAYED = Signature(
     text="database system was not properly shut down; automatic recovery in progress",
     shown_by=ShownBy.LOG,
@@ -147,6 +177,92 @@ FILESYSTEM_NOT_FOUND = Signature(
     of="the PersistentVolumeClaim",
     reason="ProvisioningFailed",
     source="https://rook.io/docs/rook/latest-release/Storage-Configuration/Shared-Filesystem-CephFS/filesystem-storage/",
+)
+
+# The `clusterID` of a StorageClass is the namespace of a CephCluster, and this one is none of those. Ceph-csi and the
+# userspace driver say it in the same words.
+CLUSTER_ID_UNKNOWN = Signature(
+    text="missing configuration for cluster ID (…)",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim",
+    reason="ProvisioningFailed",
+    source="https://github.com/ceph/ceph-csi/issues/1240",
+)
+
+# Nobody can mend a StorageClass in place.
+CLASS_IS_IMMUTABLE = Signature(
+    text="updates to parameters are forbidden",
+    shown_by=ShownBy.REFUSAL,
+    of="the StorageClass",
+    source="https://github.com/rook/rook/issues/11398",
+)
+
+# --- a volume that does not go, or does not come back -------------------------------------------------------------
+
+# The volume is Released: it names the claim that it was bound to by UID, so a new claim of that name is another one.
+BOUND_TO_ANOTHER_CLAIM = Signature(
+    text='volume "…" already bound to a different claim',
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim",
+    reason="FailedBinding",
+    source="https://github.com/kubernetes/kubernetes/issues/70175",
+)
+
+# Somebody has taken a snapshot of the image in Ceph. librbd's words, in the answer of the userspace driver; ceph-csi
+# moves such an image to the pool's trash, where it stays.
+IMAGE_HAS_SNAPSHOTS = Signature(
+    text="has snapshots",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolume",
+    reason="VolumeFailedDelete",
+    source="https://github.com/ceph/ceph-csi/issues/3416",
+)
+
+# As long as any snapshot of a claim is not ready to use, be it that its class does not exist.
+CLAIM_IS_SNAPSHOTS_SOURCE = Signature(
+    text="snapshot.storage.kubernetes.io/pvc-as-source-protection",
+    shown_by=ShownBy.FINALIZER,
+    of="the PersistentVolumeClaim",
+    source="https://github.com/kubernetes-csi/external-snapshotter/issues/1305",
+)
+
+SNAPSHOT_CLASS_NOT_FOUND = Signature(
+    text="Failed to get snapshot class",
+    shown_by=ShownBy.EVENT,
+    of="the VolumeSnapshot",
+    source="https://github.com/kubernetes-csi/external-snapshotter/issues/412",
+)
+
+# A claim was to be restored from it and never was.
+SNAPSHOT_IS_CLAIMS_SOURCE = Signature(
+    text="provisioner.storage.kubernetes.io/volumesnapshot-as-source-protection",
+    shown_by=ShownBy.FINALIZER,
+    of="the VolumeSnapshot",
+    source="https://github.com/kubernetes-csi/external-provisioner/issues/1507",
+)
+
+# A PersistentVolume that was deleted while its claim is bound to it goes when the claim does.
+VOLUME_IS_IN_USE = Signature(
+    text="kubernetes.io/pv-protection",
+    shown_by=ShownBy.FINALIZER,
+    of="the PersistentVolume",
+    source="https://github.com/kubernetes/kubernetes/issues/69697",
+)
+
+# Rook waits for everything that is in the cluster, and does nothing else for it any more.
+CLUSTER_HAS_DEPENDENTS = Signature(
+    text='CephCluster "…" will not be deleted until all dependents are removed',
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/16428",
+)
+
+# Rook does not delete a pool that has images, and tries again.
+POOL_HAS_IMAGES = Signature(
+    text='pool "…" contains images or snapshots and cannot be deleted',
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/5222",
 )
 
 # --- a volume that somebody else has ------------------------------------------------------------------------------
@@ -190,10 +306,36 @@ READ_ONLY_FILESYSTEM = Signature(
     source="https://man7.org/linux/man-pages/man2/open.2.html#ERRORS",
 )
 
+# A database cannot even begin: its lock file, which it writes first, has no room. On ext4 it cannot be written, on xfs
+# it cannot be created; what has room for it may have none for the checkpoint after a recovery.
+DATABASE_VOLUME_FULL = Signature(
+    text='lock file "postmaster.pid": No space left on device',
+    also=('could not create file "pg_logical/replorigin_checkpoint.tmp": No space left on device',),
+    shown_by=ShownBy.LOG,
+    of="container postgresql",
+    source="https://github.com/CrunchyData/postgres-operator/issues/273",
+)
+
+# The quota of a pool is reached: writes hang, and nobody in the pod is told.
+POOL_IS_FULL = Signature(
+    text="pool(s) full",
+    shown_by=ShownBy.HEALTH,
+    of="POOL_FULL",
+    source="https://github.com/ceph/ceph-csi/issues/1062",
+)
+
+# The same of OSDs.
+OSD_IS_FULL = Signature(
+    text="full osd(s)",
+    shown_by=ShownBy.HEALTH,
+    of="OSD_FULL",
+    source="https://github.com/rook/rook/issues/3579",
+)
+
 # CephFS knows a volume's size by its quota, and the client refuses what goes beyond (EDQUOT).
 QUOTA_EXCEEDED = Signature(
     text="quota exceeded",
-    also=("No space left",),
+    also=("error … No space left", "cannot create … No space left"),
     shown_by=ShownBy.COMMAND,
     of="head or sync, on the volume",
     source="https://docs.ceph.com/en/reef/cephfs/quota/",
@@ -224,6 +366,25 @@ UNKNOWN_FIELD_DIRECTORIES = Signature(
     shown_by=ShownBy.REFUSAL,
     of="the CephCluster",
     source="https://github.com/rook/rook/issues/4724",
+)
+
+# --- mons ---------------------------------------------------------------------------------------------------------
+
+# Two mons that do not hear each other, and a third that hears both: each of the two calls for an election in turn.
+ELECTION_CALLED = Signature(
+    text="calling monitor election",
+    shown_by=ShownBy.LOG,
+    of="container mon",
+    source="https://github.com/ceph/ceph/pull/28607",
+)
+
+# What Ceph says to `ceph mon ok-to-stop` of a mon without which there would be no quorum. Its PodDisruptionBudget of
+# Rook 1.18 counts pods, and lets it go.
+MON_NOT_OK_TO_STOP = Signature(
+    text="not enough monitors would be available",
+    shown_by=ShownBy.COMMAND,
+    of="ceph mon ok-to-stop",
+    source="https://github.com/rook/rook/issues/15866",
 )
 
 # --- the dashboard ------------------------------------------------------------------------------------------------
@@ -257,10 +418,70 @@ DEAD_CLIENT_FENCED = Signature(
     source="https://docs.ceph.com/en/reef/cephfs/eviction/",
 )
 
-# What the MDS says when nobody has fenced it, and the MDS has given it up (src/mds/Server.cc): a minute after the cut.
+# What a pod is told by a mount whose client the MDS has evicted, and goes on being told.
+CLIENT_SHUT_DOWN = Signature(
+    text="cannot touch '…': Cannot send after transport endpoint shutdown",
+    shown_by=ShownBy.COMMAND,
+    of="touch, on the volume",
+    source="https://github.com/rook/rook/issues/8333",
+)
+
+# A client that the MDS has not given up yet holds its locks, whether it lives or not.
+LOCK_IS_HELD = Signature(
+    text="flock: failed to get lock",
+    shown_by=ShownBy.COMMAND,
+    of="flock, on the volume",
+    source="https://github.com/rook/rook/issues/9254",
+)
+
+# What the MDS says when nobody has fenced it, and the MDS has given it up (src/mds/Server.cc): a minute after the kill.
 CLIENT_EVICTED = Signature(
     text="evicting unresponsive client …",
     shown_by=ShownBy.LOG,
     of="container mds",
     source="https://docs.ceph.com/en/reef/cephfs/eviction/",
+)
+
+# --- Ceph that does not serve -------------------------------------------------------------------------------------
+
+# An OSD's number is given out again while a key of that name is still there (`ceph osd new`, in ceph-volume's log).
+OSD_KEY_IS_LEFT = Signature(
+    text="Error EEXIST: entity osd.… exists but key does not match",
+    shown_by=ShownBy.LOG,
+    of="the pod rook-ceph-osd-prepare of the disk's node",
+    source="https://github.com/rook/rook/issues/5602",
+)
+
+# The mgr's own client for RBD is fenced; the module makes itself another one.
+RBD_SUPPORT_IS_FENCED = Signature(
+    text="client blocklisted",
+    shown_by=ShownBy.LOG,
+    of="container mgr",
+    source="https://github.com/ceph/ceph/pull/49742",
+)
+
+# The same of its client for CephFS, by which it makes subvolumes.
+VOLUMES_MODULE_IS_FENCED = Signature(
+    text="error in stat: /volumes/…",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim",
+    reason="ProvisioningFailed",
+    source="https://github.com/ceph/ceph-csi/issues/6142",
+)
+
+# The pool of that name is another one than the one that the volume was in.
+IMAGE_IS_GONE = Signature(
+    text="RBD image not found",
+    shown_by=ShownBy.EVENT,
+    of="the pod",
+    reason="FailedAttachVolume",
+    source="https://github.com/ceph/ceph-csi/issues/781",
+)
+
+# A scrub has found copies of an object that differ.
+PG_IS_INCONSISTENT = Signature(
+    text="Possible data damage: … inconsistent",
+    shown_by=ShownBy.HEALTH,
+    of="PG_DAMAGED",
+    source="https://github.com/rook/rook/issues/11591",
 )

@@ -102,7 +102,7 @@ class Condition(Generic[T_co]):
     ) -> T_co:
         """Ask until it holds, and return its value; what is not given is as the condition has it. See `wait_for`."""
         return wait_for(
-            self._attempt(),
+            self._attempt(each_by_its_own=within is None),
             what=self.name,
             within=self.within if within is None else within,
             every=self.every if every is None else every,
@@ -143,13 +143,18 @@ class Condition(Generic[T_co]):
         newer._ask = partial(self._ask, since=_seconds(when))
         return newer
 
-    def _attempt(self) -> Callable[[], T_co]:
-        """What is asked during one wait."""
+    def _attempt(self, *, each_by_its_own: bool = False) -> Callable[[], T_co]:
+        """What is asked during one wait; parts have their own deadlines, if so many it has."""
         return self.now
 
 
-def all_of(name: str, *conditions: Condition[Any], within: float, every: float = POLL) -> Condition[None]:
+def all_of(name: str, *conditions: Condition[Any], within: float | None = None, every: float = POLL) -> Condition[None]:
     """All of these, in this order: one is asked when those before it have held, which are not asked again in that wait.
+
+    `within` is for all of them together. Without it each has its own deadline, counted from the end of the one before,
+    and a wait ends with `DeadlineExceeded` at the first that is late; `.wait(within=…)` is for all of them again.
+
+    One that has to hold several times in a row does so here, with `every` between its questions.
 
     The order is that in which things come back, so a reason names the first that is missing. With `since`, those hold
     by newer evidence whose evidence has an age.
@@ -160,9 +165,13 @@ def all_of(name: str, *conditions: Condition[Any], within: float, every: float =
 
 
 class _AllOf(Condition[None]):
-    def __init__(self, name: str, conditions: tuple[Condition[Any], ...], *, within: float, every: float) -> None:
-        super().__init__(name, self._each, within=within, every=every)
+    def __init__(
+        self, name: str, conditions: tuple[Condition[Any], ...], *, within: float | None, every: float
+    ) -> None:
+        whole = sum(each.within for each in conditions) if within is None else within
+        super().__init__(name, self._each, within=whole, every=every)
         self._conditions = conditions
+        self._together = within
 
     @property
     def has_evidence(self) -> bool:
@@ -172,20 +181,30 @@ class _AllOf(Condition[None]):
         if not self.has_evidence:
             return super().since(when)  # which refuses
         newer = tuple(each.since(when) if each.has_evidence else each for each in self._conditions)
-        return _AllOf(self.name, newer, within=self.within, every=self.every)
+        return _AllOf(self.name, newer, within=self._together, every=self.every)
 
     def _each(self) -> None:
         self._attempt()()
 
-    def _attempt(self) -> Callable[[], None]:
-        left = list(self._conditions)
+    def _attempt(self, *, each_by_its_own: bool = False) -> Callable[[], None]:
+        left, held = list(self._conditions), 0
+        own, began = each_by_its_own and self._together is None, time.monotonic()
 
         def ask() -> None:
+            nonlocal held, began
             while left:
+                first = left[0]
                 try:
-                    left[0].now()
+                    first.now()
                 except NotYet as reason:
-                    raise NotYet(f"{left[0].name}: {reason}") from reason
+                    held, waited = 0, time.monotonic() - began
+                    if own and waited >= first.within:
+                        raise DeadlineExceeded(f"{self.name}: {first.name}", waited, str(reason)) from reason
+                    raise NotYet(f"{first.name}: {reason}") from reason
+                held += 1
+                if held < first.times_in_a_row:
+                    raise NotYet(f"{first.name}: held {held} of {first.times_in_a_row} times")
+                held, began = 0, time.monotonic()
                 del left[0]
             left.extend(self._conditions)  # for the next of several times in a row
 

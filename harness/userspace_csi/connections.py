@@ -1,7 +1,7 @@
 """Short connections to a Ceph cluster by librados, and what its errors mean. This module needs Ceph's Python bindings.
 
 Every connection of the driver itself is short and has small time-outs, so that a call can be asked again; a whole
-cluster that has just lost its power answers at some moment, and the next attempt sees it at once, while a single long
+cluster whose nodes were just killed answers at some moment, and the next attempt sees it at once, while a single long
 one would be deep in the monitor client's back-off.
 
 https://docs.ceph.com/en/latest/rados/api/python/

@@ -87,7 +87,7 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
         return pool.info(volume.image)
 
     def _ensure_snapshot(self, pool: Pool, snapshot: SnapshotId, source: VolumeId) -> Snapshot:
-        """Of a volume in use it is as after a power cut."""
+        """Of a volume in use it is as after a node kill."""
         try:
             made = pool.info(snapshot.image)
         except NotFound:

@@ -68,7 +68,7 @@ class Node:
     def stage(self, request: Stage, deadline: Deadline) -> None:
         """Mount the volume at the staging path; of a raw block volume, only have the device there.
 
-        Right after a power cut Ceph does not answer yet. The call then waits for it until the deadline: that is
+        Right after a node kill Ceph does not answer yet. The call then waits for it until the deadline: that is
         faster than to fail, as the kubelet doubles its pause after each failure.
         """
         if not request.volume_id or not request.staging_path:

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class NodeBoot:
     """One life of the node.
 
-    A container that plays a node shares the kernel's boot id with its host and keeps it through a power cut; the start
+    A container that plays a node shares the kernel's boot id with its host and keeps it through a node kill; the start
     time of its PID 1 is new with each start.
     """
 
@@ -126,7 +126,7 @@ class Records(Generic[V, R]):
         return self._read(self.folder(volume) / "state.json") or self._fresh(volume, self.boot)
 
     def save(self, state: R) -> None:
-        """Write the record so that a power cut leaves the old one or the new one, never half of one."""
+        """Write the record so that a node kill leaves the old one or the new one, never half of one."""
         folder = self._root / state.volume.slug
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "state.json.new"

@@ -38,18 +38,18 @@ DEPLOYED_FIRST = [  # name, start, seconds
     ("CephCluster Ready", 30.0, 60.0),
     ("OSDs up", 90.0, 5.0),
     ("nothing to HEALTH_OK", 10.0, 88.0),
-    ("rook-ready saved", 99.0, 6.0),
+    ("storage-ready saved", 99.0, 6.0),
     ("baseline taken", 105.0, 1.0),
-    # Called at 110: a power cut at 115, whose phases all begin with it.
+    # Called at 110: a node kill at 115, whose phases all begin with it.
     ("logs gathered", 112.0, 3.0),
     ("nodes Ready", 115.0, 10.0),
     ("OSDs up", 115.0, 25.0),
     # The call has ended at 150.
     ("workload and volumes removed", 151.0, 7.0),
-    ("nothing left behind", 158.0, 1.0),
+    ("no leaks", 158.0, 1.0),
 ]
 RESTORED_FIRST = [
-    ("rook-ready restored", 1.0, 10.0),
+    ("storage-ready restored", 1.0, 10.0),
     ("restored: nodes Ready", 1.0, 19.0),
     ("restored: OSDs up", 1.0, 34.0),
     ("symptom shown", 41.0, 2.0),
@@ -58,13 +58,14 @@ RESTORED_FIRST = [
 
 def write(root, name, phases, *, at=0.0, total, call=None, run=NOW, tier="core", outcome="passed"):
     """The results of a scenario that began `at` so many seconds after the first."""
-    folder = root / f"{datetime.fromtimestamp(T0 + at, timezone.utc):%Y%m%dT%H%M%SZ}-{name}"
+    started = datetime.fromtimestamp(T0 + at, timezone.utc)
+    folder = root / f"{started:%Y%m%dT%H%M%SZ}" / name
     folder.mkdir(parents=True)
-    timings = {"scenario": name, "outcome": outcome, "total_s": total}
+    timings = {"scenario": name, "started": started.isoformat(), "outcome": outcome, "total_s": total}
     timings["phases"] = [{"name": each, "start_s": start, "seconds": seconds} for each, start, seconds in phases]
     if call:
         timings["call"] = {"start_s": call[0], "seconds": call[1]}
-    report = {"started": datetime.fromtimestamp(T0 + at, timezone.utc).isoformat(), "run": run, "tier": tier}
+    report = {"started": started.isoformat(), "run": run, "tier": tier}
     (folder / "timings.json").write_text(json.dumps(timings))
     (folder / "report.json").write_text(json.dumps({key: value for key, value in report.items() if value}))
 
@@ -72,7 +73,7 @@ def write(root, name, phases, *, at=0.0, total, call=None, run=NOW, tier="core",
 @pytest.fixture
 def results(tmp_path):
     """A run that deployed, and whose second scenario had the cluster restored."""
-    write(tmp_path, "power_cycle[batch]", DEPLOYED_FIRST, total=160.0, call=(110.0, 40.0))
+    write(tmp_path, "node_kill[batch]", DEPLOYED_FIRST, total=160.0, call=(110.0, 40.0))
     write(tmp_path, "pools", RESTORED_FIRST, at=162, total=50.0, call=(40.0, 8.0))
     return tmp_path
 
@@ -103,11 +104,11 @@ def test_what_overlaps_is_told_by_what_each_phase_added(results):
     (parts,) = core_bench.of(results).parts
     assert parts[WAITING] == {"nodes Ready": 10.0, "OSDs up": 15.0, "symptom shown": 2.0}
     assert parts[CEPH] == {"CephCluster Ready": 60.0, "OSDs up": 5.0, "nothing to HEALTH_OK": 3.0}
-    assert parts[RESTORING] == {"rook-ready restored": 10.0, "restored: nodes Ready": 9.0, "restored: OSDs up": 15.0}
+    assert parts[RESTORING] == {"storage-ready restored": 10.0, "restored: nodes Ready": 9.0, "restored: OSDs up": 15.0}
     assert parts[HARNESS] == {
         "baseline taken": 1.0,
         "logs gathered": 3.0,
-        "nothing left behind": 1.0,
+        "no leaks": 1.0,
         "the rest of setup": (0.5 + 1 + 4) + (1 + 5),
         "the rest of teardown": (1 + 1) + 2,
         "outside scenarios: pytest, removing the cluster": 5 + 2,
@@ -123,8 +124,8 @@ def test_what_overlaps_is_told_by_what_each_phase_added(results):
         ("restored: OSDs up", True, "restoring"),
         ("OSDs up", False, "Ceph"),
         ("OSDs up", True, "waiting for product"),
-        ("cut 2: OSDs up", True, "waiting for product"),
-        ("Cassandra deployed", False, "workload"),
+        ("fault 2: OSDs up", True, "waiting for product"),
+        ("workload deployed", False, "workload"),
         ("logs gathered", True, "harness"),
         ("mounted after the workaround", True, "waiting for product"),
     ],
@@ -181,7 +182,7 @@ def test_each_second_goes_to_the_first_category_that_has_it(drawn):
 
 def test_the_last_run_is_taken_of_a_folder_that_has_several(results):
     write(results, "pools", RESTORED_FIRST, at=-3000, total=500.0, call=(40.0, 8.0), run=EARLIER)
-    write(results, "bench-restore-0", [("rook-ready restored", 0, 10.0)], at=900, total=60.0, run="", tier="")
+    write(results, "bench-restore-0", [("storage-ready restored", 0, 10.0)], at=900, total=60.0, run="", tier="")
     assert core_bench.of(results).runs[0]["core, nothing saved"] == 217.0
 
 
@@ -212,10 +213,9 @@ def test_the_whole_is_held_against_the_goal_of_how_it_began(tmp_path, phases, ti
 
 def test_what_was_never_called_or_is_of_no_run_is_counted_nevertheless(tmp_path):
     write(tmp_path, "pools", RESTORED_FIRST, total=50.0, run="", tier="", outcome="running")
-    (tmp_path / "20261128T210000Z-half").mkdir()
-    (tmp_path / "20261128T210000Z-half" / "timings.json").write_text('{"total_s": 7')
-    (tmp_path / "20261128T210000Z-other").mkdir()
-    (tmp_path / "20261128T210000Z-other" / "timings.json").write_text("{}")
+    for name, text in (("half", '{"total_s": 7'), ("other", "{}")):
+        (tmp_path / "20261128T210000Z" / name).mkdir(parents=True)
+        (tmp_path / "20261128T210000Z" / name / "timings.json").write_text(text)
     measured = core_bench.of(tmp_path)
     (parts,) = measured.parts
     assert parts[HARNESS] == {"the rest of scenarios never called": 14.0}
@@ -236,7 +236,7 @@ def test_the_table_has_shares_sums_goal_and_what_it_is_made_of(results, capsys, 
     lines = {line.strip("│ ").partition("│")[0].strip(): line for line in capsys.readouterr().out.splitlines()}
     assert [each for each in CATEGORIES if each not in lines] == []
     for where, shown in (
-        ("restoring", ("34.0 s", "16%", "restored: OSDs up 15.0, rook-ready restored 10.0")),
+        ("restoring", ("34.0 s", "16%", "restored: OSDs up 15.0, storage-ready restored 10.0")),
         ("the harness adds", ("77.0 s", "35%", "images + store + saving + restoring + harness")),
         ("the product takes", ("140.0 s", "65%", "nodes + Ceph + workload + acts + waiting for product")),
         ("core, nothing saved", ("217.0 s", "at most 600, met")),
@@ -271,11 +271,12 @@ def pytest_of_users(monkeypatch, tmp_path):
         f"""#!{sys.executable}
 import json, os, pathlib, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index("--results-dir") + 1])
-(folder / "20261128T210000Z-it").mkdir(parents=True)
-phases = [{{"name": "rook-ready restored", "start_s": 0, "seconds": 0}}]
-timings = {{"outcome": "passed", "total_s": 0, "phases": phases}}
-(folder / "20261128T210000Z-it/timings.json").write_text(json.dumps(timings))
-(folder / "20261128T210000Z-it/report.json").write_text(json.dumps({{"tier": "core"}}))
+scenario = folder / "20261128T210000Z" / "it"
+scenario.mkdir(parents=True)
+phases = [{{"name": "storage-ready restored", "start_s": 0, "seconds": 0}}]
+timings = {{"started": "2026-11-28T21:00:00+00:00", "outcome": "passed", "total_s": 0, "phases": phases}}
+(scenario / "timings.json").write_text(json.dumps(timings))
+(scenario / "report.json").write_text(json.dumps({{"tier": "core"}}))
 print(*sys.argv[1:])
 sys.exit(int(os.environ["STATUSES"].split()[int(folder.name[-1]) - 1]))
 """

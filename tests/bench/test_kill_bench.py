@@ -33,12 +33,12 @@ DEPLOYING = {
     "kind cluster created": 30.0,
     "HEALTH_OK": 140.0,
     "storage driver Ready": 150.0,
-    "rook-ready saved": 158.0,
+    "storage-ready saved": 158.0,
     "baseline taken": 159.0,
 }
 RESTORING = {
     "images ready": 4.0,
-    "rook-ready restored": 15.0,
+    "storage-ready restored": 15.0,
     "restored: every pod Ready": 65.0,
     "baseline taken": 66.0,
 }
@@ -584,9 +584,9 @@ def program(tmp_path):
     """A run that tells of a phase, starts a process, and waits."""
     text = """
         import json, pathlib, subprocess, sys
-        folder = pathlib.Path(sys.argv[1]) / "20261128T000000Z-a"
+        folder = pathlib.Path(sys.argv[1]) / "20261128T000000Z" / "a"
         child = subprocess.Popen(["sleep", "60"])
-        folder.mkdir()
+        folder.mkdir(parents=True)
         (folder / ".draft").write_text(json.dumps({"phases": [{"name": "images ready"}]}))
         (folder / ".draft").rename(folder / "timings.json")
         child.wait()
@@ -634,8 +634,8 @@ def test_an_interrupt_ends_all_of_a_real_run(monkeypatch, program, tmp_path):
 def test_torn_results_tell_of_no_phase(tmp_path):
     with kill_bench._running([sys.executable, "-c", ""], dict(os.environ), tmp_path) as running:
         for name, text in (("a", "{"), ("b", "[]"), ("c", '{"phases": [{"name": "images ready"}]}'), ("d", "{}")):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / "timings.json").write_text(text)
+            (tmp_path / "run" / name).mkdir(parents=True)
+            (tmp_path / "run" / name / "timings.json").write_text(text)
         assert running.reached() == ["images ready"]
 
 

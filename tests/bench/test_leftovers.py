@@ -76,7 +76,7 @@ def attach_anew(machine):
 
 def saved_and_torn(machine):
     """A saved cluster that was whole before the run, and is none now."""
-    (machine.cache / "snapshots/rookery-abc/rook-ready/snapshot.json").unlink()
+    (machine.cache / "snapshots/rookery-abc/storage-ready/snapshot.json").unlink()
 
 
 LEFT = {
@@ -117,7 +117,7 @@ LEFT = {
         lambda m: (m.cache / "snapshots/rookery-abc/x.0123.partial").mkdir(parents=True),
         "unfinished {cache}/snapshots/rookery-abc/x.0123.partial",
     ),
-    "a saved cluster that was whole": (saved_and_torn, "unfinished {cache}/snapshots/rookery-abc/rook-ready"),
+    "a saved cluster that was whole": (saved_and_torn, "unfinished {cache}/snapshots/rookery-abc/storage-ready"),
     "an archive without its index": (
         lambda m: file(m.cache / "images/0123.tar"),
         "unfinished {cache}/images/0123.tar",
@@ -140,7 +140,7 @@ LEFT = {
 
 @pytest.mark.parametrize("what", LEFT)
 def test_what_was_not_there_before_is_left(machine, what):
-    file(machine.cache / "snapshots/rookery-abc/rook-ready/snapshot.json")
+    file(machine.cache / "snapshots/rookery-abc/storage-ready/snapshot.json")
     before = Inventory.taken(machine.places)
     assert before.beside(before) == []
     make, told = LEFT[what]

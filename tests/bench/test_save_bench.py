@@ -22,7 +22,11 @@ def machine(monkeypatch):
     snapshot = SimpleNamespace(frozen=None)
 
     class Cluster:
-        kube, started, harmed = None, 0.0, []
+        kube, started, harmed, storage_class = None, 0.0, [], "fast"
+
+        @property
+        def saved(self):
+            return self
 
         def note(self, results):
             self.results = results
@@ -43,7 +47,7 @@ def machine(monkeypatch):
             machine.did.append("restore")
 
     class Cassandra:
-        def __init__(self, kube, *, record, **_):
+        def __init__(self, kind, kube, *, record, **_):
             self.record = machine.record = record
             record._monotonic_ns = self.tick
             self.acked = []
@@ -62,7 +66,7 @@ def machine(monkeypatch):
             self.acked.append((begin.key, clock.ns))
 
         @contextmanager
-        def start_writers(self):
+        def writers(self):
             begin = self.record.invoke("write", process=self.record.new_process(), key=self.record.new_key())
 
             @condition("{rows} rows acknowledged", within=0)
@@ -84,14 +88,14 @@ def machine(monkeypatch):
         def close(self):
             machine.did.append("close")
 
-    def handed_out(layer, results):
+    def handed_out(state, results):
         cluster = Cluster()
         cluster.note(results)
         return cluster
 
-    session = SimpleNamespace(expect=lambda layer: None, cluster=handed_out, close=lambda: machine.did.append("end"))
+    session = SimpleNamespace(expect=lambda state: None, cluster=handed_out, close=lambda: machine.did.append("end"))
     monkeypatch.setattr(save_bench, "Session", lambda settings, say: session)
-    monkeypatch.setattr(save_bench, "Cassandra", Cassandra)
+    monkeypatch.setattr(save_bench, "new", Cassandra)
     return machine
 
 
@@ -115,7 +119,7 @@ def test_harm_is_counted_and_not_the_end(machine, tmp_path):
 
 
 def test_rows_of_before_the_freeze_have_to_be_there_and_no_later_ones(machine, tmp_path):
-    measured = run(tmp_path, runs=1, layer="cassandra", restore_every=1)
+    measured = run(tmp_path, runs=1, state="cassandra", restore_every=1)
     assert measured.facts["verdicts"] == ["valid"]
     assert measured.passed
     assert machine.did == ["save", "restore", "close", "end"]
@@ -123,7 +127,7 @@ def test_rows_of_before_the_freeze_have_to_be_there_and_no_later_ones(machine, t
 
 def test_a_lost_row_is_told(machine, tmp_path):
     machine.rows_back = lambda acknowledged: acknowledged - {max(acknowledged)}
-    measured = run(tmp_path, runs=2, layer="cassandra", restore_every=1)
+    measured = run(tmp_path, runs=2, state="cassandra", restore_every=1)
     assert measured.facts["verdicts"] == ["invalid"]
     assert "not what was saved" in measured.facts["failed"]
     assert "NOT ALLOWED" in measured.facts["failed"]

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube
 from rookery.bench import volumes as volume_bench
 from rookery.bench.volumes import (
     BLOCK,
@@ -48,6 +49,7 @@ def quiet(line):
     pass
 
 
+@plays_kube
 class Kube:
     """A cluster that does at once what it is asked to; `hangs` names pods that never come up or fail to write."""
 
@@ -160,17 +162,20 @@ def kube(monkeypatch):
         images=SimpleNamespace(ceph="quay.io/ceph/ceph:v18.2.7"),
         settings=Settings(),
         leaks=lambda: [],
-        driver_log=lambda node: kube.log,
+        driver_pods=SimpleNamespace(log=lambda node: kube.log),
+        storage_class="rook-ceph-block",
         no_volumes_left=Condition("no volumes left", lambda: None, within=0),
-        volumes_left=lambda: [f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"],
+        storage=SimpleNamespace(
+            volumes_left=lambda claims: [f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"]
+        ),
         nodes=SimpleNamespace(
             workers=WORKERS, node_names=WORKERS, load_docker_image=lambda image: kube.did.append(f"load {image}")
         ),
     )
     kube.cluster = cluster
 
-    def prepared(layer, results):
-        kube.did.append(f"layer {layer.name}")
+    def prepared(state, results):
+        kube.did.append(f"state {state.name}")
         return cluster
 
     session = SimpleNamespace(cluster=prepared, close=lambda: kube.did.append("close"))
@@ -286,7 +291,7 @@ def test_random_writes_go_to_what_was_written_and_not_into_a_cache(kube, measure
 
 def test_what_the_programs_printed_is_kept(measure, tmp_path):
     measure("bandwidth", rounds=1)
-    names = {path.name for path in tmp_path.glob("*-bench-volumes/output/*")}
+    names = {path.name for path in tmp_path.glob("*-bench-volumes/volumes/output/*")}
     assert "sequential-write-raw-block-1.txt" in names
     assert "sequential-read-rbd-bench-2.txt" in names
     assert len(names) == 6
@@ -402,7 +407,7 @@ def test_calls_by_chance_are_counted_and_a_disagreement_ends_the_benchmark(measu
 def test_specs_are_counted_for_each_driver_and_way_of_use_and_those_skipped_have_reasons(kube, measure, sanity):
     sanity["rbd", "block"] = SanityReport(("works",) * 2, {"expands": "a size of 0"}, {})
     measured = measure("sanity")
-    assert "layer cephfs-ready" in kube.did
+    assert "state cephfs-ready" in kube.did
     assert measured.medians[specs_step("images as raw block", "passed")] == 2
     assert measured.medians[specs_step("images as raw block", "failed")] == 1
     assert measured.medians[specs_step("CephFS", "skipped")] == 1
@@ -426,5 +431,5 @@ def test_fewer_workers_than_there_are_copies_are_refused(kube):
 
 def test_results_of_the_benchmark_have_all_of_it(measure, tmp_path):
     measured = measure("bandwidth")
-    (report,) = tmp_path.glob("*-bench-volumes/report.json")
+    (report,) = tmp_path.glob("*-bench-volumes/volumes/report.json")
     assert json.loads(report.read_text())["bench"] == measured.as_dict()

@@ -13,7 +13,7 @@ from rookery.browser.webdriver import Browser
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import recipes
 from rookery.images.catalogue import CHROMIUM
-from rookery.machine import leases
+from rookery.machine import docker as leases_docker
 from rookery.machine.leases import Lease
 from rookery.waiting import NotYet
 
@@ -148,6 +148,13 @@ def test_what_does_not_pass_is_a_fault(driver, browser):
         browser.text(".card[")
 
 
+def test_a_script_of_ours_answers_by_its_only_argument(driver, browser):
+    driver.answers = {"/execute/async": {"worst": 3.5}}
+    assert browser.ask("arguments[0]({worst: 3.5})") == {"worst": 3.5}
+    (body,) = [body for _, path, body, _ in driver.asked if path == "/execute/async"]
+    assert body["script"] == "arguments[0]({worst: 3.5})"
+
+
 def test_a_screenshot_is_a_file(driver, browser, tmp_path):
     driver.answers = {"/screenshot": base64.b64encode(PNG).decode()}
     browser.screenshot(tmp_path / "page.png")
@@ -177,8 +184,8 @@ def engine(monkeypatch, driver):
     def labelled(label):
         return [{"Id": "id", "Names": ["/rookery-c-browser"]}] if engine.running == label else []
 
-    monkeypatch.setattr(leases.docker, "docker", docker)
-    monkeypatch.setattr(leases.docker, "labelled", labelled)
+    monkeypatch.setattr(leases_docker, "docker", docker)
+    monkeypatch.setattr(leases_docker, "labelled", labelled)
     monkeypatch.setattr(container, "docker", docker)
     monkeypatch.setattr(container, "docker_output", docker_output)
     monkeypatch.setattr(container, "PORT", int(driver.url.rpartition(":")[2]))

@@ -1,6 +1,7 @@
 """Which images a run makes or pulls: those of the scenarios that were selected, by their fixtures."""
 
 import pytest
+from rookery.catalogue import markers
 from rookery.catalogue.images import images_used_by, uses_images
 
 CONFTEST = """
@@ -9,11 +10,11 @@ from rookery.catalogue.images import uses_images
 
 @pytest.fixture
 @uses_images("postgres:15")
-def postgresql():
+def database():
     yield
 
 @pytest.fixture
-def loaded(postgresql): pass
+def loaded(database): pass
 
 @pytest.fixture(scope="session")
 @uses_images("controller:1", "speaker:1")
@@ -25,7 +26,7 @@ import pytest
 from rookery.catalogue.images import uses_images
 
 def test_of_nothing(): pass
-def test_directly(postgresql): pass
+def test_directly(database): pass
 def test_by_another_fixture(loaded): pass
 def test_both(loaded, load_balancer): pass
 
@@ -39,9 +40,9 @@ def test_of_its_own(number): pass
 class TestOverridden:
     @pytest.fixture
     @uses_images("postgres:16")
-    def postgresql(self, postgresql): pass
+    def database(self, database): pass
 
-    def test_of_two(self, postgresql): pass
+    def test_of_two(self, database): pass
 """
 
 
@@ -76,3 +77,16 @@ def test_what_is_named_is_called_as_before():
         return number + 1
 
     assert function(1) == 2
+
+
+def test_the_operators_that_a_marker_names_are_among_them(pytester):
+    older, usual = pytester.getitems(
+        """
+        import pytest
+        @pytest.mark.rook("1.17.8", upgrade="1.18.8")
+        def test_older(): pass
+        def test_usual(): pass
+        """
+    )
+    assert markers.operators(older) == {"docker.io/rook/ceph:v1.17.8", "docker.io/rook/ceph:v1.18.8"}
+    assert markers.operators(usual) == frozenset()

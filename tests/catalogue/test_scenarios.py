@@ -1,5 +1,6 @@
 """What scenarios say of themselves, how they are found, and how that is shown."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from rookery import cli, metallb
 from rookery.catalogue import showing
 from rookery.catalogue.catalogue import Prose, collect
 from rookery.catalogue.markers import Bug
+from rookery.catalogue.sabotage import CAUSE, HINT, Marked
 from rookery.errors import UsageError
 from rookery.report.results import LastResult
 from rookery.workloads import cassandra, postgresql
+from rookery.workloads.registry import kinds
 
 PROJECT = Path(__file__).parents[2]
 
@@ -74,12 +77,28 @@ def test_every_scenario_has_a_title_and_a_budget(ours):
     )
 
 
+def test_every_scenario_of_a_report_has_its_cause_marked(ours):
+    of_reports = [each for each in ours if each.bugs]
+    assert of_reports
+    files = {each.file: Marked.file(PROJECT / "scenarios" / each.file) for each in of_reports}
+    causes = {each.id: [mark for mark in files[each.file].of(each.test) if mark.kind == CAUSE] for each in of_reports}
+    assert [name for name, marks in causes.items() if not marks] == [], HINT
+
+
+def test_what_is_marked_in_scenarios_can_be_taken_out():
+    for file in [Marked.file(path) for path in (PROJECT / "scenarios").rglob("test_*.py")]:
+        whole = ast.dump(file.without(""))
+        for kind in {mark.kind for mark in file.marks}:
+            compile(file.without(kind), "test_it.py", "exec")
+            assert ast.dump(file.without(kind)) != whole
+
+
 def test_the_core_is_what_the_project_is_for(ours):
     assert [scenario.id for scenario in ours if scenario.tier == "core"] == [
         "test_headless_service.py::test_headless_service_removed",
+        "test_node_kill.py::test_synced_rows_survive[one-kill]",
         "test_not_mounted.py::test_driver_for_another_directory",
         "test_pools.py::test_pool_with_both_layouts",
-        "test_power_cycle.py::test_synced_rows_survive[one-cut]",
         "test_volumes.py::test_filesystem_moves_between_nodes[ext4]",
     ]
 
@@ -145,6 +164,12 @@ def test_a_pattern_is_pytests_own(folder, pattern, tests):
     assert len(collect(folder, pattern)) == tests
 
 
+def test_images_of_workloads_are_of_the_versions_asked_for(tmp_path):
+    (tmp_path / "test_a.py").write_text("def test_it(cluster, cassandra): 'A ring.'")
+    images = [collect(tmp_path, versions=versions)[0].images for versions in (None, {"cassandra": "4.1.10"})]
+    assert images == [(kinds()["cassandra"].image_of(),), (kinds()["cassandra"].image_of("4.1.10"),)]
+
+
 def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatch):
     monkeypatch.setenv("PYTEST_ADDOPTS", "-m nothing --deselect test_a.py -n 2")
     assert len(collect(folder)) == 4
@@ -162,9 +187,9 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
             "*status 4*\nERROR: *test_it: a bug is marked by the*",
         ),
         (
-            "@__import__('pytest').mark.requires(workers=3)\ndef test_it(): pass",
+            "@__import__('pytest').mark.requires(nodes=3)\ndef test_it(): pass",
             "",
-            "*status 4*\nERROR: *test_it: what is required is said in words*",
+            "*status 4*\nERROR: *test_it: what can be required is a storage system*",
         ),
         ("raise SystemExit('gone')", "", "*gone*"),
         ("import os\nos._exit(7)", "", "pytest ended with status 7 when*hint: *"),
@@ -193,9 +218,10 @@ def test_a_folder_that_is_not_there_and_an_empty_one(tmp_path):
 
 
 def result(root, time, scenario, outcome, seconds):
-    made = root / f"{time}-{scenario}"
+    made = root / time / scenario
     made.mkdir(parents=True)
-    timings = {"scenario": scenario, "outcome": outcome, "total_s": seconds}
+    started = datetime.strptime(time, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).isoformat()
+    timings = {"scenario": scenario, "started": started, "outcome": outcome, "total_s": seconds, "uncounted_s": 0}
     (made / "timings.json").write_text(json.dumps(timings))
     return made
 
@@ -271,9 +297,9 @@ def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
 
 def test_a_scenario_tells_the_images_of_what_it_deploys(ours):
     images = {scenario.test: scenario.images for scenario in ours}
-    assert images["test_synced_rows_survive"] == (cassandra.IMAGE,)
-    assert images["test_commits_survive_the_power_cut"] == (postgresql.IMAGE,)
-    assert set(images["test_written_through_a_load_balancer"]) == {cassandra.IMAGE, *metallb.IMAGES}
+    assert images["test_synced_rows_survive"] == (cassandra.KIND.image_of(),)
+    assert images["test_commits_survive_the_node_kill"] == (postgresql.KIND.image_of(),)
+    assert set(images["test_written_through_a_load_balancer"]) == {cassandra.KIND.image_of(), *metallb.IMAGES}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Signatures, and the conditions that look for them in events and logs."""
 
 import pytest
+from fakes import plays_kube
 from rookery import signatures
 from rookery.kube import ApiUnavailable, KubeError, symptoms
 from rookery.kube.symptoms import event_shown, last_seen, log_shown
@@ -91,6 +92,105 @@ SAID = [
         signatures.CLIENT_EVICTED,
         "log_channel(cluster) log [WRN] : evicting unresponsive client rookery-worker (4123), after 303.489228 seconds",
     ),
+    # Rook 1.18.8, Ceph 18.2.7, Kubernetes 1.32.0, 2026-11-29
+    (
+        signatures.CLUSTER_ID_UNKNOWN,
+        "Volume provisioning failed with infeasible error. Retries will be delayed. rpc error: code = InvalidArgument "
+        "desc = missing configuration for cluster ID (another-cluster)",
+    ),
+    (
+        signatures.CLASS_IS_IMMUTABLE,
+        'PATCH /apis/storage.k8s.io/v1/storageclasses/upgraded: 422 StorageClass.storage.k8s.io "upgraded" is invalid: '
+        "parameters: Forbidden: updates to parameters are forbidden.",
+    ),
+    (
+        signatures.BOUND_TO_ANOTHER_CLAIM,
+        'volume "pvc-f26f62f7-3620-4f00-b16c-80a2bd6dd465" already bound to a different claim.',
+    ),
+    (
+        signatures.IMAGE_HAS_SNAPSHOTS,
+        "rpc error: code = FailedPrecondition desc = rbd image replicapool/csi-vol-5a36e996 has snapshots that this "
+        "driver has not made: remove image csi-vol-5a36e996: [errno 39] RBD image has snapshots (error removing image)",
+    ),
+    (
+        signatures.SNAPSHOT_CLASS_NOT_FOUND,
+        'Failed to get snapshot class with error volumesnapshotclass.snapshot.storage.k8s.io "absent" not found',
+    ),
+    (signatures.CLAIM_IS_SNAPSHOTS_SOURCE, "snapshot.storage.kubernetes.io/pvc-as-source-protection"),
+    (signatures.SNAPSHOT_IS_CLAIMS_SOURCE, "provisioner.storage.kubernetes.io/volumesnapshot-as-source-protection"),
+    (signatures.VOLUME_IS_IN_USE, "kubernetes.io/pv-protection"),
+    (
+        signatures.POOL_HAS_IMAGES,
+        '2026-11-29 11:24:09.498218 I | ceph-block-pool-controller: pool "in-use" contains images or snapshots and '
+        "cannot be deleted",
+    ),
+    (
+        signatures.CLUSTER_HAS_DEPENDENTS,
+        'CephCluster "rook-ceph/rook-ceph" will not be deleted until all dependents are removed: CephBlockPool: '
+        "[replicapool]",
+    ),
+    (
+        signatures.MON_NOT_OK_TO_STOP,
+        "ceph mon ok-to-stop b: Error EBUSY: not enough monitors would be available (c) after stopping mons [b]",
+    ),
+    (
+        signatures.DATABASE_VOLUME_FULL,
+        '2026-11-29 18:12:08.746 UTC [1] FATAL:  could not create lock file "postmaster.pid": No space left on device',
+    ),
+    (
+        signatures.CLIENT_SHUT_DOWN,
+        "touch: cannot touch '/volume/forbidden': Cannot send after transport endpoint shutdown",
+    ),
+    (signatures.LOCK_IS_HELD, "flock: failed to get lock"),
+    (
+        signatures.KUBELET_CERTIFICATE_EXPIRED,
+        'E1129 18:13:37.583160     177 bootstrap.go:266] "Unhandled Error" err="part of the existing bootstrap client '
+        'certificate in /etc/kubernetes/kubelet.conf is expired: 2026-11-29 18:13:24 +0000 UTC" '
+        'logger="UnhandledError"',
+    ),
+    (
+        signatures.TOKEN_TAKEN_OVER,
+        "INFO  [GossipStage:1] 2026-11-29 18:20:37,132 StorageService.java:3212 - Nodes /10.244.1.8:7000 and "
+        "/10.244.1.6:7000 have the same token 2000000000000000000. /10.244.1.8:7000 is the new owner",
+    ),
+    (
+        signatures.ADDRESS_IS_ANOTHERS,
+        "Exception (java.lang.RuntimeException) encountered during startup: A node with address /10.244.3.8:7000 "
+        "already exists, cancelling join. Use cassandra.replace_address if you want to replace this node.",
+    ),
+    (
+        signatures.COMMIT_LOG_REFUSED,
+        "ERROR [main] 2026-11-29 19:17:49,710 JVMStabilityInspector.java:201 - Exiting due to error while processing "
+        "commit log during initialization.",
+    ),
+    (signatures.POOL_IS_FULL, "1 pool(s) full"),
+    (signatures.OSD_IS_FULL, "2 full osd(s)"),
+    (
+        signatures.ELECTION_CALLED,
+        "debug 2026-11-29T11:20:42.694+0000 7fa544e706c0  0 log_channel(cluster) log [INF] : mon.a calling monitor "
+        "election",
+    ),
+    (
+        signatures.OSD_KEY_IS_LEFT,
+        "[2026-11-29 17:54:07,497][ceph_volume.process][INFO  ] stderr Error EEXIST: entity osd.1 exists but key does "
+        "not match",
+    ),
+    (
+        signatures.RBD_SUPPORT_IS_FENCED,
+        "debug 2026-11-29T18:07:58.490+0000 7f36357c66c0  0 [rbd_support ERROR root] MirrorSnapshotScheduleHandler: "
+        "client blocklisted",
+    ),
+    (
+        signatures.VOLUMES_MODULE_IS_FENCED,
+        "rpc error: code = Unavailable desc = fs subvolume info: error in stat: /volumes/csi (108) Cannot send after "
+        "transport endpoint shutdown",
+    ),
+    (
+        signatures.IMAGE_IS_GONE,
+        'AttachVolume.Attach failed for volume "pvc-9ae5fb45" : rpc error: code = NotFound desc = image '
+        "csi-vol-9ae5fb45: [errno 2] RBD image not found (error opening image b'csi-vol-9ae5fb45' at snapshot None)",
+    ),
+    (signatures.PG_IS_INCONSISTENT, "Possible data damage: 1 pg inconsistent"),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (
         signatures.SEED_LOOKUP_FAILED,
@@ -137,6 +237,7 @@ def test_what_differs_stays_within_a_line():
     assert signature.line_in("driver a\nnot found") is None
 
 
+@plays_kube
 class Kube:
     """Has events and logs; a log that is an exception is raised."""
 

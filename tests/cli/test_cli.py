@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +26,8 @@ from rookery.images.resolve import Image, Origin
 from rookery.machine import doctor, setup, setup_undo
 from rookery.machine.doctor import Check
 from rookery.machine.leases import SweepIncomplete
-from rookery.storage import cluster as storage
+from rookery.settings import Settings
+from rookery.storage import images as storage
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,10 @@ from rookery.storage import cluster as storage
         (["images", "save", "--help"], ["FILE", "--rook VERSION"]),
         (["images", "load", "--help"], ["FILE"]),
         (["scenarios", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "--results-dir DIR"]),
+        (["bugs", "--help"], ["PATTERN", "--json", "--markdown", "--scenarios DIR", "not reproduced: tried"]),
+        (["reproduce", "--help"], ["REPORT", "--rook VERSION", "--results-dir DIR", "0 reproduced"]),
+        (["new", "--help"], ["ADDRESS", "--scenarios DIR"]),
+        (["check", "--help"], ["FILE", "--scenarios DIR", "1 something", "--sabotage", "--json", "--rook VERSION"]),
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
         (["bench", "--help"], [*BENCHES]),
@@ -50,7 +57,7 @@ from rookery.storage import cluster as storage
         ),
         (
             ["bench", "restore", "--help"],
-            ["--runs N", "--layer {rook,cassandra}", "--verify", "--json", "--rook VERSION"],
+            ["--runs N", "--state {storage,cassandra}", "--verify", "--json", "--rook VERSION"],
         ),
         (["--version"], [__version__]),
     ],
@@ -67,6 +74,8 @@ def test_help_and_version(capsys, monkeypatch, argv, shown):
 @pytest.mark.parametrize("argv", [["unknown"], ["sweep", "--unknown"], ["images", "--csi-driver", "nfs"],
                                   ["bench", "restore", "--keep-cluster"],
                                   ["scenarios", "--json", "--markdown"],
+                                  ["bugs", "--json", "--markdown"], ["reproduce"], ["new"], ["check"],
+                                  ["reproduce", "rook/rook#1", "--slow"],
                                   ["bench", "core", "--runs", "2", "--of", "results"],
                                   ["bench", "volumes", "--only", "nothing"]])  # fmt: skip
 def test_a_wrong_command_line_is_bad_input(argv, capsys):
@@ -184,7 +193,7 @@ def images(monkeypatch):
     here = Image("quay.io/ceph/ceph:v18.2.7", Origin.BUILT, 3 * 1024**3, "2026-11-24T08:00:00.123456789Z", "abc")
     lacking = Image("localhost/rookery/userspace-csi:1", Origin.MISSING)
     found = {image.reference: image for image in (here, lacking)}
-    monkeypatch.setattr(storage, "needed_images", lambda settings: SimpleNamespace(all=tuple(found)))
+    monkeypatch.setattr(storage, "needed", lambda settings: tuple(found))
     monkeypatch.setattr(resolve, "look", found.__getitem__)
     return found
 
@@ -208,20 +217,21 @@ def test_images_are_listed_with_what_can_be_built(images, monkeypatch, capsys):
 
 
 def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_path, capsys):
-    folders, asked = [], []
+    folders, asked, of = [], [], []
 
-    def collect(folder):
+    def collect(folder, *, versions):
         folders.append(str(folder))
+        of.append(versions["cassandra"])
         return [SimpleNamespace(images=those) for those in (("postgres:15",), (), ("cassandra:5", "postgres:15"))]
 
     def ensure(settings, say, more):
         asked.append(more)
-        return None, []
+        return []
 
     monkeypatch.setattr(catalogue, "collect", collect)
-    monkeypatch.setattr(storage, "ensure_images", ensure)
+    monkeypatch.setattr(storage, "ensure", ensure)
     images |= {name: Image(name, Origin.MISSING) for name in ("cassandra:5", "postgres:15")}
-    monkeypatch.setattr(storage, "needed_images", lambda settings: SimpleNamespace(all=("ceph:1",)))
+    monkeypatch.setattr(storage, "needed", lambda settings: ("ceph:1",))
     images["ceph:1"] = Image("ceph:1", Origin.VENDOR)
     assert cli.main(["images", "--json", "--all"]) == 0
     listed = [image["reference"] for image in json.loads(capsys.readouterr().out)]
@@ -230,8 +240,11 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
     assert [image["reference"] for image in json.loads(capsys.readouterr().out)] == ["ceph:1"]
     for argv in (["--all", "ensure"], ["ensure", "--all"], ["ensure"]):
         assert cli.main(["images", "--scenarios", "mine", *argv]) == 0
-    assert asked == [["cassandra:5", "postgres:15"], ["cassandra:5", "postgres:15"], []]
+    assert asked == [["ceph:1", "cassandra:5", "postgres:15"]] * 2 + [["ceph:1"]]
     assert folders == ["scenarios", "mine", "mine"]
+    assert cli.main(["images", "ensure", "--all", "--cassandra", "4.1.10"]) == 0
+    assert of == [Settings().cassandra] * 3 + ["4.1.10"]
+    assert cli.main(["images", "ensure", "--cassandra", "4.1.10"]) == 2
 
 
 def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, capsys):
@@ -297,11 +310,15 @@ def test_sweep_says_that_there_was_nothing(machine, capsys):
 @pytest.fixture
 def saved(monkeypatch, tmp_path):
     """Two snapshots, one of them a day old and one that cannot be used any more; those removed are told."""
-    cell = {"cluster": "rookery", "rook": "1.18.8", "kubernetes": "1.32.0", "driver": "userspace"}
+    key = {
+        "cluster": "rookery",
+        "kubernetes": "1.32.0",
+        "storage": {"name": "rook", "rook": "1.18.8", "driver": "userspace"},
+    }
 
     def snapshot(name, hours, reason):
         found = Snapshot(
-            path=tmp_path / "0123456789ab" / name, cell=cell, nodes=(), disks=(), subnet="", store="images",
+            path=tmp_path / "0123456789ab" / name, key=key, nodes=(), disks=(), subnet="", store="images",
             created=time.time() - hours * 3600, bytes=3 * 1024**3 // 2,
         )  # fmt: skip
         monkeypatch.setitem(reasons, found.path, reason)
@@ -309,7 +326,7 @@ def saved(monkeypatch, tmp_path):
 
     reasons = {}
     monkeypatch.setattr(Snapshot, "unusable", lambda snapshot: reasons[snapshot.path])
-    found = [snapshot("rook-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
+    found = [snapshot("storage-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
     monkeypatch.setattr(snapshots, "stored", lambda: found)
     monkeypatch.setattr(snapshots, "prune", lambda *, everything: found if everything else found[1:])
     return found
@@ -319,10 +336,10 @@ def test_snapshots_are_listed_as_json_with_what_they_are_of(saved, capsys):
     assert cli.main(["snapshots", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(each["name"], each["unusable"], each["bytes"]) for each in listed] == [
-        ("rook-ready", "", 3 * 1024**3 // 2),
+        ("storage-ready", "", 3 * 1024**3 // 2),
         ("old-ready", "9 days old", 3 * 1024**3 // 2),
     ]
-    assert {each["cell"]["rook"] for each in listed} == {"1.18.8"}
+    assert {each["key"]["storage"]["rook"] for each in listed} == {"1.18.8"}
     assert datetime.fromisoformat(listed[0]["created"]).timestamp() == pytest.approx(saved[0].created, abs=1)
 
 
@@ -331,7 +348,7 @@ def test_snapshots_are_listed_for_reading(saved, monkeypatch, capsys):
     assert cli.main(["snapshots"]) == 0
     out = capsys.readouterr().out
     usable, old = [line for line in out.splitlines() if "-ready" in line]
-    assert [text for text in ("Rook 1.18.8", "1.50 GiB", "24 h", "yes") if text not in usable] == []
+    assert [text for text in ("rook 1.18.8", "1.50 GiB", "24 h", "yes") if text not in usable] == []
     assert [text for text in ("9 days", "9 days old") if text not in old] == []
     assert "2 snapshots, 3.00 GiB" in out
 
@@ -344,7 +361,7 @@ def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
     assert "0 snapshots" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["rook-ready", "old-ready"])])
+@pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["storage-ready", "old-ready"])])
 def test_pruned_snapshots_are_told(saved, capsys, option, names):
     for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
         assert cli.main(argv) == 0
@@ -464,16 +481,16 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     def restore(settings, say, **options):
         asked.append((settings.rook, options))
         say("HEALTH_OK in 20.0 s")
-        return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"layer": "cassandra"})
+        return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"state": "cassandra"})
 
     monkeypatch.setattr(bench_common, "restore", restore)
-    argv = ["bench", "restore", "--runs", "2", "--layer", "cassandra", "--rook", "v1.17.9"]
+    argv = ["bench", "restore", "--runs", "2", "--state", "cassandra", "--rook", "v1.17.9"]
     assert cli.main([*argv, "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {
         "name": "restore",
         "runs": [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}],
-        "facts": {"layer": "cassandra"},
+        "facts": {"state": "cassandra"},
         "units": {},
         "goals": [],
         "medians": {"HEALTH_OK": 25.0},
@@ -481,13 +498,13 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     assert printed.err == "HEALTH_OK in 20.0 s\n"
     assert cli.main(argv) == 0
     assert "25.0" in capsys.readouterr().out
-    assert asked == [("1.17.9", {"runs": 2, "layer": "cassandra", "verify": False})] * 2
+    assert asked == [("1.17.9", {"runs": 2, "state": "cassandra", "verify": False})] * 2
 
 
 @pytest.mark.parametrize(
     ("facts", "status"),
     [
-        ({"layer": "rook-ready", "differences": []}, 0),
+        ({"state": "storage-ready", "differences": []}, 0),
         ({"failed": "InfrastructureError: no room"}, 3),
         ({"differences": ["lib/state"]}, 3),
         ({"failures": [], "left": []}, 0),
@@ -508,9 +525,15 @@ def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, cap
 
     def ensure(settings, say, more):
         asked.append(settings)
-        return None, []
+        return []
 
-    monkeypatch.setattr(storage, "ensure_images", ensure)
+    monkeypatch.setattr(storage, "ensure", ensure)
     assert cli.main(["images", "--rook", "v1.17.9", "ensure", "--ceph", "19.2.3"]) == 0
     assert [(settings.rook, settings.ceph) for settings in asked] == [("1.17.9", "19.2.3")]
     assert "0 images" in capsys.readouterr().out
+
+
+def test_every_command_and_benchmark_is_in_the_docs():
+    page = (Path(__file__).parents[2] / "docs/command.md").read_text()
+    rows = {word for row in re.findall(r"^\| (.*?) \|", page, re.MULTILINE) for word in re.findall(r"[\w-]+", row)}
+    assert {*cli.COMMANDS, *BENCHES} - rows == set()

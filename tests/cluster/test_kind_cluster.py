@@ -14,7 +14,7 @@ from rookery.cluster.kind_cluster import KindCluster, _with_free_port, _write_ku
 from rookery.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
-from rookery.machine import leases
+from rookery.machine import removers
 from rookery.machine.disks import LoopDisk
 from rookery.machine.leases import Lease
 
@@ -76,7 +76,7 @@ def snapshot(tmp_path):
     (tmp_path / "snapshot/kubeconfig").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
     return Snapshot(
         path=tmp_path / "snapshot",
-        cell={},
+        key={},
         nodes=(CONTROL_PLANE, *WORKERS),
         disks=(Disk("c-worker", 264), Disk("c-worker2", 265)),
         subnet="172.20.0.0/16",
@@ -121,7 +121,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(kind_cluster, "add_volumes", lambda names, lease: machine.volumes)
     monkeypatch.setattr(kind_cluster, "detach_stale", lambda numbers: did("dead detached", *numbers))
     monkeypatch.setattr(kind_cluster.loop, "sequence", lambda number: machine.sequence.get(number))
-    monkeypatch.setattr(kind_cluster.loop, "stale_devices", lambda number: number in machine.sequence)
+    monkeypatch.setattr(kind_cluster.loop, "is_stale", lambda number: number in machine.sequence)
     monkeypatch.setattr(kind_cluster.network, "create", create_network)
     monkeypatch.setattr(kind_cluster, "claim", claim)
 
@@ -145,7 +145,7 @@ def machine(monkeypatch):
 def cluster(tmp_path, machine, monkeypatch):
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
     cluster._store = stores.folder() / "images-1"
-    monkeypatch.setattr(cluster, "power_on", lambda: machine.did.append(("power on",)))
+    monkeypatch.setattr(cluster, "start_nodes", lambda: machine.did.append(("nodes started",)))
     return cluster
 
 
@@ -167,7 +167,7 @@ def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started
     ]
     assert [each for each in machine.did if each in of_one] == of_one
     assert {("var", "c-control-plane"), ("container", "c-control-plane")} <= set(machine.did)
-    assert machine.did[-1] == ("power on",)
+    assert machine.did[-1] == ("nodes started",)
     assert cluster.lease.has("cluster", "c")
     assert cluster.disks["c-worker"].number == 264
 
@@ -300,7 +300,7 @@ def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cl
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: False)
     monkeypatch.setattr(kind_cluster.kubeconfig, "merge", killed)
     with pytest.raises(KeyboardInterrupt):
-        cluster.restore_powered_off(snapshot)
+        cluster.restore_stopped(snapshot)
     cluster.lease.remove("kubeconfig", tmp_path / "config")
     left = yaml.safe_load((tmp_path / "config").read_text())
     assert left == {**kubeconfig_of("production"), "current-context": ""}
@@ -318,7 +318,7 @@ def test_disks_that_it_has_are_not_claimed_again(cluster, machine, snapshot):
     machine.did.clear()
     cluster.restore(snapshot)
     assert [each for each in machine.did if each[0] == "claim"] == []
-    assert machine.did[-1] == ("power on",)
+    assert machine.did[-1] == ("nodes started",)
 
 
 def give(cluster, **numbers):
@@ -357,31 +357,20 @@ def test_numbers_that_its_own_disks_have_are_no_obstacle(cluster, machine, snaps
     assert [disk.number for disk in cluster.disks.values()] == [264, 265]
 
 
-@pytest.fixture
-def cuts(cluster, machine, monkeypatch):
-    """The names of each cut; no volume has a loop device that the kernel would tell afterwards."""
+def test_devices_that_died_with_their_nodes_are_known_from_before(cluster, machine, monkeypatch):
     cluster._acquire()
-    cuts = []
+    killed = []
 
-    def cut(names):
-        cuts.append(names)
-        machine.volumes = {}
+    def kill(names):
+        killed.append(names)
+        machine.volumes = {}  # the kernel would tell nothing of them afterwards
 
-    monkeypatch.setattr(kind_cluster.power, "cut", cut)
-    return cuts
-
-
-def test_the_power_of_all_nodes_is_cut_unless_some_are_named(cluster, cuts):
-    cluster.power_cut(["c-worker"])
-    cluster.power_cut()
-    assert cuts == [["c-worker"], ["c-control-plane", "c-worker", "c-worker2"]]
-
-
-def test_devices_that_died_in_a_cut_are_known_from_before_it(cluster, machine, cuts):
+    monkeypatch.setattr(kind_cluster.containers, "kill", kill)
     machine.volumes, machine.sequence = {1: 10, 2: 20}, {1: 10, 2: 21, 3: 30}  # 2 was attached anew since
-    assert cluster.dead_volume_loops() == []
-    cluster.power_cut()
-    assert cluster.dead_volume_loops() == [1]
+    assert cluster.stale_volume_loops() == []
+    cluster.kill_nodes(["c-worker"])
+    assert killed == [["c-worker"]]
+    assert cluster.stale_volume_loops() == [1]
 
 
 def test_nodes_that_start_are_prepared_with_their_disks_and_the_network_of_services(cluster, machine, monkeypatch):
@@ -389,11 +378,11 @@ def test_nodes_that_start_are_prepared_with_their_disks_and_the_network_of_servi
     kube = SimpleNamespace(reset=lambda: None, healthy=lambda: True, list=lambda kind: [])
     monkeypatch.setattr(KindCluster, "kube", kube)
     monkeypatch.setattr(kind_cluster, "attach", lambda disk: machine.did.append(("attach", disk.number)))
-    monkeypatch.setattr(kind_cluster.power, "start", lambda names: machine.did.append(("start", *names)))
+    monkeypatch.setattr(kind_cluster.nodes, "start", lambda names: machine.did.append(("start", *names)))
     monkeypatch.setattr(kind_cluster.nodes, "prepare", lambda *of: machine.did.append(("prepare", *of)))
     cluster.topology = cluster.topology.shifted(1)
     names = ["c-control-plane", "c-worker"]
-    KindCluster.power_on(cluster, names)
+    KindCluster.start_nodes(cluster, names)
     assert machine.did[:2] == [("attach", 264), ("start", *names)]
     assert sorted(machine.did[2:]) == [
         ("prepare", "c-control-plane", [], "10.97.0.0/16"),
@@ -408,7 +397,7 @@ def test_what_others_have_taken_refuses_the_snapshot_and_nothing_is_left(cluster
         cluster.restore(snapshot)
     assert caught.value.hint
     assert machine.did[-1] == ("released",)
-    assert [each for each in machine.did if each[0] in ("container", "power on")] == []
+    assert [each for each in machine.did if each[0] in ("container", "nodes started")] == []
     assert cluster.disks == {}
 
 
@@ -449,7 +438,7 @@ def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_p
         tried.append(resource.kind)
         raise InfrastructureError("stuck")
 
-    monkeypatch.setitem(leases._REMOVERS, "cluster", refuse)
+    monkeypatch.setitem(removers.REMOVERS, "cluster", refuse)
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
     with pytest.raises(InfrastructureError, match="stuck"):
         cluster.create()
@@ -493,7 +482,7 @@ def saveable(cluster, machine, monkeypatch):
 def test_a_snapshot_is_as_old_as_what_the_cluster_was_put_back_from(saveable, snapshot):
     """What breaks with time goes on from the first deployment: a snapshot of a snapshot is no younger."""
     saveable.restore(replace(snapshot, created=4711.0))
-    assert saveable.save(snapshots.Cell.of(cluster="c"), "cassandra-ready").created == 4711.0
+    assert saveable.save(snapshots.SnapshotKey.of(cluster="c"), "cassandra-ready").created == 4711.0
 
 
 def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkeypatch):
@@ -512,7 +501,7 @@ def test_a_snapshot_of_a_new_cluster_is_as_old_as_that(saveable, machine, monkey
     monkeypatch.setattr(saveable, "_routes_added", lambda: None)
     saveable.create()
     clock.now = 9999.0
-    saved = saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    saved = saveable.save(snapshots.SnapshotKey.of(cluster="c"), "storage-ready")
     assert saved.created == 4712.0
     assert sorted(masked) == sorted(saveable.node_names)
     assert {disk.path.name for disk in saveable.disks.values()} == {"c-worker.img", "c-worker2.img"}
@@ -525,11 +514,11 @@ def test_a_save_for_which_there_is_no_room_leaves_no_snapshot(saveable, monkeypa
 
     cluster = saveable
     monkeypatch.setattr(kind_cluster.stores, "save_var", full)
-    cell = snapshots.Cell.of(cluster="c")
+    key = snapshots.SnapshotKey.of(cluster="c")
     with pytest.raises(InfrastructureError, match=r"c could not be saved: .*No space left") as caught:
-        cluster.save(cell, "rook-ready")
+        cluster.save(key, "storage-ready")
     assert "rookery snapshots prune" in caught.value.hint
-    assert not cell.folder.exists()
+    assert not key.folder.exists()
 
 
 def test_everything_is_copied_while_all_nodes_are_frozen(saveable, machine, monkeypatch):
@@ -542,7 +531,7 @@ def test_everything_is_copied_while_all_nodes_are_frozen(saveable, machine, monk
     for name in ("save_changes", "write_back", "copy_image"):
         monkeypatch.setattr(kind_cluster, name, copy(name))
     monkeypatch.setattr(kind_cluster.stores, "save_var", copy("save_var"))
-    saveable.save(snapshots.Cell.of(cluster="c"), "rook-ready")
+    saveable.save(snapshots.SnapshotKey.of(cluster="c"), "storage-ready")
     assert [what for what, _ in copied].index("write_back") < [what for what, _ in copied].index("copy_image")
     assert {what for what, _ in copied} == {"save_var", "save_changes", "write_back", "copy_image"}
     assert all(frozen == saveable.node_names for _, frozen in copied)

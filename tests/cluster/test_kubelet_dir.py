@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube
 from rookery.cluster.kubelet_dir import DEFAULT, kubelet_dir, make_folders, remove_folders
 from rookery.cluster.topology import Topology
 from rookery.csi.deployment import CephCsi, UserspaceCsi, registered_nowhere, registered_on
@@ -62,6 +63,7 @@ def test_a_directory_for_a_driver_comes_and_goes(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@plays_kube
 class Kube:
     def __init__(self, registered=()):
         self.registered = registered

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from rookery.cluster import others_networks, routes
 from rookery.errors import InfrastructureError
-from rookery.machine import leases
+from rookery.machine import removers
 from rookery.machine.leases import Lease, Resource
 from rookery.machine.run import output, run
 
@@ -37,14 +37,14 @@ def network(monkeypatch):
     if holder.stdout.readline() != "ready\n":
         pytest.skip(f"no network namespace can be made here: {holder.communicate(timeout=10)[1]}")
     enter = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
-    for module in (routes, leases):
+    for module in (routes, removers):
         monkeypatch.setattr(module, "run", lambda argv, **options: run([*enter, *argv], **options))
-    for module in (others_networks, leases):
+    for module in (others_networks, removers):
         monkeypatch.setattr(module, "output", lambda argv, **options: output([*enter, *argv], **options))
 
     def gateways(destination):
         family = "-6" if ":" in destination else "-4"
-        shown = leases.output(["ip", family, "-j", "route", "show", "exact", destination], timeout=10)
+        shown = removers.output(["ip", family, "-j", "route", "show", "exact", destination], timeout=10)
         return [route.get("gateway") for route in json.loads(shown or "[]")]
 
     yield SimpleNamespace(gateways=gateways, ip=lambda *argv: routes.run(["ip", *argv], timeout=10))

@@ -9,13 +9,13 @@ import pytest
 from rookery.cluster import snapshots
 from rookery.cluster.blueprint import ContainerSpec
 from rookery.cluster.snapshots import (
-    CELLS_KEPT,
     DAY,
+    KEYS_KEPT,
     MAX_AGE_DAYS,
     TORN_SECONDS,
-    Cell,
     Disk,
     Snapshot,
+    SnapshotKey,
     check_name,
     digest_of_objects,
     staged,
@@ -43,15 +43,15 @@ def machine(monkeypatch):
 
 
 @pytest.fixture
-def cell():
-    return Cell.of(**FACTS)
+def key():
+    return SnapshotKey.of(**FACTS)
 
 
-def save(cell: Cell, name: str = "rook-ready", created: float = NOW, **facts: object) -> Snapshot:
+def save(key: SnapshotKey, name: str = "storage-ready", created: float = NOW, **facts: object) -> Snapshot:
     store = cache_dir() / "stores" / STORE
     snapshot = Snapshot(
-        path=cell.folder / name,
-        cell=cell.facts,
+        path=key.folder / name,
+        key=key.facts,
         nodes=(ContainerSpec("c-worker", "sha256:1", {"Env": ["A=1"]}, {"Privileged": True}, "172.20.0.3"),),
         disks=(Disk("c-worker", 64),),
         subnet="172.20.0.0/16",
@@ -59,7 +59,7 @@ def save(cell: Cell, name: str = "rook-ready", created: float = NOW, **facts: ob
         created=created,
         facts=facts,
     )
-    with staged(cell, name) as partial:
+    with staged(key, name) as partial:
         inside = replace(snapshot, path=partial)
         for file in (inside.var("c-worker") / "lib/state", inside.changes("c-worker"), inside.disk("c-worker")):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +68,9 @@ def save(cell: Cell, name: str = "rook-ready", created: float = NOW, **facts: ob
         return snapshots.finish(partial, snapshot, images=store)
 
 
-def test_what_was_saved_is_found_again(cell):
-    saved = save(cell, mark={"fsid": "f", "osd_ids": [0, 1]})
-    found = cell.find("rook-ready")
+def test_what_was_saved_is_found_again(key):
+    saved = save(key, mark={"fsid": "f", "osd_ids": [0, 1]})
+    found = key.find("storage-ready")
     assert found == saved
     assert saved.bytes >= 300_000
     assert (found.var("c-worker") / "lib/state").exists()
@@ -80,37 +80,37 @@ def test_what_was_saved_is_found_again(cell):
     assert found.unusable() == ""
 
 
-def test_images_that_are_shared_do_not_count(cell, monkeypatch):
+def test_images_that_are_shared_do_not_count(key, monkeypatch):
     asked = []
     monkeypatch.setattr(snapshots, "allocated", lambda folder, *, without: asked.append(without) or 7)
-    assert save(cell).bytes == 7
+    assert save(key).bytes == 7
     assert asked == [cache_dir() / "stores" / STORE]
 
 
-def test_another_name_or_another_cell_is_another_snapshot(cell):
-    save(cell)
-    assert cell.find("cassandra-ready") is None
-    assert Cell.of(**{**FACTS, "rook": "1.18.9"}).find("rook-ready") is None
+def test_another_name_or_another_cell_is_another_snapshot(key):
+    save(key)
+    assert key.find("cassandra-ready") is None
+    assert SnapshotKey.of(**{**FACTS, "rook": "1.18.9"}).find("storage-ready") is None
 
 
 @pytest.mark.parametrize("fact", FACTS)
-def test_a_cell_is_another_one_with_each_fact(fact, cell):
-    others = {Cell.of(**{**FACTS, fact: value}).key for value in (None, "another", {"ceph": "sha256:2"})}
-    assert len(others | {cell.key}) == 4
+def test_a_key_is_another_one_with_each_fact(fact, key):
+    others = {SnapshotKey.of(**{**FACTS, fact: value}).digest for value in (None, "another", {"ceph": "sha256:2"})}
+    assert len(others | {key.digest}) == 4
 
 
-def test_a_cell_is_the_same_whatever_the_order_of_its_facts(cell):
-    assert Cell.of(**dict(reversed(FACTS.items()))).key == cell.key
+def test_a_key_is_the_same_whatever_the_order_of_its_facts(key):
+    assert SnapshotKey.of(**dict(reversed(FACTS.items()))).digest == key.digest
 
 
-def test_a_cell_is_found_by_the_name_of_its_cluster(cell):
-    assert cell.folder == snapshots.folder() / f"rookery-{cell.key}"
-    assert len(cell.key) == 12
+def test_a_key_is_found_by_the_name_of_its_cluster(key):
+    assert key.folder == snapshots.folder() / f"rookery-{key.digest}"
+    assert len(key.digest) == 12
 
 
-def test_a_cell_is_another_one_in_another_form(cell, monkeypatch):
+def test_a_key_is_another_one_in_another_form(key, monkeypatch):
     monkeypatch.setattr(snapshots, "FORMAT", snapshots.FORMAT + 1)
-    assert Cell.of(**FACTS).key != cell.key
+    assert SnapshotKey.of(**FACTS).digest != key.digest
 
 
 def test_objects_are_told_apart_by_their_content_and_not_by_the_order_of_fields():
@@ -129,26 +129,26 @@ def test_objects_are_told_apart_by_their_content_and_not_by_the_order_of_fields(
         (-0.1, "made in the future"),
     ],
 )
-def test_time_makes_a_snapshot_unusable(cell, machine, days, reason):
-    saved = save(cell)
+def test_time_makes_a_snapshot_unusable(key, machine, days, reason):
+    saved = save(key)
     machine(NOW + days * DAY)
     assert saved.unusable().startswith(reason)
     assert (saved.unusable() == "") == (reason == "")
-    assert cell.find("rook-ready") == (None if reason else saved)
+    assert key.find("storage-ready") == (None if reason else saved)
 
 
-def test_a_snapshot_in_another_form_is_unusable(cell, monkeypatch):
-    saved = save(cell)
+def test_a_snapshot_in_another_form_is_unusable(key, monkeypatch):
+    saved = save(key)
     monkeypatch.setattr(snapshots, "FORMAT", snapshots.FORMAT + 1)
     assert saved.unusable() == "saved in the form of another version of the harness"
-    assert cell.find("rook-ready") is None
+    assert key.find("storage-ready") is None
 
 
-def test_a_snapshot_without_its_images_is_unusable(cell):
-    saved = save(cell)
+def test_a_snapshot_without_its_images_is_unusable(key):
+    saved = save(key)
     (cache_dir() / "stores" / STORE).rmdir()
     assert saved.unusable() == "its store of images is gone"
-    assert cell.find("rook-ready") is None
+    assert key.find("storage-ready") is None
 
 
 @pytest.mark.parametrize(
@@ -162,124 +162,124 @@ def test_a_snapshot_without_its_images_is_unusable(cell):
     ],
     ids=["torn", "empty", "a list", "a field too many", "a field too few"],
 )
-def test_an_index_that_cannot_be_read_is_no_snapshot(cell, tear):
-    index = save(cell).path / "snapshot.json"
+def test_an_index_that_cannot_be_read_is_no_snapshot(key, tear):
+    index = save(key).path / "snapshot.json"
     index.write_text(tear(index.read_text()))
-    assert cell.find("rook-ready") is None
+    assert key.find("storage-ready") is None
     assert snapshots.stored() == []
-    assert save(cell) == cell.find("rook-ready")  # and it is no obstacle
+    assert save(key) == key.find("storage-ready")  # and it is no obstacle
 
 
 class Killed(BaseException):
     pass
 
 
-def test_a_snapshot_that_is_interrupted_leaves_nothing_and_the_one_before(cell):
-    before = save(cell)
+def test_a_snapshot_that_is_interrupted_leaves_nothing_and_the_one_before(key):
+    before = save(key)
     (before.path / "mine").touch()
 
     def interrupted():
-        with staged(cell, "rook-ready") as partial:
+        with staged(key, "storage-ready") as partial:
             (partial / "snapshot.json").write_text((before.path / "snapshot.json").read_text())
             assert snapshots.stored() == [before]
             raise Killed
 
     with pytest.raises(Killed):
         interrupted()
-    assert list(cell.folder.iterdir()) == [before.path]
+    assert list(key.folder.iterdir()) == [before.path]
     assert (before.path / "mine").exists()
 
 
-def test_what_a_killed_save_left_is_not_taken_for_its_beginning(cell):
-    (cell.folder / "rook-ready.partial/nodes/gone").mkdir(parents=True)
-    with staged(cell, "rook-ready") as partial:
+def test_what_a_killed_save_left_is_not_taken_for_its_beginning(key):
+    (key.folder / "storage-ready.partial/nodes/gone").mkdir(parents=True)
+    with staged(key, "storage-ready") as partial:
         assert list(partial.iterdir()) == []
 
 
-def test_a_new_one_takes_the_place_of_the_old_one(cell):
-    (save(cell, created=NOW - DAY).path / "old").touch()
-    new = save(cell)
+def test_a_new_one_takes_the_place_of_the_old_one(key):
+    (save(key, created=NOW - DAY).path / "old").touch()
+    new = save(key)
     assert snapshots.stored() == [new]
     assert not (new.path / "old").exists()
 
 
-def test_stored_ones_are_listed_the_newest_first(cell):
-    ages = {name: save(cell, name, created=NOW - days * DAY) for name, days in (("b", 2), ("a", 1), ("c", 3))}
+def test_stored_ones_are_listed_the_newest_first(key):
+    ages = {name: save(key, name, created=NOW - days * DAY) for name, days in (("b", 2), ("a", 1), ("c", 3))}
     assert snapshots.stored() == [ages["a"], ages["b"], ages["c"]]
 
 
-def test_pruning_removes_what_cannot_be_used_and_returns_it(cell, machine):
-    old, new = save(cell, "old", created=NOW - 2 * DAY), save(cell, "new")
+def test_pruning_removes_what_cannot_be_used_and_returns_it(key, machine):
+    old, new = save(key, "old", created=NOW - 2 * DAY), save(key, "new")
     machine(NOW + (MAX_AGE_DAYS - 1) * DAY)
     assert snapshots.prune() == [old]
-    assert list(cell.folder.iterdir()) == [new.path]
+    assert list(key.folder.iterdir()) == [new.path]
     assert snapshots.prune() == []
 
 
-def test_pruning_everything_leaves_not_even_folders(cell):
-    saved = {save(cell, "a").path, save(Cell.of(**{**FACTS, "rook": "1.17.9"}), "b").path}
+def test_pruning_everything_leaves_not_even_folders(key):
+    saved = {save(key, "a").path, save(SnapshotKey.of(**{**FACTS, "rook": "1.17.9"}), "b").path}
     assert {snapshot.path for snapshot in snapshots.prune(everything=True)} == saved
     assert list(snapshots.folder().iterdir()) == []
 
 
-def test_pruning_everything_removes_what_a_killed_save_left(cell):
-    (cell.folder / "rook-ready.partial/nodes").mkdir(parents=True)
+def test_pruning_everything_removes_what_a_killed_save_left(key):
+    (key.folder / "storage-ready.partial/nodes").mkdir(parents=True)
     assert snapshots.prune(everything=True) == []
-    assert not (cell.folder / "rook-ready.partial").exists()
+    assert not (key.folder / "storage-ready.partial").exists()
 
 
-def test_pruning_leaves_what_a_living_process_saves_and_at_once_removes_what_a_dead_one_did(cell):
-    killed = cell.folder / "rook-ready.0123.partial"
+def test_pruning_leaves_what_a_living_process_saves_and_at_once_removes_what_a_dead_one_did(key):
+    killed = key.folder / "storage-ready.0123.partial"
     killed.mkdir(parents=True)
-    with staged(cell, "rook-ready") as partial:
+    with staged(key, "storage-ready") as partial:
         assert snapshots.prune(everything=True) == []
-        assert list(cell.folder.iterdir()) == [partial]
+        assert list(key.folder.iterdir()) == [partial]
 
 
-def test_pruning_everything_removes_what_is_no_snapshot(cell):
-    (save(cell).path / "snapshot.json").write_text("{")
+def test_pruning_everything_removes_what_is_no_snapshot(key):
+    (save(key).path / "snapshot.json").write_text("{")
     assert snapshots.prune(everything=True) == []
-    assert not cell.folder.exists()
+    assert not key.folder.exists()
 
 
 @pytest.mark.parametrize("tear", [Path.unlink, lambda index: index.write_text("{")], ids=["no index", "a torn one"])
-def test_pruning_leaves_what_may_be_in_the_making_and_removes_it_later(cell, tear):
-    path = save(cell).path
+def test_pruning_leaves_what_may_be_in_the_making_and_removes_it_later(key, tear):
+    path = save(key).path
     tear(path / "snapshot.json")
     os.utime(path, (NOW - TORN_SECONDS + 60,) * 2)
     snapshots.prune()
     assert path.exists()
     os.utime(path, (NOW - TORN_SECONDS - 60,) * 2)
     assert snapshots.prune() == []
-    assert not cell.folder.exists()
+    assert not key.folder.exists()
 
 
-def test_the_last_snapshot_that_is_removed_takes_its_cell_along(cell):
-    one, other = save(cell, "one"), save(cell, "other")
+def test_the_last_snapshot_that_is_removed_takes_its_cell_along(key):
+    one, other = save(key, "one"), save(key, "other")
     one.remove()
-    assert list(cell.folder.iterdir()) == [other.path]
+    assert list(key.folder.iterdir()) == [other.path]
     one.remove()  # it is gone already
     other.remove()
-    assert not cell.folder.exists()
+    assert not key.folder.exists()
 
 
-def cells_of(cluster, count):
+def keys_of(cluster, count):
     """Cells of that cluster's name with a snapshot each, the first one used longest ago."""
-    cells = [Cell.of(cluster=cluster, number=number) for number in range(count)]
-    for age, each in zip(range(count, 0, -1), cells, strict=True):
+    keys = [SnapshotKey.of(cluster=cluster, number=number) for number in range(count)]
+    for age, each in zip(range(count, 0, -1), keys, strict=True):
         save(each)
         os.utime(each.folder, (NOW - age, NOW - age))
-    return cells
+    return keys
 
 
-def folders(*cells):
-    return {each.folder for each in cells}
+def folders(*keys):
+    return {each.folder for each in keys}
 
 
-def test_of_a_cluster_only_the_cells_used_last_are_kept(cell):
-    cells = cells_of("rookery", CELLS_KEPT)
-    save(cell)
-    assert set(snapshots.folder().iterdir()) == folders(cell, *cells[1:])
+def test_of_a_cluster_only_the_cells_used_last_are_kept(key):
+    keys = keys_of("rookery", KEYS_KEPT)
+    save(key)
+    assert set(snapshots.folder().iterdir()) == folders(key, *keys[1:])
 
 
 def removing_is_killed(monkeypatch):
@@ -296,91 +296,93 @@ def removing_is_killed(monkeypatch):
 
 
 @pytest.mark.parametrize("by", ["saved again", "removed", "pruned", "others of its cluster"])
-def test_what_is_left_by_whoever_is_killed_while_removing_it_is_swept(cell, monkeypatch, by):
-    old = cells_of("rookery", CELLS_KEPT)[0] if by == "others of its cluster" else cell
-    saved = save(old) if old is cell else None
+def test_what_is_left_by_whoever_is_killed_while_removing_it_is_swept(key, monkeypatch, by):
+    old = keys_of("rookery", KEYS_KEPT)[0] if by == "others of its cluster" else key
+    saved = save(old) if old is key else None
     removals = {"removed": lambda: saved.remove(), "pruned": lambda: snapshots.prune(everything=True)}
-    remove = removals.get(by, lambda: save(cell))
+    remove = removals.get(by, lambda: save(key))
     with monkeypatch.context() as patched:
         removing_is_killed(patched)
         with pytest.raises(Killed):
             remove()
-    assert old.find("rook-ready") is None
+    assert old.find("storage-ready") is None
     unfinished.sweep()
     assert not old.folder.exists()
 
 
-def test_a_cell_that_is_used_is_kept(cell):
-    first, second, *others = cells_of("rookery", CELLS_KEPT)
-    assert first.find("rook-ready")
-    save(cell)
-    assert set(snapshots.folder().iterdir()) == folders(cell, first, *others)
-    assert second.find("rook-ready") is None
+def test_a_key_that_is_used_is_kept(key):
+    first, second, *others = keys_of("rookery", KEYS_KEPT)
+    assert first.find("storage-ready")
+    save(key)
+    assert set(snapshots.folder().iterdir()) == folders(key, first, *others)
+    assert second.find("storage-ready") is None
 
 
-def test_asking_for_what_is_not_there_is_no_use(cell):
-    first, *others = cells_of("rookery", CELLS_KEPT)
+def test_asking_for_what_is_not_there_is_no_use(key):
+    first, *others = keys_of("rookery", KEYS_KEPT)
     assert first.find("cassandra-ready") is None
-    save(cell)
-    assert set(snapshots.folder().iterdir()) == folders(cell, *others)
+    save(key)
+    assert set(snapshots.folder().iterdir()) == folders(key, *others)
 
 
-def test_what_is_pruned_while_it_is_used_is_no_error(cell, monkeypatch):
-    saved = save(cell)
+def test_what_is_pruned_while_it_is_used_is_no_error(key, monkeypatch):
+    saved = save(key)
 
     def usable_until_asked(snapshot):
         snapshot.remove()
         return ""
 
     monkeypatch.setattr(Snapshot, "unusable", usable_until_asked)
-    assert cell.find("rook-ready") == saved
-    assert not cell.folder.exists()
+    assert key.find("storage-ready") == saved
+    assert not key.folder.exists()
 
 
-def test_clusters_side_by_side_do_not_cost_each_other_their_cells(cell):
-    of_others = [*cells_of("rookery-gw0", CELLS_KEPT), *cells_of("rookery-gw1", CELLS_KEPT)]
-    save(cell)
-    assert set(snapshots.folder().iterdir()) == folders(cell, *of_others)
+def test_clusters_side_by_side_do_not_cost_each_other_their_cells(key):
+    of_others = [*keys_of("rookery-gw0", KEYS_KEPT), *keys_of("rookery-gw1", KEYS_KEPT)]
+    save(key)
+    assert set(snapshots.folder().iterdir()) == folders(key, *of_others)
 
 
-def test_what_can_never_be_used_again_counts_among_the_cells_used_last_and_no_other_cluster_removes_it(cell):
+def test_what_can_never_be_used_again_counts_among_the_keys_used_last_and_no_other_cluster_removes_it():
     too_old = NOW - (MAX_AGE_DAYS + 1) * DAY
-    of_another = save(Cell.of(cluster="another"), created=too_old)
-    old = save(Cell.of(cluster="rookery"), created=too_old)
+    of_another = save(SnapshotKey.of(cluster="another"), created=too_old)
+    old = save(SnapshotKey.of(cluster="rookery"), created=too_old)
     os.utime(old.path.parent, (NOW - DAY, NOW - DAY))
-    save(cell)
+    *others, last = (SnapshotKey.of(**{**FACTS, "rook": f"1.18.{number}"}) for number in range(KEYS_KEPT))
+    for other in others:
+        save(other)
     assert old.path.exists()
-    save(Cell.of(**{**FACTS, "rook": "1.18.9"}))
+    save(last)
     assert not old.path.exists()
     assert snapshots.prune() == [of_another]
 
 
-def test_only_one_process_prunes(cell, monkeypatch):
-    old = save(cell, created=NOW - (MAX_AGE_DAYS + 1) * DAY)
+def test_only_one_process_prunes(key, monkeypatch):
+    old = save(key, created=NOW - (MAX_AGE_DAYS + 1) * DAY)
     monkeypatch.setattr(snapshots, "PRUNE_SECONDS", 0.1)
     with machine_lock("snapshots"), pytest.raises(DeadlineExceeded, match=r"snapshots\.lock"):
         snapshots.prune(everything=True)
     assert snapshots.prune() == [old]
 
 
-def test_a_snapshot_takes_its_place_only_while_no_other_process_prunes(cell, monkeypatch):
-    before = save(cell)
+def test_a_snapshot_takes_its_place_only_while_no_other_process_prunes(key, monkeypatch):
+    before = save(key)
     monkeypatch.setattr(snapshots, "PRUNE_SECONDS", 0.1)
     with machine_lock("snapshots"), pytest.raises(DeadlineExceeded, match=r"snapshots\.lock"):
-        save(cell, created=NOW - 1)
+        save(key, created=NOW - 1)
     assert snapshots.stored() == [before]
-    assert list(cell.folder.iterdir()) == [before.path]
-    after = save(cell, created=NOW - 1)
+    assert list(key.folder.iterdir()) == [before.path]
+    after = save(key, created=NOW - 1)
     assert snapshots.stored() == [after]
 
 
-@pytest.mark.parametrize("name", ["rook-ready", "a", "A_1"])
+@pytest.mark.parametrize("name", ["storage-ready", "a", "A_1"])
 def test_such_a_name_is_accepted(name):
     check_name(name)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.partial", "a b", "é", "ready\n"])
-def test_such_a_name_is_refused_before_anything_is_made(cell, name):
-    with pytest.raises(UsageError, match="is no name for a snapshot"), staged(cell, name):
+def test_such_a_name_is_refused_before_anything_is_made(key, name):
+    with pytest.raises(UsageError, match="is no name for a snapshot"), staged(key, name):
         pass
     assert not snapshots.folder().exists()

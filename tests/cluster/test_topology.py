@@ -35,8 +35,21 @@ def test_there_are_topologies_that_come_with_the_harness():
     assert "default.yaml" in [path.name for path in KIND_CONFIGS]
 
 
+def test_a_name_stands_for_what_comes_with_the_harness_and_a_path_for_itself(load, tmp_path, monkeypatch):
+    assert Topology.named("default").config == Topology.load(KIND_CONFIGS[0]).config
+    load()
+    monkeypatch.chdir(tmp_path)
+    assert Topology.named("topology.yaml") == Topology.named("./topology.yaml")
+
+
+def test_a_word_that_is_no_name_is_answered_with_the_names():
+    with pytest.raises(UsageError, match="defualt: no such kind configuration") as error:
+        Topology.named("defualt")
+    assert error.value.hint == "a path, or one of default, kubelet-root-dir"
+
+
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"gone\.yaml: no such topology"):
+    with pytest.raises(UsageError, match=r"gone\.yaml: no such kind configuration"):
         Topology.load(tmp_path / "gone.yaml")
 
 

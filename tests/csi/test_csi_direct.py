@@ -14,6 +14,7 @@ from types import ModuleType, SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from fakes import plays_kube
 from rookery.csi import deployed, direct
 from rookery.csi.direct import DirectCalls, Reply
 from rookery.csi.execution import FILE_BYTES, checksum
@@ -23,6 +24,7 @@ from userspace_csi.cephfs.subvolumes import GROUP
 KUBELET = "/var/lib/kubelet"
 
 
+@plays_kube
 class FakeKube:
     def __init__(self) -> None:
         self.pods: list[dict] = []

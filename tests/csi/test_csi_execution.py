@@ -127,7 +127,7 @@ def test_a_wrong_answer_is_found_under_a_kill_as_well(world: FakeWorld) -> None:
         run(world, m.Create("a", 64), m.KillController())
 
 
-def test_a_call_to_a_node_whose_power_goes_is_not_made_again(world: FakeWorld) -> None:
+def test_a_call_to_a_node_that_is_killed_is_not_made_again(world: FakeWorld) -> None:
     world.replies[2] = ["HELD"]
     made = run(world, m.Create("a", 64), m.Stage("a", "worker"), m.KillNode("worker"), m.Stage("a", "worker2"))
     cut = {it.step.number: it.cut for it in made.done}

@@ -1,4 +1,4 @@
-"""Verdicts over small histories. Seconds are the unit; the power goes at 100 and all nodes are dead at 101."""
+"""Verdicts over small histories. Seconds are the unit; the fault comes at 100 and all nodes are dead at 101."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from stories import Story
 
 @pytest.fixture
 def story():
-    """Rows 1 to 3 acknowledged, row 9 on its way when the power went."""
-    return Story().acked(1, 2, 3).in_flight(9).cut()
+    """Rows 1 to 3 acknowledged, row 9 on its way at the fault."""
+    return Story().acked(1, 2, 3).in_flight(9).fault()
 
 
 def keys(rows):
@@ -24,7 +24,7 @@ def test_every_acknowledged_row_is_there(story):
     report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check()
 
     assert (report.verdict, report.reasons) == (Verdict.VALID, [])
-    assert (report.acknowledged, report.in_flight_at_cut) == (3, [9])
+    assert (report.acknowledged, report.in_flight_at_fault) == (3, [9])
     assert report.missing_at_quorum == report.lost == report.came_back == []
 
 
@@ -33,21 +33,21 @@ def test_nothing_at_all_is_unknown():
 
 
 def test_no_acknowledged_write_is_unknown():
-    report = Story().in_flight(9).cut().read("QUORUM", [], at=150).read("ALL", [], at=160).check()
+    report = Story().in_flight(9).fault().read("QUORUM", [], at=150).read("ALL", [], at=160).check()
 
     assert report.verdict is Verdict.UNKNOWN
     assert "acknowledged" in report.reasons[0]
 
 
-def test_without_a_cut_it_is_unknown():
+def test_without_a_fault_it_is_unknown():
     report = Story().acked(1).read("QUORUM", [1], at=150).read("ALL", [1], at=160).check()
 
     assert report.verdict is Verdict.UNKNOWN
-    assert "cut" in report.reasons[0]
+    assert "fault" in report.reasons[0]
 
 
 def test_no_write_in_flight_is_unknown_however_well_all_looks():
-    report = Story().acked(1).cut().read("QUORUM", [1], at=150).read("ALL", [1], at=160).check()
+    report = Story().acked(1).fault().read("QUORUM", [1], at=150).read("ALL", [1], at=160).check()
 
     assert report.verdict is Verdict.UNKNOWN
     assert "in flight" in report.reasons[0]
@@ -61,7 +61,7 @@ def test_a_read_that_was_not_made_is_unknown(story, made, not_made):
     assert not_made in report.reasons[0]
 
 
-def test_reads_before_the_cut_and_reads_that_failed_prove_nothing(story):
+def test_reads_before_the_fault_and_reads_that_failed_prove_nothing(story):
     story.read("QUORUM", [1, 2, 3], at=60).read("ALL", [1, 2, 3], at=70)
     report = story.read("QUORUM", [1, 2, 3], at=150, outcome="fail").read("ALL", [], at=160, outcome=None).check()
 
@@ -75,34 +75,34 @@ def test_a_lost_row_is_named(story):
     assert report.verdict is Verdict.INVALID
     assert keys(report.missing_at_quorum) == keys(report.lost) == [2]
     assert report.came_back == []
-    assert report.lost[0].seconds_before_cut == pytest.approx(49.99)
+    assert report.lost[0].seconds_before_fault == pytest.approx(49.99)
     assert report.lost[0].acked_ns == pytest.approx(50.01 * NS)
     assert "lost" in report.reasons[1]
-    assert "row 2: acknowledged 49.990 s before the power cut, not back, NOT ALLOWED" in report.describe()
+    assert "row 2: acknowledged 49.990 s before the fault, not back, NOT ALLOWED" in report.describe()
 
 
 @pytest.mark.parametrize(
     ("age", "allowed", "came_back_s", "told"),
     [
-        (0.5, True, None, "0.500 s before the power cut, not back"),
-        (0.0, True, 59.96, "0.000 s before the power cut, back after 60.0 s"),
-        (-0.1, True, None, "during the cut, not back"),
-        (None, False, 3.0, "after the power cut, back after 3.0 s, NOT ALLOWED"),
+        (0.5, True, None, "0.500 s before the fault, not back"),
+        (0.0, True, 59.96, "0.000 s before the fault, back after 60.0 s"),
+        (-0.1, True, None, "during the fault, not back"),
+        (None, False, 3.0, "after the fault, back after 3.0 s, NOT ALLOWED"),
     ],
 )
 def test_a_row_says_when_it_was_acknowledged_and_what_became_of_it(age, allowed, came_back_s, told):
     assert str(Row(7, 0, age, allowed, came_back_s)) == f"row 7: acknowledged {told}"
 
 
-def test_a_cut_is_no_excuse_for_a_row_that_was_read_after_it(story):
-    """It was within the window of the cut, which has not taken it."""
+def test_a_fault_is_no_excuse_for_a_row_that_was_read_after_it(story):
+    """It was within the window of the fault, which has not taken it."""
     story.acked(4, at=99).read("QUORUM", [1, 2, 3, 4], at=150).read("ALL", [1, 2, 3], at=151)
     (lost,) = story.check(window=15).lost
-    assert (lost.key, lost.allowed, lost.seconds_before_cut) == (4, False, None)
+    assert (lost.key, lost.allowed, lost.seconds_before_fault) == (4, False, None)
 
 
 def test_of_rows_that_may_be_lost_nothing_is_said_before_both_reads_were_made():
-    report = Story().acked(1, at=99).in_flight(9).cut().read("ALL", [], at=160).check(window=15)
+    report = Story().acked(1, at=99).in_flight(9).fault().read("ALL", [], at=160).check(window=15)
 
     assert report.verdict is Verdict.UNKNOWN
     (reason,) = report.reasons
@@ -121,19 +121,19 @@ def test_missing_until_the_third_replica_came_is_not_lost(story):
     ("acked_at", "verdict"),
     [(84.97, Verdict.INVALID), (84.995, Verdict.VALID), (99.9, Verdict.VALID), (100.5, Verdict.VALID)],
 )
-def test_the_window_reaches_back_from_the_beginning_of_the_cut(story, acked_at, verdict):
+def test_the_window_reaches_back_from_the_beginning_of_the_fault(story, acked_at, verdict):
     story.acked(4, at=acked_at).acked(5, at=99.98)  # so nobody was waiting in vain
     report = story.read("QUORUM", [1, 2, 3, 5], at=150).read("ALL", [1, 2, 3, 5], at=160).check(window=15)
 
     assert (keys(report.lost), report.verdict) == ([4], verdict)
 
 
-def test_a_row_acknowledged_after_the_cut_is_in_no_window(story):
+def test_a_row_acknowledged_after_the_fault_is_in_no_window(story):
     story.acked(4, at=120)
     report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window=15)
 
     assert report.verdict is Verdict.INVALID
-    assert report.lost[0].seconds_before_cut is None
+    assert report.lost[0].seconds_before_fault is None
 
 
 @pytest.mark.parametrize(("window", "verdict"), [(15, Verdict.VALID), (None, Verdict.INVALID)])
@@ -142,7 +142,7 @@ def test_an_answer_that_its_client_came_to_late_was_given_before_the_nodes_were_
     report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window)
 
     assert (keys(report.lost), report.verdict) == ([4], verdict)
-    assert report.lost[0].seconds_before_cut == pytest.approx(-1.1)
+    assert report.lost[0].seconds_before_fault == pytest.approx(-1.1)
 
 
 def test_a_row_acknowledged_during_a_read_need_not_be_in_it(story):
@@ -191,23 +191,23 @@ def test_invalid_goes_before_unknown(story):
     assert any("ALL" in reason for reason in report.reasons)
 
 
-def test_a_second_cut_is_judged_by_the_reads_after_it(story):
+def test_a_second_fault_is_judged_by_the_reads_after_it(story):
     story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160)
-    story.acked(4, at=199).write(5, 199.9, "info", took=5).cut(at=200)
+    story.acked(4, at=199).write(5, 199.9, "info", took=5).fault(at=200)
     assert story.check().verdict is Verdict.UNKNOWN
 
     report = story.read("QUORUM", [1, 2, 3], at=250).read("ALL", [1, 2, 3, 4], at=260).check(window=15)
 
-    assert (report.verdict, report.in_flight_at_cut) == (Verdict.VALID, [5])
+    assert (report.verdict, report.in_flight_at_fault) == (Verdict.VALID, [5])
     assert {row.key: row.came_back_s for row in report.came_back} == pytest.approx({4: 60})
 
 
-def test_the_window_is_that_of_the_next_cut_only(story):
-    """Row 1 was on disk long before the first cut: the second one is no excuse for losing it."""
-    story.write(5, 104.9, "info", took=5).cut(at=105)
+def test_the_window_is_that_of_the_next_fault_only(story):
+    """Row 1 was on disk long before the first fault: the second one is no excuse for losing it."""
+    story.write(5, 104.9, "info", took=5).fault(at=105)
     report = story.read("QUORUM", [2, 3], at=150).read("ALL", [2, 3], at=160).check(window=60)
-    assert report.verdict is Verdict.VALID  # 50 s before the first cut
-    assert report.lost[0].seconds_before_cut == pytest.approx(49.99)
+    assert report.verdict is Verdict.VALID  # 50 s before the first fault
+    assert report.lost[0].seconds_before_fault == pytest.approx(49.99)
 
     assert story.check(window=49).verdict is Verdict.INVALID
 
@@ -239,3 +239,11 @@ def test_an_old_history_is_judged_from_its_file_alone(story, tmp_path):
     from_file = check_writes(History.load(file), rpo_seconds=None)
 
     assert replace(from_file, reasons=[]) == replace(story.check(), reasons=[])
+
+
+def test_no_window_and_one_of_nothing_allow_the_same():
+    """A row that was acknowledged while the fault was under way is no exception to a promise."""
+    for window in (None, 0.0):
+        story = Story().acked(1, at=99).in_flight(9).fault(at=98.9)
+        report = story.read("QUORUM", [], at=150).read("ALL", [], at=160).check(window=window)
+        assert report.verdict.value == "invalid", window

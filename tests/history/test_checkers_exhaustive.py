@@ -1,12 +1,12 @@
 """The checker beside a judge that looks at everything, slowly, over small histories; and over generated ones."""
 
 from collections import namedtuple
-from dataclasses import replace
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rookery.errors import UsageError
 from rookery.history.checkers import check_writes
 from rookery.history.generated import SECOND, WRONG, right, wrong
@@ -38,7 +38,8 @@ class Exhaustive:
         self.acked = [w for w in self.writes if w.outcome == "ok"]
         self.attempts = list(pairs_of(operations, "read"))
         self.reads = sorted((r for r in self.attempts if r.outcome == "ok"), key=lambda r: r.end)
-        self.cuts = [self._cut(operations, c) for c in pairs_of(operations, "cut")]
+        self.faults = [self._fault(operations, c) for c in pairs_of(operations, "fault")]
+        self.losing = [c for c in self.faults if c.torn]
         self.strong = [r for r in self.reads if r.asked in ("QUORUM", "ALL") and self.undisturbed(r)]
         self.seed_reads = [r for r in pairs_of(operations, "read-seed") if r.outcome == "ok"]
         self.seed = set()
@@ -47,12 +48,15 @@ class Exhaustive:
                 self.seed |= parse_keys(each.value)
 
     @staticmethod
-    def _cut(operations, cut):
-        told = [o.value for o in operations if o.f == "cut" and o.time_ns == cut.end and o.type == "ok" and o.value]
-        return cut._replace(begin=int(told[0])) if told and cut.outcome == "ok" else cut
+    def _fault(operations, fault):
+        """The pair, begun when it started; what it has for torn says whether it loses what was not synced."""
+        told = [o.fault for o in operations if o.f == "fault" and o.time_ns == fault.end and o.fault]
+        if not told or fault.outcome != "ok":
+            return fault
+        return fault._replace(begin=told[0].get("started_ns", fault.begin), torn=told[0]["loses_unsynced"])
 
     def undisturbed(self, read):
-        return all(c.outcome != "ok" or read.end < c.begin or c.end <= read.begin for c in self.cuts)
+        return all(c.outcome != "ok" or read.end < c.begin or c.end <= read.begin for c in self.faults)
 
     def verdict(self):
         wrong_ever = (
@@ -60,26 +64,25 @@ class Exhaustive:
             or any(w.key in r.found and w.outcome == "fail" for r in self.reads for w in self.writes)
             or any(not any(w.key == k and w.begin <= r.end for w in self.writes) for r in self.reads for k in r.found)
         )
-        judged = bool(self.acked and self.cuts and all(c.outcome == "ok" for c in self.cuts))
+        judged = bool(self.acked and self.faults and all(c.outcome == "ok" for c in self.faults))
         if wrong_ever or (judged and self.broken()):
             return "invalid"
         return "valid" if judged and not self.open() else "unknown"
 
     def life(self, number):
-        """The reads between that cut and the next one."""
-        begin = self.cuts[number].end if number >= 0 else 0
-        end = self.cuts[number + 1].begin if number + 1 < len(self.cuts) else float("inf")
+        """The reads between that fault and the next one."""
+        begin = self.faults[number].end if number >= 0 else 0
+        end = self.faults[number + 1].begin if number + 1 < len(self.faults) else float("inf")
         return [r for r in self.strong if begin <= r.begin and r.end < end]
 
     def broken(self):
-        for number in range(-1, len(self.cuts)):
+        for one in self.strong:
+            for other in self.strong:
+                between = any(one.end < c.begin and c.end <= other.begin for c in self.losing)
+                if one.end <= other.begin and one.found - other.found and not between:
+                    return True  # it came and went
+        for number in range(len(self.faults)):
             reads = self.life(number)
-            for one in reads:
-                for other in reads:
-                    if one.end <= other.begin and one.found - other.found:
-                        return True  # it came and went
-            if number < 0:
-                continue
             early = [r for r in reads if r.asked == "QUORUM"][:1]
             final = [r for r in reads if r.asked == "ALL"][-1:]
             for read in early + final:
@@ -87,34 +90,34 @@ class Exhaustive:
                     if write.end <= read.begin and write.key not in read.found and not self.excused(write, read):
                         return True
         after = [r for r in self.seed_reads if r.asked in ("QUORUM", "ALL") and self.undisturbed(r)]
-        return any(self.seed - r.found for r in after if any(c.end <= r.begin for c in self.cuts))
+        return any(self.seed - r.found for r in after if any(c.end <= r.begin for c in self.faults))
 
     def excused(self, write, read):
         known = [r.begin for r in self.strong if write.key in r.found and r.end <= read.begin]
-        takers = [n for n, c in enumerate(self.cuts) if c.end >= max([write.begin, *known])]
+        takers = [n for n, c in enumerate(self.losing) if c.end >= max([write.begin, *known])]
         if self.window_s is None or not takers:
             return False
         number = takers[0]
-        born = self.cuts[number - 1].end if number else 0
-        until = self.silent_since(number, born) if number == 0 or write.end > born else self.cuts[number].begin
+        born = self.losing[number - 1].end if number else 0
+        until = self.silent_since(number, born) if number == 0 or write.end > born else self.losing[number].begin
         return (until - write.end) / SECOND <= self.window_s
 
     def silent_since(self, number, born):
-        cut = self.cuts[number].begin
+        fault = self.losing[number].begin
         waits = [
-            (w.begin, min(cut, w.end or cut))
+            (w.begin, min(fault, w.end or fault))
             for w in self.writes
-            if born <= w.begin < cut and ((w.outcome == "info") or w.end > cut)
+            if born <= w.begin < fault and ((w.outcome == "info") or w.end > fault)
         ]
-        since, before = cut, None
+        since, before = fault, None
         while since != before:
             before = since
             since = min([since, *(begin for begin, end in waits if end + 2 * SECOND >= since)])
-        return max([since, born, *(w.end for w in self.acked if w.end <= cut)])
+        return max([since, born, *(w.end for w in self.acked if w.end <= fault)])
 
     def open(self):
-        last = self.cuts[-1]
-        reads = self.life(len(self.cuts) - 1)
+        last = self.faults[-1]
+        reads = self.life(len(self.faults) - 1)
         early = [r for r in reads if r.asked == "QUORUM"]
         final = [r for r in reads if r.asked == "ALL"]
         if not early or not final:
@@ -143,21 +146,22 @@ def verdict_of(operations, window_s):
 
 @st.composite
 def small_histories(draw):
-    """Whatever three clients and a power switch may do, in any order, and a store that answers anything."""
+    """Whatever three clients and a fault may do, in any order, and a store that answers anything."""
     operations, open_, now, keys, processes = [], {}, 0, 0, 0
 
-    def add(process, type_, f, key=None, value=None, torn=None):
-        operations.append(Operation(process, type_, f, key, value, now, 0.0, torn=torn))
+    def add(process, type_, f, key=None, value=None, torn=None, fault=None):
+        operations.append(Operation(process, type_, f, key, value, now, 0.0, torn=torn, fault=fault))
         return operations[-1]
 
     for step in draw(st.lists(st.integers(0, 99), min_size=4, max_size=24)):
         now += draw(st.sampled_from((0, 1, 1, SECOND, 3 * SECOND)))
         if step < 12:
             if NEMESIS in open_:
-                add(NEMESIS, draw(st.sampled_from(("ok", "ok", "ok", "info"))), "cut")
+                told = {"loses_unsynced": draw(st.sampled_from((True, True, False))), "proof": "seen"}
+                add(NEMESIS, draw(st.sampled_from(("ok", "ok", "ok", "info"))), "fault", fault=told)
                 del open_[NEMESIS]
             else:
-                open_[NEMESIS] = add(NEMESIS, "invoke", "cut")
+                open_[NEMESIS] = add(NEMESIS, "invoke", "fault", value="any")
             continue
         clients = [process for process in open_ if process != NEMESIS]
         if clients and (step % 3 or len(clients) == 3):
@@ -208,7 +212,8 @@ def test_it_agrees_with_an_exhaustive_judge_on_what_is_nearly_right(seed, edits,
             pause = rng.randrange(20) * SECOND
             later = [replace(o, time_ns=o.time_ns + pause) for o in operations[number:]]
             operations[number:] = [
-                replace(o, value=str(int(o.value) + pause)) if o.f == "cut" and o.value else o for o in later
+                replace(o, fault={**o.fault, "started_ns": o.fault["started_ns"] + pause}) if o.fault else o
+                for o in later
             ]
     assert verdict_of(operations, window_s) == Exhaustive(operations, window_s).verdict()
 

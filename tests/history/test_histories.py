@@ -1,12 +1,14 @@
 """Histories told by hand, by kind, and what an honest checker says of each.
 
-Unless one says otherwise: rows 1, 2 and 3 are acknowledged at 50, row 9 is on its way when the power goes at 100, all
+Unless one says otherwise: rows 1, 2 and 3 are acknowledged at 50, row 9 is on its way when the fault comes at 100, all
 nodes are dead at 101; the table is read at QUORUM at 150 and at ALL at 160.
 """
 
-from dataclasses import replace
+import json
+import re
 
 import pytest
+from msgspec.structs import replace
 from rookery.errors import UsageError
 from rookery.history.checkers import NS, check_writes
 from rookery.history.operations import History, Operation
@@ -14,7 +16,7 @@ from stories import Story
 
 
 def base():
-    return Story().acked(1, 2, 3).in_flight(9).cut()
+    return Story().acked(1, 2, 3).in_flight(9).fault()
 
 
 def whole(story, keys=(1, 2, 3), **more):
@@ -22,9 +24,9 @@ def whole(story, keys=(1, 2, 3), **more):
 
 
 def twice():
-    """Row 4 is acknowledged right before the first cut, and read after it; the second cut is at 300."""
+    """Row 4 is acknowledged right before the first fault, and read after it; the second fault is at 300."""
     story = whole(base().acked(4, at=99), (1, 2, 3, 4))
-    return story.write(10, 299.9, "info", took=5).cut(300)
+    return story.write(10, 299.9, "info", took=5).fault(300)
 
 
 def after_both(story, keys):
@@ -32,11 +34,11 @@ def after_both(story, keys):
 
 
 def stalled(acked_at, *, asked_at=84.95):
-    """Row 4 is acknowledged then, and from `asked_at` on every writer waits until the power goes."""
+    """Row 4 is acknowledged then, and from `asked_at` on every writer waits until the fault comes."""
     story = Story().acked(1, 2, 3).acked(4, at=acked_at).acked(5, at=84.5)
     for key in range(10, 18):
         story.write(key, asked_at, "info", took=16)
-    return story.cut()
+    return story.fault()
 
 
 def timing_out():
@@ -44,10 +46,26 @@ def timing_out():
     story = Story().acked(1, 2, 3).acked(4, at=75).acked(5, at=80)
     for turn in range(4):
         story.write(10 + turn, 80.1 + turn * 5.5, "info", took=5)
-    return story.cut()
+    return story.fault()
 
 
 VALID = {
+    "a partition, and nothing is missing": (
+        whole(Story().acked(1, 2, 3).in_flight(9).fault(name="partition", loses_unsynced=False)),
+        15,
+    ),
+    "a kill takes what was younger than the window, and a partition before it has nothing to do with that": (
+        after_both(
+            Story()
+            .acked(1, 2, 3)
+            .acked(4, at=95)
+            .fault(97, name="partition", loses_unsynced=False)
+            .in_flight(9)
+            .fault(),
+            (1, 2, 3),
+        ),
+        15,
+    ),
     "all is there": (whole(base()), None),
     "an unknown write is there": (whole(base(), (1, 2, 3, 9)), None),
     "an unknown write is there later only": (
@@ -62,15 +80,15 @@ VALID = {
     "the clock did not move while it was read": (whole(base(), took=0), None),
     "lost within the window": (whole(base().acked(4, at=90)), 15),
     "lost while the nodes died, with a window": (whole(base().acked(4, at=100.5)), 15),
-    "lost by the first cut, and still lost after the second": (
-        after_both(whole(base().acked(4, at=90)).write(10, 299.9, "info", took=5).cut(300), (1, 2, 3)),
+    "lost by the first fault, and still lost after the second": (
+        after_both(whole(base().acked(4, at=90)).write(10, 299.9, "info", took=5).fault(300), (1, 2, 3)),
         15,
     ),
-    "lost by the second cut, within its window": (after_both(twice().acked(5, at=299), (1, 2, 3, 4)), 15),
+    "lost by the second fault, within its window": (after_both(twice().acked(5, at=299), (1, 2, 3, 4)), 15),
     "acknowledged before a stall": (whole(stalled(80)), 15),
     "acknowledged before a stall in which clients timed out": (whole(timing_out()), 15),
     "the questions to docker come before the first signal": (
-        whole(Story().acked(1, 2, 3).in_flight(9).acked(4, at=100.3).cut(signal=100.5)),
+        whole(Story().acked(1, 2, 3).in_flight(9).acked(4, at=100.3).fault(signal=100.5)),
         15,
     ),
     "lost within the window to the nanosecond": (
@@ -78,28 +96,30 @@ VALID = {
         15,
     ),
     "lost, and begun at the moment all nodes were dead, with a window": (whole(base().write(4, 101)), 15),
-    "acknowledged as the cut began, and nothing before": (
-        whole(Story().write(1, 99.5, took=0.5).in_flight(9).cut(), (1,)),
+    "acknowledged as the fault began, and nothing before": (
+        whole(Story().write(1, 99.5, took=0.5).in_flight(9).fault(), (1,)),
         None,
     ),
-    "acknowledged before a stall that the second cut ended": (
-        after_both(whole(base()).acked(4, at=170).write(10, 172, "info", took=140).cut(300), (1, 2, 3)),
+    "acknowledged before a stall that the second fault ended": (
+        after_both(whole(base()).acked(4, at=170).write(10, 172, "info", took=140).fault(300), (1, 2, 3)),
         15,
     ),
     "a stall since the moment all nodes were dead": (
-        after_both(whole(base()).acked(4, at=170).write(10, 101, "info", took=250).cut(300), (1, 2, 3)),
+        after_both(whole(base()).acked(4, at=170).write(10, 101, "info", took=250).fault(300), (1, 2, 3)),
         15,
     ),
     "a stall since the first moment": (
-        whole(Story().acked(1, 2, 3).acked(4, at=60).write(9, 0, "info", took=120).cut()),
+        whole(Story().acked(1, 2, 3).acked(4, at=60).write(9, 0, "info", took=120).fault()),
         15,
     ),
-    "acknowledged before a stall, and the next answer came during the cut": (
+    "acknowledged before a stall, and the next answer came during the fault": (
         whole(base().acked(4, at=80).write(5, 80.5, took=20), (1, 2, 3, 5)),
         15,
     ),
     "a client asks again after two seconds and no more": (
-        whole(Story().acked(1, 2, 3).acked(4, at=66).write(9, 80, "info", took=5).write(10, 87, "info", took=20).cut()),
+        whole(
+            Story().acked(1, 2, 3).acked(4, at=66).write(9, 80, "info", took=5).write(10, 87, "info", took=20).fault()
+        ),
         15,
     ),
     "written as the read ended that found it": (
@@ -110,7 +130,7 @@ VALID = {
         base().read("QUORUM", (1, 2, 3), 101).read("ALL", (1, 2, 3), 160),
         None,
     ),
-    "gone in a read that ended as the cut began": (
+    "gone in a read that ended as the fault began": (
         whole(base().write(8, 55, "info").read("QUORUM", (1, 2, 3, 8), 60).read("QUORUM", (1, 2, 3), 99)),
         None,
     ),
@@ -119,31 +139,44 @@ VALID = {
         None,
     ),
     "all of the seed is there": (whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 170)), None),
-    "what is read of the seed before the cut is no matter": (
+    "what is read of the seed before the fault is no matter": (
         whole(base().seed((0, 1)).seed_read("ALL", (0,), 60).seed_read("ALL", (0, 1), 170)),
         None,
     ),
 }
 
 INVALID = {
+    "a partition takes a young row, which the window of a kill does not allow it": (
+        whole(Story().acked(1, 2, 3).acked(4, at=99).in_flight(9).fault(name="partition", loses_unsynced=False)),
+        15,
+    ),
+    "a partition after a kill takes what the kill has left": (
+        after_both(
+            whole(base().acked(4, at=290), (1, 2, 3))
+            .write(10, 299.9, "info", took=5)
+            .fault(300, name="partition", loses_unsynced=False),
+            (1, 2, 3),
+        ),
+        15,
+    ),
     "lost": (whole(base(), (1, 3)), None),
     "all lost": (whole(base(), ()), None),
     "missing at QUORUM": (base().read("QUORUM", (1,), 150).read("ALL", (1, 2, 3), 160), None),
     "lost at ALL": (base().read("QUORUM", (1, 2, 3), 150).read("ALL", (1, 2), 160), None),
-    "lost after the first of two cuts, and there after the second": (
-        after_both(whole(base(), (1, 3)).write(10, 299.9, "info", took=5).cut(300), (1, 2, 3)),
+    "lost after the first of two faults, and there after the second": (
+        after_both(whole(base(), (1, 3)).write(10, 299.9, "info", took=5).fault(300), (1, 2, 3)),
         None,
     ),
-    "missing at QUORUM after the first of two cuts, and there later": (
+    "missing at QUORUM after the first of two faults, and there later": (
         after_both(
-            base().read("QUORUM", (1,), 150).read("ALL", (1, 2, 3), 160).write(10, 299.9, "info", took=5).cut(300),
+            base().read("QUORUM", (1,), 150).read("ALL", (1, 2, 3), 160).write(10, 299.9, "info", took=5).fault(300),
             (1, 2, 3),
         ),
         None,
     ),
-    "lost at ALL after the first of two cuts, and there later": (
+    "lost at ALL after the first of two faults, and there later": (
         after_both(
-            whole(base().acked(4, at=155)).write(10, 299.9, "info", took=5).cut(300),
+            whole(base().acked(4, at=155)).write(10, 299.9, "info", took=5).fault(300),
             (1, 2, 3, 4),
         ),
         None,
@@ -156,33 +189,33 @@ INVALID = {
         whole(base().acked(4, at=165)).read("ALL", (1, 2, 3), 170).read("QUORUM", (1, 2, 3), 180),
         None,
     ),
-    "answered as the cut began": (
+    "answered as the fault began": (
         whole(base().write(4, 84.5, took=0.5).write(5, 99.5, took=0.5), (1, 2, 3, 5)),
         14.95,
     ),
-    "refused as the cut began": (whole(base().acked(4, at=80).write(5, 80.5, "fail", took=19.5)), 15),
-    "a client gave up long before the cut": (whole(base().write(8, 60, "info", took=5).acked(4, at=70)), 15),
-    "a client waits since before the first of two cuts": (
+    "refused as the fault began": (whole(base().acked(4, at=80).write(5, 80.5, "fail", took=19.5)), 15),
+    "a client gave up long before the fault": (whole(base().write(8, 60, "info", took=5).acked(4, at=70)), 15),
+    "a client waits since before the first of two faults": (
         after_both(
-            whole(Story().acked(1, 2, 3).write(9, 99.9, "info", took=250).cut())
+            whole(Story().acked(1, 2, 3).write(9, 99.9, "info", took=250).fault())
             .acked(4, at=170)
             .write(10, 299.9, "info", took=5)
-            .cut(300),
+            .fault(300),
             (1, 2, 3),
         ),
         15,
     ),
     "lost outside the window": (whole(base().acked(4, at=84.5)), 15),
     "lost while the nodes died": (whole(base().acked(4, at=100.5)), None),
-    "acknowledged after the cut, and lost": (whole(base().acked(4, at=140)), 15),
-    "survived the first cut, lost by the second": (after_both(twice(), (1, 2, 3)), 15),
-    "survived the first cut, lost by the second after a stall": (
-        after_both(whole(base().acked(4, at=99), (1, 2, 3, 4)).write(10, 162, "info", took=140).cut(300), (1, 2, 3)),
+    "acknowledged after the fault, and lost": (whole(base().acked(4, at=140)), 15),
+    "survived the first fault, lost by the second": (after_both(twice(), (1, 2, 3)), 15),
+    "survived the first fault, lost by the second after a stall": (
+        after_both(whole(base().acked(4, at=99), (1, 2, 3, 4)).write(10, 162, "info", took=140).fault(300), (1, 2, 3)),
         70,
     ),
-    "acknowledged as all nodes were dead, survived, lost by the second cut after a stall": (
+    "acknowledged as all nodes were dead, survived, lost by the second fault after a stall": (
         after_both(
-            whole(base().write(4, 100.5, took=0.5), (1, 2, 3, 4)).write(10, 162, "info", took=140).cut(300), (1, 2, 3)
+            whole(base().write(4, 100.5, took=0.5), (1, 2, 3, 4)).write(10, 162, "info", took=140).fault(300), (1, 2, 3)
         ),
         70,
     ),
@@ -197,9 +230,9 @@ INVALID = {
     "torn within the window": (whole(base().acked(4, at=99), (1, 2, 3), torn={4: "0 bytes"}), 15),
     "a row of an unknown write is torn": (whole(base(), (1, 2, 3), torn={9: "0 bytes"}), None),
     "torn at ONE": (whole(base().read("ONE", (1, 3), 140, torn={2: "0 bytes"})), None),
-    "torn before the cut": (whole(base().read("QUORUM", (1, 3), 60, torn={2: "0 bytes"})), None),
+    "torn before the fault": (whole(base().read("QUORUM", (1, 3), 60, torn={2: "0 bytes"})), None),
     "torn, and no write was acknowledged": (
-        Story().in_flight(9).cut().read("ALL", (), 150, torn={9: "no value"}),
+        Story().in_flight(9).fault().read("ALL", (), 150, torn={9: "no value"}),
         None,
     ),
     "a key that is never written": (whole(base(), (1, 2, 3), torn={-5: "not a key that is ever written"}), None),
@@ -209,7 +242,7 @@ INVALID = {
         None,
     ),
     "a failed write is there": (whole(base().write(7, 60, "fail"), (1, 2, 3, 7)), None),
-    "a failed write is there before the cut": (whole(base().write(7, 60, "fail").read("ALL", (1, 7), 70)), None),
+    "a failed write is there before the fault": (whole(base().write(7, 60, "fail").read("ALL", (1, 7), 70)), None),
     "came and went": (base().read("QUORUM", (1, 2, 3, 9), 150).read("ALL", (1, 2, 3), 160), None),
     "came in the second read, and went": (
         base().read("QUORUM", (1, 2, 3), 150).read("QUORUM", (1, 2, 3, 9), 155).read("ALL", (1, 2, 3), 160),
@@ -219,11 +252,11 @@ INVALID = {
         base().read("QUORUM", (1, 2, 3, 9), 150).read("QUORUM", (1, 2, 3), 150.5).read("ALL", (1, 2, 3), 160),
         None,
     ),
-    "came and went before the cut": (
+    "came and went before the fault": (
         whole(base().write(8, 55, "info").read("QUORUM", (1, 2, 3, 8), 60).read("QUORUM", (1, 2, 3), 70)),
         None,
     ),
-    "only the first page was read": (whole(Story().acked(*range(2000)).in_flight(5000).cut(), range(1000)), None),
+    "only the first page was read": (whole(Story().acked(*range(2000)).in_flight(5000).fault(), range(1000)), None),
     "a row of the seed is gone": (whole(base().seed((0, 1)).seed_read("ALL", (0,), 170)), None),
     "a row of the seed is gone at QUORUM": (
         whole(base().seed((0, 1)).seed_read("QUORUM", (0,), 165).seed_read("ALL", (0, 1), 170)),
@@ -233,32 +266,36 @@ INVALID = {
 }
 
 UNKNOWN = {
+    "a fault without a proof that it took effect": (whole(Story().acked(1, 2, 3).in_flight(9).fault(proof="")), None),
     "nothing": (Story(), None),
-    "only a cut": (Story().cut(), None),
-    "no write was acknowledged": (whole(Story().in_flight(9).write(8, 99.5, "info").cut(), ()), None),
-    "every write failed": (whole(Story().write(1, 50, "fail").in_flight(9).cut(), ()), None),
+    "only a fault": (Story().fault(), None),
+    "no write was acknowledged": (whole(Story().in_flight(9).write(8, 99.5, "info").fault(), ()), None),
+    "every write failed": (whole(Story().write(1, 50, "fail").in_flight(9).fault(), ()), None),
     "no read": (base(), None),
     "no read at ALL": (base().read("QUORUM", (1, 2, 3), 150), None),
     "no read at QUORUM": (base().read("ALL", (1, 2, 3), 150), None),
     "reads that failed": (base().read("QUORUM", (1, 2), 150, outcome="fail").read("ALL", (), 160, outcome=None), None),
-    "reads from before the cut": (base().read("QUORUM", (1, 2, 3), 60).read("ALL", (1, 2, 3), 70), None),
-    "reads that a cut came upon": (base().read("QUORUM", (1, 2, 3), 99.5).read("ALL", (1, 2, 3), 100.5), None),
-    "nothing in flight": (whole(Story().acked(1, 2, 3).cut()), None),
+    "reads from before the fault": (base().read("QUORUM", (1, 2, 3), 60).read("ALL", (1, 2, 3), 70), None),
+    "reads that a fault came upon": (base().read("QUORUM", (1, 2, 3), 99.5).read("ALL", (1, 2, 3), 100.5), None),
+    "nothing in flight": (whole(Story().acked(1, 2, 3).fault()), None),
     "refused while the nodes died is not in flight": (
-        whole(Story().acked(1, 2).write(9, 100.2, "fail").cut(), (1, 2)),
+        whole(Story().acked(1, 2).write(9, 100.2, "fail").fault(), (1, 2)),
         None,
     ),
-    "never cut": (whole(Story().acked(1, 2, 3)), None),
-    "a cut that failed": (whole(Story().acked(1, 2, 3).in_flight(9).cut(outcome="info")), None),
-    "a cut that nobody saw to its end": (whole(Story().acked(1, 2, 3).in_flight(9).cut(outcome=None)), None),
-    "the second of two cuts was not seen to its end": (
-        after_both(whole(base()).cut(300, outcome="info"), (1, 2, 3)),
+    "never fault": (whole(Story().acked(1, 2, 3)), None),
+    "a fault that failed": (whole(Story().acked(1, 2, 3).in_flight(9).fault(outcome="info")), None),
+    "a fault that nobody saw to its end": (whole(Story().acked(1, 2, 3).in_flight(9).fault(outcome=None)), None),
+    "the second of two faults was not seen to its end": (
+        after_both(whole(base()).fault(300, outcome="info"), (1, 2, 3)),
         None,
     ),
-    "a row is gone, and nobody knows of which cut": (after_both(whole(base()).cut(300, outcome="info"), (1,)), None),
-    "acknowledged after the last read": (whole(Story().in_flight(9).cut(), ()).acked(20, 21, at=200), None),
-    "acknowledged after the cut": (whole(Story().in_flight(9).cut().acked(1, at=140), (1,)), None),
-    "all that was acknowledged may be lost, and is": (whole(Story().acked(1, 2, at=99).in_flight(9).cut(), ()), 15),
+    "a row is gone, and nobody knows of which fault": (
+        after_both(whole(base()).fault(300, outcome="info"), (1,)),
+        None,
+    ),
+    "acknowledged after the last read": (whole(Story().in_flight(9).fault(), ()).acked(20, 21, at=200), None),
+    "acknowledged after the fault": (whole(Story().in_flight(9).fault().acked(1, at=140), (1,)), None),
+    "all that was acknowledged may be lost, and is": (whole(Story().acked(1, 2, at=99).in_flight(9).fault(), ()), 15),
     "QUORUM after ALL": (base().read("ALL", (1, 2, 3), 150).read("QUORUM", (1, 2, 3), 160), None),
     "QUORUM after an ALL that failed half-way": (whole(base().read("ALL", (), 140, outcome="fail")), None),
     "QUORUM while ALL was read": (base().read("ALL", (1, 2, 3), 149.5).read("QUORUM", (1, 2, 3), 150), None),
@@ -266,7 +303,7 @@ UNKNOWN = {
     "ALL begun as QUORUM ended": (base().read("QUORUM", (1, 2, 3), 150).read("ALL", (1, 2, 3), 151), None),
     "the seed was not read": (whole(base().seed((0, 1))), None),
     "the seed was read at QUORUM only": (whole(base().seed((0, 1)).seed_read("QUORUM", (0, 1), 170)), None),
-    "the seed was read before the cut only": (whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 60)), None),
+    "the seed was read before the fault only": (whole(base().seed((0, 1)).seed_read("ALL", (0, 1), 60)), None),
 }
 
 
@@ -281,6 +318,10 @@ UNKNOWN = {
 def test_what_is_said_of(verdict, story, window):
     report = story.check(window)
     assert report.verdict.value == verdict, report.describe()
+
+
+def told(**changes):
+    return {"loses_unsynced": True, "proof": "seen dead", **changes}
 
 
 def after(*lines):
@@ -322,9 +363,9 @@ REFUSED = {
     "ended and never begun": (after(END_4), "15: process 70 ends a write"),
     "two at once": (after(WRITE_4, (70, "invoke", "write", 201, {"key": 5})), "16: process 70 begins a write, and has"),
     "a read while it writes": (after(WRITE_4, (70, "invoke", "read", 201, {"value": "ALL"})), "16: process 70 begins"),
-    "two cuts at once": (
-        after((-1, "invoke", "cut", 200, {}), (-1, "invoke", "cut", 201, {})),
-        "16: process -1 begins a cut",
+    "two faults at once": (
+        after((-1, "invoke", "fault", 200, {}), (-1, "invoke", "fault", 201, {})),
+        "16: process -1 begins a fault",
     ),
     "ended before it began": (after(WRITE_4, (70, "ok", "write", 20, {"key": 4})), "16: its clock"),
     "a clock set back": (with_line(6, time_ns=int(49 * NS)), "6: its clock"),
@@ -334,9 +375,11 @@ REFUSED = {
     "a function nobody knows": (with_line(3, f="cas"), "3: 'cas' is nothing that"),
     "a process that is none": (with_line(3, process=-2), "3: -2 is no process"),
     "a process that is no number": (with_line(3, process=True), "3: True is no process"),
-    "a client that cuts the power": (after((70, "invoke", "cut", 200, {})), "15: a cut of process 70"),
+    "a client that injects a fault": (after((70, "invoke", "fault", 200, {})), "15: a fault of process 70"),
     "a nemesis that writes": (after((-1, "invoke", "write", 200, {"key": 4})), "15: a write of process -1"),
     "a time that is none": (with_line(3, time_ns=1.5), "3: 1.5 is no time"),
+    "a wall clock that is none": (with_line(3, wall="noon"), "3: 'noon' is no time in seconds"),
+    "a fault that is no object": (with_line(3, fault=7), "3: 7 is nothing that is told of a fault"),
     "a write without a key": (after((70, "invoke", "write", 200, {})), "15: a write of key None"),
     "a negative key": (after((70, "invoke", "write", 200, {"key": -1})), "15: a write of key -1"),
     "a key that no column holds": (
@@ -350,8 +393,11 @@ REFUSED = {
     "a read that says nothing": (with_line(12, value=None), "12: a read without its value"),
     "a read that was asked for nothing": (with_line(11, value=None), "12: a read without its value"),
     "both right and torn": (with_line(12, torn={2: "0 bytes"}), r"12: rows that are both right and torn: \[2\]"),
-    "a first signal before the cut": (with_line(9, value="5"), "9: the first signal"),
-    "a first signal that is no time": (with_line(9, value="soon"), "9: the first signal"),
+    "a fault that started before its recording": (with_line(9, fault=told(started_ns=5)), "9: the fault started at 5"),
+    "a fault that started at no time": (with_line(9, fault=told(started_ns="soon")), "9: the fault started at 'soon'"),
+    "a fault of which nothing is told": (with_line(9, fault=None), "9: {} is nothing that is told of a fault"),
+    "a fault that may lose something": (with_line(9, fault=told(loses_unsynced="maybe")), "9: .* nothing that is told"),
+    "a fault without a name": (with_line(8, value=None), "9: a fault without its value"),
 }
 
 
@@ -431,13 +477,13 @@ def test_only_monotonic_time_counts():
     assert check_writes(history, rpo_seconds=None).verdict.value == "valid"
 
 
-def test_a_cut_of_clients_that_went_on_is_judged_as_of_then():
+def test_a_fault_of_clients_that_went_on_is_judged_as_of_then():
     """What was begun while the nodes stood still and ended later is of another life."""
     story = Story().acked(1, 2).write(9, 99.9, "ok", took=30).read("QUORUM", (), 99.5, outcome=None)
     history = story.read("QUORUM", (1, 2), 150).read("ALL", (1, 2), 160).history()
 
-    report = check_writes(history.as_of_cut(100 * NS, 101 * NS), rpo_seconds=None)
-    assert (report.verdict.value, report.in_flight_at_cut) == ("valid", [9])
+    report = check_writes(history.as_of_fault(100 * NS, 101 * NS), rpo_seconds=None)
+    assert (report.verdict.value, report.in_flight_at_fault) == ("valid", [9])
 
 
 def frozen_while_written(found):
@@ -448,12 +494,12 @@ def frozen_while_written(found):
     first, second = (each.process for each in history.operations if each.key in (4, 5) and each.type == "invoke")
     for operation in history.operations:
         operation.process = first if operation.process == second else operation.process
-    return check_writes(history.as_of_cut(100 * NS, 101 * NS), rpo_seconds=None)
+    return check_writes(history.as_of_fault(100 * NS, 101 * NS), rpo_seconds=None)
 
 
 def test_what_was_written_while_nodes_came_to_a_stand_may_have_been_saved():
     report = frozen_while_written((1, 2, 4, 5))
-    assert (report.verdict.value, report.in_flight_at_cut) == ("valid", [5, 9])
+    assert (report.verdict.value, report.in_flight_at_fault) == ("valid", [5, 9])
     assert frozen_while_written((1, 2, 4)).verdict.value == "valid"
     assert frozen_while_written((1, 2, 5)).reasons[0] == "acknowledged rows missing at QUORUM: 4"
     assert frozen_while_written((1, 2, 4, 6)).reasons == ["rows nobody wrote: 6"]
@@ -475,11 +521,53 @@ def test_the_witness_is_told():
 def test_a_stall_is_told():
     report = whole(stalled(80)).check(15)
     assert report.held_back_s == pytest.approx(15.05)
-    assert "nothing was acknowledged in the last 15.1 s before the power cut" in report.describe()
+    assert "nothing was acknowledged in the last 15.1 s before the fault" in report.describe()
     assert whole(base()).check(15).held_back_s == pytest.approx(0.1)
-    assert "the last 1.0 s" in whole(Story().acked(1, 2, 3).write(9, 99, "info", took=5).cut()).check(15).describe()
+    assert "the last 1.0 s" in whole(Story().acked(1, 2, 3).write(9, 99, "info", took=5).fault()).check(15).describe()
 
 
 def test_a_value_that_is_long_is_nowhere_in_a_history():
     assert max(map(len, lines_of(whole(base())))) < 200
     assert Operation.from_json(lines_of(base())[0]).value is None
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"type": "done"}, "'done' is no type of an operation"),
+        ({"f": "delete"}, "'delete' is nothing that a process does"),
+        ({"process": 1.0}, "1.0 is no process"),
+        ({"process": True}, "True is no process"),
+        ({"process": -2}, "-2 is no process"),
+        ({"time_ns": "1"}, "'1' is no time in nanoseconds"),
+        ({"value": 7}, "7 is no text"),
+        ({"key": "7"}, "a write of key '7'"),
+    ],
+)
+def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
+    path = tmp_path / "history.jsonl"
+    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "wall": 1.0, **change}
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(UsageError, match=re.escape(told)):
+        History.load(path)
+
+
+@pytest.mark.parametrize("name", ["type", "f", "node"])
+@pytest.mark.parametrize("value", [["a list"], {"an": "object"}, 7, True])
+def test_what_is_no_text_where_one_has_to_be_is_no_operation(tmp_path, name, value):
+    path = tmp_path / "history.jsonl"
+    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "wall": 1.0, name: value}
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(UsageError, match="1: not an operation of a history"):
+        History.load(path)
+
+
+def test_a_text_that_is_no_utf_8_is_an_operation_all_the_same(tmp_path):
+    path = tmp_path / "history.jsonl"
+    begun = Operation(0, "invoke", "write", 7, None, 1, 1.0)
+    path.write_bytes(
+        f"{begun.to_json()}\n".encode()
+        + Operation(0, "info", "write", 7, None, 2, 1.0, "\udcff").to_json().encode()
+        + b"\n"
+    )
+    assert [each.error for each in History.load(path).operations] == [None, "\udcff"]

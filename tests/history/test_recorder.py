@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rookery.errors import Unknown, UsageError
-from rookery.history.operations import Cut, History, Operation, format_keys, parse_keys
+from rookery.history.injected import Injected
+from rookery.history.operations import History, Operation, format_keys, parse_keys
 from rookery.history.recorder import Recorder
 
 
@@ -77,42 +78,52 @@ def test_a_second_recorder_refuses_the_file(recorder):
         Recorder(recorder.path)
 
 
-def test_a_cut_spans_its_block(recorder):
-    with recorder.cut():
-        during = recorder.invoke("write", process=0, key=1)
-
-    (cut,) = recorder.history().cuts()
-    assert cut.started_ns < during.time_ns < cut.dead_ns
+def injected(started_ns, name="node kill", **more):
+    return Injected(name, started_ns, started_ns + 1, proof="seen dead", **more)
 
 
-def test_a_cut_begins_with_its_first_signal(recorder):
-    with recorder.cut() as started:
+def test_a_fault_is_kept_with_all_that_is_told_of_it(recorder):
+    with recorder.fault("node kill") as keep:
         asked = recorder.invoke("write", process=0, key=1)  # while docker is asked for what there is
-        started(asked.time_ns + 1)
-        recorder.invoke("write", process=1, key=2)
+        keep(injected(asked.time_ns + 1, targets=("worker", "worker2"), loses_unsynced=True))
+        during = recorder.invoke("write", process=1, key=2)
 
-    (cut,) = recorder.history().cuts()
-    assert cut.started_ns == asked.time_ns + 1
-    assert recorder.history().unverified_cuts == 0
-
-
-def test_a_cut_that_says_to_have_begun_before_its_block_is_no_cut(recorder):
-    with pytest.raises(ValueError, match="started before"), recorder.cut() as started:
-        started(0)
-    assert (recorder.history().cuts(), recorder.history().unverified_cuts) == ([], 1)
+    (fault,) = recorder.history().faults()
+    assert (fault.name, fault.targets, fault.loses_unsynced) == ("node kill", ("worker", "worker2"), True)
+    assert (fault.started_ns, fault.proof) == (asked.time_ns + 1, "seen dead")
+    assert during.time_ns < fault.ended_ns
+    assert recorder.history().unverified_faults == 0
 
 
-@pytest.mark.parametrize("then", ["write", "cut"])
+def test_a_fault_that_started_before_its_block_is_no_fault(recorder):
+    with pytest.raises(ValueError, match="not the fault that was begun"), recorder.fault("node kill") as keep:
+        keep(injected(0))
+    assert (recorder.history().faults(), recorder.history().unverified_faults) == ([], 1)
+
+
+def test_another_fault_than_the_one_that_was_begun_is_no_fault(recorder):
+    with pytest.raises(ValueError, match="not the fault that was begun"), recorder.fault("node kill") as keep:
+        keep(injected(10**18, "pod delete"))
+    assert (recorder.history().faults(), recorder.history().unverified_faults) == ([], 1)
+
+
+def test_a_fault_of_which_nothing_was_told_is_no_fault(recorder):
+    with recorder.fault("node kill"):
+        pass
+    assert (recorder.history().faults(), recorder.history().unverified_faults) == ([], 1)
+
+
+@pytest.mark.parametrize("then", ["write", "fault"])
 def test_what_nobody_judged_is_unknown(recorder, then):
     recorder.require_checked()  # nothing was done
     recorder.ok(recorder.invoke("write", process=0, key=0))
-    with pytest.raises(Unknown, match=r"nobody judged .*history\.jsonl"):
+    with pytest.raises(Unknown, match=r"nobody checked .*history\.jsonl"):
         recorder.require_checked()
     recorder.checked()
     recorder.ok(recorder.invoke("read", process=0, value="ALL"), value="0")
     recorder.require_checked()
-    if then == "cut":
-        with recorder.cut():
+    if then == "fault":
+        with recorder.fault("pod delete"):
             pass
     else:
         recorder.invoke("write", process=0, key=1)
@@ -133,14 +144,14 @@ def test_torn_rows_and_the_seed_come_back_as_they_were_recorded(recorder):
     assert (history.seed(), of_seed.keys, of_seed.torn) == (set(range(5)), set(range(5)), {})
 
 
-def test_a_cut_that_failed_is_no_cut(recorder):
-    def cut_in_vain():
-        with recorder.cut():
+def test_a_fault_that_failed_is_no_fault(recorder):
+    def fault_in_vain():
+        with recorder.fault("node kill"):
             raise OSError("docker kill")
 
     with pytest.raises(OSError, match="docker kill"):
-        cut_in_vain()
-    assert recorder.history().cuts() == []
+        fault_in_vain()
+    assert recorder.history().faults() == []
 
 
 def test_threads_do_not_mix_their_lines(recorder):
@@ -207,24 +218,24 @@ def test_an_empty_history_is_empty(recorder):
 @pytest.mark.parametrize(
     ("begin", "end", "outcome", "in_flight"),
     [
-        pytest.param(5, 9, "ok", False, id="over before the cut"),
+        pytest.param(5, 9, "ok", False, id="over before the fault"),
         pytest.param(5, 15, "ok", False, id="acknowledged while nodes still died"),
         pytest.param(5, 15, "fail", False, id="refused while nodes still died"),
         pytest.param(5, 15, "info", True, id="its coordinator died"),
-        pytest.param(5, 25, "ok", True, id="acknowledged after the cut"),
-        pytest.param(5, 25, "info", True, id="timed out after the cut"),
+        pytest.param(5, 25, "ok", True, id="acknowledged after the fault"),
+        pytest.param(5, 25, "info", True, id="timed out after the fault"),
         pytest.param(5, None, None, True, id="never ended"),
         pytest.param(15, 25, "info", True, id="begun while nodes died"),
-        pytest.param(25, 30, "fail", False, id="begun after the cut"),
-        pytest.param(5, 9, "info", False, id="timed out before the cut"),
+        pytest.param(25, 30, "fail", False, id="begun after the fault"),
+        pytest.param(5, 9, "info", False, id="timed out before the fault"),
     ],
 )
-def test_in_flight_at_a_cut(begin, end, outcome, in_flight):
+def test_in_flight_at_a_fault(begin, end, outcome, in_flight):
     operations = [Operation(0, "invoke", "write", 1, "1", begin, 0.0)]
     if end:
         operations.append(Operation(0, outcome, "write", 1, None, end, 0.0))
 
-    assert bool(History(operations).in_flight(Cut(10, 20))) is in_flight
+    assert bool(History(operations).in_flight(Injected("node kill", 10, 20))) is in_flight
 
 
 text = st.none() | st.text(alphabet=string.printable + "ß→\u2028\x85", max_size=20)

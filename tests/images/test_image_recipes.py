@@ -159,29 +159,27 @@ def test_what_cannot_be_made_is_refused_with_what_can() -> None:
 
 
 def test_the_catalogue_follows_rooks_own_list() -> None:
-    userspace = catalogue(images_txt=IMAGES_1_18_8, kubernetes="1.32.0", ceph=None, ceph_csi=False)
-    assert userspace.node == "kindest/node:v1.32.0"
+    userspace = catalogue(images_txt=IMAGES_1_18_8, ceph=None, ceph_csi=False)
     assert userspace.operator == "docker.io/rook/ceph:v1.18.8"
     assert userspace.ceph == "quay.io/ceph/ceph:v19.2.3"
     assert userspace.driver == (USERSPACE_CSI,)
 
-    vendors = catalogue(images_txt=IMAGES_1_18_8, kubernetes="1.32.0", ceph="18.2.7", ceph_csi=True, node="me/node:1")
-    assert vendors.node == "me/node:1"
+    vendors = catalogue(images_txt=IMAGES_1_18_8, ceph="18.2.7", ceph_csi=True)
     assert vendors.ceph == "quay.io/ceph/ceph:v18.2.7"
     assert vendors.driver == tuple(IMAGES_1_18_8[4:])
     assert not any("cosi" in image or "objectstorage" in image for image in vendors.all)
 
 
 def test_before_1_18_there_is_no_operator_of_ceph_csi() -> None:
-    vendors = catalogue(images_txt=IMAGES_1_17_9, kubernetes="1.31.0", ceph=None, ceph_csi=True)
+    vendors = catalogue(images_txt=IMAGES_1_17_9, ceph=None, ceph_csi=True)
 
     assert vendors.operator == "docker.io/rook/ceph:v1.17.9"
     assert vendors.driver == tuple(IMAGES_1_17_9[4:])
-    assert vendors.all[:3] == ("kindest/node:v1.31.0", "docker.io/rook/ceph:v1.17.9", "quay.io/ceph/ceph:v19.2.3")
+    assert vendors.all[:2] == ("docker.io/rook/ceph:v1.17.9", "quay.io/ceph/ceph:v19.2.3")
 
 
 def test_the_newest_release_has_the_same_parts() -> None:
-    vendors = catalogue(images_txt=IMAGES_1_20_6, kubernetes="1.34.0", ceph=None, ceph_csi=True)
+    vendors = catalogue(images_txt=IMAGES_1_20_6, ceph=None, ceph_csi=True)
 
     assert vendors.operator == "docker.io/rook/ceph:v1.20.6"
     assert vendors.ceph == "quay.io/ceph/ceph:v20.2.4"
@@ -191,7 +189,7 @@ def test_the_newest_release_has_the_same_parts() -> None:
 def test_older_lists_leave_the_registry_of_the_operator_away() -> None:
     images_txt = ["rook/ceph:v1.14.12", "quay.io/ceph/ceph:v18.2.4"]
 
-    found = catalogue(images_txt=images_txt, kubernetes="1.29.0", ceph=None, ceph_csi=False)
+    found = catalogue(images_txt=images_txt, ceph=None, ceph_csi=False)
 
     assert found.operator == "docker.io/rook/ceph:v1.14.12"
 

@@ -13,6 +13,7 @@ import pytest
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import archives, build, catalogue, durations, engine, pruning, recipes, resolve
 from rookery.images.engine import LocalImage
+from rookery.images.mirrors import Mirrors
 from rookery.images.resolve import Origin
 from rookery.machine import unfinished
 from rookery.machine.run import CommandFailed
@@ -92,7 +93,9 @@ def builder(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
 
 
 def ensure(*references: str, reachable: bool = False, mirror: str | None = None) -> list[Origin]:
-    images = resolve.ensure(references, lambda line: None, registries_reachable=lambda: reachable, mirror=mirror)
+    images = resolve.ensure(
+        references, lambda line: None, registries_reachable=lambda: reachable, mirrors=Mirrors.parse(mirror)
+    )
     return [image.origin for image in images]
 
 
@@ -139,12 +142,82 @@ def test_a_mirror_serves_under_its_own_name(docker: FakeDocker) -> None:
 def test_a_mirror_has_kinds_images_where_docker_hub_has_them(docker: FakeDocker) -> None:
     docker.registry = {"mirror:5000/kindest/node:v1.31.0"}
 
-    resolve.ensure(["kindest/node:v1.31.0"], lambda line: None, registries_reachable=pytest.fail, mirror="mirror:5000")
+    mirrors = Mirrors.parse("mirror:5000")
+    resolve.ensure(["kindest/node:v1.31.0"], lambda line: None, registries_reachable=pytest.fail, mirrors=mirrors)
 
     assert docker.asked == [
         "pull -q mirror:5000/kindest/node:v1.31.0",
         "tag mirror:5000/kindest/node:v1.31.0 docker.io/kindest/node:v1.31.0",
     ]
+
+
+def test_each_registry_may_have_its_own_mirror(docker: FakeDocker) -> None:
+    docker.registry = {"harbor:443/quay/ceph/ceph:v18.2.7", "cache:5000/library/cassandra:5.0.6"}
+
+    mirror = "quay.io=harbor:443/quay,docker.io=cache:5000"
+    assert ensure(CEPH, CASSANDRA, mirror=mirror) == [Origin.VENDOR, Origin.VENDOR]
+    assert docker.asked == [
+        "pull -q harbor:443/quay/ceph/ceph:v18.2.7",
+        f"tag harbor:443/quay/ceph/ceph:v18.2.7 {CEPH}",
+        "pull -q cache:5000/library/cassandra:5.0.6",
+        f"tag cache:5000/library/cassandra:5.0.6 {CASSANDRA}",
+    ]
+
+
+@pytest.mark.parametrize(("reachable", "asked"), [(True, f"pull -q {CASSANDRA}"), (False, f"build {CASSANDRA}")])
+def test_what_no_mirror_serves_is_its_own_registrys(docker: FakeDocker, reachable: bool, asked: str) -> None:
+    docker.registry = {"mirror:5000/ceph/ceph:v18.2.7", CASSANDRA}
+
+    ensure(CEPH, CASSANDRA, reachable=reachable, mirror="quay.io=mirror:5000")
+    assert docker.asked[-1] == asked
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "hint"),
+    [
+        (
+            "manifest for m/ceph/ceph:v99 not found: manifest unknown",
+            "v99.0.0 is not in the mirror",
+            "have it there as",
+        ),
+        (
+            "repository m/ceph/ceph not found: name unknown",
+            "v99.0.0 is not in the mirror",
+            "mirror:5000/ceph/ceph:v99.0.0",
+        ),
+        ("failed to resolve reference: m/ceph/ceph:v99: not found", "v99.0.0 is not in the mirror", "have it there as"),
+        (
+            "pull access denied for m/ceph/ceph, repository does not exist or may require 'docker login': denied",
+            "does not give it out",
+            "`docker login mirror:5000`",
+        ),
+        ('Get "https://mirror:5000/v2/": no basic auth credentials', "does not give it out", "docker login"),
+        ('Get "https://mirror:5000/v2/": dial tcp: connection refused', "cannot be asked", "the engine reaches it"),
+        ("dial tcp: lookup mirror: no such host", "cannot be asked (", "the engine reaches it"),
+    ],
+)
+def test_a_mirror_that_has_not_got_an_image_is_told_from_one_that_does_not_answer(
+    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, said: str, told: str, hint: str
+) -> None:
+    def pull(*command: str, **_: object) -> None:
+        raise CommandFailed(["docker", *command], 1, f"Error response from daemon: {said}")
+
+    monkeypatch.setattr(resolve, "docker", pull)
+    with pytest.raises(UsageError) as caught:
+        ensure("quay.io/ceph/ceph:v99.0.0", reachable=True, mirror="mirror:5000")
+    assert told in caught.value.message
+    assert "registry can be reached" not in caught.value.message
+    assert hint in caught.value.hint
+    assert "18.2.7" in caught.value.hint, "and what can be built"
+
+
+def test_what_a_mirror_lacks_is_built_where_a_recipe_makes_it(docker: FakeDocker) -> None:
+    told: list[str] = []
+    (image,) = resolve.ensure(
+        [CEPH], told.append, registries_reachable=pytest.fail, mirrors=Mirrors.parse("mirror:5000")
+    )
+    assert image.origin is Origin.BUILT
+    assert told == [f"{CEPH} is not in the mirror mirror:5000; building it instead"]
 
 
 def test_the_harness_own_images_are_never_pulled(docker: FakeDocker) -> None:
@@ -218,7 +291,7 @@ def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"mirror": "mirror:5000"}, r"not to be pulled \(mirror:5000/ceph/ceph:v99\.0\.0: not found"),
+        ({"mirror": "mirror:5000"}, r"v99\.0\.0 is not in the mirror mirror:5000, and no recipe makes it"),
         ({"reachable": True}, r"not to be pulled \(quay\.io/ceph/ceph:v99\.0\.0: "),
         ({}, "no registry can be reached"),
     ],

@@ -7,6 +7,7 @@ import dns.message
 import dns.rcode
 import dns.rrset
 import pytest
+from fakes import plays_kube
 from rookery.kube import dns as asking
 from rookery.kube.dns import Answer, Resolver
 from rookery.waiting import NotYet
@@ -14,6 +15,7 @@ from rookery.waiting import NotYet
 NAME = "cassandra-0.cassandra.cassandra.svc.cluster.local"
 
 
+@plays_kube
 class Kube:
     def __init__(self, address="127.0.0.1"):
         self.address = address

@@ -355,6 +355,34 @@ def test_what_is_tried_is_checked_strictly_and_not_made(api, kube):
         kube.dry_run_create(config_map())
 
 
+def test_a_change_is_tried_as_it_would_be_applied_and_not_made(api, kube):
+    kube.apply([config_map(colour="blue")])
+    kube.dry_run_apply(config_map(colour="red"))
+
+    request, content_type, query, body = api.requests[-1]
+    assert request == "PATCH /api/v1/namespaces/default/configmaps/settings"
+    assert content_type == "application/apply-patch+yaml"
+    assert query == {"dryRun": ["All"], "fieldManager": ["rookery"], "force": ["true"]}
+    assert json.loads(body) == config_map(colour="red")
+    api.failures = [422]
+    with pytest.raises(KubeError, match="as told"):
+        kube.dry_run_apply(config_map(colour="red"))
+
+
+def test_a_pod_is_evicted_unless_a_budget_refuses(api, kube):
+    kube.evict("mon-b", namespace="rook-ceph")
+    request, _type, _query, body = api.requests[-1]
+    assert request == "POST /api/v1/namespaces/rook-ceph/pods/mon-b/eviction"
+    assert json.loads(body) == {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "mon-b", "namespace": "rook-ceph"},
+    }
+    api.failures = [429]
+    with pytest.raises(ApiUnavailable):
+        kube.evict("mon-b", namespace="rook-ceph")
+
+
 def test_names_are_quoted_in_paths(api, kube):
     kube.get("ConfigMap", "../secrets", namespace="default")
     assert api.requests[-1][0] == "GET /api/v1/namespaces/default/configmaps/..%2Fsecrets"
@@ -603,7 +631,7 @@ def test_a_pod_that_shows_ready_from_before_is_not():
     assert "from before" in not_ready(pod(), since=started + 1)
 
 
-def test_nodes_need_a_heartbeat_newer_than_the_cut(api, kube):
+def test_nodes_need_a_heartbeat_newer_than_the_kill(api, kube):
     ready = {"conditions": [{"type": "Ready", "status": "True"}]}
     metadata = {"name": "worker", "namespace": "kube-node-lease"}
     lease = {"metadata": metadata, "spec": {"renewTime": "2026-11-24T08:00:10.250000Z"}}

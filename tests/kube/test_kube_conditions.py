@@ -11,6 +11,7 @@ from rookery.kube.conditions import (
     nodes_ready,
     not_ready,
     not_started,
+    pods_gone,
     pods_ready,
     rollout_done,
     unix_time,
@@ -271,6 +272,14 @@ def daemon_set(**status):
         "kind": "DaemonSet",
         "status": {"observedGeneration": 2, **{key: value for key, value in status.items() if value is not None}},
     }
+
+
+def test_pods_have_gone_when_none_with_these_labels_is_there_whatever_its_state():
+    api = Api(Pod=[pod("a"), pod("b", phase="Failed"), pod("c", labels={"app": "other"})])
+    with pytest.raises(NotYet, match="still there: a, b"):
+        pods_gone(api, "ns", "app=mine").now()
+    api.objects["Pod"] = api.objects["Pod"][2:]
+    pods_gone(api, "ns", "app=mine").now()
 
 
 @pytest.mark.parametrize(

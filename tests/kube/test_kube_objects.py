@@ -16,11 +16,12 @@ from rookery.rook import deploy
 from rookery.rook.disks import _nodes, with_devices
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.pools import BlockPool, Pool
-from rookery.signatures import IMAGE_IN_USE
+from rookery.signatures import IMAGE_IN_USE, VOLUME_IS_IN_USE
 from rookery.storage.baseline.api import fingerprint_of
 from rookery.storage.continuity import Running
 from rookery.waiting import NotYet
 from rookery.workloads.cassandra.workload import _ended_after, _runs
+from rookery.workloads.persistent_volumes import PersistentVolume
 from rookery.workloads.services import Service
 from rookery.workloads.volumes import Claim, ClaimSpec, Pod, Snapshot, Volumes
 
@@ -133,7 +134,7 @@ class Api:
         pass
 
 
-CLAIM = ClaimSpec("it", "volumes")
+CLAIM = ClaimSpec("it", "volumes", "rook-ceph-block")
 POOL, FILESYSTEM = BlockPool("it", replicas=3), Filesystem("it")
 
 
@@ -148,6 +149,7 @@ class Rook(deploy.Rook):
 
 
 CONDITIONS = {
+    "pods_gone": lambda api: conditions.pods_gone(api, "ns", "app=it").now(),
     "pods_ready": lambda api: conditions.pods_ready(api, "volumes", "app=a", 1).now(),
     "rollout of a Deployment": lambda api: conditions.rollout_done(api, "Deployment", "it", "volumes").now(),
     "rollout of a StatefulSet": lambda api: conditions.rollout_done(api, "StatefulSet", "it", "volumes").now(),
@@ -157,11 +159,15 @@ CONDITIONS = {
     "nodes_ready": lambda api: conditions.nodes_ready(api, ["it"]).now(),
     "event_shown": lambda api: symptoms.event_shown(api, "volumes", IMAGE_IN_USE, of="it").now(),
     "log_shown": lambda api: symptoms.log_shown(api, "volumes", IMAGE_IN_USE, labels="app=a").now(),
+    "held_by_finalizer": lambda api: symptoms.held_by_finalizer(api, "Pod", "it", "volumes", VOLUME_IS_IN_USE).now(),
+    "volume Released": lambda api: PersistentVolume(api, "it").phase("Released").now(),
+    "volume gone": lambda api: PersistentVolume(api, "it").gone.now(),
+    "claim gone": lambda api: Claim(api, CLAIM).gone.now(),
     "pod ready": lambda api: Pod(api, "it", "volumes").ready.now(),
     "pod gone": lambda api: Pod(api, "it", "volumes").gone.now(),
     "pod's address": lambda api: Pod(api, "it", "volumes").address,
     "claim grown": lambda api: Claim(api, CLAIM).expanded("2Gi").now(),
-    "snapshot usable": lambda api: Volumes(api, image="")._usable(Snapshot("it", CLAIM)).now(),
+    "snapshot usable": lambda api: Volumes(api, image="", storage_class="c")._usable(Snapshot("it", CLAIM, "c")).now(),
     "address of a Service": lambda api: Service(api, {"metadata": METADATA}).address.now(),
     "Service gone": lambda api: Service(api, {"metadata": METADATA}).gone.now(),
     "pool's phase": lambda api: Pool(Rook(api), POOL).phase.now(),
@@ -170,7 +176,7 @@ CONDITIONS = {
     "filesystem ready": lambda api: Filesystems(Rook(api)).ready(FILESYSTEM).now(),
     "filesystem gone": lambda api: Filesystems(Rook(api)).gone(FILESYSTEM).now(),
     "mons known": lambda api: Rook(api)._mons_known.now(),
-    "CephCluster Ready": lambda api: Rook(api)._cluster_ready.now(),
+    "CephCluster Ready": lambda api: Rook(api).cluster_ready.now(),
     "Rook's pool Ready": lambda api: Rook(api)._pool_ready.now(),
     "bench: bound": lambda api: is_bound(api.get("PersistentVolumeClaim", "it")),
     "bench: scheduled": lambda api: is_scheduled(api.get("Pod", "it")),
@@ -208,7 +214,7 @@ def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(
     assert not _runs(pod)
     assert not _ended_after(pod, since=0)
     assert Pod(api, "it", "volumes").restarts == 0
-    assert Running.of([pod], []).containers == {}
+    assert Running.of([pod], {}).containers == {}
     assert _nodes(cluster) == []
     assert with_devices({"name": "w", "devices": None}, ["/dev/loop64"])["devices"] == [{"name": "/dev/loop64"}]
     claim, volume = api.get("PersistentVolumeClaim", "it"), api.get("PersistentVolume", "it")

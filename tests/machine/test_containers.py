@@ -192,6 +192,6 @@ def test_a_real_connection_is_aborted_and_its_device_is_one_of_the_dead(fuse_fil
     monkeypatch.setattr(containers, "_FUSE_CONTROL", control)
     assert loop.attach(loop_number, fuse_file.path)
     containers.abort([os.minor(os.stat(fuse_file.path).st_dev)])
-    assert loop.stale_devices(loop_number)
+    assert loop.is_stale(loop_number)
     fuse_file.server.wait(timeout=10)
     assert not control.is_mount()

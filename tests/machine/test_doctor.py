@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -135,7 +136,7 @@ def test_registries_that_are_out_of_reach_are_named():
     assert (check.state, check.found) == ("degraded", "docker.io, quay.io; not registry.k8s.io")
 
 
-NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0)
+NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0, free_share=0)
 
 
 def test_too_little_room_is_told_with_the_numbers(monkeypatch):
@@ -145,6 +146,16 @@ def test_too_little_room_is_told_with_the_numbers(monkeypatch):
     assert "memory: " in caught.value.message
     assert caught.value.message.count("1073741824.0 GiB needed") == 2
     capacity.require_headroom(NO_ROOM_NEEDED)
+
+
+def test_a_share_of_the_disk_under_the_nodes_stays_free_for_the_mons(monkeypatch, tmp_path):
+    monkeypatch.setattr(capacity, "engine_info", lambda: None)
+    monkeypatch.setattr(capacity, "state_dir", lambda: tmp_path / "state")
+    monkeypatch.setattr(capacity, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(capacity.shutil, "disk_usage", lambda path: SimpleNamespace(total=1000, free=40))
+    rooms = capacity.disks(replace(NO_ROOM_NEEDED, free_share=0.05))
+    (room,) = [room for room in rooms if "state" in room.what]
+    assert (room.needed, room.enough) == (50, False)
 
 
 def test_room_on_one_filesystem_is_asked_for_once(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rookery.errors import InfrastructureError
 from rookery.machine import freezer
+from rookery.waiting import NotYet
 
 NAMES = ["c-control-plane", "c-worker"]
 IDS = {"c-control-plane": "a1" * 32, "c-worker": "b2" * 32}
@@ -42,7 +43,7 @@ def machine(request, tmp_path, monkeypatch):
         machine.working[control.name] = machine.working.get(control.name, iter(lambda: 0, 1))
         burnt = next(machine.working[control.name])
         text = f"{burnt}\n" if machine.version == "v1" else f"usage_usec {burnt // 1000}\nuser_usec 1\n"
-        machine.groups[control.name].usage.write_text(text)
+        control.usage.write_text(text)
         return measured(control)
 
     def inspect(*argv, timeout=60):
@@ -153,3 +154,53 @@ def test_a_container_that_ends_meanwhile_was_no_single_instant(machine):
 def test_what_goes_wrong_while_it_lasts_is_told_as_it_is(machine):
     with pytest.raises(OSError, match="no space left"), freezer.frozen(NAMES):
         raise OSError("no space left")
+
+
+def inside(machine, name, container):
+    """The group of a container that runs inside another one."""
+    own = machine.groups[name]
+    folder = own.state.parent / f"kubelet.slice/cri-containerd-{container}.scope"
+    usage = own.usage.parent / f"kubelet.slice/cri-containerd-{container}.scope"
+    for each in (folder, usage):
+        each.mkdir(parents=True, exist_ok=True)
+    (usage / own.usage.name).write_text("5\n" if machine.version == "v1" else "usage_usec 5\n")
+    state = folder / own.state.name
+    state.write_text(machine.thawed[0])
+    return state
+
+
+def standstill(**where):
+    """Of the worker, looked at once."""
+    looked = freezer.Standstill(["c-worker"], **where)
+    with pytest.raises(NotYet, match="looked at once"):
+        looked.seen()
+    return looked
+
+
+def test_what_works_between_two_looks_does_not_stand_still(machine):
+    freezer.freeze(["c-worker"])
+    machine.working["c-worker"] = iter([0, 10**8, 10**8])
+    looked = standstill()
+    with pytest.raises(NotYet, match="c-worker still at work"):
+        looked.seen()
+    assert looked.seen().startswith("c-worker: frozen")
+
+
+def test_one_container_inside_another_is_frozen_by_its_id(machine):
+    state, other = inside(machine, "c-worker", "c0ffee"), inside(machine, "c-worker", "decaf")
+    freezer.freeze(["c-worker"], inside="c0ffee")
+    assert (state.read_text(), other.read_text()) == (machine.frozen[0], machine.thawed[0])
+    assert machine.states() == ["as it was"] * 2
+    seen = standstill(inside="c0ffee").seen()
+    assert seen.startswith("c0ffee on c-worker: frozen")
+    with pytest.raises(NotYet, match="decaf on c-worker is"):
+        standstill(inside="decaf").seen()
+    with pytest.raises(InfrastructureError, match="c-worker runs no container beef"):
+        freezer.freeze(["c-worker"], inside="beef")
+
+
+def test_what_was_frozen_inside_is_let_go_with_the_whole(machine):
+    state = inside(machine, "c-worker", "c0ffee")
+    freezer.freeze(["c-worker"], inside="c0ffee")
+    freezer.thaw(NAMES)
+    assert state.read_text() == machine.thawed[0]

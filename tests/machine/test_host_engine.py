@@ -22,6 +22,12 @@ ENGINE = {
 CONTAINERD_STORE = {"Driver": "overlayfs", "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
 
 
+@pytest.fixture(autouse=True)
+def no_other_engine_is_chosen(asks_no_engine, monkeypatch):
+    """What is told of an engine that is this machine's, and does not answer."""
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+
+
 @pytest.mark.parametrize(
     ("differs", "said"),
     [
@@ -96,14 +102,14 @@ def two_filesystems(monkeypatch):
 
 
 def test_copies_of_the_images_are_counted_where_they_cannot_be_links(two_filesystems):
-    needs = capacity.Needs(engine=0, state=4, images=0, snapshots=0, copies=20)
+    needs = capacity.Needs(engine=0, state=4, images=0, snapshots=0, copies=20, free_share=0)
     room = {str(state_dir()) in room.what: room.needed for room in capacity.disks(needs)}
     assert room[True] == 24
     assert host_engine.state_and_cache().state == "degraded"
 
 
 def test_nothing_more_is_needed_where_they_are_links():
-    needs = capacity.Needs(engine=1, state=4, images=0, snapshots=0, copies=1 << 50)
+    needs = capacity.Needs(engine=1, state=4, images=0, snapshots=0, copies=1 << 50, free_share=0)
     assert sum(room.needed for room in capacity.disks(needs)) == 5
     assert host_engine.state_and_cache().state == "ok"
 

@@ -11,7 +11,8 @@ from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build
 from rookery.machine import docker, unfinished
-from rookery.machine.leases import KIND_CLUSTER_LABEL, LEASE_LABEL, Lease, sweep
+from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
+from rookery.machine.leases import LEASE_LABEL, Lease, sweep
 from rookery.machine.unfinished import staged
 from rookery.paths import cache_dir, state_dir
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.errors import InfrastructureError, UsageError
-from rookery.machine import leases, locks
+from rookery.machine import leases, locks, removers
 from rookery.machine.leases import Lease, sweep
 from rookery.machine.locks import machine_lock
 from rookery.paths import state_dir
@@ -156,9 +156,9 @@ def slow_sweep(monkeypatch, tmp_path):
     def slow(resource, lease):
         under_way.set()
         assert goes_on.wait(20)
-        return leases._remove_file(resource, lease)
+        return removers._remove_file(resource, lease)
 
-    monkeypatch.setitem(leases._REMOVERS, "file", slow)
+    monkeypatch.setitem(removers.REMOVERS, "file", slow)
 
     @contextmanager
     def begun():

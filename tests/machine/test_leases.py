@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
-from rookery.machine import docker, leases, loop
-from rookery.machine.leases import KIND_CLUSTER_LABEL, Lease, SweepIncomplete, sweep
+from rookery.machine import docker, freezer, kind_nodes, leases, loop, removers, volume_loops
+from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
+from rookery.machine.leases import Lease, SweepIncomplete, sweep
 from rookery.machine.processes import Process
 from rookery.machine.run import CommandFailed, run
 from rookery.paths import state_dir
@@ -84,8 +85,8 @@ def engine(monkeypatch):
     monkeypatch.setattr(docker, "labelled", labelled)
     monkeypatch.setattr(docker, "docker", run_docker)
     monkeypatch.setattr(docker, "docker_output", docker_output)
-    monkeypatch.setattr(leases, "kill", kill)
-    monkeypatch.setattr(leases.freezer, "thaw", engine.thawed.update)
+    monkeypatch.setattr(kind_nodes, "kill", kill)
+    monkeypatch.setattr(freezer, "thaw", engine.thawed.update)
     return engine
 
 
@@ -98,7 +99,7 @@ def add_cluster(lease: Lease, name="mine") -> None:
 
 
 def remove_nodes(lease: Lease) -> bool:
-    return leases.remove_nodes("mine", nodes_of("mine"), lease)
+    return kind_nodes.remove_nodes("mine", nodes_of("mine"), lease)
 
 
 def orphan(lease: Lease) -> Lease:
@@ -227,7 +228,7 @@ def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, e
         raise error
 
     engine.node("c1")
-    monkeypatch.setattr(leases, "kill", kill)
+    monkeypatch.setattr(kind_nodes, "kill", kill)
     lease = Lease.acquire("mine")
     assert remove_nodes(lease)
     assert engine.containers == {}
@@ -243,7 +244,7 @@ def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, 
         raise InfrastructureError("there is no freezer")
 
     engine.node("c1")
-    monkeypatch.setattr(leases.freezer, "thaw", thaw)
+    monkeypatch.setattr(freezer, "thaw", thaw)
     assert remove_nodes(Lease.acquire("mine"))
     assert engine.killed == [["c1"]]
 
@@ -276,7 +277,7 @@ def test_a_node_that_the_kind_of_a_killed_run_makes_while_it_is_swept_goes_with_
         engine.off |= {*ids, "late"}
         engine.node("late", network="rookery-mine")
 
-    monkeypatch.setattr(leases, "kill", kill)
+    monkeypatch.setattr(kind_nodes, "kill", kill)
     lease = dead_lease()
     engine.networks = {"rookery-mine": lease.label}
     engine.node("c1", network="rookery-mine")
@@ -352,7 +353,7 @@ def test_mounts_that_could_not_be_removed_are_not_forgotten(tmp_path, monkeypatc
     (tmp_path / "mount").mkdir()
     mount_tmpfs(tmp_path / "mount")
     with monkeypatch.context() as patched:
-        patched.setattr(leases, "run", lambda argv, timeout: run(["false"], timeout=timeout))
+        patched.setattr(removers, "run", lambda argv, timeout: run(["false"], timeout=timeout))
         with pytest.raises(CommandFailed):
             lease.release()
     assert sweep() == [f"mount {tmp_path}/mount"]
@@ -366,7 +367,7 @@ def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkey
     (tmp_path / "a/full").mkdir()
     dead_lease("b").add("file", tmp_path / "b")
     (tmp_path / "b").touch()
-    monkeypatch.setattr(leases.shutil, "rmtree", busy)
+    monkeypatch.setattr(shutil, "rmtree", busy)
     with pytest.raises(SweepIncomplete, match="resource busy") as caught:
         sweep()
     assert caught.value.removed == [f"file {tmp_path}/b"]
@@ -380,7 +381,7 @@ def test_what_another_lease_still_holds_is_tried_again_once_that_is_swept(tmp_pa
             raise InfrastructureError("network has active endpoints")
         return True
 
-    monkeypatch.setitem(leases._REMOVERS, "network", remove_network)
+    monkeypatch.setitem(removers.REMOVERS, "network", remove_network)
     dead_lease("a").add("network", "rookery-a")
     dead_lease("b").add("file", tmp_path / "of b")
     (tmp_path / "of b").touch()
@@ -405,7 +406,7 @@ def test_a_folder_that_is_still_written_to_is_removed_in_the_end(tmp_path, monke
     lease = dead_lease()
     lease.make_directory(tmp_path / "folder")
     (tmp_path / "folder/nodes").mkdir()
-    monkeypatch.setattr(leases.shutil, "rmtree", while_it_is_written_to)
+    monkeypatch.setattr(shutil, "rmtree", while_it_is_written_to)
     assert sweep() == [f"directory {tmp_path}/folder"]
     assert written
     assert not (tmp_path / "folder").exists()
@@ -513,7 +514,7 @@ def test_a_folder_that_was_removed_by_half_is_still_known(tmp_path, monkeypatch)
     for name in ("a", "z"):
         (tmp_path / "folder" / name).mkdir()
     with monkeypatch.context() as patched:
-        patched.setattr(leases.shutil, "rmtree", killed)
+        patched.setattr(shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             sweep()
     assert sweep() == [f"directory {tmp_path}/folder"]
@@ -612,7 +613,7 @@ def test_a_volumes_device_is_detached_once_its_server_is_dead(dying_volume):
 
 
 def test_a_dead_device_that_is_no_volume_of_the_lease_is_left_alone(engine, dying_volume):
-    """Such as one of a cluster of another state folder, whose power is off, or of anybody who lost a FUSE server."""
+    """Such as one of a cluster of another state folder, whose nodes are off, or of anybody who lost a FUSE server."""
     device = str(loop.device(dying_volume.number))
     dying_volume.die()
     lease = dead_lease()
@@ -627,13 +628,13 @@ def test_devices_of_nodes_are_on_record_before_those_are_removed(engine, monkeyp
     lease = Lease.acquire("mine")
     add_cluster(lease)
     engine.node("c-worker")
-    monkeypatch.setattr(leases, "volume_loops", lambda names: {203: 7} if list(names) == ["c-worker"] else {})
+    monkeypatch.setattr(kind_nodes, "volume_loops", lambda names: {203: 7} if list(names) == ["c-worker"] else {})
 
     def kill(ids):
         assert Lease.all()[0].details("volume", "/dev/loop203") == {"sequence": "7"}
         engine.off |= set(ids)
 
-    monkeypatch.setattr(leases, "kill", kill)
+    monkeypatch.setattr(kind_nodes, "kill", kill)
     assert remove_nodes(lease)
     assert engine.containers == {}
 
@@ -659,7 +660,7 @@ def test_devices_of_volumes_are_those_of_the_nodes_that_are_named(monkeypatch):
     files = {3: f"{plugin}/c-worker/volume", 4: f"{plugin}/c-worker2/volume", 5: "/", 64: "/d/c-worker/disk1.img"}
     monkeypatch.setattr(loop, "attached", lambda: files)
     monkeypatch.setattr(loop, "sequence", lambda number: 10 * number)
-    assert leases.volume_loops(["c-worker", "c-control-plane"]) == {3: 30}
+    assert volume_loops.volume_loops(["c-worker", "c-control-plane"]) == {3: 30}
 
 
 @needs_root

@@ -27,7 +27,7 @@ PLACES = [
         "metallb/0.15.2.yaml",
         "rook/1.18.8",
     ),
-    *("stores/0123-4567", "snapshots/rookery-0123/rook-ready"),
+    *("stores/0123-4567", "snapshots/rookery-0123/storage-ready"),
 ]
 MAKE = """
 import sys
@@ -80,7 +80,7 @@ def test_a_sweep_leaves_what_a_living_process_makes_and_removes_what_a_killed_on
         assert (partial / "half").is_dir()
         killed.kill()
     assert leases.sweep() == [f"unfinished {partial}"]
-    assert not target.parent.exists()  # a cell without snapshots would count as one
+    assert not target.parent.exists()  # a key without snapshots would count as one
     assert leases.sweep() == []
 
 

@@ -108,6 +108,9 @@ def test_the_list_says_what_cannot_run_here(machine, capsys, monkeypatch):
     told = capsys.readouterr().out
     (line,) = [line for line in told.splitlines() if "--csi-driver=ceph-csi" in line]
     assert "no: container registries" in line
+    assert cli.main(["matrix", "--matrix", str(OWN), "--json", "--here"]) == 0
+    here = json.loads(capsys.readouterr().out)["include"]
+    assert {cell["name"] for cell in here} == {cell.name for cell in cells.load(OWN).cells if not cell.needs}
     machine |= dict.fromkeys(machine, True)
     assert cli.main(["matrix", "--matrix", str(OWN), "--json"]) == 0
     assert all(cell["here"] for cell in json.loads(capsys.readouterr().out)["include"])
@@ -124,3 +127,8 @@ def test_what_is_expected_holds_until_its_day():
     expected = cells.Expected("claim", "https://example.org/1", date(2027, 1, 31))
     assert expected.holds(date(2027, 1, 31))
     assert not expected.holds(date(2027, 2, 1))
+
+
+def test_ranges_of_rook_are_of_no_concern_where_another_storage_system_serves():
+    assert cells.why_not({"kubernetes": "1.40.0"})
+    assert cells.why_not({"kubernetes": "1.40.0", "storage": "local"}) == ""

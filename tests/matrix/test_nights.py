@@ -7,6 +7,8 @@ from datetime import date, datetime, timezone
 
 import pytest
 from rookery import cli
+from rookery.cli import matrix as command
+from rookery.errors import UsageError
 from rookery.matrix import cells, grid, nights, running
 from rookery.matrix.cells import Cell, Expected, Matrix
 
@@ -109,8 +111,119 @@ def test_new_failures_are_told_first(tmp_path):
     assert [(each.kind, each.scenario) for each in nights.compare(before, after)] == [
         ("new failure", "breaks"), ("fixed", "heals"), ("new", "comes"), ("gone", "goes"),
     ]  # fmt: skip
-    # A cell that did not run says nothing about its scenarios.
+    # A cell that did not run says nothing of its scenarios, and one that runs for the first time of its failures only.
     assert nights.compare(before, []) == []
+    assert [(each.kind, each.scenario) for each in nights.compare([], after)] == [("new failure", "breaks")]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        ("passed", "infrastructure", "no verdict"),
+        ("failed", "interrupted", "no verdict"),
+        ("infrastructure", "interrupted", None),
+        ("infrastructure", "failed", "new failure"),
+        ("infrastructure", "passed", "fixed"),
+        ("failed", "unknown", None),
+        ("skipped", "unknown", "new failure"),
+        ("passed", "skipped", None),
+    ],
+)
+def test_what_the_machine_has_kept_from_its_end_is_no_failure_of_the_storage(tmp_path, before, after, kind):
+    def run_of(outcome):
+        return nights.ScenarioRun("claim", "a", "", outcome, 1.0, tmp_path)
+
+    assert [each.kind for each in nights.compare([run_of(before)], [run_of(after)])] == ([kind] if kind else [])
+
+
+def test_a_cell_is_compared_with_when_it_ran_last(tmp_path):
+    for hour, ran, outcome in ((1, [A, B], "passed"), (2, [A], "passed"), (3, [A, B], "failed")):
+        run, _ = pytest_with({"claim": outcome})
+        running.run_cells(ran, night_of(tmp_path, hour), run=run)
+    shown = grid.of(tmp_path, Matrix((A, B)), DAY)
+    assert [(each.kind, each.cell) for each in shown.differences] == [("new failure", "a"), ("new failure", "b")]
+
+
+@pytest.fixture
+def own_matrix(tmp_path):
+    """A matrix.toml with the cell `a`, and its last two nights, in the latter of which the scenario `claim` fails."""
+    path = tmp_path / "matrix.toml"
+    path.write_text('[[cell]]\nname = "a"\nwhy = "<first>"\nsettings = { rook = "1.17.8" }\n')
+    for hour, outcome in ((1, "passed"), (2, "failed")):
+        run, _ = pytest_with({"claim": outcome, "other[ext4]": "passed"})
+        running.run_cells(list(cells.load(path).cells), night_of(tmp_path, hour), run=run)
+    return path
+
+
+def compared(path, *argv):
+    return cli.main(["matrix", "compare", *argv, "--matrix", str(path), "--results-dir", str(path.parent)])
+
+
+def test_a_new_failure_is_a_text_for_an_issue(own_matrix, tmp_path, capsys):
+    (folder,) = (tmp_path / "nightly" / "20261201T020000Z").rglob("*-claim")
+    failure = {"when": "call", "outcome": "failed", "type": "StorageFailure", "reason": "lost ``` @everyone"}
+    failure["after_s"] = 3.0
+    report = {"test": "scenarios/test_a.py::test_claim", "rook": "1.17.8", "failures": [failure]}
+    (folder / "report.json").write_text(json.dumps(report))
+    assert compared(own_matrix, "--issues", str(tmp_path / "issues")) == 1
+    (path,) = (tmp_path / "issues").iterdir()
+    assert path.name == "001-claim.md"
+    title, *rest = path.read_text().splitlines()
+    assert title == "# Nightly: claim fails"
+    assert "| a | passed | failed | `--rook=1.17.8` |" in rest
+    start = rest.index("StorageFailure: lost ``` @everyone")
+    assert rest[start - 1] == rest[start + 1] == "````", "nobody is mentioned by what a log says"
+    assert "pytest scenarios/test_a.py::test_claim --rook=1.17.8" in rest
+    capsys.readouterr()
+
+
+def test_a_variant_of_a_scenario_is_told_by_its_name(own_matrix, tmp_path, capsys):
+    night = nights.night_named(tmp_path, "20261202T010000Z")
+    run, _ = pytest_with({"claim": "failed"})
+    running.run_cells(list(cells.load(own_matrix).cells), night, run=run)
+    assert compared(own_matrix) == 0
+    assert "other[ext4]" in capsys.readouterr().out
+
+
+def test_what_is_in_quarantine_is_no_issue(own_matrix, tmp_path, capsys):
+    expected = '[{ scenario = "claim", link = "https://example.org/1", until = 9999-12-31 }]'
+    own_matrix.write_text(own_matrix.read_text() + f"expected = {expected}\n")
+    assert compared(own_matrix, "--issues", str(tmp_path / "issues")) == 1
+    assert list((tmp_path / "issues").iterdir()) == []
+    assert "new failure" in capsys.readouterr().out
+
+
+def test_of_the_first_night_every_failure_is_new(tmp_path, capsys):
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n')
+    run, _ = pytest_with({"claim": "passed"})
+    running.run_cells([A], night_of(tmp_path, 1), run=run)
+    assert compared(tmp_path / "matrix.toml") == 0
+    assert "no cell of it ran before" in capsys.readouterr().out
+    run, _ = pytest_with({"claim": "failed"})
+    running.run_cells([B], night_of(tmp_path, 2), run=run)
+    night_of(tmp_path, 3)  # begun, and no cell has come to its end in it
+    assert compared(tmp_path / "matrix.toml", "--json") == 1
+    assert [each["cell"] for each in json.loads(capsys.readouterr().out)] == ["b"]
+
+
+def test_machines_that_share_a_night_give_it_one_name(tmp_path, monkeypatch):
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "b"\nwhy = "b"\n')
+    run, called = pytest_with({"claim": "passed"})
+    monkeypatch.setattr(running, "_run_pytest", run)
+    monkeypatch.setattr(command, "machine_has", dict)
+    where = ["--matrix", str(tmp_path / "matrix.toml"), "--results-dir", str(tmp_path)]
+    for cell in ("a", "b", "b"):
+        assert cli.main(["matrix", "run", cell, "--night", "20261130T010000Z", *where]) == 0
+    assert called == ["a", "b"], "what is done in that night already is not run again"
+    assert [night.name for night in nights.nights(tmp_path)] == ["20261130T010000Z"]
+
+
+@pytest.mark.parametrize("name", ["tonight", "..", "20261130", "20261330T010000Z", " 20261130T010000Z"])
+def test_a_night_is_named_by_a_time(tmp_path, name, capsys):
+    with pytest.raises(UsageError, match="no name of a night") as caught:
+        nights.night_named(tmp_path, name)
+    assert "date -u" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys):

@@ -4,10 +4,12 @@ from ipaddress import IPv4Address
 
 import pytest
 import yaml
+from fakes import plays_kube
 from rookery.cluster.addresses import free_at_the_end
 from rookery.errors import InfrastructureError
 from rookery.images import recipes
-from rookery.metallb import IMAGES, MetalLB, manifests
+from rookery.metallb import IMAGES, manifests
+from rookery.metallb.deploy import MetalLB
 
 OBJECTS = [
     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "metallb-system"}},
@@ -83,6 +85,7 @@ def test_the_pool_is_announced():
     assert advertisement["spec"]["ipAddressPools"] == [pool["metadata"]["name"]]
 
 
+@plays_kube
 class Kube:
     """Everything is Ready once it is applied."""
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, MachineTooSlow, Unknown, UsageError
+from rookery.evidence import gate
 from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.machine import containers, locks
 from rookery.machine.run import CommandFailed
-from rookery.plugin import session
+from rookery.plugin import expectations, session
 from rookery.plugin.outcomes import blamed, exit_status, outcome_of
 from rookery.workloads.volumes import VolumeFailed
 from test_plugin import Cluster
@@ -62,6 +63,11 @@ ROWS = {
     "a condition that was to stay so ceases": ("no_osd.stays(10)", "failed", 1),
     "what comes back is another Ceph cluster, or has other OSDs": ("raise AnotherCluster('fsid')", "failed", 1),
     "it leaves volumes behind (`LeakDetected`)": ("cluster.left = ['csi-vol-1: nobody has it']", "failed", 1),
+    "the cluster says what nobody expects, of the core, or with `--unexpected=all` (`UnexpectedEvidence`)": (
+        "cluster.says('osd/PG.cc: 42: FAILED ceph_assert(x)')",
+        "failed",
+        1,
+    ),
     "it did not prove what it claims (`Unknown`)": ("raise Unknown('no write was in flight')", "unknown", 1),
     "it is wrong: AttributeError, NameError, TypeError, ImportError": ("cluster.storage_recoverd()", "broken", 2),
     "it takes a condition for what it found": (
@@ -97,7 +103,7 @@ ROWS = {
         3,
     ),
     "something failed, and the machine was short of room meanwhile": (
-        "request.node.stash[plugin.RESULTS].room_is_short = lambda: '/state: 3 MiB free at the least'\n"
+        "request.node.stash[running.RESULTS].room_is_short = lambda: '/state: 3 MiB free at the least'\n"
         "    pod(ExecFailed('sync', 1, 'sync: Input/output error')).sh('sync')",
         "infrastructure",
         3,
@@ -108,10 +114,14 @@ FIXTURE_THAT_FAILS = "no_osd.wait(within=0)"
 
 
 @pytest.fixture
-def run(pytester, topologies, monkeypatch):
+def run(pytester, monkeypatch):
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     monkeypatch.setattr(session, "LEAKS_GONE", 0)
-    monkeypatch.setattr(Cluster, "stored", {"rook-ready"})
+    monkeypatch.setattr(Cluster, "stored", {"storage-ready"})
+    monkeypatch.setattr(
+        expectations, "findings", lambda kube, *_, since: gate.of_log("osd.0", getattr(kube, "said", ""))
+    )
+    monkeypatch.setenv("ROOKERY_UNEXPECTED", "all")
 
     def run(text, *options):
         pytester.makepyfile(text)
@@ -121,8 +131,8 @@ def run(pytester, topologies, monkeypatch):
 
 
 def reported(pytester):
-    (folder,) = (pytester.path / "results").iterdir()
-    return json.loads((folder / "report.json").read_text())["outcome"]
+    (report,) = pytester.path.glob("results/2*/*/report.json")
+    return json.loads(report.read_text())["outcome"]
 
 
 @pytest.mark.parametrize(("body", "outcome", "status"), ROWS.values(), ids=ROWS)
@@ -130,8 +140,8 @@ def test_whose_fault_it_was(run, pytester, body, outcome, status):
     fixture = ""
     if body == "session.teardown_fails()":
         fixture, body = f"@pytest.fixture\ndef workload():\n    yield\n    {FIXTURE_THAT_FAILS}\n", "pass"
-    asked = "cluster, results, request" + (", workload" if fixture else "")
-    ran = run(f"{BEGIN}\nfrom rookery import plugin\n{fixture}\ndef test_it({asked}):\n    {body}\n")
+    asked = "cluster, rookery_results, request" + (", workload" if fixture else "")
+    ran = run(f"{BEGIN}\nfrom rookery.plugin import running\n{fixture}\ndef test_it({asked}):\n    {body}\n")
     assert (reported(pytester), ran.ret) == (outcome, status)
 
 
@@ -139,7 +149,7 @@ FOUND_AT_COLLECTION = {
     "a syntax error": "def test_it(cluster):\n    wait_for(\n",
     "an import that fails": "from rookery.workloads import casandra\ndef test_it(cluster):\n    pass\n",
     "a mistake at its top": "bound.wait()\ndef test_it(cluster):\n    pass\n",
-    "a fixture that nobody provides": "def test_a(cluster):\n    pass\ndef test_it(cluster, filesystm):\n    pass\n",
+    "a fixture that nobody provides": "def test_a(cluster):\n    pass\ndef test_it(cluster, cephs):\n    pass\n",
     "a fixture's fixture that nobody provides": (
         "import pytest\n@pytest.fixture\ndef ring(cassandr):\n    pass\ndef test_it(cluster, ring):\n    pass\n"
     ),
@@ -162,8 +172,8 @@ def test_a_mistake_that_shows_at_collection_ends_the_run_before_anything_is_depl
 
 
 def test_a_fixture_that_nobody_provides_is_named_with_the_one_that_was_meant(run):
-    ran = run("def test_a(filesystem): pass\ndef test_it(cluster, filesystm): pass\n")
-    ran.stdout.fnmatch_lines(["*::test_it asks for a fixture that nobody provides: 'filesystm' (is it 'filesystem'?)*"])
+    ran = run("def test_a(cephfs): pass\ndef test_it(cluster, cephs): pass\n")
+    ran.stdout.fnmatch_lines(["*::test_it asks for a fixture that nobody provides: 'cephs' (is it 'cephfs'?)*"])
 
 
 def test_parameters_and_pytests_own_fixtures_are_provided(run):

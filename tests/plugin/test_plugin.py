@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import textwrap
 from contextlib import nullcontext
@@ -13,19 +14,24 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-from rookery import plugin
+from fakes import plays
 from rookery.catalogue import markers
+from rookery.cluster import kind_config
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
-from rookery.plugin import budgets, session
+from rookery.evidence import gate
+from rookery.plugin import budgets, expectations, fixtures, options, ordering, running, session, workers
 from rookery.report import room
 from rookery.settings import Settings, option_name
 from rookery.storage.baseline import Cleaning, Fingerprint
-from rookery.storage.states import ROOK_READY, Layer
+from rookery.storage.cluster import StorageCluster
+from rookery.storage.states import NODES_READY, STORAGE_READY, State
 from rookery.waiting import Condition, NotYet
+from rookery.workloads import workload as workload_module
 
-pytestmark = pytest.mark.usefixtures("topologies")
+NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True)
 
 
+@plays(StorageCluster)
 class Cluster:
     """Comes up, or fails to with `trouble`; going down may fail as well. Every phase is one thing that was done."""
 
@@ -33,7 +39,9 @@ class Cluster:
     trouble_at_end = None
     kube = None
     driver = "userspace"
-    powered = True
+    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True)
+    storage_class = "fast"
+    running = True
     left: ClassVar[list[str]] = []  # what the next scenario leaves behind
     cleanings: ClassVar[list[Cleaning]] = []  # what is found before each next scenario
     stored: ClassVar[set[str]] = set()
@@ -41,11 +49,14 @@ class Cluster:
     def __init__(self, settings, say, *, slot=0, slots=1, images=()):
         self.ready = False
         self.started = 0.0
-        self.cell = SimpleNamespace(find=lambda name: SimpleNamespace(name=name) if name in self.stored else None)
-        self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name)
+        self.saved = SimpleNamespace(find=self._find, save=self._save)
+        self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name, node_names=[])
 
-    def prepare(self, results):
+    def prepare(self, results, *, storage):
         pass
+
+    def _find(self, name, *, storage):
+        return SimpleNamespace(name=name) if name in self.stored else None
 
     def bring_up(self, results):
         with results.phase("kind cluster created"):
@@ -56,11 +67,11 @@ class Cluster:
     def require_images(self, references):
         pass
 
-    def save_layer(self, name, results):
+    def _save(self, name, results):
         self.stored.add(name)
 
-    def restore(self, snapshot, results):
-        results.add_phase(f"{snapshot.name} restored", 0, 0)
+    def restore(self, saved, results):
+        results.add_phase(f"{saved.name} restored", 0, 0)
 
     def fingerprint(self):
         return Fingerprint()
@@ -69,7 +80,11 @@ class Cluster:
         return self.cleanings.pop(0) if self.cleanings else Cleaning(0.9)
 
     def note(self, results):
-        results.note(driver="fake")
+        results.record(driver="fake")
+
+    def says(self, line):
+        """An OSD of it says that; see the fixture `cluster`."""
+        self.kube = SimpleNamespace(said=line)
 
     def leaks(self):
         return self.left
@@ -93,8 +108,11 @@ class Cluster:
 def cluster(monkeypatch):
     monkeypatch.setattr(session, "StorageCluster", Cluster)
     monkeypatch.setattr(Cluster, "stored", set())
-    for layer in (plugin.ROOK_READY, plugin.NODES_READY):
-        monkeypatch.setitem(vars(layer), "make", lambda cluster, results: cluster.bring_up(results))
+    for state in (STORAGE_READY, NODES_READY):
+        monkeypatch.setitem(vars(state), "make", lambda cluster, results: cluster.bring_up(results))
+    monkeypatch.setattr(
+        expectations, "findings", lambda kube, *_, since: gate.of_log("osd.0", getattr(kube, "said", ""))
+    )
     return Cluster
 
 
@@ -104,15 +122,20 @@ def scenario(pytester, cluster):
 
     def run(body, *options):
         pytester.makepyfile(
-            f"import pytest\nfrom rookery.errors import *\ndef test_it(cluster, results):\n    {body}\n"
+            f"import pytest\nfrom rookery.errors import *\ndef test_it(cluster, rookery_results):\n    {body}\n"
         )
         return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, no_reraise_ctrlc=True)
 
     return run
 
 
+def scenario_folders(pytester):
+    """By their names; that of the scenario which has run second in a run with the same name comes after."""
+    return sorted(path.parent for path in pytester.path.glob("results/2*/*/timings.json"))
+
+
 def folder(pytester):
-    (found,) = (pytester.path / "results").iterdir()
+    (found,) = scenario_folders(pytester)
     return found
 
 
@@ -124,8 +147,9 @@ def outcomes(pytester):
     """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
     found = folder(pytester)
     timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
-    case = ElementTree.fromstring((found / "junit.xml").read_bytes()).find(".//testcase")
-    trouble = next((element.tag for element in case if element.tag != "properties"), None)
+    cases = ElementTree.fromstring((found.parent / "junit.xml").read_bytes()).iter("testcase")
+    told = [element.tag for case in cases for element in case if element.tag in ("failure", "error", "skipped")]
+    trouble = told[0] if told else None
     return timings["outcome"], report["outcome"], trouble
 
 
@@ -142,10 +166,11 @@ def test_options_and_kind_cluster_are_ours_beside_pytest_kind(pytester, monkeypa
     assert {option_name(setting.name) for setting in fields(Settings)} - options == set()
     pytester.makepyfile(
         f"""
-        def test_it(request, settings):
-            assert (settings.cluster_name, settings.kind_workers) == ("of-the-environment", 5)
+        def test_it(request, rookery_settings):
+            given = rookery_settings
+            assert (given.cluster_name, given.kind_workers) == ("of-the-environment", 5)
             used = request._fixturemanager.getfixturedefs("kind_cluster", request.node)[-1]
-            assert used.func.__module__ == {plugin.__name__!r}
+            assert used.func.__module__ == {fixtures.__name__!r}
         """
     )
     pytester.runpytest_inprocess("--kind-workers=5", "-p", "no:cacheprovider").assert_outcomes(passed=1)
@@ -156,8 +181,8 @@ def test_a_scenario_that_passed(scenario, pytester):
     assert outcomes(pytester) == ("passed", "passed", None)
     assert phases(folder(pytester))[0] == "kind cluster created"
     report = json.loads((folder(pytester) / "report.json").read_text())
-    assert (report["driver"], report["layer"]) == ("fake", "rook-ready")
-    assert folder(pytester).name.endswith("Z-it")
+    assert (report["driver"], report["state"]) == ("fake", "storage-ready")
+    assert folder(pytester).name == "it"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +192,7 @@ def test_a_scenario_that_passed(scenario, pytester):
         ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
         ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
         ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
-        ("raise KeyboardInterrupt", 2, "interrupted", "error"),
+        ("raise KeyboardInterrupt", 2, "interrupted", None),
     ],
 )
 def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome, trouble):
@@ -190,7 +215,7 @@ def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester
 
 
 def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pytester, cluster, monkeypatch):
-    cluster.stored.add("rook-ready")
+    cluster.stored.add("storage-ready")
     monkeypatch.setattr(cluster, "cleanings", [Cleaning(0.9), Cleaning(10.1, left=("Ceph: pool x was not there",))])
     pytester.makepyfile(
         """
@@ -200,17 +225,17 @@ def test_what_a_scenario_does_to_the_cluster_does_not_reach_the_next_one(pyteste
         def test_d(cluster): pass
         """
     )
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "--unexpected=none")
     ran.assert_outcomes(passed=3, failed=1)
     assert ran.ret == 1
-    done = [phases(path) for path in sorted((pytester.path / "results").iterdir(), key=lambda path: path.name[-1])]
-    restored, checked = ["rook-ready restored", "baseline taken"], "nothing left behind"
+    done = [phases(path) for path in scenario_folders(pytester)]
+    restored, checked = ["storage-ready restored", "baseline taken"], "no leaks"
     # After the failure nobody looks; the third finds the cluster clean, the fourth what the third has left.
     assert done == [restored, [*restored, checked], ["clean", checked], ["not clean", *restored, checked]]
     ran.stdout.fnmatch_lines(["*pool x was not there; restoring it*", "*a cluster was restored 3 times in *"])
 
 
-WRITES = "history.ok(history.invoke('write', process=0, key=0))"
+WRITES = "history = rookery_history; history.ok(history.invoke('write', process=0, key=0))"
 
 
 @pytest.mark.parametrize(
@@ -219,13 +244,13 @@ WRITES = "history.ok(history.invoke('write', process=0, key=0))"
         ("pass", 0, "passed"),
         (WRITES, 1, "unknown"),
         (f"{WRITES}; history.checked()", 0, "passed"),
-        (f"history.checked(); {WRITES}", 1, "unknown"),
+        (f"rookery_history.checked(); {WRITES}", 1, "unknown"),
         (f"{WRITES}; assert 1 == 2", 1, "failed"),
         (f"{WRITES}; pytest.skip('not here')", 0, "skipped"),
     ],
 )
 def test_a_history_that_nobody_judged_is_no_pass(pytester, cluster, body, status, outcome):
-    pytester.makepyfile(f"import pytest\ndef test_it(cluster, history, results):\n    {body}\n")
+    pytester.makepyfile(f"import pytest\ndef test_it(cluster, rookery_history):\n    {body}\n")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == status
     assert outcomes(pytester)[0] == outcome
 
@@ -308,7 +333,7 @@ def test_a_scenario_that_leaves_something_behind_has_the_logs(scenario, pytester
 
 
 def test_logs_that_the_end_of_a_workload_has_gathered_are_not_gathered_again(scenario, pytester):
-    scenario("results.logs_folder('at-the-end').joinpath('own').touch(); assert 1 == 2")
+    scenario("cluster.results.logs_folder('at-the-end').joinpath('own').touch(); assert 1 == 2")
     assert [path.name for path in (folder(pytester) / "logs/at-the-end").iterdir()] == ["own"]
 
 
@@ -333,7 +358,7 @@ def test_a_cluster_that_does_not_come_up_leaves_its_logs(scenario, pytester, clu
 
 
 @pytest.mark.usefixtures("leaving")
-@pytest.mark.parametrize("other", [{"driver": "ceph-csi"}, {"powered": False}], ids=["ceph-csi", "powered off"])
+@pytest.mark.parametrize("other", [{"storage": NO_LEAKS}, {"running": False}], ids=["ceph-csi", "stopped"])
 def test_nothing_is_looked_for_where_nobody_would_answer(scenario, pytester, cluster, monkeypatch, other):
     for name, value in other.items():
         monkeypatch.setattr(cluster, name, value)
@@ -372,12 +397,12 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
 def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
     pytester, cluster, monkeypatch, body, as_deployed, restored
 ):
-    workload = SimpleNamespace(as_deployed=as_deployed)
-    monkeypatch.setattr(plugin, "Cassandra", lambda *_, **__: workload)
+    workload = SimpleNamespace(as_deployed=as_deployed, images=("cassandra:5",))
+    monkeypatch.setattr(workload_module, "new", lambda *_, **__: workload)
     monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
-    ready = Layer("cassandra-ready", lambda cluster, results: None, on=ROOK_READY)
-    monkeypatch.setattr(plugin, "cassandra_ready", lambda **_: ready)
-    cluster.stored.add("rook-ready")
+    ready = State("cassandra-ready", lambda cluster, results: None, base=STORAGE_READY)
+    monkeypatch.setattr(ordering, "workload_ready", lambda *_, **__: ready)
+    cluster.stored.add("storage-ready")
     pytester.makepyfile(
         f"""
         import pytest
@@ -394,28 +419,31 @@ def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
 
 
 @pytest.mark.parametrize(
-    ("marker", "fixtures", "layer"),
+    ("marker", "fixtures", "state"),
     [
-        ("", ["cluster"], "rook-ready"),
+        ("", ["cluster"], "storage-ready"),
         ("", ["cassandra"], "cassandra-periodic-ready"),
         ("@pytest.mark.cassandra(commitlog_sync='batch')", ["cluster", "cassandra"], "cassandra-batch-ready"),
     ],
 )
-def test_a_scenario_that_asks_for_cassandra_gets_a_cluster_that_has_it(pytester, marker, fixtures, layer):
+def test_a_scenario_that_asks_for_cassandra_gets_a_cluster_that_has_it(pytester, marker, fixtures, state):
     (item,) = pytester.getitems(f"import pytest\n{marker}\ndef test_it({', '.join(fixtures)}): pass")
-    assert plugin._layer(item, item.fixturenames).name == layer
-    assert plugin._layer(item, item.fixturenames) is plugin._layer(item, item.fixturenames)  # else never reused
+    assert ordering.wanted_state(item).name == state
+    assert ordering.wanted_state(item) is ordering.wanted_state(item)  # else never reused
 
 
-def test_workers_of_xdist_have_clusters_and_slots_of_their_own():
+def test_workers_of_xdist_have_clusters_and_slots_of_their_own(request):
     config = SimpleNamespace(
-        pluginmanager=SimpleNamespace(get_plugin=lambda name: None),
+        add_cleanup=request.addfinalizer,
+        pluginmanager=SimpleNamespace(get_plugin=lambda name: None, register=lambda plugin, name: None),
         workerinput={"workerid": "gw3", "workercount": 4},
+        stash=pytest.Stash(),
     )
-    running = plugin._new_session(config, Settings(cluster_name="mine"))
-    assert (running.settings.cluster_name, running._slot, running._slots) == ("mine-gw3", 3, 4)
+    config.stash[workers.RUN] = ""
+    own = running.new_session(config, Settings(cluster_name="mine"))
+    assert (own.settings.cluster_name, own._slot, own._slots) == ("mine-gw3", 3, 4)
     del config.workerinput
-    alone = plugin._new_session(config, Settings(cluster_name="mine"))
+    alone = running.new_session(config, Settings(cluster_name="mine"))
     assert (alone.settings.cluster_name, alone._slot, alone._slots) == ("mine", 0, 1)
 
 
@@ -435,7 +463,7 @@ def test_a_cluster_that_cannot_be_removed_does_not_hide_what_failed(
 
 
 @pytest.mark.parametrize(
-    ("of_pytest", "workers", "status"),
+    ("of_pytest", "statuses", "status"),
     [
         (1, [3, 1], 1),
         (1, [3, 2], 2),
@@ -446,13 +474,14 @@ def test_a_cluster_that_cannot_be_removed_does_not_hide_what_failed(
         (2, [3, 1], 2),  # interrupted
     ],
 )
-def test_the_exit_status_with_xdist_is_that_of_the_weightiest_failure_of_its_workers(of_pytest, workers, status):
+def test_the_exit_status_with_xdist_is_that_of_the_weightiest_failure_of_its_workers(of_pytest, statuses, status):
     config = SimpleNamespace(stash=pytest.Stash())
-    for worker in workers:
-        plugin.pytest_testnodedown(SimpleNamespace(config=config, workeroutput={plugin.WORKER_STATUS: worker}))
-    plugin.pytest_testnodedown(SimpleNamespace(config=config))  # killed
+    config.stash[options.SETTINGS] = Settings()
+    for each in statuses:
+        workers.pytest_testnodedown(SimpleNamespace(config=config, workeroutput={workers.STATUS: each}))
+    workers.pytest_testnodedown(SimpleNamespace(config=config))  # killed
     ending = SimpleNamespace(config=config, exitstatus=of_pytest)
-    plugin.pytest_sessionfinish(ending, of_pytest)
+    workers.pytest_sessionfinish(ending, of_pytest)
     assert ending.exitstatus == status
 
 
@@ -466,7 +495,7 @@ from test_plugin import Cluster
 def faked():
     session.StorageCluster = Cluster
     session.capacity.require_memory_for = lambda clusters: None
-    Cluster.stored = {"rook-ready"}
+    Cluster.stored = {"storage-ready"}
 """
 
 
@@ -485,7 +514,7 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
     ran.assert_outcomes(passed=1, failed=1)
     assert ran.ret == 3
-    reports = [json.loads(path.read_text()) for path in pytester.path.glob("results/*/report.json")]
+    reports = [json.loads((path / "report.json").read_text()) for path in scenario_folders(pytester)]
     assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
 
 
@@ -554,9 +583,9 @@ def test_the_bug_a_scenario_was_made_of_is_in_its_report_and_in_every_junit(pyte
     (bug,) = json.loads((folder(pytester) / "report.json").read_text())["bugs"]
     assert bug["url"] == url
     assert "is still being used" in bug["symptom"]
-    for junit in (folder(pytester) / "junit.xml", pytester.path / "all.xml"):
+    for junit in (folder(pytester).parent / "junit.xml", pytester.path / "all.xml"):
         case = ElementTree.fromstring(junit.read_bytes()).find(".//testcase")
-        assert [found.attrib for found in case.findall("properties/property")] == [{"name": "bug", "value": url}]
+        assert {"name": "bug", "value": url} in [found.attrib for found in case.findall("properties/property")]
         assert case.find("failure") is not None
 
 
@@ -566,7 +595,7 @@ def test_the_bug_a_scenario_was_made_of_is_in_its_report_and_in_every_junit(pyte
      "bug('https://a', sign='a')"],
 )  # fmt: skip
 def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*test_it: a bug is marked by the address of its report*"])
@@ -574,15 +603,16 @@ def test_a_bug_without_the_address_of_its_report_is_a_wrong_use(pytester, cluste
 
 STATES = """
 import pytest
+pytestmark = pytest.mark.scenario
 
 @pytest.fixture
 def cluster(): pass
 @pytest.fixture
 def kind_cluster(): pass
 @pytest.fixture
-def filesystem(cluster): pass
+def cephfs(cluster): pass
 @pytest.fixture
-def shared(filesystem): pass
+def shared(cephfs): pass
 @pytest.fixture
 def cassandra(cluster): pass
 """
@@ -597,11 +627,11 @@ def cassandra(cluster): pass
             def test_2(cluster, cassandra): pass
             def test_3(kind_cluster): pass
             def test_4(shared): pass
-            @pytest.mark.topology("other.yaml")
+            @pytest.mark.kind_config("other.yaml")
             def test_5(cluster): pass
             @pytest.mark.cassandra(commitlog_sync="batch")
             def test_6(cluster, cassandra): pass
-            def test_7(filesystem): pass
+            def test_7(cephfs): pass
             def test_8(cassandra): pass
             def test_9(): pass
             def test_0(cluster): pass
@@ -610,7 +640,7 @@ def cassandra(cluster): pass
         ),
         (
             """
-            def test_1(filesystem): pass
+            def test_1(cephfs): pass
             def test_2(cassandra): pass
             def test_3(cluster): pass
             """,
@@ -619,8 +649,8 @@ def cassandra(cluster): pass
     ],
     ids=["the same", "what is made on another"],
 )
-def test_those_that_need_the_same_state_follow_each_other(pytester, topologies, scenarios, order):
-    (pytester.path / "other.yaml").symlink_to(topologies / "default.yaml")
+def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, order):
+    (pytester.path / "other.yaml").symlink_to(kind_config.find("default"))
     pytester.makepyfile(STATES + textwrap.dedent(scenarios))
     ran = pytester.runpytest_inprocess("-v", "-p", "no:randomly", "-p", "no:cacheprovider")
     assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
@@ -637,12 +667,14 @@ def timed(pytester, cluster):
             from threading import Event
 
             @pytest.fixture
-            def passes(cluster, results, monkeypatch):
+            def passes(cluster, monkeypatch):
+                results = cluster.results
                 clock = results._clock
                 return lambda seconds: monkeypatch.setattr(results, "_clock", lambda: clock() + seconds)
 
             @pytest.mark.budget({budget})
-            def test_it(passes, cluster, results):
+            def test_it(passes, cluster, rookery_results):
+                results = rookery_results
                 {body}
             """
         )
@@ -662,29 +694,29 @@ def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester,
         import pytest
 
         @pytest.fixture
-        def slow(results):
+        def slow(rookery_results):
+            results = rookery_results
             clock = results._clock
             results._clock = lambda: clock() + 100
             yield
             results._clock = lambda: clock() + 1100
 
         @pytest.mark.core
-        def test_a(cluster, slow, results):
+        def test_a(cluster, slow):
+            results = cluster.results
             clock = results._clock
             results._clock = lambda: clock() + 20
             {end}
 
-        def test_b(results): pass
+        def test_b(rookery_results): pass
         """
     )
-    pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    found = {
-        path.parent.name[-1]: json.loads(path.read_text()) for path in pytester.path.glob("results/*/timings.json")
-    }
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--all")
+    found = {path.name: json.loads((path / "timings.json").read_text()) for path in scenario_folders(pytester)}
     call = found["a"]["call"]
     assert (call["start_s"], call["seconds"]) == (pytest.approx(100, abs=2), pytest.approx(20, abs=2))
     assert found["a"]["total_s"] > 1000
-    reports = [json.loads(path.read_text()) for path in sorted(pytester.path.glob("results/*-[ab]/report.json"))]
+    reports = [json.loads((path / "report.json").read_text()) for path in scenario_folders(pytester)]
     assert {report["scenario"]: report["tier"] for report in reports} == {"a": "core", "b": "rest"}
     (run,) = {report["run"] for report in reports}
     assert all(run < report["started"] for report in reports)
@@ -695,9 +727,11 @@ def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester,
 def test_a_scenario_over_its_budget_is_named_and_passes(timed, pytester, seconds, over, options):
     ran = timed(f"passes({seconds})", 240, *options)
     assert ran.ret == 0
-    assert ("over budget: it took 312 s of 240" in ran.outlines) == over
+    told = [line for line in ran.outlines if re.fullmatch(r"over budget: it took 31\d s of 240", line)]
+    assert bool(told) == over
     found = timings(pytester)
-    assert (found["budget_s"], int(found["counted_s"]), found["over_budget"]) == (240, seconds, over)
+    assert (found["budget_s"], found["over_budget"]) == (240, over)
+    assert seconds <= found["counted_s"] < seconds + 8  # and what this machine takes for the rest
 
 
 def test_what_is_made_for_many_does_not_count(timed, pytester, cluster, monkeypatch):
@@ -705,7 +739,7 @@ def test_what_is_made_for_many_does_not_count(timed, pytester, cluster, monkeypa
         clock = results._clock
         monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
 
-    monkeypatch.setitem(vars(plugin.ROOK_READY), "make", make)
+    monkeypatch.setitem(vars(STORAGE_READY), "make", make)
     timed("passes(10)", 240)
     assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (10, False)
 
@@ -715,7 +749,7 @@ def test_what_is_restored_counts(timed, pytester, cluster, monkeypatch):
         clock = results._clock
         monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
 
-    cluster.stored.add("rook-ready")
+    cluster.stored.add("storage-ready")
     monkeypatch.setattr(cluster, "restore", restore)
     timed("passes(10)", 240)
     assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (1010, True)
@@ -768,7 +802,7 @@ def test_a_time_out_of_its_own_is_left_alone(pytester):
     "budget(240, 480)", "budget(seconds=240)", "budget(float('nan'))", "budget(float('inf'))"],
 )  # fmt: skip
 def test_a_budget_that_is_no_number_of_seconds_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass")
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR
     ran.stderr.fnmatch_lines(["*test_it: a budget is a positive number of seconds: budget(240)*"])
@@ -810,10 +844,10 @@ def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those
 
         @pytest.fixture
         @uses_images("postgres:15")
-        def postgresql(cluster): pass
+        def database(cluster): pass
 
         def test_a(cluster): pass
-        def test_b(postgresql): pass
+        def test_b(database): pass
 
         @uses_images("etcd:1")
         def test_c(kind_cluster): pass
@@ -848,7 +882,7 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, py
     ran = scenario("import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     assert removed == [False, True]  # before it was made, and at the end
-    assert outcomes(pytester) == ("interrupted", "interrupted", "error")
+    assert outcomes(pytester) == ("interrupted", "interrupted", None)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -879,3 +913,108 @@ def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(sce
     monkeypatch.setattr(room, "free_bytes", lambda path: 12 * 1024**2)
     assert scenario("assert 1 == 2, 'EIO'").ret == 3
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
+
+
+@pytest.mark.parametrize(
+    ("marker", "skipped"),
+    [
+        ("requires(workers=3)", "requires 3 workers; there are 2"),
+        ("requires(storage='local')", "requires --storage local; rook serves here"),
+        ("requires(csi_driver='ceph-csi')", "requires --csi-driver ceph-csi; userspace serves here"),
+        ("requires(csi_driver='userspace', workers=2)", ""),
+        ("requires('12 GiB of memory')", ""),
+    ],
+)
+def test_what_a_run_does_not_have_skips_a_scenario_before_a_cluster_is_made(pytester, cluster, marker, skipped):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
+    ran = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", "--kind-workers=2", "--csi-driver=userspace")
+    ran.assert_outcomes(**{"skipped" if skipped else "passed": 1})
+    assert ran.ret == 0
+    assert skipped in ran.stdout.str()
+    assert (pytester.path / "results").exists() != bool(skipped)
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["requires", "requires(3)", "requires(' ')", "requires(workers='3')", "requires(storage=3)", "requires(nodes=3)"],
+)
+def test_a_requirement_that_is_none_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: what can be required is a storage system*"])
+
+
+@pytest.mark.parametrize("marker", ["kind_config", "kind_config(3)", "kind_config('a', 'b')"])
+def test_a_kind_configuration_that_is_no_name_or_path_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(["*test_it: a kind configuration is a name or a path*"])
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["rook", "rook(3)", "rook('nonsense')", "rook('1.17.8', '1.18.8')", "rook('1.17.8', to='1.18.8')", "rook('1.1.8')"],
+)
+def test_a_rook_that_is_no_version_is_a_wrong_use(pytester, cluster, marker):
+    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == pytest.ExitCode.USAGE_ERROR
+    ran.stderr.fnmatch_lines(['*test_it: a version of Rook, and one to upgrade it to: rook("1.17.8", upgrade=*'])
+
+
+@pytest.mark.parametrize(
+    ("options", "skipped"),
+    [
+        ([], ""),
+        (["--kubernetes=1.34.0"], "--kubernetes 1.34.0 does not fit Rook 1.17.8"),
+        (["--ceph=20.2.4"], "--ceph 20.2.4 does not fit Rook 1.17.8"),
+        (["--storage=local", "--kubernetes=1.34.0"], ""),
+    ],
+)
+def test_a_scenario_of_another_rook_is_skipped_where_the_run_does_not_fit_that(pytester, cluster, options, skipped):
+    pytester.makepyfile('import pytest\n@pytest.mark.rook("1.17.8", upgrade="1.18.8")\ndef test_it(cluster): pass')
+    ran = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", *options)
+    ran.assert_outcomes(**{"skipped" if skipped else "passed": 1})
+    assert skipped in ran.stdout.str()
+
+
+def test_a_scenario_of_another_rook_has_that_and_the_operator_it_upgrades_to(pytester, cluster, monkeypatch):
+    made = []
+
+    class Told(Cluster):
+        def __init__(self, settings, say, *, images=(), **places):
+            super().__init__(settings, say, **places)
+            made.append((settings.rook, settings.rook_manifests, set(images)))
+
+    monkeypatch.setattr(session, "StorageCluster", Told)
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.rook("v1.17.8", upgrade="1.18.8")
+        def test_a(cluster): pass
+        def test_b(cluster): pass
+        def test_c(cluster): pass
+        @pytest.mark.rook("1.17.8")
+        def test_d(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-v")
+    ran.assert_outcomes(passed=4)
+    operators = {"docker.io/rook/ceph:v1.18.8"}
+    assert made == [("1.17.8", None, operators), ("1.18.8", None, operators)]  # two clusters: those alike come together
+    assert [test[-1] for test in re.findall(r"::(test_\w) PASSED", ran.stdout.str())] == ["a", "d", "b", "c"]
+
+
+def test_a_cluster_whose_storage_was_upgraded_is_not_used_again(pytester, cluster, monkeypatch):
+    pytester.makepyfile(
+        """
+        def test_a(monkeypatch, cluster): monkeypatch.setattr(cluster.storage, "as_deployed", False)
+        def test_b(cluster): pass
+        def test_c(cluster): pass
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran.assert_outcomes(passed=3)
+    assert ran.stdout.str().count("storage-ready restored") == 1  # for b, and c has it from b

@@ -101,7 +101,7 @@ def test_5(cluster): pass
 
 
 @pytest.fixture
-def scenarios(pytester, topologies):
+def scenarios(pytester):
     folder = pytester.mkdir("scenarios")
     (folder / "conftest.py").write_text(MARKS)
     (folder / "test_a.py").write_text(SCENARIOS)
@@ -129,9 +129,12 @@ def test_what_is_selected_is_what_is_cut(pytester, scenarios, options):
 def test_what_a_scenario_took_last_does_not_count(pytester, scenarios):
     """Slices that run one after another would be cut by other seconds each, and not be the whole together."""
     before = collected(pytester, "-k", "test_1 or test_3", "--shard=1/1")[1]
-    made = pytester.path / "results/20261124T080000Z-1"
+    made = pytester.path / "results/20261124T080000Z/1"
     made.mkdir(parents=True)
-    timings = {"scenario": "1", "outcome": "passed", "total_s": 900.0, "counted_s": 700.0}
+    timings = {
+        "scenario": "1", "outcome": "passed", "started": "2026-11-24T08:00:00+00:00",
+        "total_s": 900.0, "uncounted_s": 200.0, "counted_s": 700.0,
+    }  # fmt: skip
     (made / "timings.json").write_text(json.dumps(timings))
     assert collected(pytester, "-k", "test_1 or test_3", "--shard=1/1")[1] == before
 

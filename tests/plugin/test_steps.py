@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-import steps
 from fakes import Clock
+from rookery import steps
 from rookery.cluster.nodes import NodeState
-from rookery.cluster.power import PowerCut
 from rookery.csi.manifests import RBD
-from rookery.errors import Unknown
-from rookery.history.checkers import Verdict, WriteReport
+from rookery.errors import InfrastructureError
+from rookery.faults import DriverPodDelete
+from rookery.faults.fault import injected
 from rookery.report.results import Results
 from rookery.waiting import Condition, DeadlineExceeded, NotYet, condition, minutes
 
@@ -32,69 +32,21 @@ def results(tmp_path, clock, said):
         yield results
 
 
-# --- the verdict ---
-
-
 class History:
-    """A recorder with so many cuts in it; `open` says whether one is being recorded just now."""
+    """A recorder with so many faults in it; `open` says whether one is being recorded just now."""
 
-    def __init__(self, cuts=0):
-        self.number, self.open = cuts, False
-
-    def checked(self):
-        """Says that somebody has judged it."""
+    def __init__(self, faults=0):
+        self.number, self.open = faults, False
 
     def history(self):
-        return SimpleNamespace(cuts=lambda: [object()] * self.number, of=self)
+        return SimpleNamespace(faults=lambda: [object()] * self.number, of=self)
 
     @contextmanager
-    def cut(self):
+    def fault(self, name):
         self.open = True
-        yield lambda started_ns: None
+        yield lambda injected: None
         self.open = False
         self.number += 1
-
-
-@pytest.fixture
-def found(monkeypatch):
-    """Sets what the checker finds; returns what it was asked."""
-
-    def found(verdict, *reasons):
-        asked = []
-
-        def check_writes(history, *, rpo_seconds):
-            asked.append((history.of, rpo_seconds))
-            return WriteReport(verdict, list(reasons), acknowledged=7)
-
-        monkeypatch.setattr(steps, "check_writes", check_writes)
-        return asked
-
-    return found
-
-
-@pytest.mark.parametrize(
-    ("verdict", "error"), [(Verdict.VALID, None), (Verdict.UNKNOWN, Unknown), (Verdict.INVALID, AssertionError)]
-)
-@pytest.mark.parametrize("window", [None, 15.0])
-def test_only_a_valid_history_passes_and_each_verdict_is_written_down(results, said, found, verdict, error, window):
-    asked, history = found(verdict, "rows lost: 3", "and more"), History()
-    workload = SimpleNamespace(rpo_seconds=window)
-    if error is None:
-        steps.judge(workload, history, results)
-    else:
-        with pytest.raises(error, match=r"rows lost: 3\nand more$") as caught:
-            steps.judge(workload, history, results)
-        assert type(caught.value) is error
-    assert asked == [(history, window)]
-    written = results.path("verdict.txt").read_text()
-    assert written.startswith(f"{verdict.value}: 7 rows acknowledged")
-    assert written.endswith("rows lost: 3\nand more\n")
-    assert said[-1] == written.splitlines()[0]
-    report = json.loads(results.path("report.json").read_text())
-    assert (report["verdict"]["verdict"], report["rpo_seconds"]) == (verdict.value, window)
-
-
-# --- a power cycle under load ---
 
 
 class Cycle:
@@ -103,18 +55,22 @@ class Cycle:
 
     driver = "userspace"
 
-    def __init__(self, clock, history):
-        self.clock, self.recorder, self.did = clock, history, []
+    def __init__(self, clock, history, results):
+        self.clock, self.recorder, self.results, self.did = clock, history, results, []
         self.writing_since, self.closed, self.on, self.boots = None, False, True, 1
         self.broken = ""
 
     # the workload
 
+    @property
+    def history(self):
+        return self.recorder
+
     @contextmanager
-    def start_writers(self):
+    def writers(self):
         self.writing_since = self.clock.now
         yield self
-        self.did.append(f"writers ended, power {'on' if self.on else 'off'}")
+        self.did.append(f"writers ended, nodes {'on' if self.on else 'off'}")
         self.writing_since = None
 
     @condition("{rows} writes acknowledged", within=minutes(1))
@@ -130,96 +86,107 @@ class Cycle:
 
     # the cluster
 
+    def reporting_to(self, results):
+        return results or self.results
+
     def gather_logs(self, results, moment):
         self.did.append(f"logs {moment} for {results.scenario}")
 
-    def mark(self):
+    def baseline(self):
         assert self.on
-        self.did.append("mark")
-        return "the mark"
+        self.did.append("baseline")
+        return "the baseline"
 
-    def power_cut(self, names=None):
-        assert self.on
-        before = tuple(self.states())
+    def fault(self, fault):
+        return injected(fault, self, history=self.recorder, results=self.results)
+
+    @property
+    def nodes(self):
+        return SimpleNamespace(
+            node_states=self.states,
+            node_names=["control-plane", "worker"],
+            kill_nodes=self.kill_nodes,
+            start_nodes=self.start_nodes,
+        )
+
+    def kill_nodes(self, names):
         self.on = False
         under_load = self.writing_since is not None and self.clock.now - self.writing_since >= 5
-        self.did.append(f"cut {names or 'all'}, recorded: {self.recorder.open}, under load: {under_load}")
-        return PowerCut(int(self.clock.now * 1e9), 0, self.clock.wall, before if names is None else before[1:])
+        self.did.append(f"killed {', '.join(names)}, recorded: {self.recorder.open}, under load: {under_load}")
 
-    def power_on(self, names=None):
+    def start_nodes(self, names):
         assert not self.on
         self.on = True
         self.clock.sleep(7)
         self.boots += self.broken != "boot"
-        self.did.append(f"power on {names or 'all'}, recorded: {self.recorder.open}")
-
-    @property
-    def nodes(self):
-        return SimpleNamespace(node_states=self.states)
+        self.did.append(f"started {', '.join(names)}, recorded: {self.recorder.open}")
 
     def states(self):
-        return [NodeState(name, True, f"boot {self.boots} of {name}", "", "") for name in ("control-plane", "worker")]
+        names = ("control-plane", "worker")
+        return [NodeState(name, self.on, f"boot {self.boots} of {name}", "", "") for name in names]
 
-    def storage_recovered(self, cut, mark, reached):
-        self.did.append(f"recovered from {type(cut).__name__} by {mark}, closed: {self.closed}")
+    def storage_recovered(self, since, baseline):
+        self.did.append(f"recovered from {since.name} by {baseline}, closed: {self.closed}")
         self.clock.sleep(20)
-        reached("PGs active+clean")
+        since.reached("PGs active+clean")
 
 
 @pytest.fixture
-def cycle(clock):
-    return Cycle(clock, History())
+def cycle(clock, results, monkeypatch):
+    faults_own = SimpleNamespace(time=lambda: clock.wall, monotonic_ns=lambda: int(clock.now * 1e9))
+    monkeypatch.setattr("rookery.faults.fault.time", faults_own)
+    return Cycle(clock, History(), results)
 
 
-def test_power_goes_while_rows_are_written_and_comes_back_before_the_writers_end(cycle, results, clock):
+def test_nodes_are_killed_while_rows_are_written_and_are_back_before_the_writers_end(cycle, results, clock):
     began = clock.wall
-    done = steps.power_cycle_under_load(cycle, cycle, cycle.recorder, results)
+    done = steps.kill_nodes_under_load(cycle, cycle)
     assert cycle.did == [
-        "logs before-cut-1 for steps",
-        "mark",
-        "cut all, recorded: True, under load: True",
-        "power on all, recorded: False",
-        "writers ended, power on",
+        "logs before-node-kill-1 for steps",
+        "baseline",
+        "killed control-plane, worker, recorded: True, under load: True",
+        "started control-plane, worker, recorded: False",
+        "writers ended, nodes on",
         "closed",
-        "recovered from PowerCut by the mark, closed: True",
+        "recovered from node kill by the baseline, closed: True",
     ]
     assert results.seconds() == {"Kubernetes API answers": 7, "PGs active+clean": 27}
-    assert done.wall == done.cut.wall == pytest.approx(began + 5, abs=0.3)
-    done.since_cut("every row readable")
+    assert done.at == pytest.approx(began + 5, abs=0.3)
+    done.reached("every row readable")
     assert results.seconds()["every row readable"] == 27
 
 
-def test_a_second_cut_has_phases_and_logs_of_its_own(cycle, results):
-    steps.power_cycle_under_load(cycle, cycle, cycle.recorder, results)
-    steps.power_cycle_under_load(cycle, cycle, cycle.recorder, results)
-    assert "logs before-cut-2 for steps" in cycle.did
+def test_a_second_kill_has_phases_and_logs_of_its_own(cycle, results):
+    steps.kill_nodes_under_load(cycle, cycle)
+    steps.kill_nodes_under_load(cycle, cycle)
+    assert "logs before-node-kill-2 for steps" in cycle.did
     names = ["Kubernetes API answers", "PGs active+clean"]
-    assert list(results.seconds()) == [*names, *(f"cut 2: {name}" for name in names)]
+    assert list(results.seconds()) == [*names, *(f"fault 2: {name}" for name in names)]
 
 
-def test_power_stays_on_where_nobody_writes(cycle, results):
+def test_no_node_is_killed_where_nobody_writes(cycle, results):
     cycle.broken = "writers"
     with pytest.raises(DeadlineExceeded, match=r"500 writes acknowledged: .*0 of 500") as caught:
-        steps.power_cycle_under_load(cycle, cycle, cycle.recorder, results)
+        steps.kill_nodes_under_load(cycle, cycle)
     assert cycle.on
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
 
 
-def test_one_node_is_cut_and_seen_to_have_been_booted_anew(cycle, results):
-    done = steps.power_cycle_of(cycle, "worker", results)
-    assert done.cut.names == ["worker"]
+def test_one_node_is_killed_and_seen_to_have_been_booted_anew(cycle, results):
+    done = steps.kill_node(cycle, "worker")
+    assert done.targets == ("worker",)
     assert cycle.did == [
-        "cut ['worker'], recorded: False, under load: False",
-        "power on ['worker'], recorded: False",
+        "killed worker, recorded: True, under load: False",
+        "started worker, recorded: False",
     ]
-    done.since_cut("it serves")
+    done.reached("it serves")
     assert results.seconds() == {"it serves": 7}
 
 
-def test_a_node_that_was_not_booted_anew_was_not_cut(cycle, results):
+def test_a_node_that_was_not_booted_anew_was_not_killed(cycle):
     cycle.broken = "boot"
-    with pytest.raises(AssertionError, match="worker has not been booted anew"):
-        steps.power_cycle_of(cycle, "worker", results)
+    with pytest.raises(InfrastructureError, match="worker has not been booted anew"):
+        steps.kill_node(cycle, "worker")
 
 
 # --- another pod of the driver ---
@@ -250,19 +217,46 @@ class Counter:
 class DriverPods:
     """A storage driver whose pods are replaced in four seconds; what is in `ends_with_it` goes with the old one."""
 
+    has_rook = True
+
     def __init__(self, clock, *ends_with_it):
         self.clock, self.replaced, self.ends_with_it = clock, [], ends_with_it
 
-    def replace_driver_pod(self, node, plugin):
-        self.replaced.append((node, plugin))
+    @property
+    def driver_pods(self):
+        return SimpleNamespace(on=self.pods_on)
+
+    def pods_on(self, node, plugin):
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        metadata = {"name": "driver", "namespace": "rook-ceph", "uid": str(len(self.replaced))}
+        self.asked = (node, plugin)
+        return [{"metadata": metadata, "status": ready}]
+
+    @property
+    def kube(self):
+        return SimpleNamespace(delete=self.delete)
+
+    def delete(self, kind, name, *, namespace, grace_seconds):
+        self.replaced.append(self.asked)
         for each in self.ends_with_it:
             each.end()
         self.clock.sleep(4)
 
+    def fault(self, fault):
+        return injected(fault, self)
+
+
+def replaced(cluster, files, results, readers):
+    """The driver's pod, under a load; returns the last line that was synced."""
+    fault = DriverPodDelete(files.node, RBD)
+    with steps.goes_on(files, results, readers=readers), cluster.fault(fault):
+        fault.healed.wait()
+    return files.appended_beyond(0).wait()
+
 
 def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_new_one(clock, results):
     files, reader, cluster = Counter(clock), Counter(clock, "reader", start=clock.now - 50), DriverPods(clock)
-    last = steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=[reader])
+    last = replaced(cluster, files, results, [reader])
     assert cluster.replaced == [("worker", RBD)]
     noted = json.loads(results.path("report.json").read_text())
     assert noted["synced_before"] == 1
@@ -270,7 +264,7 @@ def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_n
     assert last == 6
     assert noted["read_before"] == [51]
     assert noted["read_after"] == [55]
-    assert results.seconds() == {"driver's pod replaced": 4}
+    assert results.seconds() == {"gone on": 4}
 
 
 @pytest.mark.parametrize("who", ["the file", "a reader", "another reader"])
@@ -280,7 +274,7 @@ def test_what_ends_with_the_drivers_pod_is_named(clock, results, who):
     cluster = DriverPods(clock, ends)
     beyond = 1 if ends is files else 51
     with pytest.raises(DeadlineExceeded, match=f"^{ends.name} beyond {beyond}: .*still at") as caught:
-        steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=readers)
+        replaced(cluster, files, results, readers)
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
 
 
@@ -290,9 +284,9 @@ def test_what_ends_under_the_new_pod_is_named(clock, results, who):
     (files if who == "the file" else reader).ended = clock.now + 5
     name = "file" if who == "the file" else "reader"
     with pytest.raises(DeadlineExceeded, match=f"^{name} beyond 5: .*still at 5$") as caught:
-        steps.replace_driver_pod_under_load(DriverPods(clock), RBD, files, results, readers=[reader])
+        replaced(DriverPods(clock), files, results, [reader])
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
-    assert list(results.seconds()) == ["driver's pod replaced"]
+    assert list(results.seconds()) == ["gone on"]
 
 
 @pytest.mark.parametrize("who", ["the file", "the reader"])
@@ -304,14 +298,14 @@ def test_nothing_is_replaced_under_a_load_that_there_is_not(clock, results, who)
     files.start_appending = lambda: None
     cluster = DriverPods(clock)
     with pytest.raises(DeadlineExceeded, match=f"^{ended.name} beyond 0: ") as caught:
-        steps.replace_driver_pod_under_load(cluster, RBD, files, results, readers=[reader])
+        replaced(cluster, files, results, [reader])
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
     assert cluster.replaced == []
 
 
 def test_one_read_is_enough_for_a_reader_to_be_at_work(clock, results):
     files, reader = Counter(clock), Counter(clock, "reader", start=clock.now - 0.5)
-    steps.replace_driver_pod_under_load(DriverPods(clock), RBD, files, results, readers=[reader])
+    replaced(DriverPods(clock), files, results, [reader])
     assert json.loads(results.path("report.json").read_text())["read_before"] == [1]
 
 
@@ -328,7 +322,11 @@ class Driver:
     def __init__(self, *lines, driver="userspace", blocked=("10.0.0.1:0/7",)):
         self.lines, self.driver, self.blocked = lines, driver, frozenset(blocked)
 
-    def driver_log(self, node):
+    @property
+    def driver_pods(self):
+        return self
+
+    def log(self, node):
         assert node == "worker"
         return "\n".join(self.lines)
 
@@ -366,7 +364,9 @@ def test_a_blocklist_that_cannot_be_had_is_waited_for_a_minute(clock, results):
         raise NotYet("no quorum")
 
     cluster = SimpleNamespace(
-        driver="userspace", driver_log=lambda node: FENCED, rook=SimpleNamespace(blocklist=blocklist)
+        driver="userspace",
+        driver_pods=SimpleNamespace(log=lambda node: FENCED),
+        rook=SimpleNamespace(blocklist=blocklist),
     )
     with pytest.raises(DeadlineExceeded, match=r"the blocklist: .*no quorum") as caught:
         steps.fenced_its_earlier_client(cluster, "worker", "10.0.0.1:0/7", results)

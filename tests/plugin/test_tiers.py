@@ -5,10 +5,8 @@ import pytest
 MARKS = """
 import pytest
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.path.parent.name == "scenarios":
-            item.add_marker(pytest.mark.scenario)
+def pytest_itemcollected(item):
+    item.add_marker(pytest.mark.scenario)
 """
 SCENARIOS = """
 import pytest

@@ -1,14 +1,18 @@
+import ast
 import json
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import rookery
 from hypothesis import given
 from hypothesis import strategies as st
+from rookery.errors import UsageError
 from rookery.paths import state_dir
 from rookery.report import room
 from rookery.report.logs import bound_logs, fair_share
-from rookery.report.results import Results, last_results
+from rookery.report.results import OWN, Results, last_results
 
 
 class Clock:
@@ -30,8 +34,13 @@ def said():
 
 
 @pytest.fixture
-def results(tmp_path, clock, said):
-    with Results(tmp_path, "power_cycle", say=said.append, clock=clock) as results:
+def run(tmp_path):
+    return tmp_path / "20261124T080312Z"
+
+
+@pytest.fixture
+def results(run, clock, said):
+    with Results(run, "node_kill", say=said.append, clock=clock) as results:
         yield results
 
 
@@ -43,10 +52,10 @@ def report(results):
     return json.loads(results.path("report.json").read_text())
 
 
-def test_the_folder_is_named_after_time_and_scenario(tmp_path, results):
-    assert results.folder.parent == tmp_path
-    stamp, _, scenario = results.folder.name.partition("-")
-    assert (len(stamp), scenario) == (len("20261124T080312Z"), "power_cycle")
+def test_the_folder_has_the_name_of_the_scenario(tmp_path, run, results):
+    assert results.folder == run / "node_kill"
+    with Results(run, "nodes[a/b]", say=print) as other:
+        assert other.folder == run / "nodes[a_b]"
 
 
 def test_a_budget_is_compared_with_what_counts_of_the_time(results, clock):
@@ -76,16 +85,18 @@ def test_without_a_budget_nothing_is_over_it(results, clock):
     assert timings(results)["over_budget"] is None
 
 
-def test_two_runs_in_a_second_have_two_folders(tmp_path, results):
-    with Results(tmp_path, "power_cycle", say=print) as other:
+def test_a_scenario_that_runs_twice_has_two_folders(run, results):
+    with Results(run, "node_kill", say=print) as other:
         assert other.folder != results.folder
 
 
 def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results):
     begin = timings(results)
 
-    assert list(begin) == ["scenario", "outcome", "total_s", "least_room_mib", "phases"]
-    assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("power_cycle", "running", [])
+    assert list(begin) == [
+        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "phases",
+    ]  # fmt: skip
+    assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
 
 
 def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
@@ -146,8 +157,8 @@ def test_the_end_of_the_context_settles_the_outcome(tmp_path):
 
 
 def test_notes_add_up(results):
-    results.note(driver="rbd.userspace.csi.rookery.io", images={"ceph": "built"})
-    results.note(verdict="valid")
+    results.record(driver="rbd.userspace.csi.rookery.io", images={"ceph": "built"})
+    results.record(verdict="valid")
 
     kept = report(results)
     assert (kept["driver"], kept["verdict"], kept["images"]) == (
@@ -155,15 +166,15 @@ def test_notes_add_up(results):
         "valid",
         {"ceph": "built"},
     )
-    assert kept["scenario"] == "power_cycle"
+    assert kept["scenario"] == "node_kill"
 
 
 def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
-    results.note(verdict="valid")
+    results.record(verdict="valid")
     with pytest.raises(TypeError):
         results.note(bad={("a", "tuple"): "is no key of JSON"})
 
-    results.note(driver="rbd.csi.ceph.com")
+    results.record(driver="rbd.csi.ceph.com")
     assert report(results)["verdict"] == "valid"
 
 
@@ -256,48 +267,44 @@ def test_a_run_without_logs_has_nothing_to_bound(tmp_path):
     assert bound_logs(tmp_path / "nothing") == 0
 
 
+def ran(root, day, scenario, outcome):
+    folder = root / f"202611{day}T090000Z" / scenario
+    folder.mkdir(parents=True)
+    started = f"2026-11-{day}T09:00:00+00:00"
+    timings = {"scenario": scenario, "started": started, "outcome": outcome, "total_s": 12.5, "uncounted_s": 2.5}
+    (folder / "timings.json").write_text(json.dumps(timings))
+    return folder
+
+
 def test_the_last_result_of_each_scenario_whatever_else_lies_there(tmp_path):
-    for time, outcome in (
-        ("20261124T090000Z", "passed"),
-        ("20261123T090000Z", "failed"),
-        ("20261122T090000Z", "passed"),
-    ):
-        folder = tmp_path / f"{time}-power_cycle[batch]"
-        folder.mkdir()
-        timings = {"scenario": "power_cycle[batch]", "outcome": outcome, "total_s": 12.5}
-        (folder / "timings.json").write_text(json.dumps(timings))
+    newest, *_ = [ran(tmp_path, day, "node_kill[batch]", outcome) for day, outcome in ((24, "passed"), (23, "failed"))]
     for name, text in (("torn", "{"), ("other", "[]"), ("empty", "{}"), ("wrong", '{"total_s": null}')):
-        (tmp_path / f"20261125T090000Z-{name}").mkdir()
-        (tmp_path / f"20261125T090000Z-{name}" / "timings.json").write_text(text)
-    (tmp_path / "20261125T090000Z-without").mkdir()
+        (tmp_path / "20261125T090000Z" / name).mkdir(parents=True)
+        (tmp_path / "20261125T090000Z" / name / "timings.json").write_text(text)
+    (tmp_path / "20261125T090000Z" / "without").mkdir()
     (tmp_path / "some-folder").mkdir()
     (tmp_path / "a-file").touch()
+    (tmp_path / "latest").symlink_to("20261123T090000Z")  # whatever it names is no other run
     (last,) = last_results(tmp_path).values()
-    assert (last.outcome, last.seconds, last.started) == ("passed", 12.5, "2026-11-24T09:00:00+00:00")
-    assert last.folder == tmp_path / "20261124T090000Z-power_cycle[batch]"
+    assert (last.outcome, last.seconds, last.started) == ("passed", 10.0, "2026-11-24T09:00:00+00:00")
+    assert last.folder == newest
     assert last_results(tmp_path / "not-there") == {}
 
 
-def test_what_was_just_run_is_the_last_result(tmp_path, results):
-    with Results(tmp_path, "just_now", say=lambda line: None):
+def test_what_was_just_run_is_the_last_result(tmp_path, run, results):
+    with Results(run, "just_now", say=lambda line: None):
         pass
     last = last_results(tmp_path)
-    assert (last["just_now"].outcome, last["power_cycle"].outcome) == ("passed", "running")
+    assert (last["just_now"].outcome, last["node_kill"].outcome) == ("passed", "running")
 
 
 @pytest.mark.parametrize("outcome", ["running", "interrupted"])
 def test_a_run_without_a_verdict_does_not_take_the_place_of_one(tmp_path, outcome):
-    def ran(day, scenario, outcome):
-        folder = tmp_path / f"2026112{day}T090000Z-{scenario}"
-        folder.mkdir()
-        timings = {"scenario": scenario, "outcome": outcome, "total_s": 12.5}
-        (folder / "timings.json").write_text(json.dumps(timings))
-
-    ran(3, "disks", "failed")
-    ran(4, "disks", outcome)
-    ran(4, "pools", outcome)
-    ran(5, "status", outcome)
-    ran(6, "status", "passed")
+    ran(tmp_path, 23, "disks", "failed")
+    ran(tmp_path, 24, "disks", outcome)
+    ran(tmp_path, 24, "pools", outcome)
+    ran(tmp_path, 25, "status", outcome)
+    ran(tmp_path, 26, "status", "passed")
     last = last_results(tmp_path)
     assert {name: found.outcome for name, found in last.items()} == {
         "disks": "failed",
@@ -315,3 +322,27 @@ def test_the_line_that_showed_a_symptom_is_noted_once(results):
         "image b is still being used",
     ]
     assert {seen["symptom"] for seen in report["symptoms"]} == {"'… is still being used' (event: the pod)"}
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_scenario_cannot_replace_what_rookery_records(results, name):
+    results.record(driver="rbd.csi.ceph.com")
+    before = results.path("report.json").read_text()
+    with pytest.raises(UsageError, match=f"{name}=…\\): that name is Rookery's own"):
+        results.note(address="10.0.0.1", **{name: ["anything"]})
+    assert results.path("report.json").read_text() == before
+
+
+def test_names_that_rookery_records_are_its_own():
+    """What a scenario notes under one of them would be taken for Rookery's."""
+    harness = Path(rookery.__file__).parent
+    recorded = {
+        keyword.arg
+        for path in harness.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "record"
+        for keyword in call.keywords
+        if keyword.arg
+    }
+    assert recorded <= OWN
+    assert OWN - recorded <= {"schema", "scenario", "started", "storage", "driver", "undone"}

@@ -12,9 +12,9 @@ from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.rook import CephSpec, Rook, deploy
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import (
+    CephBaseline,
     Health,
     HealthCheck,
-    Mark,
     OsdMap,
     Pg,
     Quorum,
@@ -259,13 +259,13 @@ def test_a_mark_taken_before_the_cut_refuses_the_old_maps_after_it():
         "pg dump pgs": json.dumps({"pg_stats": [{"pgid": "1.0", "state": "active+clean", "reported_epoch": 40}]}),
     }
     kube = FakeToolbox(answers)
-    mark = rook(kube).mark.now()
-    assert (mark.fsid, mark.osd_ids) == (FSID, {0, 1, 2})
+    baseline = rook(kube).baseline.now()
+    assert (baseline.fsid, baseline.osd_ids) == (FSID, {0, 1, 2})
 
     conditions = [
-        rook(kube).osds_up_from_boots_newer_than(mark.osdmap_epoch),
-        rook(kube).mons_in_quorum(elected_after=mark.election_epoch),
-        rook(kube).pgs_active_clean(mark.osdmap_epoch),
+        rook(kube).osds_up_from_boots_newer_than(baseline.osdmap_epoch),
+        rook(kube).mons_in_quorum(elected_after=baseline.election_epoch),
+        rook(kube).pgs_active_clean(baseline.osdmap_epoch),
     ]
     for condition in conditions:
         with pytest.raises(NotYet, match="before the fault"):
@@ -452,6 +452,6 @@ def test_a_pool_of_the_mgr_that_it_did_not_finish_is_finished():
 
 
 def test_a_mark_is_the_same_after_json():
-    mark = Mark(fsid=FSID, osd_ids=frozenset({2, 0, 10}), osdmap_epoch=40, election_epoch=14)
-    assert mark.as_dict()["osd_ids"] == [0, 2, 10]
-    assert Mark.from_dict(json.loads(json.dumps(mark.as_dict()))) == mark
+    baseline = CephBaseline(fsid=FSID, osd_ids=frozenset({2, 0, 10}), osdmap_epoch=40, election_epoch=14)
+    assert baseline.as_dict()["osd_ids"] == [0, 2, 10]
+    assert CephBaseline.from_dict(json.loads(json.dumps(baseline.as_dict()))) == baseline

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pytest
 from rookery.rook import mds
 from rookery.rook.filesystems import Filesystem
-from rookery.rook.mds import Cache, MdsWatch, raised, unix_time
+from rookery.rook.mds import Cache, MdsWatch, raised
+from rookery.rook.stamps import unix_time
 from rookery.rook.status import Health, HealthCheck
 
 NOW = unix_time("2026-11-24T10:00:00.000000+0000")

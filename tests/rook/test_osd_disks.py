@@ -4,7 +4,7 @@ import pytest
 from rookery.rook.cluster import CephSpec, ceph_cluster
 from rookery.rook.disks import OsdDisks, with_devices
 from rookery.rook.status import Osd, OsdMap
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet
 
 SPEC = CephSpec(image="ceph", disks={"worker": ["/dev/loop64"], "worker2": ["/dev/loop65"]}, mons=1, pool_size=2)
 
@@ -55,3 +55,17 @@ def test_a_disk_is_used_when_an_osd_is_up_on_it():
     assert OsdDisks(Rook(metadata)).used("/dev/loop66").now() == 1
     with pytest.raises(NotYet, match="/dev/loop64"):
         OsdDisks(Rook(metadata, up=(0,))).used("/dev/loop66").now()
+
+
+@pytest.mark.parametrize(("with_key", "last"), [(True, "auth rm osd.3"), (False, "osd rm 3")])
+def test_an_osd_is_taken_out_of_kubernetes_first_and_then_out_of_ceph(with_key, last):
+    rook = Rook()
+    told = []
+    rook.delete = lambda kind, name, *, namespace: told.append(f"delete {name}")
+    rook.list = lambda kind, *, namespace, labels: []
+    rook.answer_to = lambda *order: Condition("an answer", lambda: told.append(" ".join(order[1:])), within=0)
+
+    OsdDisks(rook).remove_osd(3, with_key=with_key)
+
+    assert told[:5] == ["delete rook-ceph-osd-3", "osd out 3", "osd down 3", "osd crush rm osd.3", "osd rm 3"]
+    assert told[-1] == last

@@ -71,6 +71,7 @@ def changed(each, *path, to):
         (DEPLOYMENT, ("metadata", "uid"), "made again"),
         (DEPLOYMENT, ("metadata", "annotations"), {"deployment.kubernetes.io/revision": "2"}),
         (DEPLOYMENT, ("metadata", "annotations"), {"banzaicloud.com/last-applied": "UEsDB"}),
+        (obj("Secret", "rook-ceph/rook-ceph-admin-keyring"), ("metadata", "annotations"), {"cephx-keyring": ""}),
         (NODE, ("metadata", "annotations"), {"csi.volume.kubernetes.io/nodeid": "{...}"}),
         (NODE, ("spec", "podCIDR"), "10.0.1.0/24"),
         (

@@ -32,7 +32,7 @@ class Cluster:
         self.did.append([each.name for each in differences])
         return [f"{each.name} undone" for each in differences]
 
-    def mute_accepted(self):
+    def accept_warnings(self):
         self.did.append("mute")
 
 
@@ -95,7 +95,7 @@ def test_of_many_differences_the_first_are_told():
 
 @pytest.fixture
 def parts(monkeypatch):
-    """What each part of a cluster answers, or raises."""
+    """What each part of a cluster answers, or raises; `storage` is the system that has Ceph's."""
     answers = {part: Fingerprint({(part, "a", "b"): Item(1)}) for part in (API, CEPH, NODES)}
 
     def collecting(part):
@@ -104,26 +104,24 @@ def parts(monkeypatch):
                 raise answers[part]
             return answers[part]
 
-        return SimpleNamespace(collect=collect)
+        return collect
 
-    for name, part in (("api", API), ("ceph", CEPH), ("node", NODES)):
-        monkeypatch.setattr(cleaning_module, name, collecting(part))
-    return answers
-
-
-ROOK = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
+    for name, part in (("api", API), ("node", NODES)):
+        monkeypatch.setattr(cleaning_module, name, SimpleNamespace(collect=collecting(part)))
+    storage = SimpleNamespace(namespaces=("rook-ceph",), parts=lambda: {CEPH: collecting(CEPH)})
+    return SimpleNamespace(answers=answers, storage=storage)
 
 
-@pytest.mark.parametrize(("rook", "found"), [(ROOK, {API, CEPH, NODES}), (None, {API, NODES})])
-def test_a_fingerprint_has_all_parts_that_there_are(parts, rook, found):
-    fingerprint = Subject(None, ["worker"], "/var/lib/kubelet", rook).fingerprint()
+@pytest.mark.parametrize(("deployed", "found"), [(True, {API, CEPH, NODES}), (False, {API, NODES})])
+def test_a_fingerprint_has_all_parts_that_there_are(parts, deployed, found):
+    fingerprint = Subject(None, ["worker"], "/var/lib/kubelet", parts.storage if deployed else None).fingerprint()
     assert {part for part, _, _ in fingerprint.items} == found
 
 
 @pytest.mark.parametrize(("part", "error"), [(API, ApiUnavailable("refused")), (CEPH, NotYet("no quorum"))])
 def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, error):
-    parts[part] = error
-    subject = Subject(None, ["worker"], "/var/lib/kubelet", ROOK)
+    parts.answers[part] = error
+    subject = Subject(None, ["worker"], "/var/lib/kubelet", parts.storage)
     found = subject.look()
     assert found.unread == {part}
     assert str(error) in found.unwell[0]
@@ -132,9 +130,9 @@ def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, erro
 
 
 def test_a_part_that_fails_is_nothing_to_wait_for(parts):
-    parts[NODES] = InfrastructureError("docker is gone")
+    parts.answers[NODES] = InfrastructureError("docker is gone")
     with pytest.raises(InfrastructureError, match="docker is gone"):
-        Subject(None, ["worker"], "/var/lib/kubelet", ROOK).look()
+        Subject(None, ["worker"], "/var/lib/kubelet", parts.storage).look()
 
 
 def test_accepted_warnings_are_muted_by_asking_for_health():
@@ -144,6 +142,6 @@ def test_accepted_warnings_are_muted_by_asking_for_health():
         asked.append("health")
         raise NotYet("muted")
 
-    Subject(None, [], "", SimpleNamespace(healthy=SimpleNamespace(now=healthy))).mute_accepted()
-    Subject(None, [], "").mute_accepted()
+    Subject(None, [], "", SimpleNamespace(accept_warnings=healthy)).accept_warnings()
+    Subject(None, [], "").accept_warnings()
     assert asked == ["health"]

@@ -1,17 +1,12 @@
 """What is undone, in which order, and what nobody touches."""
 
-import json
-
 import pytest
+from fakes import plays_kube
 from rookery.kube import KubeError
-from rookery.rook import toolbox
 from rookery.storage.baseline import undo as undoing
 from rookery.storage.baseline.api import fingerprint_of
-from rookery.storage.baseline.ceph import fingerprint_of as ceph_fingerprint_of
 from rookery.storage.baseline.fingerprint import NODES, Difference, Fingerprint, Item, compare
 from rookery.storage.baseline.undo import DELETED, is_for_good, undo
-from test_baseline_ceph import IMAGE, LISTING
-from test_baseline_ceph import changed as listing_with
 
 MINE = [{"manager": "rookery", "operation": "Apply"}]
 GROUPS = {"StatefulSet": "apps/v1", "Deployment": "apps/v1", "StorageClass": "storage.k8s.io/v1"}
@@ -24,6 +19,7 @@ def obj(kind, name, *, fields=MINE, **rest):
     return {"apiVersion": GROUPS.get(kind, "v1"), "kind": kind, "metadata": metadata, **rest}
 
 
+@plays_kube
 class Kube:
     """Remembers what it was asked for; refuses what is about `refused`."""
 
@@ -55,7 +51,7 @@ def kube():
 
 def undone(kube, before, after):
     then, now = (fingerprint_of(each, watched=()) for each in (before, after))
-    return undo(kube, None, then, now, compare(then, now))
+    return undo(kube, then, now, compare(then, now))
 
 
 def test_what_a_scenario_applied_is_deleted_what_uses_before_what_is_used(kube):
@@ -168,89 +164,6 @@ def test_what_is_refused_is_told_and_the_rest_is_undone(kube):
     assert told == ["ConfigMap default/one deleted: refused: no", "ConfigMap default/two deleted"]
 
 
-USER = LISTING["auth"]["auth_dump"][0]
-SETTING = {"section": "global", "name": "mine", "value": "1", "mask": ""}
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "prefix", "more"),
-    [
-        (("config", "+"), SETTING, "config rm", {"who": "global", "name": "mine"}),
-        (("config", 0, "value"), "9", "config set", {"who": "global", "name": "mon_data_avail_warn", "value": "3"}),
-        (("config",), [], "config set", {"who": "global", "name": "mon_data_avail_warn", "value": "3"}),
-        (("auth", "auth_dump", "+"), {**USER, "entity": "client.mine"}, "auth rm", {"entity": "client.mine"}),
-        (("auth", "auth_dump", 0, "caps"), {}, "auth import", {}),
-        (("auth", "auth_dump"), [], "auth import", {}),
-        (("osds", "flags_set"), ["sortbitwise", "noout"], "osd unset", {"key": "noout"}),
-        (("osds", "flags_set"), [], "osd set", {"key": "sortbitwise"}),
-        (("osds", "osds", 0, "primary_affinity"), 0.5, "osd primary-affinity", {"id": 0, "weight": 1.0}),
-        (("osds", "osds", 0, "weight"), 0.5, "osd reweight", {"id": 0, "weight": 1.0}),
-        (("osds", "osds", 0, "in"), 0, "osd in", {"ids": ["0"]}),
-        (("health", "mutes"), [{"code": "OSD_DOWN"}], "health unmute", {"code": "OSD_DOWN"}),
-        (("profiles", "+"), "mine", "osd erasure-code-profile rm", {"name": "mine"}),
-        (("crush", "rules", "+"), {"rule_name": "mine", "steps": []}, "osd crush rule rm", {"name": "mine"}),
-    ],
-)  # fmt: skip
-def test_what_is_known_of_ceph_is_set_back(kube, monkeypatch, path, value, prefix, more):
-    told = []
-
-    def ask_program(_kube, _namespace, program, commands):
-        told.extend(json.loads(commands))
-        return ["" for _ in told]
-
-    monkeypatch.setattr(toolbox, "ask_program", ask_program)
-    then, now = ceph_fingerprint_of(LISTING), ceph_fingerprint_of(listing_with(*path, to=value))
-    words = undo(kube, "rook-ceph", then, now, compare(then, now))
-    ((command, given),) = told
-    assert command["prefix"] == prefix
-    assert more.items() <= command.items()
-    assert len(words) == 1
-    if prefix == "auth import":
-        assert given == '[client.csi]\n\tkey = AQ==\n\tcaps mon = "profile rbd"\n'
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("pools", 0, "size"), 2),
-        (("pools",), []),
-        (("osds", "osds"), []),
-        (("images", "replicapool", "trash", "3f"), {**IMAGE, "name": "x"}),
-        (("config", "+"), {**SETTING, "name": "mgr/dashboard/server_port"}),
-        (("config", "+"), {**SETTING, "mask": "host:a"}),
-    ],
-)  # fmt: skip
-def test_what_is_not_known_is_left_and_ceph_not_asked(kube, monkeypatch, path, value):
-    monkeypatch.setattr(toolbox, "ask_program", None)
-    then, now = ceph_fingerprint_of(LISTING), ceph_fingerprint_of(listing_with(*path, to=value))
-    assert undo(kube, "rook-ceph", then, now, compare(then, now)) == []
-
-
-def test_a_command_that_ceph_refuses_is_told(kube, monkeypatch):
-    monkeypatch.setattr(toolbox, "ask_program", lambda *_: ["in use"])
-    then, now = ceph_fingerprint_of(LISTING), ceph_fingerprint_of(listing_with("profiles", "+", to="mine"))
-    told = undo(kube, "rook-ceph", then, now, compare(then, now))
-    assert told == ["erasure code profile mine removed: refused: in use"]
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "for_good"),
-    [
-        (("osds", "fsid"), "g", True),
-        (("osds", "osds", 0, "uuid"), "g", True),
-        (("osds", "osds"), [], True),
-        (("pools",), [], True),
-        (("pools", 0, "pool_id"), 9, True),
-        (("images",), {}, True),
-        (("pools", 0, "size"), 2, False),
-        (("profiles", "+"), "mine", False),
-    ],
-)
-def test_for_what_cannot_come_right_nobody_waits(path, value, for_good):
-    differences = compare(ceph_fingerprint_of(LISTING), ceph_fingerprint_of(listing_with(*path, to=value)))
-    assert any(map(is_for_good, differences)) == for_good
-
-
 def test_a_claim_that_was_made_again_and_a_node_that_is_off_do_not_come_right():
     then, now = (
         fingerprint_of([obj("PersistentVolumeClaim", "a/data", metadata={"uid": uid})], watched=()) for uid in "ab"
@@ -269,5 +182,5 @@ def test_a_kind_has_one_place_in_the_order():
 
 
 def test_nothing_differs_nothing_is_done(kube):
-    assert undo(kube, "rook-ceph", Fingerprint(), Fingerprint(), []) == []
+    assert undo(kube, Fingerprint(), Fingerprint(), []) == []
     assert kube.did == []

@@ -1,4 +1,4 @@
-"""A storage cluster's place among others on this machine, its cell, and what it may be asked to restore."""
+"""A storage cluster's place among others on this machine, its key, and what it may be asked to restore."""
 
 import json
 from contextlib import nullcontext
@@ -11,15 +11,21 @@ import yaml
 from rookery.cluster.hanging import Hanging
 from rookery.cluster.topology import Topology
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
+from rookery.faults import DaemonKill
+from rookery.history.recorder import Recorder
 from rookery.images.catalogue import Catalogue
 from rookery.kube.conditions import unix_time
 from rookery.machine.leases import Lease, SweepIncomplete
 from rookery.machine.locks import machine_lock
 from rookery.report.results import Results
-from rookery.rook.status import Mark, Osd
+from rookery.rook import drivers as rook_drivers
+from rookery.rook import system as rook_system
+from rookery.rook.status import Osd
+from rookery.rook.system import RookSystem
 from rookery.settings import Settings
 from rookery.storage import cluster as storage
-from rookery.storage import recovery
+from rookery.storage import log_bundle
+from rookery.storage import saved as saved_module
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
 from rookery.waiting import Condition, NotYet, condition
@@ -30,11 +36,9 @@ KIND_CONFIGS = Path(__file__).parents[2] / "kind-configs"
 
 
 @pytest.fixture
-def new_cluster(monkeypatch):
-    monkeypatch.setattr(storage, "chosen_driver", lambda settings: "userspace")
-
+def new_cluster():
     def new_cluster(*, slot=0, slots=1, **settings):
-        given = Settings(**{"kind_config": str(KIND_CONFIGS / "default.yaml"), **settings})
+        given = Settings(**{"kind_config": str(KIND_CONFIGS / "default.yaml"), "csi_driver": "userspace", **settings})
         return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
 
     return new_cluster
@@ -45,10 +49,25 @@ def cluster(new_cluster):
     return new_cluster()
 
 
+def test_the_nodes_are_those_of_the_kind_configuration_by_its_name():
+    assert StorageCluster(Settings(), lambda line: None).topology.workers == 3
+    assert StorageCluster(Settings(kind_workers=2), lambda line: None).topology.workers == 2
+
+
+@pytest.mark.parametrize(("storage", "there"), [("rook", True), ("local", False)])
+def test_a_fault_asks_whether_rook_is_there_before_it_asks_for_it(storage, there):
+    cluster = StorageCluster(Settings(storage=storage), lambda line: None)
+    assert cluster.has_rook == there
+    assert (DaemonKill.available(cluster) is None) == there
+
+
 @pytest.fixture(autouse=True)
 def images_there(monkeypatch):
-    """The images that nodes begin with need not be brought."""
-    monkeypatch.setattr(StorageCluster, "_prepare_to_create", StorageCluster.prepare)
+    """The images that nodes begin with need not be brought, and no engine is asked for them."""
+    monkeypatch.setattr(storage.engine, "name_of", str)
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, references: [])
+    monkeypatch.setattr(rook_system.resolve, "is_cached", lambda reference: True)
+    monkeypatch.setattr(StorageCluster, "_prepare_to_create", lambda self, results, **_: self.prepare(results))
 
 
 @pytest.fixture
@@ -61,7 +80,7 @@ def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cl
     volume = Hanging("c-worker", "7", "java", "folio_wait", "/data")
     other = Hanging("c-worker", "8", "nfsrahead", "rtnl_lock", "")
     found = []
-    cluster.kind, cluster._results = SimpleNamespace(node_names=["c-worker"]), results
+    cluster.kind, cluster.results = SimpleNamespace(node_names=["c-worker"]), results
     monkeypatch.setattr(storage, "volume_loops", lambda names: {270: 1})
     monkeypatch.setattr(storage, "hanging", lambda names, devices: found if devices == ["/dev/loop270"] else None)
     cluster.nothing_hangs_on_volumes.now()
@@ -74,18 +93,18 @@ def test_what_hangs_is_a_fault_of_the_storage_only_where_it_hangs_on_a_volume(cl
 
 
 def test_a_name_under_which_nothing_is_kept_is_bad_input(cluster, monkeypatch):
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: None))
+    monkeypatch.setattr(cluster.saved, "find", lambda name, **_: None)
     with pytest.raises(UsageError, match="no snapshot mine") as caught:
         cluster.restore("mine", SimpleNamespace())
     assert caught.value.hint == "rookery snapshots"
     with pytest.raises(UsageError, match="no snapshot mine"):
-        cluster.kept("mine")
+        cluster.saved.kept("mine")
 
 
 def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
     saved = object()
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name: {"mine": saved}.get(name)))
-    assert cluster.kept("mine") is saved
+    monkeypatch.setattr(cluster.saved, "find", lambda name, **_: {"mine": saved}.get(name))
+    assert cluster.saved.kept("mine") is saved
 
 
 def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
@@ -98,7 +117,7 @@ def saving(cluster, results, monkeypatch):
     """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
     saving = SimpleNamespace(cluster=cluster, did=[], stored={})
 
-    def save(cell, name, facts=None):
+    def save(key, name, facts=None):
         saving.did.append(f"save {name}")
         saving.stored[name] = SimpleNamespace(name=name, facts=facts, remove=lambda: saving.stored.pop(name, None))
         return saving.stored[name]
@@ -106,16 +125,17 @@ def saving(cluster, results, monkeypatch):
     def restore(snapshot, results=None):
         saving.did.append(f"restore {snapshot.name}")
 
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=lambda name, **_: saving.stored.get(name)))
+    monkeypatch.setattr(cluster.saved, "find", lambda name, **_: saving.stored.get(name))
+    monkeypatch.setattr(cluster.saved, "key", lambda *, storage: None)
     monkeypatch.setattr(cluster, "restore", restore)
     monkeypatch.setattr(cluster, "_require_as_deployed", lambda: saving.did.append("as deployed"))
     cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
-    cluster._results, cluster.ready = results, True
+    cluster.results, cluster.ready = results, True
     return saving
 
 
 def test_a_cluster_goes_on_after_it_was_saved(saving, results):
-    assert saving.cluster.save_layer("nodes-ready", results) is saving.stored["nodes-ready"]
+    assert saving.cluster.saved.save("nodes-ready", results) is saving.stored["nodes-ready"]
     assert saving.did == ["save nodes-ready", "as deployed"]
     assert saving.cluster.ready
 
@@ -133,11 +153,12 @@ def with_rook(saving, monkeypatch):
     """The same with Rook; `pods` and `osds` are what runs, and may be changed."""
     saving.pods = [pod_since("2026-11-24T10:00:05Z")]
     saving.osds = (Osd(0, "u", up=True, in_cluster=True, up_from=17),)
-    osds_up = Condition("OSDs up", lambda: SimpleNamespace(osds=saving.osds), within=0)
-    saving.cluster.rook = SimpleNamespace(osds_up=osds_up)
     saving.cluster.kind.kube = SimpleNamespace(list=lambda kind: saving.pods)
-    monkeypatch.setattr(saving.cluster, "mark", lambda: Mark("f", frozenset({0}), 18, 4))
-    monkeypatch.setattr(storage, "wait_for", patient)
+    system = saving.cluster.storage
+    osds_up = Condition("OSDs up", lambda: SimpleNamespace(osds=saving.osds), within=0)
+    system._nodes, system._rook = saving.cluster.kind, SimpleNamespace(osds_up=osds_up)
+    monkeypatch.setattr(saving.cluster, "baseline", lambda: {"osdmap_epoch": 18})
+    monkeypatch.setattr("rookery.waiting.wait_for", patient)
     return saving
 
 
@@ -147,15 +168,15 @@ def pod_since(started, name="rook-ceph-mon-a"):
 
 
 def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
-    with_rook.cluster.save_layer("rook-ready", results)
-    assert with_rook.stored["rook-ready"].facts["mark"]["osdmap_epoch"] == 18
-    assert with_rook.did == ["save rook-ready", *["as deployed"] * recovery.CHECKS_IN_A_ROW]
+    with_rook.cluster.saved.save("storage-ready", results)
+    assert with_rook.stored["storage-ready"].facts["baseline"]["osdmap_epoch"] == 18
+    assert with_rook.did == ["save storage-ready", *["as deployed"] * saved_module.CHECKS_IN_A_ROW]
 
 
 @pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])
 def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch):
     said = []
-    monkeypatch.setattr(with_rook.cluster, "_say", said.append)
+    monkeypatch.setattr(with_rook.cluster.saved, "_say", said.append)
     save = with_rook.cluster.kind.save
 
     def harmful(*args):
@@ -167,8 +188,8 @@ def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, har
         return snapshot
 
     with_rook.cluster.kind.save = harmful
-    with_rook.cluster.save_layer("rook-ready", results)
-    assert with_rook.did == ["save rook-ready", "restore rook-ready"]
+    with_rook.cluster.saved.save("storage-ready", results)
+    assert with_rook.did == ["save storage-ready", "restore storage-ready"]
     assert "osd.0" in said[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in said[0]
 
 
@@ -179,7 +200,7 @@ def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, res
     monkeypatch.setattr(with_rook.cluster, "restore", restore)
     monkeypatch.setattr(with_rook.cluster, "_require_as_deployed", not_yet)
     with pytest.raises(DeadlineExceeded):
-        with_rook.cluster.save_layer("rook-ready", results)
+        with_rook.cluster.saved.save("storage-ready", results)
     assert with_rook.stored == {}
 
 
@@ -195,50 +216,50 @@ def test_what_came_meanwhile_is_no_harm(with_rook, results, monkeypatch):
         return save(*args)
 
     with_rook.cluster.kind.save = later
-    with_rook.cluster.save_layer("rook-ready", results)
+    with_rook.cluster.saved.save("storage-ready", results)
     assert with_rook.did[-1] == "as deployed"
 
 
-def test_what_a_scenario_saved_is_found_before_a_layer_of_that_name_and_goes_with_the_cluster(saving, results):
-    layer = saving.cluster.save_layer("rook-ready", results)
-    assert saving.cluster.kept("rook-ready") is layer
-    for name in ("rook-ready", "before-upgrade", "before-upgrade"):
+def test_what_a_scenario_saved_is_found_before_a_state_of_that_name_and_goes_with_the_cluster(saving, results):
+    state = saving.cluster.saved.save("storage-ready", results)
+    assert saving.cluster.saved.kept("storage-ready") is state
+    for name in ("storage-ready", "before-upgrade", "before-upgrade"):
         saving.cluster.save(name)
-    assert set(saving.stored) == {"rook-ready", "scenario-rook-ready", "scenario-before-upgrade"}
-    assert saving.cluster.kept("rook-ready") is saving.stored["scenario-rook-ready"]
-    assert saving.cluster.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
+    assert set(saving.stored) == {"storage-ready", "scenario-storage-ready", "scenario-before-upgrade"}
+    assert saving.cluster.saved.kept("storage-ready") is saving.stored["scenario-storage-ready"]
+    assert saving.cluster.saved.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
     saving.cluster.delete()
-    assert saving.stored == {"rook-ready": layer}
+    assert saving.stored == {"storage-ready": state}
     assert saving.did[-1] == "delete"
 
 
 def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, monkeypatch):
-    def no_engine(name):
+    def no_engine(name, **_):
         raise InfrastructureError("no docker engine answers")
 
     saving.cluster.save("before-upgrade")
     saving.cluster._addresses.hold(saving.cluster.topology)
-    monkeypatch.setattr(StorageCluster, "cell", SimpleNamespace(find=no_engine))
+    monkeypatch.setattr(saving.cluster.saved, "find", no_engine)
     with pytest.raises(InfrastructureError, match="no docker engine"):
         saving.cluster.delete()
     assert saving.did[-1] == "delete"
     assert Lease.all() == []
 
 
-def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_power_is_on(saving):
-    for name in ("", "../rook-ready"):
+def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_nodes_run(saving):
+    for name in ("", "../storage-ready"):
         with pytest.raises(UsageError, match="is no name for a snapshot"):
             saving.cluster.save(name)
     assert saving.did == []
 
 
-@pytest.mark.parametrize("end", [StorageCluster.delete, lambda cluster: cluster.create_nodes(cluster._results)])
+@pytest.mark.parametrize("end", [StorageCluster.delete, lambda cluster: cluster.create_nodes(cluster.results)])
 def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
     cluster = saving.cluster
-    cluster.rook, cluster.started = object(), 4711.0
+    cluster.storage._nodes, cluster.started = object(), 4711.0
     cluster.kind.create = lambda: saving.did.append(f"create, ready: {cluster.ready}")
     end(cluster)
-    assert (cluster.rook, cluster.ready, cluster.started) == (None, False, 0.0)
+    assert (cluster.storage.deployed, cluster.ready, cluster.started) == (False, False, 0.0)
     assert saving.did in (["delete"], ["create, ready: False"])
 
 
@@ -246,7 +267,7 @@ def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
 def images_missing(monkeypatch):
     """A machine on which `prepare` ends where it asks for images."""
 
-    def ensure_images(settings, say, more):
+    def ensure(settings, say, references):
         raise InfrastructureError("no registry answers")
 
     for name in ("require_root", "require_headroom"):
@@ -255,7 +276,8 @@ def images_missing(monkeypatch):
     monkeypatch.setattr(storage, "sweep", lambda *, say: [])
     monkeypatch.setattr(storage, "ensure_name_is_ours", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
-    monkeypatch.setattr(storage, "ensure_images", ensure_images)
+    monkeypatch.setattr(storage.images, "ensure", ensure)
+    monkeypatch.setattr(RookSystem, "catalogue", Catalogue(operator="rook", ceph=CEPH, driver=()))
 
 
 def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
@@ -329,9 +351,7 @@ def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_miss
 
 
 def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, results, monkeypatch):
-    made = Catalogue(node="node", operator="rook", ceph=CEPH, driver=())
-    monkeypatch.setattr(storage, "ensure_images", lambda settings, say, more: (made, []))
-    monkeypatch.setattr(storage.engine, "name_of", str)
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, references: [])
     cluster = new_cluster()
     cluster.prepare(results)
     with pytest.raises(UsageError, match="would take disks of this machine"):
@@ -394,10 +414,14 @@ def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled
     rook = SimpleNamespace(
         deploy=lambda: did.append("Rook deployed"), settle=lambda: did.append(f"settled, ready: {cluster.ready}")
     )
-    cluster.kind = SimpleNamespace(create=lambda: did.append("nodes"))
-    monkeypatch.setattr(cluster, "_rook", lambda results: rook)
-    monkeypatch.setattr(cluster, "_apply_driver", lambda: did.append("driver applied"))
-    monkeypatch.setattr(cluster, "_driver_ready", lambda: did.append(f"driver, ready: {cluster.ready}"))
+    drivers = SimpleNamespace(
+        apply=lambda: did.append("driver applied"), ready=lambda: did.append(f"driver, ready: {cluster.ready}")
+    )
+    nodes = {"disks": {}, "workers": [], "kube": None, "topology": cluster.topology, "require_on": None}
+    cluster.kind = SimpleNamespace(create=lambda: did.append("nodes"), **nodes)
+    monkeypatch.setattr(RookSystem, "_rendering", lambda self, nodes, disks: None)
+    monkeypatch.setattr(rook_system, "Rook", lambda *_, **__: rook)
+    monkeypatch.setattr(RookSystem, "_drivers", drivers)
     monkeypatch.setattr(cluster, "note", lambda results: did.append("noted"))
     cluster.bring_up(results)
     assert did == [
@@ -409,6 +433,52 @@ def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled
         "noted",
     ]
     assert cluster.ready
+    assert "nothing to HEALTH_OK" in results.seconds()
+
+
+def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_both_versions(
+    cluster, results, monkeypatch
+):
+    did = []
+
+    class System:
+        at = "1.17.8"
+
+        def versions(self):
+            return {"rook": self.at}
+
+        def images_after(self, versions):
+            return (f"rook/ceph:v{versions['rook']}",)
+
+        def upgrade(self, versions, phase, reached):
+            did.append("begun")
+            self.at = versions["rook"]
+            reached("every daemon")
+            return "the condition"
+
+    cluster.storage, cluster.results = System(), results
+    image = SimpleNamespace(reference="rook/ceph:v1.18.8", origin=SimpleNamespace(value="built"))
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, wanted: did.append(wanted) or [image])
+    monkeypatch.setattr(cluster, "require_images", lambda wanted: did.append("in the workers"))
+    assert cluster.upgrade(rook="1.18.8") == "the condition"
+    assert did == [("rook/ceph:v1.18.8",), "in the workers", "begun"]
+    assert cluster.origins == {"rook/ceph:v1.18.8": "built"}
+    assert results.noted("upgrade") == {"from": {"rook": "1.17.8"}, "to": {"rook": "1.18.8"}}
+    assert list(results.seconds()) == ["images of the upgrade ready", "upgrade: every daemon"]
+
+
+def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeypatch, tmp_path):
+    versions = iter([{"rook": "1.17.8"}, {"rook": "1.18.8"}])
+    cluster.storage = SimpleNamespace(
+        versions=lambda: next(versions), images_after=lambda versions: (), upgrade=lambda *_: "the condition"
+    )
+    cluster.results = results
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, wanted: [])
+    monkeypatch.setattr(cluster, "require_images", lambda wanted: None)
+    with Recorder(tmp_path / "history.jsonl") as cluster.history:
+        cluster.upgrade(rook="1.18.8")
+        (fault,) = cluster.history.history().faults()
+    assert (fault.name, fault.loses_unsynced, fault.proof) == ("upgrade", False, "rook 1.17.8 is 1.18.8")
 
 
 @pytest.fixture
@@ -441,29 +511,45 @@ def examples(tmp_path):
 @pytest.fixture
 def prepared(new_cluster, monkeypatch, examples):
     """Returns a cluster of those settings, prepared with images and a kind that are faked by id and version."""
-    monkeypatch.setattr(storage, "rook_examples", lambda settings: examples)
-    monkeypatch.setattr(storage.StorageCluster, "driver", "userspace", raising=False)
+    monkeypatch.setattr(rook_system, "rook_examples", lambda settings: examples)
     machine = SimpleNamespace(kind=(0, 33, 0), ids={})
-    monkeypatch.setattr(storage, "version_of", lambda path: machine.kind)
-    monkeypatch.setattr(storage, "_image_id", lambda reference: machine.ids.get(reference, "sha256:1"))
+    monkeypatch.setattr(saved_module, "version_of", lambda path: machine.kind)
+    usable = lambda reference: SimpleNamespace(id=machine.ids.get(reference, "sha256:1"))  # noqa: E731
+    monkeypatch.setattr(storage.images.engine, "usable", usable)
 
     def prepared(*, origin="built from packages", **settings):
         cluster = new_cluster(**settings)
-        cluster.images = Catalogue(node="kindest/node:v1.32.0", operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
-        cluster.origins = {CEPH: origin}
+        cluster.storage.catalogue = Catalogue(operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
+        cluster.origins = cluster.storage.origins = {CEPH: origin}
+        cluster.has_images = True
         workers = [f"mine-worker{number}" for number in range(cluster.topology.workers)]
-        cluster.kind = SimpleNamespace(kind_path=Path("/bin/kind"), store=Path("/stores/images-1"), workers=workers)
+        cluster.kind = SimpleNamespace(
+            kind_path=Path("/bin/kind"), store=Path("/stores/images-1"), workers=workers, topology=cluster.topology
+        )
         return cluster
 
     prepared.machine = machine
     return prepared
 
 
-def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
-    cell = prepared(cluster_name="mine").cell
-    assert json.loads(json.dumps(cell.facts))["kind"] == [0, 33, 0]
-    assert cell.folder.name == f"mine-{cell.key}"
-    assert cell == prepared(cluster_name="mine").cell
+def key_of(cluster):
+    return cluster.saved.key(storage=True)
+
+
+def test_the_key_is_of_this_cluster_and_can_be_kept_as_json(prepared):
+    key = key_of(prepared(cluster_name="mine"))
+    assert json.loads(json.dumps(key.facts))["kind"] == [0, 33, 0]
+    assert key.folder.name == f"mine-{key.digest}"
+    assert key == key_of(prepared(cluster_name="mine"))
+
+
+def test_nodes_alone_have_a_key_for_which_no_storage_system_is_asked(new_cluster, prepared, monkeypatch):
+    unasked = property(lambda self: pytest.fail("Rook's images were asked for"))
+    other = prepared(rook="1.17.9").saved.key(storage=False)
+    monkeypatch.setattr(RookSystem, "images", unasked)
+    monkeypatch.setattr(RookSystem, "identity", unasked)
+    assert prepared().saved.key(storage=False) == other
+    assert list(other.facts["images"]) == ["kindest/node:v1.32.0"]
 
 
 @pytest.mark.parametrize(
@@ -478,37 +564,48 @@ def test_the_cell_is_of_this_cluster_and_can_be_kept_as_json(prepared):
     ],
     ids=lambda settings: next(iter(settings)),
 )
-def test_a_cluster_that_would_be_another_one_has_another_cell(prepared, settings):
-    assert prepared(**settings).cell.key != prepared().cell.key
+def test_a_cluster_that_would_be_another_one_has_another_key(prepared, settings):
+    assert key_of(prepared(**settings)).digest != key_of(prepared()).digest
 
 
-def test_the_folder_that_nodes_have_their_var_in_makes_another_cell(prepared, monkeypatch, tmp_path):
-    before = prepared().cell
+def test_what_is_kept_of_a_cluster_that_was_upgraded_is_of_the_versions_of_before(prepared, monkeypatch):
+    catalogue = Catalogue(operator="rook/ceph:v1", ceph=CEPH, driver=("csi:1",))
+    monkeypatch.setattr(rook_system, "needed_images", lambda settings: catalogue)
+    before = key_of(prepared(rook="1.17.9"))
+    cluster = prepared(rook="1.17.9")
+    cluster.storage._become(replace(cluster.storage.settings, rook="1.18.8"))
+    assert not cluster.storage.as_deployed
+    assert key_of(cluster).facts["storage"] == before.facts["storage"]
+
+
+def test_the_folder_that_nodes_have_their_var_in_makes_another_key(prepared, monkeypatch, tmp_path):
+    before = key_of(prepared())
     monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "elsewhere"))
-    assert prepared().cell.key != before.key
+    assert key_of(prepared()).digest != before.digest
 
 
-def test_another_kind_makes_another_cell(prepared):
-    before = prepared().cell
+def test_another_kind_makes_another_key(prepared):
+    before = key_of(prepared())
     prepared.machine.kind = (0, 34, 0)
-    assert prepared().cell.key != before.key
+    assert key_of(prepared()).digest != before.digest
 
 
-def test_an_image_that_was_made_anew_makes_another_cell(prepared):
-    before = prepared().cell
+def test_an_image_that_was_made_anew_makes_another_key(prepared):
+    before = key_of(prepared())
     prepared.machine.ids["docker.io/library/csi:1"] = "sha256:2"
-    assert prepared().cell.key != before.key
+    assert key_of(prepared()).digest != before.digest
 
 
-def test_images_of_workloads_make_no_other_cell(prepared):
+def test_images_of_workloads_make_no_other_key(prepared):
     cluster = prepared()
     cluster._workload_images = ("cassandra:5.0.6",)
     cluster.kind.store = Path("/stores/images-2")
-    assert cluster.cell == prepared().cell
+    assert key_of(cluster) == key_of(prepared())
 
 
 def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared, results, monkeypatch):
-    monkeypatch.setattr(storage, "_image_id", lambda reference: f"id of {reference}")
+    usable = lambda reference: SimpleNamespace(id=f"id of {reference}")  # noqa: E731
+    monkeypatch.setattr(storage.images.engine, "usable", usable)
     cluster, asked = prepared(), []
     cluster._workload_images = ("cassandra:5.0.6",)
     cluster.kind.fill_store = lambda images, archive: asked.append(images)
@@ -518,28 +615,30 @@ def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared,
     assert asked == [{name: f"id of {name}" for name in names}]
 
 
-def test_other_manifests_under_the_same_version_make_another_cell(prepared, examples):
-    before = prepared().cell
+def test_other_manifests_under_the_same_version_make_another_key(prepared, examples):
+    before = key_of(prepared())
     operator = examples / "operator.yaml"
     operator.write_text("# a comment changes nothing\n" + operator.read_text())
-    assert prepared().cell == before
+    assert key_of(prepared()) == before
     operator.write_text(operator.read_text().replace("name: main", "name: another"))
-    assert prepared().cell.key != before.key
+    assert key_of(prepared()).digest != before.digest
 
 
-def test_what_the_driver_is_deployed_as_makes_another_cell(prepared, monkeypatch):
-    before = prepared().cell
-    monkeypatch.setattr(storage.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}})
-    assert prepared().cell.key != before.key
+def test_what_the_driver_is_deployed_as_makes_another_key(prepared, monkeypatch):
+    before = key_of(prepared())
+    monkeypatch.setattr(
+        rook_drivers.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}}
+    )
+    assert key_of(prepared()).digest != before.digest
 
 
 def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):
     cluster = new_cluster(kind_config=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
-    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
+    cluster.storage._nodes = cluster.kind
     monkeypatch.setattr(storage.Subject, "look", lambda subject: Fingerprint({("API", "b", "c"): Item(subject)}))
     (subject,) = [item.value for item in cluster.fingerprint().items.values()]
-    assert (subject.kube, subject.nodes, subject.namespace) == ("kube", ["worker"], "rook-ceph")
+    assert (subject.kube, subject.nodes, subject.storage) == ("kube", ["worker"], cluster.storage)
     assert subject.kubelet_dir == storage.kubelet_dir(cluster.topology) != "/var/lib/kubelet"
     assert cluster.converge(cluster.fingerprint()).clean
 
@@ -568,12 +667,13 @@ class Made:
 
 def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypatch):
     did = []
-    cluster.rook = SimpleNamespace()
-    monkeypatch.setattr(storage, "Filesystems", lambda rook: Made(did))
+    system = cluster.storage
+    system._rook = SimpleNamespace()
+    monkeypatch.setattr(rook_system, "Filesystems", lambda rook: Made(did))
     monkeypatch.setattr(
-        cluster, "deploy_filesystem_driver", lambda filesystem, name: did.append(f"driver Ready for {name}")
+        system, "deploy_filesystem_driver", lambda filesystem, name: did.append(f"driver Ready for {name}")
     )
-    cluster.serve_filesystem(storage.Filesystem())
+    system.serve_filesystem(rook_system.Filesystem())
     assert did == ["myfs asked for", "driver Ready for rook-cephfs", "myfs served"]
 
 
@@ -582,7 +682,7 @@ def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypa
     [
         ([], [], [], {}, []),
         (["VolumeAttachment"], ["not asked for"], [], {}, ["VolumeAttachment one"]),
-        (["PersistentVolume", "VolumeAttachment"], [], [], {}, ["PersistentVolume one", "VolumeAttachment one"]),
+        (["PersistentVolume", "VolumeAttachment"], [], [], {}, ["PersistentVolume one"]),
         ([], ["csi-vol-1"], [], {}, ["image replicapool/csi-vol-1"]),
         ([], [], ["csi-vol-2"], {}, ["image csi-vol-2 in the trash of replicapool"]),
         ([], ["csi-vol-1"], [], {70: 1}, ["image replicapool/csi-vol-1", "/dev/loop70"]),
@@ -590,17 +690,27 @@ def test_the_driver_of_a_filesystem_starts_while_rook_is_at_it(cluster, monkeypa
 )
 def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, trash, loops, left):
     answers = {("ls", "replicapool"): images, ("trash", "ls", "replicapool", "--all"): [{"name": it} for it in trash]}
-    kube = SimpleNamespace(list=lambda kind: [{"metadata": {"name": "one"}}] if kind in objects else [])
-    cluster.rook = SimpleNamespace(spec=SimpleNamespace(pool="replicapool"), rbd=lambda *args: answers[args])
+    one = {"metadata": {"name": "one"}, "spec": {}}
+    kube = SimpleNamespace(list=lambda kind: [one] if kind in objects else [])
+    rook = SimpleNamespace(spec=SimpleNamespace(pool="replicapool"), rbd=lambda *args: answers[args])
     cluster.kind = SimpleNamespace(kube=kube, node_names=["worker"], workers=["worker"])
-    monkeypatch.setattr(storage, "volume_loops", lambda nodes: loops)
-    monkeypatch.setattr(storage, "Filesystems", lambda rook: SimpleNamespace(in_ceph=set))
-    assert cluster.volumes_left() == left
+    cluster.storage._nodes, cluster.storage._rook = cluster.kind, rook
+    monkeypatch.setattr(rook_system, "volume_loops", lambda nodes: loops)
+    monkeypatch.setattr(rook_system, "Filesystems", lambda rook: SimpleNamespace(in_ceph=set))
+    assert cluster.storage.volumes_left(()) == left
     if left:
         with pytest.raises(NotYet, match=left[-1]):
             cluster.no_volumes_left.now()
     else:
         cluster.no_volumes_left.now()
+
+
+def test_of_a_cluster_with_claims_a_volume_without_one_is_left_and_ceph_not_asked(cluster):
+    volumes = [{"metadata": {"name": uid}, "spec": {"claimRef": {"uid": uid}}} for uid in ("mine", "nobodys")]
+    kube = SimpleNamespace(list=lambda kind: volumes if kind == "PersistentVolume" else pytest.fail(kind))
+    cluster.storage._nodes = SimpleNamespace(kube=kube)
+    assert cluster.storage.volumes_left({"mine"}) == ["PersistentVolume nobodys"]
+    assert cluster.storage.volumes_left({"mine", "nobodys"}) == []
 
 
 @pytest.mark.parametrize(
@@ -618,15 +728,12 @@ def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, c
         if left:
             raise NotYet(", ".join(left))
 
-    cluster.rook, cluster.kind = SimpleNamespace(), SimpleNamespace(workers=["worker"])
+    cluster.storage._rook, cluster.storage._nodes = SimpleNamespace(), SimpleNamespace(workers=["worker"])
     found = SimpleNamespace(in_ceph=lambda: set(names), empty=empty)
-    monkeypatch.setattr(storage, "Filesystems", lambda rook: found)
-    monkeypatch.setattr(storage.node_containers, "services", lambda worker, pattern: clients)
-    if why is None:
-        cluster._no_filesystem_volumes_left()
-    else:
-        with pytest.raises(NotYet, match=why):
-            cluster._no_filesystem_volumes_left()
+    monkeypatch.setattr(rook_system, "Filesystems", lambda rook: found)
+    monkeypatch.setattr(rook_system.node_containers, "services", lambda worker, pattern: clients)
+    told = cluster.storage._filesystem_volumes_left()
+    assert told == [] if why is None else why in told[0]
 
 
 def test_of_a_cluster_that_was_not_made_there_are_no_logs_and_no_folder_for_them(cluster, results):
@@ -639,10 +746,14 @@ def test_what_gathering_logs_takes_is_a_phase(cluster, results, monkeypatch):
     nodes = SimpleNamespace(node_names=["rookery-worker"])
     for name, value in (("kube", None), ("nodes", nodes)):
         monkeypatch.setattr(storage.StorageCluster, name, value)
-    monkeypatch.setattr(storage.bundle, "collect", lambda kube, folder, *, budget_bytes: None)
-    monkeypatch.setattr(storage.node_containers, "journal", lambda name: f"journal of {name}")
+    monkeypatch.setattr(log_bundle.bundle, "collect", lambda kube, folder, *, budget_bytes: None)
+    monkeypatch.setattr(log_bundle.node_containers, "journal", lambda name: f"journal of {name}")
+    monkeypatch.setattr(log_bundle.node_containers, "state", lambda name: f"state of {name}")
     cluster.gather_logs(results, "at-the-end")
-    assert (results.folder / "logs/at-the-end/rookery-worker.journal").read_text() == "journal of rookery-worker"
+    folder = results.folder / "logs/at-the-end"
+    assert (folder / "rookery-worker.journal").read_text() == "journal of rookery-worker"
+    assert (folder / "rookery-worker.node.txt").read_text() == "state of rookery-worker"
+    assert "*" not in (folder / "index.txt").read_text().partition("\n\n")[0]
     assert list(results.seconds()) == ["logs gathered"]
 
 
@@ -668,9 +779,9 @@ def running(started):
     ids=["none", "for another directory", "no image", "from before", "not Ready, but it runs"],
 )
 def test_the_driver_runs_for_a_directory_that_no_kubelet_may_have(cluster, pods, why):
-    cluster.kind = SimpleNamespace(workers=["worker"], kube=SimpleNamespace(list=lambda kind, **_: pods))
-    cluster.rook = SimpleNamespace(spec=SimpleNamespace(namespace="rook-ceph"))
-    runs = cluster.driver_runs_for("/data/another").since(unix_time("2026-11-24T10:00:00Z"))
+    nodes = SimpleNamespace(workers=["worker"], kube=SimpleNamespace(list=lambda kind, **_: pods))
+    cluster.storage._nodes = nodes
+    runs = cluster.driver_pods.run_for("/data/another").since(unix_time("2026-11-24T10:00:00Z"))
 
     with pytest.raises(NotYet, match=f"worker: .*{why}") if why else nullcontext():
         runs.now()

@@ -73,7 +73,7 @@ class World:
         if self.changes == self.fail_at:
             raise Injected(f"at change {self.changes}")
 
-    def power_cut(self) -> None:
+    def node_kill(self) -> None:
         self.client, self.mounted, self.boot = None, [], self.boot + 1
 
     # What the node needs of Ceph
@@ -251,7 +251,7 @@ def test_a_subvolume_that_is_not_there(world: World) -> None:
 def test_the_client_of_an_earlier_life_is_fenced_before_the_new_one_starts(world: World) -> None:
     stage(world.driver())
     dead = world.client
-    world.power_cut()
+    world.node_kill()
     stage(world.driver())
     assert world.fenced == [dead]
     assert world.client != dead
@@ -279,13 +279,13 @@ def test_who_does_not_say_who_he_is_is_asked_again(world: World) -> None:
     world.says_who_it_is = True
     stage(world.driver())
     dead = world.client
-    world.power_cut()
+    world.node_kill()
     stage(world.driver())
     assert world.fenced == [dead]
 
 
 def test_any_step_may_fail_and_is_taken_up(world: World) -> None:
-    for then in (lambda: None, world.power_cut):
+    for then in (lambda: None, world.node_kill):
         for step in range(1, 20):
             world.changes, world.fail_at = 0, step
             try:

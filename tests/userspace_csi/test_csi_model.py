@@ -228,7 +228,7 @@ class Machine:
         self.node.recover()
         return self.node
 
-    def power_cycle(self) -> None:
+    def node_kill(self) -> None:
         self.pool.dead |= {client.id for client in self.exporters.values()}
         self.exporters, self.mounted = {}, []
         self.boot += 1
@@ -460,7 +460,7 @@ class Driver:
         self.machines[it.node].new_driver()
 
     def kill_node(self, it: m.KillNode) -> None:
-        self.machines[it.node].power_cycle()
+        self.machines[it.node].node_kill()
 
     def _writer(self, it: m.Create | m.OnNode) -> Capability:
         mode = self.modes[it.volume]

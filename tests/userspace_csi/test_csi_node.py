@@ -1,7 +1,7 @@
 """The userspace CSI driver's node part, on a node and a Ceph cluster that are a few sets and dictionaries.
 
 The world below knows what would happen: who watches an image, what serves a file, what is mounted on what. It can be
-told to fail at its n-th change, to lose its power, or to lose its driver.
+told to fail at its n-th change, to be killed, or to lose its driver.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class World:
         if self.changes == self.fail_at:
             raise Injected(f"at change {self.changes}")
 
-    def power_cut(self) -> None:
+    def node_kill(self) -> None:
         """All processes and mounts are gone; loop devices, watches and locks stay."""
         self.exporter = None
         self.mounted = []
@@ -380,12 +380,12 @@ def test_a_new_driver_finds_the_volume_served(world: World) -> None:
     assert world.starts == 1
 
 
-def test_after_a_power_cut_the_nodes_own_lock_is_broken_at_once(world: World) -> None:
+def test_after_a_node_kill_the_nodes_own_lock_is_broken_at_once(world: World) -> None:
     stage(world.driver())
     dead = world.exporter
-    for _ in range(2):  # a second power cycle right after the first passes as well
+    for _ in range(2):  # a second node kill right after the first passes as well
         dead = world.exporter
-        world.power_cut()
+        world.node_kill()
         node = world.driver()
         assert world.loops == {}, "the loop device of the dead exporter is cleared before anything is served"
         stage(node)
@@ -396,14 +396,14 @@ def test_after_a_power_cut_the_nodes_own_lock_is_broken_at_once(world: World) ->
     assert world.is_clean()
 
 
-def test_a_power_cut_in_the_middle_of_a_take_over(world: World) -> None:
+def test_a_node_kill_in_the_middle_of_a_take_over(world: World) -> None:
     stage(world.driver())
-    world.power_cut()
+    world.node_kill()
     node = world.driver()
     world.fail_at = world.changes + 2  # the fence is done, the exporter does not come up
     with pytest.raises(Injected):
         stage(node)
-    world.power_cut()
+    world.node_kill()
     stage(world.driver())
     assert world.serves()
 
@@ -411,7 +411,7 @@ def test_a_power_cut_in_the_middle_of_a_take_over(world: World) -> None:
 def test_a_loop_number_that_went_to_somebody_else_is_left_alone(world: World) -> None:
     stage(world.driver())
     (number,) = world.loops
-    world.power_cut()
+    world.node_kill()
     theirs = {number: (1000, Path("/disk.img"))}
     world.loops = dict(theirs)
     node = world.driver()
@@ -591,13 +591,13 @@ def test_a_raw_block_volume_is_the_device_itself(world: World, tmp_path: Path) -
     assert world.is_clean()
 
 
-def test_after_a_power_cut_a_raw_block_volume_comes_back_on_another_device(world: World, tmp_path: Path) -> None:
+def test_after_a_node_kill_a_raw_block_volume_comes_back_on_another_device(world: World, tmp_path: Path) -> None:
     node, target = world.driver(), tmp_path / "publish" / "pod"
     node.stage(stage_request(capability=BLOCK), soon())
     node.publish(publish_request(target, BLOCK), soon())
     (number,) = world.loops
     world.loops[90] = (500, Path(f"/dev/loop{number}"))  # the kubelet's
-    world.power_cut()
+    world.node_kill()
     node = world.driver()
     assert world.loops == {}, "neither the driver's nor the kubelet's device is left"
     node.stage(stage_request(capability=BLOCK), soon())
@@ -674,10 +674,10 @@ def test_a_reader_makes_no_filesystem_and_meets_no_writer(world: World) -> None:
     assert world.filesystem == ""
 
 
-def test_a_reader_comes_back_after_a_power_cut_without_waiting_for_its_own_watch(world: World) -> None:
+def test_a_reader_comes_back_after_a_node_kill_without_waiting_for_its_own_watch(world: World) -> None:
     world.filesystem = "ext4"
     world.driver().stage(stage_request(capability=READER), soon())
-    world.power_cut()
+    world.node_kill()
     world.driver().stage(stage_request(capability=READER), soon())
     staged = world.at(STAGING)
     assert staged is not None

@@ -17,7 +17,7 @@ import userspace_csi as driver
 from hypothesis import given
 from hypothesis import strategies as st
 from rookery.machine import loop
-from rookery.machine.leases import volume_loops
+from rookery.machine.volume_loops import volume_loops
 from userspace_csi.clusters import ClusterConfig, Credentials, client_files, remove_client_files
 from userspace_csi.commands import CommandFailed, CommandTimedOut, Done, run
 from userspace_csi.errors import (

@@ -25,11 +25,10 @@ from rookery.history.recorder import Recorder
 from rookery.history.rows import value_of
 from rookery.kube import ApiUnavailable, ExecFailed, KubeError
 from rookery.waiting import NotYet
-from rookery.workloads.cassandra import Cassandra, RingMember
 from rookery.workloads.cassandra.client import WRITE_TIMEOUT, Client, outcome_of, parse_duration
 from rookery.workloads.cassandra.manifests import CassandraSpec
-from rookery.workloads.cassandra.ring import parse_ring
-from rookery.workloads.cassandra.workload import rpo_of
+from rookery.workloads.cassandra.ring import RingMember, parse_ring
+from rookery.workloads.cassandra.workload import Cassandra, rpo_of
 from rookery.workloads.writers import WriterProcess, Writers
 
 
@@ -203,7 +202,7 @@ def driver_future(pools):
 def test_what_the_driver_really_raises(record, first, second, outcome):
     client = client_with(record, lambda: driver_future({HOST: first, OTHER_HOST: second}))
 
-    assert client.write(0, 7, "QUORUM") == outcome
+    assert client.write(0, 7) == outcome
     assert [write.outcome for write in record.history().writes()] == [outcome]
     assert second is None or second.sent == 0, "the write was tried a second time"
 
@@ -214,7 +213,7 @@ def test_what_the_driver_really_raises(record, first, second, outcome):
 def test_a_write_is_recorded_with_its_coordinator(record):
     client = client_with(record, Answer([]))
 
-    assert client.write(3, 7, "QUORUM") == "ok"
+    assert client.write(3, 7) == "ok"
     begin, end = record.history().operations
     assert (begin.type, begin.process, begin.key) == ("invoke", 3, 7)
     assert (end.type, end.node) == ("ok", HOST.address)
@@ -230,7 +229,7 @@ def test_the_request_is_on_record_before_it_is_sent(record):
         seen.extend(record.history().operations)
         return Answer([])
 
-    client_with(record, look).write(0, 7, "QUORUM")
+    client_with(record, look).write(0, 7)
     assert [operation.type for operation in seen] == ["invoke"]
 
 
@@ -238,7 +237,7 @@ def test_a_driver_that_never_answers_is_unknown_at_the_deadline(record, monkeypa
     monkeypatch.setattr("rookery.workloads.cassandra.client.WRITE_TIMEOUT", 0.0)
     monkeypatch.setattr("rookery.workloads.cassandra.client.GRACE", 0.0)
 
-    assert client_with(record, Answer(None)).write(0, 7, "QUORUM") == "info"
+    assert client_with(record, Answer(None)).write(0, 7) == "info"
     (write,) = record.history().writes()
     assert "OperationTimedOut" in write.error
 
@@ -247,7 +246,7 @@ def test_a_driver_that_never_answers_is_unknown_at_the_deadline(record, monkeypa
 def test_no_host_left_is_certain_only_if_none_was_tried(record, attempted, outcome):
     refused = Answer(no_host(ConnectionException("Pool is shutdown")), attempted=attempted)
 
-    assert client_with(record, refused).write(0, 7, "QUORUM") == outcome
+    assert client_with(record, refused).write(0, 7) == outcome
 
 
 def test_a_fault_of_the_caller_is_recorded_as_unknown_and_raised(record):
@@ -255,7 +254,7 @@ def test_a_fault_of_the_caller_is_recorded_as_unknown_and_raised(record):
         raise TypeError("not a statement")
 
     with pytest.raises(TypeError):
-        client_with(record, fault).write(0, 7, "QUORUM")
+        client_with(record, fault).write(0, 7)
     assert [write.outcome for write in record.history().writes()] == ["info"]
 
 
@@ -279,7 +278,7 @@ def test_a_row_that_is_not_what_was_written_is_recorded_as_torn(record):
 def test_the_seed_is_read_from_its_table_and_recorded_as_such(record):
     client = client_with(record, Answer([row(1), (2, b"")]))
 
-    client.read_seed("rookery.seed", "ALL")
+    client.read_seed("ALL")
     ((query, _, _),) = client._session.requests
     assert query.query_string.endswith("FROM rookery.seed")
     (read,) = record.history().seed_reads()
@@ -356,7 +355,7 @@ def three(setting):
 
 
 def test_batch_allows_no_loss():
-    assert rpo_of("batch", three(settings_of("batch", "0ms")), 3) is None
+    assert rpo_of("batch", three(settings_of("batch", "0ms")), 3) == 0
 
 
 @pytest.mark.parametrize(
@@ -526,7 +525,7 @@ class PodApi:
 
 
 def on(api, record):
-    return Cassandra(api, image="cassandra:5.0.6", record=record)
+    return Cassandra(api, image="cassandra:5.0.6", storage_class="rook-ceph-block", record=record)
 
 
 def test_a_whole_ring(record):
@@ -537,7 +536,7 @@ def test_a_whole_ring(record):
     "status",
     [
         pytest.param(STATUS, id="a member is down"),
-        pytest.param(WHOLE.replace("10.244.3.5", "10.244.3.4"), id="an address of before the power cut"),
+        pytest.param(WHOLE.replace("10.244.3.5", "10.244.3.4"), id="an address of before the node kill"),
         pytest.param("\n".join(WHOLE.splitlines()[:-2]), id="a member is missing"),
         pytest.param(WHOLE + WHOLE.splitlines()[-2].replace("10.244.3.5", "10.244.3.4"), id="a member too many"),
         pytest.param("", id="nothing"),
@@ -637,11 +636,14 @@ def jvm_flags(spec):
 
 def test_batch_takes_the_period_away_too():
     """Cassandra refuses to start in batch mode while cassandra.yaml sets a period, as the images' does."""
-    flags = jvm_flags(CassandraSpec("cassandra:5.0.6", commitlog_sync="batch"))
+    flags = jvm_flags(CassandraSpec("cassandra:5.0.6", storage_class="rook-ceph-block", commitlog_sync="batch"))
 
     assert "-Dcassandra.settings.commitlog_sync=batch" in flags
     assert "-Dcassandra.settings.commitlog_sync_period=0ms" in flags
-    assert not any("cassandra.settings" in flag for flag in jvm_flags(CassandraSpec("cassandra:5.0.6")))
+    assert not any(
+        "cassandra.settings" in flag
+        for flag in jvm_flags(CassandraSpec("cassandra:5.0.6", storage_class="rook-ceph-block"))
+    )
 
 
 def test_the_names_fit_together():
@@ -669,7 +671,7 @@ def test_the_names_fit_together():
 
 
 def test_replicas_that_start_together_have_a_token_each_and_wait_for_nobody():
-    spec = CassandraSpec("cassandra:5.0.6")
+    spec = CassandraSpec("cassandra:5.0.6", storage_class="rook-ceph-block")
     variables = environment(spec)
     assert spec.objects()[-1]["spec"]["podManagementPolicy"] == "Parallel"
     assert next(iter(variables)) == "ORDINAL"  # what uses it has to come after it
@@ -685,7 +687,7 @@ def test_replicas_that_start_together_have_a_token_each_and_wait_for_nobody():
 
 
 def test_replicas_that_come_one_by_one_are_as_an_operator_deploys_them():
-    spec = CassandraSpec("cassandra:5.0.6", one_by_one=True)
+    spec = CassandraSpec("cassandra:5.0.6", storage_class="rook-ceph-block", one_by_one=True)
     variables = environment(spec)
     assert spec.objects()[-1]["spec"]["podManagementPolicy"] == "OrderedReady"
     assert variables["CASSANDRA_SEEDS"] == "cassandra-0.cassandra.cassandra.svc.cluster.local"
@@ -701,7 +703,9 @@ def test_replicas_that_come_one_by_one_are_as_an_operator_deploys_them():
 @pytest.mark.parametrize("sync", ["batch", "periodic"])
 def test_nothing_makes_a_promise_weaker(one_by_one, sync):
     """Flags that exist, and that no figure is worth."""
-    flags = CassandraSpec("cassandra:5.0.6", commitlog_sync=sync, one_by_one=one_by_one).jvm_flags
+    flags = CassandraSpec(
+        "cassandra:5.0.6", storage_class="rook-ceph-block", commitlog_sync=sync, one_by_one=one_by_one
+    ).jvm_flags
     assert "skip_sync" not in flags
     assert "durable_writes" not in flags
     assert "unsafe" not in flags

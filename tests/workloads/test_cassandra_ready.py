@@ -4,7 +4,9 @@ import pytest
 from fakes import Clock, pod
 from rookery.errors import InfrastructureError
 from rookery.waiting import DeadlineExceeded, NotYet
-from rookery.workloads.cassandra import Cassandra, workload
+from rookery.workloads.cassandra import workload
+from rookery.workloads.cassandra.workload import Cassandra
+from rookery.workloads.workload import READY
 
 HOST_ID = "5f1e2f4e-0000-4000-8000-00000000000"
 
@@ -88,7 +90,7 @@ def ring(monkeypatch):
 
 @pytest.fixture
 def cassandra(ring):
-    return Cassandra(ring, image="cassandra:5", record=None, table="rows")
+    return Cassandra(ring, image="cassandra:5", storage_class="rook-ceph-block", record=None, table="rows")
 
 
 def test_it_is_ready_with_a_client_a_table_and_what_it_promises(ring, cassandra):
@@ -124,7 +126,7 @@ def test_replicas_that_do_not_listen_are_not_ready(ring, cassandra):
     ring.listening = False
     with pytest.raises(DeadlineExceeded, match=r"a client of Cassandra: .*nothing listens on port 9042") as caught:
         cassandra.ready.wait()
-    assert workload.READY <= caught.value.seconds <= workload.READY + 1
+    assert READY <= caught.value.seconds <= READY + 1
 
 
 def test_another_mode_than_was_asked_for_promises_nothing(ring, cassandra):

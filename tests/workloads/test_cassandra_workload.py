@@ -1,15 +1,17 @@
 """A replica that refuses its commit log, told from one that ended for another reason; and the workaround."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube
 from rookery.history.recorder import Recorder
-from rookery.kube import ApiUnavailable, KubeError
+from rookery.kube import ApiUnavailable, ExecFailed, KubeError
 from rookery.signatures import COMMIT_LOG_REFUSED
 from rookery.waiting import Condition, NotYet
-from rookery.workloads.cassandra import Cassandra
 from rookery.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
-from rookery.workloads.cassandra.workload import SEED_TABLE
+from rookery.workloads.cassandra.workload import Cassandra
+from rookery.workloads.workload import SEED_TABLE
 
 SINCE = 1764000000.0  # 2025-11-24T16:00:00Z
 BEFORE, AFTER = "2025-11-24T15:59:59Z", "2025-11-24T16:00:01Z"
@@ -26,6 +28,7 @@ def pod(name, state, last):
     return {"metadata": {"name": name}, "status": {"containerStatuses": [{"state": state, "lastState": last}]}}
 
 
+@plays_kube
 class Kube:
     """Has pods and the logs of their last runs; remembers what it was asked to change."""
 
@@ -34,6 +37,14 @@ class Kube:
         self.logs_of = {}
         self.applied = []
         self.deleted = []
+        self.says, self.ran = "", []
+
+    def exec(self, pod, argv, *, namespace, container, timeout=60):
+        assert (namespace, container) == ("cassandra", "cassandra")
+        self.ran.append((pod, argv))
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
 
     def list(self, kind, *, namespace, labels):
         assert (kind, namespace, labels) == ("Pod", "cassandra", "app=cassandra")
@@ -65,7 +76,7 @@ def kube():
 @pytest.fixture
 def cassandra(kube, tmp_path):
     with Recorder(tmp_path / "history.jsonl") as record:
-        yield Cassandra(kube, image="cassandra:5", record=record)
+        yield Cassandra(kube, image="cassandra:5", storage_class="rook-ceph-block", record=record)
 
 
 @pytest.mark.parametrize(
@@ -117,12 +128,34 @@ def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
     assert not cassandra.as_deployed
 
 
+def test_the_files_of_a_commit_log_begin_with_the_oldest(kube, cassandra):
+    kube.says = "/var/lib/cassandra/commitlog/CommitLog-8-20.log\n/var/lib/cassandra/commitlog/CommitLog-8-10.log\n"
+    assert [path[-6:] for path in cassandra.commit_log("cassandra-0")] == ["10.log", "20.log"]
+    assert kube.ran == [("cassandra-0", ["sh", "-c", "ls /var/lib/cassandra/commitlog/*.log"])]
+
+
+def test_a_replica_is_repaired_when_nodetool_says_so(kube, cassandra):
+    kube.says = ExecFailed("nodetool", 2, "Some repair failed")
+    with pytest.raises(NotYet, match="Some repair failed"):
+        cassandra.repaired("cassandra-2").now()
+    kube.says = "Repair completed successfully"
+    cassandra.repaired("cassandra-2").now()
+    assert kube.ran[-1] == ("cassandra-2", ["nodetool", "repair", "--full", "rookery"])
+
+
+def test_a_replica_says_how_many_rows_it_has_itself(kube, cassandra):
+    table = {"number_of_partitions_estimate": 17}
+    kube.says = json.dumps({"total_number_of_tables": 1, "rookery": {"tables": {cassandra.table: table}}})
+    assert cassandra.rows_of("cassandra-2") == 17
+    assert kube.ran[-1][1][-1] == f"rookery.{cassandra.table}"
+
+
 def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):
     def table(name=None):
-        return Cassandra(kube, image="cassandra:5", record=None, table=name).table
+        return Cassandra(kube, image="cassandra:5", storage_class="rook-ceph-block", record=None, table=name).table
 
     assert table("seed") == table("seed")
-    assert table("seed").endswith(".seed")
+    assert table("seed") == "seed"
     assert len({table(), table(), cassandra.table}) == 3
 
 
@@ -155,8 +188,8 @@ class Reader:
         self.read.append(("own", consistency))
         return {1}
 
-    def read_seed(self, table, consistency):
-        self.read.append((table, consistency))
+    def read_seed(self, consistency):
+        self.read.append(("seed", consistency))
 
 
 @pytest.fixture
@@ -165,7 +198,14 @@ def deployed(kube, monkeypatch, tmp_path):
     with Recorder(tmp_path / "history.jsonl") as record:
 
         def deployed(table=None):
-            workload = Cassandra(kube, image="cassandra:5", record=record, commitlog_sync="batch", table=table)
+            workload = Cassandra(
+                kube,
+                image="cassandra:5",
+                storage_class="rook-ceph-block",
+                record=record,
+                commitlog_sync="batch",
+                table=table,
+            )
             reader = Reader()
             monkeypatch.setattr(workload, "ring_whole", Condition("ring", lambda: None, within=0))
             client = Condition("client", lambda: setattr(workload, "_client", reader), within=0)
@@ -187,7 +227,7 @@ def test_the_seed_of_the_cluster_is_read_with_the_rows_of_the_scenario(deployed)
     workload, reader = deployed()
     assert (reader.flushed_every, deployed.record.history().seed()) == (0, {0, 1, 5})
     assert workload.read_all("QUORUM").now() == {1}
-    assert reader.read == [("own", "QUORUM"), ("rookery.seed", "QUORUM")]
+    assert reader.read == [("own", "QUORUM"), ("seed", "QUORUM")]
 
 
 def test_a_cluster_without_a_seed_has_none_to_be_read(deployed):

@@ -1,6 +1,9 @@
 """What the PostgreSQL client makes of what it is told. No server: connections are stand-ins."""
 
+import time
+
 import pytest
+from fakes import plays_kube
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -8,13 +11,17 @@ from psycopg import errors  # noqa: E402
 from psycopg.pq import DiagnosticField  # noqa: E402
 from rookery.errors import DeadlineExceeded, InfrastructureError  # noqa: E402
 from rookery.history.checkers import Verdict, check_writes  # noqa: E402
+from rookery.history.injected import Injected  # noqa: E402
 from rookery.history.recorder import Recorder  # noqa: E402
 from rookery.history.rows import value_of  # noqa: E402
 from rookery.images import recipes  # noqa: E402
 from rookery.kube.conditions import unix_time  # noqa: E402
 from rookery.waiting import NotYet  # noqa: E402
-from rookery.workloads.postgresql import IMAGE, PostgreSQL  # noqa: E402
+from rookery.workloads.postgresql import KIND  # noqa: E402
 from rookery.workloads.postgresql.client import Client, Connecting, outcome_of  # noqa: E402
+from rookery.workloads.postgresql.workload import PostgreSQL  # noqa: E402
+
+IMAGE = KIND.image_of()
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def client(server, record):
-    return Client("10.244.1.5", port=5432, user="postgres", password="secret", record=record)
+    return Client("10.244.1.5", port=5432, user="postgres", password="secret", table="writes", record=record)
 
 
 def told(kind, severity):
@@ -181,8 +188,8 @@ def test_a_row_replayed_after_a_panic_at_its_commit_is_no_broken_promise(client,
     server.answers["INSERT"] = told(errors.IoError, "PANIC")
     client.write(0, 7)
     begin = record.invoke("write", process=1, key=9)
-    with record.cut():
-        pass
+    with record.fault("node kill") as keep:
+        keep(Injected("node kill", time.monotonic_ns(), time.monotonic_ns(), proof="seen dead"))
     record.info(begin, "lost")
     server.answers["SELECT id, value"] = [(key, value_of(key)) for key in (1, 7)]
     client.read_rows("QUORUM")
@@ -192,11 +199,15 @@ def test_a_row_replayed_after_a_panic_at_its_commit_is_no_broken_promise(client,
     assert (report.verdict, report.unacknowledged, report.refuted) == (Verdict.VALID, [7], [])
 
 
+@plays_kube
 class Kube:
     """One Ready pod."""
 
     def __init__(self):
         self.synced = []
+
+    def get(self, kind, name, *, namespace):
+        assert (kind, name) == ("ConfigMap", "postgresql-seed")  # it came without one
 
     def exec(self, pod, argv, *, namespace):
         self.synced.append((pod, argv[0], argv[-1]))
@@ -212,7 +223,7 @@ class Kube:
 
 def test_a_server_that_does_not_sync_is_not_taken(server, record):
     kube = Kube()
-    workload = PostgreSQL(kube, image=IMAGE, record=record)
+    workload = PostgreSQL(kube, image=IMAGE, storage_class="rook-ceph-block", record=record)
     rows = [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")]
     server.answers["SELECT name"] = rows
     workload.ready.wait(within=1)
@@ -224,15 +235,19 @@ def test_a_server_that_does_not_sync_is_not_taken(server, record):
         workload.ready.wait(within=1)
 
 
+def workload_of(record):
+    return PostgreSQL(Kube(), image=IMAGE, storage_class="rook-ceph-block", record=record)
+
+
 def test_a_server_from_before_is_not_ready(record):
     with pytest.raises(DeadlineExceeded, match="from before"):
-        PostgreSQL(Kube(), image=IMAGE, record=record).ready.since(unix_time("2026-11-24T10:00:01Z")).wait(within=0)
+        workload_of(record).ready.since(unix_time("2026-11-24T10:00:01Z")).wait(within=0)
 
 
 def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):
     server.refuses = True
     with pytest.raises(NotYet, match="refused"):
-        PostgreSQL(Kube(), image=IMAGE, record=record).rebuild.now()
+        workload_of(record).rebuild.now()
 
 
 def test_the_password_is_not_in_the_history(client, record):

@@ -7,7 +7,7 @@ from rookery.waiting import DeadlineExceeded
 from rookery.workloads import volumes as workload
 from rookery.workloads.volumes import ClaimSpec, Snapshot, Volumes
 
-CLAIM = ClaimSpec("data", "volumes")
+CLAIM = ClaimSpec("data", "volumes", "rook-ceph-block")
 
 
 class SnapshotController:
@@ -57,12 +57,12 @@ def api(monkeypatch):
 
 @pytest.fixture
 def volumes(api):
-    return Volumes(api, image="ceph")
+    return Volumes(api, image="ceph", storage_class="rook-ceph-block")
 
 
 def test_one_of_two_snapshots_is_gone_with_its_content_and_the_other_stays(api, volumes):
     began = api.clock.now
-    volumes.delete_snapshot(Snapshot("one", CLAIM))
+    volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))
     assert 3 <= api.clock.now - began < 4
     assert list(api.snapshots) == ["other"]
     assert [found["metadata"]["name"] for found in api.list("VolumeSnapshotContent")] == ["snapcontent-u2"]
@@ -71,14 +71,14 @@ def test_one_of_two_snapshots_is_gone_with_its_content_and_the_other_stays(api, 
 def test_a_content_that_the_driver_does_not_delete_is_named(api, volumes):
     api.takes = 1e8
     with pytest.raises(DeadlineExceeded, match=r"snapshot one gone: .*contents: snapcontent-u1$") as caught:
-        volumes.delete_snapshot(Snapshot("one", CLAIM))
+        volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))
     assert workload.POD_GONE <= caught.value.seconds <= workload.POD_GONE + 1
 
 
 def test_a_snapshot_that_does_not_go_is_told(api, volumes):
     api.takes = 1e9
     with pytest.raises(DeadlineExceeded, match="last reason: one is still there"):
-        volumes.delete_snapshot(Snapshot("one", CLAIM))
+        volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))
 
 
 def test_another_snapshot_of_the_same_name_is_not_taken_for_the_one_that_went(api, volumes, monkeypatch):
@@ -89,13 +89,13 @@ def test_another_snapshot_of_the_same_name_is_not_taken_for_the_one_that_went(ap
         api.take(name, "u3")
 
     monkeypatch.setattr(api, "delete", delete_and_take)
-    volumes.delete_snapshot(Snapshot("one", CLAIM))
+    volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))
     assert "u3" in api.contents
 
 
 def test_a_snapshot_that_is_not_there_is_gone(api, volumes):
     began = api.clock.now
-    volumes.delete_snapshot(Snapshot("never", CLAIM))
+    volumes.delete_snapshot(Snapshot("never", CLAIM, "rook-ceph-block"))
     assert api.clock.now == began
 
 
@@ -108,5 +108,5 @@ def test_while_the_api_is_down_a_snapshot_is_not_taken_for_gone(api, volumes, mo
 
     monkeypatch.setattr(api, "delete", delete_and_go_down)
     began = api.clock.now
-    volumes.delete_snapshot(Snapshot("one", CLAIM))
+    volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))
     assert api.clock.now - began >= 10

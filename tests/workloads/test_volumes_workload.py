@@ -5,9 +5,10 @@ import sys
 from hashlib import sha256
 
 import pytest
+from fakes import plays_kube
 from rookery.errors import DeadlineExceeded, StorageFailure, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed
-from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND
+from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM
 from rookery.waiting import NotYet
 from rookery.workloads.volumes import (
     DEVICE,
@@ -23,9 +24,10 @@ from rookery.workloads.volumes import (
     Volumes,
 )
 
-CLAIM = ClaimSpec("data", "volumes")
+CLAIM = ClaimSpec("data", "volumes", "rook-ceph-block")
 
 
+@plays_kube
 class Kube:
     """Answers with what it was told to; remembers what it was asked to change."""
 
@@ -64,7 +66,7 @@ def kube():
 
 @pytest.fixture
 def volumes(kube):
-    return Volumes(kube, image="ceph")
+    return Volumes(kube, image="ceph", storage_class="rook-ceph-block")
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
     assert "volumeDevices" not in container
     assert spec["nodeSelector"] == {"kubernetes.io/hostname": "worker"}
     assert spec["volumes"][0]["persistentVolumeClaim"] == {"claimName": "data", "readOnly": True}
-    _, container = pod_of(ClaimSpec("data", "volumes", block=True))
+    _, container = pod_of(ClaimSpec("data", "volumes", "rook-ceph-block", block=True))
     assert container["volumeDevices"] == [{"name": "data", "devicePath": DEVICE}]
     assert "volumeMounts" not in container
 
@@ -91,12 +93,12 @@ def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
 def test_a_claim_names_its_source():
     assert CLAIM.manifest()["spec"]["volumeMode"] == "Filesystem"
     assert "dataSource" not in CLAIM.manifest()["spec"]
-    clone = ClaimSpec("clone", "volumes", source=CLAIM, block=True, size="2Gi").manifest()["spec"]
+    clone = ClaimSpec("clone", "volumes", "rook-ceph-block", source=CLAIM, block=True, size="2Gi").manifest()["spec"]
     assert clone["dataSource"] == {"kind": "PersistentVolumeClaim", "name": "data"}
     assert (clone["volumeMode"], clone["resources"]["requests"]["storage"]) == ("Block", "2Gi")
-    snapshot = Snapshot("before", CLAIM)
+    snapshot = Snapshot("before", CLAIM, "rook-ceph-block")
     assert snapshot.manifest()["spec"]["source"] == {"persistentVolumeClaimName": "data"}
-    restored = ClaimSpec("restored", "volumes", source=snapshot).manifest()["spec"]
+    restored = ClaimSpec("restored", "volumes", "rook-ceph-block", source=snapshot).manifest()["spec"]
     assert restored["dataSource"]["apiGroup"] == "snapshot.storage.k8s.io"
 
 
@@ -348,3 +350,22 @@ def test_what_goes_wrong_in_the_midst_of_a_pipeline_is_not_lost(volume, tmp_path
         (tmp_path / "device").unlink()
     with pytest.raises(VolumeFailed, match=says):
         write(volume(does))
+
+
+def test_a_write_is_refused_in_those_words_or_not_yet(kube):
+    refused = Pod(kube, "writer", "volumes").write_refused(READ_ONLY_FILESYSTEM)
+    with pytest.raises(NotYet, match="may write on its volume"):
+        refused.now()
+    kube.printed = ExecFailed("touch", 1, "touch: Input/output error")
+    with pytest.raises(NotYet, match="Input/output error"):
+        refused.now()
+    kube.printed = ExecFailed("touch", 1, "touch: Read-only file system")
+    assert refused.now() == "touch: Read-only file system"
+    kube.printed = ExecFailed("touch", None, "")
+    with pytest.raises(VolumeFailed, match="did not end in time"):
+        refused.now()
+
+
+def test_a_claim_may_name_the_one_volume_that_will_do():
+    assert ClaimSpec("data", "volumes", "rook-ceph-block", volume="pvc-1").manifest()["spec"]["volumeName"] == "pvc-1"
+    assert "volumeName" not in CLAIM.manifest()["spec"]

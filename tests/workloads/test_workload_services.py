@@ -1,13 +1,15 @@
 """Services of a workload: taken away, given back, and given an address by a load balancer."""
 
 import pytest
+from fakes import plays_kube
 from rookery.waiting import NotYet
 from rookery.workloads.cassandra.manifests import CassandraSpec
 from rookery.workloads.services import Service
 
-SPEC = CassandraSpec(image="cassandra:5")
+SPEC = CassandraSpec(image="cassandra:5", storage_class="rook-ceph-block")
 
 
+@plays_kube
 class Kube:
     def __init__(self):
         self.services = {}

@@ -16,23 +16,22 @@ from typing import Any
 from rookery.cluster import stores
 from rookery.cluster.snapshots import Snapshot
 from rookery.errors import InfrastructureError, RookeryError, UsageError
-from rookery.history.operations import format_keys
 from rookery.history.recorder import Recorder
 from rookery.machine import loop
 from rookery.machine.copying import differences
 from rookery.machine.docker import docker_output
-from rookery.machine.leases import PLUGIN_PATH
 from rookery.machine.run import output, run
+from rookery.machine.volume_loops import PLUGIN_PATH
 from rookery.paths import state_dir
 from rookery.plugin.session import Session
 from rookery.report.results import Results
+from rookery.report.run_folder import bench_folder
 from rookery.settings import Settings
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.states import ROOK_READY, Layer, cassandra_ready
+from rookery.storage.states import STORAGE_READY, State, workload_ready
 from rookery.waiting import minutes
-from rookery.workloads.cassandra import IMAGE as CASSANDRA
-from rookery.workloads.cassandra import Cassandra
-from rookery.workloads.cassandra.workload import SEED_TABLE
+from rookery.workloads.cassandra import KIND as CASSANDRA
+from rookery.workloads.workload import SEED_TABLE, new
 
 ROWS_READABLE = minutes(4)
 SAVED = "bench"  # name of the snapshot; it goes with the cluster
@@ -120,12 +119,12 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
 
     A run that fails ends the benchmark, as in `restore`.
     """
-    bench = Bench("bring-up")
+    bench, folder = Bench("bring-up"), bench_folder(Path(settings.results_dir), "bring-up")
     with noting_failure(bench):
         for number in range(1, runs + 1):
             cluster = StorageCluster(settings, say)
             try:
-                with Results(Path(settings.results_dir), f"bench-bring-up-{number}", say=say) as results:
+                with Results(folder, f"bring-up-{number}", say=say) as results:
                     cluster.bring_up(results)
                     bench.runs.append(results.seconds())
             finally:
@@ -134,28 +133,29 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
 
 
 def restore(
-    settings: Settings, say: Callable[[str], None], *, runs: int, layer: str = "rook", verify: bool = False
+    settings: Settings, say: Callable[[str], None], *, runs: int, state: str = "storage", verify: bool = False
 ) -> Bench:
-    """Put a saved cluster back `runs` times; it is deployed first where there is no snapshot to use, and saved.
+    """Restore a saved cluster `runs` times; it is deployed first where there is no snapshot to use, and saved.
 
-    With the layer `cassandra` each run ends when every row that was saved can be read from all replicas. After each run
+    With the state `cassandra` each run ends when every row that was saved can be read from all replicas. After each run
     what the machine has of loop devices, routes, mounts, networks and containers must be as many as before it. `verify`
-    puts it back once more, compares every byte of every node's /var and disk with the snapshot, and notes what differs.
+    restores it once more, compares every byte of every node's /var and disk with the snapshot, and notes what differs.
 
     A run that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`.
     """
-    wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
-    bench, session = Bench("restore", facts={"layer": wanted.name}), Session(settings, say)
+    wanted: State = workload_ready(CASSANDRA, commitlog_sync="batch") if state == "cassandra" else STORAGE_READY
+    bench, session = Bench("restore", facts={"state": wanted.name}), Session(settings, say)
+    folder = bench_folder(Path(settings.results_dir), "restore")
     with closing(session), noting_failure(bench):
         session.expect(wanted)
-        with Results(Path(settings.results_dir), "bench-restore-0", say=say) as results:
+        with Results(folder, "restore-0", say=say) as results:
             cluster = session.cluster(wanted, results)
             cluster.save(SAVED)
-            snapshot = cluster.kept(SAVED)
+            snapshot = cluster.saved.kept(SAVED)
         bench.facts |= {"snapshot_bytes": snapshot.bytes, "left_each_time": _present()}
         for number in range(1, runs + 1):
-            with Results(Path(settings.results_dir), f"bench-restore-{number}", say=say) as results:
-                bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=layer == "cassandra"))
+            with Results(folder, f"restore-{number}", say=say) as results:
+                bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=state == "cassandra"))
             _require_same(bench.facts["left_each_time"], _present(), number)
         if verify:
             bench.facts["differences"] = _differences(cluster, snapshot)
@@ -176,17 +176,18 @@ def _restore_once(
 def _read_rows(cluster: StorageCluster, results: Results) -> None:
     """Read the rows that came with the cluster, from all three replicas."""
     with Recorder(results.path("history.jsonl")) as record:
-        cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch", table=SEED_TABLE)
+        cassandra = new(
+            CASSANDRA,
+            cluster.kube,
+            storage_class=cluster.storage_class,
+            record=record,
+            commitlog_sync="batch",
+            table=SEED_TABLE,
+        )
         try:
-            cassandra.rebuild.wait(within=ROWS_READABLE)
-            seed = cassandra.seed_kept.wait(within=ROWS_READABLE)
-            rows = cassandra.read_all("ALL").wait(within=ROWS_READABLE)
+            cassandra.require_seed(ROWS_READABLE)
         finally:
             cassandra.close()
-    # By their keys: rows that nobody was told of may be there as well, and would make up for others in number.
-    if not seed or seed - rows:
-        lost = f": {format_keys(seed - rows)}" if seed else ""
-        raise InfrastructureError(f"{len(seed & rows)} rows came back as they were of {len(seed)}{lost}")
 
 
 def _present() -> dict[str, int]:
@@ -215,7 +216,7 @@ def _require_same(before: Mapping[str, int], now: Mapping[str, int], number: int
 
 def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
     """What is not byte for byte as it was saved, once the cluster is restored and before it is started."""
-    cluster.nodes.restore_powered_off(snapshot)
+    cluster.nodes.restore_stopped(snapshot)
     found: list[str] = []
     images = stores.entries(cluster.nodes.store)
     for blueprint in snapshot.nodes:

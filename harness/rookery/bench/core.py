@@ -1,6 +1,6 @@
 """`rookery bench core`: where the seconds of a run of scenarios go, and how many of them the harness itself adds.
 
-Phases overlap: "restored: OSDs up" holds "restored: nodes Ready", and a cut's phases all begin with the cut. So each
+Phases overlap: "restored: OSDs up" holds "restored: nodes Ready", and a kill's phases all begin with the kill. So each
 second of a run is counted once: for the first category of `PRIORITY` that has a phase then, and there for the phase
 that began last. What is in no phase is an act of the scenario while it was called, and the harness's otherwise.
 """
@@ -13,7 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from rookery.bench.common import Bench, Goal, rows
 from rookery.catalogue.markers import CORE
 from rookery.errors import UsageError
 from rookery.machine.pytest_process import run_pytest
-from rookery.report.results import STARTED
+from rookery.report.run_folder import bench_folder, timings_under
 from rookery.settings import Settings
 
 IMAGES, STORE, NODES, CEPH, SAVING = "images", "store", "nodes", "Ceph", "saving"
@@ -35,15 +35,22 @@ PRIORITY = (IMAGES, STORE, NODES, SAVING, RESTORING, HARNESS, CEPH, WORKLOAD, WA
 
 # Names of phases, by category; those of scenarios, which are in none, are what they wait for.
 PHASES = {
-    IMAGES: ("images ready", "image of the browser ready"),
+    IMAGES: ("images ready", "images of the upgrade ready", "image of the browser ready"),
     STORE: ("image store ready",),
     NODES: ("kind cluster created",),
     SAVING: ("* saved",),
     RESTORING: ("* restored", "restored: *"),
-    HARNESS: ("clean", "not clean", "baseline taken", "nothing left behind", "logs gathered"),
+    HARNESS: (
+        "clean",
+        "not clean",
+        "baseline taken",
+        "no leaks",
+        "evidence looked through",
+        "logs gathered",
+    ),
     WORKLOAD: (
         "workload Ready",
-        "Cassandra deployed",
+        "workload deployed",
         "rows written",
         "workload and volumes removed",
         "MetalLB Ready",
@@ -61,6 +68,9 @@ DEPLOYED = (
     "storage driver Ready",
     "OSDs settled",
     "filesystem served",
+    "disks formatted",
+    "volumes Available",
+    "nodes and pods Ready",
 )
 # What is in no phase.
 ACTING = "a scenario's own steps"
@@ -100,7 +110,7 @@ class Scenario:
     def read(cls, folder: Path) -> Scenario:
         """Raises `OSError`, `ValueError`, `KeyError` or `TypeError` for a folder that is none of a scenario."""
         timings, noted = (_read(folder / name) for name in ("timings.json", "report.json"))
-        started = _unix(noted["started"]) if "started" in noted else _unix_of_folder(folder)
+        started = _unix(noted["started"] if "started" in noted else timings["started"])
         ended, call = started + timings["total_s"], timings.get("call")
 
         def span(category: str, name: str, timed: Mapping[str, Any]) -> Span:
@@ -227,7 +237,7 @@ def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: 
     """
     bench = CoreBench("core", goals=GOALS)
     for number in range(1, runs + 1):
-        folder = Path(settings.results_dir) / f"{datetime.now(timezone.utc):{STARTED}}-bench-core-{number}"
+        folder = bench_folder(Path(settings.results_dir), f"core-{number}")
         began = time.time()
         # The core is asked for by its marker, whatever the environment says of `--all`.
         status = run_pytest(["-m", CORE, *options, "--results-dir", str(folder)], say)
@@ -266,7 +276,7 @@ def of(folder: Path) -> CoreBench:
 def _scenarios(folder: Path) -> list[Scenario]:
     """What has results in the folder; what cannot be read is passed over."""
     found = []
-    for timings in sorted(folder.glob("*-*/timings.json")):
+    for timings in timings_under(folder):
         try:
             found.append(Scenario.read(timings.parent))
         except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
@@ -280,10 +290,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _unix(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
-
-
-def _unix_of_folder(folder: Path) -> float:
-    return datetime.strptime(folder.name.partition("-")[0], STARTED).replace(tzinfo=timezone.utc).timestamp()
 
 
 def table(bench: CoreBench) -> Table:

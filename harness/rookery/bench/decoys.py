@@ -20,7 +20,8 @@ from typing import Protocol
 from rookery.errors import InfrastructureError
 from rookery.machine import loop
 from rookery.machine.docker import docker, docker_output
-from rookery.machine.leases import KIND_CLUSTER_LABEL, LEASE_LABEL
+from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
+from rookery.machine.leases import LEASE_LABEL
 from rookery.machine.run import CommandFailed
 
 LABEL = "io.rookery.decoy"

@@ -109,7 +109,7 @@ def long_one(number: int) -> tuple[float, float]:
 
 
 def _long(number: int) -> Iterator[Operation]:
-    """Clients that write `number / 2` rows until the power goes, and two reads that find all of them."""
+    """Clients that write `number / 2` rows until the fault comes, and two reads that find all of them."""
     rows, now = max(2, number // 2 - 3), 10**15
 
     def operation(
@@ -123,8 +123,10 @@ def _long(number: int) -> Iterator[Operation]:
         yield operation(key % CLIENTS, "invoke", "write", key)
         yield operation(key % CLIENTS, "ok", "write", key)
     yield operation(CLIENTS, "invoke", "write", rows)
-    yield operation(NEMESIS, "invoke", "cut")
-    yield operation(NEMESIS, "ok", "cut")
+    yield operation(NEMESIS, "invoke", "fault", value="node kill")
+    end = operation(NEMESIS, "ok", "fault")
+    end.fault = {"loses_unsynced": True, "proof": "every node was seen dead"}
+    yield end
     for process, consistency in enumerate(("QUORUM", "ALL"), start=CLIENTS + 1):
         yield operation(process, "invoke", "read", value=consistency)
         yield operation(process, "ok", "read", value=f"0-{rows - 1}")

@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
@@ -32,18 +31,18 @@ from rookery.bench import leftovers
 from rookery.bench.common import Bench
 from rookery.bench.decoys import LABEL, Decoys, Kubeconfig, cluster_of_same_name, like_a_run
 from rookery.bench.leftovers import Inventory, Places, survivors
-from rookery.errors import InfrastructureError, RookeryError, UsageError
+from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, UsageError
 from rookery.machine import capacity, doctor
 from rookery.machine.docker import docker_output
-from rookery.machine.leases import KIND_CLUSTER_LABEL
+from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
 from rookery.machine.run import CommandFailed, run
 from rookery.machine.signals import sigterm_as_ctrl_c
 from rookery.paths import cache_dir, state_dir
 from rookery.report.files import write_json
-from rookery.report.results import STARTED
+from rookery.report.run_folder import bench_folder, timings_under
 from rookery.settings import Settings
-from rookery.storage.states import ROOK_READY
-from rookery.waiting import DeadlineExceeded, NotYet, minutes, wait_for
+from rookery.storage.states import STORAGE_READY
+from rookery.waiting import NotYet, minutes, wait_for
 
 # Two, as a state is saved only when a second scenario will need it; of the core, and short.
 SCENARIOS = (
@@ -90,7 +89,7 @@ PHASES = (
     Phase("images", 60, ends="image store ready", own_cache=True),
     Phase("kind-create", 25, "image store ready", "kind cluster created", fresh=True),
     Phase("deploy", 120, "kind cluster created", "storage driver Ready", fresh=True),
-    Phase("save", 9, "storage driver Ready", f"{ROOK_READY.name} saved", fresh=True),
+    Phase("save", 9, "storage driver Ready", f"{STORAGE_READY.name} saved", fresh=True),
     Phase("restore", 60, "images ready", "restored: every pod Ready", unless="image store ready"),
     Phase("scenario", 60, "baseline taken"),
 )
@@ -280,7 +279,7 @@ def kill(
     seed = settings.fault_seed if settings.fault_seed is not None else random.SystemRandom().randrange(2**31)
     bench = KillBench("kill", facts={"seed": seed, "kills": 0, "left": [], "changed": []})
     _require_machine(settings, say, scenarios)
-    folder = Path(settings.results_dir).absolute() / f"{datetime.now(timezone.utc):{STARTED}}-bench-kill"
+    folder = bench_folder(Path(settings.results_dir).absolute(), "kill")
     try:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
@@ -305,6 +304,8 @@ def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: 
     for scenario in scenarios:
         if not Path(scenario.partition("::")[0]).exists():
             raise UsageError(f"{scenario}: no such scenario", hint="go to the project's folder, or give --scenario")
+    if settings.storage != "rook":
+        raise UsageError(f"--storage {settings.storage}: its phases are not known", hint="--storage rook")
     capacity.require_root()
     if doctor.status(doctor.diagnose()) > 1:
         raise InfrastructureError("this machine lacks what a run needs", hint="rookery doctor")
@@ -474,7 +475,7 @@ class _Process:
 
     def reached(self) -> list[str]:
         found: list[str] = []
-        for timings in sorted(self._folder.glob("*/timings.json")):
+        for timings in timings_under(self._folder):
             with suppress(OSError, ValueError, KeyError, TypeError):
                 found += [phase["name"] for phase in json.loads(timings.read_text(encoding="utf-8"))["phases"]]
         return found

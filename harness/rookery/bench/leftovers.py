@@ -28,12 +28,13 @@ from pathlib import Path
 
 import yaml
 
+from rookery.errors import DeadlineExceeded
 from rookery.machine import loop
 from rookery.machine.docker import docker_output
 from rookery.machine.processes import Process
 from rookery.machine.run import output
 from rookery.paths import state_dir
-from rookery.waiting import DeadlineExceeded, NotYet, wait_for
+from rookery.waiting import NotYet, wait_for
 
 _MOUNTS = Path("/proc/self/mountinfo")
 _DEVICES = (Path("/sys/block"), Path("/dev"))

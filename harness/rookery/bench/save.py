@@ -13,37 +13,39 @@ from rookery.history.checkers import Verdict, check_writes
 from rookery.history.recorder import Recorder
 from rookery.plugin.session import Session
 from rookery.report.results import Results
+from rookery.report.run_folder import bench_folder
 from rookery.settings import Settings
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.states import ROOK_READY, Layer, cassandra_ready
+from rookery.storage.states import STORAGE_READY, State, workload_ready
 from rookery.waiting import minutes
-from rookery.workloads.cassandra import IMAGE as CASSANDRA
-from rookery.workloads.cassandra import Cassandra
+from rookery.workloads.cassandra import KIND as CASSANDRA
+from rookery.workloads.workload import new
 
 WRITTEN = 200  # rows that are acknowledged, more than before, when the nodes are frozen
 RECOVERED = minutes(5)
 
 
 def save(
-    settings: Settings, say: Callable[[str], None], *, runs: int, layer: str = "rook", restore_every: int = 10
+    settings: Settings, say: Callable[[str], None], *, runs: int, state: str = "storage", restore_every: int = 10
 ) -> Bench:
     """Save the cluster `runs` times and go on; each `restore_every`th time restore what was saved (0: never).
 
-    With the layer `cassandra` clients write meanwhile, and what is restored is judged as after a node kill: a row that
+    With the state `cassandra` clients write meanwhile, and what is restored is judged as after a fault: a row that
     was acknowledged before the nodes were frozen has to be there, at QUORUM and at ALL. A run after which a container
     had been started anew, or an OSD marked down, is counted as the fact `harmed`; the benchmark goes on.
     """
-    wanted: Layer = cassandra_ready("batch") if layer == "cassandra" else ROOK_READY
-    bench = Bench("save", facts={"layer": wanted.name, "harmed": [], "verdicts": []})
+    wanted: State = workload_ready(CASSANDRA, commitlog_sync="batch") if state == "cassandra" else STORAGE_READY
+    bench = Bench("save", facts={"state": wanted.name, "harmed": [], "verdicts": []})
     session = Session(settings, say)
     session.expect(wanted)
+    folder = bench_folder(Path(settings.results_dir), "save")
     with closing(session), noting_failure(bench):
-        with Results(Path(settings.results_dir), "bench-save-0", say=say) as results:
+        with Results(folder, "save-0", say=say) as results:
             cluster = session.cluster(wanted, results)
         for number in range(1, runs + 1):
             judged = bool(restore_every) and number % restore_every == 0
-            with Results(Path(settings.results_dir), f"bench-save-{number}", say=say) as results:
-                one = _with_rows if layer == "cassandra" else _alone
+            with Results(folder, f"save-{number}", say=say) as results:
+                one = _with_rows if state == "cassandra" else _alone
                 one(cluster, results, bench, restore=judged)
                 bench.runs.append(results.seconds())
     return bench
@@ -57,10 +59,12 @@ def _alone(cluster: StorageCluster, results: Results, bench: Bench, *, restore: 
 
 def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, restore: bool) -> None:
     with Recorder(results.path("history.jsonl")) as record:
-        cassandra = Cassandra(cluster.kube, image=CASSANDRA, record=record, commitlog_sync="batch")
+        cassandra = new(
+            CASSANDRA, cluster.kube, storage_class=cluster.storage_class, record=record, commitlog_sync="batch"
+        )
         try:
             cassandra.ready.wait()
-            with cassandra.start_writers() as writers:
+            with cassandra.writers() as writers:
                 before = writers.acknowledged(WRITTEN).wait()
                 snapshot = _saved(cluster, results, bench)
                 writers.acknowledged(before + WRITTEN).wait()
@@ -74,19 +78,19 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
 
 
 def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
-    harmed = len(cluster.harmed)
+    harmed = len(cluster.saved.harmed)
     cluster.note(results)  # phases of what follows are this run's
     cluster.save(SAVED)
-    snapshot = cluster.kept(SAVED)
+    snapshot = cluster.saved.kept(SAVED)
     results.add_phase("frozen", 0, snapshot.frozen.seconds)
-    bench.facts["harmed"] += cluster.harmed[harmed:]
+    bench.facts["harmed"] += cluster.saved.harmed[harmed:]
     return snapshot
 
 
 def _judge(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench) -> None:
-    history = record.history().as_of_cut(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
+    history = record.history().as_of_fault(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
     report = check_writes(history, rpo_seconds=None)
-    results.note(verdict=report.as_dict())
+    results.record(verdict=report.as_dict())
     results.say(report.describe().partition("\n")[0])
     bench.facts["verdicts"].append(report.verdict.value)
     if report.verdict is not Verdict.VALID:

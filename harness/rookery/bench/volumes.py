@@ -45,10 +45,12 @@ from rookery.images import programs
 from rookery.kube.objects import fields_of, items_of, value_of
 from rookery.plugin.session import Session, deployed
 from rookery.report.results import Results
+from rookery.report.run_folder import bench_folder
 from rookery.rook.deploy import Rook
+from rookery.rook.states import FILESYSTEM_READY, filesystem_of
 from rookery.settings import Settings
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.states import FILESYSTEM_READY, ROOK_READY, Layer, filesystem_of
+from rookery.storage.states import STORAGE_READY, State
 from rookery.waiting import NotYet, minutes, wait_for
 from rookery.workloads.throughput import KIB, MIB, Load
 from rookery.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, ClaimSpec, Pod, Volumes
@@ -137,7 +139,6 @@ class Ground:
     @property
     def rook(self) -> Rook:
         """Rook, deployed."""
-        assert self.cluster.rook is not None
         return self.cluster.rook
 
     @property
@@ -165,26 +166,27 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     with (
         closing(session),
         noting_failure(bench),
-        Results(Path(settings.results_dir), "bench-volumes", say=say) as results,
+        Results(bench_folder(Path(settings.results_dir), "volumes"), "volumes", say=say) as results,
     ):
         for name in [name for name in PARTS if not only or name in only]:
             # Each leaves the cluster as it was; if it does not, that is seen.
-            cluster = session.cluster(PARTS[name].layer, results)
+            cluster = session.cluster(PARTS[name].state, results)
             bench.facts |= _facts(cluster)
             if PARTS[name].userspace and cluster.driver != "userspace":
                 bench.facts[f"{name} not measured"] = f"{cluster.driver} serves here, not the userspace drivers"
                 continue
             _measure_part(name, cluster, results, bench, rounds)
-        results.note(bench=bench.as_dict())
+        results.record(bench=bench.as_dict())
     return bench
 
 
 def _require_workers(settings: Settings) -> None:
-    """With fewer, there are fewer copies of what is written, and figures say nothing about the goals."""
+    """With fewer, there are fewer copies of what is written, and figures say nothing about the goals; what is measured
+    beside is Ceph's own."""
+    if settings.storage != "rook":
+        raise UsageError(f"--storage {settings.storage}: what is measured is Ceph's", hint="--storage rook")
     workers = (
-        settings.kind_workers
-        if settings.kind_workers is not None
-        else Topology.load(Path(settings.kind_config)).workers
+        settings.kind_workers if settings.kind_workers is not None else Topology.named(settings.kind_config).workers
     )
     if workers < WORKERS:
         raise UsageError(
@@ -200,7 +202,7 @@ def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: B
             with results.phase("fio on every node"):
                 image = programs.fio(results.say)
                 cluster.nodes.load_docker_image(image)
-        workload = Volumes(cluster.kube, image=image, namespace=f"bench-{name}")
+        workload = Volumes(cluster.kube, image=image, storage_class=cluster.storage_class, namespace=f"bench-{name}")
         if part.pods:
             stack.enter_context(deployed(workload, cluster, results))
         stack.enter_context(results.phase(f"{name} measured"))
@@ -208,7 +210,6 @@ def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: B
 
 
 def _facts(cluster: StorageCluster) -> dict[str, Any]:
-    assert cluster.images is not None
     return {
         "driver": cluster.driver,
         "rook": cluster.settings.rook,
@@ -347,7 +348,7 @@ def _latency(ground: Ground, rounds: int) -> None:
 
 
 def _claim(ground: Ground, name: str) -> Claim:
-    return Claim(ground.cluster.kube, ClaimSpec(name, ground.volumes.namespace))
+    return Claim(ground.cluster.kube, ClaimSpec(name, ground.volumes.namespace, ground.cluster.storage_class))
 
 
 def _until_bound(ground: Ground, name: str) -> float:
@@ -385,7 +386,7 @@ def _mounting(ground: Ground, node: str, image: str) -> list[LoggedCall]:
     def logged() -> list[LoggedCall]:
         calls = [
             call
-            for call in logged_calls(ground.cluster.driver_log(node))
+            for call in logged_calls(ground.cluster.driver_pods.log(node))
             if call.subject.endswith(f"/{image}") and call.method in ("NodeStageVolume", "NodePublishVolume")
         ]
         if not any(call.method == "NodePublishVolume" and call.code == "OK" for call in calls):
@@ -469,7 +470,7 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     """What of volumes is still there when it should not be any more; returns as soon as there is nothing."""
 
     def nothing() -> None:
-        left = cluster.volumes_left()
+        left = cluster.storage.volumes_left(())
         if not left and cluster.driver == "userspace":
             left = [str(finding) for finding in cluster.leaks()]
         if left:
@@ -541,7 +542,7 @@ class Part:
     """What can be measured by itself."""
 
     measure: Callable[[Ground, int], None]
-    layer: Layer = ROOK_READY
+    state: State = STORAGE_READY
     pods: bool = True  # with volumes, of the image with fio
     userspace: bool = False  # of the userspace drivers only
 

@@ -31,7 +31,7 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
         from rookery.browser.webdriver import Browser
     except ModuleNotFoundError as error:
         raise UsageError("a browser needs selenium", hint="pip install 'pytest-rookery[browser]'") from error
-    name = f"{network}-browser"
+    name = container_of(network)
     lease.add("container", name)
     docker(
         *("run", "--detach", "--name", name, "--label", lease.label, "--network", network),
@@ -50,6 +50,11 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
                 browser.close()
     finally:
         lease.remove("container", name)
+
+
+def container_of(network: str) -> str:
+    """The name of the container that the browser on that network runs in."""
+    return f"{network}-browser"
 
 
 def _start(browser: Browser, name: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import urllib3
 from selenium.common import exceptions
@@ -25,6 +26,7 @@ from rookery.waiting import NotYet
 CHROMIUM = "/usr/bin/chromium"  # where the driver runs
 COMMAND_SECONDS = 60
 LOAD_SECONDS = 30
+BARS = 300  # pixels of a window's height that are no page, and then some
 
 ARGUMENTS = (
     "--headless=new",
@@ -71,7 +73,7 @@ class Browser:
         options = ChromeOptions()
         options.binary_location = CHROMIUM
         options.accept_insecure_certs = True
-        options.timeouts = {"pageLoad": LOAD_SECONDS * 1000}
+        options.timeouts = {"pageLoad": LOAD_SECONDS * 1000, "script": COMMAND_SECONDS * 1000}
         for argument in ARGUMENTS:
             options.add_argument(argument)
         connection = ClientConfig(
@@ -135,10 +137,24 @@ class Browser:
         with self._asking():
             self._find(css).click()
 
-    def screenshot(self, path: Path) -> None:
-        """What the window shows, as a PNG."""
+    def ask(self, script: str) -> Any:
+        """What a script in the page answers, by calling its only argument; JSON-able. It may take a minute."""
         with self._asking():
-            path.write_bytes(self._started.get_screenshot_as_png())
+            return self._started.execute_async_script(script)
+
+    def screenshot(self, path: Path, css: str = "") -> None:
+        """What the window shows, as a PNG; of an element the whole, for which the window grows as far as it has to.
+
+        Raises `NotYet` without such an element.
+        """
+        with self._asking():
+            if not css:
+                path.write_bytes(self._started.get_screenshot_as_png())
+                return
+            element = self._find(css)
+            size = self._started.get_window_size()
+            self._started.set_window_size(size["width"], max(size["height"], element.size["height"] + BARS))
+            path.write_bytes(element.screenshot_as_png)
 
     def _find(self, css: str) -> WebElement:
         found = self._started.find_elements(By.CSS_SELECTOR, css)

@@ -91,16 +91,26 @@ class Scenario:
         }
 
 
-def collect(folder: Path, pattern: str = "") -> list[Scenario]:
+def collect(folder: Path, pattern: str = "", *, versions: Mapping[str, str] | None = None) -> list[Scenario]:
     """The scenarios in `folder` in the order of files, those that pytest's `-k pattern` selects; needs no cluster.
+
+    Their images are those of a run with these `versions` of workloads, or with the default ones.
 
     Raises `UsageError` if there is no such folder, nothing in it or nothing that matches, or if pytest cannot import
     it.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder", hint="go to the project's folder, or give --scenarios DIR")
-    argv = [sys.executable, "-m", "rookery.catalogue.collecting", str(folder), *([pattern] if pattern else [])]
+    argv = [
+        sys.executable,
+        "-m",
+        "rookery.catalogue.collecting",
+        str(folder),
+        pattern,
+        json.dumps(dict(versions or {})),
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    environment["ROOKERY_SHARD"] = "1/1"  # all of them
     done = run(argv, timeout=COLLECTED_WITHIN, check=False, env=environment)
     try:
         collected = json.loads(done.stdout)
@@ -120,7 +130,7 @@ def collect(folder: Path, pattern: str = "") -> list[Scenario]:
     if not collected["found"]:
         raise UsageError(
             f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
-            hint="PATTERN is what pytest's -k takes: a part of a name, 'pools or power', 'not slow'",
+            hint="PATTERN is what pytest's -k takes: a part of a name, 'pools or kill', 'not slow'",
         )
     return [_scenario(found) for found in collected["found"]]
 

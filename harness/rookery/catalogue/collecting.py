@@ -1,4 +1,6 @@
-"""`python -m rookery.catalogue.collecting FOLDER [PATTERN]`: what pytest finds there, as JSON on standard output.
+"""`python -m rookery.catalogue.collecting FOLDER PATTERN VERSIONS`: what pytest finds there, as JSON.
+
+PATTERN may be empty, and VERSIONS are JSON: those of workloads, by their names.
 
 A process of its own: scenarios are imported by that, and neither what they print nor what they leave in the
 interpreter, nor pytest's own state, is to reach whoever asks. Exit status and errors are pytest's.
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,14 @@ from rookery.report.results import scenario_name
 
 # All of them, in the order of files, and no trace of it.
 OPTIONS = ["--collect-only", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-OPTIONS += ["-m", "slow or not slow", "--shard=1/1"]
+OPTIONS += ["-m", "slow or not slow"]
 
 
 class Collector:
     """A plugin that keeps what was collected, and what could not be."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
+    def __init__(self, folder: Path, versions: Mapping[str, str]) -> None:
+        self.folder, self.versions = folder.resolve(), versions
         self.found: list[dict[str, Any]] = []
         self.errors: list[dict[str, str]] = []
 
@@ -50,15 +52,15 @@ class Collector:
             "tier": markers.tier(item),
             "budget_s": markers.budget(item),
             "markers": markers.described(item),
-            "requires": markers.requires(item),
+            "requires": markers.requirements(item).told(),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
-            "images": sorted(images_used_by([item])),
+            "images": sorted(images_used_by([item], versions=self.versions) | markers.operators(item)),
         }
 
 
 def main(argv: Sequence[str]) -> int:
-    folder, pattern = argv[0], argv[1] if len(argv) > 1 else ""
-    collector = Collector(Path(folder))
+    folder, pattern, versions = argv
+    collector = Collector(Path(folder), json.loads(versions))
     with redirect_stdout(sys.stderr):
         status = pytest.main([*OPTIONS, *(["-k", pattern] if pattern else []), folder], plugins=[collector])
     print(json.dumps({"found": collector.found, "errors": collector.errors}))

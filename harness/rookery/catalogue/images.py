@@ -3,8 +3,8 @@
 A fixture that deploys something names its images, and whoever asks for the fixture asks for them:
 
     @pytest.fixture
-    @uses_images(postgresql.IMAGE)
-    def postgresql(cluster, history, results): ...
+    @uses_images("docker.io/library/nginx:1.29")
+    def web_server(cluster): ...
 
 A scenario that deploys something itself is decorated in the same way. A fixture that is only asked for by
 `request.getfixturevalue` is not seen.
@@ -12,18 +12,20 @@ A scenario that deploys something itself is decorated in the same way. A fixture
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import pytest
+
+from rookery.workloads.registry import Kind
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _ATTRIBUTE = "_rookery_images"
 
 
-def uses_images(*references: str) -> Callable[[Function], Function]:
-    """Name the images of what a fixture deploys; stands below `@pytest.fixture`."""
+def uses_images(*references: str | Kind) -> Callable[[Function], Function]:
+    """Name the images of what a fixture deploys, or the workload; stands below `@pytest.fixture`."""
 
     def named(function: Function) -> Function:
         setattr(function, _ATTRIBUTE, references)
@@ -32,10 +34,14 @@ def uses_images(*references: str) -> Callable[[Function], Function]:
     return named
 
 
-def images_used_by(items: Iterable[pytest.Item]) -> frozenset[str]:
-    """What these scenarios and all of their fixtures have named."""
+def images_used_by(items: Iterable[pytest.Item], *, versions: Mapping[str, str] | None = None) -> frozenset[str]:
+    """What these scenarios and all of their fixtures have named; a workload's image in its version of `versions`, by
+    the workload's name, or else in its default version."""
     functions = (function for item in items for function in _functions_of(item))
-    return frozenset(reference for function in functions for reference in getattr(function, _ATTRIBUTE, ()))
+    named = {reference for function in functions for reference in getattr(function, _ATTRIBUTE, ())}
+    return frozenset(
+        each if isinstance(each, str) else each.image_of((versions or {}).get(each.name)) for each in named
+    )  # fmt: skip
 
 
 def _functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:

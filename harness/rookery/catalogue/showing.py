@@ -48,7 +48,9 @@ def summary(scenarios: Sequence[Scenario], last: Mapping[str, LastResult]) -> st
 def page(scenarios: Sequence[Scenario]) -> str:
     """docs/scenarios.md: of docstrings and markers only, the same on every machine."""
     files = list(_by_file(scenarios))
-    rows = [f"| [{_stem(file)}](#{_anchor(file)}) | {_cell(file[0].module.title)} | {len(file)} |" for file in files]
+    rows = [
+        f"| [{_stem(file)}](#{file_anchor(file[0])}) | {_cell(file[0].module.title)} | {len(file)} |" for file in files
+    ]
     table = "\n".join(["| file | what it shows | scenarios |", "| --- | --- | --- |", *rows])
     of_tiers = f"Of {len(scenarios)}: {tiers.counted(Counter(each.tier for each in scenarios))}.\n"
     return "\n".join([HEAD, of_tiers, table, *("\n" + _section(file) for file in files)]) + "\n"
@@ -131,9 +133,9 @@ def _stem(file: Sequence[Scenario]) -> str:
     return Path(file[0].file).with_suffix("").as_posix()
 
 
-def _anchor(file: Sequence[Scenario]) -> str:
-    """Of a heading, as GitHub has it."""
-    return re.sub(r"[^\w -]", "", _stem(file).lower()).replace(" ", "-")
+def file_anchor(scenario: Scenario) -> str:
+    """Of the heading of its file in docs/scenarios.md, as GitHub has it."""
+    return re.sub(r"[^\w -]", "", _stem([scenario]).lower()).replace(" ", "-")
 
 
 def _cell(text: str) -> str:

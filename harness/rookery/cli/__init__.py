@@ -1,8 +1,8 @@
 """The `rookery` command: one file a command, which is imported when that command is called.
 
-Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), or nobody read the output to
-its end, 2 bad input or something missing, also of a command line without a command, 3 the infrastructure failed, 130
-interrupted.
+Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), judged otherwise than before
+(judge), or nobody read the output to its end, 2 bad input or something missing, also of a command line without a
+command, 3 the infrastructure failed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ COMMANDS = {
     "setup": "bring this machine to where a run works",
     "images": "the images of a run: list, ensure, save, load, prune",
     "scenarios": "what there is to run, what it reproduces, what came of it last",
+    "bugs": "the reports that scenarios are made of, and what was seen of each here",
+    "reproduce": "run a report's scenarios by its number: symptom, workaround, proof",
+    "bisect": "which version of Rook, Ceph, Kubernetes or a workload turned a scenario",
+    "new": "begin a scenario of a report",
+    "check": "what a scenario of a report lacks, before a cluster is made",
+    "tuning": "how a cluster here is set otherwise than a real one, and why",
+    "faults": "every fault: what it does, needs and loses",
+    "report": "make the pages of a run again, or tell what came of it to other programs",
+    "compare": "lay runs side by side: outcomes, verdicts, phases, rates",
+    "judge": "judge the recorded histories of a run anew, and say where today's checker differs",
     "snapshots": "saved clusters: list, prune",
     "matrix": "combinations of versions: list, run one after another, compare nights",
     "bench": "measure what the harness and its volumes take on this machine",
@@ -35,7 +45,15 @@ examples:
   rookery setup                     bring it to where a run works
   rookery images ensure             have the images that every run needs, pulled or built
   pytest scenarios/                 run the core scenarios (or: python3 -m tox -e e2e); --all, --slow: more
-  rookery scenarios power           what there is to run, and what came of it last
+  rookery scenarios kill            what there is to run, and what came of it last
+  rookery bugs                      the reports that there are scenarios of
+  rookery reproduce rook/rook#5222  one of them, by its number or its address
+  rookery bisect --help             which version turned a scenario
+  rookery faults                    what harm there is to be done, and what it loses
+  rookery tuning                    which intervals and limits are not those of a real cluster
+  rookery report                    the pages of the last run, and what failed in it
+  rookery compare A B C             phases, rates and verdicts of runs side by side
+  rookery judge                     what today's checker says of the last run's histories
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery matrix                    the combinations of versions in matrix.toml
   rookery bench restore --runs 3    how long it takes to restore one

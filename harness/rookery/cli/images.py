@@ -12,22 +12,40 @@ from rich.table import Table
 from rookery.catalogue import catalogue
 from rookery.cli import options, tables
 from rookery.errors import UsageError
-from rookery.images import archives, engine, pruning, recipes, resolve
-from rookery.storage import cluster as storage
+from rookery.images import archives, available, engine, pruning, recipes, resolve
+from rookery.settings import Settings, option_name
+from rookery.storage import images as storage
+from rookery.workloads.registry import kinds
 
-SETTINGS = ("rook", "rook_manifests", "ceph", "kubernetes", "kind_image", "csi_driver", "registry_mirror")
+SETTINGS = (
+    "storage",
+    "rook",
+    "rook_manifests",
+    "ceph",
+    "kubernetes",
+    "kind_image",
+    "csi_driver",
+    "registry_mirror",
+    *kinds(),
+)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Without a command: list them with origin, size and age. They are those that every run needs: the nodes', "
         "Rook's, Ceph's and the storage driver's. A run itself has those of the scenarios that it selects as well; "
-        "--all adds the ones of every scenario here. Origin: built from packages, by a recipe of the harness, the "
-        "vendor's, local (nobody can tell), or missing."
+        "--all adds the ones of every scenario here, databases in the versions asked for. Origin: built from packages, "
+        "by a recipe of the harness, the vendor's, local (nobody can tell), or missing."
     )
-    parser.epilog = "examples: rookery images --all; rookery images ensure; rookery images save --all images.tar"
+    parser.epilog = (
+        "examples: rookery images --all; rookery images ensure --all --cassandra 4.1.10; "
+        "rookery images save --all images.tar"
+    )
     _which(parser)
     options.add_json(parser)
+    parser.add_argument(
+        "--available", action="store_true", help="list the versions that can be had here without a registry"
+    )
     inner = parser.add_subparsers(metavar="COMMAND")
     ensure = inner.add_parser("ensure", help="have them: from docker, the cache, a registry, or their recipes")
     _which(ensure)
@@ -63,6 +81,8 @@ def _which(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.available:
+        return _available(as_json=arguments.json)
     images = [resolve.look(reference) for reference in _wanted(arguments)]
     if arguments.json:
         print(json.dumps([{**vars(image), "origin": image.origin.value} for image in images], indent=1))
@@ -80,21 +100,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _available(*, as_json: bool) -> int:
+    found = {product: available.versions(product) for product in available.images()}
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return 0
+    table = Table("product", "versions", "option")
+    for product, versions in found.items():
+        table.add_row(product, ", ".join(versions) or "none", f"--{product} {versions[-1] if versions else 'VERSION'}")
+    tables.show(table)
+    print("Where registries can be reached, or a mirror, any version of theirs can be had as well.")
+    return 0
+
+
 def _wanted(arguments: argparse.Namespace) -> list[str]:
-    return [*storage.needed_images(options.settings(arguments, SETTINGS)).all, *_of_scenarios(arguments)]
+    settings = options.settings(arguments, SETTINGS)
+    return [*storage.needed(settings), *_of_scenarios(arguments, settings)]
 
 
-def _of_scenarios(arguments: argparse.Namespace) -> list[str]:
+def _of_scenarios(arguments: argparse.Namespace, settings: Settings) -> list[str]:
     if not getattr(arguments, "all_images", False):
+        if given := [option_name(name) for name in kinds() if hasattr(arguments, name)]:
+            raise UsageError(f"{', '.join(given)}: no run has that image but for its scenarios", hint="--all as well")
         return []
-    found = catalogue.collect(getattr(arguments, "scenarios", options.SCENARIOS))
+    found = catalogue.collect(getattr(arguments, "scenarios", options.SCENARIOS), versions=settings.workloads)
     return sorted({image for scenario in found for image in scenario.images})
 
 
 def _ensure(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     settings = options.settings(arguments, SETTINGS)
-    _, images = storage.ensure_images(settings, options.say, _of_scenarios(arguments))
+    images = storage.ensure(settings, options.say, _wanted(arguments))
     for image in images:
         print(f"{image.reference}: {image.origin.value}")
     print(f"{len(images)} images in {time.monotonic() - started:.0f} s")

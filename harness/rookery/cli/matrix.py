@@ -16,8 +16,10 @@ from rich.table import Table
 
 from rookery.cli import options, tables
 from rookery.errors import UsageError
+from rookery.images.mirrors import Mirrors
 from rookery.machine import doctor, network
-from rookery.matrix import cells, grid, nights, running
+from rookery.matrix import cells, grid, issues, nights, running
+from rookery.settings import Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "examples: rookery matrix run rook-1.17; rookery matrix run --budget 6h; rookery matrix compare"
     _common(parser)
+    parser.add_argument("--here", action="store_true", help="only those cells that can run on this machine")
     inner = parser.add_subparsers(metavar="COMMAND")
     run_ = inner.add_parser(
         "run",
@@ -36,11 +39,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     run_.add_argument("cells", nargs="*", metavar="CELL", help="these cells (default: all that can run here)")
     run_.add_argument("--budget", type=_duration, metavar="TIME", help="begin no cell after that time: 6h, 90m")
-    run_.add_argument("--resume", action="store_true", help="go on with the newest night: run what did not end in it")
+    which = run_.add_mutually_exclusive_group()
+    which.add_argument("--resume", action="store_true", help="go on with the newest night: run what did not end in it")
+    which.add_argument("--night", metavar="NIGHT", help="of this night, begun or not (default: one named by the time)")
     _common(run_, inner=True)
     run_.set_defaults(run=_run)
-    compared = inner.add_parser("compare", help="what came out otherwise than in another night")
-    compared.add_argument("nights", nargs="*", metavar="NIGHT", help="two nights (default: the last two)")
+    compared = inner.add_parser(
+        "compare",
+        help="what came out otherwise than in another night",
+        description="Without nights, the newest one is compared with the last run of each of its cells before it. Of a "
+        "cell that did not run before, every failure is new. Exit status: 0 no new failure, 1 one or more.",
+    )
+    compared.add_argument("nights", nargs="*", metavar="NIGHT", help="two nights, the earlier one first")
+    compared.add_argument(
+        "--issues",
+        type=options.path,
+        metavar="DIR",
+        help="write a text for each scenario that newly fails: NNN-NAME.md",
+    )
     _common(compared, inner=True)
     compared.set_defaults(run=_compare)
     page = inner.add_parser("page", help="write the page of the newest night anew: results/nightly/index.html")
@@ -59,11 +75,12 @@ def _common(parser: argparse.ArgumentParser, *, inner: bool = False) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     matrix, has = cells.load(arguments.matrix), machine_has()
+    shown = [cell for cell in matrix.cells if not arguments.here or _here(cell, has)]
     if arguments.json:
-        print(json.dumps({"include": [{**cell.as_dict(), "here": _here(cell, has)} for cell in matrix.cells]}))
+        print(json.dumps({"include": [{**cell.as_dict(), "here": _here(cell, has)} for cell in shown]}))
         return 0
     table = Table("cell", "tier", "options", "here", "why")
-    for cell in matrix.cells:
+    for cell in shown:
         lacking = cells.lacking(cell, has)
         table.add_row(
             cell.name, cell.tier, " ".join(cell.options), f"no: {', '.join(lacking)}" if lacking else "yes", cell.why
@@ -75,9 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def machine_has() -> Mapping[str, bool]:
-    """Which of `cells.NEEDS` this machine has."""
+    """Which of `cells.NEEDS` this machine has; registries that have a mirror need not be reached themselves."""
+    mirrors = Mirrors.parse(Settings.from_sources({}, pyproject=Path("pyproject.toml")).registry_mirror)
+    without = {name for name in network.REGISTRIES if not mirrors.of_registry(name)}
     return {
-        "registries": network.reachable_registries() == network.REGISTRIES.keys(),
+        "registries": not without or without <= network.reachable_registries(),
         "rbd": doctor.kernel_has("rbd"),
         "ceph": doctor.kernel_has("ceph"),
     }
@@ -98,7 +117,10 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume and not before:
         raise UsageError(f"there is no night in {nights.folder_of(results)}", hint="begin one without --resume")
     todo = nights.in_order([cell for cell in asked if _here(cell, has)], results)
-    night = before[-1] if arguments.resume else nights.new_night(results)
+    if arguments.night:
+        night = nights.night_named(results, arguments.night)
+    else:
+        night = before[-1] if arguments.resume else nights.new_night(results)
     try:
         status = running.run_cells(todo, night, budget_s=arguments.budget)
     finally:
@@ -108,26 +130,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _compare(arguments: argparse.Namespace) -> int:
     results = _results(arguments)
-    known = {night.name: night for night in nights.nights(results)}
-    named = arguments.nights or list(known)[-2:]
-    if len(named) != 2 or not set(named) <= known.keys():
+    known = {night.name: night for night in nights.nights(results) if nights.cells_of(night)}
+    named = arguments.nights
+    if not known or (named and (len(named) != 2 or not set(named) <= known.keys())):
         raise UsageError(
             f"{' '.join(named) or 'no night'}: two nights are compared", hint=f"there are: {', '.join(known) or 'none'}"
         )
-    before, after = (
-        [run for cell in nights.cells_of(known[name]) for run in nights.scenarios_of(cell)] for name in named
-    )
+    last = named[1] if named else list(known)[-1]
+    before, after = _scenarios(known[named[0]]) if named else nights.last_before(results, last), _scenarios(known[last])
     found = nights.compare(before, after)
+    if arguments.issues:
+        issues.write(arguments.issues, last, found, after, cells.load(arguments.matrix), date.today())
     if arguments.json:
         print(json.dumps([asdict(each) for each in found], indent=1))
     elif found:
-        table = Table("", "scenario", "cell", named[0], named[1])
+        table = Table("", "scenario", "cell", named[0] if named else "before", last)
         for each in found:
-            table.add_row(each.kind, each.scenario, each.cell, each.before, each.after)
+            table.add_row(each.kind, tables.plain(each.scenario), each.cell, each.before, each.after)
         tables.show(table)
     else:
-        print("every outcome is as it was")
-    return 1 if any(each.kind == "new failure" for each in found) else 0
+        print("every outcome is as it was" if before else "no cell of it ran before")
+    return 1 if any(each.kind == nights.NEW_FAILURE for each in found) else 0
+
+
+def _scenarios(night: Path) -> list[nights.ScenarioRun]:
+    return [run for cell in nights.cells_of(night) for run in nights.scenarios_of(cell)]
 
 
 def _page(arguments: argparse.Namespace) -> int:

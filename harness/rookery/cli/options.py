@@ -9,7 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rookery.settings import Settings, option_name
+from rookery.report import run_folder
+from rookery.settings import Joined, Settings, option_name
 
 SCENARIOS = Path("scenarios")  # the folder that they are in, by default
 
@@ -33,12 +34,32 @@ def add_json(parser: argparse._ActionsContainer, **more: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table", **more)
 
 
-def add_settings(parser: argparse.ArgumentParser, names: Collection[str]) -> None:
+def add_scenarios(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--scenarios", type=path, default=SCENARIOS, metavar="DIR", help="their folder (default: %(default)s)"
+    )
+
+
+def add_run(parser: argparse.ArgumentParser, **more: Any) -> None:
+    """RUN, as `which`, and where it is looked for; `run_named` finds it. `more` is of `add_argument`."""
+    add_settings(parser, ["results_dir"])
+    last: dict[str, Any] = {"nargs": "?", "default": "", "help": "its folder, or its name (default: the last)"}
+    parser.add_argument("which", metavar="RUN", **{**last, **more})
+
+
+def run_named(arguments: argparse.Namespace, name: str) -> Path:
+    """The folder of that run, or of the last one where the name is empty. Raises `UsageError` if there is none."""
+    return run_folder.find(Path(settings(arguments, ["results_dir"]).results_dir), name)
+
+
+def add_settings(parser: argparse._ActionsContainer, names: Collection[str]) -> None:
     """The options of these settings; `settings` reads them."""
     for setting in fields(Settings):
         if setting.name in names:
             meta = setting.metadata
-            more = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
+            more: dict[str, Any] = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
+            if meta["repeated"]:
+                more["action"] = Joined
             told = meta["help"] if setting.default is None else f"{meta['help']} (default: {setting.default})"
             # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
             parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=told, **more)

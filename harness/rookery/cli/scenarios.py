@@ -17,13 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "Needs neither docker nor a cluster."
     )
     parser.add_argument("pattern", nargs="?", default="", metavar="PATTERN", help="only those; as pytest's -k has it")
-    parser.add_argument(
-        "--scenarios",
-        type=options.path,
-        default=options.SCENARIOS,
-        metavar="DIR",
-        help="their folder (default: %(default)s)",
-    )
+    options.add_scenarios(parser)
     form = parser.add_mutually_exclusive_group()
     options.add_json(form)
     form.add_argument("--markdown", action="store_true", help="print docs/scenarios.md")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
 from rich.table import Table
 
@@ -32,8 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     table = Table("snapshot", "of", "size", "age", "usable")
     for snapshot in found:
-        cell = snapshot.cell
-        of = f"{cell['cluster']}: Rook {cell['rook']}, Kubernetes {cell['kubernetes']}, {cell['driver']}"
+        key = snapshot.key
+        of = f"{key['cluster']}: Kubernetes {key['kubernetes']}, {_storage_of(key)}"
         table.add_row(
             f"{snapshot.path.parent.name}/{snapshot.name}",
             of,
@@ -48,6 +50,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _storage_of(key: Mapping[str, Any]) -> str:
+    """What a snapshot has of storage, in words."""
+    storage = key["storage"] or {}
+    if not storage:
+        return "nodes alone"
+    version = f" {storage[storage['name']]}" if storage["name"] in storage else ""
+    return f"{storage['name']}{version}, {storage['driver']}"
+
+
 def _created(snapshot: snapshots.Snapshot) -> str:
     return datetime.fromtimestamp(snapshot.created, timezone.utc).isoformat(timespec="seconds")
 
@@ -59,7 +70,7 @@ def _described(snapshot: snapshots.Snapshot) -> dict[str, object]:
         "bytes": snapshot.bytes,
         "created": _created(snapshot),
         "unusable": snapshot.unusable(),
-        "cell": dict(snapshot.cell),
+        "key": dict(snapshot.key),
     }
 
 

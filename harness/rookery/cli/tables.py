@@ -6,6 +6,7 @@ import os
 from datetime import datetime, timezone
 
 from rich.console import Console, RenderableType
+from rich.markup import escape
 
 GIB = 1024**3
 _UNBOUNDED = 10_000  # columns; nothing here is padded to the width
@@ -21,6 +22,11 @@ def show(*renderables: RenderableType) -> None:
         console = Console(width=_UNBOUNDED)
     for renderable in renderables:
         console.print(renderable)
+
+
+def plain(text: str) -> str:
+    """A text that is not ours, in a table: nothing in it is markup, or moves the terminal's cursor."""
+    return escape("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
 def age(created: str) -> str:

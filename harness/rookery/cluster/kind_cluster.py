@@ -1,4 +1,4 @@
-"""A kind cluster whose workers have disks, and whose power can be cut."""
+"""A kind cluster whose workers have disks, and can be killed and started."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ import pykube
 import yaml
 from pytest_kind import KindCluster as PytestKindCluster
 
-from rookery.cluster import network, nodes, power, routes, snapshots, stores
+from rookery.cluster import network, nodes, routes, snapshots, stores
 from rookery.cluster.blueprint import ContainerSpec, save_changes
 from rookery.cluster.nodes import NodeState
-from rookery.cluster.power import PowerCut
-from rookery.cluster.snapshots import Cell, Disk, Snapshot, SnapshotRefused
+from rookery.cluster.snapshots import Disk, Snapshot, SnapshotKey, SnapshotRefused
 from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import engine
 from rookery.kube import Kube
-from rookery.machine import freezer, kubeconfig, loop
+from rookery.machine import containers, freezer, kubeconfig, loop
 from rookery.machine.copying import copy_image
 from rookery.machine.disks import LoopDisk, attach, claim, create_disk, destroy, detach, record, write_back
 from rookery.machine.docker import docker, docker_output
-from rookery.machine.leases import Lease, add_volumes, detach_stale, kind_nodes, own_nodes, remove_nodes
+from rookery.machine.kind_nodes import add_volumes, kind_nodes, own_nodes, remove_nodes
+from rookery.machine.leases import Lease
 from rookery.machine.run import CommandFailed, run
+from rookery.machine.volume_loops import detach_stale
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, wait_for_machine
 
@@ -89,9 +90,9 @@ def _folder(name: str) -> Path:
 
 
 class KindCluster(PytestKindCluster):
-    """pytest-kind's cluster with disks, leases and power.
+    """pytest-kind's cluster with disks and leases.
 
-    Beside what a power cut needs, it replaces what does not hold up there: nothing is downloaded at test time, every
+    Beside what a node kill needs, it replaces what does not hold up there: nothing is downloaded at test time, every
     program has a deadline, a failed create leaves nothing behind, and `port_forward` returns when the port answers.
     """
 
@@ -289,20 +290,20 @@ class KindCluster(PytestKindCluster):
         """Leave the cluster running when this process ends (`--keep-cluster`)."""
         self.lease.keep()
 
-    # --- saving and putting back --------------------------------------------------------------------------------
+    # --- saving and restoring -----------------------------------------------------------------------------------
 
-    def save(self, cell: Cell, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
+    def save(self, key: SnapshotKey, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
         """Keep what the cluster is at this instant under that name, in place of what had it before; it goes on.
 
         All nodes are frozen while /var and disks are copied, so what is kept is what a kill of all nodes at that
-        instant leaves (see `rookery.cluster.power`). Raises `InfrastructureError` when there is no room, or nodes
+        instant leaves (see `rookery.faults.node_kill`). Raises `InfrastructureError` when there is no room, or nodes
         cannot be frozen; then nothing of it stays, and the cluster is as it was.
         """
         addresses = {state.name: state.address for state in self.node_states()}
-        with snapshots.staged(cell, name) as partial:
+        with snapshots.staged(key, name) as partial:
             snapshot = Snapshot(
-                path=cell.folder / name,
-                cell=cell.facts,
+                path=key.folder / name,
+                key=key.facts,
                 nodes=tuple(ContainerSpec.of(node, address=addresses[node]) for node in self.node_names),
                 disks=tuple(Disk(node, disk.number) for node, disk in self.disks.items()),
                 subnet=self._subnet,
@@ -333,7 +334,7 @@ class KindCluster(PytestKindCluster):
             ) from error
 
     def restore(self, snapshot: Snapshot) -> float:
-        """Put the cluster back to what was saved, whatever became of it since, and turn the power on.
+        """Restore the cluster to what was saved, whatever became of it since, and start the nodes.
 
         Returns the time (Unix, seconds) right before the nodes started; the API answers by then. The cluster may be
         one of another process that is gone: then all of it is made again. Whatever goes wrong, nothing is left behind.
@@ -343,9 +344,9 @@ class KindCluster(PytestKindCluster):
         try:
             if self._lease is None:
                 self._acquire()
-            self.restore_powered_off(snapshot)
+            self.restore_stopped(snapshot)
             started = time.time()
-            self.power_on()
+            self.start_nodes()
         except BaseException:
             self.delete()
             raise
@@ -359,8 +360,8 @@ class KindCluster(PytestKindCluster):
                 destroy(held, self.lease)
                 del self.disks[node]
 
-    def restore_powered_off(self, snapshot: Snapshot) -> None:
-        """All of `restore` but turning the power on."""
+    def restore_stopped(self, snapshot: Snapshot) -> None:
+        """All of `restore` but starting the nodes."""
         self._remember_volume_loops()
         remove_nodes(self.name, self._nodes, self.lease)
         detach_stale(self._loops_seen())
@@ -395,16 +396,16 @@ class KindCluster(PytestKindCluster):
         self._deployed = snapshot.created
         self._publish_kubeconfig()
 
-    # --- power --------------------------------------------------------------------------------------------------
+    # --- nodes --------------------------------------------------------------------------------------------------
 
-    def power_cut(self, names: Sequence[str] | None = None) -> PowerCut:
-        """Kill all nodes, or those named, at once; returns when they are seen dead. See `rookery.cluster.power`."""
+    def kill_nodes(self, names: Sequence[str]) -> None:
+        """Kill these nodes at once; returns when they are seen dead. See `rookery.faults.node_kill`."""
         self._remember_volume_loops()
-        return power.cut(names or self.node_names)
+        containers.kill(names)
 
-    def dead_volume_loops(self) -> list[int]:
-        """Loop devices of volumes that are still attached to what died in a power cut."""
-        return [number for number in self._loops_seen() if loop.stale_devices(number)]
+    def stale_volume_loops(self) -> list[int]:
+        """Loop devices of volumes that are still attached to what died in a node kill."""
+        return [number for number in self._loops_seen() if loop.is_stale(number)]
 
     def _loops_seen(self) -> list[int]:
         """Loop devices that have served volumes of this cluster, and still are attached to the same."""
@@ -413,11 +414,11 @@ class KindCluster(PytestKindCluster):
     def _remember_volume_loops(self) -> None:
         self._volume_loops |= add_volumes(self.node_names, self.lease)
 
-    def power_on(self, names: Sequence[str] | None = None) -> None:
+    def start_nodes(self, names: Sequence[str] | None = None) -> None:
         """Start the nodes and prepare them again; returns when the API answers."""
         for disk in self.disks.values():
             attach(disk)
-        power.start(names or self.node_names)
+        nodes.start(names or self.node_names)
         self._prepare_nodes(names)
         self.kube.reset()
         wait_for_machine(self._api_answers, what="the API server to answer", within=API_SECONDS)
@@ -429,6 +430,15 @@ class KindCluster(PytestKindCluster):
 
     def node_states(self) -> list[NodeState]:
         return nodes.states(self.node_names)
+
+    def require_on(self) -> None:
+        """Raises `InfrastructureError` if a node is off: whoever waits for what is coming up need not wait on."""
+        off = [state.name for state in self.node_states() if not state.running]
+        if off:
+            raise InfrastructureError(
+                f"a node went off while the cluster was coming up: {', '.join(off)} is off",
+                hint=f"docker logs {off[0]}; did anything else on this machine stop it?",
+            )
 
     def _prepare_nodes(self, names: Sequence[str] | None = None) -> None:
         def prepare(name: str) -> None:

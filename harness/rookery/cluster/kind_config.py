@@ -19,7 +19,8 @@ import yaml
 from rookery.errors import UsageError
 
 API_VERSION = "kind.x-k8s.io/v1alpha4"
-EXAMPLES = "see kind-configs/ for examples, and https://kind.sigs.k8s.io/docs/user/configuration/"
+FOLDER = Path(__file__).parent / "kind_configs"  # those that are installed with the harness
+EXAMPLES = f"see {FOLDER} for examples, and https://kind.sigs.k8s.io/docs/user/configuration/"
 DEEPEST = 50
 MOST_VALUES = 20_000  # aliases of aliases make more of a short text than any memory holds
 
@@ -83,12 +84,30 @@ CLUSTER = {
 _NAMES = {str: "text", int: "a whole number", bool: "true or false", SCALAR: "text or a number"}
 
 
+def names() -> list[str]:
+    """The kind configurations that come with the harness."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def find(given: str, *, beside: Path = Path()) -> Path:
+    """The file of a kind configuration, by the name of one that comes with the harness or by its path.
+
+    A path is relative to `beside`. Raises `UsageError` for a single word that is neither.
+    """
+    if given in names():
+        return FOLDER / f"{given}.yaml"
+    path = beside / given
+    if path.name == given and not path.suffix and not path.exists():
+        raise UsageError(f"{given}: no such kind configuration", hint=f"a path, or one of {', '.join(names())}")
+    return path
+
+
 def read(path: Path) -> Mapping[str, Any]:
     """The configuration in a file. Raises `UsageError` for a file that cannot be read, or is none."""
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such topology", hint=EXAMPLES) from error
+        raise UsageError(f"{path}: no such kind configuration", hint=EXAMPLES) from error
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint=f"a file; {EXAMPLES}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: not UTF-8, or a date such as 2026-99-99

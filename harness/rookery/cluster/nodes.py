@@ -12,6 +12,8 @@ from rookery.errors import InfrastructureError
 from rookery.machine.disks import LoopDisk
 from rookery.machine.docker import docker, docker_output
 
+START_SECONDS = 120
+
 # Units of systemd that work for the machine's devices, not for a node: the kernel tells every network namespace of all
 # devices of the machine, so the udevd of each node would run its rules for all loop devices and FUSE mounts of all
 # clusters, and LVM and its like would look for what is theirs on disks that are somebody else's.
@@ -88,6 +90,21 @@ def _state(container: dict) -> NodeState:
         address=next((network["IPAddress"] for network in networks.values()), ""),
         volume=next((m["Source"] for m in container["Mounts"] if m["Destination"] == "/var"), ""),
     )
+
+
+def start(names: Sequence[str]) -> list[NodeState]:
+    """Start the nodes, control plane first, the rest by name: docker hands addresses out in the order of starts,
+    and kind's nodes find each other best where they were (https://github.com/kubernetes-sigs/kind/issues/3941).
+
+    Raises `InfrastructureError` for a node that does not start.
+    """
+    before = sorted(states(names), key=lambda state: state.control_plane_first)
+    docker("start", *[state.name for state in before], timeout=START_SECONDS)
+    after = states(names)
+    off = [state.name for state in after if not state.running]
+    if off:
+        raise InfrastructureError(f"did not start: {', '.join(off)}", hint=f"docker logs {off[0]}")
+    return after
 
 
 def prepare(name: str, disks: Sequence[LoopDisk], services: str) -> None:
@@ -178,7 +195,35 @@ def services(name: str, pattern: str) -> list[str]:
     return [line.split()[0] for line in docker_output("exec", name, *units).splitlines() if line.strip()]
 
 
+def kubelet_said(name: str, pattern: str, since: float) -> list[str]:
+    """The lines of a node's kubelet that match (PCRE) and are newer than `since` (Unix seconds); none where the journal
+    cannot be read.
+
+    https://www.freedesktop.org/software/systemd/man/latest/journalctl.html
+    """
+    options = ("--no-pager", "--quiet", "--output=cat", "--unit=kubelet", f"--since=@{since:.0f}")
+    search = (f"--grep={pattern}", "--case-sensitive=yes")
+    return docker("exec", name, "journalctl", *options, *search, timeout=30, check=False).stdout.splitlines()
+
+
 def journal(name: str, lines: int = 5000) -> str:
     """The newest lines of a node's journal, or why it cannot be read."""
     done = docker("exec", name, "journalctl", "--no-pager", "-n", str(lines), timeout=30, check=False)
     return done.stdout if done.returncode == 0 else f"no journal: {done.stderr}"
+
+
+# Each part may wait for what hangs, so none is waited for long. `df` is no part: it asks filesystems, and one may hang.
+_STATE = r"""
+part() { echo "== $1"; shift; timeout -s KILL 5 "$@" 2>&1; }
+part "loop devices" losetup --list --output NAME,BACK-FILE,SIZELIMIT,OFFSET,RO,DIO
+part "memory" cat /proc/meminfo
+part "pressure" sh -c 'cat /proc/pressure/* 2>/dev/null'
+part "tasks, those in uninterruptible sleep (D) first" ps -e -o stat,pid,wchan:32,comm --sort=stat
+part "mounts" cat /proc/1/mountinfo
+"""
+
+
+def state(name: str) -> str:
+    """A node's loop devices, memory, tasks and mounts, or why they cannot be read."""
+    done = docker("exec", name, "sh", "-c", _STATE, timeout=45, check=False)
+    return done.stdout if done.returncode == 0 else f"not to be had: {done.stderr or done.stdout}"

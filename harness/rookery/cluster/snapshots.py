@@ -1,10 +1,10 @@
 """Snapshots: what a cluster consists of at one instant, kept in the cache folder and restored in seconds.
 
-A snapshot belongs to a cell: one combination of Rook, Ceph, Kubernetes, storage driver, topology, images and applied
+A snapshot belongs to a key: one combination of Rook, Ceph, Kubernetes, storage driver, topology, images and applied
 objects, under one name. It holds, of every node, /var and the files that differ from the node's image, and the disks.
 What lies in the shared store of images is neither copied nor linked: it is the same for every node.
 
-    <cache>/snapshots/<cell>/<name>/snapshot.json   written last: without it the folder is no snapshot
+    <cache>/snapshots/<key>/<name>/snapshot.json   written last: without it the folder is no snapshot
                                     nodes/<node>/var, nodes/<node>/changes.tar
                                     disks/<node>.img
                                     kubeconfig
@@ -45,30 +45,30 @@ class SnapshotRefused(InfrastructureError):
 # To be raised by whoever changes what is saved, or what a deployment does beside applying objects.
 FORMAT = 3  # nodes have units masked by mounts
 MAX_AGE_DAYS = 7
-CELLS_KEPT = 2  # for each name of a cluster, those used last
+KEYS_KEPT = 4  # for each name of a cluster, those used last: nodes alone have a key of their own
 DAY = 24 * 3600
 TORN_SECONDS = 3600  # far more than a snapshot takes to be removed, its index first
 PRUNE_SECONDS = 120
 
 
 @dataclass(frozen=True)
-class Cell:
+class SnapshotKey:
     """What has to be the same for a snapshot to be the cluster that would be deployed now; all of it JSON."""
 
     facts: Mapping[str, Any]
 
     @classmethod
-    def of(cls, **facts: Any) -> Cell:
-        """The cell of these facts, in the form that this harness saves in."""
+    def of(cls, **facts: Any) -> SnapshotKey:
+        """The key of these facts, in the form that this harness saves in."""
         return cls({**facts, "format": FORMAT})
 
     @property
-    def key(self) -> str:
+    def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.facts, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def folder(self) -> Path:
-        return folder() / f"{self.facts['cluster']}-{self.key}"
+        return folder() / f"{self.facts['cluster']}-{self.digest}"
 
     def find(self, name: str) -> Snapshot | None:
         """The snapshot of that name, if there is one that may be used now."""
@@ -90,10 +90,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A saved cluster. `facts` are its saver's, for whoever puts it back; `created` is in seconds since the epoch."""
+    """A saved cluster. `facts` are its saver's, for whoever restores it; `created` is in seconds since the epoch."""
 
     path: Path
-    cell: Mapping[str, Any]
+    key: Mapping[str, Any]
     nodes: tuple[ContainerSpec, ...]
     disks: tuple[Disk, ...]
     subnet: str
@@ -126,7 +126,7 @@ class Snapshot:
 
     def unusable(self) -> str:
         """Why it must not be used now; empty if it may be."""
-        if self.cell.get("format") != FORMAT:
+        if self.key.get("format") != FORMAT:
             return "saved in the form of another version of the harness"
         if self.age_days > MAX_AGE_DAYS:
             return f"{self.age_days:.0f} days old; {MAX_AGE_DAYS} are the most"
@@ -137,7 +137,7 @@ class Snapshot:
         return ""
 
     def remove(self) -> None:
-        """Remove it, and its cell if it was the last."""
+        """Remove it, and its key if it was the last."""
         unfinished.discard(self.path)
         _remove_empty(self.path.parent)
 
@@ -157,19 +157,19 @@ def digest_of_objects(objects: Iterable[Mapping[str, Any]]) -> str:
 def check_name(name: str) -> None:
     """Raises `UsageError` for what cannot be the name of a snapshot."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise UsageError(f"{name!r} is no name for a snapshot: letters, digits, '-' and '_'")
+        raise UsageError(f"{name!r} is no name for a snapshot", hint="letters, digits, '-' and '_'")
 
 
 @contextmanager
-def staged(cell: Cell, name: str) -> Iterator[Path]:
+def staged(key: SnapshotKey, name: str) -> Iterator[Path]:
     """A folder to fill; removed if that fails. `finish` turns it into the snapshot."""
     check_name(name)
     try:
-        with unfinished.staged(cell.folder / name) as partial:
+        with unfinished.staged(key.folder / name) as partial:
             partial.chmod(0o700)  # it holds the cluster's keys
             yield partial
     finally:
-        _remove_empty(cell.folder)
+        _remove_empty(key.folder)
 
 
 def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
@@ -207,16 +207,16 @@ def prune(*, everything: bool = False) -> list[Snapshot]:
 
 
 def _prune(keep: Path) -> None:
-    """All cells of the same cluster's name but those used last."""
+    """All keys of the same cluster's name but those used last."""
     name = keep.name.rpartition("-")[0]
-    cells = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
-    for cell in sorted(cells, key=_unused_for)[CELLS_KEPT - 1 :]:
-        for path in cell.iterdir():
+    keys = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
+    for key in sorted(keys, key=_unused_for)[KEYS_KEPT - 1 :]:
+        for path in key.iterdir():
             if path.suffix == unfinished.SUFFIX:
                 unfinished.remove_abandoned(path)
             else:
                 unfinished.discard(path)
-        _remove_empty(cell)
+        _remove_empty(key)
 
 
 def _unused_for(path: Path) -> float:
@@ -227,9 +227,9 @@ def _unused_for(path: Path) -> float:
         return 0
 
 
-def _remove_empty(cell: Path) -> None:
+def _remove_empty(key: Path) -> None:
     with suppress(OSError):  # it holds something, or is gone
-        cell.rmdir()
+        key.rmdir()
 
 
 def _read(path: Path) -> Snapshot | None:

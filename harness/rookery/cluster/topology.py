@@ -31,11 +31,16 @@ class Topology:
 
     @classmethod
     def load(cls, path: Path) -> Topology:
-        """Read a kind configuration. Raises `UsageError` if it is none, or one that cannot survive a power cut."""
+        """Read a kind configuration. Raises `UsageError` if it is none, or one that cannot survive a node kill."""
         config = kind_config.read(path)
         topology = cls(config, str(path))
         topology._check()
         return topology
+
+    @classmethod
+    def named(cls, given: str) -> Topology:
+        """The one of that name, if it comes with the harness, or at that path. Raises `UsageError` as `load` does."""
+        return cls.load(kind_config.find(given))
 
     @property
     def roles(self) -> list[str]:

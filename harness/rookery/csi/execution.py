@@ -98,7 +98,7 @@ class Execution:
         self._slots = threading.Semaphore(at_once)
         self._guard = threading.Lock()
         self._stopped = threading.Event()
-        self._lives: Counter[str] = Counter()  # how often each node's power went
+        self._lives: Counter[str] = Counter()  # how often each node was killed
         self._calls_under_way = self._kills_under_way = 0
         self._turns = 0  # kills begun, and kills over: another OSD may be responsible for an image then
         # Whether a call of the controller was, or ran out of time: its client may hold any image, also a copy's source.
@@ -155,7 +155,7 @@ class Execution:
         held = _Held()
 
         def answered() -> bool:
-            """Whether the right answer is there; False if the node's power went."""
+            """Whether the right answer is there; False if the node was killed."""
             if self._is_cut(step, life):
                 return False
             asked = time.monotonic()
@@ -243,7 +243,7 @@ def summary(done: list[Done]) -> dict[str, Any]:
         "operations": len(done),
         "kinds": dict(sorted(Counter(type(it.step.operation).__name__ for it in done).items())),
         "refused_as_expected": sum(1 for it in done if it.step.answer.code != m.OK and not it.cut),
-        "cut_by_the_power": sum(1 for it in done if it.cut),
+        "cut_by_node_kills": sum(1 for it in done if it.cut),
         "kills_under_calls": sum(1 for it in done if it.under_way),
         "asked_again": sum(len(it.attempts) - 1 for it in done if len(it.attempts) > 1),
         "slowest_s": {str(it.step): round(it.seconds, 1) for it in sorted(done, key=lambda it: -it.seconds)[:5]},

@@ -70,7 +70,7 @@ _SNAPSHOT_GROUP = "snapshot.storage.k8s.io"
 _RBAC = "rbac.authorization.k8s.io/v1"
 # The driver writes the file when it serves (and, on a node, when the kubelet has registered it), and removes it first.
 _READINESS = {"exec": {"command": ["test", "-e", _READY_FILE]}, "periodSeconds": 2, "timeoutSeconds": 5}
-# No leader election: with one replica and Recreate there is never a second one, and after a power cut nobody has to
+# No leader election: with one replica and Recreate there is never a second one, and after a node kill nobody has to
 # wait until the lease of the pod that was killed has run out.
 _CONTROLLER_FLAGS = ["--leader-election=false", "--retry-interval-start=500ms", "--retry-interval-max=10s", "--v=2"]
 # Without the CRDs of group snapshots, each start would wait for them for a while.

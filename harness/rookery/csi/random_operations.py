@@ -16,7 +16,8 @@ from rookery.csi import deployed, direct
 from rookery.csi import model as m
 from rookery.csi.execution import Done, Driver, Execution, ModelViolation, summary
 from rookery.csi.manifests import RBD
-from rookery.errors import DeadlineExceeded, InfrastructureError, Unknown
+from rookery.errors import DeadlineExceeded, Unknown
+from rookery.faults import DriverControllerKill, DriverKill, NodeKill
 from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.plugin import session
 from rookery.report.results import Results
@@ -32,8 +33,6 @@ IN_AGREEMENT = minutes(2)
 @contextmanager
 def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterator[Driver]:
     """The userspace driver's own sockets, by a gateway on each worker, which goes in the end with its folders."""
-    if cluster.rook is None or cluster.images is None:
-        raise InfrastructureError("Rook has not been deployed")
     rook, namespace = cluster.rook.spec, cluster.rook.spec.namespace
     calls = direct.DirectCalls(
         cluster.kube,
@@ -108,21 +107,25 @@ class RandomisedRun:
 
 def _kill(cluster: StorageCluster, calls: direct.DirectCalls, operation: m.Kill) -> None:
     if isinstance(operation, m.KillController):
-        cluster.kill_driver_controller()
+        _kill_driver(cluster, DriverControllerKill())
     elif isinstance(operation, m.KillDriver):
-        cluster.kill_driver(operation.node)
+        _kill_driver(cluster, DriverKill(operation.node))
     elif isinstance(operation, m.KillNode):
         _kill_node(cluster, calls, operation.node)
     else:
         raise TypeError(f"{operation} is no kill that is known")
 
 
+def _kill_driver(cluster: StorageCluster, fault: DriverKill) -> None:
+    fault.inject(cluster)
+    fault.healed.wait(within=DRIVER_BACK)
+
+
 def _kill_node(cluster: StorageCluster, calls: direct.DirectCalls, node: str) -> None:
-    """Cut a node's power, turn it on again, and wait for its driver and its part of Ceph."""
-    mark = cluster.mark()
-    cut = cluster.power_cut([node])
-    calls.abandon(node)
-    cluster.power_on([node])
-    cluster.driver_back(node).since(cut.wall).wait(within=DRIVER_BACK)
+    """Kill a node, start it again, and wait for its driver and its part of Ceph."""
+    baseline = cluster.baseline()
+    with cluster.fault(NodeKill([node])) as killed:
+        calls.abandon(node)
+    cluster.driver_pods.serve(node).since(killed).wait(within=DRIVER_BACK)
     calls.ready.wait(within=GATEWAYS_BACK)
-    cluster.storage_whole(mark)
+    cluster.healthy(baseline).wait()

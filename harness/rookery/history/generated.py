@@ -8,9 +8,11 @@ window, bring rows back late, stall. Each way of making its history wrong breaks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from rookery.history.operations import LAST_KEY, NEMESIS, Function, Operation, OperationType, format_keys, parse_keys
 
@@ -21,16 +23,16 @@ Expected = Literal["valid", "invalid", "unknown", "refused"]
 
 @dataclass
 class Sample:
-    """A history, and what there is in it to be made wrong. Places are those of the last cut."""
+    """A history, and what there is in it to be made wrong. Places are those of the last fault."""
 
     window_s: float | None
     operations: list[Operation] = field(default_factory=list)
     promised: list[int] = field(default_factory=list)  # acknowledged, and too old to be lost
-    late: list[int] = field(default_factory=list)  # acknowledged right before each cut, and kept
+    late: list[int] = field(default_factory=list)  # acknowledged right before each fault, and kept
     failed: list[int] = field(default_factory=list)
     told_nothing: list[int] = field(default_factory=list)
     keys: int = 0
-    cut: int = 0  # where the last cut ends
+    fault: int = 0  # where the last fault ends
     early: int = 0  # where the read at QUORUM ends
     final: int = 0  # where the last read at ALL ends
     seed: int = 0  # where the last read of the seed ends
@@ -48,7 +50,7 @@ class _Store:
         self._hidden: set[int] = set()  # on a replica that is not back yet
 
     def live(self, lives: int) -> Sample:
-        """`lives` times: write, lose the power, and read."""
+        """`lives` times: write, have the fault, and read."""
         self._begin("seed", value="0-9")
         self._end("ok")
         for _ in range(lives):
@@ -68,7 +70,7 @@ class _Store:
         waiting = [(key, self._begin("write", key=key)) for key in keys]
         if window_ns and rng.random() < 0.3:
             self._now += rng.randint(1, 3) * window_ns  # it stalls, and they wait
-        self._cut()
+        self._fault()
         for key, begin in waiting:
             sample.told_nothing.append(key)
             if rng.random() < 0.5:
@@ -97,11 +99,11 @@ class _Store:
         self._end(outcome, error=None if outcome == "ok" else "told so")
         return key
 
-    def _cut(self) -> None:
-        begin = self._begin("cut", process=NEMESIS)
-        first_signal = self._now + 1
+    def _fault(self) -> None:
+        begin = self._begin("fault", value="node kill", process=NEMESIS)
+        details = {"started_ns": self._now + 1, "loses_unsynced": True, "proof": "every node was seen dead"}
         self._now += SECOND
-        self.sample.cut = self._complete(begin, "ok", value=str(first_signal))
+        self.sample.fault = self._complete(begin, "ok", fault=details)
 
     def _read(self, consistency: str) -> int:
         self._begin("read", value=consistency)
@@ -123,9 +125,15 @@ class _Store:
         return self._complete(self.sample.operations[-1], outcome, value=value, error=error)
 
     def _complete(
-        self, begin: Operation, outcome: OperationType, *, value: str | None = None, error: str | None = None
+        self,
+        begin: Operation,
+        outcome: OperationType,
+        *,
+        value: str | None = None,
+        error: str | None = None,
+        fault: dict[str, Any] | None = None,
     ) -> int:
-        self._append(Operation(begin.process, outcome, begin.f, begin.key, value, error=error))
+        self._append(Operation(begin.process, outcome, begin.f, begin.key, value, error=error, fault=fault))
         return len(self.sample.operations) - 1
 
     def _append(self, operation: Operation) -> Operation:
@@ -169,8 +177,8 @@ def _reread(sample: Sample, place: int, *, without: Iterable[int] = (), more: It
 
 
 def _last_reads(sample: Sample) -> list[int]:
-    """Where the reads after the last cut end."""
-    places = range(sample.cut, len(sample.operations))
+    """Where the reads after the last fault end."""
+    places = range(sample.fault, len(sample.operations))
     return [n for n in places if sample.operations[n].f == "read" and sample.operations[n].type == "ok"]
 
 
@@ -196,7 +204,7 @@ def _nothing_left(sample: Sample, rng: Random) -> None:
 
 
 @_kind("invalid")
-def _lost_by_the_second_cut(sample: Sample, rng: Random) -> Sample:
+def _lost_by_the_second_fault(sample: Sample, rng: Random) -> Sample:
     twice = _Store(rng, rng.choice(WINDOWS)).live(2)
     for place in _last_reads(twice):
         _reread(twice, place, without=[twice.late[0]])
@@ -204,8 +212,8 @@ def _lost_by_the_second_cut(sample: Sample, rng: Random) -> Sample:
 
 
 @_kind("invalid")
-def _lost_after_the_cut(sample: Sample, rng: Random) -> None:
-    after = [each for each in sample.operations[sample.cut :] if each.f == "write" and each.type == "ok"]
+def _lost_after_the_fault(sample: Sample, rng: Random) -> None:
+    after = [each for each in sample.operations[sample.fault :] if each.f == "write" and each.type == "ok"]
     for place in _last_reads(sample):
         _reread(sample, place, without=[each.key for each in after if each.key is not None])
 
@@ -274,16 +282,16 @@ def _nothing_acknowledged(sample: Sample, rng: Random) -> None:
 
 
 @_kind("unknown")
-def _never_cut(sample: Sample, rng: Random) -> None:
-    _without(sample, lambda each: each.f == "cut")
+def _no_fault(sample: Sample, rng: Random) -> None:
+    _without(sample, lambda each: each.f == "fault")
 
 
 @_kind("unknown")
-def _cut_not_verified(sample: Sample, rng: Random) -> None:
+def _fault_not_verified(sample: Sample, rng: Random) -> None:
     if rng.random() < 0.5:
-        sample.operations[sample.cut].type = "info"
+        sample.operations[sample.fault].type = "info"
     else:
-        del sample.operations[sample.cut]
+        del sample.operations[sample.fault]
 
 
 @_kind("unknown")
@@ -304,14 +312,14 @@ def _not_read_at_quorum(sample: Sample, rng: Random) -> None:
 
 @_kind("unknown")
 def _not_read_at_all(sample: Sample, rng: Random) -> None:
-    finals = {each.process for each in sample.operations[sample.cut :] if each.f == "read" and each.value == "ALL"}
-    _without(sample, lambda each: each.process in finals, after=sample.cut)
+    finals = {each.process for each in sample.operations[sample.fault :] if each.f == "read" and each.value == "ALL"}
+    _without(sample, lambda each: each.process in finals, after=sample.fault)
 
 
 @_kind("unknown")
 def _read_at_quorum_after_all(sample: Sample, rng: Random) -> None:
     begin = next(
-        each for each in sample.operations[sample.cut :] if each.process == sample.operations[sample.early].process
+        each for each in sample.operations[sample.fault :] if each.process == sample.operations[sample.early].process
     )
     now = begin.time_ns
     process = max(each.process for each in sample.operations) + 1
@@ -323,7 +331,7 @@ def _read_at_quorum_after_all(sample: Sample, rng: Random) -> None:
 
 @_kind("unknown")
 def _seed_not_read(sample: Sample, rng: Random) -> None:
-    _without(sample, lambda each: each.f == "read-seed", after=sample.cut)
+    _without(sample, lambda each: each.f == "read-seed", after=sample.fault)
 
 
 # What no run has written
@@ -345,7 +353,7 @@ def _ended_twice(sample: Sample, rng: Random) -> None:
 
 @_kind("refused")
 def _two_at_once(sample: Sample, rng: Random) -> None:
-    begins = [n for n, each in enumerate(sample.operations) if each.type == "invoke" and each.f != "cut"]
+    begins = [n for n, each in enumerate(sample.operations) if each.type == "invoke" and each.f != "fault"]
     place = rng.choice(begins)
     first = sample.operations[place]
     sample.operations.insert(place + 1, replace(first, f="write", key=sample.keys, value=None))

@@ -15,16 +15,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from sys import intern
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
+
+import msgspec
 
 from rookery.errors import UsageError
+from rookery.history.injected import Injected
 
 Outcome = Literal["ok", "fail", "info"]
 OperationType = Literal["invoke", "ok", "fail", "info"]
-Function = Literal["write", "read", "cut", "seed", "read-seed"]
+Function = Literal["write", "read", "fault", "seed", "read-seed"]
 
 NEMESIS = -1
 """The process that does harm; clients count from 0."""
@@ -35,44 +38,49 @@ MOST_ROWS = 10_000_000  # in one run of keys: more were not written, but damaged
 _TYPES = frozenset(get_args(OperationType))
 _FUNCTIONS = frozenset(get_args(Function))
 
-BATCH_LINES = 1000
-
 UNEDITED = "a history is of one run, and as its recorder wrote it: look at that line, or take another file"
 
 
-@dataclass(slots=True)  # not frozen: a million frozen ones take a second longer to make
-class Operation:
+class Operation(msgspec.Struct, forbid_unknown_fields=True):
     """One line of a history: the beginning (`invoke`) or the end of something a process did.
 
     `key` is the row of a write; what was written follows from it (`rows.value_of`). `value` is, for a read, the
     consistency asked for, and in its completion the keys of the rows that were right, as `format_keys` writes them;
-    `torn` has the others: what was found in the place of their values. For a seed, `value` has its keys; in the
-    completion of a cut, the time of its first signal. `time_ns` is CLOCK_MONOTONIC, which no clock adjustment moves;
-    `wall` (Unix seconds) only serves to find the place in other logs.
+    `torn` has the others: what was found in the place of their values. For a seed, `value` has its keys; for a fault,
+    its name, and in its completion `fault` has the rest of its record (`Injected.details`). `time_ns` is
+    CLOCK_MONOTONIC, which no clock adjustment moves; `wall` (Unix seconds) only serves to find the place in other logs.
     """
 
-    process: int
+    process: Annotated[int, msgspec.Meta(ge=NEMESIS)]
     type: OperationType
     f: Function
     key: int | None = None
     value: str | None = None
-    time_ns: int = -1  # of a line that has none, which is refused
+    time_ns: Annotated[int, msgspec.Meta(ge=0)] = -1  # of a line that has none, which is refused
     wall: float = 0.0
     error: str | None = None
     node: str | None = None
     torn: dict[int, str] | None = None
+    fault: dict[str, Any] | None = None
 
     def to_json(self) -> str:
-        return json.dumps({name: value for name in self.__slots__ if (value := getattr(self, name)) is not None})
+        # Not by msgspec, which refuses a text that is no UTF-8; an error's may be so.
+        fields = {name: value for name in self.__struct_fields__ if (value := getattr(self, name)) is not None}
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, line: str) -> Operation:
         """Raises `ValueError` or `TypeError` when `line` is not an operation."""
-        return _operation(json.loads(line))
+        fields = json.loads(line)
+        operation = cls(**fields)
+        if not all(isinstance(text, str) for text in (operation.type, operation.f, operation.node or "")):
+            raise TypeError("type, f and node are texts")
+        if operation.torn is not None:
+            operation.torn = {int(key): found for key, found in dict(operation.torn).items()}
+        return operation
 
 
-@dataclass(slots=True)
-class Write:
+class Write(msgspec.Struct):
     """A write from its invocation to its end; `completed_ns` is None when nobody ever learnt how it ended."""
 
     key: int
@@ -96,14 +104,6 @@ class Read:
     torn: Mapping[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A power cut: from the first moment a node may have died to the moment all were known to be dead."""
-
-    started_ns: int
-    dead_ns: int
-
-
 class _Pairs:
     """Each beginning in a history with its end, in the order in which they were begun or, for reads, ended.
 
@@ -117,14 +117,17 @@ class _Pairs:
         self.attempts: list[tuple[str, int]] = []
         self.seed: set[int] = set()
         self.seed_reads: list[Read] = []
-        self.cuts: list[Cut] = []
-        self.cuts_begun = 0
+        self.faults: list[Injected] = []
+        self.faults_begun = 0
         self._open: dict[int, Operation] = {}
         self._now = 0
 
-    def add(self, operation: Operation) -> None:
-        """Add what came next. Raises `ValueError` with the reason why it cannot have."""
-        if not _is_known(operation):
+    def add(self, operation: Operation, *, typed: bool = False) -> None:
+        """Add what came next, whose fields are known to be `typed` or are looked at.
+
+        Raises `ValueError` with the reason why it cannot have.
+        """
+        if not typed and not _is_known(operation):
             raise ValueError(_unknown(operation))
         if operation.time_ns < self._now:
             raise ValueError(
@@ -141,8 +144,8 @@ class _Pairs:
         process, f = operation.process, operation.f
         if process in self._open:
             raise ValueError(f"process {process} begins a {f}, and has not ended its {self._open[process].f}")
-        if (f == "cut") != (process == NEMESIS):
-            raise ValueError(f"a {f} of process {process}: cuts are of process {NEMESIS}, and all else of others")
+        if (f == "fault") != (process == NEMESIS):
+            raise ValueError(f"a {f} of process {process}: faults are of process {NEMESIS}, and all else of others")
         if f == "write":
             key = operation.key
             if type(key) is not int or not 0 <= key <= LAST_KEY:
@@ -152,8 +155,8 @@ class _Pairs:
             self.writes[key] = Write(key, operation.time_ns)
         elif f == "read":
             self.attempts.append((operation.value or "", operation.time_ns))
-        elif f == "cut":
-            self.cuts_begun += 1
+        elif f == "fault":
+            self.faults_begun += 1
         self._open[process] = operation
 
     def _end(self, operation: Operation) -> None:
@@ -171,8 +174,10 @@ class _Pairs:
             return
         elif operation.f == "seed":
             self.seed |= parse_keys(_required(begin))
-        elif operation.f == "cut":
-            self.cuts.append(_cut(begin, operation))
+        elif operation.f == "fault":
+            fault = _injected(begin, operation)
+            if fault.proof:  # else nobody knows whether it took effect
+                self.faults.append(fault)
         else:
             (self.reads if operation.f == "read" else self.seed_reads).append(_read(begin, operation))
 
@@ -187,6 +192,8 @@ def _is_known(operation: Operation) -> bool:
         and type(operation.time_ns) is int
         and operation.time_ns >= 0
         and (value is None or type(value) is str)
+        and isinstance(operation.wall, float | int)
+        and (operation.fault is None or type(operation.fault) is dict)
     )
 
 
@@ -200,6 +207,10 @@ def _unknown(operation: Operation) -> str:
         return f"{operation.process!r} is no process"
     if type(operation.time_ns) is not int or operation.time_ns < 0:
         return f"{operation.time_ns!r} is no time in nanoseconds"
+    if not isinstance(operation.wall, float | int):
+        return f"{operation.wall!r} is no time in seconds"
+    if operation.fault is not None and type(operation.fault) is not dict:
+        return f"{operation.fault!r} is nothing that is told of a fault"
     return f"{operation.value!r} is no text"
 
 
@@ -217,13 +228,10 @@ def _read(begin: Operation, end: Operation) -> Read:
     return Read(_required(begin), keys | torn.keys(), begin.time_ns, end.time_ns, torn)
 
 
-def _cut(begin: Operation, end: Operation) -> Cut:
-    """From its first signal, where that was recorded; else from its beginning, which is before."""
-    if end.value is None:
-        return Cut(begin.time_ns, end.time_ns)
-    if not (end.value.isascii() and end.value.isdigit() and begin.time_ns <= int(end.value) <= end.time_ns):
-        raise ValueError(f"the first signal of the power cut was at {end.value!r}, which is not within it")
-    return Cut(int(end.value), end.time_ns)
+def _injected(begin: Operation, end: Operation) -> Injected:
+    return Injected.from_details(
+        _required(begin), end.fault or {}, begun_ns=begin.time_ns, ended_ns=end.time_ns, at=begin.wall
+    )
 
 
 @dataclass(frozen=True)
@@ -242,16 +250,20 @@ class History:
         """
         operations: list[Operation] = []
         pairs, torn = _Pairs(), ""
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines, _uncollected():
-            for number, line, operation in _parsed(lines):
+        with path.open("rb") as lines, _uncollected():
+            for number, line in enumerate(lines, start=1):
+                operation, typed = _read_line(line)
                 if operation is None:
-                    if not line.endswith("\n"):
-                        torn = line  # an operation that was not heard of
+                    text = line.decode(errors="replace")
+                    if not text.endswith("\n"):
+                        torn = text  # an operation that was not heard of
                         break
-                    what = f"{path}:{number}: not an operation of a history: {line[:200].rstrip()!r}"
+                    what = f"{path}:{number}: not an operation of a history: {text[:200].rstrip()!r}"
                     raise UsageError(what, hint=UNEDITED)
+                if operation.node is not None:  # a million lines say the same few words
+                    operation.node = intern(operation.node)
                 try:
-                    pairs.add(operation)
+                    pairs.add(operation, typed=typed)
                 except ValueError as error:
                     raise UsageError(f"{path}:{number}: {error}", hint=UNEDITED) from error
                 operations.append(operation)
@@ -297,81 +309,58 @@ class History:
         """The reads of that table that succeeded, in the order in which they ended."""
         return self._pairs.seed_reads
 
-    def cuts(self) -> list[Cut]:
-        """The power cuts that were verified to have happened."""
-        return self._pairs.cuts
+    def faults(self) -> list[Injected]:
+        """The faults that were seen to take effect, in their order."""
+        return self._pairs.faults
 
     @property
-    def unverified_cuts(self) -> int:
-        """How many power cuts were begun of which nobody knows whether they happened."""
-        return self._pairs.cuts_begun - len(self._pairs.cuts)
+    def unverified_faults(self) -> int:
+        """How many faults were begun of which nobody knows whether they happened."""
+        return self._pairs.faults_begun - len(self._pairs.faults)
 
-    def as_of_cut(self, started_ns: int, dead_ns: int) -> History:
-        """The history of clients that stopped listening at the second of these instants, when a cut was over that began
-        at the first; what was read later is in it.
+    def as_of_fault(self, started_ns: int, ended_ns: int) -> History:
+        """The history of clients that stopped listening at the second of these instants, when a fault was over that
+        began at the first; what was read later is in it.
 
         For what was saved at that instant while its clients went on: what they began and were told after it is of
         another life. Between the two some nodes still worked, so what was begun then may be in what was saved.
         """
-        life = [each for each in self.operations if each.time_ns <= dead_ns]
-        later = [each for each in self.operations if each.f in ("read", "read-seed") and each.time_ns > dead_ns]
+        life = [each for each in self.operations if each.time_ns <= ended_ns]
+        later = [each for each in self.operations if each.f in ("read", "read-seed") and each.time_ns > ended_ns]
         begun = {each.process for each in later if each.type == "invoke"}
         reads = [each for each in later if each.process in begun]
         wall = life[-1].wall if life else 0.0
-        cut = [
-            Operation(NEMESIS, "invoke", "cut", None, None, started_ns, wall),
-            Operation(NEMESIS, "ok", "cut", None, None, dead_ns, wall),
+        freeze = Injected("node kill", started_ns, ended_ns, wall, loses_unsynced=True, proof="all nodes were frozen")
+        fault = [
+            Operation(NEMESIS, "invoke", "fault", None, freeze.name, started_ns, wall),
+            Operation(NEMESIS, "ok", "fault", None, None, ended_ns, wall, fault=freeze.details),
         ]
-        return History([*sorted([*life, *cut], key=lambda each: each.time_ns), *reads])
+        return History([*sorted([*life, *fault], key=lambda each: each.time_ns), *reads])
 
-    def in_flight(self, cut: Cut) -> list[Write]:
-        """Writes on their way when the power went: begun before all nodes were dead, and not answered by then.
+    def in_flight(self, fault: Injected) -> list[Write]:
+        """Writes on their way at the fault: begun before its effect was seen, and not answered by then.
 
-        A write that ended as `info` during the cut counts: its client was waiting when its coordinator died.
+        A write that ended as `info` during the fault counts: its client was waiting when its coordinator died.
         """
-        return [write for write in self._pairs.writes.values() if _in_flight(write, cut)]
+        return [write for write in self._pairs.writes.values() if _in_flight(write, fault)]
 
 
-def _operation(fields: dict[str, Any]) -> Operation:
-    operation = Operation(**fields)
-    # A million lines say the same few words, which need not be a million objects.
-    operation.type = cast(OperationType, intern(operation.type))
-    operation.f = cast(Function, intern(operation.f))
-    if operation.node is not None:
-        operation.node = intern(operation.node)
-    if operation.torn is not None:
-        operation.torn = {int(key): found for key, found in dict(operation.torn).items()}
-    return operation
+_DECODER = msgspec.json.Decoder(Operation)
 
 
-def _parsed(lines: Iterable[str]) -> Iterator[tuple[int, str, Operation | None]]:
-    """Each line with its number, and its operation if it is one."""
-    number = 0
-    remaining = iter(lines)
-    while batch := list(islice(remaining, BATCH_LINES)):
-        for line, operation in zip(batch, _parsed_at_once(batch) or map(_parsed_alone, batch), strict=True):
-            number += 1
-            yield number, line, operation
+def _read_line(line: bytes) -> tuple[Operation | None, bool]:
+    """The operation of a line, if it is one, and whether each of its fields is known to have the type it should.
 
-
-def _parsed_at_once(lines: list[str]) -> list[Operation] | None:
-    """The same as of each line alone, in half the time; None if one of them, if only perhaps, is no operation."""
-    text = "".join(lines)
-    # So that no two damaged lines are taken for one: none can end within another's braces, and begin with one.
-    if not text.startswith("{") or text.count("}\n{") != len(lines) - 1 or not text.endswith("}\n"):
-        return None
+    What msgspec refuses is read again by the standard library, which takes more, for a word on what is wrong with it.
+    """
     try:
-        found = [_operation(fields) for fields in json.loads("[" + ",".join(lines) + "]")]
-    except (ValueError, TypeError):
-        return None
-    return found if len(found) == len(lines) else None
-
-
-def _parsed_alone(line: str) -> Operation | None:
+        return _DECODER.decode(line), True
+    except (msgspec.DecodeError, RecursionError):
+        pass
     try:
-        return Operation.from_json(line)
-    except (ValueError, TypeError):
-        return None
+        return Operation.from_json(line.decode(errors="replace")), False
+    except (ValueError, TypeError, RecursionError):
+        return None, False
 
 
 @contextmanager
@@ -386,12 +375,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _in_flight(write: Write, cut: Cut) -> bool:
-    if write.invoked_ns > cut.dead_ns:
+def _in_flight(write: Write, fault: Injected) -> bool:
+    if write.invoked_ns > fault.ended_ns:
         return False
-    if write.completed_ns is None or write.completed_ns > cut.dead_ns:
+    if write.completed_ns is None or write.completed_ns > fault.ended_ns:
         return True
-    return write.outcome == "info" and write.completed_ns >= cut.started_ns
+    return write.outcome == "info" and write.completed_ns >= fault.started_ns
 
 
 def format_keys(keys: Iterable[int]) -> str:

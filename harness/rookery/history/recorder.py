@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rookery.errors import Unknown
+from rookery.history.injected import Injected
 from rookery.history.operations import NEMESIS, Function, History, Operation, OperationType, format_keys
 
 
@@ -77,7 +79,7 @@ class Recorder:
                 self._written_keys.add(key)
             begin = self._append(process, "invoke", f, key, value)
             self._open[process] = begin
-            self._unchecked = self._unchecked or f in ("write", "cut")
+            self._unchecked = self._unchecked or f in ("write", "fault")
             return begin
 
     def ok(
@@ -100,23 +102,26 @@ class Recorder:
         self._complete(begin, "info", None, error, node)
 
     @contextmanager
-    def cut(self) -> Iterator[Callable[[int], None]]:
-        """Record a power cut around the block that does it, and that returns once every node is verified dead.
+    def fault(self, name: str) -> Iterator[Callable[[Injected], None]]:
+        """Record a fault around the block that injects it; what the block gets is to be told what was injected.
 
-        What the block gets is to be told when the first signal was sent (`time.monotonic_ns`), since much can come
-        before it in the block; the age of a lost row is measured to that. A block that raises is recorded as `info`,
-        and is no evidence of a cut.
+        Ages are measured to the fault's own start, since much can come before it in the block. A block that raises, or
+        tells nothing, is recorded as `info`: nobody knows what it did. Raises `ValueError` for another fault than the
+        one that was begun, and for one that started before.
         """
-        begin = self.invoke("cut", process=NEMESIS)
-        started: list[int] = []
+        begin = self.invoke("fault", process=NEMESIS, value=name)
+        told: list[Injected] = []
         try:
-            yield started.append
-            if started and started[-1] < begin.time_ns:
-                raise ValueError(f"a power cut that started before {begin}: at {started[-1]} ns")
+            yield told.append
+            if told and (told[-1].name != name or told[-1].started_ns < begin.time_ns):
+                raise ValueError(f"not the fault that was begun as {begin}: {told[-1]}")
         except BaseException as error:
             self.info(begin, repr(error))
             raise
-        self.ok(begin, value=str(started[-1]) if started else None)
+        if told:
+            self._complete(begin, "ok", None, None, None, fault=told[-1].details)
+        else:
+            self.info(begin, "nobody told what was injected")
 
     def seed(self, keys: Iterable[int]) -> None:
         """Record that these rows were acknowledged before, in a table of their own; they are never written again."""
@@ -128,11 +133,11 @@ class Recorder:
         self._unchecked = False
 
     def require_checked(self) -> None:
-        """Raises `Unknown` when something was written, or the power cut, that nobody has judged since."""
+        """Raises `Unknown` when something was written, or a fault injected, that nobody has judged since."""
         if self._unchecked:
             raise Unknown(
-                f"nobody judged what was recorded in {self.path.name}; a scenario that writes rows ends with "
-                "`judge(workload, history, results)` of scenarios/steps.py"
+                f"nobody checked what was recorded in {self.path.name}; a scenario that writes rows ends with "
+                "`workload.check()`"
             )
 
     def history(self) -> History:
@@ -148,12 +153,13 @@ class Recorder:
         error: str | None,
         node: str | None,
         torn: dict[int, str] | None = None,
+        fault: dict[str, Any] | None = None,
     ) -> None:
         with self._lock:
             if self._open.get(begin.process) is not begin:
                 raise ValueError(f"completed before, or never begun: {begin}")
             del self._open[begin.process]
-            self._append(begin.process, outcome, begin.f, begin.key, value, error, node, torn)
+            self._append(begin.process, outcome, begin.f, begin.key, value, error, node, torn, fault)
 
     def _append(
         self,
@@ -165,7 +171,9 @@ class Recorder:
         error: str | None = None,
         node: str | None = None,
         torn: dict[int, str] | None = None,
+        fault: dict[str, Any] | None = None,
     ) -> Operation:
-        operation = Operation(process, type_, f, key, value, self._monotonic_ns(), self._wall(), error, node, torn)
+        now, wall = self._monotonic_ns(), self._wall()
+        operation = Operation(process, type_, f, key, value, now, wall, error, node, torn, fault)
         self._file.write(operation.to_json() + "\n")
         return operation

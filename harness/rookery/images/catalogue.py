@@ -1,4 +1,4 @@
-"""Which images every run needs. Workloads name theirs themselves (see `rookery.catalogue.images`)."""
+"""Which images Rook needs. Workloads name theirs themselves (see `rookery.catalogue.images`)."""
 
 from __future__ import annotations
 
@@ -24,36 +24,34 @@ CEPH_CSI = (
 )
 
 
+def image_of_operator(version: str) -> str:
+    """That of Rook's operator, as its images.txt of every version names it."""
+    return f"docker.io/rook/ceph:v{version}"
+
+
 @dataclass(frozen=True)
 class Catalogue:
-    """The images of every run: the node's, which docker runs, and the workers', which are loaded into them."""
+    """The images of Rook, Ceph and the CSI driver, which are loaded into the workers."""
 
-    node: str
     operator: str
     ceph: str
     driver: tuple[str, ...]
 
     @property
-    def workers(self) -> tuple[str, ...]:
-        return (self.operator, self.ceph, *self.driver)
-
-    @property
     def all(self) -> tuple[str, ...]:
-        return (self.node, *self.workers)
+        return (self.operator, self.ceph, *self.driver)
 
 
 def catalogue(
     *,
     images_txt: Iterable[str],
-    kubernetes: str,
     ceph: str | None,
     ceph_csi: bool,
-    node: str | None = None,
 ) -> Catalogue:
     """The images for a Rook version, read from its own images.txt.
 
-    `kubernetes` and `ceph` are versions without `v`; without `ceph` it is the one Rook names. `ceph_csi` says whether
-    Rook's own drivers serve the volumes, or the userspace driver does.
+    `ceph` is a version without `v`; without it it is the one Rook names. `ceph_csi` says whether Rook's own drivers
+    serve the volumes, or the userspace driver does.
     """
     images = list(images_txt)
 
@@ -64,7 +62,6 @@ def catalogue(
     operator = operator if operator.startswith("docker.io/") else f"docker.io/{operator}"
     own = [image for image in images if image.rpartition(":")[0].rpartition("/")[2] in CEPH_CSI]
     return Catalogue(
-        node=node or f"kindest/node:v{kubernetes}",
         operator=operator,
         ceph=f"quay.io/ceph/ceph:v{ceph}" if ceph else named("ceph/ceph"),
         driver=tuple(own) if ceph_csi else (USERSPACE_CSI,),

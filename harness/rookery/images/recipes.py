@@ -161,19 +161,21 @@ def versions_of(image: str) -> list[str]:
     return [reference.removeprefix(prefix) for reference in all_recipes() if reference.startswith(prefix)]
 
 
-def need(reference: str, *, tried: str = "no registry can be reached") -> Recipe:
+NOWHERE = ": not in docker, not in the archive cache, no registry can be reached"
+
+
+def need(reference: str, *, why: str = NOWHERE, hint: str = "") -> Recipe:
     """The recipe of `reference`; raises `UsageError` with the versions that can be made if there is none.
 
-    `tried` is what came of asking a registry, in words.
+    `why` is what came of having it from elsewhere, said behind its name, and `hint` what helps there.
     """
     recipe = find(reference)
     if recipe is None:
-        image = reference.rpartition(":")[0]
-        known = versions_of(image)
+        known = versions_of(reference.rpartition(":")[0])
+        other = f"ask for a version that can be built here ({', '.join(known)})" if known else ""
         raise UsageError(
-            f"{reference}: not in docker, not in the archive cache, {tried}, and no recipe makes it",
-            hint=f"ask for a version that can be built here ({', '.join(known)})"
-            if known
-            else "`rookery images load FILE` with an archive saved where registries can be reached",
+            f"{reference}{why}, and no recipe makes it",
+            hint=", or ".join(filter(None, [hint, other]))
+            or "`rookery images load FILE` with an archive saved where registries can be reached",
         )
     return recipe

@@ -6,14 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from rookery.errors import InfrastructureError
 from rookery.images import archives, build, engine, recipes
+from rookery.images.mirrors import NONE, Mirrors, full_name
 from rookery.machine.docker import docker
 
 Say = Callable[[str], None]
 
 PULL_SECONDS = 900
+# What registries answer by way of the engine, which has no codes for it; in lower case.
+_ABSENT = ("manifest unknown", "name unknown", "not found")
+_DENIED = ("denied", "unauthorized", "authentication required", "no basic auth credentials")
 
 
 class Origin(str, Enum):
@@ -59,26 +64,46 @@ def ensure(
     say: Say,
     *,
     registries_reachable: Callable[[], bool],
-    mirror: str | None = None,
+    mirrors: Mirrors = NONE,
 ) -> list[Image]:
     """Have every image in the engine, and say for each where it came from.
 
-    `registries_reachable` is asked once, and only if something is missing. `mirror` is a registry host that serves the
-    others' images under their own paths.
+    `registries_reachable` is asked once, and only if something is missing that no mirror serves.
 
     Raises `UsageError` for an image that can be neither pulled nor built, `InfrastructureError` when a build fails.
     """
     references = list(dict.fromkeys(references))
     missing = [reference for reference in references if engine.usable(reference) is None]
     missing = [reference for reference in missing if not _load(reference, say)]
-    if missing and (mirror or registries_reachable()):
-        refused = {reference: _pull(reference, mirror, say) for reference in missing}
-        missing = [reference for reference, why in refused.items() if why]
-        for reference in missing:
-            recipes.need(reference, tried=f"not to be pulled ({refused[reference]})")
+    reachable = cache(registries_reachable)
+    refused = {reference: _pull(reference, mirrors, reachable, say) for reference in missing}
+    for reference, refusal in refused.items():
+        if refusal:
+            recipes.need(reference, why=refusal.why, hint=refusal.hint)
+    missing = [reference for reference, refusal in refused.items() if refusal]
     if missing:
         build.build(missing, say)
     return [look(reference) for reference in references]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an image was not pulled, as what is said behind its name, and what helps."""
+
+    why: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: InfrastructureError, source: str, mirror: str) -> Refusal:
+        """What the engine has said of it."""
+        said = error.message.splitlines()[-1]
+        if not mirror:
+            return cls(f": not in docker, not in the archive cache, not to be pulled ({source}: {said})")
+        if any(word in error.message.lower() for word in _DENIED):
+            return cls(f": the mirror {mirror} does not give it out ({said})", f"`docker login {mirror.split('/')[0]}`")
+        if any(word in error.message.lower() for word in _ABSENT):
+            return cls(f" is not in the mirror {mirror}", f"have it there as {source}")
+        return cls(f": the mirror {mirror} cannot be asked ({said})", "see that the engine reaches it: docker pull")
 
 
 def _load(reference: str, say: Say) -> bool:
@@ -102,26 +127,26 @@ def _load(reference: str, say: Say) -> bool:
     return engine.usable(reference) is not None
 
 
-def _pull(reference: str, mirror: str | None, say: Say) -> str:
-    """Have it from its registry or the mirror; why not, if it cannot be had there."""
+def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool], say: Say) -> Refusal | None:
+    """Have it from its mirror, or from its registry where it has none; why not, if it cannot be had there."""
     if reference.startswith("localhost/"):
-        return "no registry has the harness's own images"
-    full = recipes.canonical(reference)
-    if full.startswith("kindest/"):
-        full = f"docker.io/{full}"
-    source = f"{mirror}/{full.partition('/')[2]}" if mirror else full
+        return Refusal(": no registry has the harness's own images")
+    mirror = mirrors.of(reference)
+    if not mirror and not reachable():
+        return Refusal(recipes.NOWHERE)
+    full, source = full_name(reference), mirrors.source(reference)
     started = time.monotonic()
     try:
         docker("pull", "-q", source, timeout=PULL_SECONDS)
     except InfrastructureError as error:
-        why = f"{source}: {error.message.splitlines()[-1]}"
+        refusal = Refusal.of(error, source, mirror)
         if recipes.find(reference):
-            say(f"{reference} could not be pulled ({why}); building it instead")
-        return why
+            say(f"{reference}{refusal.why}; building it instead")
+        return refusal
     if source != full:
         docker("tag", source, full)
     say(f"{reference} pulled in {time.monotonic() - started:.0f} s")
-    return ""
+    return None
 
 
 def save(references: Sequence[str], path: str) -> None:

@@ -1,6 +1,6 @@
 """What a cluster has to say for itself, gathered into a folder of bounded size.
 
-Gathering comes before each power cut and each teardown, often from a cluster in trouble, so it never raises: what
+Gathering comes before each node kill and each teardown, often from a cluster in trouble, so it never raises: what
 could not be had is named in `errors.txt`.
 """
 
@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from rookery.errors import RookeryError
-from rookery.kube.client import Kube, Object
-from rookery.kube.objects import items_of, value_of
+from rookery.kube.client import Kube
+from rookery.kube.objects import Object, items_of, value_of
 from rookery.report.logs import newest
 
 ERRORS = "errors.txt"

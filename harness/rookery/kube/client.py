@@ -33,6 +33,7 @@ from rookery.errors import DeadlineExceeded, UsageError
 from rookery.kube import podexec
 from rookery.kube.errors import ApiUnavailable, KubeError, refused
 from rookery.kube.objects import Object, items_of, value_of
+from rookery.kube.streams import Stream
 from rookery.kube.watching import Watch
 from rookery.machine import unfinished
 from rookery.paths import cache_dir
@@ -97,7 +98,7 @@ class Kube:
         self._client = _dynamic_client(self._configuration)
 
     def reset(self) -> None:
-        """Forget connections and discovery, and read the kubeconfig again: for after a power cycle."""
+        """Forget connections and discovery, and read the kubeconfig again: for after a node kill."""
         with self._lock:
             self._client.client.rest_client.pool_manager.clear()
             self._configuration = _configuration(self.kubeconfig)
@@ -137,6 +138,16 @@ class Kube:
         path = self._type(wanted["kind"], wanted["apiVersion"]).path(metadata.get("namespace"))
         query = [("dryRun", "All"), ("fieldValidation", "Strict"), ("fieldManager", FIELD_MANAGER)]
         self._request("POST", path, body=wanted, query=query, content_type="application/json")
+
+    def dry_run_apply(self, wanted: Object) -> None:
+        """Have the server check a change of an object as `apply` would make it; nothing is changed.
+
+        Raises `KubeError` with the server's words for what it would refuse.
+        """
+        metadata = wanted["metadata"]
+        path = self._type(wanted["kind"], wanted["apiVersion"]).path(metadata.get("namespace"), metadata["name"])
+        query = [("dryRun", "All"), ("fieldManager", FIELD_MANAGER), ("force", "true")]
+        self._request("PATCH", path, body=wanted, query=query, content_type="application/apply-patch+yaml")
 
     def get(
         self, kind: str, name: str, *, namespace: str | None = None, api_version: str | None = None
@@ -235,6 +246,18 @@ class Kube:
             if error.status != 404 or not error.about:
                 raise
 
+    def evict(self, pod: str, *, namespace: str) -> None:
+        """Ask for a pod to be evicted, as `kubectl drain` does; a PodDisruptionBudget may refuse it.
+
+        Raises `ApiUnavailable` (status 429) with the server's words where one does.
+
+        https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/
+        """
+        metadata = {"name": pod, "namespace": namespace}
+        wanted = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        path = f"{self._type('Pod', 'v1').path(namespace, pod)}/eviction"
+        self._request("POST", path, body=wanted, content_type="application/json")
+
     def exec(
         self,
         pod: str,
@@ -280,6 +303,10 @@ class Kube:
             query.append(("previous", "true"))
         path = f"{self._type('Pod', 'v1').path(namespace, pod)}/log"
         return self._request("GET", path, query=query, accept="*/*").decode(errors="replace")
+
+    def stream(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Stream:
+        """An answer that goes on, such as a watch or a log that is followed. Raises `ApiUnavailable`."""
+        return Stream(self._configuration, path, query)
 
     def volume_stats(self, node: str) -> builtins.list[Object]:
         """What the kubelet of a node knows of the volumes of claims (`pvcRef`): bytes and inodes. It asks the storage
@@ -438,7 +465,9 @@ def _configuration(kubeconfig: Path) -> kubernetes_client.Configuration:
             temp_file_path=str(_keys()),
         )
     except (ConfigException, OSError) as error:
-        raise UsageError(f"{kubeconfig}: not a usable kubeconfig: {error}") from error
+        raise UsageError(
+            f"{kubeconfig}: not a usable kubeconfig: {error}", hint="the file that --kubeconfig of a run has written"
+        ) from error
     # The harness retries on its own terms; urllib3's three silent ones would multiply every deadline.
     configuration.retries = False
     if _is_loopback(configuration.host):

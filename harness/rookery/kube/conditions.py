@@ -1,6 +1,6 @@
 """Conditions of Kubernetes objects: each says why it does not hold yet.
 
-Those that take `since` (Unix time in seconds) hold only on evidence newer than that. After a power cut the API server
+Those that take `since` (Unix time in seconds) hold only on evidence newer than that. After a node kill the API server
 shows every node and pod as it was before, until the kubelets report again.
 
 A condition is wrapped where it is returned, not decorated: the mutation run leaves decorated functions out.
@@ -12,13 +12,14 @@ import datetime
 import math
 from collections.abc import Collection
 
-from rookery.kube.client import Kube, Object
+from rookery.kube.client import Kube
 from rookery.kube.errors import retry_while_api_unavailable
-from rookery.kube.objects import fields_of, held_by, is_true, items_of, title_of, value_of
+from rookery.kube.objects import Object, fields_of, held_by, is_true, items_of, title_of, value_of
 from rookery.waiting import Condition, NotYet, minutes
 
 PODS_READY = minutes(2)
 ROLLED_OUT = minutes(3)
+PODS_GONE = minutes(2)
 ESTABLISHED = minutes(1)
 BOUND = minutes(1)
 NODES_READY = minutes(2)
@@ -40,6 +41,16 @@ def pods_ready(kube: Kube, namespace: str, labels: str, count: int, *, since: fl
     return Condition(
         f"{count} pods with {labels} in {namespace} Ready", retry_while_api_unavailable()(condition), within=PODS_READY
     )
+
+
+def pods_gone(kube: Kube, namespace: str, labels: str) -> Condition[None]:
+    """No pod has these labels, not even one that is ending."""
+
+    def condition() -> None:
+        if left := [each["metadata"]["name"] for each in kube.list("Pod", namespace=namespace, labels=labels)]:
+            raise NotYet(f"still there: {', '.join(sorted(left))}")
+
+    return Condition(f"no pod with {labels} in {namespace}", retry_while_api_unavailable()(condition), within=PODS_GONE)
 
 
 def rollout_done(kube: Kube, kind: str, name: str, namespace: str) -> Condition[Object]:

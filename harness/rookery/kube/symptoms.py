@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rookery.kube.client import Kube, Object
+from rookery.kube.client import Kube
 from rookery.kube.conditions import unix_time
 from rookery.kube.errors import ApiUnavailable, KubeError, retry_while_api_unavailable
-from rookery.kube.objects import value_of
+from rookery.kube.objects import Object, items_of, title_of, value_of
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, minutes
 
@@ -36,25 +36,28 @@ def told_to(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def _seen(signature: Signature, line: str) -> str:
+def seen(signature: Signature, line: str) -> str:
+    """Tell those who listen that a signature has been seen; returns the line that shows it."""
     for listener in _listeners:
         listener(signature, line)
     return line
 
 
 def refused_with(kube: Kube, manifest: Object, signature: Signature) -> Condition[str]:
-    """The API server refuses to create this object, in those words; nothing is created where it takes it."""
+    """The API server refuses this object, new or changed, in those words; nothing is done where it would take it."""
 
     @retry_while_api_unavailable()
     def condition() -> str:
-        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        metadata = manifest["metadata"]
+        name = f"{manifest['kind']} {metadata['name']}"
+        there = kube.get(manifest["kind"], metadata["name"], namespace=metadata.get("namespace"))
         try:
-            kube.dry_run_create(manifest)
+            kube.dry_run_create(manifest) if there is None else kube.dry_run_apply(manifest)
         except ApiUnavailable:
             raise
         except KubeError as refusal:
             if line := signature.line_in(refusal.message):
-                return _seen(signature, line)
+                return seen(signature, line)
             raise NotYet(f"{name} is refused for something else: {refusal.message}") from refusal
         raise NotYet(f"the API server would take {name}")
 
@@ -72,7 +75,7 @@ def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, si
         for event in reversed(recent):
             line = signature.line_in(value_of(event, "message", default=""))
             if line and signature.reason in ("", event.get("reason")):
-                return _seen(signature, line)
+                return seen(signature, line)
         last = f"{recent[-1].get('reason')}: {recent[-1].get('message')}" if recent else "there is none"
         raise NotYet(f"no event of {of} says {signature.text!r}; the last one: {last}")
 
@@ -90,11 +93,29 @@ def log_shown(
         for pod in pods:
             for text in _logs(kube, pod, container, since):
                 if line := signature.line_in(text):
-                    return _seen(signature, f"{pod['metadata']['name']}: {line}")
+                    return seen(signature, f"{pod['metadata']['name']}: {line}")
         names = ", ".join(pod["metadata"]["name"] for pod in pods)
         raise NotYet(f"no log of {names or f'any pod with {labels}'} says {signature.text!r}")
 
     return Condition(f"a log of {labels} to say {signature.text!r}", condition, within=SHOWN)
+
+
+def held_by_finalizer(kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature) -> Condition[str]:
+    """The object is being deleted, and one of its finalizers, which the signature names, holds it."""
+
+    @retry_while_api_unavailable()
+    def condition() -> str:
+        found = kube.get(kind, name, namespace=namespace)
+        if found is None:
+            raise NotYet(f"{kind} {name} is gone")
+        if not value_of(found, "metadata", "deletionTimestamp"):
+            raise NotYet(f"{kind} {name} is not being deleted")
+        finalizers = "\n".join(items_of(found, "metadata", "finalizers"))
+        if line := signature.line_in(finalizers):
+            return seen(signature, line)
+        raise NotYet(f"{kind} {title_of(found)}")
+
+    return Condition(f"{kind} {name} held by {signature.text}", condition, within=SHOWN)
 
 
 def last_seen(event: Object) -> float:

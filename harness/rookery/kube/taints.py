@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rookery.kube.client import Kube, Object
+from rookery.kube.client import Kube
 from rookery.kube.errors import KubeError, retry_while_api_unavailable
-from rookery.kube.objects import items_of
+from rookery.kube.objects import Object, items_of
 from rookery.waiting import NotYet, wait_for
 
 Taints = list[dict[str, str]]

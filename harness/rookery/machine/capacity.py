@@ -24,8 +24,12 @@ class Needs:
     engine: int = 6 * GIB  # images in docker
     state: int = 4 * GIB  # what is really written to the sparse disks
     images: int = 7 * GIB  # the same images in the cache, as an archive and unpacked for the nodes
-    snapshots: int = 2 * GIB  # of two layers with Cassandra, and what they were made from
+    snapshots: int = 2 * GIB  # of two states with Cassandra, and what they were made from
     copies: int = 20 * GIB  # the unpacked images of four nodes, where they cannot be links to the cache's
+    # Of the filesystem under the nodes' /var, beside those bytes. The first mon starts before Rook has given it a
+    # configuration, so by Ceph's own `mon_data_avail_crit` of 5 %; below, it ends with status 28, again and again.
+    # https://docs.ceph.com/en/reef/rados/configuration/mon-config-ref/#data
+    free_share: float = 0.05
 
     @property
     def cache(self) -> int:
@@ -124,6 +128,8 @@ def disks(needs: Needs) -> list[Room]:
         if place is None:
             continue
         filesystem = _filesystem(place)
+        if place == state_dir():
+            size += int(needs.free_share * shutil.disk_usage(nearest_existing(place)).total)
         needed[filesystem] = needed.get(filesystem, 0) + size
         places.setdefault(filesystem, []).append(place)
     return [
@@ -131,7 +137,7 @@ def disks(needs: Needs) -> list[Room]:
             f"disk under {' and '.join(map(str, paths))}",
             shutil.disk_usage(nearest_existing(paths[0])).free,
             needed[filesystem],
-            "free some (docker system df; docker system prune; rookery snapshots prune), or set ROOKERY_STATE_DIR or "
+            "free some (docker system df; docker builder prune; rookery snapshots prune), or set ROOKERY_STATE_DIR or "
             "XDG_CACHE_HOME to a folder on another filesystem",
         )
         for filesystem, paths in places.items()

@@ -26,7 +26,7 @@ def kill(names: Sequence[str]) -> None:
 
     If a FUSE server is the last process to leave a mount namespace in which the filesystem on its own file is mounted,
     the kernel unmounts that in the server's name, writes back what is cached, and waits for the server: for ever (seen
-    with Linux 6.18, once in some 30 cuts). Then the containers' FUSE connections are aborted, which is what the end of
+    with Linux 6.18, once in some 30 kills). Then the containers' FUSE connections are aborted, which is what the end of
     a server does anyway.
 
     Raises `CommandFailed` if the engine refuses, `DeadlineExceeded` if one lives on.

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rookery.errors import InfrastructureError
@@ -97,13 +98,103 @@ def frozen(names: Sequence[str]) -> Iterator[Freeze]:
         raise InfrastructureError(f"frozen containers were at work: {', '.join(worked)}")
 
 
+def missing() -> str | None:
+    """Why nothing can be frozen here; None where it can."""
+    v1, v2 = CGROUPS / "freezer", CGROUPS / "cgroup.controllers"
+    root = v1 if v1.is_dir() else CGROUPS if v2.is_file() else None
+    if root is None:
+        return f"no control groups under {CGROUPS}"
+    return None if os.access(root, os.W_OK) else f"{root} cannot be written to"
+
+
+def freeze(names: Sequence[str], *, inside: str = "") -> None:
+    """Stop every process of these containers, until `thaw`; of one container that runs `inside` them, by its id.
+
+    Raises `InfrastructureError` as `frozen` does.
+    """
+    controls = _controls(names, inside)
+    with _groups_reached():
+        for control in controls:
+            control.write(control.freeze)
+
+
+class Standstill:
+    """What `freeze` stopped does nothing any more, as two looks tell, of which the earlier is kept."""
+
+    def __init__(self, names: Sequence[str], *, inside: str = "") -> None:
+        self._controls = _controls(names, inside)
+        self._idle = _Idle(self._controls)
+
+    def seen(self) -> str:
+        """How it was seen; raises `NotYet` at the first look, and as long as it works or is not frozen."""
+        with _groups_reached():
+            states = [control.file.read_text().strip() for control in self._controls]
+            self._idle()
+        for control, state in zip(self._controls, states, strict=True):
+            if state == control.thaw:
+                raise NotYet(f"{control.name} is {state}")
+        names = ", ".join(control.name for control in self._controls)
+        return f"{names}: frozen, no processor time in {self._idle.seconds:.2g} s"
+
+
+class _Idle:
+    """Condition: these containers have used no processor time since it was asked last; what they have used in all."""
+
+    def __init__(self, controls: Sequence[_Control]) -> None:
+        self._controls = controls
+        self._used: list[int] = []  # ns
+        self._looked_ns = 0
+        self.seconds = 0.0  # between the last two looks
+
+    def __call__(self) -> list[int]:
+        before, self._used = self._used, [control.processor_ns() for control in self._controls]
+        looked_ns, self._looked_ns = self._looked_ns, time.monotonic_ns()
+        if not before:
+            raise NotYet("looked at once")
+        self.seconds = (self._looked_ns - looked_ns) / 1e9
+        used = zip(self._controls, before, self._used, strict=True)
+        if at_work := [control.name for control, begin, end in used if end - begin > IDLE_NS]:
+            raise NotYet(f"{', '.join(at_work)} still at work")
+        return self._used
+
+
+def _controls(names: Sequence[str], inside: str) -> list[_Control]:
+    controls = [_control_of(*found) for found in _running(names)]
+    return [_inside(control, inside) for control in controls] if inside else controls
+
+
+def _inside(control: _Control, container_id: str) -> _Control:
+    """That of a container which runs in the container."""
+    own = control.file.parent
+    found = next((path for path in own.rglob(f"*{container_id}*") if path.is_dir()), None)
+    if found is None:
+        raise InfrastructureError(f"{control.name} runs no container {container_id[:12]}")
+    return replace(
+        control,
+        name=f"{container_id[:12]} on {control.name}",
+        file=found / control.file.name,
+        usage=control.usage.parent / found.relative_to(own) / control.usage.name,
+    )
+
+
 def thaw(names: Sequence[str]) -> None:
-    """Let containers go that a killed run may have left frozen: until then not even SIGKILL ends them. Idempotent."""
+    """Let containers go that somebody, or a killed run, has left frozen, and what was frozen inside them by itself:
+    until then not even SIGKILL ends them. Idempotent."""
     controls = []
     for found in _running(names, required=False):
         with suppress(InfrastructureError):  # it ended just now, or there is no freezer: nothing is frozen
             controls.append(_control_of(*found))
     _let_go(controls)
+    _let_go([each for control in controls for each in _frozen_inside(control)])
+
+
+def _frozen_inside(control: _Control) -> list[_Control]:
+    found = []
+    for file in control.file.parent.rglob(control.file.name):
+        with suppress(OSError):  # a container that ended meanwhile
+            if file != control.file and file.read_text().strip() != control.thaw:
+                found.append(replace(control, name=str(file.parent), file=file))
+    return found
 
 
 @contextmanager
@@ -135,19 +226,8 @@ def _let_go(controls: Sequence[_Control]) -> None:
 
 def _stopped(controls: Sequence[_Control]) -> list[int]:
     """What their processors have done by the time when all of them stand still."""
-    last: list[int] = []
-
-    def idle() -> list[int]:
-        nonlocal last
-        before, last = last, [control.processor_ns() for control in controls]
-        if not before:
-            raise NotYet("looked at once")
-        at_work = [c.name for c, a, b in zip(controls, before, last, strict=True) if b - a > IDLE_NS]
-        if at_work:
-            raise NotYet(f"{', '.join(at_work)} still at work")
-        return last
-
-    return wait_for_machine(idle, what="frozen containers to stand still", within=STOPPED_SECONDS, every=LOOK_EVERY)
+    what = "frozen containers to stand still"
+    return wait_for_machine(_Idle(controls), what=what, within=STOPPED_SECONDS, every=LOOK_EVERY)
 
 
 def _running(names: Sequence[str], *, required: bool = True) -> list[tuple[str, str, int]]:

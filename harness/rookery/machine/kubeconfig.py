@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from rookery.errors import InfrastructureError, UsageError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.machine import yaml_text
 from rookery.machine.locks import machine_lock
 from rookery.machine.processes import Process
-from rookery.waiting import DeadlineExceeded, NotYet, wait_for_machine
+from rookery.waiting import NotYet, wait_for_machine
 
 LOCKED_FOR = 10  # seconds; kubectl holds its lock for as long as it writes
 _PARTS = ("clusters", "users", "contexts")
@@ -185,7 +185,7 @@ def _locked(config: Path) -> Iterator[None]:
             raise InfrastructureError(
                 f"{path.parent} cannot be made: {error.strerror}", hint="--kubeconfig with another file"
             ) from error
-        if path.exists() and _of_the_dead(path):
+        if path.exists() and _holder_is_gone(path):
             path.unlink(missing_ok=True)
 
         def lock() -> None:
@@ -214,7 +214,7 @@ def _locked(config: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _of_the_dead(lock: Path) -> bool:
+def _holder_is_gone(lock: Path) -> bool:
     """Whether a process of ours that is dead has left it; of kubectl's nobody can tell."""
     try:
         return not Process(**json.loads(lock.read_text())).alive()

@@ -6,6 +6,7 @@ never made, or is gone already, is no error.
 
 A name alone proves nothing: somebody may have cleaned up by hand and made a thing of their own that is called the same.
 So nothing is removed but what only the harness can have made, by a mark that `Resource` tells for each kind.
+`rookery.machine.removers` looks at it.
 
 Whether an owner lives is told by a lock on the lease that it holds for life, and not by its number, which means another
 process in each pid namespace. Whoever sweeps holds the same lock, shared, and the exclusive one of all leases' folder:
@@ -20,38 +21,30 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import ipaddress
 import json
 import os
 import re
 import secrets
-import shutil
-import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
 
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
-from rookery.machine import docker, freezer, kubeconfig, locks, loop, unfinished
-from rookery.machine.containers import kill
+from rookery.machine import locks, unfinished
 from rookery.machine.loop import FileId
 from rookery.machine.processes import Process, boot_id
-from rookery.machine.run import output, run
+from rookery.machine.removers import REMOVERS
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
-
-KIND_CLUSTER_LABEL = "io.x-k8s.kind.cluster"
-PLUGIN_PATH = "/plugins/rbd.userspace.csi.rookery.io/"
 
 LEASE_LABEL = "io.rookery.lease"  # of containers and networks: the lease's id
 VERSION = 2  # of the file: to be raised when a reader of before would take a lease for something else
 
 _SUFFIXES = (".json", ".tmp", ".lock")
 SWEPT = minutes(10)  # deadline for another process's sweep
-WRITERS_END = minutes(1)  # of what a killed run had started
 _PATHS = ("file", "directory", "mount", "kubeconfig")  # kinds whose names are paths
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
@@ -122,7 +115,9 @@ class Lease:
         owner left cannot be removed.
         """
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no name for a lease: lower-case letters, digits, '.' and '-', at most 62")
+            raise UsageError(
+                f"{name!r} is no name for a lease", hint="lower-case letters, digits, '.' and '-', at most 62"
+            )
         _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)
@@ -160,8 +155,8 @@ class Lease:
 
         Raises `InfrastructureError` where there is no room to write it down.
         """
-        if kind not in _REMOVERS:
-            raise ValueError(f"no such kind of resource: {kind}; there are {', '.join(_REMOVERS)}")
+        if kind not in REMOVERS:
+            raise ValueError(f"no such kind of resource: {kind}; there are {', '.join(REMOVERS)}")
         if kind in _PATHS and (not os.path.isabs(name) or os.path.realpath(name) == "/"):
             raise ValueError(f"not a path that may be removed: {os.fspath(name)}")
         resource = Resource(kind, os.fspath(name), details)
@@ -180,14 +175,14 @@ class Lease:
 
         Raises `UsageError` if there is anything by that name that it has not made.
         """
-        if self._marker(path).exists() and not path.is_symlink():
+        if self.marker(path).exists() and not path.is_symlink():
             return
         if not os.path.lexists(path):
             self.add("directory", path)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-                self._marker(path).touch()
+                self.marker(path).touch()
                 return
             self.discard("directory", path)
         raise UsageError(
@@ -209,7 +204,7 @@ class Lease:
             self.discard("file", path)
         raise InfrastructureError(f"{path} exists already", hint=f"rookery sweep, or: rm {path}")
 
-    def _marker(self, directory: str | Path) -> Path:
+    def marker(self, directory: str | Path) -> Path:
         """In a folder that this lease has made. No room has to be found for the id: it is the file's name."""
         return Path(directory) / f".rookery-lease-{self.id}"
 
@@ -223,7 +218,7 @@ class Lease:
     def remove(self, kind: str, name: str | os.PathLike[str]) -> bool:
         """Remove a resource, and forget it; whether there was anything of it. Idempotent."""
         found = [resource for resource in self.resources_of(kind) if resource.name == os.fspath(name)]
-        there = bool(found) and _REMOVERS[kind](found[0], self)
+        there = bool(found) and REMOVERS[kind](found[0], self)
         self.discard(kind, name)
         return there
 
@@ -308,7 +303,7 @@ class Lease:
         self.resources = [r for r in self.resources if (r.kind, r.name) != (kind, name)]
 
     def _remove_resources(self) -> list[str]:
-        order = list(_REMOVERS)
+        order = list(REMOVERS)
         removed = []
         try:
             while self.resources:  # removing one may put others on record
@@ -399,40 +394,6 @@ def _locked_for_life(name: str) -> locks.Lock:
     )
 
 
-def volume_loops(nodes: Iterable[str]) -> dict[int, int]:
-    """The loop devices that serve volumes on these nodes, each number with the sequence number of its attachment.
-
-    The driver keeps a volume's file in a folder that bears its node's name. Once the node is dead the kernel tells no
-    path any more, so ask before.
-    """
-    folders = [f"{PLUGIN_PATH}{node}/" for node in nodes]
-    found = [n for n, file in loop.attached().items() if any(folder in file for folder in folders)]
-    return {number: loop.sequence(number) for number in found}
-
-
-def detach_stale(numbers: Collection[int]) -> list[int]:
-    """Detach those of these loop devices whose server is dead, and what was put on top of them; returns the numbers of
-    the former."""
-    found = [number for number in loop.attached() if number in numbers and _found_dead(number)]
-    for number in found:
-        for above in loop.stacked_on(number):
-            loop.detach(above, loop.is_node_of(number))
-    return [number for number in found if loop.detach(number, loop.is_dead)]
-
-
-def _found_dead(number: int) -> bool:
-    def dead() -> None:
-        if not loop.stale_devices(number):
-            raise NotYet("its server answers")
-
-    try:
-        # A FUSE server lets the kernel remember a file's attributes, usually for a second; so long it seems alive.
-        wait_for_machine(dead, what=f"{loop.device(number)} to be known for dead", within=2)
-    except DeadlineExceeded:
-        return False
-    return True
-
-
 def _directory() -> Path:
     return state_dir() / "leases"
 
@@ -443,225 +404,3 @@ def _path(name: str) -> Path:
 
 def _lock_path(name: str) -> Path:
     return _directory() / f"{name}.lock"
-
-
-@dataclass(frozen=True)
-class Node:
-    """A container with kind's label: a node of a cluster of that name, whoever made it."""
-
-    id: str
-    name: str
-    running: bool
-    var: str  # where /var is mounted from; empty if nobody said that
-    network: str
-
-
-def kind_nodes(cluster: str) -> list[Node]:
-    """All containers that call themselves nodes of that kind cluster (or the load balancer in front of them)."""
-    return [
-        Node(
-            found["Id"],
-            found["Names"][0].removeprefix("/"),
-            found["State"] == "running",
-            next((m.get("Source", "") for m in found.get("Mounts") or [] if m["Destination"] == "/var"), ""),
-            found["HostConfig"]["NetworkMode"],
-        )
-        for found in docker.labelled(f"{KIND_CLUSTER_LABEL}={cluster}")
-    ]
-
-
-def own_nodes(nodes: Iterable[Node], folder: Path, lease: Lease | None) -> list[Node]:
-    """Those whose /var is mounted from this folder of ours, or that are on a network of the lease: kind makes its load
-    balancer without mounts."""
-    nodes = list(nodes)
-    networks = _networks_of(lease) if lease and nodes else {}
-    mounted = os.path.realpath(folder)  # the engine has taken `..` out
-    return [n for n in nodes if (n.var and os.path.realpath(Path(n.var).parent) == mounted) or n.network in networks]
-
-
-def _networks_of(lease: Lease) -> dict[str, str]:
-    """The networks that the lease has made: their ids by their names."""
-    listed = docker.docker_output(
-        "network", "ls", "--no-trunc", "--filter", f"label={lease.label}", "--format", "{{.Name}} {{.ID}}"
-    )
-    return dict(line.split() for line in listed.splitlines())
-
-
-def remove_nodes(cluster: str, folder: Path, lease: Lease) -> bool:
-    """Remove our nodes of a kind cluster, running or not; whether there were any.
-
-    Loop devices of their volumes are recorded first: nobody can tell whose they were when the nodes are gone. Raises
-    `InfrastructureError` for nodes that stay.
-    """
-    nodes = own_nodes(kind_nodes(cluster), folder, lease)
-    if not nodes:
-        return False
-    add_volumes([node.name for node in nodes], lease)
-    if running := [node.id for node in nodes if node.running]:
-        with contextlib.suppress(InfrastructureError):  # most were never frozen, and are killed all the same
-            freezer.thaw(running)  # a run that was killed while it saved them has left them frozen
-        with contextlib.suppress(InfrastructureError, DeadlineExceeded):  # then `rm -f` has its try
-            kill(running)
-    ids = {node.id: node.name for node in nodes}
-    docker.docker("rm", "-f", "-v", *ids, timeout=180, check=False)
-    if left := [node.name for node in kind_nodes(cluster) if node.id in ids]:
-        raise InfrastructureError(
-            f"containers of cluster {cluster} cannot be removed: {' '.join(left)}",
-            hint=f"docker rm -f -v {' '.join(left)}",
-        )
-    return True
-
-
-def add_volumes(nodes: Iterable[str], lease: Lease) -> dict[int, int]:
-    """Record the loop devices that serve volumes on these nodes; returns `volume_loops`."""
-    found = volume_loops(nodes)
-    for number, sequence in found.items():
-        details = {"sequence": str(sequence)}
-        if lease.details("volume", loop.device(number)) != details:
-            with contextlib.suppress(InfrastructureError):  # no room: this process knows them all the same
-                lease.add("volume", loop.device(number), **details)
-    return found
-
-
-def _remove_cluster(resource: Resource, lease: Lease) -> bool:
-    return remove_nodes(resource.name, Path(resource.details["nodes"]), lease)
-
-
-def _remove_container(resource: Resource, lease: Lease) -> bool:
-    own = [each["Id"] for each in docker.labelled(lease.label) if f"/{resource.name}" in each["Names"]]
-    if own:
-        docker.docker("rm", "-f", "-v", *own)
-    return bool(own)
-
-
-def _remove_network(resource: Resource, lease: Lease) -> bool:
-    # A network that never came to be is no error; one that still has containers is.
-    own = _networks_of(lease).get(resource.name)
-    if own is None:
-        return False
-    # The kind of a run that was killed goes on for a while, and may make a node when the others have gone already.
-    nodes = docker.labelled(KIND_CLUSTER_LABEL)
-    if late := [each["Id"] for each in nodes if each["HostConfig"]["NetworkMode"] == resource.name]:
-        docker.docker("rm", "-f", "-v", *late)
-    docker.docker("network", "rm", own)
-    return True
-
-
-def _end_process(resource: Resource, lease: Lease) -> bool:
-    process = Process(int(resource.details["pid"]), int(resource.details["started"]), boot_id())
-    return process.end(signal.SIGKILL, within=10)
-
-
-def _unmount(resource: Resource, lease: Lease) -> bool:
-    was_mounted = False
-    while _mounted(resource.name):  # mounts stack
-        run(["umount", resource.name], timeout=30)
-        was_mounted = True
-    return was_mounted
-
-
-def _mounted(path: str) -> bool:
-    # proc_pid_mountinfo(5): the fifth field, with spaces and backslashes as octal escapes.
-    escaped = re.sub(r"[\s\\]", lambda m: f"\\{ord(m[0]):03o}", os.path.realpath(path))
-    return any(line.split(" ")[4] == escaped for line in Path("/proc/self/mountinfo").read_text().splitlines())
-
-
-def _detach_volume(resource: Resource, lease: Lease) -> bool:
-    number = _loop_number(resource)
-    return loop.sequence(number) == int(resource.details["sequence"]) and bool(detach_stale([number]))
-
-
-def _detach_loop(resource: Resource, lease: Lease) -> bool:
-    number, file = _loop_number(resource), FileId.on_record(resource.details)
-    found = loop.attached().get(number, "").removesuffix(" (deleted)")
-    # The path as well: the inode of a file that was removed goes to another one.
-    ours = file is not None and found == resource.details["backing_file"] and loop.detach(number, loop.is_file(file))
-    if "existed" not in resource.details:
-        loop.remove(number)
-    return ours
-
-
-def _loop_number(resource: Resource) -> int:
-    return int(resource.name.removeprefix("/dev/loop"))
-
-
-def _remove_file(resource: Resource, lease: Lease) -> bool:
-    file, path = FileId.on_record(resource.details), Path(resource.name)
-    ours = FileId.of(path) == file if file else _is_empty_file(path)
-    if ours:
-        path.unlink(missing_ok=True)
-    return ours
-
-
-def _is_empty_file(path: Path) -> bool:
-    return not path.is_symlink() and path.is_file() and path.stat().st_size == 0
-
-
-def _remove_directory(resource: Resource, lease: Lease) -> bool:
-    path = Path(resource.name)
-    if path.is_symlink() or not path.is_dir():
-        return False
-    marker = lease._marker(path)
-    if not marker.exists():  # ours only if we were killed between making it and marking it
-        with contextlib.suppress(OSError):
-            path.rmdir()
-        return not path.exists()
-
-    def removed() -> None:
-        try:
-            _remove_marked(path, marker)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
-                raise
-            if not path.exists():
-                return
-            raise NotYet(f"something still writes there: {error}") from error
-
-    # What a killed run had started, such as a copy of a node's files, goes on until it finds no folder any more.
-    wait_for_machine(removed, what=f"{path} to be removed", within=WRITERS_END)
-    return True
-
-
-def _remove_marked(path: Path, marker: Path) -> None:
-    for entry in [entry for entry in path.iterdir() if entry != marker]:
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    marker.unlink()  # last: whoever goes on after us has to know it
-    try:
-        path.rmdir()
-    except OSError:  # as long as it is there
-        marker.touch()
-        raise
-
-
-def _remove_route(resource: Resource, lease: Lease) -> bool:
-    family = f"-{ipaddress.ip_network(resource.name).version}"
-    gateway = ["via", via] if (via := resource.details.get("via")) else []
-    if not output(["ip", family, "route", "show", "exact", resource.name, *gateway], timeout=10):
-        return False
-    run(["ip", family, "route", "del", resource.name, *gateway], timeout=10)
-    return True
-
-
-def _remove_from_kubeconfig(resource: Resource, lease: Lease) -> bool:
-    return kubeconfig.remove(resource.details["entry"], Path(resource.name), resource.details["server"])
-
-
-# In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
-# under it, a loop its file.
-_REMOVERS: dict[str, Callable[[Resource, Lease], bool]] = {
-    "cluster": _remove_cluster,
-    "container": _remove_container,
-    "network": _remove_network,
-    "process": _end_process,
-    "mount": _unmount,
-    "volume": _detach_volume,
-    "loop": _detach_loop,
-    "file": _remove_file,
-    "directory": _remove_directory,
-    "route": _remove_route,
-    "addresses": lambda resource, lease: False,
-    "kubeconfig": _remove_from_kubeconfig,
-}

@@ -1,6 +1,6 @@
 """Locks between the processes of this machine; the kernel gives them back when a process dies, however it dies.
 
-It does so in every pid namespace alike, so that a lock tells the living from the dead where a process number cannot.
+It does so in every pid namespace alike, so that a lock tells whether its holder lives where a process number cannot.
 """
 
 from __future__ import annotations

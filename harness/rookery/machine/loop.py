@@ -22,11 +22,14 @@ from rookery.waiting import NotYet, wait_for_machine
 
 _SET_FD = 0x4C00
 _CLR_FD = 0x4C01
+_SET_STATUS64 = 0x4C04
 _GET_STATUS64 = 0x4C05
 _BLKFLSBUF = 0x1261  # include/uapi/linux/fs.h
 _CTL_ADD = 0x4C80
 _CTL_REMOVE = 0x4C81
 _LOOP_INFO64_BYTES = 232
+_OFFSET_AT = 24  # of struct loop_info64: lo_offset
+_BEYOND = 1 << 62  # bytes; no file is as long
 _FILE = struct.Struct("=QQQ")  # of struct loop_info64: lo_device, lo_inode, lo_rdevice
 
 _SYS_BLOCK = Path("/sys/block")
@@ -158,7 +161,7 @@ def is_file(file: FileId) -> Callable[[int], bool]:
     return same
 
 
-def is_dead(descriptor: int) -> bool:
+def server_died(descriptor: int) -> bool:
     """For `detach`: whether the backing file lies on a FUSE filesystem whose server has died: no one can use the device
     again."""
     try:
@@ -166,6 +169,43 @@ def is_dead(descriptor: int) -> bool:
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def tear_away(number: int, only_if: Callable[[int], bool]) -> bool:
+    """Have the device be of no size, whoever has it open; its file stays as it is. Whether it was what `only_if` asks.
+
+    The kernel does the same to a disk that is pulled out (blk_mark_disk_dead in block/genhd.c): whoever reads gets
+    nothing, whoever writes an error. A detach would only come with the last close, and there is no device mapper
+    everywhere; so the part of the file that the device shows begins where no file reaches.
+    """
+    return _show_from(number, _BEYOND, only_if)
+
+
+def put_back(number: int, only_if: Callable[[int], bool]) -> bool:
+    """Take `tear_away` back; idempotent."""
+    return _show_from(number, 0, only_if)
+
+
+def size(number: int) -> int:
+    """Bytes that the device shows; 0 of one that is not there."""
+    try:
+        return int((_SYS_BLOCK / f"loop{number}" / "size").read_text()) * 512
+    except OSError:
+        return 0
+
+
+def _show_from(number: int, offset: int, only_if: Callable[[int], bool]) -> bool:
+    try:
+        with _opened(ensure_node(number), os.O_RDONLY) as loop:
+            if not _answer(loop, only_if):
+                return False
+            status = bytearray(_LOOP_INFO64_BYTES)
+            fcntl.ioctl(loop, _GET_STATUS64, status)
+            struct.pack_into("=Q", status, _OFFSET_AT, offset)
+            fcntl.ioctl(loop, _SET_STATUS64, bytes(status))
+    except OSError as error:
+        raise InfrastructureError(f"the kernel does not let {device(number)} show another part: {error}") from error
+    return True
 
 
 def detach(number: int, only_if: Callable[[int], bool] | None = None, *, within: float = 10) -> bool:
@@ -231,9 +271,9 @@ def holds(number: int, file: FileId | None) -> bool:
     return file is not None and number in attached() and _asked(number, is_file(file))
 
 
-def stale_devices(number: int) -> bool:
-    """Whether the device is one of the dead; see `is_dead`."""
-    return _asked(number, is_dead)
+def is_stale(number: int) -> bool:
+    """Whether the device is attached to a file that nobody serves any more; see `server_died`."""
+    return _asked(number, server_died)
 
 
 def stacked_on(number: int) -> list[int]:

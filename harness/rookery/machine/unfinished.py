@@ -1,7 +1,7 @@
 """What is in the making: folders of the cache that get their place when they are whole.
 
-A process may be killed while it fills one. So it holds a lock on the folder itself, which the kernel takes away from
-the dead: a folder that can be locked is nobody's, and may go. Each attempt has a folder of its own, so that what a
+A process may be killed while it fills one. So it holds a lock on the folder itself, which the kernel releases when
+it ends: a folder that can be locked is nobody's, and may go. Each attempt has a folder of its own, so that what a
 killed one had started, such as a container, never writes into the next one's.
 """
 

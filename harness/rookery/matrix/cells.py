@@ -39,7 +39,17 @@ NEEDS = {
     "ceph": "a kernel with the ceph filesystem, or the module",
 }
 _KEYS = {"name", "why", "tier", "needs", "settings", "expected", "exclude"}
-_NOT_OF_A_CELL = ("cluster_name", "keep_cluster", "all", "slow", "shard", "kubeconfig", "results_dir")
+_NOT_OF_A_CELL = (
+    "cluster_name",
+    "keep_cluster",
+    "all",
+    "slow",
+    "shard",
+    "scenario_repeat",
+    "scenario_until_failure",
+    "kubeconfig",
+    "results_dir",
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,8 @@ def name_of(settings: Mapping[str, Any]) -> str:
 def why_not(settings: Mapping[str, Any]) -> str:
     """Why versions do not fit one another, by the ranges that Rook documents; empty if they do."""
     given = Settings(**settings)
+    if given.storage != "rook":
+        return ""
     try:
         versions.require_kubernetes(given.kubernetes, rook=given.rook)
         versions.require_ceph(given.ceph, rook=given.rook)

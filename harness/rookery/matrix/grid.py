@@ -14,7 +14,6 @@ from rookery.matrix.cells import Cell, Matrix
 from rookery.matrix.nights import CellRun, Difference, ScenarioRun
 
 PAGE = "index.html"
-_GOOD = ("passed", "skipped")
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Grid:
-    """One night: its cells, the rows of scenarios, and what differs from the night before."""
+    """One night: its cells, the rows of scenarios, and what differs from when each cell ran last before."""
 
     night: str
     before: str
@@ -38,6 +37,7 @@ class Grid:
     rows: tuple[tuple[str, tuple[Square | None, ...]], ...]
     differences: tuple[Difference, ...]
     expired: tuple[tuple[str, str, str], ...]  # cell, scenario and link of what is in quarantine past its day
+    unreadable: tuple[str, ...] = ()  # files of the night that say nothing of it
 
 
 def of(results: Path, matrix: Matrix, today: date) -> Grid | None:
@@ -48,7 +48,6 @@ def of(results: Path, matrix: Matrix, today: date) -> Grid | None:
     (night, cells), earlier = ran[-1], ran[:-1]
     known = {cell.name: cell for cell in matrix.cells}
     now = [run for cell in cells for run in nights.scenarios_of(cell)]
-    before = [run for cell in earlier[-1][1] for run in nights.scenarios_of(cell)] if earlier else []
     past = [run for _, runs in earlier for cell in runs for run in nights.scenarios_of(cell)]
     squares = {(run.scenario, run.cell): _square(run, past, known.get(run.cell), night.parent, today) for run in now}
     names = sorted({run.scenario for run in now}, key=lambda name: (_all_good(name, squares), name))
@@ -59,8 +58,10 @@ def of(results: Path, matrix: Matrix, today: date) -> Grid | None:
         for each in cell.expected
         if not each.holds(today)
     )
-    differences = tuple(nights.compare(before, now)) if earlier else ()
-    return Grid(night.name, earlier[-1][0].name if earlier else "", tuple(cells), rows, differences, expired)
+    differences = tuple(nights.compare(nights.last_before(results, night.name), now)) if earlier else ()
+    earlier_night = earlier[-1][0].name if earlier else ""
+    odd = tuple(nights.unreadable(night))
+    return Grid(night.name, earlier_night, tuple(cells), rows, differences, expired, odd)
 
 
 def write(results: Path, matrix: Matrix, today: date) -> Path | None:
@@ -77,11 +78,11 @@ def write(results: Path, matrix: Matrix, today: date) -> Path | None:
 
 def _square(run: ScenarioRun, past: list[ScenarioRun], cell: Cell | None, page: Path, today: date) -> Square:
     others = {each.outcome for each in past if (each.scenario, each.cell) == (run.scenario, run.cell)}
-    good = run.outcome in _GOOD
-    flaky = any((outcome in _GOOD) is not good for outcome in others)
+    good = run.outcome in nights.GOOD
+    flaky = any((outcome in nights.GOOD) is not good for outcome in others)
     quarantined = not good and cell is not None and nights.quarantined(cell, run.scenario, today)
     return Square(run.outcome, run.seconds, relpath(run.folder, page), flaky, quarantined)
 
 
 def _all_good(name: str, squares: dict[tuple[str, str], Square]) -> bool:
-    return all(square.outcome in _GOOD for (scenario, _), square in squares.items() if scenario == name)
+    return all(square.outcome in nights.GOOD for (scenario, _), square in squares.items() if scenario == name)

@@ -7,20 +7,25 @@ when it ran, for how long, and pytest's exit status. A cell without that file wa
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Any
 
+from rookery.errors import UsageError
 from rookery.matrix.cells import Cell
+from rookery.report import stored
 from rookery.report.files import write_json
-from rookery.report.results import STARTED
+from rookery.report.run_folder import STARTED
 
 NIGHTLY = "nightly"
 CELL_FILE = "cell.json"
+FORM = {"cell": {"name": str}, "started": str, "seconds": stored.NUMBER, "status": stored.NUMBER}  # what is read of it
 PASSED, FAILED, INFRASTRUCTURE = 0, 1, 3
+GOOD = ("passed", "skipped")
+NOT_RUN = "not run"
+NEW_FAILURE = "new failure"
+_KINDS = (NEW_FAILURE, "no verdict", "fixed", "new", "gone")
+_NO_VERDICT = ("infrastructure", "interrupted", "running", NOT_RUN)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,23 @@ def new_night(results: Path, now: datetime | None = None) -> Path:
     return folder
 
 
+def night_named(results: Path, name: str) -> Path:
+    """The folder of the night of that name, made if it is not there: machines that share a night give it one name.
+
+    Raises `UsageError` for a name that is no time: nights are in the order of their names.
+    """
+    hint = "the time (UTC) at which it began, as `date -u +%Y%m%dT%H%M%SZ` prints it: 20261130T010000Z"
+    try:
+        same = f"{datetime.strptime(name, STARTED):{STARTED}}" == name
+    except ValueError:
+        same = False
+    if not same:
+        raise UsageError(f"--night {name}: no name of a night", hint=hint)
+    folder = folder_of(results) / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def nights(results: Path) -> list[Path]:
     """The nights there are, the newest last."""
     found = folder_of(results)
@@ -85,30 +107,49 @@ def write(folder: Path, cell: Cell, *, started: str, seconds: float, status: int
 
 def cells_of(night: Path) -> list[CellRun]:
     """The cells of a night that came to their end; what cannot be read is passed over."""
-    return list(_cells_of(night))
+    return [found for path in _cell_files(night) if (found := _cell(path))]
 
 
-def _cells_of(night: Path) -> Iterator[CellRun]:
-    for path in sorted(night.glob(f"*/{CELL_FILE}")):
-        try:
-            told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            cell, started, seconds = told["cell"]["name"], told["started"], float(told["seconds"])
-            yield CellRun(cell, night.name, started, seconds, int(told["status"]), path.parent)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+def _cell_files(night: Path) -> list[Path]:
+    return sorted(night.glob(f"*/{CELL_FILE}"))
+
+
+def _cell(path: Path) -> CellRun | None:
+    told = stored.read(path, FORM)
+    if not told.keys() >= FORM.keys():
+        return None
+    name, night = told["cell"]["name"], path.parents[1].name
+    return CellRun(name, night, told["started"], float(told["seconds"]), int(told["status"]), path.parent)
 
 
 def scenarios_of(run: CellRun) -> list[ScenarioRun]:
     """The scenarios of a cell's run; of one that ran more than once there, each time."""
-    found = []
-    for path in sorted(run.folder.rglob("timings.json")):
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            outcome, seconds = str(told["outcome"]), float(told["total_s"])
-            found.append(ScenarioRun(str(told["scenario"]), run.cell, run.night, outcome, seconds, path.parent))
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return found
+    return [found for folder in _scenario_folders(run) if (found := _scenario(run, folder))]
+
+
+def _scenario_folders(run: CellRun) -> list[Path]:
+    return sorted(path.parent for path in run.folder.rglob("timings.json"))
+
+
+def _scenario(run: CellRun, folder: Path) -> ScenarioRun | None:
+    told = stored.timings_of(folder)
+    if not told.keys() >= {"scenario", "outcome", "total_s"}:
+        return None
+    return ScenarioRun(told["scenario"], run.cell, run.night, told["outcome"], float(told["total_s"]), folder)
+
+
+def unreadable(night: Path) -> list[str]:
+    """The files of a night that were passed over, by their paths in it."""
+    files = [path for path in _cell_files(night) if _cell(path) is None]
+    for run in cells_of(night):
+        files += [each / "timings.json" for each in _scenario_folders(run) if _scenario(run, each) is None]
+    return [path.relative_to(night).as_posix() for path in files]
+
+
+def last_before(results: Path, night: str) -> list[ScenarioRun]:
+    """The scenarios of each cell when it came to its end last before that night: that need not be the night before."""
+    earlier = {run.cell: run for each in nights(results) if each.name < night for run in cells_of(each)}
+    return [scenario for run in earlier.values() for scenario in scenarios_of(run)]
 
 
 def in_order(cells: list[Cell], results: Path) -> list[Cell]:
@@ -124,7 +165,10 @@ def in_order(cells: list[Cell], results: Path) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One scenario in one cell that is not as it was: `new failure`, `fixed`, `new` or `gone`."""
+    """One scenario in one cell that is not as it was: `new failure`, `no verdict`, `fixed`, `new` or `gone`.
+
+    `no verdict` is one that the machine has kept from its end: that says nothing of the storage.
+    """
 
     kind: str
     scenario: str
@@ -134,28 +178,32 @@ class Difference:
 
 
 def compare(before: list[ScenarioRun], after: list[ScenarioRun]) -> list[Difference]:
-    """What differs between two nights, new failures first; cells that ran in one of them only are left out."""
-    cells = {run.cell for run in before} & {run.cell for run in after}
-    was = {(run.scenario, run.cell): run.outcome for run in before if run.cell in cells}
-    is_now = {(run.scenario, run.cell): run.outcome for run in after if run.cell in cells}
+    """What differs between two nights, new failures first.
+
+    Of a cell that ran in the latter alone, only failures are told; of one that ran in the former alone, nothing.
+    """
+    both = {run.cell for run in before} & {run.cell for run in after}
+    was = {(run.scenario, run.cell): run.outcome for run in before if run.cell in both}
+    is_now = {(run.scenario, run.cell): run.outcome for run in after}
     found = []
     for scenario, cell in sorted(was.keys() | is_now.keys()):
-        old, new = was.get((scenario, cell), "not run"), is_now.get((scenario, cell), "not run")
-        if kind := _kind(old, new):
+        old, new = was.get((scenario, cell), NOT_RUN), is_now.get((scenario, cell), NOT_RUN)
+        kind = _kind(old, new)
+        if kind and (cell in both or kind == NEW_FAILURE):
             found.append(Difference(kind, scenario, cell, old, new))
-    order = ("new failure", "fixed", "new", "gone")
-    return sorted(found, key=lambda each: (order.index(each.kind), each.scenario, each.cell))
+    return sorted(found, key=lambda each: (_KINDS.index(each.kind), each.scenario, each.cell))
 
 
 def _kind(old: str, new: str) -> str:
-    good = ("passed", "skipped")
     if old == new:
         return ""
-    if new == "not run":
+    if new == NOT_RUN:
         return "gone"
-    if new not in good:
-        return "new failure" if old in (*good, "not run") else ""
-    return "new" if old == "not run" else "fixed" if old not in good else ""
+    if new in GOOD:
+        return "new" if old == NOT_RUN else "fixed" if old not in GOOD else ""
+    if new in _NO_VERDICT:
+        return "" if old in _NO_VERDICT else "no verdict"
+    return NEW_FAILURE if old in (*GOOD, *_NO_VERDICT) else ""
 
 
 def quarantined(cell: Cell, scenario: str, today: date) -> bool:

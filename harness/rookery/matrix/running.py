@@ -63,7 +63,7 @@ def _counted(cell: Cell, night: Path, status: int) -> int:
     if status != FAILED or not cell.expected:
         return status
     (ended,) = [each for each in nights.cells_of(night) if each.cell == cell.name]
-    failed = [each.scenario for each in nights.scenarios_of(ended) if each.outcome not in ("passed", "skipped")]
+    failed = [each.scenario for each in nights.scenarios_of(ended) if each.outcome not in nights.GOOD]
     today = date.today()
     return PASSED if failed and all(nights.quarantined(cell, name, today) for name in failed) else status
 

@@ -1,6 +1,7 @@
-"""MetalLB: what gives Services of type LoadBalancer an address where there is no cloud to do it."""
+"""MetalLB: what gives Services of type LoadBalancer an address where there is no cloud to do it.
 
-from rookery.metallb.deploy import MetalLB
-from rookery.metallb.manifests import IMAGES, VERSION
+Every run of pytest imports this for its images; what deploys it is in `rookery.metallb.deploy`.
+"""
 
-__all__ = ["IMAGES", "VERSION", "MetalLB"]
+VERSION = "0.15.2"
+IMAGES = tuple(f"quay.io/metallb/{part}:v{VERSION}" for part in ("controller", "speaker"))

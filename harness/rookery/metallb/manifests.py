@@ -24,8 +24,6 @@ Object = dict[str, Any]
 Fetch = Callable[[str, str, Path], None]
 """Puts a published Go module, by path and version, into a folder: `rookery.images.build.fetch_module`."""
 
-VERSION = "0.15.2"
-IMAGES = tuple(f"quay.io/metallb/{part}:v{VERSION}" for part in ("controller", "speaker"))
 MODULE = "go.universe.tf/metallb"
 NAMESPACE = "metallb-system"
 POOL = "nodes-network"

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rookery.catalogue.markers import budget
-from rookery.report.results import Results, scenario_name
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Failed  # pytest.fail.Exception, which is no name for types
+
+    from rookery.report.results import Results
 
 TOO_MUCH = 2  # so many times its budget ends a scenario
 TIMED_OUT = "from pytest-timeout."  # how its message ends
@@ -64,6 +65,8 @@ def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
     for report in reports:
         found: dict[str, Any] = dict(report.user_properties) if report.when == "call" else {}
         if "budget_s" in found and found["counted_s"] > found["budget_s"]:
+            from rookery.report.results import scenario_name
+
             name = scenario_name(report.nodeid.rpartition("::")[2])
             lines.append(f"over budget: {name} took {found['counted_s']:.0f} s of {found['budget_s']:g}")
     return lines

@@ -7,6 +7,8 @@ from difflib import get_close_matches
 
 import pytest
 
+from rookery.plugin import scenarios
+
 
 def missing(items: Sequence[pytest.Item]) -> list[str]:
     """Of each that asks for a fixture which nobody provides, which one, in words.
@@ -14,14 +16,11 @@ def missing(items: Sequence[pytest.Item]) -> list[str]:
     pytest itself says so when it comes to that scenario, which may be after hours.
     """
     functions = [item for item in items if isinstance(item, pytest.Function)]
-    known = {name for item in functions for name in item._fixtureinfo.name2fixturedefs}
+    known = {name for item in functions for name in item._fixtureinfo.name2fixturedefs} | {*scenarios.OURS}
     return [told for item in functions if (told := _missing(item, known))]
 
 
 def _missing(item: pytest.Function, known: set[str]) -> str:
-    provided = item._fixtureinfo.name2fixturedefs  # those of its fixtures as well
-    given = {"request", *(item.callspec.params if hasattr(item, "callspec") else ())}
-    names = [name for name in item.fixturenames if name not in provided and name not in given]
-    hints = {name: get_close_matches(name, known, n=1) for name in names}
+    hints = {name: get_close_matches(name, known, n=1) for name in scenarios.missing(item)}
     told = ", ".join(f"{name!r}" + (f" (is it {close[0]!r}?)" if close else "") for name, close in hints.items())
     return f"{item.nodeid} asks for a fixture that nobody provides: {told}" if told else ""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rookery.errors import InfrastructureError, StorageFailure, Unknown, UsageError
-from rookery.report.results import Outcome
+
+if TYPE_CHECKING:
+    from rookery.report.results import Outcome
 
 PASSED, FAILED, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 

@@ -9,27 +9,38 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rookery.cluster.snapshots import Snapshot, SnapshotRefused
 from rookery.csi.leaks import LeakDetected
 from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
-from rookery.kube import Kube, KubeError, retry_while_api_unavailable
-from rookery.kube.objects import Object, still_there, title_of, value_of
+from rookery.kube import Kube, retry_while_api_unavailable
+from rookery.kube.objects import still_there
 from rookery.machine import capacity
 from rookery.machine.run import CommandFailed
 from rookery.plugin.outcomes import blamed, exit_status, outcome_of
-from rookery.report.junit import write_junit
 from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.baseline import Fingerprint, compare, listed
-from rookery.storage.cluster import GOES_ON, StorageCluster
-from rookery.storage.states import Layer
+from rookery.storage.cluster import StorageCluster
+from rookery.storage.saved import GOES_ON
+from rookery.storage.states import State
 from rookery.waiting import Condition, NotYet, minutes, wait_for
+from rookery.workloads.namespaces import remove_namespace
 
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
 AT_THE_END = "at-the-end"  # of logs
+
+
+class Which(NamedTuple):
+    """Which of a run's clusters, by what is not as the run's settings have it; empty where it is."""
+
+    kind_config: str = ""
+    rook: str = ""
+
+
+USUAL = Which()
 
 
 class Workload(Protocol):
@@ -57,24 +68,23 @@ class Session:
         self.restored_s: list[float] = []  # seconds of each time that a cluster was restored
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
-        self._pristine: Layer | None = None  # the state it was handed out in, unless it is known to differ
+        self._pristine: State | None = None  # the state it was handed out in, unless it is known to differ
         self._baseline: Fingerprint | None = None  # what the cluster was then
-        self._earlier: dict[tuple[str, str], Fingerprint] = {}  # the baselines before it, by topology and state
+        self._earlier: dict[tuple[Which, str], Fingerprint] = {}  # the baselines before it, by cluster and state
         self._restored = False  # whether that state was restored, not made
-        self._topology = settings.kind_config  # of the cluster there is
-        self._made: set[tuple[str, str]] = (
-            set()
-        )  # topologies and layers made in this run: `--no-snapshots` trusts no others
-        self._expected: Counter[tuple[str, Layer]] = Counter()  # scenarios to come that begin in it or on it
+        self._which = USUAL  # of the cluster there is
+        # Clusters and states made in this run: `--no-snapshots` trusts no others.
+        self._made: set[tuple[Which, str]] = set()
+        self._expected: Counter[tuple[Which, State]] = Counter()  # scenarios to come that begin in it or on it
 
-    def expect(self, layer: Layer, *, topology: str | None = None, images: Iterable[str] = ()) -> None:
+    def expect(self, state: State, which: Which = USUAL, *, images: Iterable[str] = ()) -> None:
         """Say of a scenario to come in what state it begins, and what images it asks for beside those of the state.
 
         A state is saved when a second one will need it. Nodes are made with the images of all of them.
         """
         self._images.update(images)
-        for each in layer.bases:
-            self._expected[topology or self.settings.kind_config, each] += 1
+        for each in state.bases:
+            self._expected[self._usual(which), each] += 1
             self._images.update(each.images)
 
     def failed(self, error: BaseException) -> None:
@@ -86,37 +96,37 @@ class Session:
         """A scenario leaves what no measurement would show: the next one has the cluster restored."""
         self._pristine = None
 
-    def cluster(self, layer: Layer, results: Results, *, topology: str | None = None) -> StorageCluster:
+    def cluster(self, state: State, results: Results, which: Which = USUAL) -> StorageCluster:
         """The cluster in that state: the one there is, if it is seen to be clean, or else restored or made.
 
-        With a `topology` (the path of a kind configuration) of its own, a scenario gets another cluster in its place.
+        Where it is another one than there is (`which`), it takes that one's place.
         """
-        wanted = topology or self.settings.kind_config
-        if self._cluster is not None and self._topology != wanted:
+        wanted = self._usual(which)
+        if self._cluster is not None and self._which != wanted:
             self._cluster.delete()
             self._cluster = None
         if self._cluster is None:
             self._pristine = None
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
-        for each in layer.bases:
-            self._expected[self._topology, each] -= 1
-        if not self._is_in(layer, cluster, results):
+        for each in state.bases:
+            self._expected[self._which, each] -= 1
+        if not self._is_in(state, cluster, results):
             with results.uncounted():
-                cluster.prepare(results)
+                cluster.prepare(results, storage=state.with_storage)
             try:
-                self._put(cluster, layer, results)
+                self._put(cluster, state, results)
             except StorageFailure as error:  # of what the harness has saved, before anybody's fault was made
-                raise InfrastructureError(f"{layer.name} is not what was saved: {error.message}") from error
-            self._take_baseline(layer, cluster, results)
+                raise InfrastructureError(f"{state.name} is not what was saved: {error.message}") from error
+            self._take_baseline(state, cluster, results)
         cluster.note(results)
-        results.note(layer=layer.name)
-        self._pristine = layer
+        results.record(state=state.name)
+        self._pristine = state
         return cluster
 
-    def _is_in(self, layer: Layer, cluster: StorageCluster, results: Results) -> bool:
+    def _is_in(self, state: State, cluster: StorageCluster, results: Results) -> bool:
         """Whether the cluster is in that state already."""
-        return self._pristine is layer and self._is_clean(cluster, results)
+        return self._pristine is state and self._is_clean(cluster, results)
 
     def _is_clean(self, cluster: StorageCluster, results: Results) -> bool:
         """Whether it is what it was at its baseline, or has become so again, now that it is looked at."""
@@ -128,11 +138,11 @@ class Session:
             cleaning = cluster.converge(self._baseline)
         except RookeryError as error:
             self.say(f"whether the cluster is clean cannot be seen: {error}; restoring it")
-            results.note(dirty=[str(error)])
+            results.record(dirty=[str(error)])
             self._pristine = None
             return False
         results.add_phase("clean" if cleaning.clean else "not clean", begin, cleaning.seconds)
-        results.note(
+        results.record(
             **{name: list(told) for name, told in (("undone", cleaning.undone), ("dirty", cleaning.left)) if told}
         )
         if not cleaning.clean:
@@ -142,7 +152,7 @@ class Session:
             self.say(str(cleaning))
         return cleaning.clean
 
-    def _take_baseline(self, layer: Layer, cluster: StorageCluster, results: Results) -> None:
+    def _take_baseline(self, state: State, cluster: StorageCluster, results: Results) -> None:
         """What the next scenario's cluster has to be. Without one it is restored, so that nobody fails for this."""
         self._baseline = None
         try:
@@ -151,55 +161,55 @@ class Session:
         except RookeryError as error:
             self.say(f"no baseline: {error}")
             return
-        which = (self._topology, layer.name)
+        which = (self._which, state.name)
         if self._restored and which in self._earlier:
             # The same saved state twice: what differs lives a life of its own, and belongs into `baseline.rules`.
             drift = [str(each) for each in compare(self._earlier[which], self._baseline)]
             if drift:
-                self.say(f"{layer.name} was restored, and is not what it was before: {listed(drift)}")
-                results.note(drift=drift)
+                self.say(f"{state.name} was restored, and is not what it was before: {listed(drift)}")
+                results.record(drift=drift)
         self._earlier[which] = self._baseline
 
-    def _put(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+    def _put(self, cluster: StorageCluster, state: State, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
-        trusted = not self.settings.no_snapshots or (self._topology, layer.name) in self._made
-        snapshot = cluster.cell.find(layer.name) if trusted and layer.saved else None
+        trusted = not self.settings.no_snapshots or (self._which, state.name) in self._made
+        snapshot = cluster.saved.find(state.name, storage=state.with_storage) if trusted and state.saved else None
         if snapshot is not None:
             try:
                 self._restore(cluster, snapshot, results)
                 self._restored = True
                 return
             except SnapshotRefused as error:
-                self.say(f"{layer.name} cannot be restored: {error}; deploying anew")
-        with results.uncounted() if layer.saved else nullcontext():  # what is saved is made once for many
-            self._make(cluster, layer, results)
+                self.say(f"{state.name} cannot be restored: {error}; deploying anew")
+        with results.uncounted() if state.saved else nullcontext():  # what is saved is made once for many
+            self._make(cluster, state, results)
 
-    def _make(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+    def _make(self, cluster: StorageCluster, state: State, results: Results) -> None:
         """Make that state of what it is made on, or of nothing; save it if a second scenario will need it."""
-        if layer.on is None:
+        if state.base is None:
             cluster.delete()
-        elif not self._is_in(layer.on, cluster, results):
-            self._put(cluster, layer.on, results)
+        elif not self._is_in(state.base, cluster, results):
+            self._put(cluster, state.base, results)
         self._pristine, self._restored = None, False
         try:
-            layer.make(cluster, results)
+            state.make(cluster, results)
         except Exception:
             _gather_what_there_is(cluster, results, "not-made")
             raise
-        if layer.saved and self._expected[self._topology, layer] > 0:
-            self._save(cluster, layer, results)
+        if state.saved and self._expected[self._which, state] > 0:
+            self._save(cluster, state, results)
 
-    def _save(self, cluster: StorageCluster, layer: Layer, results: Results) -> None:
+    def _save(self, cluster: StorageCluster, state: State, results: Results) -> None:
         """Keep the state for those that are still to come; they get it made anew where it cannot be kept."""
         try:
-            cluster.save_layer(layer.name, results)
+            cluster.saved.save(state.name, results)
         except InfrastructureError as error:
-            self.say(f"{layer.name} could not be saved, and is made anew when it is needed again: {error}")
+            self.say(f"{state.name} could not be saved, and is made anew when it is needed again: {error}")
             # It may have stood still for long before that failed, and the scenario begins on it.
             cluster.as_deployed.wait(within=GOES_ON)
             return
-        self._made.add((self._topology, layer.name))
+        self._made.add((self._which, state.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
@@ -219,11 +229,19 @@ class Session:
         spent, whole = sum(self.restored_s), time.monotonic() - self._began
         return f"a cluster was restored {len(self.restored_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
-    def _new_cluster(self, topology: str) -> StorageCluster:
+    def _usual(self, which: Which) -> Which:
+        """The same, with nothing that is as the run's settings have it anyway."""
+        usual = {name: "" for name, own in which._asdict().items() if own == getattr(self.settings, name)}
+        return which._replace(**usual)
+
+    def _new_cluster(self, which: Which) -> StorageCluster:
         if self._slots > 1:
             capacity.require_memory_for(self._slots)
-        self._topology = topology
-        settings = replace(self.settings, kind_config=topology)
+        self._which, settings = which, self.settings
+        if which.kind_config:
+            settings = replace(settings, kind_config=which.kind_config)
+        if which.rook:  # the manifests of `--rook-manifests` are of the run's version
+            settings = replace(settings, rook=which.rook, rook_manifests=None)
         return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots, images=self._images)
 
     def another(self) -> StorageCluster:
@@ -257,19 +275,19 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
     Raises `LeakDetected`.
     """
     call = calls.get("call")
-    if call is None or outcome_of(_error_of(call), at_setup=False) == "skipped" or cluster.driver != "userspace":
+    if call is None or outcome_of(_error_of(call), at_setup=False) == "skipped" or not cluster.storage.finds_leaks:
         return
     if excuse:
-        results.note(skip_leak_check=excuse)
+        results.record(skip_leak_check=excuse)
     elif call.excinfo is not None:
         with suppress(RookeryError, NotYet, OSError):
-            results.note(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.powered else [])
-    elif cluster.powered:
+            results.record(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.running else [])
+    elif cluster.running:
         try:
-            with results.phase("nothing left behind"):
+            with results.phase("no leaks"):
                 cluster.nothing_leaked().wait(within=LEAKS_GONE)
         except DeadlineExceeded as error:
-            results.note(left_behind=error.reason.splitlines())
+            results.record(left_behind=error.reason.splitlines())
             raise LeakDetected(str(error)) from error
 
 
@@ -299,22 +317,18 @@ def _gather_what_there_is(cluster: StorageCluster, results: Results, moment: str
 
 def finish(
     results: Results,
-    scenario: str,
     calls: Mapping[str, Any],
     *,
     unclean: BaseException | None = None,
-    properties: Iterable[tuple[str, object]] = (),
 ) -> None:
     """Settle the outcome of a scenario by pytest's calls of it ("setup", "call") and by what made its end `unclean`;
-    where the machine was short of room meanwhile, by that (see `blamed`). Write its junit.xml. May be called again,
-    when more is known."""
+    where the machine was short of room meanwhile, by that (see `blamed`). May be called again, when more is known."""
     error = _error_among(calls) or unclean
     if error is None and "call" not in calls:
         error = KeyboardInterrupt("interrupted")  # of which pytest makes no call
     if error is not None:
         error = blamed(error, "call" if "call" in calls else "setup", machine=short_of_room(results))
     results.finish(outcome_of(error, at_setup=False))
-    write_junit(results.path("junit.xml"), scenario, results.elapsed, results.outcome, error, properties)
 
 
 def short_of_room(results: Results | None) -> InfrastructureError | None:
@@ -344,7 +358,7 @@ def in_use(workload: Workload, cluster: StorageCluster, results: Results) -> Ite
 
 @contextmanager
 def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Have the workload ready; at the end gather logs, remove it, and see that nothing of its volumes is left."""
+    """Have the workload ready; at the end gather logs, and remove it with its volumes, as `removed` does."""
     with removed(workload, cluster, results):
         with results.phase("workload Ready"):
             workload.deploy()
@@ -354,8 +368,9 @@ def deployed(workload: Workload, cluster: StorageCluster, results: Results) -> I
 
 @contextmanager
 def removed(workload: Workload, cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Whatever a scenario deploys of the workload: at the end as with `deployed`.
+    """Whatever a scenario deploys of the workload: at the end its logs are gathered, and it goes with its volumes.
 
+    A scenario that has failed is not asked to remove anything: what it left is evidence, and noted by the leak check.
     Nothing may be deployed before this has begun: applying a namespace that is going changes nothing, and it goes.
     """
     going = partial(_not_going, cluster.kube, workload.namespace)
@@ -365,53 +380,11 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
     finally:
         workload.close()
         cluster.gather_logs(results, AT_THE_END)
+    if results.noted("failures", []):
+        return  # its volumes may never go, which would be told as a second failure; the cluster is restored anyway
     with results.phase("workload and volumes removed"):
         remove_namespace(cluster.kube, workload.namespace)
-        gone = partial(_volumes_gone, cluster)
-        wait_for(gone, what="every volume's image and loop device to be gone", within=WORKLOAD_GONE)
-
-
-def remove_namespace(kube: Kube, namespace: str) -> None:
-    """Delete a namespace: its pods, snapshots and claims are gone then, and it is going; pods are given a second, as
-    nobody will use them again.
-
-    What takes a while goes first: a namespace's own controller that has met a pod does not look again for ten seconds.
-    It does not begin before five have passed, which only the next one of that name has to wait for. A claim of which a
-    snapshot is being taken stays until that is done with, or gone (the finalizer pvc-as-source-protection).
-    """
-    kinds = ("StatefulSet", "Deployment", "DaemonSet", "Pod", "VolumeSnapshot", "PersistentVolumeClaim")
-
-    def there(kind: str) -> list[Object]:
-        try:
-            return kube.list(kind, namespace=namespace)
-        except KubeError as error:
-            if error.status == 404:  # a cluster without snapshots serves no such kind
-                return []
-            raise
-
-    for kind in kinds:
-        for found in there(kind):
-            kube.delete(kind, found["metadata"]["name"], namespace=namespace, grace_seconds=1)
-
-    @retry_while_api_unavailable()
-    def emptied() -> None:
-        if left := [f"{kind} {title_of(found)}" for kind in kinds for found in there(kind)]:
-            raise NotYet(f"there is still {', '.join(left)}")
-
-    wait_for(emptied, what=f"pods, snapshots and claims of namespace {namespace} to be gone", within=WORKLOAD_GONE)
-    kube.delete("Namespace", namespace)
-
-
-@retry_while_api_unavailable()
-def _volumes_gone(cluster: StorageCluster) -> None:
-    """Condition: no volume is left without its claim. Whoever goes last of a scenario's workloads leaves nothing."""
-    claims = {claim["metadata"]["uid"] for claim in cluster.kube.list("PersistentVolumeClaim")}
-    if not claims:
-        return cluster.no_volumes_left.now()
-    volumes = cluster.kube.list("PersistentVolume")
-    left = [title_of(each) for each in volumes if value_of(each, "spec", "claimRef", "uid") not in claims]
-    if left:
-        raise NotYet(", ".join(left))
+        cluster.no_volumes_left.wait(within=WORKLOAD_GONE)
 
 
 @retry_while_api_unavailable()
@@ -431,6 +404,6 @@ def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], No
                 print(f"  {worker} {line}", file=sys.stderr, flush=True)
             else:
                 terminal.ensure_newline()
-                terminal.write_line(f"  {line}", flush=True)
+                terminal.write(f"  {line}\n", flush=True)  # write_line would leave its end in the buffer
 
     return say

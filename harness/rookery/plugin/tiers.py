@@ -2,7 +2,7 @@
 
 Who asks for little gets `core`, and who asks for something in particular gets that:
 
-- a folder, or nothing: `core`, or with `--all` everything but `slow`;
+- a folder, or nothing: `core`, or with `--all` everything but `slow`, as where none is marked as `core`;
 - a file, or `-k`, or `-m`: what it says, without `slow`;
 - a test by its node id: that test, whatever its tier;
 - `--slow`, or an expression `-m` that names `core` or `slow`: no tier is left out of what it says.
@@ -27,10 +27,11 @@ _CURES = {REST: "`--all` has them as well", SLOW: "`--slow` has everything"}
 def left_out(config: pytest.Config, scenarios: Iterable[pytest.Item], *, every: bool, slow: bool) -> list[pytest.Item]:
     """Those of another tier than is asked for; `every` is the setting `all`. Raises `pytest.UsageError` for one that
     is marked as of two tiers."""
-    option = config.option
+    option, scenarios = config.option, list(scenarios)
     if slow or re.search(rf"\b({CORE}|{SLOW})\b", option.markexpr):
         return []
-    particular = every or bool(option.keyword or option.markexpr)
+    has_core = any(tier(item) == CORE for item in scenarios)
+    particular = every or not has_core or bool(option.keyword or option.markexpr)
 
     def is_left_out(item: pytest.Item) -> bool:
         of, asked_by = tier(item), _asked_by(config, item)

@@ -1,8 +1,7 @@
-"""The results folder of one scenario: written while it runs, so that a run that dies leaves what was known."""
+"""The results of one scenario in its run's folder, written meanwhile: a run that dies leaves what was known."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from rookery.errors import UsageError
 from rookery.report.files import write_json
 from rookery.report.logs import bound_logs
 from rookery.report.room import RoomSampler
+from rookery.report.run_folder import timings_under
+from rookery.report.stored import timings_of
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
 _NO_VERDICT = ("running", "interrupted")
-STARTED = "%Y%m%dT%H%M%SZ"  # in the names of results folders, UTC
+TIMINGS_SCHEMA, REPORT_SCHEMA = "rookery.timings/1", "rookery.report/1"
+# What Rookery itself has in report.json: pages, `rookery compare` and `rookery judge` read it in one form.
+OWN = frozenset(
+    {
+        *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
+        *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
+        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "watcher", "bench"),
+        *("dirty", "undone", "drift", "left_behind", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -35,21 +46,21 @@ class LastResult:
     """What came of a scenario when it ran last; `running` as well where a run died."""
 
     outcome: str
-    seconds: float  # with all that was deployed or restored for it
+    seconds: float  # without images, and states that are made and saved for others as well
     started: str  # ISO 8601, UTC
     folder: Path
     counted_s: float | None = None  # of them, those that count towards its budget; None if it did not come so far
 
 
 class Results:
-    """`<root>/<time>-<scenario>/`, with timings.json (phases) and report.json (notes); use as a context manager.
+    """`<run>/<scenario>/`, with timings.json (phases) and report.json (notes); use as a context manager.
 
     Leaving the context finishes the run as `passed`, or as `failed` on an exception, unless `finish` has said better.
     """
 
     def __init__(
         self,
-        root: Path,
+        run: Path,
         scenario: str,
         *,
         say: Callable[[str], None] = print,
@@ -57,7 +68,7 @@ class Results:
     ) -> None:
         """`say` is given one line for each phase as it ends: "CephCluster Ready in 96.2 s"."""
         self.scenario = scenario
-        self.folder = _new_folder(root, scenario)
+        self.folder = _new_folder(run, scenario)
         self.outcome: Outcome = "running"
         self.say = say
         self._clock = clock
@@ -67,7 +78,8 @@ class Results:
         self._budget: dict[str, Any] = {}  # how it compares with what the scenario took, once that is known
         self._uncounted_s = 0.0
         self._uncounting = False
-        self._notes: dict[str, Any] = {"scenario": scenario, "started": datetime.now(timezone.utc).isoformat()}
+        self._started = datetime.now(timezone.utc).isoformat()
+        self._notes: dict[str, Any] = {"schema": REPORT_SCHEMA, "scenario": scenario, "started": self._started}
         self._room = RoomSampler()
         self._write_timings()
 
@@ -85,7 +97,7 @@ class Results:
         return self.folder / name
 
     def logs_folder(self, moment: str) -> Path:
-        """A folder for the logs gathered at a `moment` such as "before-cut"; all of them share one bound."""
+        """A folder for the logs gathered at a `moment` such as "before-node-kill-1"; all of them share one bound."""
         folder = self.folder / "logs" / moment
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -110,14 +122,14 @@ class Results:
             self.say(f"{name}: failed after {seconds:.1f} s")
             # Innermost first: of nested phases the one that broke is the one to name.
             if "failed_phase" not in self._notes:
-                self.note(
+                self.record(
                     failed_phase={**asdict(_rounded(name, start, seconds)), "error": f"{type(error).__name__}: {error}"}
                 )
             raise
         self.add_phase(name, start, self.elapsed - start)
 
     def add_phase(self, name: str, start_s: float, seconds: float) -> None:
-        """A phase measured by other means, e.g. from the power cut on; `start_s` is seconds since the run began."""
+        """A phase measured by other means, e.g. from the node kill on; `start_s` is seconds since the run began."""
         self._phases.append(_rounded(name, start_s, seconds))
         self._write_timings()
         self.say(f"{name} in {seconds:.1f} s")
@@ -146,6 +158,11 @@ class Results:
             self._uncounted_s += self.elapsed - start
             self._uncounting = False
 
+    @property
+    def uncounted_s(self) -> float:
+        """Seconds so far of what does not count."""
+        return self._uncounted_s
+
     def compare(self, budget_s: float | None) -> float:
         """Note how the seconds that count so far compare with a budget, and return them."""
         counted = round(self.elapsed - self._uncounted_s, 1)
@@ -168,16 +185,29 @@ class Results:
         return reached
 
     def note(self, **notes: Any) -> None:
-        """Put something into report.json: driver, origins of images, versions, the verdict. JSON-able values."""
-        notes = {**self._notes, **notes}
+        """Put what a scenario has found into report.json. JSON-able values.
+
+        Raises `UsageError` for a name that is Rookery's own there.
+        """
+        if taken := sorted(OWN & notes.keys()):
+            raise UsageError(
+                f"results.note({taken[0]}=…): that name is Rookery's own in report.json",
+                hint="note it under another name; a symptom that a condition waits for is there by itself",
+            )
+        self.record(**notes)
+
+    def record(self, **facts: Any) -> None:
+        """Put what Rookery itself knows into report.json: driver, origins of images, versions, the verdict."""
+        notes = {**self._notes, **facts}
         write_json(self.path("report.json"), notes)
         self._notes = notes
 
     def saw(self, symptom: object, line: str) -> None:
-        """Put the line that showed a symptom into report.json, once."""
+        """Put the line that showed a symptom into report.json, once, and when it was first seen (`at_s`)."""
         seen = self.noted("symptoms", [])
-        if (sighting := {"symptom": str(symptom), "line": line}) not in seen:
-            self.note(symptoms=[*seen, sighting])
+        if (str(symptom), line) not in [(each["symptom"], each["line"]) for each in seen]:
+            sighting = {"symptom": str(symptom), "line": line, "at_s": round(self.elapsed, 1)}
+            self.record(symptoms=[*seen, sighting])
 
     def noted(self, name: str, default: Any = None) -> Any:
         """What was put into report.json under that name so far."""
@@ -193,13 +223,16 @@ class Results:
         self._write_timings()
         self._room.stop()
         dropped = bound_logs(self.folder / "logs")
-        self.note(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
+        self.record(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
 
     def _write_timings(self) -> None:
         timings = {
+            "schema": TIMINGS_SCHEMA,
             "scenario": self.scenario,
+            "started": self._started,
             "outcome": self.outcome,
             "total_s": round(self.elapsed, 1),
+            "uncounted_s": round(self._uncounted_s, 1),
             **self._budget,
             **self._call,
             "least_room_mib": self._room.least_mib,
@@ -212,40 +245,51 @@ def _rounded(name: str, start_s: float, seconds: float) -> Phase:
     return Phase(name, round(start_s, 1), round(seconds, 1))
 
 
-def _new_folder(root: Path, scenario: str) -> Path:
-    """`<root>/20261124T080312Z-<scenario>`, with a number after it when that second is taken."""
-    stem = f"{datetime.now(timezone.utc):{STARTED}}-{scenario}"
-    root.mkdir(parents=True, exist_ok=True)
+def _new_folder(run: Path, scenario: str) -> Path:
+    """`<run>/<scenario>`, with a number after it where the scenario has run before."""
+    stem = scenario.replace("/", "_")
+    run.mkdir(parents=True, exist_ok=True)
     for number in range(1, 1000):
-        folder = root / (stem if number == 1 else f"{stem}-{number}")
+        folder = run / (stem if number == 1 else f"{stem}-{number}")
         try:
             folder.mkdir()
         except FileExistsError:
             continue
         return folder
-    raise FileExistsError(root / stem)
+    raise FileExistsError(run / stem)
 
 
 def scenario_name(test: str) -> str:
-    """The name under which a test has its results: `power_cycle[batch]` of `test_power_cycle[batch]`."""
+    """The name under which a test has its results: `node_kill[batch]` of `test_node_kill[batch]`."""
     return test.removeprefix("test_")
 
 
 def last_results(root: Path) -> dict[str, LastResult]:
-    """The last result of every scenario that has one under `root`, by its name; what cannot be read is passed over.
+    """The last result of every scenario that has one in a run under `root`, by its name; what cannot be read is passed
+    over.
 
     A run that was interrupted, or died, has no verdict, and does not take the place of one.
     """
     last: dict[str, LastResult] = {}
-    for folder in sorted(root.glob("*-*")):  # by name: the oldest first
-        try:
-            started = datetime.strptime(folder.name.partition("-")[0], STARTED).replace(tzinfo=timezone.utc)
-            timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
-            result = LastResult(
-                timings["outcome"], float(timings["total_s"]), started.isoformat(), folder, timings.get("counted_s")
-            )
-            if result.outcome not in _NO_VERDICT or timings["scenario"] not in last:
-                last[timings["scenario"]] = result
-        except (OSError, ValueError, KeyError, TypeError):  # another folder, or one that was half removed
-            continue
+    for name, result in sorted(all_results(root), key=lambda each: each[1].started):
+        if result.outcome not in _NO_VERDICT or name not in last:
+            last[name] = result
     return last
+
+
+def all_results(root: Path) -> Iterator[tuple[str, LastResult]]:
+    """Every scenario's result in every run under `root`, with the scenario's name."""
+    for file in timings_under(root):
+        try:
+            timings = timings_of(file.parent)
+            started = _utc(datetime.fromisoformat(timings["started"])).isoformat()
+            seconds = timings["total_s"] - timings["uncounted_s"]
+            counted = timings.get("counted_s")
+            yield timings["scenario"], LastResult(timings["outcome"], seconds, started, file.parent, counted)
+        except (ValueError, KeyError):  # another folder's file, or one of another layout
+            continue
+
+
+def _utc(moment: datetime) -> datetime:
+    """A time without a zone is of no harness of ours, and can be compared with none that has one."""
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -3,6 +3,6 @@
 from rookery.rook.cluster import CephSpec
 from rookery.rook.deploy import Rook
 from rookery.rook.manifests import manifests_for
-from rookery.rook.status import Mark
+from rookery.rook.status import CephBaseline
 
-__all__ = ["CephSpec", "Mark", "Rook", "manifests_for"]
+__all__ = ["CephBaseline", "CephSpec", "Rook", "manifests_for"]

@@ -13,7 +13,7 @@ Object = dict[str, Any]
 
 NAMESPACE = "rook-ceph"
 
-# What makes a cluster come back sooner after a power cut and leaves durability alone: nothing here changes what is
+# What makes a cluster come back sooner after a node kill and leaves durability alone: nothing here changes what is
 # written before a write is acknowledged, nor how many copies there are.
 RECOVERY_GLOBAL = {
     # A daemon that finds its peer's address dead tries again after twice the time before, up to this; the default of
@@ -35,7 +35,7 @@ RECOVERY_OSD = {
 
 # A mon's Service has no endpoint until the mon is Ready, which its startup probe decides. Rook's first probe comes
 # after 10 s, then every 10 s: so long each mon is unreachable, at the first start, where they come one by one, and
-# after every power cut. Rook waits for the mgr to be Ready before it goes on to the OSDs.
+# after every node kill. Rook waits for the mgr to be Ready before it goes on to the OSDs.
 # An OSD is up long before: there the probe only decides when its pod is Ready.
 _PROBE_PERIOD = 2
 _PROBE_PATIENCE = 300  # seconds until a daemon that does not start is killed; Rook's 60 are short for a busy machine
@@ -63,11 +63,13 @@ class CephSpec:
     def __post_init__(self) -> None:
         devices = [device for node in self.disks.values() for device in node]
         if not devices:
-            raise UsageError("a Ceph cluster needs at least one disk")
+            raise UsageError(
+                "a Ceph cluster needs at least one disk", hint="a worker with a disk: --kind-workers 1 or more"
+            )
         if len(set(devices)) != len(devices):
-            raise UsageError(f"a disk is given to two nodes: {', '.join(sorted(devices))}")
+            raise UsageError(f"a disk is given to two nodes: {', '.join(sorted(devices))}", hint="one for each")
         if self.mons < 1 or self.mons % 2 == 0:
-            raise UsageError(f"{self.mons} mons: an odd number is needed for a quorum")
+            raise UsageError(f"{self.mons} mons: no quorum of a majority", hint="an odd number, such as 1 or 3")
         if not 1 <= self.pool_size <= len(self.disks):
             raise UsageError(
                 f"a pool of size {self.pool_size} cannot be spread over {len(self.disks)} nodes with disks",
@@ -90,7 +92,7 @@ def ceph_cluster(spec: CephSpec, *, csi_key_type: bool = False) -> Object:
         "cephVersion": {"image": spec.image, "allowUnsupported": True},
         "dataDirHostPath": "/var/lib/rook",
         "skipUpgradeChecks": True,
-        # One mon a node where there are nodes enough: otherwise two may land on one, and its power cut takes both.
+        # One mon a node where there are nodes enough: otherwise two may land on one, and its node kill takes both.
         "mon": {"count": spec.mons, "allowMultiplePerNode": len(spec.disks) < spec.mons},
         "mgr": {"count": 1, "allowMultiplePerNode": True, "modules": _mgr_modules(spec)},
         "dashboard": {"enabled": True, "ssl": False},
@@ -134,7 +136,7 @@ def _health_check() -> Object:
 
     return {
         "daemonHealth": {
-            # Long enough that no power cut makes Rook replace a mon, which would change what recovers.
+            # Long enough that no node kill makes Rook replace a mon, which would change what recovers.
             "mon": {"interval": "45s", "timeout": "600s"},
             # Pools and file systems wait for this status; Rook's minute between two is most of what they would take.
             "status": {"interval": "15s"},
@@ -153,7 +155,7 @@ def _ceph_config(spec: CephSpec) -> dict[str, dict[str, str]]:
             "osd_pool_default_size": str(spec.pool_size),
             "mon_allow_pool_size_one": "true",
             "mon_warn_on_pool_no_redundancy": "false",
-            # Of the machine's disk, whose room in bytes is checked before a run: a tenth of a large one is plenty.
+            # Of the machine's disk, whose room is checked before a run (machine/capacity.py), once the mons run.
             "mon_data_avail_warn": "3",
             "mon_data_avail_crit": "2",
             "bdev_flock_retry": "20",  # a restarted OSD may meet its predecessor's lock on the device

@@ -56,7 +56,9 @@ class Dashboard:
         The example has the port for TLS. Raises `UsageError` if the manifests of this version lack the example.
         """
         if not (self._rook.manifests_dir / EXAMPLE).is_file():
-            raise UsageError(f"{self._rook.manifests_dir} has no {EXAMPLE}")
+            raise UsageError(
+                f"{self._rook.manifests_dir} has no {EXAMPLE}", hint="the folder deploy/examples of that Rook, whole"
+            )
         (example,) = load(self._rook.manifests_dir, [EXAMPLE])
         (own,) = self.service()["spec"]["ports"]
         port = {"name": "dashboard", "port": own["port"], "targetPort": own["targetPort"], "protocol": "TCP"}

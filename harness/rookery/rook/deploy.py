@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from rookery.errors import Unknown
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, not_ready, rollout_done
-from rookery.kube.objects import fields_of, value_of
+from rookery.kube.objects import Object, fields_of, value_of
+from rookery.kube.symptoms import log_shown, seen
 from rookery.rook import manifests, status, toolbox
+from rookery.rook.operator_control import Operator
+from rookery.rook.pg_watch import PgWatch
 from rookery.rook.rendering import Rendering
-from rookery.rook.status import Health, Mark, Osd, OsdMap, Pg, Quorum
+from rookery.rook.status import CephBaseline, Health, Osd, OsdMap, Pg, Placed, Quorum
+from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 Phase = Callable[[str], AbstractContextManager[object]]
@@ -26,12 +32,12 @@ CLUSTER_READY = minutes(10)
 OSDS_UP = minutes(5)
 POOL_READY = minutes(3)
 HEALTH_OK = minutes(5)
+HEALTH_SHOWN = minutes(2)
 CRDS_ESTABLISHED = minutes(1)
-CLIENT_STARTED = minutes(1)
 CEPH_ANSWERS = minutes(1)
 MONS_IN_QUORUM = minutes(2)
 PGS_CLEAN = minutes(3)
-IMAGE_HELD = minutes(10)  # at most, if nobody ends it
+PARTLY_UPGRADED = minutes(5)
 
 # Each question costs a Python process in the toolbox; asked more often they would slow down what they wait for.
 CEPH_POLL = 1.0
@@ -40,6 +46,7 @@ ASK_CEPH = Path(__file__).with_name("ask_ceph.py")
 MGR_POOL = ".mgr"
 OSDS = "app=rook-ceph-osd"
 DEVICE_TYPE = "device-type"
+ROOK_VERSION = "rook-version"
 
 
 def _unreported(_name: str) -> AbstractContextManager[object]:
@@ -66,7 +73,7 @@ class Rook:
         self.version = rendering.version
         self.manifests_dir = rendering.manifests_dir
         self.spec = rendering.spec
-        self._rendering = rendering
+        self.rendering = rendering
         self._phase = phase
         self._guard = guard
 
@@ -82,11 +89,11 @@ class Rook:
         with self._phase("CephCluster Ready"):
             # Applied any earlier, the toolbox would wait for its Secret in the kubelet's growing intervals.
             self._wait(self._mons_known)
-            self.kube.apply(self._rendering.toolbox())
-            self._wait(self._cluster_ready)
+            self.kube.apply(self.rendering.toolbox())
+            self._wait(self.cluster_ready)
         with self._phase("OSDs up"):
             # Rook looks at a pool whose cluster is not ready only every ten seconds; at a new one, at once.
-            self.kube.apply([self._rendering.block_pool()])
+            self.kube.apply([self.rendering.block_pool()])
             self._wait(self.osds_up)
         with self._phase("pool Ready"):
             self._wait(self._pool_ready)
@@ -97,7 +104,7 @@ class Rook:
         """Do what the operator would do the next time it starts, and wait until that is over.
 
         Rook 1.18 gives a new OSD's pods a label `device-type` which it does not know any more when it looks at the
-        Deployment again, so its next start restarts one OSD after another: seen after every first power cut, a minute
+        Deployment again, so its next start restarts one OSD after another: seen after every first node kill, a minute
         long. A cluster that is saved should have that behind it.
         """
         osds = self.kube.list("Deployment", namespace=self.spec.namespace, labels=OSDS)
@@ -105,7 +112,7 @@ class Rook:
         if not unsettled:
             return
         with self._phase("OSDs settled"):
-            before = self.mark.wait(within=OSDS_UP)
+            before = self.baseline.wait(within=OSDS_UP)
             for osd in unsettled:
                 labels = {"metadata": {"labels": {DEVICE_TYPE: None}}}  # of the pods, and of the Deployment itself
                 forget = {**labels, "spec": {"template": labels}}
@@ -114,6 +121,31 @@ class Rook:
             self._wait(self._osds_restarted(ids, before.osdmap_epoch), OSDS_UP)
             self._wait(self.pgs_active_clean(newer_than=before.osdmap_epoch), OSDS_UP)
             self._wait(self.healthy)
+
+    @property
+    def operator(self) -> Operator:
+        """Rook's operator, which may be stopped for a while."""
+        return Operator(self.kube, self.spec.namespace)
+
+    def daemons(self) -> list[Object]:
+        """The Deployments of Ceph's daemons."""
+        namespace = self.spec.namespace
+        return self.kube.list("Deployment", namespace=namespace, labels=f"rook_cluster={namespace}")
+
+    @condition("an upgrade to {version} half done", within=PARTLY_UPGRADED, every=CEPH_POLL)
+    @retry_while_api_unavailable()
+    def partly_at(self, version: str) -> list[str]:
+        """Some daemons' Deployments are of Rook `version`, and others not yet; the names of the former.
+
+        Raises `Unknown` if all of them are: what a scenario does then is not in the middle of an upgrade.
+        """
+        found = self.daemons()
+        done = [each for each in found if value_of(each, "metadata", "labels", ROOK_VERSION) == f"v{version}"]
+        if not done:
+            raise NotYet(f"none of {len(found)} daemons is at {version}")
+        if len(done) == len(found):
+            raise Unknown(f"all {len(found)} daemons were at {version} before anybody looked")
+        return [each["metadata"]["name"] for each in done]
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
         """What `ceph <args>` answers, parsed; raises `NotYet` while it cannot (see `toolbox.ask`)."""
@@ -138,33 +170,57 @@ class Rook:
         """What a command in the toolbox prints that knows no JSON; raises `NotYet` as `ceph` does."""
         return toolbox.output_of(self.kube, self.spec.namespace, *command, timeout=timeout)
 
-    @contextlib.contextmanager
-    def watched_by_other_client(self, image: str) -> Iterator[None]:
-        """While it lasts, a client outside Kubernetes watches the image (`POOL/IMAGE`), as a writer does.
+    def answer_to(self, *command: str) -> Condition[str]:
+        """Ceph does what a command in the toolbox tells it; what the command prints."""
+        return Condition(
+            f"an answer to {' '.join(command)}", partial(self.output_of, *command), within=CEPH_ANSWERS, every=CEPH_POLL
+        )
 
-        That is what a node looks like from elsewhere that Kubernetes has lost and Ceph has not.
-        """
+    def refuses(self, signature: Signature, *command: str) -> Condition[str]:
+        """Ceph refuses a command in the toolbox in those words."""
 
-        client = self._watching(image).wait()
-        try:
-            self._wait(self._watched(image))
-            yield
-        finally:
-            client.end()
+        def ask() -> str:
+            try:
+                self.output_of(*command)
+            except NotYet as refusal:
+                if line := signature.line_in(str(refusal)):
+                    return seen(signature, line)
+                raise
+            raise NotYet(f"Ceph took {' '.join(command)}")
 
-    @condition("a client of image {image} in the toolbox", within=CLIENT_STARTED)
-    def _watching(self, image: str) -> toolbox.Started:
-        return toolbox.start(self.kube, self.spec.namespace, "rbd", "watch", image, seconds=IMAGE_HELD)
+        return Condition(f"{' '.join(command)} refused with {signature.text!r}", ask, within=CEPH_ANSWERS)
 
-    @condition("image {image} watched", within=CLIENT_STARTED, every=BRING_UP_POLL)
-    def _watched(self, image: str) -> None:
-        if not self.watchers(image).now():
-            raise NotYet("nobody watches it")
+    def log(self, daemon: str, signature: Signature) -> Condition[str]:
+        """The log of a daemon ("mon", "osd", "mgr", "operator") says it; its value is the line that does."""
+        container = "rook-ceph-operator" if daemon == "operator" else daemon
+        labels = f"app=rook-ceph-{daemon}"
+        return log_shown(self.kube, self.spec.namespace, signature, labels=labels, container=container)
 
     @condition("the clients of image {image}", within=CEPH_ANSWERS)
     def watchers(self, image: str) -> list[str]:
         """The addresses of the clients that have the image (`POOL/IMAGE`) open for writing."""
         return [watcher["address"] for watcher in self.rbd("status", image)["watchers"]]
+
+    @condition("the object at the start of image {image}", within=CEPH_ANSWERS)
+    def first_object(self, image: str) -> str:
+        """The name of the object that has the first 4 MiB of an image (`POOL/IMAGE`)."""
+        return f"{self.rbd('info', image)['block_name_prefix']}.{0:016x}"
+
+    @condition("where the object {name} is", within=CEPH_ANSWERS)
+    def placed(self, pool: str, name: str) -> Placed:
+        """The placement group of an object, and the OSDs that have it, the primary first."""
+        found = self.ask("osd map", pool=pool, object=name)
+        return Placed(found["pgid"], tuple(found["acting"]))
+
+    @condition("the client of the mgr's module {module}", within=CEPH_ANSWERS, every=CEPH_POLL)
+    def mgr_client(self, module: str) -> str:
+        """The address by which a module of the active mgr ("rbd_support", "volumes") is a client of the OSDs."""
+        clients = self.ask("mgr dump")["active_clients"]
+        found = [each for each in clients if each["name"] == module and each["addrvec"]]
+        if not found:
+            raise NotYet(f"the mgr has clients for {', '.join(each['name'] for each in clients) or 'no module'}")
+        address = found[-1]["addrvec"][0]
+        return f"{address['addr']}/{address['nonce']}"
 
     @condition("Ceph's blocklist", within=CEPH_ANSWERS, every=CEPH_POLL)
     def blocklist(self) -> frozenset[str]:
@@ -192,15 +248,19 @@ class Rook:
         """All placement groups."""
         return status.pgs_of(self.ask("pg dump", of="mgr", dumpcontents=["pgs"]))
 
+    def watch_pgs(self) -> PgWatch:
+        """`with cluster.rook.watch_pgs() as watched:` sees how long each PG is not active meanwhile."""
+        return PgWatch(self.pgs)
+
     def mons(self) -> Quorum:
         """The mons and their quorum."""
         return Quorum.parse(self.ask("quorum_status"))
 
     @condition("Ceph's state", within=CEPH_ANSWERS)
-    def mark(self) -> Mark:
+    def baseline(self) -> CephBaseline:
         """What a recovery is measured against: take it right before the fault."""
         osdmap, quorum = self.osd_map(), self.mons()
-        return Mark(osdmap.fsid, frozenset(osd.id for osd in osdmap.osds), osdmap.epoch, quorum.election_epoch)
+        return CephBaseline(osdmap.fsid, frozenset(osd.id for osd in osdmap.osds), osdmap.epoch, quorum.election_epoch)
 
     @condition("OSDs up", within=OSDS_UP, every=CEPH_POLL)
     def osds_up(self) -> OsdMap:
@@ -209,7 +269,7 @@ class Rook:
 
     @condition("OSDs up from new boots", within=OSDS_UP, every=CEPH_POLL)
     def osds_up_from_boots_newer_than(self, epoch: int) -> OsdMap:
-        """All OSDs up and in, each booted after OSD map `epoch` (`Mark.osdmap_epoch`)."""
+        """All OSDs up and in, each booted after OSD map `epoch` (`CephBaseline.osdmap_epoch`)."""
         return status.check_osds_up(self.osd_map(), self.spec.osds, booted_after=epoch)
 
     def pgs_active_clean(self, newer_than: int = 0) -> Condition[Sequence[Pg]]:
@@ -237,6 +297,31 @@ class Rook:
 
         return Condition("mons in quorum", ask, within=MONS_IN_QUORUM, every=CEPH_POLL)
 
+    def says(self, code: str | Signature) -> Condition[str]:
+        """That check ("OSD_NEARFULL") is in Ceph's health, in a signature's words; its value is the summary."""
+        wanted, signature = (code, None) if isinstance(code, str) else (code.of, code)
+
+        def ask() -> str:
+            found = self.health()
+            for check in found.checks:
+                if check.code != wanted:
+                    continue
+                if signature is None:
+                    return check.summary
+                if line := signature.line_in(check.summary):
+                    return seen(signature, line)
+            raise NotYet(str(found))
+
+        return Condition(f"Ceph to say {wanted}", ask, within=HEALTH_SHOWN)
+
+    @condition("a quorum without mon {mon}", within=MONS_IN_QUORUM, every=CEPH_POLL)
+    def quorum_without(self, mon: str) -> Quorum:
+        """There is a quorum, and that mon is not in it."""
+        quorum = self.mons()
+        if mon in quorum.names:
+            raise NotYet(f"mons in quorum: {', '.join(quorum.names)}")
+        return quorum
+
     @condition("HEALTH_OK", within=HEALTH_OK, every=CEPH_POLL)
     def healthy(self) -> Health:
         """HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
@@ -248,12 +333,12 @@ class Rook:
         return status.check_health(health)
 
     def _apply_operator_and_cluster(self) -> None:
-        stages = self._rendering.operator_stages()
+        stages = self.rendering.operator_stages()
         for stage in stages:
             self.kube.apply(stage.objects)
             for crd in stage.establish:
                 self._wait(crd_established(self.kube, crd), CRDS_ESTABLISHED)
-        self.kube.apply([self._rendering.ceph_cluster(stages)])
+        self.kube.apply([self.rendering.ceph_cluster(stages)])
 
     def _operator_ready(self) -> Condition[dict[str, Any]]:
         return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)
@@ -269,7 +354,7 @@ class Rook:
 
     @condition("CephCluster Ready", within=CLUSTER_READY)
     @retry_while_api_unavailable()
-    def _cluster_ready(self) -> None:
+    def cluster_ready(self) -> None:
         """Phase Ready, and Ceph's first status in it, without which Rook would not look at the pool."""
         cluster = self._ceph_cluster_status()
         if cluster.get("phase") != "Ready":

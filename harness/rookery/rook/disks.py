@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rookery.errors import InfrastructureError
+from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import items_of
 from rookery.kube.symptoms import log_shown
 from rookery.rook.cluster import Object
@@ -51,6 +52,19 @@ class OsdDisks:
         if device not in found:
             raise NotYet(f"{device} is none of {', '.join(sorted(found))}")
         return found[device]
+
+    def remove_osd(self, number: int, *, with_key: bool = True) -> None:
+        """Take an OSD out of Kubernetes and Ceph by hand, with the operator stopped; its disk is left as it is.
+
+        Without its key a step is left out of what Ceph calls a purge.
+        """
+        name, osd, namespace = f"rook-ceph-osd-{number}", f"osd.{number}", self._rook.spec.namespace
+        self._rook.kube.delete("Deployment", name, namespace=namespace)
+        pods_gone(self._rook.kube, namespace, f"app=rook-ceph-osd,ceph-osd-id={number}").wait()
+        for order in (["out", number], ["down", number], ["crush", "rm", osd], ["rm", number]):
+            self._rook.answer_to("ceph", "osd", *map(str, order)).wait()
+        if with_key:
+            self._rook.answer_to("ceph", "auth", "rm", osd).wait()
 
     def log(self, signature: Signature) -> Condition[str]:
         """A job that prepares OSDs says it in its log."""

@@ -38,7 +38,7 @@ class Filesystem:
 
     def __post_init__(self) -> None:
         if self.replicas < 1:
-            raise UsageError(f"filesystem {self.name} of {self.replicas} copies")
+            raise UsageError(f"filesystem {self.name} of {self.replicas} copies", hint="one or more")
 
     @property
     def metadata_pool(self) -> str:
@@ -80,7 +80,7 @@ class Filesystem:
             # Of this Rook makes the limit of the MDS's cache (mds_cache_memory_limit), eight tenths of it.
             "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}},
             "priorityClassName": "system-node-critical",
-            # The power cut of one node should not take both.
+            # The kill of one node should not take both.
             "placement": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}},
         }
 
@@ -256,6 +256,11 @@ class Filesystems:
         sessions: Sequence[Mapping[str, Any]] = self._rook.ceph("tell", f"mds.{filesystem.name}:0", "session", "ls")
         found = [Mounted.parse(session) for session in sessions]
         return [client for client in found if client.mount_point and (not root or client.root == root)]
+
+    def evict(self, filesystem: Filesystem, client: Mounted) -> Condition[str]:
+        """The MDS has ended the client's session, and what it held is free; its address is on Ceph's blocklist, so that
+        it cannot write any more if it lives. https://docs.ceph.com/en/reef/cephfs/eviction/"""
+        return self._rook.answer_to("ceph", "tell", f"mds.{filesystem.name}:0", "client", "evict", f"id={client.id}")
 
     @condition("no subvolume in {filesystem.name}", within=FILESYSTEM_GONE)
     def empty(self, filesystem: Filesystem) -> None:

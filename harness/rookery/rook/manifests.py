@@ -181,6 +181,22 @@ def operator_stages(
     return [Stage(base + [each for each in csi_operator if _is_crd(each)] + without_csi_objects(operator))]
 
 
+def before_operator(stages: Sequence[Stage]) -> list[Stage]:
+    """The same without the operator's Deployment and settings, and with every CRD established: what an upgrade applies
+    before it touches the operator."""
+    left = [[each for each in stage.objects if not _is_operators(each)] for stage in stages]
+    return [Stage(objects, _names_of_crds(objects)) for objects in left if objects]
+
+
+def settings_of_operator(stages: Sequence[Stage]) -> Object:
+    """The operator's ConfigMap in these stages."""
+    return _only([each for stage in stages for each in stage.objects], "ConfigMap", OPERATOR_CONFIG)
+
+
+def _is_operators(each: Object) -> bool:
+    return (each["kind"], each["metadata"]["name"]) in (("Deployment", OPERATOR), ("ConfigMap", OPERATOR_CONFIG))
+
+
 def operator_settings(flavour: Flavour, *, ceph_csi: bool) -> dict[str, str]:
     """Keys of the operator's ConfigMap; those for ceph-csi only where the flavour reads them."""
     settings = {"ROOK_CEPH_ALLOW_LOOP_DEVICES": "true"}
@@ -309,7 +325,9 @@ def _only(objects: Iterable[Object], kind: str, name: str) -> Object:
     for each in objects:
         if each["kind"] == kind and each["metadata"]["name"] == name:
             return each
-    raise UsageError(f"these manifests have no {kind} {name}")
+    raise UsageError(
+        f"these manifests have no {kind} {name}", hint="a version of Rook that has it, or another --rook-manifests"
+    )
 
 
 def _containers(deployment: Object) -> list[Object]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from rookery.kube import retry_while_api_unavailable
 from rookery.rook.deploy import CEPH_ANSWERS, Rook
 from rookery.rook.filesystems import Filesystem, Filesystems
+from rookery.rook.stamps import unix_time
 from rookery.signatures import MDS_LAGGY
 from rookery.waiting import condition
 
@@ -104,8 +104,3 @@ def raised(log: Iterable[Mapping[str, Any]], *, since: float) -> list[str]:
         for entry in log
         if unix_time(entry["stamp"]) >= since and any(code in entry["message"] for code in TROUBLES)
     ]
-
-
-def unix_time(stamp: str) -> float:
-    """Ceph's way to write a time ("2026-11-24T10:27:42.633123+0000"), as Unix seconds."""
-    return datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()

@@ -38,7 +38,7 @@ class BlockPool:
 
     def __post_init__(self) -> None:
         if self.replicas is None and self.erasure_code is None:
-            raise UsageError(f"pool {self.name} has no layout: neither replicas nor an erasure code")
+            raise UsageError(f"pool {self.name} has no layout", hint="replicas=…, or erasure_code=…")
 
     def with_both_layouts(self) -> BlockPool:
         """The mistake of docs/incident.md#no-new-volumes: `replicated` and `erasureCoded` at once."""

@@ -39,6 +39,10 @@ class Rendering:
             image=self.operator_image,
         )
 
+    def image_of_operator(self) -> str:
+        """What the operator's Deployment runs."""
+        return self.operator_image or manifests.operator_image(self.manifests_dir)
+
     def ceph_cluster(self, stages: list[manifests.Stage]) -> Object:
         """The CephCluster, as the CRD in these stages lets it be."""
         applied = [each for stage in stages for each in stage.objects]

@@ -1,7 +1,7 @@
 """What Ceph says of itself, parsed, and whether that is the state after a fault or still the one from before.
 
-After a power cut the mons serve the old maps until the daemons report again: "3 osds: 3 up", "active+clean", for ten
-seconds and more. Every check here can therefore be asked for evidence newer than a `Mark` taken before the fault.
+After a node kill the mons serve the old maps until the daemons report again: "3 osds: 3 up", "active+clean", for ten
+seconds and more. Every check here can therefore be asked for evidence newer than a `CephBaseline` from before it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rookery.rook.stamps import unix_time
 from rookery.waiting import NotYet
 
 CLEAN = "active+clean"
@@ -64,11 +65,28 @@ class OsdMap:
 
 @dataclass(frozen=True)
 class Pg:
-    """A placement group; `reported_epoch` is that of the OSD map its primary had when it last reported."""
+    """A placement group; `reported_epoch` is that of the OSD map its primary had when it last reported.
+
+    `became_active` is when it last did, in Unix seconds by its OSD's clock; 0 if it never was, or nobody told.
+    """
 
     id: str
     state: str
     reported_epoch: int
+    became_active: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether it serves reads and writes, as far as its primary has reported lately."""
+        return "active" in self.state.split("+") and "stale" not in self.state.split("+")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an object is: its placement group, and the OSDs that have it, the primary first."""
+
+    pg: str
+    osds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,7 @@ class Health:
 
 
 @dataclass(frozen=True)
-class Mark:
+class CephBaseline:
     """What Ceph was before a fault: a recovery has to keep the identities, and to be newer than the epochs."""
 
     fsid: str
@@ -138,7 +156,7 @@ class Mark:
         return {**vars(self), "osd_ids": sorted(self.osd_ids)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Mark:
+    def from_dict(cls, data: Mapping[str, Any]) -> CephBaseline:
         return cls(**{**data, "osd_ids": frozenset(data["osd_ids"])})
 
 
@@ -146,7 +164,10 @@ def pgs_of(dump: Mapping[str, Any]) -> tuple[Pg, ...]:
     """The PGs of `ceph pg dump pgs`. Raises `NotYet` while a mgr that has just started waits for their reports."""
     if not dump.get("pg_ready", True):
         raise NotYet("the mgr has not heard of all PGs yet")
-    return tuple(Pg(pg["pgid"], pg["state"], int(pg["reported_epoch"])) for pg in dump["pg_stats"])
+    return tuple(
+        Pg(pg["pgid"], pg["state"], int(pg["reported_epoch"]), unix_time(pg.get("last_became_active", "0")))
+        for pg in dump["pg_stats"]
+    )
 
 
 def hosts_of(tree: Mapping[str, Any]) -> dict[int, str]:

@@ -75,6 +75,11 @@ _RELEASES = (
 RELEASES = {release.minor: release for release in _RELEASES}
 
 
+def patches() -> list[str]:
+    """All versions of the minors that are known, to the last patch seen."""
+    return [f"{release.minor}.{patch}" for release in _RELEASES for patch in range(release.last_patch.patch + 1)]
+
+
 def known_versions() -> str:
     """The known minors with the last patch seen, for messages: "1.13.0 to 1.13.10, ..."."""
     return ", ".join(f"{release.minor}.0 to {release.last_patch}" for release in _RELEASES)
@@ -121,6 +126,58 @@ def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> N
             f"--ceph {version} does not fit Rook {rook}, which takes {known}",
             hint=f"--ceph with a version of {known}, or another --rook; {_TO_TRY}",
         )
+
+
+def require_upgrade(rook: str, *, to: str, ceph: str, kubernetes: str, any_kubernetes: bool = False) -> None:
+    """Raise `UsageError` for a version to which this Rook is not upgraded: an older one or the same, one beyond the
+    next minor, and one that does not take the Ceph and the Kubernetes that are there.
+
+    https://rook.io/docs/rook/v1.18/Upgrade/rook-upgrade/#supported-versions
+    """
+    before, after = Version.parse(rook), Version.parse(to)
+    release = release_of(to)
+    if after <= before:
+        kind = "the version that it is" if after == before else "an older one"
+        raise UsageError(f"Rook {rook} is not upgraded to {to}: {kind}", hint=f"a version after {before}")
+    if (after.major, after.minor) > (before.major, before.minor + 1):
+        step = RELEASES.get(f"{before.major}.{before.minor + 1}")
+        raise UsageError(
+            f"Rook {rook} is not upgraded to {to}: that skips a minor",
+            hint=f"one minor after the other: to {step.last_patch if step else 'the next one'} first",
+        )
+    if _minor(_CEPH, ceph, f"Ceph {ceph}", f"one like {release.ceph[0]}.0") not in map(_numbers, release.ceph):
+        raise UsageError(
+            f"Rook {rook} is not upgraded to {to}: that takes Ceph {', '.join(release.ceph)}, and {ceph} is there",
+            hint="upgrade Ceph first, to a version that both take",
+        )
+    require_kubernetes(kubernetes, rook=to, any_fits=any_kubernetes)
+
+
+def require_ceph_upgrade(ceph: str, *, to: str, rook: str) -> None:
+    """Raise `UsageError` for a version to which this Ceph is not upgraded: an older one or the same, one more than two
+    releases later, and one that this Rook does not take.
+
+    https://docs.ceph.com/en/latest/releases/general/#upgrades
+    """
+    before, after = _ceph_numbers(ceph), _ceph_numbers(to)
+    if after <= before:
+        kind = "the version that it is" if after == before else "an older one"
+        raise UsageError(f"Ceph {ceph} is not upgraded to {to}: {kind}", hint=f"a version after {ceph}")
+    if after[0] > before[0] + 2:
+        raise UsageError(
+            f"Ceph {ceph} is not upgraded to {to}: more than two releases later",
+            hint=f"to {before[0] + 2}.2 first",
+        )
+    known = release_of(rook).ceph
+    if after[:2] not in map(_numbers, known):
+        raise UsageError(
+            f"Ceph {ceph} is not upgraded to {to}: Rook {rook} takes {', '.join(known)}", hint="upgrade Rook first"
+        )
+
+
+def _ceph_numbers(version: str) -> tuple[int, ...]:
+    _minor(_CEPH, version, f"Ceph {version}", "one like 18.2.7")
+    return _numbers(version.partition("-")[0])
 
 
 def _minor(pattern: re.Pattern[str], version: str, option: str, hint: str) -> tuple[int, ...]:

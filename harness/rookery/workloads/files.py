@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rookery.kube import Kube
+from rookery.kube.objects import Object
 from rookery.waiting import Condition, all_of, minutes
-from rookery.workloads.volumes import MOUNT, Claim, ClaimSpec, Object, Pod, PodSpec, namespace_manifest
+from rookery.workloads.volumes import MOUNT, Claim, ClaimSpec, Pod, PodSpec, namespace_manifest
 
-# Seconds. After the power cut of a node its volume may be mounted before its OSD is up (20 s earlier as a rule), and
+# Seconds. After the kill of a node its volume may be mounted before its OSD is up (20 s earlier as a rule), and
 # what is read from that one waits for it. A client that had the mon of that node asks another one only after 30 s
 # without an answer (mon_client_ping_timeout), and learns then where the OSDs are.
 READABLE = minutes(2)
@@ -16,7 +17,13 @@ POD = "writer"
 CLAIM = "data"
 
 _SYNCED = "/tmp/synced"  # the number of the last line that was
-_APPEND = f"i=0; while true; do i=$((i+1)); echo $i >> {MOUNT}/log && sync {MOUNT}/log && echo $i > {_SYNCED}; done"
+_GAP = "/tmp/longest-gap"  # the milliseconds of the longest time between two of them
+_APPEND = (
+    "i=0; last=$(date +%s%3N); longest=0; while true; do i=$((i+1)); "
+    f"echo $i >> {MOUNT}/log && sync {MOUNT}/log && echo $i > {_SYNCED} || continue; "
+    "now=$(date +%s%3N); gap=$((now-last)); last=$now; "
+    f"[ $gap -le $longest ] || {{ longest=$gap; echo $gap > {_GAP}; }}; done"
+)
 
 
 class Files:
@@ -28,7 +35,7 @@ class Files:
         *,
         image: str,
         namespace: str = "files",
-        storage_class: str = "rook-ceph-block",
+        storage_class: str,
         access_mode: str = "ReadWriteOnce",
     ) -> None:
         self.namespace = namespace
@@ -78,6 +85,10 @@ class Files:
     def appended_beyond(self, line: int) -> Condition[int]:
         """A line after `line` was synced; its number."""
         return self.pod.counted_beyond(line, _SYNCED)
+
+    def longest_gap(self) -> float:
+        """The seconds of the longest time between two lines that were synced, so far."""
+        return int(self.pod.sh(f"cat {_GAP}")) / 1000
 
     def lines(self, *, of: Pod | None = None) -> list[int]:
         """The numbers in the file, as this pod or another one of the volume reads them."""

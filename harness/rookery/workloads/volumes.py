@@ -9,9 +9,13 @@ from rookery.errors import StorageFailure, UsageError
 from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import bound, not_ready, not_started
 from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
-from rookery.kube.symptoms import event_shown
+from rookery.kube.symptoms import event_shown, held_by_finalizer, seen
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
+from rookery.workloads.background_writes import BackgroundWrite
+from rookery.workloads.file_locks import FileLock
+from rookery.workloads.persistent_volumes import PersistentVolume
+from rookery.workloads.volume_snapshots import VolumeSnapshot
 
 MOUNT = "/volume"
 DEVICE = "/dev/volume"
@@ -20,6 +24,7 @@ POD_READY = minutes(2)
 POD_GONE = minutes(2)
 SNAPSHOT_READY = minutes(1)
 COUNTED = minutes(1)
+REFUSED = minutes(1)
 EXPANDED = minutes(2)
 STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
 EXEC_SECONDS = 60.0
@@ -48,14 +53,16 @@ class VolumeFailed(StorageFailure):
 
 @dataclass(frozen=True)
 class ClaimSpec:
-    """A PersistentVolumeClaim to be made. `source` is a snapshot or another claim whose content it is to have."""
+    """A PersistentVolumeClaim to be made. `source` is a snapshot or another claim whose content it is to have;
+    `volume` is the one PersistentVolume that will do, by its name."""
 
     name: str
     namespace: str
+    storage_class: str
     size: str = "1Gi"
     access_mode: str = "ReadWriteOnce"
     block: bool = False
-    storage_class: str = "rook-ceph-block"
+    volume: str = ""
     source: Claim | ClaimSpec | Snapshot | None = None
 
     def manifest(self) -> Object:
@@ -67,6 +74,8 @@ class ClaimSpec:
         }
         if self.source is not None:
             spec["dataSource"] = self.source.reference()
+        if self.volume:
+            spec["volumeName"] = self.volume
         return _object("v1", "PersistentVolumeClaim", self.name, self.namespace, spec)
 
     def reference(self) -> Object:
@@ -79,7 +88,7 @@ class Snapshot:
 
     name: str
     claim: Claim | ClaimSpec
-    snapshot_class: str = "rook-ceph-block"
+    snapshot_class: str
 
     def manifest(self) -> Object:
         source = {"persistentVolumeClaimName": self.claim.name}
@@ -164,6 +173,21 @@ class Claim:
         """An event of the claim says it; its value is the line that does."""
         return event_shown(self._kube, self.namespace, signature, of=self.name)
 
+    def delete(self) -> None:
+        """Ask for it to be deleted."""
+        self._kube.delete("PersistentVolumeClaim", self.name, namespace=self.namespace)
+
+    @condition("claim {self.name} gone", within=POD_GONE)
+    @retry_while_api_unavailable()
+    def gone(self) -> None:
+        """There is no such claim any more; its volume may still be there."""
+        if found := self._kube.get("PersistentVolumeClaim", self.name, namespace=self.namespace):
+            raise NotYet(still_there(found))
+
+    def held_by(self, signature: Signature) -> Condition[str]:
+        """It is being deleted, and held by the finalizer that the signature names."""
+        return held_by_finalizer(self._kube, "PersistentVolumeClaim", self.name, self.namespace, signature)
+
     def reference(self) -> Object:
         return self.spec.reference()
 
@@ -180,6 +204,11 @@ class Claim:
         if volume is None:
             raise NotYet(f"there is no PersistentVolume {name}")
         return volume
+
+    @property
+    def persistent_volume(self) -> PersistentVolume:
+        """The same, to be changed. Raises `NotYet` while the claim is not bound."""
+        return PersistentVolume(self._kube, self.bound.now())
 
     @property
     def image(self) -> str:
@@ -239,7 +268,9 @@ class Claim:
 
 
 class Pod:
-    """A pod that has been applied."""
+    """A pod that has been applied; `mount` is where it has its volume, if that is no raw block device."""
+
+    mount = MOUNT
 
     def __init__(self, kube: Kube, name: str, namespace: str) -> None:
         self.name = name
@@ -277,6 +308,16 @@ class Pod:
         """Delete it and wait until it is gone; its volume may still be mounted on its node for a moment."""
         self._kube.delete("Pod", self.name, namespace=self.namespace, grace_seconds=1)
         self.gone.wait()
+
+    def force_delete(self) -> None:
+        """Take it out of the API at once, whether its node knows of it or not."""
+        self._kube.delete("Pod", self.name, namespace=self.namespace, grace_seconds=0)
+        self.gone.wait()
+
+    @property
+    def uid(self) -> str:
+        """The pod's identity, by which its node has its folder."""
+        return self.existing()["metadata"]["uid"]
 
     @property
     def node(self) -> str:
@@ -326,8 +367,7 @@ class Pod:
         Raises `StorageFailure` if already the first read has another one.
         """
         path = f"{MOUNT}/{name}"
-        script = _hashed(f"head -c {mebibytes}M /dev/urandom | tee {path}")
-        written = self.sh(f"{script} && sync {path}").split()[0]
+        written = self.sh(_synced(path, mebibytes)).split()[0]
         return self._read_back(path, written, self.checksum(name))
 
     def _read_back(self, place: str, written: str, found: str) -> str:
@@ -420,6 +460,31 @@ class Pod:
         """The same for the raw block volume."""
         return self._refuses(f"dd if=/dev/zero of={DEVICE} bs=4096 count=1 oflag=direct conv=notrunc,fsync status=none")
 
+    def write_refused(self, signature: Signature) -> Condition[str]:
+        """The volume refuses a write in those words."""
+
+        def ask() -> str:
+            try:
+                said = self.refuses_writes()
+            except VolumeFailed:
+                raise
+            except StorageFailure as taken:
+                raise NotYet(str(taken)) from taken
+            if line := signature.line_in(said):
+                return seen(signature, line)
+            raise NotYet(said)
+
+        return Condition(f"pod {self.name}: a write refused with {signature.text!r}", ask, within=REFUSED)
+
+    def start_write(self, name: str, mebibytes: int) -> BackgroundWrite:
+        """Begin to write a file as `write` does, and do not wait for it."""
+        path = f"{MOUNT}/{name}"
+        return BackgroundWrite(self, path, _synced(path, mebibytes))
+
+    def lock(self, name: str) -> FileLock:
+        """The lock of a file, to be held or to be asked for."""
+        return FileLock(self, f"{MOUNT}/{name}")
+
     def _refuses(self, write: str) -> str:
         try:
             self.sh(write)
@@ -433,7 +498,8 @@ class Pod:
 class Volumes:
     """A namespace for claims and pods; whatever is in it goes with it.
 
-    `snapshot_class` is that of its snapshots; `claims` is what its claims have unless they say otherwise (see `Claim`).
+    `storage_class` is that of its claims, and `snapshot_class` (by default of the same name) that of its snapshots;
+    `claims` is what its claims have unless they say otherwise (see `Claim`).
     """
 
     def __init__(
@@ -441,15 +507,16 @@ class Volumes:
         kube: Kube,
         *,
         image: str,
+        storage_class: str,
         namespace: str = "volumes",
-        snapshot_class: str = "rook-ceph-block",
+        snapshot_class: str | None = None,
         **claims: Any,
     ) -> None:
         self.namespace = namespace
         self._kube = kube
         self._image = image
-        self._snapshot_class = snapshot_class
-        self._claims = claims
+        self._snapshot_class = snapshot_class or storage_class
+        self._claims = {"storage_class": storage_class, **claims}
 
     def deploy(self) -> None:
         """Apply the namespace."""
@@ -506,15 +573,24 @@ class Volumes:
 
     def snapshot(self, name: str, claim: Claim) -> Snapshot:
         """Take a snapshot and wait until it can be used."""
-        snapshot = Snapshot(name, claim, self._snapshot_class)
-        self._kube.apply([snapshot.manifest()])
+        snapshot = self.apply_snapshot(name, claim)
         self._usable(snapshot).wait()
         return snapshot
+
+    def apply_snapshot(self, name: str, claim: Claim, *, snapshot_class: str = "") -> Snapshot:
+        """Ask for a snapshot without waiting for it; `snapshot_class` where it is to be another than the others'."""
+        snapshot = Snapshot(name, claim, snapshot_class or self._snapshot_class)
+        self._kube.apply([snapshot.manifest()])
+        return snapshot
+
+    def snapshot_object(self, snapshot: Snapshot) -> VolumeSnapshot:
+        """The snapshot as an object of the API, ready to use or not."""
+        return VolumeSnapshot(self._kube, snapshot.name, self.namespace)
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
         """Delete the snapshot and wait until it is gone, with its content in the storage; others stay as they are."""
         found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
-        self._kube.delete("VolumeSnapshot", snapshot.name, namespace=self.namespace)
+        self.snapshot_object(snapshot).delete()
         if found is None:
             return
         uid = found["metadata"]["uid"]
@@ -544,7 +620,7 @@ class Volumes:
     def apply_pod(self, name: str, claim: Claim, **spec: Any) -> Pod:
         """Start a pod without waiting for it."""
         self._kube.apply([PodSpec(name, claim.spec, self._image, **spec).manifest()])
-        return Pod(self._kube, name, self.namespace)
+        return Pod(self._kube, name, claim.namespace)
 
     def move(self, pod: Pod, claim: Claim, node: str) -> Pod:
         """Delete the pod, and start it anew on another node with the same volume."""
@@ -557,6 +633,11 @@ class Volumes:
         found = self._kube.get("VolumeSnapshot", snapshot.name, namespace=self.namespace)
         if not value_of(found, "status", "readyToUse"):
             raise NotYet(value_of(found, "status", "error", "message") or "not ready to use")
+
+
+def _synced(path: str, mebibytes: int) -> str:
+    """A shell script that writes so many random MiB into a file, syncs it, and prints the SHA-256 of what it wrote."""
+    return f"{_hashed(f'head -c {mebibytes}M /dev/urandom | tee {path}')} && sync {path}"
 
 
 def _hashed(command: str) -> str:

@@ -4,7 +4,7 @@ Stage:   fence this node's dead client -> see that the filesystem is served -> s
 Unstage: unmount -> let the client write back and end
 
 Each step finds out by itself whether it has been done, so work that was cut short anywhere is taken up by the next
-call. FUSE mounts end with the node, so after a power cut there is nothing to be cleared here; but Ceph takes the client
+call. FUSE mounts end with the node, so after a node kill there is nothing to be cleared here; but Ceph takes the client
 that died for a living one for a minute, and would let others wait for what it held. The one on record is fenced.
 """
 
@@ -131,7 +131,7 @@ class CephfsNode:
     def stage(self, request: Stage, deadline: Deadline) -> None:
         """Mount the volume at the staging path.
 
-        Right after a power cut Ceph does not answer yet. The call then waits for it until the deadline: that is faster
+        Right after a node kill Ceph does not answer yet. The call then waits for it until the deadline: that is faster
         than to fail, as the kubelet doubles its pause after each failure.
 
         Raises `AlreadyExists` if it is mounted there with other options, `NotFound` if there is no such subvolume or

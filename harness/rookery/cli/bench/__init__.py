@@ -12,6 +12,7 @@ BENCHES = {
     "core": "the core scenarios: where their seconds go, and how many the harness itself adds",
     "kill": "kill a run at random moments, sweep, and see what is left and what was touched",
     "volumes": "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong",
+    "page": "the page of a long history: written, its size, painted, and how soon a hover answers",
     "history": "what the checker of histories finds, and what a long one takes",
 }
 

@@ -16,7 +16,16 @@ from rookery.cli import options, tables
 from rookery.settings import Settings
 
 # Of pytest's alone: what selects scenarios, and what a benchmark decides itself.
-NOT_FOR_BENCHES = ("keep_cluster", "no_snapshots", "all", "slow", "shard", "fault_seed")
+NOT_FOR_BENCHES = (
+    "keep_cluster",
+    "no_snapshots",
+    "all",
+    "slow",
+    "shard",
+    "scenario_repeat",
+    "scenario_until_failure",
+    "fault_seed",
+)
 
 
 def add_runs(parser: argparse._ActionsContainer, default: int = 3) -> None:
@@ -27,7 +36,7 @@ def add_runs(parser: argparse._ActionsContainer, default: int = 3) -> None:
 
 def add_state(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--layer", choices=("rook", "cassandra"), default="rook", help="what is saved (default: %(default)s)"
+        "--state", choices=("storage", "cassandra"), default="storage", help="what is saved (default: %(default)s)"
     )
 
 

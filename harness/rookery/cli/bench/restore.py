@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.settings(arguments),
         common.progress(arguments),
         runs=arguments.runs,
-        layer=arguments.layer,
+        state=arguments.state,
         verify=arguments.verify,
     )
     return common.report(arguments, measured)

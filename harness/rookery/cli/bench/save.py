@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
         options.settings(arguments),
         common.progress(arguments),
         runs=arguments.runs,
-        layer=arguments.layer,
+        state=arguments.state,
         restore_every=arguments.restore_every,
     )
     return common.report(arguments, measured)

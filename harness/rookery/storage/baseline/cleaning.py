@@ -10,14 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import TYPE_CHECKING
 
 from rookery.errors import RookeryError
 from rookery.kube import Kube, retry_while_api_unavailable
-from rookery.rook.deploy import Rook
-from rookery.storage.baseline import api, ceph, node
-from rookery.storage.baseline.fingerprint import API, CEPH, NODES, Difference, Fingerprint, compare
+from rookery.storage.baseline import api, node
+from rookery.storage.baseline.fingerprint import API, NODES, Difference, Fingerprint, compare
 from rookery.storage.baseline.undo import is_for_good, undo
 from rookery.waiting import NotYet, wait_for
+
+if TYPE_CHECKING:
+    from rookery.storage.system import StorageSystem
 
 CONVERGED = 10.0  # seconds; restoring takes longer
 WELL = 30.0  # for what is known to be on its way: nodes and daemons after a node was killed
@@ -32,12 +35,7 @@ class Subject:
     kube: Kube
     nodes: Sequence[str]
     kubelet_dir: str
-    rook: Rook | None = None  # where it is deployed
-
-    @property
-    def namespace(self) -> str | None:
-        """Rook's, where there is one."""
-        return self.rook.spec.namespace if self.rook else None
+    storage: StorageSystem | None = None  # where it is deployed
 
     def fingerprint(self) -> Fingerprint:
         """Condition: all of it can be read; what there is now. Raises `RookeryError`."""
@@ -47,28 +45,29 @@ class Subject:
         return found
 
     def look(self) -> Fingerprint:
-        """What there is now, its three parts asked side by side; what does not answer is unread. Raises
+        """What there is now, its parts asked side by side; what does not answer is unread. Raises
         `RookeryError`."""
-        watched = ["kube-system", *filter(None, [self.namespace])]
+        watched = ["kube-system", *(self.storage.namespaces if self.storage else ())]
         asked: dict[str, Callable[[], Fingerprint]] = {
             API: lambda: api.collect(self.kube, watched=watched),
             NODES: lambda: node.collect(self.nodes, self.kubelet_dir),
         }
-        if namespace := self.namespace:
-            asked[CEPH] = lambda: ceph.collect(self.kube, namespace)
+        if self.storage:
+            asked |= self.storage.parts()
         with ThreadPoolExecutor(len(asked)) as pool:
             parts = [pool.submit(_read, part, collect) for part, collect in asked.items()]
             return reduce(or_, (part.result() for part in parts))
 
     def undo(self, baseline: Fingerprint, now: Fingerprint, differences: Sequence[Difference]) -> list[str]:
         """Ask for what is known to be undone; see `rookery.storage.baseline.undo`."""
-        return undo(self.kube, self.namespace, baseline, now, differences)
+        asked = undo(self.kube, baseline, now, differences)
+        return [*asked, *self.storage.undo(baseline, differences)] if self.storage else asked
 
-    def mute_accepted(self) -> None:
-        """Mute the warnings of Ceph's that the harness accepts, which come up when they like."""
-        if self.rook:
+    def accept_warnings(self) -> None:
+        """Have the storage not warn of what the harness accepts, which comes up when it likes."""
+        if self.storage:
             with suppress(NotYet, RookeryError):
-                self.rook.healthy.now()
+                self.storage.accept_warnings()
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
         if differences:
             undone |= dict.fromkeys(subject.undo(baseline, now, differences))
         if now.unwell:
-            subject.mute_accepted()
+            subject.accept_warnings()
         raise NotYet(listed(left))
 
     # How long it may take goes by what is left, so the condition sees to the time itself.

@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
 def compare(baseline: Fingerprint, now: Fingerprint) -> list[Difference]:
     """All that differs, in the order of parts, kinds and names; empty if nothing does. What is unread is left out."""
     found = []
-    for key in sorted({*baseline.items, *now.items}, key=lambda key: (PARTS.index(key[0]), *key[1:])):
+    for key in sorted({*baseline.items, *now.items}, key=_place):
         if key[0] in now.unread:
             continue
         before, after = baseline.items.get(key), now.items.get(key)
@@ -117,6 +117,10 @@ def compare(baseline: Fingerprint, now: Fingerprint) -> list[Difference]:
         elif before.value != after.value:
             found += [Difference(*key, *each) for each in _values(before.value, after.value, ())]
     return found
+
+
+def _place(key: Key) -> tuple[int, str, str, str]:
+    return (PARTS.index(key[0]) if key[0] in PARTS else len(PARTS), *key)
 
 
 def _values(before: Any, after: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:

@@ -84,6 +84,9 @@ IGNORED = (
     _annotation("deprecated.daemonset.template.generation", "counts rollouts", "DaemonSet"),
     _annotation("kubectl.kubernetes.io/last-applied-configuration", "a copy of the object, at kubectl's last visit"),
     _annotation("banzaicloud.com/last-applied", "Rook's copy of the object, when it looked at it last"),
+    # Of the admin's keyring Rook takes it off by its next call (pkg/operator/ceph/config/keyring/admin.go), so that it
+    # is there for a moment of each reconciliation.
+    _annotation("cephx-keyring", "Rook's mark of a keyring, by which its operator knows its own updates", "Secret"),
     Ignored("written by kubelets and the attach controller as they go", "Node", path=("metadata", "annotations")),
     Ignored("written by kubelets as drivers register", "CSINode", path=("metadata", "annotations")),
     Ignored("the version that was bound", "PersistentVolume", path=("spec", "claimRef", "resourceVersion")),

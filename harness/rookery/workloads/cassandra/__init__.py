@@ -1,9 +1,16 @@
 """Cassandra on persistent volumes, and a client that writes down what it was told."""
 
-from rookery.workloads.cassandra.ring import RingMember
-from rookery.workloads.cassandra.workload import Cassandra
-from rookery.workloads.writers import Writers
+from rookery.workloads.registry import Kind
 
-__all__ = ["IMAGE", "Cassandra", "RingMember", "Writers"]
+__all__ = ["KIND"]
 
-IMAGE = "docker.io/library/cassandra:5.0.6"
+KIND = Kind(
+    "cassandra",
+    title="Cassandra",
+    image="docker.io/library/cassandra",
+    version="5.0.6",
+    to_load="rookery.workloads.cassandra.workload:Cassandra",
+    options={"commitlog_sync": "periodic", "one_by_one": False},
+    marker="(commitlog_sync, one_by_one=False): how `cassandra` syncs its log, and how its ring is made",
+    seed_rows=1_000,
+)

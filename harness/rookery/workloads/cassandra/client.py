@@ -1,12 +1,13 @@
 """A client of Cassandra that never retries, and that knows what it was told.
 
 The driver is told to do nothing on its own: a write it sent twice could not be judged. It dials the pods' addresses,
-which the machine has to have routes to. After a power cycle every address is another, and the driver does not follow:
+which the machine has to have routes to. After a node kill every address is another, and the driver does not follow:
 make a new client (https://github.com/scylladb/python-driver/issues/239).
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,11 +38,13 @@ from cassandra.pool import NoConnectionsAvailable
 from cassandra.protocol import ErrorMessage
 from cassandra.query import PreparedStatement, SimpleStatement
 
-from rookery.history.operations import Function, Outcome, format_keys
+from rookery.history.operations import Outcome
 from rookery.history.recorder import Recorder
-from rookery.history.rows import sort_out, value_of
+from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
 from rookery.workloads.cassandra.manifests import DATACENTRE
+from rookery.workloads.recording import Found, NotAcknowledged, describe, record_read, record_write
+from rookery.workloads.workload import SEED_TABLE
 
 CONSISTENCIES = ("ONE", "QUORUM", "ALL")
 
@@ -95,10 +98,6 @@ def not_yet_on_failure(what: str) -> Iterator[None]:
         raise NotYet(f"{what}: {describe(error)}") from error
 
 
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
-
-
 class Client:
     """One `Cluster` object of the driver, good until the addresses change. Every request has its deadline."""
 
@@ -116,6 +115,8 @@ class Client:
         The driver learns the addresses of all nodes and uses those; with `only` it is held to the ones it is given,
         such as a load balancer's, behind which are all of them.
         """
+        # After a node kill the driver says at length what the scenario did on purpose.
+        logging.getLogger("cassandra").setLevel(logging.CRITICAL)
         addresses = list(addresses)
         policy = partial(WhiteListRoundRobinPolicy, addresses) if only else _whole_datacentre
         cluster = Cluster(
@@ -178,45 +179,37 @@ class Client:
             with not_yet_on_failure("preparing"):
                 self._insert = self._session.prepare(f"INSERT INTO {self._table} (id, value) VALUES (?, ?)")
 
-    def write(self, process: int, key: int, consistency: str) -> Outcome:
-        """Insert one row, once, and record how that ended. Anything but a failure of the request is raised as well."""
-        begin = self._record.invoke("write", process=process, key=key)
+    def write(self, process: int, key: int) -> Outcome:
+        """Insert one row at QUORUM, once, and record how that ended."""
+        return record_write(self._record, process, key, partial(self._insert_row, key))
+
+    def _insert_row(self, key: int, value: bytes) -> str | None:
+        """Returns the coordinator that acknowledged it; raises `NotAcknowledged`."""
         future: ResponseFuture | None = None
         try:
             future = self._session.execute_async(
-                self._insert, (key, value_of(key)), execution_profile=consistency, timeout=WRITE_TIMEOUT
+                self._insert, (key, value), execution_profile="QUORUM", timeout=WRITE_TIMEOUT
             )
             _result(future, within=WRITE_TIMEOUT)
-        except BaseException as error:
+        except DRIVER_FAILURES as error:
             outcome = outcome_of(error, sent=future is None or bool(future.attempted_hosts))
-            complete = self._record.fail if outcome == "fail" else self._record.info
-            complete(begin, describe(error), node=_coordinator(future))
-            if not isinstance(error, DRIVER_FAILURES):
-                raise
-            return outcome
-        self._record.ok(begin, node=_coordinator(future))
-        return "ok"
+            raise NotAcknowledged(outcome, error, node=_coordinator(future)) from error
+        return _coordinator(future)
 
     def read_rows(self, consistency: str) -> set[int]:
         """The keys of all rows that are right, read page by page at `consistency`, and recorded, with those that are
         not. Raises `NotYet` if a page fails."""
-        return self._read("read", self._table, consistency)
+        return record_read(self._record, "read", consistency, partial(self._find, self._table, consistency))
 
-    def read_seed(self, table: str, consistency: str) -> set[int]:
-        """The same of another table, whose rows were acknowledged before this history began."""
-        return self._read("read-seed", table, consistency)
+    def read_seed(self, consistency: str) -> set[int]:
+        """The same of the seed's table, whose rows were acknowledged before this history began."""
+        find = partial(self._find, f"{KEYSPACE}.{SEED_TABLE}", consistency)
+        return record_read(self._record, "read-seed", consistency, find)
 
-    def _read(self, f: Function, table: str, consistency: str) -> set[int]:
-        begin = self._record.invoke(f, process=self._record.new_process(), value=consistency)
-        try:
-            with not_yet_on_failure(f"reading {table} at {consistency}"):
-                pages = self._pages(f"SELECT id, value FROM {table}", consistency)
-                keys, torn = sort_out((key, value) for page in pages for key, value in page)
-        except BaseException as error:
-            self._record.fail(begin, describe(error))
-            raise
-        self._record.ok(begin, value=format_keys(keys), torn=torn)
-        return keys
+    def _find(self, table: str, consistency: str) -> Found:
+        with not_yet_on_failure(f"reading {table} at {consistency}"):
+            pages = self._pages(f"SELECT id, value FROM {table}", consistency)
+            return sort_out((key, value) for page in pages for key, value in page)
 
     def settings(self, *names: str) -> dict[str, dict[str, str | None]]:
         """For each node's address, the named settings as the node itself has them. Raises `NotYet`.

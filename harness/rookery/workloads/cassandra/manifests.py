@@ -12,6 +12,8 @@ CommitlogSync = Literal["periodic", "batch"]
 NAME = "cassandra"  # of the StatefulSet, its Service, the container and the label `app`
 CLIENT_SERVICE = "cassandracl"  # the Service for clients outside the cluster
 VOLUME = "cassandra-data"
+MOUNT = "/var/lib/cassandra"
+COMMIT_LOG = f"{MOUNT}/commitlog"
 DATACENTRE = "DC1-K8Demo"
 CQL_PORT = 9042
 
@@ -57,9 +59,9 @@ class CassandraSpec:
     """What differs from one deployment to another."""
 
     image: str
+    storage_class: str
     namespace: str = "cassandra"
     replicas: int = 3
-    storage_class: str = "rook-ceph-block"
     commitlog_sync: CommitlogSync = "periodic"
     one_by_one: bool = False
     ignore_replay_errors: bool = False
@@ -115,7 +117,7 @@ class CassandraSpec:
             "spec": {
                 "clusterIP": "None",
                 # A node is not ready before it has found its seed, and it finds the seed by this name. Were only ready
-                # pods published, the name would be empty after a power cut, just when all look for each other.
+                # pods published, the name would be empty after a node kill, just when all look for each other.
                 "publishNotReadyAddresses": True,
                 "ports": [{"name": "cql", "port": CQL_PORT}],
                 "selector": {"app": NAME},
@@ -197,11 +199,11 @@ class CassandraSpec:
             "ports": [{"name": "cql", "containerPort": CQL_PORT}, {"name": "internode", "containerPort": 7000}],
             # Heap, off-heap memtables and the JVM's own. No limit: a kill by the cgroup would look like a fault.
             "resources": {"requests": {"memory": "768Mi"}},
-            # No liveness probe: after a power cut a node replays its commit log for as long as that takes, and one that
+            # No liveness probe: after a node kill a node replays its commit log for as long as that takes, and one that
             # is killed for being slow starts again from the beginning.
             "readinessProbe": {"tcpSocket": {"port": CQL_PORT}, "periodSeconds": 2},
             "volumeMounts": [
-                {"name": VOLUME, "mountPath": "/var/lib/cassandra"},
+                {"name": VOLUME, "mountPath": MOUNT},
                 *([] if self.one_by_one else [{"name": "java-settings", "mountPath": JAVA_SETTINGS}]),
             ],
         }

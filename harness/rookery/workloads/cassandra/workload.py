@@ -1,54 +1,44 @@
-"""Cassandra as a scenario uses it: deploy, write, be there when the power goes, see what came back.
-
-What asks raises `NotYet` while nothing answers; nothing here waits by itself except `write`.
-"""
+"""Cassandra as a scenario uses it: what is special about it, beside `workloads.workload`."""
 
 from __future__ import annotations
 
-import secrets
+import json
 import socket
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 from rookery.errors import InfrastructureError
-from rookery.history.operations import format_keys, parse_keys
 from rookery.history.recorder import Recorder
 from rookery.kube import ExecFailed, Kube, KubeError, retry_while_api_unavailable
 from rookery.kube.conditions import not_started, pods_ready, unix_time
 from rookery.kube.objects import Object, items_of, value_of
-from rookery.kube.symptoms import log_shown
-from rookery.signatures import COMMIT_LOG_REFUSED, Signature
-from rookery.waiting import Condition, NotYet, all_of, condition, minutes
+from rookery.report.results import Results
+from rookery.signatures import COMMIT_LOG_REFUSED
+from rookery.waiting import Condition, NotYet, condition, minutes
+from rookery.workloads.cassandra import KIND
 from rookery.workloads.cassandra.client import GRACE, KEYSPACE, WRITE_TIMEOUT, Client, parse_duration
-from rookery.workloads.cassandra.manifests import CQL_PORT, NAME, CassandraSpec, CommitlogSync
+from rookery.workloads.cassandra.manifests import COMMIT_LOG, CQL_PORT, NAME, CassandraSpec, CommitlogSync
 from rookery.workloads.cassandra.ring import RingMember, parse_ring
 from rookery.workloads.services import Service
-from rookery.workloads.writers import WriterProcess, Writers
+from rookery.workloads.workload import SEED_TABLE, Workload
 
-WRITERS = 8
-ROWS_PER_SECOND = (
-    300.0  # of all writers together: a steady load on 2 cores that leaves a history of some thousand lines
-)
-READY = minutes(6)
-RECOVERED = minutes(5)
 RING_WHOLE = minutes(3)
-CLIENT_WITHIN = 60.0  # seconds; once the ring is whole a client that cannot connect for longer is a fault
+REPAIRED = minutes(3)
 NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
 PROBE_TIMEOUT = 0.5
-SEED_TABLE = "seed"  # what a cluster with Cassandra brings along: rows that lie in SSTables before a scenario begins
-SEED_FLUSHED_EVERY = 10.0  # seconds; each time is work for three replicas on few cores
+SEED_FLUSHED_EVERY = 10.0  # seconds, so that the seed lies in SSTables; each time is work for three replicas
 SYNC_LAG_FACTOR = 1.5  # DatabaseDescriptor.getPeriodicCommitLogSyncBlock
 
 _SYNC, _PERIOD, _LAG = "commitlog_sync", "commitlog_sync_period", "periodic_commitlog_sync_lag_block"
 
 
-class Cassandra:
-    """A StatefulSet of Cassandra nodes, each on a volume of its own, and the client that writes to it.
+class Cassandra(Workload[Client]):
+    """A StatefulSet of Cassandra nodes, each on a volume of its own, and the client that writes to it at QUORUM."""
 
-    Addresses are asked of the API each time they are needed: a power cycle changes all of them.
-    """
+    kind = KIND
+    threads = 8
+    rows_per_second = 300.0  # a steady load on 2 cores that leaves a history of some thousand lines
+    longest_write = WRITE_TIMEOUT + GRACE
 
     def __init__(
         self,
@@ -56,27 +46,17 @@ class Cassandra:
         *,
         image: str,
         record: Recorder,
+        results: Results | None = None,
         namespace: str = "cassandra",
         commitlog_sync: CommitlogSync = "periodic",
-        storage_class: str = "rook-ceph-block",
+        storage_class: str,
         replicas: int = 3,
         one_by_one: bool = False,
         table: str | None = None,
     ) -> None:
-        self.spec = CassandraSpec(image, namespace, replicas, storage_class, commitlog_sync, one_by_one)
-        # A table for each history: the keys of another one would look like rows that nobody wrote.
-        self.table = f"{KEYSPACE}.{table or f'writes_{secrets.token_hex(4)}'}"
-        self._kube = kube
-        self._record = record
-        self._client: Client | None = None
-        self._lost_allowed_window_s: float | None = None
-        self._settings_proved = False
-        self._is_seed = table == SEED_TABLE
-        self._seed: set[int] = set()
-
-    @property
-    def namespace(self) -> str:
-        return self.spec.namespace
+        self.spec = CassandraSpec(image, storage_class, namespace, replicas, commitlog_sync, one_by_one)
+        super().__init__(kube, self.spec, image=image, record=record, results=results, table=table)
+        self._rpo_seconds: float | None = None  # not known yet
 
     @property
     def headless_service(self) -> Service:
@@ -88,58 +68,23 @@ class Cassandra:
         """The Service of type LoadBalancer for clients outside; no part of `deploy`."""
         return Service(self._kube, self.spec.client_service())
 
-    # Deploying
-
-    def deploy(self) -> None:
-        """Apply the objects; does not wait."""
-        self._kube.apply(self.spec.objects())
-
-    @property
-    def ready(self) -> Condition[None]:
-        """The whole ring, a client of it, the table, and what the nodes say of how they sync their commit logs.
-
-        Ends with `InfrastructureError` when a node does not sync as it was asked to.
-        """
-        steps = (self.ring_whole, self.rebuild, self._table, self._promise_known, self._seed_known)
-        return all_of("Cassandra Ready", *steps, within=READY)
-
-    @condition("table {self.table}", within=CLIENT_WITHIN)
-    def _table(self) -> None:
-        flushed_every = SEED_FLUSHED_EVERY if self._is_seed else 0
-        self._connected().create_table(self.spec.replicas, flushed_every=flushed_every)
-
-    @condition("Cassandra's commit log settings", within=CLIENT_WITHIN)
-    def _promise_known(self) -> None:
-        settings = self._connected().settings(_SYNC, _PERIOD, _LAG)
-        self._lost_allowed_window_s = rpo_of(self.spec.commitlog_sync, settings, self.spec.replicas)
-        self._settings_proved = True
-
-    @condition("the keys of the seed", within=CLIENT_WITHIN)
-    def _seed_known(self) -> None:
-        if not self._is_seed and not self._seed:
-            self._seed = self.seed_kept.now()
-            if self._seed:
-                self._record.seed(self._seed)
-
     @property
     def as_deployed(self) -> bool:
-        """Whether the replicas run as they were deployed; one that was started without its torn commit log does not."""
-        return not self.spec.ignore_replay_errors
+        """Whether no replica was started without its torn commit log, or without its volume."""
+        return super().as_deployed and not self.spec.ignore_replay_errors
 
     # The client
 
-    @condition("a client of Cassandra", within=RING_WHOLE)
-    def rebuild(self) -> None:
-        """A new client is connected to the pods that listen now; the old one is closed.
+    def _connect(self) -> Client:
+        """Condition: a new client is connected to the pods that listen now.
 
-        The API may still show the addresses of before a power cut, so each is knocked at first.
+        The API may still show the addresses of before a node kill, so each is knocked at first.
         """
-        self.close()
         pods = self.pod_addresses()
         listening = [address for address in pods.values() if _listens(address)]
         if not listening:
             raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
-        self._client = Client.connect(listening, self._record, self.table)
+        return Client.connect(listening, self._record, self._table_name)
 
     @condition("a client of Cassandra through {address}", within=RING_WHOLE)
     def connect_through(self, address: str) -> None:
@@ -150,70 +95,7 @@ class Cassandra:
         self.close()
         if not _listens(address):
             raise NotYet(f"nothing listens on port {CQL_PORT} of {address}")
-        self._client = Client.connect([address], self._record, self.table, only=True)
-
-    def close(self) -> None:
-        """Close the client; writers that use it end.
-
-        With nodes that are gone it may take `CONNECT_TIMEOUT` seconds: do it while they start.
-        """
-        client, self._client = self._client, None
-        if client is not None:
-            client.close()
-
-    def write(self, rows: int, consistency: str = "QUORUM") -> int:
-        """Write `rows` new rows, each once, and return how many were acknowledged."""
-        client = self._ready_to_write()
-        shares = [rows // WRITERS + (number < rows % WRITERS) for number in range(WRITERS)]
-
-        def write_share(share: int) -> int:
-            process = WriterProcess(partial(client.write, consistency=consistency), self._record)
-            return sum(process.write() == "ok" for _ in range(share))
-
-        with ThreadPoolExecutor(WRITERS, thread_name_prefix="write") as pool:
-            return sum(pool.map(write_share, shares))
-
-    def start_writers(
-        self, count: int = WRITERS, consistency: str = "QUORUM", per_second: float = ROWS_PER_SECOND
-    ) -> Writers:
-        """Start `count` threads that write new rows until they are stopped, about `per_second` in all."""
-        client = self._ready_to_write()
-        return Writers(
-            partial(client.write, consistency=consistency),
-            self._record,
-            count=count,
-            per_second=per_second,
-            longest_write=WRITE_TIMEOUT + GRACE,
-            closed=lambda: client.closed,
-        )
-
-    @condition("every row readable at {consistency}", within=RING_WHOLE)
-    def read_all(self, consistency: str) -> set[int]:
-        """The table, and the seed's, can be read at `consistency`; its value is the keys of the table's rows
-        that are right. Each read is recorded."""
-        client = self._connected()
-        keys = client.read_rows(consistency)
-        if self._seed:
-            client.read_seed(f"{KEYSPACE}.{SEED_TABLE}", consistency)
-        return keys
-
-    # The seed
-
-    def keep_seed(self, keys: Iterable[int]) -> None:
-        """Note in the cluster, and on no volume of it, which rows of `SEED_TABLE` were acknowledged."""
-        self._kube.apply([self._seed_object(format_keys(keys))])
-
-    @condition("the keys of the seed", within=CLIENT_WITHIN)
-    @retry_while_api_unavailable()
-    def seed_kept(self) -> set[int]:
-        """The API answers; the keys that were noted, and none in a cluster without a seed."""
-        name = self._seed_object("")["metadata"]["name"]
-        found = self._kube.get("ConfigMap", name, namespace=self.spec.namespace)
-        return parse_keys(found["data"]["keys"]) if found else set()
-
-    def _seed_object(self, keys: str) -> Object:
-        metadata = {"name": f"{NAME}-{SEED_TABLE}", "namespace": self.spec.namespace}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"keys": keys}}
+        self._client = Client.connect([address], self._record, self._table_name, only=True)
 
     # Replicas that do not start
 
@@ -237,6 +119,28 @@ class Cassandra:
         self._kube.apply(self.spec.objects())
         self._kube.delete("Pod", pod, namespace=self.spec.namespace, grace_seconds=1)
 
+    def commit_log(self, pod: str) -> list[str]:
+        """The files of a replica's commit log, the oldest first; each has the time of its making in its name."""
+        found = self._kube.exec(pod, ["sh", "-c", f"ls {COMMIT_LOG}/*.log"], namespace=self.namespace, container=NAME)
+        return sorted(found.split())
+
+    def rows_of(self, pod: str) -> int:
+        """About how many rows of its table a replica has itself, on its volume or in its memory."""
+        told = self._nodetool(pod, "tablestats", "--format", "json", self._table_name)
+        return json.loads(told)[KEYSPACE]["tables"][self.table]["number_of_partitions_estimate"]
+
+    @condition("{pod} repaired", within=REPAIRED)
+    def repaired(self, pod: str) -> None:
+        """A replica has compared all its rows with those of the others, and has what it lacked (`nodetool repair`)."""
+        try:
+            self._nodetool(pod, "repair", "--full", KEYSPACE, timeout=REPAIRED)
+        except ExecFailed as error:
+            raise NotYet(error.message) from error
+
+    def _nodetool(self, pod: str, *arguments: str, timeout: float = NODETOOL_TIMEOUT) -> str:
+        argv = ["nodetool", *arguments]
+        return self._kube.exec(pod, argv, namespace=self.namespace, container=NAME, timeout=timeout)
+
     def _last_words(self, pod: str) -> str:
         try:
             return self._kube.logs(pod, namespace=self.spec.namespace, container=NAME, previous=True, tail_lines=200)
@@ -248,32 +152,25 @@ class Cassandra:
     # Recovery
 
     @property
-    def recovered(self) -> Condition[None]:
-        """The whole ring, and every row readable by a new client; both reads are recorded.
+    def running(self) -> Condition[list[RingMember]]:
+        """The ring is whole."""
+        return self.ring_whole
 
-        It is asked `since` the fault: the API shows the ring of before it as whole.
-        """
-        reads = (self.read_all("QUORUM"), self.read_all("ALL"))
-        steps = (self.ring_whole, self.rebuild, *reads, self.dns_names_the_pods)
-        return all_of("Cassandra recovered", *steps, within=RECOVERED)
-
-    # Symptoms
-
-    def log(self, signature: Signature) -> Condition[str]:
-        """The log of a replica says it."""
-        return log_shown(self._kube, self.namespace, signature, labels=self.spec.labels, container=NAME)
+    def _until_recovered(self) -> tuple[Condition[Any], ...]:
+        return *super()._until_recovered(), self.dns_names_the_pods
 
     # What is promised
 
     @property
-    def rpo_seconds(self) -> float | None:
-        """Seconds before a power cut in which an acknowledged row may be lost; None: not one may. Known once `ready`.
-
-        For `check_writes`; the rule is `rpo_of`'s.
-        """
-        if not self._settings_proved:
+    def rpo_seconds(self) -> float:
+        """Seconds before a fault in which an acknowledged row may be lost, by the rule of `rpo_of`; 0: not one may."""
+        if self._rpo_seconds is None:
             raise RuntimeError("what Cassandra promises is read from the running nodes: wait for `ready` first")
-        return self._lost_allowed_window_s
+        return self._rpo_seconds
+
+    def _prove_durable(self) -> None:
+        settings = self._connected().settings(_SYNC, _PERIOD, _LAG)
+        self._rpo_seconds = rpo_of(self.spec.commitlog_sync, settings, self.spec.replicas)
 
     # Conditions
 
@@ -317,16 +214,6 @@ class Cassandra:
         return resolved
 
     @retry_while_api_unavailable()
-    def pod_addresses(self) -> dict[str, str]:
-        """Condition: the API answers; the address of each pod that has one."""
-        return {
-            pod["metadata"]["name"]: address for pod in self._pods() if (address := value_of(pod, "status", "podIP"))
-        }  # fmt: skip
-
-    def _pods(self) -> list[Object]:
-        return self._kube.list("Pod", namespace=self.spec.namespace, labels=self.spec.labels)
-
-    @retry_while_api_unavailable()
     def _exec(self, argv: list[str], *, timeout: float) -> str:
         """Run `argv` in the first pod whose container runs. Raises `NotYet` when there is none or the command fails."""
         running = [pod["metadata"]["name"] for pod in self._pods() if _runs(pod)]
@@ -341,24 +228,27 @@ class Cassandra:
         except KubeError as error:
             if error.status != 404:
                 raise
-            # The API still shows a pod of before the power cut, which its kubelet has not come to yet.
+            # The API still shows a pod of before the node kill, which its kubelet has not come to yet.
             raise NotYet(error.message) from error
 
-    def _connected(self) -> Client:
-        if self._client is None:
-            raise NotYet("no client is connected: rebuild() first")
-        return self._client
+    @property
+    def _table_name(self) -> str:
+        return f"{KEYSPACE}.{self.table}"
+
+    def _make_table(self) -> None:
+        flushed_every = SEED_FLUSHED_EVERY if self.table == SEED_TABLE else 0
+        self._connected().create_table(self.spec.replicas, flushed_every=flushed_every)
 
     def _ready_to_write(self) -> Client:
-        client = self._connected()
+        client = super()._ready_to_write()
         client.prepare()
         return client
 
 
-def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], nodes: int) -> float | None:
-    """How many seconds before a power cut acknowledged rows may be lost, by the settings of all `nodes`.
+def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], nodes: int) -> float:
+    """How many seconds before a fault acknowledged rows may be lost, by the settings of all `nodes`.
 
-    `batch`: none (None), since a replica answers after its fsync. `periodic`: a replica answers at once and syncs every
+    `batch`: 0, since a replica answers after its fsync. `periodic`: a replica answers at once and syncs every
     `commitlog_sync_period` (10 s), counted from the start of one sync to the start of the next; what came after the
     start of the last finished sync is in the page cache only. While a sync is due or under way that is older than one
     period, so the period alone is no bound. There is one: once the last finished sync began longer ago than
@@ -370,7 +260,7 @@ def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], node
     modes = {address: setting[_SYNC] for address, setting in settings.items()}
     if len(modes) != nodes or set(modes.values()) != {mode}:
         raise InfrastructureError(f"commitlog_sync should be {mode} on {nodes} nodes, and is {modes}")
-    return None if mode == "batch" else max(_sync_lag(setting) for setting in settings.values())
+    return 0.0 if mode == "batch" else max(_sync_lag(setting) for setting in settings.values())
 
 
 def _sync_lag(setting: dict[str, str | None]) -> float:

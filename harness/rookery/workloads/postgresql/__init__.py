@@ -1,7 +1,13 @@
 """PostgreSQL on one persistent volume, and a client that writes down what it was told."""
 
-from rookery.workloads.postgresql.workload import PostgreSQL
+from rookery.workloads.registry import Kind
 
-__all__ = ["IMAGE", "PostgreSQL"]
+__all__ = ["KIND"]
 
-IMAGE = "docker.io/library/postgres:15-bookworm"
+KIND = Kind(
+    "postgresql",
+    title="PostgreSQL",
+    image="docker.io/library/postgres",
+    version="15-bookworm",
+    to_load="rookery.workloads.postgresql.workload:PostgreSQL",
+)

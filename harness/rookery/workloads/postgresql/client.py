@@ -1,28 +1,29 @@
 """A client of PostgreSQL that never retries, and that knows what it was told.
 
 Each thread has a connection of its own, in autocommit: an insert is a transaction, and its answer is the answer to the
-commit. A server whose node lost its power says nothing any more, so the kernel is asked to notice
+commit. A server whose node was killed says nothing any more, so the kernel is asked to notice
 (https://www.postgresql.org/docs/15/libpq-connect.html, `tcp_user_timeout` and `keepalives`).
 """
 
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import Any
 
 import psycopg
 
-from rookery.history.operations import Outcome, format_keys
+from rookery.history.operations import Outcome
 from rookery.history.recorder import Recorder
-from rookery.history.rows import sort_out, value_of
+from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
+from rookery.workloads.recording import Found, NotAcknowledged, describe, record_read, record_write
+from rookery.workloads.workload import SEED_TABLE
 
 CONNECT_SECONDS = 5
 DEAD_AFTER_SECONDS = 5  # without a sign of life from the server's machine
 STATEMENT_SECONDS = 5
 LONGEST_WRITE = CONNECT_SECONDS + DEAD_AFTER_SECONDS + STATEMENT_SECONDS
-
-TABLE = "writes"
 
 _UNKNOWN_STATES = ("08", "57P01", "57P02", "57P03", "40003")
 """SQLSTATEs that begin so leave open whether a commit went through: the connection or the server went meanwhile.
@@ -53,7 +54,8 @@ def outcome_of(error: BaseException) -> Outcome:
 class Client:
     """Connections to the server at one address, good until that changes."""
 
-    def __init__(self, address: str, *, port: int, user: str, password: str, record: Recorder) -> None:
+    def __init__(self, address: str, *, port: int, user: str, password: str, table: str, record: Recorder) -> None:
+        self._address = address
         self._parameters: dict[str, Any] = {
             "host": address,
             "port": port,
@@ -68,6 +70,7 @@ class Client:
             # An index that is right says nothing of the rows: even a reader who asks for keys alone is to see the heap.
             "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c enable_indexonlyscan=off",
         }
+        self._table = table
         self._record = record
         self._lock = threading.Lock()
         self._connections: dict[int, psycopg.Connection] = {}
@@ -87,42 +90,39 @@ class Client:
 
     def create_table(self) -> None:
         """Condition: the table of unique keys is there."""
-        self._ask(f"CREATE TABLE IF NOT EXISTS {TABLE} (id int PRIMARY KEY, value bytea NOT NULL)")
+        self._ask(f"CREATE TABLE IF NOT EXISTS {self._table} (id int PRIMARY KEY, value bytea NOT NULL)")
 
     def settings(self, *names: str) -> dict[str, str]:
         """Condition: the server answers; the named settings as it has them."""
         return dict(self._ask("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", list(names)))
 
     def write(self, process: int, key: int) -> Outcome:
-        """Insert one row, once, and record how that ended. Anything but a failure of the request is raised as well."""
-        begin = self._record.invoke("write", process=process, key=key)
+        """Insert one row, once, and record how that ended."""
+        return record_write(self._record, process, key, partial(self._insert, key))
+
+    def _insert(self, key: int, value: bytes) -> str:
+        """Returns the server's address; raises `NotAcknowledged`."""
         try:
-            self._connection().execute(f"INSERT INTO {TABLE} (id, value) VALUES (%s, %s)", (key, value_of(key)))
-        except BaseException as error:
-            outcome = outcome_of(error)
-            complete = self._record.fail if outcome == "fail" else self._record.info
-            complete(begin, describe(error), node=self._parameters["host"])
-            if not isinstance(error, psycopg.Error | Connecting):
-                raise
-            return outcome
-        self._record.ok(begin, node=self._parameters["host"])
-        return "ok"
+            self._connection().execute(f"INSERT INTO {self._table} (id, value) VALUES (%s, %s)", (key, value))
+        except (psycopg.Error, Connecting) as error:
+            raise NotAcknowledged(outcome_of(error), error, node=self._address) from error
+        return self._address
 
     def read_rows(self, consistency: str) -> set[int]:
         """Condition: the table can be read; the keys of its rows that are right. Recorded, with those that are not.
 
         The values are asked for as well, so it is the heap that is read, and not the index of the keys.
         """
-        begin = self._record.invoke("read", process=self._record.new_process(), value=consistency)
-        try:
-            keys, torn = sort_out(self._ask(f"SELECT id, value FROM {TABLE}"))
-        except BaseException as error:
-            self._record.fail(begin, describe(error))
-            raise
-        self._record.ok(begin, value=format_keys(keys), torn=torn)
-        return keys
+        return record_read(self._record, "read", consistency, partial(self._find, self._table))
 
-    def _ask(self, query: str, *parameters: object) -> list[tuple]:
+    def read_seed(self, consistency: str) -> set[int]:
+        """Condition: the same of the seed's table."""
+        return record_read(self._record, "read-seed", consistency, partial(self._find, SEED_TABLE))
+
+    def _find(self, table: str) -> Found:
+        return sort_out(self._ask(f"SELECT id, value FROM {table}"))
+
+    def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         """All rows of an answer; a failure is a reason to ask again."""
         try:
             cursor = self._connection().execute(query, parameters or None)
@@ -144,7 +144,3 @@ class Client:
         with self._lock:
             self._connections[thread] = connection
         return connection
-
-
-def describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip()[:500]

@@ -17,8 +17,9 @@ class PostgreSQLSpec:
 
     image: str
     password: str
+    storage_class: str
     namespace: str = "postgresql"
-    storage_class: str = "rook-ceph-block"
+    replicas: int = 1
 
     @property
     def labels(self) -> str:
@@ -39,7 +40,7 @@ class PostgreSQLSpec:
             "kind": "StatefulSet",
             "metadata": self._metadata(),
             "spec": {
-                "replicas": 1,
+                "replicas": self.replicas,
                 "serviceName": NAME,
                 "selector": {"matchLabels": {"app": NAME}},
                 "template": {"metadata": {"labels": {"app": NAME}}, "spec": {"containers": [self._container()]}},

@@ -1,0 +1,67 @@
+"""`rookery judge`: recorded histories, judged by today's checker."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from rookery.cli import options, tables
+from rookery.errors import UsageError
+from rookery.history.rejudged import Rejudged, rejudge
+from rookery.report.stored import report_of
+
+NOT_JUDGED = "was not judged when it ran, so what it was to be held against is not known"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Judges each history of a run (history.jsonl) anew, by the promise that it was held against when it ran, and "
+        "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed. "
+        "Exit status: 0 every verdict is as it was, 1 one is not, 2 bad input, such as a run without a judged history."
+    )
+    parser.epilog = "examples: rookery judge; rookery judge 20261128T213551Z --json"
+    options.add_json(parser)
+    options.add_run(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge, and print. Raises `UsageError` if there is no such run, or nothing in it to be judged."""
+    folder = options.run_named(arguments, arguments.which)
+    found = {path.parent.name: _rejudged(path) for path in sorted(folder.glob("*/history.jsonl"))}
+    judged = {name: each for name, each in found.items() if each is not None}
+    if not judged:
+        left = f": {', '.join(found)} {NOT_JUDGED}" if found else ""
+        raise UsageError(f"{folder}: no history there that was judged{left}", hint="`rookery report` says what it has")
+    if arguments.json:
+        print(json.dumps({name: _as_dict(each) for name, each in found.items()}, indent=1))
+    else:
+        _show(found)
+    return 0 if all(each.same for each in judged.values()) else 1
+
+
+def _rejudged(history: Path) -> Rejudged | None:
+    """None for one that was not judged when it was recorded."""
+    report = report_of(history.parent)
+    if "verdict" not in report:
+        return None
+    return rejudge(history, report["verdict"], rpo_seconds=report.get("rpo_seconds"))
+
+
+def _as_dict(found: Rejudged | None) -> dict[str, Any] | None:
+    return None if found is None else {**asdict(found), "same": found.same}
+
+
+def _show(found: dict[str, Rejudged | None]) -> None:
+    table = Table("scenario", "then", "now", "differs in")
+    for name, each in found.items():
+        if each is None:
+            table.add_row(tables.plain(name), "", "", NOT_JUDGED)
+        else:
+            told = "\n".join(map(tables.plain, each.differences)) or "nothing"
+            table.add_row(tables.plain(name), tables.plain(each.before), each.now or "refused", told)
+    tables.show(table)

@@ -1,0 +1,22 @@
+"""What a scenario says of CSI drivers: StorageClasses, registration, conformance. Exported as `drivers`."""
+
+from rookery.csi.deployment import StorageDriver, registered_nowhere, registered_on, registered_on_none_of
+from rookery.csi.manifests import CEPHFS, RBD, Plugin, filesystem_storage_class, storage_class
+from rookery.csi.random_operations import RandomisedRun, driver_called_directly
+from rookery.csi.sanity import Subject, run_sanity
+
+__all__ = [
+    "CEPHFS",
+    "RBD",
+    "Plugin",
+    "RandomisedRun",
+    "StorageDriver",
+    "Subject",
+    "driver_called_directly",
+    "filesystem_storage_class",
+    "registered_nowhere",
+    "registered_on",
+    "registered_on_none_of",
+    "run_sanity",
+    "storage_class",
+]

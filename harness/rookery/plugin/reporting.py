@@ -1,0 +1,282 @@
+"""Hooks by which a run writes its folder: run.json, run.log, junit.xml, tracebacks and pages; and what red looks like.
+
+Nothing is made before the first scenario asks for its results, so that other tests' runs leave no folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from _pytest._code.code import TerminalRepr
+
+from rookery.errors import InfrastructureError
+from rookery.plugin.junit import OUTCOME, UNCOUNTED, RunXml
+from rookery.plugin.outcomes import blamed, outcome_of
+from rookery.plugin.workers import FOLDER
+from rookery.report import failures
+from rookery.report.machine import about_machine
+from rookery.report.results import Results
+from rookery.report.run_folder import RunFolder
+from rookery.settings import Settings
+
+WAITING = ("rookery/waiting.py", "tenacity/")  # files whose frames say nothing of what was waited for
+EXPLAINED = {
+    0: "every scenario passed or was skipped",
+    1: "a finding about the storage: a scenario failed, or its check came to no verdict",
+    2: "a mistake in a scenario, an option or the harness; or the run was interrupted",
+    3: "the infrastructure failed: it says nothing about the storage",
+    4: "pytest was used wrongly",
+    5: "nothing was selected",
+    130: "interrupted",
+}
+
+
+_RECORD = re.compile(r"^(?=(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S+:\S+:\d+ )", re.MULTILINE)
+
+
+class _Block(TerminalRepr):
+    """A failure as pytest shows it: all of it among the failures, the reason in its short summary."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        self._text = text
+        self.reprcrash = SimpleNamespace(message=reason)
+
+    def toterminal(self, tw: Any) -> None:
+        for line in self._text.splitlines():
+            tw.line(line)
+
+
+class _Logged(logging.Handler):
+    """Gives on what the harness has logged, such as what a wait is waiting for."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(record.getMessage())
+
+
+class Reporting:
+    """One for each process of a run: it has the run's folder once there is one."""
+
+    def __init__(self, config: pytest.Config, run: str) -> None:
+        self._config, self._run = config, run
+        self._worker = getattr(config, "workerinput", {}).get("workerid", "")
+        self._early: list[tuple[datetime, str]] = []  # what was said before there was a folder
+        self._xml: RunXml | None = None
+        self.folder: RunFolder | None = None
+        logger, handler = logging.getLogger("rookery"), _Logged(self.log)
+        logger.addHandler(handler)
+        config.add_cleanup(partial(logger.removeHandler, handler))
+
+    def heard(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """The same `say`, and run.log has what was said."""
+
+        def said(line: str) -> None:
+            self.log(line)
+            say(line)
+
+        return said
+
+    def log(self, line: str) -> None:
+        now = datetime.now(timezone.utc)
+        if self.folder is None:
+            self._early.append((now, line))
+        else:
+            with suppress(OSError):  # a full disk is told elsewhere
+                self.folder.log(line, now)
+
+    def open(self, settings: Settings) -> RunFolder:
+        """The folder of this run, made by whoever is first."""
+        if self.folder is not None:
+            return self.folder
+        options = self._config.invocation_params.args
+        place, rest = Path(settings.results_dir), lambda: about_run(self._config, settings, options)
+        folder = RunFolder.open(place, self._run, who=self._worker, facts=rest)
+        self._have(folder)
+        return folder
+
+    def _have(self, folder: RunFolder) -> None:
+        self.folder = folder
+        for moment, line in self._early:
+            folder.log(line, moment)
+        self._early.clear()
+        if not self._worker:
+            self._xml = RunXml(folder.path)
+            for name, value in properties_of(folder.noted()).items():
+                self._xml.add_global_property(name, value)
+            self._config.pluginmanager.register(self._xml, "rookery-junit")
+            self._xml.write()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        told: dict[str, Any] = dict(report.user_properties)
+        if FOLDER not in told or self._worker:
+            return
+        if self.folder is None:  # a worker of pytest-xdist has made it
+            self._have(RunFolder(Path(told[FOLDER]).parent))
+        self.log(f"{report.nodeid}: {report.when} {report.outcome} after {report.duration:.1f} s")
+        if report.when != "call":  # as soon as it has begun, so that a run that is killed has them
+            self._pages(Path(told[FOLDER]))
+
+    def _pages(self, scenario: Path) -> None:
+        """Make the pages of a scenario and of the run.
+
+        `rookery report` makes them of the same files, so one that cannot be made fails neither scenario nor run.
+        """
+        from rookery.report import pages  # Jinja2 is nothing that other tests need
+
+        self._page(scenario.name, pages.scenario, scenario)
+        self._page("the run", pages.run, scenario.parent)
+
+    def _page(self, what: str, make: Callable[[Path], object], folder: Path) -> None:
+        try:
+            make(folder)
+        except Exception as error:
+            self.log(f"no page of {what}: {type(error).__name__}: {error}")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Iterator[None]:
+        """Before pytest shows what failed, have that say all: by now the logs are gathered and looked through."""
+        for report in [*terminalreporter.stats.get("failed", []), *terminalreporter.stats.get("error", [])]:
+            if folder := dict(getattr(report, "user_properties", ())).get(FOLDER):
+                try:
+                    text = failures.block(Path(folder), when=report.when, shown=report.longreprtext)
+                    report.longrepr = _Block(text, failures.reason(Path(folder), report.when))
+                except Exception as error:  # pytest's own account of the failure stands
+                    text = f"{report.nodeid}: no account of the failure: {type(error).__name__}: {error}"
+                self.log(text)
+        yield
+        if self.folder is not None and not self._worker:
+            terminalreporter.write_line(f"results: {self.folder.path}")
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
+        """When the run's cluster is removed or kept, and the exit status settled."""
+        yield
+        if self.folder is not None and not self._worker:
+            self._finished(int(getattr(session, "exitstatus", exitstatus)))
+
+    def _finished(self, status: int) -> None:
+        from rookery.report import pages  # as above
+
+        now = datetime.now(timezone.utc).isoformat()
+        told = EXPLAINED.get(status, "an exit status of pytest's own")
+        folder = self.folder
+        if folder is None:
+            return
+        with suppress(OSError):
+            folder.note(ended=now, outcome="finished", exit_status=status, exit_status_means=told)
+            self.log(f"exit status {status}: {told}")
+            self._page("the run", pages.run, folder.path)
+
+
+def about_run(config: pytest.Config, settings: Settings, options: tuple[str, ...]) -> dict[str, Any]:
+    """What run.json says from the beginning."""
+    given = {name: getattr(settings, name) for name in settings.changed}
+    seeds = {"fault_seed": settings.fault_seed, "order": getattr(config.option, "randomly_seed", None)}
+    return {
+        "command": ["pytest", *map(str, options)],
+        "folder": str(config.invocation_params.dir),
+        "settings": given,
+        "versions": {"rook": settings.rook, "ceph": settings.ceph, "kubernetes": settings.kubernetes},
+        "seeds": {name: seed for name, seed in seeds.items() if isinstance(seed, int)},
+        **about_machine(),
+    }
+
+
+def properties_of(run: Mapping[str, Any]) -> dict[str, str]:
+    """Of run.json, what is a property of the whole test suite."""
+    harness, versions = run.get("harness", {}), run.get("versions", {})
+    found = {"run": run.get("run"), "harness_commit": harness.get("commit"), **versions, **run.get("seeds", {})}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def keep_traceback(call: pytest.CallInfo[Any], results: Results) -> None:
+    """Write the whole traceback to traceback.txt, and leave those frames that are of waiting out of what is shown."""
+    if call.excinfo is None or call.excinfo.errisinstance(pytest.skip.Exception):
+        return
+    whole = "".join(traceback.format_exception(call.excinfo.value))
+    with suppress(OSError), results.path("traceback.txt").open("a", encoding="utf-8", errors="replace") as file:
+        file.write(f"in {call.when}:\n{whole}\n")
+    shown = call.excinfo.traceback.filter(lambda entry: not any(part in str(entry.path) for part in WAITING))
+    if shown:
+        call.excinfo.traceback = shown
+
+
+def without_waits(sections: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What pytest has captured, without what waits were waiting for: their last reason is the failure's, and all of
+    them stand in run.log."""
+    kept = []
+    for title, text in sections:
+        if title.startswith("Captured log"):
+            records = _RECORD.split(text)
+            text = "".join(record for record in records if not re.match(r"\w+ +rookery\.waiting:", record))
+        if text.strip():
+            kept.append((title, text))
+    return kept
+
+
+def told(
+    item: pytest.Item,
+    call: pytest.CallInfo[Any],
+    report: pytest.TestReport,
+    results: Results,
+    *,
+    machine: InfrastructureError | None,
+) -> None:
+    """Note how a stage of a scenario failed, if it did, and have pytest's report of it carry what others tell of it.
+
+    A controller of pytest-xdist has nothing but those properties.
+    """
+    outcome: str = results.outcome  # which the end of its fixtures has settled
+    if call.excinfo is not None:
+        found = blamed(call.excinfo.value, call.when, machine=machine)
+        outcome = outcome_of(found, at_setup=False)
+        if outcome != "skipped":
+            _note_failure(item, call, results, found, outcome)
+    for name, value in ((FOLDER, str(results.folder)), (OUTCOME, outcome), (UNCOUNTED, round(results.uncounted_s, 1))):
+        for properties in (item.user_properties, report.user_properties):
+            properties[:] = [each for each in properties if each[0] != name] + [(name, value)]
+
+
+def _note_failure(
+    item: pytest.Item, call: pytest.CallInfo[Any], results: Results, error: BaseException, outcome: str
+) -> None:
+    """Put into report.json how it failed."""
+    noted = {
+        "when": call.when,
+        "outcome": outcome,
+        "type": type(error).__name__,
+        "reason": str(error),
+        "where": _where(item, call),
+        "after_s": round(results.elapsed, 1),
+        "after_phase": next(reversed(results.seconds()), ""),
+    }
+    results.record(failures=[*results.noted("failures", []), noted])
+
+
+def _where(item: pytest.Item, call: pytest.CallInfo[Any]) -> str:
+    """The last line of the scenario's own file that it came through."""
+    if call.excinfo is None:
+        return ""
+    own = [entry for entry in call.excinfo.traceback if Path(str(entry.path)) == item.path]
+    if not own:
+        return ""
+    entry = own[-1]
+    statement = " ".join(str(entry.statement).split())
+    place = item.path
+    with suppress(ValueError):
+        place = item.path.relative_to(item.config.rootpath)
+    return f"{place}:{entry.lineno + 1}: {statement:.120}"

@@ -1,0 +1,323 @@
+"""The pages of a run, made of the files that it has left: one for each scenario, and one for all of them.
+
+Each is one file that needs no network. Whatever a cluster, a log or a key says is text there: Jinja2 escapes it, and
+what a script reads is JSON in which no tag can begin.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from rookery.report import failures, happened, verdicts
+from rookery.report.logbook import Log, logs_of
+from rookery.report.rates import rates
+from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, read
+from rookery.report.results import all_results
+from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable
+
+PAGE = "index.html"
+NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
+LAST_RUNS = 10  # that a phase is compared with
+SLOWEST = 15
+CHANGES = 80  # of the cluster are listed one by one, up to so many
+
+
+def scenario(folder: Path) -> Path:
+    """Make the page of the scenario that has its results in `folder`, and return where it is."""
+    report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
+    recorded = read(folder / "history.jsonl")
+    recorded.faults = _healed(recorded.faults, report)
+    became = happened.read(folder / happened.FILE)
+    started = unix_of(report.get("started") or timings.get("started"))
+    logs = logs_of(folder)
+    known = failures.known_signatures(folder, report) if report.get("failures") else []
+    return _write(
+        folder / PAGE,
+        "scenario.html",
+        report=report,
+        timings=timings,
+        run=run_json,
+        unreadable=unreadable({"report.json": report, "timings.json": timings, "run.json": run_json}),
+        started=started,
+        verdict=verdicts.sentences(report, _fault_name(recorded)),
+        known=known,
+        failures=[{**each, "phase": failures.phase(report, each)} for each in report.get("failures", [])],
+        blocks=[failures.block(folder, when=each["when"], known=known) for each in report.get("failures", [])],
+        again=failures.again(report, run_json),
+        recorded=recorded,
+        counts=_counts(recorded),
+        notable=_notable(recorded, started),
+        faults=[_fault_row(each, started) for each in recorded.faults],
+        phases=_phases(folder, timings),
+        became=became,
+        changes=[{"since": each.at - started, "told": each} for each in became.changes[:CHANGES]],
+        logs=logs,
+        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+        data=_json(_data(recorded, became, report, timings, started, logs)),
+    )
+
+
+def run(folder: Path) -> Path:
+    """Make the page of the run, and return where it is."""
+    found = run_of(folder)
+    rows = [_row(path.parent) for path in folder.glob("*/timings.json")]
+    rows.sort(key=lambda row: row["started"])
+    slowest = sorted(
+        ({"scenario": row, **phase} for row in rows for phase in row["timings"].get("phases", [])),
+        key=lambda each: -each["seconds"],
+    )
+    restored = [
+        {"scenario": row, **phase}
+        for row in rows
+        for phase in row["timings"].get("phases", [])
+        if phase["name"].endswith(" restored")
+    ]
+    images = {name: origin for row in rows for name, origin in row["report"].get("images", {}).items()}
+    return _write(
+        folder / PAGE,
+        "run.html",
+        run=found,
+        unreadable=unreadable({"run.json": found}),
+        rows=rows,
+        repeated=_repeated(rows),
+        slowest=slowest[:SLOWEST],
+        restored=restored,
+        images=images,
+        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+    )
+
+
+def _row(folder: Path) -> dict[str, Any]:
+    timings, report = timings_of(folder), report_of(folder)
+    seen = {each["symptom"] for each in report.get("symptoms", [])}
+    reasons = [f"{each['type']}: {each['reason']}" for each in report.get("failures", [])]
+    return {
+        "folder": folder.name,
+        "page": (folder / PAGE).exists(),
+        "timings": timings,
+        "report": report,
+        "started": str(timings.get("started", "")),
+        "seconds": max(0.0, timings.get("total_s", 0.0) - timings.get("uncounted_s", 0.0)),
+        "reason": reasons[0] if reasons else "",
+        "symptoms": sorted(seen),
+        "unreadable": unreadable({"report.json": report, "timings.json": timings}),
+    }
+
+
+def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The scenarios that ran more than once: how often they ended how, and in what seconds those that passed."""
+    times: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        times.setdefault(str(row["timings"].get("scenario", row["folder"])), []).append(row)
+    found = []
+    for name, each in times.items():
+        if len(each) > 1:
+            outcomes = Counter(str(row["timings"].get("outcome", "running")) for row in each)
+            passed = sorted(row["seconds"] for row in each if row["timings"].get("outcome") == "passed")
+            found.append({"name": name, "times": len(each), "outcomes": outcomes.most_common(), "passed": passed})
+    return found
+
+
+def _phases(folder: Path, timings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each phase with what it took in the last runs that passed, the newest first."""
+    earlier: dict[str, list[float]] = {}
+    others = [
+        result
+        for name, result in all_results(folder.parent.parent)
+        if name == timings.get("scenario")
+        and result.outcome == "passed"
+        and result.folder.resolve() != folder.resolve()
+    ]
+    others.sort(key=lambda result: result.started, reverse=True)
+    for result in others[:LAST_RUNS]:
+        for phase in timings_of(result.folder).get("phases", []):
+            earlier.setdefault(phase["name"], []).append(phase["seconds"])
+    return [
+        {**phase, "earlier": earlier.get(phase["name"], []), "median": _median(earlier.get(phase["name"], []))}
+        for phase in timings.get("phases", [])
+    ]
+
+
+def _median(seconds: list[float]) -> float | None:
+    ordered = sorted(seconds)
+    return ordered[len(ordered) // 2] if ordered else None
+
+
+def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:
+    """How many operations of each function ended how."""
+    found: dict[str, dict[str, int]] = {}
+    for kind in set(recorded.kind):
+        name, outcome = FUNCTIONS[kind // len(OUTCOMES)], OUTCOMES[kind % len(OUTCOMES)]
+        found.setdefault(name, dict.fromkeys(OUTCOMES, 0))[outcome] = recorded.kind.tobytes().count(kind)
+    return found
+
+
+def _notable(recorded: Recorded, started: float) -> list[dict[str, Any]]:
+    """The operations that did not end as `ok`, for the table."""
+    since = recorded.origin - started
+    found: list[dict[str, Any]] = []
+    for place, kind in enumerate(recorded.kind):
+        if kind % len(OUTCOMES) == 0:
+            continue
+        if len(found) == NOTABLE:
+            break
+        found.append(
+            {
+                "at": since + recorded.began[place] * TICK,
+                "seconds": recorded.took[place] * TICK,
+                "client": recorded.lane[place],
+                "what": FUNCTIONS[kind // len(OUTCOMES)],
+                "outcome": OUTCOMES[kind % len(OUTCOMES)],
+                "key": recorded.key[place],
+                "node": recorded.nodes[recorded.node[place]],
+                "error": recorded.errors[recorded.error[place]],
+            }
+        )
+    return found
+
+
+def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
+    """With when each was healed, which report.json has."""
+    known = [each for each in report.get("faults", []) if isinstance(each, dict) and each.get("healed_wall")]
+    return [
+        replace(fault, healed=next((each["healed_wall"] for each in known if _is_of(fault, each)), fault.healed))
+        for fault in faults
+    ]
+
+
+def _is_of(fault: Fault, noted: Mapping[str, Any]) -> bool:
+    return noted.get("name") == fault.name and abs(noted.get("wall", 0.0) - fault.at) < 1
+
+
+def _fault_row(fault: Any, started: float) -> dict[str, Any]:
+    def since(moment: float | None) -> float | None:
+        return None if moment is None else moment - started
+
+    times = {"at": since(fault.at), "effect": since(fault.effect), "healed": since(fault.healed)}
+    return {"name": fault.name, "proof": fault.proof, **times}
+
+
+def _fault_name(recorded: Recorded) -> str:
+    return recorded.faults[-1].name if recorded.faults else "fault"
+
+
+def _data(
+    recorded: Recorded,
+    became: happened.Recorded,
+    report: Mapping[str, Any],
+    timings: Mapping[str, Any],
+    started: float,
+    logs: list[Log],
+) -> dict[str, Any]:
+    """What the page's script draws. Times are seconds since the scenario began, or ticks since the first operation."""
+    busy = rates(recorded)
+    phases = [{name: each[name] for name in ("name", "start_s", "seconds")} for each in timings.get("phases", [])]
+    if failed := report.get("failed_phase"):
+        phases.append({**failed, "name": f"{failed['name']}: failed"})
+    return {
+        "started": started,
+        "tick": TICK,
+        "since": recorded.origin - started if len(recorded) else 0,
+        "total": timings.get("total_s", 0.0),
+        "functions": FUNCTIONS,
+        "outcomes": OUTCOMES,
+        "lanes": recorded.lanes,
+        "nodes": recorded.nodes,
+        "errors": recorded.errors,
+        "operations": {
+            name: _packed(getattr(recorded, name)) for name in ("began", "took", "lane", "kind", "key", "node", "error")
+        },
+        "faults": [_fault_row(each, started) for each in recorded.faults],
+        "phases": phases,
+        "states": happened.drawn(became, started, timings.get("total_s", 0.0)),
+        "rates": {
+            "at": _packed(busy.at),
+            "median": _packed(busy.median),
+            "p99": _packed(busy.p99),
+            **{name: _packed(column) for name, column in busy.ended.items()},
+        },
+        "logs": [
+            {
+                "file": log.file,
+                "href": _href(log.file),
+                "at": _packed(array("f", (moment - started for moment in log.times))),
+                "line": _packed(array("I", log.lines)),
+            }
+            for log in logs
+            if log.times
+        ],
+    }
+
+
+def _packed(column: array[Any]) -> dict[str, str]:
+    """A column as a typed array of JavaScript's, in base64. Its bytes are little-endian, as on every machine that has a
+    browser."""
+    names = {"B": "Uint8Array", "H": "Uint16Array", "I": "Uint32Array", "i": "Int32Array", "f": "Float32Array"}
+    swapped = array(column.typecode, column)
+    if sys.byteorder == "big":
+        swapped.byteswap()
+    return {"type": names.get(column.typecode, "Float64Array"), "data": base64.b64encode(swapped.tobytes()).decode()}
+
+
+def _json(data: Any) -> Markup:
+    """JSON in a script element: `<` and `&` as escapes, so that no text in it ends the element."""
+    text = json.dumps(data, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def _time_of_day(moment: float | str) -> str:
+    unix = moment if isinstance(moment, int | float) else unix_of(moment)
+    return f"{datetime.fromtimestamp(unix, timezone.utc):%Y-%m-%d %H:%M:%S} UTC" if unix else "not known"
+
+
+def _seconds(value: Any, digits: int = 1) -> str:
+    return f"{value:,.{digits}f} s" if isinstance(value, int | float) else "not recorded"
+
+
+def _href(path: str) -> str:
+    """A relative link to a file, whose name may be no UTF-8."""
+    return quote(os.fsencode(path))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("rookery.report"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"href": _href, "seconds": _seconds, "time_of_day": _time_of_day}
+    environment.globals["asset"] = _asset
+    return environment
+
+
+@cache
+def _asset(name: str) -> Markup:
+    """A script or a style sheet of ours, or of `vendor`, which is put into the page as it is."""
+    return Markup((files("rookery.report") / name).read_text(encoding="utf-8"))
+
+
+def _write(path: Path, template: str, **values: Any) -> Path:
+    text = _environment().get_template(template).render(**values)
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(text, encoding="utf-8", errors="replace")
+    draft.replace(path)
+    return path

@@ -1,0 +1,53 @@
+"""Rook's operator, stopped for as long as somebody does by hand what it would undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rookery.kube import Kube
+from rookery.kube.conditions import pods_gone, rollout_done
+from rookery.kube.objects import value_of
+from rookery.rook.manifests import OPERATOR
+from rookery.waiting import minutes
+
+STOPPED = minutes(1)
+STARTED = minutes(2)
+
+
+class Operator:
+    """The operator of the Ceph cluster in a namespace."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube = kube
+        self._namespace = namespace
+
+    def stop(self) -> None:
+        """Have no pod of it left; Ceph's daemons go on."""
+        self._scale(0)
+        pods_gone(self._kube, self._namespace, f"app={OPERATOR}").wait(within=STOPPED)
+
+    def start(self) -> None:
+        """Have it Ready. It then looks at everything that it looks after."""
+        self._scale(1)
+        rollout_done(self._kube, "Deployment", OPERATOR, self._namespace).wait(within=STARTED)
+
+    def restart(self) -> None:
+        """Have it look at everything anew."""
+        self.stop()
+        self.start()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """While it lasts there is none; at the end it is started in any case, unless it was away before."""
+        found = self._kube.get("Deployment", OPERATOR, namespace=self._namespace)
+        was_there = value_of(found, "spec", "replicas", default=0) > 0
+        try:
+            self.stop()
+            yield
+        finally:
+            if was_there:
+                self.start()
+
+    def _scale(self, replicas: int) -> None:
+        self._kube.patch("Deployment", OPERATOR, {"spec": {"replicas": replicas}}, namespace=self._namespace)

@@ -1,0 +1,96 @@
+"""Steps that several scenarios take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+from rookery.errors import InfrastructureError, StorageFailure
+from rookery.faults import NodeKill
+from rookery.history.injected import Injected
+from rookery.report.results import Results
+from rookery.signatures import IMAGE_IN_USE
+from rookery.storage.cluster import StorageCluster
+from rookery.workloads.files import Files
+from rookery.workloads.volumes import Pod
+from rookery.workloads.workload import Workload
+
+WRITES_BEFORE_A_FAULT = 500
+
+
+def kill_nodes_under_load(cluster: StorageCluster, workload: Workload[Any]) -> Injected:
+    """Kill every node while the workload writes, start them again, and wait for nodes, mons, OSDs and PGs."""
+    with workload.writers() as writers:
+        writers.acknowledged(WRITES_BEFORE_A_FAULT).wait()
+        cluster.gather_logs(
+            cluster.reporting_to(None), f"before-node-kill-{len(workload.history.history().faults()) + 1}"
+        )
+        baseline = cluster.baseline()
+        with cluster.fault(NodeKill(cluster.nodes.node_names)) as killed:
+            pass
+        killed.reached("Kubernetes API answers")
+    workload.close()
+    cluster.storage_recovered(killed, baseline)
+    return killed
+
+
+def kill_node(cluster: StorageCluster, node: str) -> Injected:
+    """Kill one node, start it again; the others go on meanwhile."""
+    kill = NodeKill([node])
+    with cluster.fault(kill) as killed:
+        pass
+    after = [state.boot for state in cluster.nodes.node_states() if state.name == node]
+    if [state.boot for state in kill.before] == after:
+        raise InfrastructureError(f"{node} has not been booted anew")
+    return killed
+
+
+@contextmanager
+def goes_on(files: Files, results: Results, *, readers: Sequence[Pod]) -> Iterator[None]:
+    """Lines are appended and synced, and `readers` read over and over: before the block, when it has ended, and after
+    that as well."""
+    files.start_appending()
+    before = files.appended_beyond(0).wait()
+    read_before = _each_read(readers, [0 for _ in readers])
+    with results.phase("gone on"):
+        yield
+        after = files.appended_beyond(before).wait()
+        read_after = _each_read(readers, read_before)
+    results.note(synced_before=before, synced_after=after, read_before=read_before, read_after=read_after)
+    _each_read(readers, read_after)
+    files.appended_beyond(after).wait()
+
+
+def _each_read(readers: Sequence[Pod], times: Sequence[int]) -> list[int]:
+    """Wait until each has read more often than so many times; returns how often it was."""
+    return [reader.read_beyond(before).wait() for reader, before in zip(readers, times, strict=True)]
+
+
+def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, results: Results) -> None:
+    """The userspace driver on a node that has come back has fenced the client (its address) by which the image was open
+    in the node's earlier life, and did not wait for Ceph to give it up."""
+    if cluster.driver != "userspace":
+        return
+    log = cluster.driver_pods.log(node)
+    results.note(node_stage=[line for line in log.splitlines() if " NodeStageVolume " in line])
+    told = [line for line in log.splitlines() if "fencing" in line]
+    if not any(f"'{client}'" in line for line in told):
+        raise StorageFailure(f"the driver did not fence {client}: {told}")
+    if IMAGE_IN_USE.line_in(log) is not None:
+        raise StorageFailure("the driver took the node's earlier client for a living one")
+    blocked = cluster.rook.blocklist.wait()
+    if client not in blocked:
+        raise StorageFailure(f"Ceph still serves {client}; its blocklist: {', '.join(sorted(blocked)) or 'empty'}")
+
+
+def assert_no_lost_lines(files: Files, synced: int) -> list[int]:
+    """The lines that are in the file now: each once, in its order, and none of those that were `synced` is missing."""
+    lines = files.lines()
+    wrong = [f"{line} follows {before}" for before, line in pairwise([0, *lines]) if line != before + 1]
+    if wrong:
+        raise StorageFailure(f"lines are missing, doubled, or out of order: {', '.join(wrong[:5])}")
+    if len(lines) < synced:
+        raise StorageFailure(f"{synced} lines were synced, {len(lines)} are there")
+    return lines

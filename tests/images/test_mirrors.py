@@ -1,0 +1,107 @@
+"""Mirrors: which registry is asked for which image, and which Ceph a run asks for because of it."""
+
+import pytest
+from rookery import cli
+from rookery.cli import matrix as command
+from rookery.errors import UsageError
+from rookery.images.mirrors import Mirrors
+from rookery.machine import network
+from rookery.rook import system
+from rookery.settings import Settings
+
+CEPH, OPERATOR, NODE = "quay.io/ceph/ceph:v19.2.3", "rook/ceph:v1.18.8", "kindest/node:v1.32.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        (None, (CEPH, f"docker.io/{OPERATOR}", f"docker.io/{NODE}")),
+        ("m:5000", ("m:5000/ceph/ceph:v19.2.3", f"m:5000/{OPERATOR}", f"m:5000/{NODE}")),
+        ("quay.io=m:5000/q", ("m:5000/q/ceph/ceph:v19.2.3", f"docker.io/{OPERATOR}", f"docker.io/{NODE}")),
+        (
+            "all.example,quay.io=q.example/a/b",
+            ("q.example/a/b/ceph/ceph:v19.2.3", f"all.example/{OPERATOR}", f"all.example/{NODE}"),
+        ),
+        ("docker.io=10.0.0.1", (CEPH, f"10.0.0.1/{OPERATOR}", f"10.0.0.1/{NODE}")),
+    ],
+)
+def test_a_mirror_has_images_under_their_own_paths(text, sources):
+    mirrors = Mirrors.parse(text)
+    assert tuple(mirrors.source(each) for each in (CEPH, OPERATOR, NODE)) == sources
+
+
+def test_nobody_mirrors_the_harness_own_images():
+    assert Mirrors.parse("m:5000").of("localhost/rookery/fio:1") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("quay=m:5000", "'quay' is no registry"),
+        ("https://quay.io=m:5000", "'https://quay.io' is no registry"),
+        ("quay.io=", "no registry's host"),
+        ("=m:5000", "'' is no registry"),
+        ("quay.io=https://m", "no registry's host"),
+        ("m:5000,", "no registry's host"),
+        ("m:5000,n:5000", "all registries had m:5000 already"),
+        ("quay.io=m,docker.io=m,quay.io=n", "quay.io had m already"),
+    ],
+)
+def test_what_is_no_mirror_is_refused(text, told):
+    with pytest.raises(UsageError, match=told) as caught:
+        Settings(registry_mirror=text).check(only=["registry_mirror"])
+    assert caught.value.message.startswith("--registry-mirror ")
+    assert caught.value.hint
+
+
+def test_the_option_may_be_given_several_times(pytester):
+    """By pytest, and by the command, whose inner ones have it as well; elsewhere they stand with commas in between."""
+    given = ["--registry-mirror=m:5000", "--registry-mirror", "quay.io=q:5000"]
+    pytester.makeconftest(
+        "from rookery.plugin.options import settings_of\n"
+        "def pytest_report_header(config):\n    return f'mirrors: {settings_of(config).registry_mirror}'\n"
+    )
+    pytester.runpytest_inprocess(*given).stdout.fnmatch_lines(["mirrors: m:5000,quay.io=q:5000"])
+    for words in (["images", *given], ["images", "ensure", *given]):
+        assert cli.parser().parse_args(words).registry_mirror == "m:5000,quay.io=q:5000"
+
+
+def test_settings_have_them_from_anywhere(tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[tool.rookery]\nregistry-mirror = "m:5000,quay.io=q:5000"\n')
+    environment = {"ROOKERY_REGISTRY_MIRROR": "quay.io=e:5000"}
+    found = [
+        Settings.from_sources({}, environment=given, pyproject=tmp_path / "pyproject.toml").registry_mirror
+        for given in ({}, environment)
+    ]
+    assert found == ["m:5000,quay.io=q:5000", "quay.io=e:5000"]
+
+
+@pytest.mark.parametrize(
+    ("mirror", "ceph"),
+    [("m:5000", "v19.2.3"), ("quay.io=m:5000", "v19.2.3"), ("docker.io=m:5000", "v18.2.7"), (None, "v18.2.7")],
+)
+def test_a_mirror_of_ceph_is_asked_for_the_ceph_that_rook_names(monkeypatch, mirror, ceph):
+    """Whether it has that one is not asked here: it is told once it is pulled, and no other is taken in its place."""
+    monkeypatch.setattr(system, "rook_examples", lambda settings: None)
+    monkeypatch.setattr(system.manifests, "images_txt", lambda folder: [OPERATOR, CEPH])
+    monkeypatch.setattr(system, "chosen_driver", lambda settings: "userspace")
+    monkeypatch.setattr(system.resolve, "is_cached", lambda reference: False)
+    monkeypatch.setattr(system, "reachable_registries", set)
+    assert system.needed_images(Settings(registry_mirror=mirror)).ceph == f"quay.io/ceph/ceph:{ceph}"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "reached", "has"),
+    [
+        ("", set(), False),
+        ("m:5000", set(), True),
+        ("quay.io=m:5000", set(), False),
+        ("quay.io=m:5000", {"docker.io", "registry.k8s.io"}, True),
+        ("", {"quay.io", "docker.io", "registry.k8s.io"}, True),
+    ],
+)
+def test_a_cell_that_needs_registries_runs_where_mirrors_serve(monkeypatch, tmp_path, mirror, reached, has):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROOKERY_REGISTRY_MIRROR", mirror)
+    monkeypatch.setattr(network, "reachable_registries", lambda: reached)
+    assert command.machine_has()["registries"] is has

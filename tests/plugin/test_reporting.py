@@ -1,0 +1,215 @@
+"""The folder of a run as a user finds it: after a failure, after a run that was killed, and beside other tests."""
+
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rookery import waiting
+from rookery.report import pages
+
+pytest_plugins = "pytester"
+
+# `results` alone: no cluster is asked for, and what is written is the same.
+FAILS = """
+    import pytest
+    from rookery.waiting import NotYet, wait_for
+
+    def never():
+        raise NotYet("1 of 3 OSDs up")
+
+    def test_it(rookery_results):
+        '''The OSDs come back.'''
+        results = rookery_results
+        results.say("the nodes are off")
+        with results.phase("nodes Ready"):
+            pass
+        (results.logs_folder("at-the-end") / "pod.log").write_text(
+            "a\\nSeed provider couldn't lookup host cassandra-1\\n"
+        )
+        with results.phase("OSDs up"):
+            wait_for(never, what="OSDs up", within=0.01)
+
+    def test_other(rookery_results):
+        assert [1, 2] == [1, 3], "row 2 is lost"
+"""
+
+
+@pytest.fixture
+def failed(pytester):
+    pytester.makepyfile(test_osds=FAILS)
+    options = ("-p", "no:cacheprovider", "-p", "no:randomly", "--rook", "1.17.9", "--fault-seed", "7")
+    return pytester.runpytest_inprocess(*options)
+
+
+def run_of(pytester):
+    (found,) = pytester.path.glob("results/2*")
+    return found
+
+
+def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
+    told = failed.stdout.str()
+    block = told[told.index("  scenario test_osds.py::test_it") :].partition("\n_")[0]
+    folder = run_of(pytester).relative_to(pytester.path) / "it"
+    for line in (
+        "  scenario test_osds.py::test_it: failed",
+        "  title    The OSDs come back.",
+        r"  phase    OSDs up, failed after \d+\.\d s",
+        r'  at       test_osds.py:\d+: wait_for\(never, what="OSDs up", within=0.01\)',
+        r"  reason   DeadlineExceeded: OSDs up: not within 0 s; last reason: 1 of 3 OSDs up",
+        r"  known    SEED_LOOKUP_FAILED, see https://\S+",
+        r"           logs/at-the-end/pod.log:2: Seed provider couldn't lookup host cassandra-1",
+        rf"  folder   \S*{folder} \(traceback.txt has every frame\)",
+        "  again    pytest test_osds.py::test_it --fault-seed=7 --rook=1.17.9",
+        r"           python3 -m tox -e e2e -- test_osds.py::test_it --fault-seed=7 --rook=1.17.9",
+    ):
+        assert re.search(f"^{line}$", block, re.MULTILINE), line
+    assert "\nFAILED test_osds.py::test_it - DeadlineExceeded: OSDs up: not within" in told
+    assert "tenacity" not in told, "the frames of waiting are folded away"
+    assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text()
+
+
+def test_an_assertion_keeps_its_own_lines(failed):
+    failed.stdout.fnmatch_lines(["*assert *1, 2* == *1, 3*", "*scenario test_osds.py::test_other: failed"])
+
+
+def test_the_run_has_its_facts_its_log_and_one_junit(failed, pytester):
+    folder = run_of(pytester)
+    facts = json.loads((folder / "run.json").read_text())
+    assert (facts["schema"], facts["outcome"], facts["exit_status"]) == ("rookery.run/1", "finished", 1)
+    assert (facts["settings"]["rook"], facts["seeds"]["fault_seed"]) == ("1.17.9", 7)
+    assert facts["machine"]["cpus"] == os.cpu_count()
+    log = (folder / "run.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z the nodes are off$", log, re.MULTILINE)
+    assert "1 of 3 OSDs up" in log
+    suite = ElementTree.fromstring((folder / "junit.xml").read_bytes()).find("testsuite")
+    assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["2", "2", "0"]
+    assert {each.get("name"): each.get("value") for each in suite.find("properties")}["rook"] == "1.17.9"
+    properties = {each.get("name"): each.get("value") for each in suite.find("testcase/properties")}
+    assert properties["outcome"] == "failed"
+    assert os.readlink(folder.parent / "latest") == folder.name
+
+
+def test_every_field_is_described(failed, pytester):
+    described = re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs/reference/results.md").read_text())
+    for file in (run_of(pytester) / "run.json", *run_of(pytester).glob("it/*.json")):
+        written = json.loads(file.read_text())
+        assert written.keys() - {"schema"} - set(described) == set(), file.name
+        assert written["schema"] == f"rookery.{file.stem}/1"
+
+
+def test_every_page_is_there_and_its_links_lead_somewhere(failed, pytester):
+    for page in (run_of(pytester) / "index.html", *run_of(pytester).glob("*/index.html")):
+        links = re.findall(r'href="([^"]+)"', page.read_text())
+        assert links
+        for link in links:
+            assert link.startswith("https://") or (page.parent / link).exists(), f"{page}: {link}"
+
+
+def test_a_run_without_results_makes_no_folder(pytester):
+    pytester.makepyfile("def test_it(): assert False")
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert not (pytester.path / "results").exists()
+
+
+def test_workers_of_xdist_share_the_folder_of_their_run(pytester):
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(rookery_results, number): rookery_results.say(f"n{number}")
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2").assert_outcomes(passed=4)
+    folder = run_of(pytester)
+    assert len(list(folder.glob("it*/index.html"))) == 4
+    assert len(ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")) == 4
+    said = re.findall(r"Z gw\d n(\d)$", (folder / "run.log").read_text(), re.MULTILINE)
+    assert sorted(said) == list("0123")
+
+
+def test_what_is_waited_for_stands_in_the_log_of_the_run_and_no_longer_than_it(pytester, monkeypatch):
+    pytester.makepyfile(FAILS)
+    monkeypatch.setattr(waiting, "LOGGED_EVERY", 0)
+    before = list(logging.getLogger("rookery").handlers)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    log = (run_of(pytester) / "run.log").read_text()
+    assert re.search(r"Z OSDs up: not for 0 of 0 s: 1 of 3 OSDs up$", log, re.MULTILINE)
+    assert logging.getLogger("rookery").handlers == before
+
+
+def test_a_run_that_was_killed_leaves_files_that_can_be_read(pytester):
+    text = """
+        from threading import Event
+
+        def test_first(rookery_results): pass
+
+        def test_second(rookery_results):
+            with rookery_results.phase("began"):
+                pass
+            rookery_results.say("half way")
+            Event().wait()
+    """
+    pytester.makepyfile(test_killed=text)
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
+        assert any("half way" in line for line in run.stdout)
+        run.kill()
+    assert run.returncode == -signal.SIGKILL
+    folder = run_of(pytester)
+    assert json.loads((folder / "run.json").read_text())["outcome"] == "running"
+    assert "half way" in (folder / "run.log").read_text()
+    timings = json.loads((folder / "second/timings.json").read_text())
+    assert (timings["outcome"], [phase["name"] for phase in timings["phases"]]) == ("running", ["began"])
+    cases = ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")
+    assert [case.get("name") for case in cases] == ["test_first"]
+    for page in (folder / "index.html", folder / "second/index.html"):
+        assert "It has not come to its end" in page.read_text()
+    again = subprocess.run([sys.executable, "-m", "rookery", "report"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.endswith("index.html: 2 scenarios\n")
+    assert "<td>began</td>" in (folder / "second/index.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["run", "scenario"])
+def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch, name):
+    """Pages come after the verdict, and `rookery report` makes them again."""
+
+    def broken(folder):
+        raise TypeError("string indices must be integers")
+
+    monkeypatch.setattr(pages, name, broken)
+    pytester.makepyfile("def test_it(rookery_results): rookery_results.note(found=1)")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    assert ran.ret == 0
+    ran.assert_outcomes(passed=1)
+    log = (run_of(pytester) / "run.log").read_text()
+    assert f"no page of {'the run' if name == 'run' else 'it'}: TypeError: string indices" in log
+    assert "exit status 0" in log
+    assert json.loads((run_of(pytester) / "run.json").read_text())["exit_status"] == 0
+
+
+def test_what_waits_waited_for_stands_in_run_log_and_not_beneath_a_failure(pytester):
+    pytester.makepyfile(
+        """
+        import logging
+
+        def test_it(rookery_results):
+            logging.getLogger("rookery.waiting").info("OSDs up: not for %s s\\nand a %s", "10 of 300", "second line")
+            logging.getLogger("theirs").warning("a line of another library")
+            raise AssertionError("row lost")
+        """
+    )
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    told = ran.stdout.str()
+    assert "a line of another library" in told
+    assert "10 of 300 s" not in told
+    assert "and a second line" not in told
+    assert "not for 10 of 300 s" in (run_of(pytester) / "run.log").read_text()

@@ -1,0 +1,93 @@
+"""Runs side by side: what is of one kind, medians, rates before the first fault, and runs that are half there."""
+
+import json
+
+import pytest
+from rookery.report.comparison import Comparison, write_rates
+from rookery.report.recorded import read
+
+HOSTILE = "[red]x</script>\x1b[2J"
+
+
+def operation(process, type_, f, at, **more):
+    return {"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "wall": 1000.0 + at, **more}
+
+
+def writes(times, took=0.1, first=0):
+    for key, at in enumerate(times, first):
+        yield operation(0, "invoke", "write", at, key=key)
+        yield operation(0, "ok", "write", at + took, key=key)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Makes a run of one scenario, or of none; returns its folder."""
+
+    def make(name, *, rook="1.18.8", seconds=None, phases=(), history=(), outcome="passed", verdict="valid", seed=1):
+        folder = tmp_path / name
+        folder.mkdir()
+        settings = {"rook": rook, "fault_seed": seed}
+        told = {"settings": settings, "harness": {"commit": "c0ffee"}, "machine": {"host": "vm"}}
+        (folder / "run.json").write_text(json.dumps(told))
+        if seconds is not None:
+            scenario = folder / "it"
+            scenario.mkdir()
+            timings = {"scenario": "it", "outcome": outcome, "total_s": seconds, "uncounted_s": 1.0, "started": "x"}
+            listed = [{"name": each, "start_s": 0, "seconds": took} for each, took in phases]
+            (scenario / "timings.json").write_text(json.dumps({**timings, "phases": listed}))
+            (scenario / "report.json").write_text(json.dumps({"verdict": {"verdict": verdict}, "driver": "userspace"}))
+            if history:
+                (scenario / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in history))
+        return folder
+
+    return make
+
+
+def test_runs_of_one_kind_are_columns_of_their_own(run):
+    found = Comparison.of([run("a", seconds=11), run("b", seconds=21, seed=2)])
+    assert [column.name for column in found.columns] == ["a", "b"]
+    assert [column.figures("it", "seconds") for column in found.columns] == [[10.0], [20.0]]
+
+
+def test_runs_of_more_kinds_are_medians_named_by_what_differs(run):
+    folders = [run(f"old{n}", seconds=n, rook="1.17.9") for n in (11, 12, 31)] + [
+        run("new", seconds=8, verdict="invalid")
+    ]
+    found = Comparison.of(folders)
+    assert [column.name for column in found.columns] == ["rook 1.17.9 (3 runs)", "rook 1.18.8 (1 run)"]
+    told = found.as_dict()["scenarios"]["it"]
+    assert told["verdicts"] == ["valid 3", "invalid"]
+    assert told["figures"]["seconds"][0] == {"values": [10.0, 11.0, 30.0], "median": 11.0}
+
+
+def test_a_phase_that_came_twice_counts_whole_and_phases_stay_in_order(run):
+    found = Comparison.of([run("a", seconds=9, phases=[("z", 1.5), ("a", 2), ("z", 0.5)]), run("b", seconds=9)])
+    assert found.figures["it"] == ["seconds", "z", "a"]
+    assert found.columns[0].figures("it", "z") == [2.0]
+    assert found.columns[1].figures("it", "z") == []
+
+
+def test_rates_are_of_before_the_first_fault(run):
+    before = list(writes([1, 2, 3, 4]))
+    fault = [operation(-1, "invoke", "fault", 5, value="node kill"), operation(-1, "ok", "fault", 6)]
+    after = list(writes([50, 99], took=9, first=10))
+    (folder := run("a", seconds=9, history=[*before, *fault, *after]))
+    found = write_rates(read(folder / "it/history.jsonl"))
+    assert found == {"acknowledged writes/s": 1.3, "write, median ms": 100.0, "write, 99 % ms": 100.0}
+
+
+def test_nothing_is_said_of_the_rate_of_one_write(run):
+    assert write_rates(read(run("a", seconds=9, history=list(writes([1]))) / "it/history.jsonl")) == {}
+
+
+def test_files_that_are_half_there_are_compared_as_far_as_they_go(run):
+    good, bad = run("a", seconds=9), run("b", seconds=9, history=[{"no": "operation"}])
+    (bad / "it/report.json").write_text("{")
+    (bad / "run.json").write_text("[]")
+    found = Comparison.of([good, bad])
+    assert found.columns[1].words("it", lambda each: each.verdict) == ""
+
+
+def test_hostile_names_stay_names(run):
+    found = Comparison.of([run("a", seconds=9, phases=[(HOSTILE, 1)]), run("b", seconds=9)])
+    assert json.loads(json.dumps(found.as_dict()))["scenarios"]["it"]["figures"][HOSTILE][0]["median"] == 1

@@ -1,0 +1,103 @@
+"""What a cluster, a log or a key says stays text: on both pages, in the terminal, and in the names of files."""
+
+import json
+import os
+from html.parser import HTMLParser
+
+import pytest
+from rookery import cli
+from rookery.report import failures, pages
+
+STARTED = "2026-11-28T21:42:43+00:00"
+MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover=alert(1) {{ 7*7 }} [bold]"
+TERMINAL = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\r\x08\x9b2J"
+LONG = "x" * 1_000_000
+HOSTILE = MARKUP + TERMINAL
+
+
+class Seen(HTMLParser):
+    """Elements with their attributes, as a browser would have them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """The folder of a scenario that failed, every text of which is hostile."""
+    folder = tmp_path / "results/20261128T214000Z" / "it"
+    logs = folder / "logs/at-the-end" / "<img src=x onerror=alert(1)>"
+    logs.mkdir(parents=True)
+    (logs / "\"quoted\" & 'named'.log").write_bytes(b"\xff\xfe\x00 2026-11-28T21:42:50Z " + HOSTILE.encode() + b"\n")
+    (logs / "long.log").write_text(f"{LONG}\nSeed provider couldn't lookup host {HOSTILE}{LONG}\n")
+    (logs / os.fsdecode(b"not-utf-8-\xff.log")).write_text("2026-11-28T21:42:51Z x\n")
+    phase = {"name": HOSTILE, "start_s": 1.0, "seconds": 2.0}
+    timings = {"scenario": HOSTILE, "started": STARTED, "outcome": "failed", "total_s": 9.0, "uncounted_s": 0.0}
+    (folder / "timings.json").write_text(json.dumps({**timings, "phases": [phase, phase]}))
+    failure = {"when": "call", "outcome": "failed", "type": "DeadlineExceeded", "reason": f"{HOSTILE}\n{LONG}"}
+    report = {
+        "scenario": HOSTILE,
+        "test": f"test_it.py::test_it[{HOSTILE}]",
+        "title": HOSTILE,
+        "started": STARTED,
+        "failures": [{**failure, "where": HOSTILE, "after_s": 1.0, "after_phase": HOSTILE}],
+        "symptoms": [{"symptom": HOSTILE, "line": HOSTILE + LONG}],
+        "bugs": [{"url": "https://example.org/" + MARKUP, "symptom": HOSTILE}],
+        "images": {HOSTILE: HOSTILE},
+        "unexpected": [HOSTILE + LONG],
+        "faults": [{"name": HOSTILE, "wall": 1.0, "healed_wall": 2.0}],
+    }
+    (folder / "report.json").write_text(json.dumps(report))
+    run = {
+        "started": STARTED,
+        "command": ["pytest", HOSTILE],
+        "settings": {HOSTILE: HOSTILE},
+        "machine": {"host": HOSTILE},
+    }
+    (folder.parent / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+@pytest.mark.parametrize("which", ["scenario", "run"])
+def test_no_page_has_an_element_or_a_handler_that_is_not_ours(scenario, which):
+    own = pages.scenario(scenario)
+    page = own if which == "scenario" else pages.run(scenario.parent)
+    text = page.read_text(encoding="utf-8")
+    elements = Seen(text).elements
+    assert not [each for each in elements if each[0] in ("img", "iframe", "object")]
+    assert not [name for _, attributes in elements for name in attributes if name.startswith("on")]
+    assert "alert(1)" in text, "it is there, as text"
+    assert "49" not in text.partition("{{ 7*7 }}")[0][-20:], "no template of theirs is filled in"
+    links = [attributes["href"] for tag, attributes in elements if tag == "a"]
+    assert links
+    assert all(not link.lower().startswith("javascript:") for link in links)
+
+
+def test_every_log_has_a_link_that_leads_to_it(scenario):
+    from urllib.parse import unquote_to_bytes
+
+    elements = Seen(pages.scenario(scenario).read_text(encoding="utf-8")).elements
+    links = {unquote_to_bytes(attributes["href"]) for tag, attributes in elements if tag == "a"}
+    for path in scenario.rglob("*.log"):
+        assert os.fsencode(path.relative_to(scenario)) in links
+
+
+def test_a_failure_in_the_terminal_moves_no_cursor_and_is_no_megabyte(scenario):
+    told = failures.block(scenario)
+    assert not set("\x1b\x07\x08\r\x9b") & set(told)
+    assert MARKUP.partition("[")[0] in told
+    assert len(told) < 50_000
+    assert "more characters" in told
+
+
+def test_the_commands_say_it_as_text(scenario, capsys, monkeypatch):
+    monkeypatch.chdir(scenario.parents[2])
+    assert cli.main(["report"]) == 0
+    told = capsys.readouterr().out
+    assert "\x1b" not in told
+    assert MARKUP in told

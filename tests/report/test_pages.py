@@ -1,0 +1,295 @@
+"""What a page says of a history, of a run whose files are hostile or half there, and how large it grows."""
+
+import base64
+import json
+import struct
+from array import array
+from html.parser import HTMLParser
+
+import pytest
+from rookery.report import failures, pages, rates, recorded, verdicts
+from rookery.report.known import catalogue, scan
+from rookery.report.logbook import logs_of
+from rookery.signatures import DRIVER_NOT_REGISTERED
+
+T0 = 1_795_902_173.0  # 2026-11-28T21:42:53Z
+STARTED = "2026-11-28T21:42:43+00:00"
+HOSTILE = "</script><script>alert(1)</script>\"'&\x00\ud800"
+
+
+def line(process, type_, f, at, **more):
+    return json.dumps(
+        {"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "wall": T0 + at - 5, **more}
+    )
+
+
+HISTORY = [
+    line(0, "invoke", "write", 5, key=0),
+    line(1, "invoke", "write", 5.1, key=1),
+    line(0, "ok", "write", 5.5, key=0, node="10.244.1.6"),
+    line(0, "invoke", "write", 5.6, key=2),
+    line(-1, "invoke", "fault", 6, value="node kill"),
+    line(1, "info", "write", 6.2, key=1, error="OperationTimedOut"),
+    line(2, "invoke", "write", 6.3, key=3),  # the client that was process 1
+    line(-1, "ok", "fault", 6.5, fault={"started_ns": 6_100_000_000, "proof": "every node was seen dead"}),
+    line(2, "fail", "write", 6.6, key=3, error="NoHostAvailable"),
+]
+
+
+@pytest.fixture
+def history(tmp_path):
+    def write(lines=HISTORY, end=""):
+        path = tmp_path / "history.jsonl"
+        path.write_text("\n".join(lines) + "\n" + end)
+        return recorded.read(path)
+
+    return write
+
+
+@pytest.fixture
+def scenario(tmp_path):
+    """The page of a scenario with these notes."""
+
+    def page(lines=(), phases=(), **report):
+        folder = tmp_path / "20261128T214000Z" / "it"
+        folder.mkdir(parents=True, exist_ok=True)
+        if lines:
+            (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
+        timings = {"scenario": "it", "started": STARTED, "outcome": "passed", "total_s": 60.0, "uncounted_s": 0.0}
+        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases)}))
+        (folder / "report.json").write_text(json.dumps({"scenario": "it", "started": STARTED, **report}))
+        return pages.scenario(folder).read_text()
+
+    return page
+
+
+class Parsed(HTMLParser):
+    """The elements that were opened, those that were not closed, and the texts in scripts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.scripts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "br", "i"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag != "i":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts.append(data)
+
+
+def data_of(page):
+    return json.loads(Parsed(page).scripts[0])
+
+
+def test_an_operation_is_drawn_from_its_invocation_to_its_end_in_the_lane_of_its_client(history):
+    found = history()
+    rows = [
+        (round(began * recorded.TICK, 3), round(took * recorded.TICK, 3), lane, recorded.OUTCOMES[kind % 4], key)
+        for began, took, lane, kind, key in zip(found.began, found.took, found.lane, found.kind, found.key, strict=True)
+    ]
+    assert rows == [
+        (0.0, 0.5, 0, "ok", 0),
+        (0.1, 1.1, 1, "info", 1),
+        (0.6, 1.0, 0, "open", 2),  # to the end of the history
+        (1.3, 0.3, 1, "fail", 3),  # by the client whose last outcome nobody knows
+    ]
+    assert found.lanes == 2
+    assert found.errors[found.error[1]] == "OperationTimedOut"
+    assert found.nodes[found.node[0]] == "10.244.1.6"
+    assert found.ended == pytest.approx(T0 + 1.6)
+
+
+def test_a_fault_begins_with_its_first_signal_and_is_in_effect_when_it_was_verified(history):
+    (fault,) = history().faults
+    assert (fault.name, fault.healed) == ("node kill", None)
+    assert (fault.at, fault.effect) == (pytest.approx(T0 + 1.1), pytest.approx(T0 + 1.5))
+
+
+@pytest.mark.parametrize(("last", "proof"), [([], "the run ended first"), (["info"], "docker is gone")])
+def test_a_fault_without_proof_says_so(history, last, proof):
+    lines = [
+        line(-1, "invoke", "fault", 6, value="node kill"),
+        *(line(-1, each, "fault", 7, error=proof) for each in last),
+    ]
+    (fault,) = history(lines).faults
+    assert fault.effect is None
+    assert proof in fault.proof
+
+
+def test_what_is_no_operation_is_counted_and_the_rest_is_drawn(history):
+    found = history([HISTORY[0], "{torn", "[]", "7", HISTORY[2]], end='{"process": 0, "ty')
+    assert (len(found), found.skipped) == (1, 4)
+
+
+def test_more_clients_than_can_be_drawn_apart_share_a_lane(history):
+    begun = [line(process, "invoke", "write", 5, key=process) for process in range(300)]
+    found = history([*begun, line(0, "ok", "write", 9, key=0)])
+    assert (len(found), found.lanes, max(found.lane)) == (300, 200, 199)
+
+
+def test_more_errors_than_a_byte_counts_are_all_told(history):
+    begun = [line(process, "invoke", "write", 5, key=process) for process in range(300)]
+    found = history(
+        [*begun, *(line(process, "fail", "write", 6, key=process, error=f"e{process}") for process in range(300))]
+    )
+    assert [found.errors[number] for number in found.error] == [f"e{process}" for process in range(300)]
+
+
+def test_rates_are_of_what_ended_in_each_second(history):
+    busy = rates.rates(history())
+    assert busy.ended["ok"] == array("f", [1, 0])
+    assert busy.ended["fail"] == array("f", [0, 1])
+    assert busy.ended["info"] == array("f", [0, 1])
+    assert busy.median[0] == pytest.approx(0.5)
+    assert busy.median[1] != busy.median[1], "nothing was acknowledged, so nothing took any time"
+
+
+def test_a_page_has_the_columns_that_its_script_reads(scenario):
+    operations = data_of(scenario(HISTORY))["operations"]
+    raw = base64.b64decode(operations["began"]["data"])
+    assert operations["began"]["type"] == "Uint32Array"
+    assert struct.unpack("<4I", raw) == (0, 10_000, 60_000, 130_000)
+
+
+def test_the_phase_that_failed_is_drawn_as_well(scenario):
+    page = scenario(
+        phases=[{"name": "nodes Ready", "start_s": 0.0, "seconds": 1.0}],
+        failed_phase={"name": "OSDs up", "start_s": 2.0, "seconds": 9.0, "error": "E: not within 9 s"},
+    )
+    assert [(each["name"], each["start_s"]) for each in data_of(page)["phases"]] == [
+        ("nodes Ready", 0.0),
+        ("OSDs up: failed", 2.0),
+    ]
+
+
+def test_hostile_text_stays_text(scenario):
+    texts = [HOSTILE, "x" * 1_000_000]
+    lines = [*HISTORY[:-1], line(2, "fail", "write", 6.6, key=3, error=HOSTILE, node=HOSTILE)]
+    failed = {"when": "call", "outcome": "failed", "type": HOSTILE, "where": HOSTILE, "after_phase": HOSTILE}
+    page = scenario(
+        lines,
+        [{"name": HOSTILE, "start_s": 0.0, "seconds": 1.0}],
+        title=HOSTILE,
+        test=HOSTILE,
+        images={HOSTILE: HOSTILE},
+        symptoms=[{"symptom": text, "line": text} for text in texts],
+        failures=[{**failed, "reason": HOSTILE, "after_s": 1.0}],
+        verdict={"verdict": "unknown", "reasons": [HOSTILE]},
+    )
+    parsed = Parsed(page)
+    assert parsed.open == []
+    assert parsed.tags.count("script") == 3, "the data, uPlot, and the timeline"
+    assert HOSTILE[:20] in data_of(page)["errors"][2]
+    assert "<script>alert" not in page
+
+
+def test_a_folder_with_nothing_readable_has_a_page(tmp_path):
+    folder = tmp_path / "run" / "it"
+    folder.mkdir(parents=True)
+    for name in ("timings.json", "report.json", "history.jsonl"):
+        (folder / name).write_bytes(b"\xff\x00{")
+    assert "It has not come to its end" in pages.scenario(folder).read_text()
+    assert Parsed(pages.run(folder.parent).read_text()).open == []
+
+
+def test_no_page_asks_the_network_for_anything(scenario):
+    page = scenario(HISTORY)
+    assert 'src="' not in page
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_a_phase_stands_beside_the_last_runs_that_passed(scenario, tmp_path):
+    for day, seconds, outcome in ((21, 10.0, "passed"), (22, 30.0, "passed"), (23, 99.0, "failed")):
+        other = tmp_path / f"202611{day}T000000Z" / "it"
+        other.mkdir(parents=True)
+        phases = [{"name": "OSDs up", "start_s": 0.0, "seconds": seconds}]
+        timings = {"scenario": "it", "started": f"2026-11-{day}T00:00:00+00:00", "outcome": outcome, "phases": phases}
+        (other / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
+    page = scenario(phases=[{"name": "OSDs up", "start_s": 0.0, "seconds": 20.0}])
+    assert '<td class="n">30.0 s</td><td class="faint">30.0, 10.0</td>' in page
+
+
+LOST = {"key": 4711, "seconds_before_fault": 0.8123, "allowed": False, "came_back_s": None}
+
+
+def test_a_lost_row_is_told_in_a_sentence():
+    told = verdicts.sentences(
+        {"verdict": {"verdict": "invalid", "acknowledged": 5000, "lost": [LOST]}, "rpo_seconds": None}, "node kill"
+    )
+    assert told[0] == "Invalid: no acknowledged row may be lost, and that did not hold."
+    assert "Row 4711 was acknowledged 0.8 s before the node kill and is missing at ALL; that is not allowed." in told
+
+
+def test_a_row_that_came_back_and_one_that_may_be_lost():
+    back = {**LOST, "allowed": True, "came_back_s": 12.0, "seconds_before_fault": -0.1}
+    told = verdicts.sentences(
+        {"verdict": {"verdict": "valid", "missing_at_quorum": [back]}, "rpo_seconds": 10}, "fault"
+    )
+    assert "Row 4711 was acknowledged during the fault and was missing at QUORUM, and was back 12.0 s after it." in told
+    assert verdicts.sentences({}) == []
+
+
+def test_what_is_known_is_found_where_it_stands(tmp_path):
+    logs = tmp_path / "logs" / "at-the-end"
+    logs.mkdir(parents=True)
+    shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
+    (logs / "kubelet.journal").write_bytes(b"\xff\nsomething\nMountVolume: " + shown.encode() + b"\n")
+    (found,) = scan(tmp_path / "logs")
+    assert catalogue()[found["name"]] == DRIVER_NOT_REGISTERED
+    assert found["places"] == [{"file": "logs/at-the-end/kubelet.journal", "line": 3, "text": f"MountVolume: {shown}"}]
+    assert scan(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(("file", "found"), [("events-ns.jsonl", 1), ("PersistentVolume.jsonl", 0)])
+def test_what_an_object_is_was_said_by_nobody(tmp_path, file, found):
+    objects = tmp_path / "logs" / "at-the-end" / "objects"
+    objects.mkdir(parents=True)
+    (objects / file).write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n")
+    assert len(scan(tmp_path / "logs")) == found
+
+
+def test_what_a_log_says_of_the_time_before_the_scenario_explains_nothing(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
+    log = logs / "kubelet.journal"
+    log.write_text(f"2026-11-28T21:42:10Z {shown}\n2026-11-28T21:42:53Z {shown}\n")
+    ((place,),) = [each["places"] for each in scan(logs, since=T0)]
+    assert place["line"] == 2
+    assert scan(logs, since=T0 + 10) == []
+    log.write_text(f"{shown}\n")
+    assert scan(logs, since=T0 + 10), "of a line without a time nobody knows"
+
+
+def test_a_log_tells_which_line_is_of_which_moment(tmp_path):
+    log = tmp_path / "logs" / "pod.log"
+    log.parent.mkdir()
+    log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n")
+    (found,) = logs_of(tmp_path)
+    assert (found.file, found.lines, found.times) == ("logs/pod.log", [2, 4], [T0 + 0.5, T0 + 2.25])
+
+
+def test_a_command_has_the_versions_and_seeds_of_the_run_but_not_its_choice_of_scenarios():
+    report = {"test": "scenarios/test_a.py::test_b[x y]", "rook": "1.18.8", "ceph": "quay.io/ceph/ceph:v18.2.7"}
+    run = {"settings": {"all": True, "shard": "1/2", "disk_size": "6GiB"}, "seeds": {"fault_seed": 3, "order": 9}}
+    pytest_form, tox_form = failures.again(report, run)
+    options = "--fault-seed=3 --rook=1.18.8 --ceph=18.2.7 --disk-size=6GiB --randomly-seed=9"
+    assert pytest_form == f"pytest 'scenarios/test_a.py::test_b[x y]' {options}"
+    assert tox_form == f"python3 -m tox -e e2e -- 'scenarios/test_a.py::test_b[x y]' {options}"
+
+
+def test_what_is_no_driver_of_rooks_is_not_asked_for_again():
+    report = {"driver": "kubelet", "storage": "local"}
+    options = failures.again_options(report, {"settings": {"storage": "local"}})
+    assert "csi_driver" not in options
+    assert options["storage"] == "local"
+    assert failures.again_options({"driver": "userspace"}, {})["csi_driver"] == "userspace"

@@ -1,0 +1,64 @@
+"""A write that nobody waits for: under way, ended, or failed."""
+
+import subprocess
+
+import pytest
+from rookery.errors import StorageFailure
+from rookery.waiting import NotYet
+from rookery.workloads import background_writes
+from rookery.workloads.background_writes import BackgroundWrite
+
+WRITE = "head -c 1M /dev/urandom | tee /volume/file | sha256sum"
+
+
+class Pod:
+    """A shell in a folder that stands for a pod's root."""
+
+    name = "writer"
+
+    def __init__(self, root):
+        self.root = root
+
+    def sh(self, script):
+        return subprocess.run(
+            ["sh", "-c", script.replace("/volume", str(self.root / "volume")).replace("/tmp/w", f"{self.root}/w")],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+
+@pytest.fixture
+def pod(tmp_path, monkeypatch):
+    monkeypatch.setattr(background_writes, "_STARTED", 5.0)
+    (tmp_path / "volume").mkdir()
+    return Pod(tmp_path)
+
+
+def test_what_was_written_has_the_checksum_taken_on_its_way(pod):
+    written = BackgroundWrite(pod, "/volume/file", WRITE).ended.wait(within=10)
+    assert written == pod.sh("sha256sum /volume/file").split()[0]
+    assert (pod.root / "volume/file").stat().st_size == 1 << 20
+
+
+def test_a_write_that_ended_is_not_under_way(pod):
+    write = BackgroundWrite(pod, "/volume/file", WRITE)
+    write.ended.wait(within=10)
+    with pytest.raises(NotYet, match="ended with status 0"):
+        write.under_way.now()
+
+
+def test_a_write_into_what_does_not_answer_is_under_way(pod):
+    pod.sh("mkfifo /volume/file")  # nobody reads it
+    write = BackgroundWrite(pod, "/volume/file", "echo written | tee /volume/file | sha256sum")
+    write.under_way.wait(within=10)
+    with pytest.raises(NotYet, match="still under way"):
+        write.ended.now()
+    assert pod.sh("cat /volume/file") == "written\n"
+    write.ended.wait(within=10)
+
+
+def test_a_write_that_fails_is_a_finding(pod):
+    write = BackgroundWrite(pod, "/volume/no/folder", "cat /volume/no/folder")
+    with pytest.raises(StorageFailure, match=r"pod writer: /volume/no/folder: .*[Nn]o such file"):
+        write.ended.wait(within=10)
