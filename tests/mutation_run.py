@@ -12,7 +12,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 if sys.version_info >= (3, 11):
@@ -38,6 +39,7 @@ DECIDING = (
     "rookery.storage.cluster.xǁStorageClusterǁhealthy__*",
     "rookery.steps.*",
 )
+SOURCE = "src"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 SEEN = ("killed", "timeout")  # a change that makes a test go on for ever is seen as well
 
@@ -46,8 +48,12 @@ Survivor = tuple[str, str]  # the function, and the change: its lines, each with
 
 def main(patterns: Sequence[str]) -> int:
     os.nice(10)
-    patterns = patterns or DECIDING
     shutil.rmtree("mutants", ignore_errors=True)  # mutmut would believe the tests to be what they were
+    with _source():
+        return _run(patterns or DECIDING)
+
+
+def _run(patterns: Sequence[str]) -> int:
     subprocess.run([*MUTMUT, "run", *patterns], check=True)
     statuses = {
         name: status for name, status in _statuses().items() if any(fnmatch.fnmatch(name, each) for each in patterns)
@@ -70,6 +76,23 @@ def main(patterns: Sequence[str]) -> int:
 
 
 MUTMUT = (sys.executable, "-m", "mutmut")
+
+
+@contextmanager
+def _source() -> Iterator[None]:
+    """Have the package below `src` too, while mutmut runs.
+
+    Of a module below there mutmut knows the name by which tests import it; below any other folder it takes the folder's
+    name for a part of the module's (https://github.com/boxed/mutmut, `strip_prefix` of "src."), and no test reaches it.
+    """
+    link = Path(SOURCE)
+    if link.is_symlink():
+        link.unlink()  # of a run that was killed
+    link.symlink_to("harness")
+    try:
+        yield
+    finally:
+        link.unlink()
 
 
 def _statuses() -> dict[str, str]:

@@ -32,10 +32,11 @@ def mutmut(monkeypatch, tmp_path):
 
     def run(argv, **_options):
         command, *arguments = argv[len(mutation_run.MUTMUT) :]
+        mutmut.source = Path(mutation_run.SOURCE).readlink()
         if command == "run":
             mutmut.ran = arguments
         names = [f"rookery.storage.recovery.x_f__mutmut_{number}" for number in range(1, 4)]
-        path = "harness/rookery/storage/recovery.py"
+        path = "src/rookery/storage/recovery.py"
         shown = f"# it: survived\n--- {path}\n+++ {path}\n@@ -1 +1 @@\n def f():\n{CHANGE}\n"
         listed = "".join(f"    {name}: {status}\n" for name, status in zip(names, mutmut.status, strict=True))
         other = "    rookery.plugin.session.x_g__mutmut_1: not checked\n"
@@ -77,6 +78,15 @@ def test_of_a_part_nobody_asks_for_what_is_explained_elsewhere(mutmut):
     assert mutation_run.main(["rookery.storage.recovery.*"]) == 0
 
 
+def test_mutmut_finds_the_package_where_it_knows_modules_by_the_names_that_tests_import(mutmut, tmp_path):
+    (tmp_path / mutation_run.SOURCE).symlink_to("what a killed run left")
+    mutation_run.main([])
+    assert mutmut.source == Path("harness")
+    assert not (tmp_path / mutation_run.SOURCE).is_symlink()
+    # The two folders whose names mutmut takes off a module's, beside the current one.
+    assert mutation_run.SOURCE in ("src", "source")
+
+
 HARNESS = Path(rookery.__file__).parent.parent
 
 
@@ -97,7 +107,7 @@ def test_what_decides_is_where_it_is_said_to_be(pattern):
     module = pattern.partition(".x")[0].removesuffix(".*")
     assert any(fnmatch.fnmatchcase(name, pattern) for name in functions_of(module)), pattern
     mutated = tomllib.loads((HARNESS.parent / "pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]
-    assert f"harness/{module.replace('.', '/')}.py" in mutated
+    assert f"{mutation_run.SOURCE}/{module.replace('.', '/')}.py" in mutated
 
 
 def test_what_is_explained_is_where_it_is_said_to_be():
