@@ -31,8 +31,8 @@ FIRST_OF_TESTS = 200  # the numbers of loop devices from here on are the tests' 
 
 @pytest.fixture(autouse=True)
 def isolated(tmp_path, monkeypatch):
-    for name in os.environ:
-        if name.startswith("ROOKERY_"):
+    for name in list(os.environ):
+        if name.startswith("ROOKERY_") or name == "COLUMNS":  # xdist's workers have the terminal's width
             monkeypatch.delenv(name)
     monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
