@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery import cli, signatures
-from rookery.catalogue import catalogue, ledger, reproducing
+from rookery.catalogue import ledger, reproducing
 from rookery.catalogue.markers import Bug
 from rookery.cli import reproduce
 from rookery.report.results import Results
@@ -64,23 +64,11 @@ sabotage = ""
 """
 
 
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory):
-    """What pytest finds in the file, once for all tests: it takes seconds."""
-    folder = tmp_path_factory.mktemp("scenarios")
-    (folder / "bugs").mkdir()
-    (folder / "bugs/test_it.py").write_text(FILE)
-    return catalogue.collect(folder)
-
-
 @pytest.fixture
-def folder(tmp_path, monkeypatch, collected):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalogue, "collect", lambda folder: collected)
-    (tmp_path / "scenarios/bugs").mkdir(parents=True)
-    (tmp_path / "scenarios/bugs/test_it.py").write_text(FILE)
-    (tmp_path / "scenarios" / ledger.FILE).write_text(LEDGER)
-    return tmp_path
+def folder(folder):
+    """The folder, with a ledger."""
+    (folder / "scenarios" / ledger.FILE).write_text(LEDGER)
+    return folder
 
 
 def ended(monkeypatch, outcome, status, *, seen=True, **notes):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from rookery import cli, signatures
-from rookery.catalogue import catalogue, ledger
+from rookery.catalogue import ledger
 from rookery.cli import check
 from rookery.report.results import Results
 
@@ -33,24 +33,6 @@ def test_guard(cluster):
 def test_unmarked(cluster):
     pass
 '''
-
-
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory):
-    """What pytest finds in the file, once for all tests: it takes seconds."""
-    folder = tmp_path_factory.mktemp("scenarios")
-    (folder / "bugs").mkdir()
-    (folder / "bugs/test_it.py").write_text(FILE)
-    return catalogue.collect(folder)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch, collected):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalogue, "collect", lambda folder: collected)
-    (tmp_path / "scenarios/bugs").mkdir(parents=True)
-    (tmp_path / "scenarios/bugs/test_it.py").write_text(FILE)
-    return tmp_path
 
 
 @pytest.fixture

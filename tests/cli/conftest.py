@@ -1,0 +1,23 @@
+"""Commands of the ledger and of scenarios run in a folder with one file of scenarios, which is collected once."""
+
+import pytest
+from rookery.catalogue import catalogue
+
+
+@pytest.fixture(scope="module")
+def collected(request, tmp_path_factory):
+    """What pytest finds in the module's FILE: it takes seconds."""
+    folder = tmp_path_factory.mktemp("scenarios")
+    (folder / "bugs").mkdir()
+    (folder / "bugs/test_it.py").write_text(request.module.FILE)
+    return catalogue.collect(folder)
+
+
+@pytest.fixture
+def folder(request, tmp_path, monkeypatch, collected):
+    """The current folder, with scenarios/bugs/test_it.py."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(catalogue, "collect", lambda folder: collected)
+    (tmp_path / "scenarios/bugs").mkdir(parents=True)
+    (tmp_path / "scenarios/bugs/test_it.py").write_text(request.module.FILE)
+    return tmp_path
