@@ -1,6 +1,7 @@
 """What a bench counts and compares; what it measures is faked."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -221,6 +222,8 @@ def test_the_client_that_reads_the_rows_is_closed_whatever_it_finds(tmp_path, mo
 @pytest.fixture
 def restored(tmp_path):
     """A cluster that was restored from a snapshot with one disk; returns both, and the two files of the disk."""
+    if not shutil.which("rsync"):
+        pytest.skip("needs rsync")
     saved, disk = tmp_path / "saved.img", tmp_path / "disk.img"
     for path in (saved, disk):
         path.write_bytes(b"osd")

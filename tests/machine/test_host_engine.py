@@ -108,7 +108,8 @@ def test_copies_of_the_images_are_counted_where_they_cannot_be_links(two_filesys
     assert host_engine.state_and_cache().state == "degraded"
 
 
-def test_nothing_more_is_needed_where_they_are_links():
+def test_nothing_more_is_needed_where_they_are_links(monkeypatch, tmp_path):
+    monkeypatch.setattr(capacity, "_engine_root", lambda: tmp_path)
     needs = capacity.Needs(engine=1, state=4, images=0, snapshots=0, copies=1 << 50, free_share=0)
     assert sum(room.needed for room in capacity.disks(needs)) == 5
     assert host_engine.state_and_cache().state == "ok"
