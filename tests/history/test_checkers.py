@@ -184,6 +184,35 @@ def test_a_row_of_one_read_need_not_be_in_another_that_began_before_that_was_ove
     assert story.check().vanished == vanished
 
 
+def test_a_row_that_the_second_fault_may_take_has_not_vanished():
+    """Two reads between which a fault may have lost something are not compared with each other."""
+    story = Story().acked(1).in_flight(9).fault().read("QUORUM", [1], at=120).read("ALL", [1], at=130)
+    story.write(4, 198).write(5, 198.9, "info", took=5).read("QUORUM", [1, 4], at=199, took=0.5).fault(at=200)
+    story.write(6, 299.9, "info", took=5).fault(at=300)
+    report = story.read("QUORUM", [1], at=350).read("ALL", [1], at=360).check(window=15)
+    assert report.vanished == []
+
+
+def test_a_row_missing_after_a_fault_that_loses_nothing_says_how_long_before_it(story):
+    story = Story().acked(1, 2).in_flight(9).fault(name="node partition", loses_unsynced=False)
+    report = story.read("QUORUM", [1], at=150).read("ALL", [1], at=160).check(window=60)
+    (lost,) = report.lost
+    assert (lost.allowed, lost.seconds_before_fault) == (False, pytest.approx(49.99))
+
+
+def test_nobody_waited_in_vain_before_the_last_answer():
+    """It came at 95, to another client than the one that has waited since 90 and was told nothing."""
+    story = Story().write(1, 94.9, took=0.1).write(9, 90, "info", took=20).fault()
+    report = story.read("QUORUM", [1], at=150).read("ALL", [1], at=160).check(window=15)
+    assert report.held_back_s == pytest.approx(5)
+
+
+def test_a_stall_too_short_to_matter_is_not_told(story):
+    report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window=15)
+    assert 0 < report.held_back_s < 1
+    assert "nothing was acknowledged" not in report.describe()
+
+
 def test_invalid_goes_before_unknown(story):
     report = story.read("QUORUM", [1], at=150).check()
 

@@ -16,7 +16,7 @@ from rookery.kube.conditions import (
     rollout_done,
     unix_time,
 )
-from rookery.waiting import NotYet
+from rookery.waiting import NotYet, minutes
 
 STARTED = "2026-11-24T08:00:10Z"
 AT = unix_time(STARTED)
@@ -275,10 +275,11 @@ def daemon_set(**status):
 
 
 def test_pods_have_gone_when_none_with_these_labels_is_there_whatever_its_state():
-    api = Api(Pod=[pod("a"), pod("b", phase="Failed"), pod("c", labels={"app": "other"})])
-    with pytest.raises(NotYet, match="still there: a, b"):
+    others = [pod("c", labels={"app": "other"}), pod("d", namespace="elsewhere")]
+    api = Api(Pod=[pod("a"), pod("b", phase="Failed"), *others])
+    with pytest.raises(NotYet, match=r"^still there: a, b$"):
         pods_gone(api, "ns", "app=mine").now()
-    api.objects["Pod"] = api.objects["Pod"][2:]
+    api.objects["Pod"] = others
     pods_gone(api, "ns", "app=mine").now()
 
 
@@ -455,6 +456,22 @@ def test_an_api_that_is_down_is_a_reason_to_wait(condition):
     api.down = True
     with says("API: booting"):
         condition(api).now()
+
+
+@pytest.mark.parametrize(
+    ("condition", "name", "within"),
+    [
+        (pods_ready(Api(), "ns", "app=mine", 2), "2 pods with app=mine in ns Ready", minutes(2)),
+        (pods_gone(Api(), "ns", "app=mine"), "no pod with app=mine in ns", minutes(2)),
+        (rollout_done(Api(), "Deployment", "op", "ns"), "Deployment op rolled out", minutes(3)),
+        (crd_established(Api(), "drivers.csi"), "CRD drivers.csi established", minutes(1)),
+        (bound(Api(), "data", "ns"), "claim data Bound", minutes(1)),
+        (nodes_ready(Api(), ["a", "b"]), "nodes Ready: a, b", minutes(2)),
+        (node_lost(Api(), "a"), "node a not taken for Ready", minutes(2)),
+    ],
+)
+def test_each_has_its_name_and_its_deadline(condition, name, within):
+    assert (condition.name, condition.within) == (name, within)
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ class Nodes:
         self.off, self.boots = set(), 1
         self.disks = {}
         self.require_on = None
+        self.restored = []
 
     def kill_nodes(self, names):
         self.kube.kill(names)
@@ -268,6 +269,7 @@ class Nodes:
         self.off, self.boots = set(), self.boots + 1
 
     def restore(self, snapshot):
+        self.restored.append(snapshot)
         self.kube.kill(self.node_names)
         began = self.kube.clock.wall
         self.start_nodes(self.node_names)
@@ -278,11 +280,14 @@ class Nodes:
 def cluster(ceph, monkeypatch, tmp_path):
     clock = SimpleNamespace(time=lambda: ceph.clock.wall, monotonic_ns=lambda: int(ceph.clock.now * 1e9))
     monkeypatch.setattr("rookery.faults.fault.time", clock)
-    monkeypatch.setattr(StorageCluster, "prepare", lambda self, results, *, storage: None)
+    prepared = []
+    monkeypatch.setattr(
+        StorageCluster, "prepare", lambda self, results, *, storage: prepared.append((results, storage))
+    )
     monkeypatch.setattr(RookSystem, "_rendering", lambda self, nodes, disks: None)
     monkeypatch.setattr(system, "Rook", lambda *_, **__: ceph.rook)
     cluster = StorageCluster(Settings(kind_config=str(TOPOLOGY)), lambda line: None)
-    cluster.kind = Nodes(ceph)
+    cluster.kind, cluster.prepared = Nodes(ceph), prepared
     cluster.storage.found_on(cluster.kind, None)
     passing = {"say": lambda line: None, "clock": lambda: ceph.clock.now}
     with Results(tmp_path / "results", "recovery", **passing) as cluster.its_results:
@@ -331,12 +336,33 @@ def test_a_restored_cluster_is_ready_when_all_of_it_is_back(ceph, cluster):
     began = ceph.clock.wall
     cluster.restore(snapshot, cluster.its_results)
     assert (cluster.ready, was_ready) == (True, [False])
+    assert cluster.prepared == [(cluster.its_results, True)]
+    assert cluster.kind.restored == [snapshot]
     assert cluster.started == began
     assert cluster.storage.deployed
     assert ceph.health == "HEALTH_OK"
     assert all(node.pods_started > began for node in ceph.nodes.values())
     steps = ["nodes Ready", "mons in quorum", "OSDs up", "HEALTH_OK", "every pod Ready"]
     assert list(cluster.its_results.seconds()) == ["ready restored", *(f"restored: {step}" for step in steps)]
+
+
+def test_the_storage_system_finds_itself_on_the_nodes_in_phases_of_the_scenario(ceph, cluster, monkeypatch):
+    real, found = cluster.storage.found_on, []
+
+    def found_on(nodes, phase):
+        found.append((nodes, phase))
+        real(nodes, phase)
+
+    monkeypatch.setattr(cluster.storage, "found_on", found_on)
+    cluster.restore(saved(cluster), cluster.its_results)
+    assert found == [(cluster.kind, cluster.its_results.phase)]
+
+
+def test_a_state_is_restored_by_its_name(ceph, cluster, monkeypatch):
+    snapshot = saved(cluster)
+    monkeypatch.setattr(cluster.saved, "kept", {"mine": snapshot}.__getitem__)
+    cluster.restore("mine", cluster.its_results)
+    assert cluster.kind.restored == [snapshot]
 
 
 @pytest.mark.parametrize(
@@ -355,6 +381,7 @@ def test_nodes_that_were_saved_without_rook_are_restored_when_they_are_ready(cep
     snapshot = saved(cluster, with_rook=False)
     cluster.restore(snapshot, cluster.its_results)
     assert (cluster.ready, cluster.storage.deployed) == (True, False)
+    assert cluster.prepared == [(cluster.its_results, False)]
     assert list(cluster.its_results.seconds()) == ["ready restored", "restored: nodes Ready"]
     ceph.stuck.add("heartbeat of worker1")
     with pytest.raises(DeadlineExceeded, match="worker1 shows Ready, but its last heartbeat is from before"):

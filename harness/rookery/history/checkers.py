@@ -149,7 +149,6 @@ class _Judge:
         self._window_s = window_s
         self._writes = {write.key: write for write in history.writes()}
         self._acked = [write for write in self._writes.values() if write.outcome == "ok"]
-        self._unacked = [write for write in self._writes.values() if write.outcome != "ok"]
         self._acks_ns = sorted(_acked_ns(write) for write in self._acked)
         self._faults = history.faults()
         # A read at ONE promises nothing that could be broken; nor does one that a fault came upon.
@@ -239,7 +238,7 @@ class _Judge:
         return [read for read in self._strong if self._fault_before(read) == number]
 
     def _there(self, outcome: str) -> list[int]:
-        wanted = {write.key for write in self._unacked if write.outcome == outcome}
+        wanted = {write.key for write in self._writes.values() if write.outcome == outcome}
         return sorted(set[int]().union(*(wanted & read.keys for read in self._history.reads())))
 
     def _missing(self, read: Read | None, number: int) -> list[Row]:

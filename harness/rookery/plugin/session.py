@@ -325,7 +325,7 @@ def finish(
     where the machine was short of room meanwhile, by that (see `blamed`). May be called again, when more is known."""
     error = _error_among(calls) or unclean
     if error is None and "call" not in calls:
-        error = KeyboardInterrupt("interrupted")  # of which pytest makes no call
+        error = KeyboardInterrupt()  # of which pytest makes no call
     if error is not None:
         error = blamed(error, "call" if "call" in calls else "setup", machine=short_of_room(results))
     results.finish(outcome_of(error, at_setup=False))
