@@ -6,7 +6,6 @@ mons, OSDs and placement groups. Which daemon, node or pod it harms is drawn by 
 
 """
 
-import secrets
 from random import Random
 
 import pytest
@@ -22,35 +21,28 @@ OF_ONE_KIND = (faults.DaemonKill, faults.DaemonPause, faults.DiskLoss)
 DAEMONS = ("mon", "osd", "mgr", "operator")
 
 
-@pytest.fixture
-def fault_seed(cluster, rookery_settings) -> int:
-    seed = secrets.randbelow(1 << 32) if rookery_settings.fault_seed is None else rookery_settings.fault_seed
-    cluster.results.note(fault_seed=seed)
-    return seed
-
-
 @pytest.mark.parametrize(
     "kind", [each for each in AIMED if each not in (faults.DaemonKill, faults.DaemonPause, faults.DiskLoss)]
 )
-def test_takes_effect_and_is_got_over(cluster, fault_seed, kind):
+def test_takes_effect_and_is_got_over(cluster, rookery_fault_seed, kind):
     """Aimed at whatever the seed draws."""
     if why := kind.available(cluster):
         pytest.skip(why)
-    inject_and_heal(cluster, kind.aimed(cluster, Random(fault_seed)))
+    inject_and_heal(cluster, kind.aimed(cluster, Random(rookery_fault_seed)))
 
 
 @pytest.mark.parametrize("kind", [faults.DaemonKill, faults.DaemonPause])
 @pytest.mark.parametrize("daemon", DAEMONS)
-def test_daemon_is_killed_or_paused(cluster, fault_seed, kind, daemon):
+def test_daemon_is_killed_or_paused(cluster, rookery_fault_seed, kind, daemon):
     """One of each kind of daemon."""
-    inject_and_heal(cluster, kind(Random(fault_seed).choice(faults.daemons_of(cluster, daemon))))
+    inject_and_heal(cluster, kind(Random(rookery_fault_seed).choice(faults.daemons_of(cluster, daemon))))
 
 
 @pytest.mark.budget(240)
 @pytest.mark.parametrize("kind", [faults.DaemonKill, faults.DaemonPause])
-def test_mds_is_killed_or_paused(cluster, cephfs, fault_seed, kind):
+def test_mds_is_killed_or_paused(cluster, cephfs, rookery_fault_seed, kind):
     """Of a cluster with a filesystem."""
-    inject_and_heal(cluster, kind(Random(fault_seed).choice(faults.daemons_of(cluster, "mds"))))
+    inject_and_heal(cluster, kind(Random(rookery_fault_seed).choice(faults.daemons_of(cluster, "mds"))))
 
 
 @pytest.mark.budget(240)

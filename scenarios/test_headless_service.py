@@ -36,22 +36,22 @@ def test_headless_service_removed(cluster, cassandra, cluster_dns):
 
     cassandra.client_service.create()
     deletion = faults.ServiceDeletion(cassandra.headless_service)
-    deletion.inject(cluster)  # cause
-    cluster_dns.no_such_name(seed).wait(within=minutes(1))
-    assert cassandra.write(rows=1_000) == 1_000, "a running ring needs no names: this was to go unnoticed"
-    with pytest.raises(NotYet, match="no log of cassandra-0"):
-        cassandra.log(signatures.SEED_LOOKUP_FAILED).since(deletion).now()
+    with cluster.fault(deletion) as deleted:  # cause
+        cluster_dns.no_such_name(seed).wait(within=minutes(1))
+        assert cassandra.write(rows=1_000) == 1_000, "a running ring needs no names: this was to go unnoticed"
+        with pytest.raises(NotYet, match="no log of cassandra-0"):
+            cassandra.log(signatures.SEED_LOOKUP_FAILED).since(deleted).now()
 
-    killed = steps.kill_nodes_under_load(cluster, cassandra)
-    cluster_dns.no_such_name(seed).wait()
-    # A replica that looks for its seed before DNS is back says the same, and that mends itself.
-    since_dns_answers = time.time()
-    with cluster.results.phase("symptom shown"):
-        cassandra.log(signatures.SEED_LOOKUP_FAILED).since(since_dns_answers).wait(within=minutes(4), every=1.0)
+        killed = steps.kill_nodes_under_load(cluster, cassandra)
+        cluster_dns.no_such_name(seed).wait()
+        # A replica that looks for its seed before DNS is back says the same, and that mends itself.
+        since_dns_answers = time.time()
+        with cluster.results.phase("symptom shown"):
+            cassandra.log(signatures.SEED_LOOKUP_FAILED).since(since_dns_answers).wait(within=minutes(4), every=1.0)
 
-    with cluster.results.phase("worked around"):
-        deletion.heal()  # workaround
-        cassandra.recovered.since(killed).wait()
+        with cluster.results.phase("worked around"):
+            deletion.heal()  # workaround
+            cassandra.recovered.since(killed).wait()
     cassandra.check()
 
 

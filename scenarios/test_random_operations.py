@@ -18,8 +18,6 @@ The calls go to the driver's own sockets, beside kubelets and sidecars. The seed
 is in operations.jsonl.
 """
 
-import secrets
-
 import pytest
 from rookery import drivers
 
@@ -32,6 +30,5 @@ def driver(cluster):
         yield driver
 
 
-def test_the_driver_does_what_its_model_says(cluster, driver, rookery_settings):
-    seed = secrets.randbelow(1 << 32) if rookery_settings.fault_seed is None else rookery_settings.fault_seed
-    drivers.RandomisedRun(cluster, driver, cluster.results, seed).run()
+def test_the_driver_does_what_its_model_says(cluster, driver, rookery_fault_seed):
+    drivers.RandomisedRun(cluster, driver, cluster.results, rookery_fault_seed).run()

@@ -287,6 +287,11 @@ def test_a_command_has_the_versions_and_seeds_of_the_run_but_not_its_choice_of_s
     assert tox_form == f"python3 -m tox -e e2e -- 'scenarios/test_a.py::test_b[x y]' {options}"
 
 
+def test_a_command_has_the_seed_that_a_scenario_has_drawn_for_itself():
+    options = failures.again_options({"fault_seed": 77}, {"seeds": {"fault_seed": None}})
+    assert options["fault_seed"] == 77
+
+
 def test_what_is_no_driver_of_rooks_is_not_asked_for_again():
     report = {"driver": "kubelet", "storage": "local"}
     options = failures.again_options(report, {"settings": {"storage": "local"}})

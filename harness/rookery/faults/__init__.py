@@ -69,6 +69,8 @@ ALL: tuple[type[Fault], ...] = (
 )
 """Every fault that there is."""
 
+from rookery.faults.random_faults import Random  # noqa: E402 - draws among all of them
+
 __all__ = [
     "ALL",
     "AddressReuse",
@@ -94,6 +96,7 @@ __all__ = [
     "PodDelete",
     "PodPartition",
     "PoolQuota",
+    "Random",
     "RegistrationSocketRemoval",
     "ReplicaDamage",
     "ServiceDeletion",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Random:
-    """Draws among those faults which are available, find something to be aimed at, and heal."""
+    """`draw` takes the next of those faults which are available, find something to be aimed at, and heal."""
 
     def __init__(self, seed: int, among: Sequence[type[Fault]] = ALL) -> None:
         self.seed = seed

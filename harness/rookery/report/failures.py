@@ -104,7 +104,7 @@ def again_options(report: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str
     """What those commands ask for, by the names of settings: all that says what is run on what."""
     given = dict(run.get("settings", {}))
     versions = {name: report.get("driver" if name == "csi_driver" else name) for name in VERSIONS}
-    options = {**_asked(run), **{name: value for name, value in versions.items() if value}, **given}
+    options = {**_seed(report, run), **{name: value for name, value in versions.items() if value}, **given}
     if options.get("csi_driver") not in DRIVERS:  # a storage system's own, which is not asked for
         options.pop("csi_driver", None)
     if "ceph" in options:  # as an image, it is noted with its repository
@@ -114,8 +114,9 @@ def again_options(report: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str
     return options
 
 
-def _asked(run: Mapping[str, Any]) -> dict[str, Any]:
-    seed = run.get("seeds", {}).get("fault_seed")
+def _seed(report: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the scenario drew by; where the run had no seed each scenario has one of its own."""
+    seed = report.get("fault_seed", run.get("seeds", {}).get("fault_seed"))
     return {} if seed is None else {"fault_seed": seed}
 
 
