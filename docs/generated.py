@@ -12,10 +12,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from types import ModuleType
+from typing import Any
 
 import pytest
+import rookery
 from _pytest.fixtures import FixtureFunctionDefinition
 from rookery.catalogue import markers
+from rookery.faults import Fault
 from rookery.settings import PREFIX, Settings, option_name
 
 SHOWN_BY_PYTEST = 60.0  # seconds that pytest may take to collect nothing
@@ -66,10 +70,53 @@ def fixtures() -> str:
     )
 
 
+def api() -> str:
+    """Each exported name, for mkdocstrings to put its docstring there; those of a module below that."""
+    modules = {name: found for name, found in _exported(rookery) if inspect.ismodule(found)}
+    lines = [
+        "# API",
+        "",
+        "All that `from rookery import …` gives, made from the docstrings. "
+        "[Fixtures](fixtures.md) hand out the objects that a scenario works with.",
+        *_documented("rookery", [found for _, found in _exported(rookery)]),
+        *(
+            line
+            for name, module in modules.items()
+            for line in _documented(f"rookery.{name}", [found for _, found in _exported(module)])
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _exported(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    own = [name for name, found in vars(module).items() if getattr(found, "__module__", "") == module.__name__]
+    for name in getattr(module, "__all__", [name for name in own if not name.startswith("_")]):
+        yield name, getattr(module, name)
+
+
+def _documented(title: str, found: Iterable[Any]) -> list[str]:
+    """A section with the classes and functions among them. What else there is, such as signatures, says itself."""
+    documented = [each for each in found if inspect.isclass(each) or inspect.isroutine(each)]
+    return [
+        "",
+        f"## `{title}`",
+        *(
+            f"\n::: {each.__module__}.{each.__qualname__}\n    options:\n      inherited_members: {_has_others(each)}"
+            for each in documented
+        ),
+    ]
+
+
+def _has_others(found: Any) -> str:
+    """Whether what it inherits is shown beside it: a workload has most from its base, faults all have the same."""
+    return "false" if inspect.isclass(found) and issubclass(found, (Fault, Exception)) else "true"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/options.md": options,
     "reference/markers.md": marks,
     "reference/fixtures.md": fixtures,
+    "reference/api.md": api,
 }
 
 

@@ -1,15 +1,19 @@
 """What the docs promise by themselves: every link inside the project leads somewhere, and the site has every page."""
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+import rookery
 import yaml
 
 PROJECT = Path(__file__).parents[1]
 DOCS = PROJECT / "docs"
 READ = sorted([*DOCS.rglob("*.md"), *PROJECT.glob("*.md")])
-GENERATED = ("reference/fixtures.md", "reference/markers.md", "reference/options.md")  # by docs/generated.py
+# By docs/generated.py.
+GENERATED = ("reference/api.md", "reference/fixtures.md", "reference/markers.md", "reference/options.md")
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 # Words that needed a dictionary (docs/glossary.md has those that took their places).
@@ -81,3 +85,16 @@ def test_what_scenarios_name_in_docs_is_there(file):
     for name, anchor in named:
         assert (DOCS / name).exists(), name
         assert not anchor or anchor in anchors(DOCS / name), anchor
+
+
+def test_the_reference_has_all_that_is_exported(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    page = importlib.import_module("generated").api()
+    exported = {name: getattr(rookery, name) for name in rookery.__all__}
+    for name, found in exported.items():
+        if inspect.ismodule(found):
+            assert f"## `rookery.{name}`" in page
+        else:
+            assert f"\n::: {found.__module__}.{found.__qualname__}\n" in page
+    assert "\n::: rookery.faults.node_kill.NodeKill\n" in page
+    assert "_exported" not in page
