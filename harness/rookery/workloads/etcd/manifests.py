@@ -20,9 +20,9 @@ class EtcdSpec:
     """What differs from one deployment to another."""
 
     image: str
+    storage_class: str
     namespace: str = "etcd"
     replicas: int = 3
-    storage_class: str = "rook-ceph-block"
 
     @property
     def labels(self) -> str:

@@ -46,7 +46,7 @@ class Etcd(Workload[Client]):
         storage_class: str,
         table: str | None = None,
     ) -> None:
-        self.spec = EtcdSpec(image, namespace, storage_class=storage_class)
+        self.spec = EtcdSpec(image, storage_class, namespace)
         super().__init__(kube, self.spec, image=image, record=record, results=results, table=table)
 
     @property
