@@ -26,7 +26,7 @@ LARGEST = 4 * 2**20  # bytes of one of its files
 # What there may be, in the order of the index, and why somebody would look there.
 WHAT = (
     ("logs/*", "logs of containers, by namespace and pod; .previous.log is of the run before the last restart"),
-    ("objects/events-*.jsonl", "Kubernetes' events of a namespace, the oldest first"),
+    ("objects/events-*.jsonl", "Kubernetes' events of a namespace, the oldest first; those of nodes are in default"),
     ("objects/*.jsonl", "objects of the API, one a line: their status is what controllers and kubelets told last"),
     (f"{STORAGE}/ceph-report.json", "all that the mons know: health, maps of mons, OSDs and PGs, pools, CRUSH, auth"),
     (f"{STORAGE}/ceph-log.json", "the newest lines of Ceph's cluster log: health changes, OSDs failing, elections"),
