@@ -99,6 +99,7 @@ def cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterato
     begin = time.time()
     with watching(cluster, rookery_results):
         yield cluster
+    cluster.settle()
     if not cluster.storage.as_deployed:
         running.session_of(request.config).mark_dirty()
     marker, calls = request.node.get_closest_marker("skip_leak_check"), request.node.stash.get(running.CALLS, {})
@@ -139,6 +140,7 @@ def second_cluster(
         yield other
     finally:
         try:
+            other.settle()
             if other.ready:
                 other.gather_logs(rookery_results, "other-cluster-at-the-end")
         finally:
