@@ -219,6 +219,15 @@ def test_a_journal_that_cannot_be_read_says_why(monkeypatch, status, text):
     assert nodes.journal("c-worker") == text
 
 
+def test_a_journal_has_times_by_which_a_page_links_to_its_lines(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        nodes, "docker", lambda *argv, **_: asked.append(argv) or subprocess.CompletedProcess(argv, 0, "")
+    )
+    nodes.journal("c-worker")
+    assert {"--output=short-iso-precise", "--utc"} <= set(asked[0])
+
+
 def test_state_and_journal_of_a_node_are_asked_at_once(monkeypatch, tmp_path):
     asked = []
 
@@ -233,7 +242,7 @@ def test_state_and_journal_of_a_node_are_asked_at_once(monkeypatch, tmp_path):
     assert asked == [("exec", "c-worker")]
     assert state.lstrip().startswith("== loop devices\n")
     assert "== mounts\n" in state
-    assert journal.startswith("journal: ")
+    assert journal.startswith("journal: --no-pager --quiet --output=short-iso-precise --utc ")
     assert journal.endswith("--since=@1795949900 -n 2000\n")
 
 

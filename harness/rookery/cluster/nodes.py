@@ -207,11 +207,12 @@ def kubelet_said(name: str, pattern: str, since: float) -> list[str]:
     return docker("exec", name, "journalctl", *options, *search, timeout=30, check=False).stdout.splitlines()
 
 
-_JOURNAL = ("--no-pager", "--quiet")
+# With dates and fractions, in UTC, as pods' logs have them: systemd has that since 234, Debian 12's nodes have 252.
+_JOURNAL = ("--no-pager", "--quiet", "--output=short-iso-precise", "--utc")
 
 
 def journal(name: str, lines: int = 5000) -> str:
-    """The newest lines of a node's journal, or why it cannot be read."""
+    """The newest lines of a node's journal, each with its time (UTC), or why it cannot be read."""
     done = docker("exec", name, "journalctl", *_JOURNAL, "-n", str(lines), timeout=30, check=False)
     return done.stdout if done.returncode == 0 else f"no journal: {done.stderr}"
 
