@@ -28,7 +28,7 @@ from rookery.storage.states import NODES_READY, STORAGE_READY, State
 from rookery.waiting import Condition, NotYet
 from rookery.workloads import workload as workload_module
 
-NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True)
+NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True, crashes=list)
 
 
 @plays(StorageCluster)
@@ -39,7 +39,7 @@ class Cluster:
     trouble_at_end = None
     kube = None
     driver = "userspace"
-    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True)
+    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True, crashes=list)
     storage_class = "fast"
     running = True
     left: ClassVar[list[str]] = []  # what the next scenario leaves behind

@@ -21,6 +21,7 @@ from rookery.rook.status import (
     check_osds_up,
     check_pgs_clean,
     check_quorum,
+    crashes_of,
     hosts_of,
     lanes,
     pgs_of,
@@ -163,6 +164,13 @@ def test_health_tells_what_is_wrong_and_leaves_out_what_is_muted():
     assert Health.parse(health(MON_CLOCK_SKEW=True)).ok
     assert str(Health.parse(health(A=False, B=False))) == "HEALTH_WARN (A: A it is; B: B it is)"
     assert Health.parse(health(A=True)).checks == (HealthCheck("A", "HEALTH_WARN", "A it is", muted=True),)
+
+
+def test_crashes_have_their_times():
+    names = ("2026-11-29T10:58:29.307562Z", "2026-11-29 10:58:29.307562Z")  # since Ceph 15, and before
+    listed = [{"crash_id": "it", "timestamp": name, "entity_name": "mgr.a", "stack_sig": "x"} for name in names]
+    assert crashes_of(listed) == [(pytest.approx(1_795_949_909.307562), "mgr.a", "it")] * 2
+    assert crashes_of(None) == []
 
 
 def test_lanes_begin_with_what_there_is_and_have_its_epochs():

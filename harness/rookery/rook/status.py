@@ -176,6 +176,16 @@ def lanes(osdmap: OsdMap, quorum: Quorum, health: Health) -> dict[tuple[str, str
     return found
 
 
+def crashes_of(listed: Sequence[Mapping[str, Any]] | None) -> list[tuple[float, str, str]]:
+    """The crashes of `ceph crash ls`: when (Unix seconds), of whom, and their names there.
+
+    https://docs.ceph.com/en/reef/mgr/crash/
+    """
+    return [
+        (unix_time(each["timestamp"].replace(" ", "T")), each["entity_name"], each["crash_id"]) for each in listed or []
+    ]
+
+
 def pgs_of(dump: Mapping[str, Any]) -> tuple[Pg, ...]:
     """The PGs of `ceph pg dump pgs`. Raises `NotYet` while a mgr that has just started waits for their reports."""
     if not dump.get("pg_ready", True):

@@ -280,6 +280,9 @@ class RookSystem(StorageSystem):
         own = [listed for listed in kube.listable_types() if listed.group in GROUPS]
         return json.dumps([each for listed in own for each in kube.list_type(listed)], indent=1)
 
+    def crashes(self) -> Sequence[tuple[float, str, str]]:
+        return status.crashes_of(self.rook.ask("crash ls", of="mgr"))
+
     def lanes(self) -> Mapping[tuple[str, str], tuple[str, str]]:
         return status.lanes(self.rook.osd_map(), self.rook.mons(), self.rook.health())
 
