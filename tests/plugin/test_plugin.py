@@ -889,6 +889,23 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, py
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.parametrize(
+    ("fixtures", "files", "notes"),
+    [
+        ("cluster", ["events.jsonl"], ["watcher"]),
+        ("kind_cluster", ["events.jsonl"], ["watcher"]),
+        ("cluster, second_cluster", ["events-other.jsonl", "events.jsonl"], ["watcher", "watcher_other"]),
+    ],
+)
+def test_each_cluster_of_a_scenario_is_watched(pytester, cluster, monkeypatch, fixtures, files, notes):
+    monkeypatch.setattr(session.capacity, "require_memory_for", lambda clusters: None)
+    pytester.makepyfile(f"def test_it({fixtures}): pass")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
+    assert sorted(path.name for path in folder(pytester).glob("events*")) == files
+    report = json.loads((folder(pytester) / "report.json").read_text())
+    assert sorted(name for name in report if name.startswith("watcher")) == notes
+
+
 def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkeypatch):
     def gather_logs(self, results, moment):
         raise InfrastructureError(f"no logs of {self.nodes.name}")

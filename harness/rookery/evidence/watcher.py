@@ -29,6 +29,7 @@ from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
 
 SCHEMA = "rookery.events/1"
+OF_OTHER = "events-other.jsonl"  # of a scenario's second cluster
 AGAIN_S = 2.0  # before a stream that has ended is asked for again
 WATCH_S = 300  # of one watch; then it is asked for again
 ALL_TOLD_S = 5.0  # after its begin, by which a watch has told all objects that there are
@@ -309,13 +310,13 @@ class Watcher:
 
 
 @contextmanager
-def watching(cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Watch a cluster while the block lasts, and note in report.json what that cost."""
+def watching(cluster: StorageCluster, results: Results, *, file: str = FILE, note: str = "watcher") -> Iterator[None]:
+    """Watch a cluster while the block lasts, into that file, and note in report.json what that cost."""
     namespace = next(iter(cluster.storage.namespaces), "")  # in which mons are looked for; local volumes have none
-    watcher = Watcher(lambda: cluster.kube, namespace, results.path(FILE), lambda: cluster.storage.lanes())
+    watcher = Watcher(lambda: cluster.kube, namespace, results.path(file), lambda: cluster.storage.lanes())
     watcher.start()
     try:
         yield
     finally:
         watcher.stop()
-        results.record(watcher=watcher.figures())
+        results.record(**{note: watcher.figures()})

@@ -76,11 +76,13 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
 @pytest.fixture
 def kind_cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterator[KindCluster]:
     """A kind cluster whose workers have disks, with the images of the scenarios in its nodes, and nothing on it."""
+    from rookery.evidence.watcher import watching
     from rookery.plugin import running, session
     from rookery.storage.states import NODES_READY
 
     cluster = _cluster(request, NODES_READY, rookery_results)
-    yield cluster.nodes
+    with watching(cluster, rookery_results):
+        yield cluster.nodes
     session.gather_logs_of_failure(cluster, rookery_results, request.node.stash.get(running.CALLS, {}))
 
 
@@ -130,6 +132,7 @@ def second_cluster(
     request: pytest.FixtureRequest, cluster: StorageCluster, rookery_results: Results
 ) -> Iterator[StorageCluster]:
     """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
+    from rookery.evidence.watcher import OF_OTHER, watching
     from rookery.plugin.running import session_of
 
     other = session_of(request.config).another()
@@ -137,7 +140,8 @@ def second_cluster(
     try:
         other.bring_up(rookery_results)
         cluster.note(rookery_results)
-        yield other
+        with watching(other, rookery_results, file=OF_OTHER, note="watcher_other"):
+            yield other
     finally:
         try:
             other.settle()

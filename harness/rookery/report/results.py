@@ -28,7 +28,8 @@ OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
         *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
-        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "watcher", "bench"),
+        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "bench"),
+        *("watcher", "watcher_other"),
         *("dirty", "undone", "drift", "left_behind", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
     }
 )
