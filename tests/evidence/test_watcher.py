@@ -355,6 +355,17 @@ def test_warnings_of_now_are_told_and_those_of_before_are_not(watched):
     assert len(found["text"]) == 500
 
 
+@pytest.mark.parametrize(
+    ("reason", "told"), [("SuccessfulAttachVolume", 1), ("SuccessfulMountVolume", 1), ("Pulled", 0), ("Started", 0)]
+)
+def test_what_succeeded_is_told_of_volumes_alone(watched, reason, told):
+    watched.turn()
+    about = {"kind": "Pod", "namespace": NS, "name": "osd-0"}
+    event = {"reason": reason, "type": "Normal", "involvedObject": about, "lastTimestamp": "2026-11-29T10:59:00Z"}
+    watched.kube.streams["events"].say(change("ADDED", {**event, "metadata": {"uid": "e1"}}))
+    assert [each["state"] for each in watched.turn()] == [reason] * told
+
+
 def test_an_attachment_is_followed(watched):
     watched.turn()
     found = {

@@ -14,8 +14,15 @@ from rookery.kube.objects import Object, is_true, items_of, value_of
 LONGEST = 500  # characters of a text
 GONE = "gone"
 
-# Events of Kubernetes that are told though they are no warnings.
-VOLUME_REASONS = ("SuccessfulAttachVolume", "VolumeResizeSuccessful", "FileSystemResizeSuccessful")
+# Events of Kubernetes that are told though they are no warnings. Of a mount that succeeded there is one for a raw block
+# device only: GenerateMapVolumeFunc and GenerateMountVolumeFunc of
+# https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/volume/util/operationexecutor/operation_generator.go
+VOLUME_REASONS = (
+    "SuccessfulAttachVolume",
+    "SuccessfulMountVolume",
+    "VolumeResizeSuccessful",
+    "FileSystemResizeSuccessful",
+)
 
 
 @dataclass(frozen=True)
