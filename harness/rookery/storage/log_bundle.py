@@ -111,7 +111,7 @@ def _small_steps(
     since: float,
     left: Callable[[], float],
 ) -> dict[str, Step]:
-    """In the order in which they are begun."""
+    """In the order in which they are begun: what is asked for last is the first to be left out."""
 
     def of_node(name: str) -> Mapping[str, bytes]:
         state, journal = node_containers.state_and_journal(name, since, timeout=max(left(), 0.1))
@@ -122,8 +122,8 @@ def _small_steps(
 
     return {
         "events": partial(_events, kube, since),
-        **{f"{STORAGE}/{file}": partial(answer, file, ask) for file, ask in said.items()},
         **{name: partial(of_node, name) for name in node_names},
+        **{f"{STORAGE}/{file}": partial(answer, file, ask) for file, ask in said.items()},
     }
 
 
