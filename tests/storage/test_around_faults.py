@@ -119,7 +119,8 @@ def folders(results):
 def later(cluster):
     """Some time passes between two faults."""
     cluster.own.settle()
-    cluster.around._gathered -= around_faults.RECENT_S
+    whose, when = cluster.around._gathered
+    cluster.around._gathered = whose, when - around_faults.RECENT_S
 
 
 FILES = {
@@ -234,6 +235,16 @@ def test_whole_logs_of_a_moment_ago_are_those_before_the_fault(cluster, results,
     later(cluster)
     with cluster.fault(Harm("node kill")):
         assert folders(results)[2:] == ["003-before-node-kill"]
+
+
+def test_what_another_scenario_has_gathered_is_not_before_a_fault_of_this_one(cluster, results, tmp_path, monkeypatch):
+    monkeypatch.setattr(log_bundle, "gather", lambda *_, **__: None)
+    cluster.own.gather_logs(results, "at-the-end")
+    with Results(tmp_path / "results", "next", say=lambda line: None) as following:
+        cluster.own.results = following
+        with cluster.fault(Harm()):
+            assert folders(following) == ["001-before-harm"]
+        cluster.own.settle()
 
 
 def test_faults_in_a_loop_leave_the_newest(cluster, results, monkeypatch):

@@ -34,17 +34,18 @@ class AroundFaults:
     def __init__(self, cluster: StorageCluster) -> None:
         self._cluster = cluster
         self._going_on: list[Thread] = []
-        self._gathered = -math.inf  # when last, by `time.monotonic()`
+        self._gathered: tuple[Results | None, float] = None, -math.inf  # for whom last, and when (`time.monotonic()`)
 
     def before(self, fault: str, results: Results) -> None:
         """Gather what there is before a fault of that name, unless that was done some seconds ago."""
-        if time.monotonic() < self._gathered + RECENT_S:
+        whose, when = self._gathered
+        if whose is results and time.monotonic() < when + RECENT_S:
             self.settle(BEFORE_S)
             return
         with suppress(OSError), results.phase(f"evidence before {fault}"):
             if gather := self._gather(f"before {fault}", results, since=time.time() - JOURNAL_S, within=BEFORE_S):
                 gather()
-        self.have_gathered()
+        self.have_gathered(results)
 
     def after(self, fault: str, results: Results, *, since: float) -> None:
         """Begin to gather what there is once it was taken back; `since` (Unix seconds) is when it acted."""
@@ -52,11 +53,11 @@ class AroundFaults:
             thread = Thread(target=gather, name=f"after {fault}", daemon=True)
             self._going_on.append(thread)
             thread.start()
-        self.have_gathered()
+        self.have_gathered(results)
 
-    def have_gathered(self) -> None:
-        """All there is has been gathered a moment ago, by whomever."""
-        self._gathered = time.monotonic()
+    def have_gathered(self, results: Results) -> None:
+        """Something has been gathered into these results a moment ago, by whomever."""
+        self._gathered = results, time.monotonic()
 
     def settle(self, within: float = AFTER_S + END_S) -> None:
         """Wait until nothing is gathered any more, for at most so many seconds."""

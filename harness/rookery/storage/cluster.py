@@ -286,7 +286,7 @@ class StorageCluster:
         said = self.storage.said() if self.storage.deployed else {}
         with results.phase("logs gathered"):
             log_bundle.gather(kube, self.nodes.node_names, said, folder, budget_bytes=LOGS_LIMIT // 4)
-        self._around_faults.have_gathered()
+        self._around_faults.have_gathered(results)
 
     def settle(self) -> None:
         """Wait until what is gathered after a fault is written, which takes some seconds at most."""
