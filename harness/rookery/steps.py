@@ -24,9 +24,8 @@ def kill_nodes_under_load(cluster: StorageCluster, workload: Workload[Any]) -> I
     """Kill every node while the workload writes, start them again, and wait for nodes, mons, OSDs and PGs."""
     with workload.writers() as writers:
         writers.acknowledged(WRITES_BEFORE_A_FAULT).wait()
-        cluster.gather_logs(
-            cluster.reporting_to(None), f"before-node-kill-{len(workload.history.history().faults()) + 1}"
-        )
+        results = cluster.reporting_to(None)
+        cluster.gather_logs(results, results.numbered("before node kill"))
         baseline = cluster.baseline()
         with cluster.fault(NodeKill(cluster.nodes.node_names)) as killed:
             pass

@@ -127,6 +127,7 @@ def test_what_overlaps_is_told_by_what_each_phase_added(results):
         ("fault 2: OSDs up", True, "waiting for product"),
         ("workload deployed", False, "workload"),
         ("logs gathered", True, "harness"),
+        ("evidence before node kill", True, "harness"),
         ("mounted after the workaround", True, "waiting for product"),
     ],
 )

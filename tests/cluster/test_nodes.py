@@ -217,3 +217,39 @@ def test_a_journal_that_cannot_be_read_says_why(monkeypatch, status, text):
 
     monkeypatch.setattr(nodes, "docker", docker)
     assert nodes.journal("c-worker") == text
+
+
+def test_a_journal_has_times_by_which_a_page_links_to_its_lines(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        nodes, "docker", lambda *argv, **_: asked.append(argv) or subprocess.CompletedProcess(argv, 0, "")
+    )
+    nodes.journal("c-worker")
+    assert {"--output=short-iso-precise", "--utc"} <= set(asked[0])
+
+
+def test_state_and_journal_of_a_node_are_asked_at_once(monkeypatch, tmp_path):
+    asked = []
+
+    def docker(*argv, timeout, check):
+        asked.append(argv[:2])
+        return run(["env", f"PATH={tmp_path}:{os.environ['PATH']}", *argv[2:]], timeout=timeout, check=check)
+
+    (tmp_path / "journalctl").write_text('#!/bin/sh\necho "journal: $*"\n')
+    (tmp_path / "journalctl").chmod(0o755)
+    monkeypatch.setattr(nodes, "docker", docker)
+    state, journal = nodes.state_and_journal("c-worker", 1_795_949_900.4, timeout=60)
+    assert asked == [("exec", "c-worker")]
+    assert state.lstrip().startswith("== loop devices\n")
+    assert "== mounts\n" in state
+    assert journal.startswith("journal: --no-pager --quiet --output=short-iso-precise --utc ")
+    assert journal.endswith("--since=@1795949900 -n 2000\n")
+
+
+def test_a_node_that_gives_no_journal_says_why(monkeypatch):
+    def docker(*argv, **_):
+        return subprocess.CompletedProcess(argv, 1, "", "Error: is not running")
+
+    monkeypatch.setattr(nodes, "docker", docker)
+    with pytest.raises(CommandFailed, match="is not running"):
+        nodes.state_and_journal("c-worker", 0, timeout=1)

@@ -11,6 +11,7 @@ from rookery.evidence.gate import (
     UnexpectedEvidence,
     Window,
     of_cluster_log,
+    of_crashes,
     of_log,
     require,
     rules,
@@ -104,6 +105,13 @@ def test_a_scenario_expects_checks_and_texts():
     full = line("Health check failed: 1 pool(s) full (POOL_FULL)")
     assert unexpected([full, SCRUB]) == ["POOL_FULL", "[ERR] 1.f scrub 1 errors"]
     assert unexpected([full, SCRUB], codes=["POOL_FULL"], texts=["scrub … errors"]) == []
+
+
+def test_a_crash_of_an_osd_that_lost_its_disk_is_explained_and_no_other():
+    found = of_crashes([(BEGIN + 1, who, "an_id") for who in ("osd.1", "mgr.a")], since=BEGIN)
+    assert [each.who for each in Gate().unexpected(found, [Window("disk loss", BEGIN)])] == ["mgr.a"]
+    assert len(Gate().unexpected(found, [Window("node kill", BEGIN)])) == 2
+    assert of_crashes([(BEGIN - 1, "osd.1", "an_id")], since=BEGIN) == []
 
 
 def test_scrub_that_is_put_off_is_allowed():

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import socket
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from rookery.evidence import watcher
 from rookery.evidence.cluster_log import entry
 from rookery.evidence.happenings import Ceph
 from rookery.kube import ApiUnavailable
+from rookery.report.results import Results
 
 NS = "rook-ceph"
 
@@ -240,6 +242,68 @@ def test_pgs_are_told_again_when_nobody_could_hear_of_them_meanwhile(watched):
     assert told(watched.turn()) == [("PGs", "PGs", "2 pgs: 2 active+clean")]
 
 
+LANES = {
+    ("OSD map", "OSD map"): ("2 total, 2 up, 2 in", "osdmap e44: 2 total, 2 up, 2 in"),
+    ("OSD", "osd.0"): ("up", "since epoch 8, OSD map e44"),
+    ("OSD", "osd.1"): ("up", "since epoch 9, OSD map e44"),
+    ("mon", "mon.a"): ("in quorum", "election epoch 6"),
+    ("mon", "mon.b"): ("in quorum", "election epoch 6"),
+    ("health", "health"): ("POOL_NEARFULL", "HEALTH_WARN (POOL_NEARFULL: 1 pool nearfull)"),
+}
+
+
+def test_what_there_is_of_ceph_at_the_beginning_is_told_as_of_then(watched):
+    began = watched.clock.wall
+    with_cluster_log(watched, "mon-a")
+    watched.clock.wall += 1
+    watched.watcher._told = LANES
+    written = watched.turn()
+    assert told(written) == [(*lane, state) for lane, (state, _) in LANES.items()]
+    assert {each["wall"] for each in written} == {began}
+    assert watched.turn() == [], "it is told once"
+    watched.kube.streams["log"].say(
+        ceph("osd.1 marked itself down and dead"),
+        ceph("osdmap e45: 2 total, 1 up, 2 in", number=2),
+        ceph("osd.1 [v2:10.0.0.1:6800/1] boot", number=3),
+        ceph("mon.a is new leader, mons a in quorum (ranks 0)", number=4),
+        ceph("Health check failed: 1 osds down (OSD_DOWN)", number=5),
+    )
+    written = watched.turn()
+    assert told(written) == [
+        ("OSD", "osd.1", "down"),
+        ("OSD map", "OSD map", "2 total, 1 up, 2 in"),
+        ("OSD", "osd.1", "up"),
+        ("mon", "mon.b", "out of quorum"),
+        ("health", "health", "OSD_DOWN, POOL_NEARFULL"),
+    ]
+    assert [each["text"].partition(":")[0] for each in written if each["kind"] == "OSD"] == [
+        "newest OSD map e44",
+        "newest OSD map e45",
+    ]
+
+
+def test_what_the_log_told_first_is_newer_than_what_there_was(watched):
+    with_cluster_log(watched, "mon-a")
+    watched.kube.streams["log"].say(ceph("osd.1 marked itself down and dead"))
+    watched.turn()
+    watched.watcher._told = LANES
+    assert ("OSD", "osd.1") not in [(kind, name) for kind, name, _ in told(watched.turn())]
+
+
+def test_ceph_that_does_not_answer_at_the_beginning_fails_nothing(tmp_path):
+    asked = Event()
+
+    def lanes():
+        asked.set()
+        raise ValueError("odd")
+
+    storage = SimpleNamespace(namespaces=(NS,), lanes=lanes)
+    with Results(tmp_path, "it", say=lambda line: None) as results:
+        with watcher.watching(SimpleNamespace(kube=FakeKube(), storage=storage), results):
+            assert asked.wait(60)
+        assert "error" not in results.noted("watcher")
+
+
 def test_what_is_older_than_the_scenario_is_not_told(watched):
     with_cluster_log(watched, "mon-a")
     watched.kube.streams["log"].say(ceph("osd.1 failed (root=default)", at="10:00:00.000000"))
@@ -289,6 +353,17 @@ def test_warnings_of_now_are_told_and_those_of_before_are_not(watched):
     (found,) = watched.turn()
     assert (found["name"], found["state"]) == (f"Pod/{NS}/osd-0", "FailedMount")
     assert len(found["text"]) == 500
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("SuccessfulAttachVolume", 1), ("SuccessfulMountVolume", 1), ("Pulled", 0), ("Started", 0)]
+)
+def test_what_succeeded_is_told_of_volumes_alone(watched, reason, told):
+    watched.turn()
+    about = {"kind": "Pod", "namespace": NS, "name": "osd-0"}
+    event = {"reason": reason, "type": "Normal", "involvedObject": about, "lastTimestamp": "2026-11-29T10:59:00Z"}
+    watched.kube.streams["events"].say(change("ADDED", {**event, "metadata": {"uid": "e1"}}))
+    assert [each["state"] for each in watched.turn()] == [reason] * told
 
 
 def test_an_attachment_is_followed(watched):

@@ -741,6 +741,26 @@ def test_a_bundle_keeps_the_newest_within_its_budget(api, kube, tmp_path):
     assert not (tmp_path / "errors.txt").exists()
 
 
+def test_a_bundle_has_events_of_nodes_and_of_namespaces_without_a_pod(api, kube, tmp_path):
+    serve(api, "pods", pod("a"))
+    for namespace, name, at in (
+        ("default", "rebooted", "2026-11-24T08:02:00Z"),
+        ("default", "not-ready", "2026-11-24T08:01:00Z"),
+        ("empty", "provisioning-failed", "2026-11-24T08:00:00Z"),
+    ):
+        event = {"metadata": {"name": name, "namespace": namespace}, "lastTimestamp": at}
+        api.objects[f"/api/v1/namespaces/{namespace}/events/{name}"] = event
+    collect(kube, tmp_path, budget_bytes=300_000)
+    told = {
+        path.name: [json.loads(line)["metadata"]["name"] for line in path.read_text().splitlines()]
+        for path in (tmp_path / "objects").glob("events-*")
+    }
+    assert told == {
+        "events-default.jsonl": ["not-ready", "rebooted"],
+        "events-empty.jsonl": ["provisioning-failed"],
+    }
+
+
 def test_a_bundle_of_a_dead_cluster_says_so_and_raises_nothing(dead, tmp_path):
     collect(dead, tmp_path, namespaces=["rook-ceph"], budget_bytes=30_000)
     assert "list of pods" in (tmp_path / "errors.txt").read_text()

@@ -1,11 +1,14 @@
 """Which scenarios fail for what nobody expects, and what is noted of it; nothing where nobody asked."""
 
 import json
+import time
+from types import SimpleNamespace
 
 import pytest
 from rookery.evidence import gate
 from rookery.kube import ApiUnavailable
 from rookery.plugin import expectations, session
+from rookery.waiting import NotYet
 from test_plugin import Cluster
 
 pytest_plugins = "pytester"
@@ -107,3 +110,23 @@ def test_a_cluster_that_does_not_answer_is_no_finding(run, monkeypatch):
     ran, report = run(FAIL, marks=CORE)
     assert ran.ret == 0
     assert "no answer" in report["unexpected_not_looked_for"]
+
+
+def test_a_crash_since_the_scenario_began_is_a_finding(run, monkeypatch):
+    crashes = [(time.time() + 60, "mgr.a", "new_id"), (time.time() - 60, "mgr.a", "old_id")]
+    monkeypatch.setattr(Cluster, "storage", SimpleNamespace(**{**vars(Cluster.storage), "crashes": lambda: crashes}))
+    ran, report = run(FAIL, marks=CORE, body="cluster.kube = None")
+    assert ran.ret == 1
+    assert report["unexpected"] == ["mgr.a: crash of mgr.a: new_id"]
+
+
+@pytest.mark.parametrize("error", [NotYet("no mgr"), ValueError("no time")])
+def test_crashes_that_cannot_be_asked_for_hide_nothing_else(run, monkeypatch, error):
+    def silent():
+        raise error
+
+    monkeypatch.setattr(Cluster, "storage", SimpleNamespace(**{**vars(Cluster.storage), "crashes": silent}))
+    ran, report = run(FAIL, marks=CORE)
+    assert ran.ret == 1
+    assert report["unexpected"] == ["osd.0: OSD 1: FAILED ceph_assert(is_clean)"]
+    assert report["unexpected_not_looked_for"] == f"crashes: {type(error).__name__}: {error}"

@@ -28,7 +28,7 @@ from rookery.storage.states import NODES_READY, STORAGE_READY, State
 from rookery.waiting import Condition, NotYet
 from rookery.workloads import workload as workload_module
 
-NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True)
+NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True, crashes=list)
 
 
 @plays(StorageCluster)
@@ -39,7 +39,7 @@ class Cluster:
     trouble_at_end = None
     kube = None
     driver = "userspace"
-    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True)
+    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True, crashes=list)
     storage_class = "fast"
     running = True
     left: ClassVar[list[str]] = []  # what the next scenario leaves behind
@@ -95,6 +95,9 @@ class Cluster:
                 raise NotYet("\n".join(self.left))
 
         return Condition("nothing of volumes left behind", ask, within=0, every=1)
+
+    def settle(self):
+        pass
 
     def gather_logs(self, results, moment):
         (results.logs_folder(moment) / "node.journal").write_text("as it was")
@@ -884,6 +887,23 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, py
     assert removed == [False, True]  # before it was made, and at the end
     assert outcomes(pytester) == ("interrupted", "interrupted", None)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize(
+    ("fixtures", "files", "notes"),
+    [
+        ("cluster", ["events.jsonl"], ["watcher"]),
+        ("kind_cluster", ["events.jsonl"], ["watcher"]),
+        ("cluster, second_cluster", ["events-other.jsonl", "events.jsonl"], ["watcher", "watcher_other"]),
+    ],
+)
+def test_each_cluster_of_a_scenario_is_watched(pytester, cluster, monkeypatch, fixtures, files, notes):
+    monkeypatch.setattr(session.capacity, "require_memory_for", lambda clusters: None)
+    pytester.makepyfile(f"def test_it({fixtures}): pass")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
+    assert sorted(path.name for path in folder(pytester).glob("events*")) == files
+    report = json.loads((folder(pytester) / "report.json").read_text())
+    assert sorted(name for name in report if name.startswith("watcher")) == notes
 
 
 def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkeypatch):

@@ -142,7 +142,7 @@ def test_nodes_are_killed_while_rows_are_written_and_are_back_before_the_writers
     began = clock.wall
     done = steps.kill_nodes_under_load(cycle, cycle)
     assert cycle.did == [
-        "logs before-node-kill-1 for steps",
+        "logs 001-before-node-kill for steps",
         "baseline",
         "killed control-plane, worker, recorded: True, under load: True",
         "started control-plane, worker, recorded: False",
@@ -159,7 +159,7 @@ def test_nodes_are_killed_while_rows_are_written_and_are_back_before_the_writers
 def test_a_second_kill_has_phases_and_logs_of_its_own(cycle, results):
     steps.kill_nodes_under_load(cycle, cycle)
     steps.kill_nodes_under_load(cycle, cycle)
-    assert "logs before-node-kill-2 for steps" in cycle.did
+    assert "logs 002-before-node-kill for steps" in cycle.did
     names = ["Kubernetes API answers", "PGs active+clean"]
     assert list(results.seconds()) == [*names, *(f"fault 2: {name}" for name in names)]
 

@@ -42,6 +42,12 @@ def test_a_pod_that_did_not_change_has_no_lane_and_a_node_has_one(lanes):
     assert [(each.name, each.state) for each in found.changes] == [("ns/killed", "gone")]
 
 
+def test_what_ceph_was_at_the_beginning_has_a_lane_and_is_no_change(lanes):
+    found, drawn = lanes(event(0, "OSD", "osd.0", "up"), event(3, "mon", "mon.a", "electing"))
+    assert drawn["osd.0"] == [[0.0, 100.0, "up", "good", ""]]
+    assert [(each.name, each.state) for each in found.changes] == [("mon.a", "electing")]
+
+
 @pytest.mark.parametrize(
     ("state", "quality"),
     [

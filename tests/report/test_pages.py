@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import struct
 from array import array
 from html.parser import HTMLParser
@@ -9,7 +10,7 @@ from html.parser import HTMLParser
 import pytest
 from rookery.report import failures, pages, rates, recorded, verdicts
 from rookery.report.known import catalogue, scan
-from rookery.report.logbook import logs_of
+from rookery.report.logbook import logs_of, moment_of
 from rookery.signatures import DRIVER_NOT_REGISTERED
 
 T0 = 1_795_902_173.0  # 2026-11-28T21:42:53Z
@@ -276,6 +277,44 @@ def test_a_log_tells_which_line_is_of_which_moment(tmp_path):
     log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n")
     (found,) = logs_of(tmp_path)
     assert (found.file, found.lines, found.times) == ("logs/pod.log", [2, 4], [T0 + 0.5, T0 + 2.25])
+
+
+@pytest.mark.parametrize(
+    ("line", "moment"),
+    [
+        ("2026-11-28T21:42:53.250000+0000 c-worker kubelet[219]: I1128 20:00:00.000000     219 x.go:1] up", T0 + 0.25),
+        ("2026-11-28T21:42:53.250000+00:00 c-worker kernel: loop205: detected capacity change", T0 + 0.25),
+        ('I1128 21:42:53.250000       1 x.go:1] "old" at="2026-01-01T00:00:00Z"', T0 + 0.25),
+        ("E1128 21:42:53.5  17 x.go:1] it fails", T0 + 0.5),
+        ("Nov 28 21:42:53 c-worker kubelet[219]: of no year, and no klog", None),
+        ("I1341 21:42:53.250000       1 x.go:1] no such day", None),
+        ("I0229 00:00:00.0 1 x.go:1] a day that no year nearby has", None),
+        ("2026-11-28T25:42:53Z no such hour", None),
+        ("its name is I1128 21:42:53.250000 1 and no header", None),
+    ],
+)
+def test_the_times_of_journals_and_of_klog_are_read(line, moment):
+    assert moment_of(line, near=T0 + 3600) == moment
+
+
+def test_a_time_without_a_year_is_that_near_the_files_own(tmp_path):
+    log = tmp_path / "logs" / "csi.log"
+    log.parent.mkdir()
+    log.write_text("I1231 23:59:59.000000 1 x.go:1] late\nI0101 00:00:01.000000 1 x.go:1] early\n")
+    new_year = 1_798_761_600.0  # 2027-01-01T00:00:00Z
+    os.utime(log, (new_year + 60, new_year + 60))
+    (found,) = logs_of(tmp_path)
+    assert found.times == [new_year - 1, new_year + 1]
+
+
+def test_what_a_driver_said_before_the_scenario_explains_nothing(tmp_path):
+    log = tmp_path / "logs" / "csi.log"
+    log.parent.mkdir()
+    shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
+    log.write_text(f"I1128 21:42:10.000000 1 x.go:1] {shown}\nI1128 21:42:54.000000 1 x.go:1] {shown}\n")
+    os.utime(log, (T0 + 60, T0 + 60))
+    ((place,),) = [each["places"] for each in scan(tmp_path / "logs", since=T0)]
+    assert place["line"] == 2
 
 
 def test_a_command_has_the_versions_and_seeds_of_the_run_but_not_its_choice_of_scenarios():

@@ -23,7 +23,9 @@ from rookery.rook.status import (
     check_osds_up,
     check_pgs_clean,
     check_quorum,
+    crashes_of,
     hosts_of,
+    lanes,
     pgs_of,
 )
 from rookery.rook.toolbox import ask
@@ -190,6 +192,33 @@ def test_health_tells_what_is_wrong_and_leaves_out_what_is_muted():
     assert Health.parse(health(MON_CLOCK_SKEW=True)).ok
     assert str(Health.parse(health(A=False, B=False))) == "HEALTH_WARN (A: A it is; B: B it is)"
     assert Health.parse(health(A=True)).checks == (HealthCheck("A", "HEALTH_WARN", "A it is", muted=True),)
+
+
+def test_crashes_have_their_times():
+    names = ("2026-11-29T10:58:29.307562Z", "2026-11-29 10:58:29.307562Z")  # since Ceph 15, and before
+    listed = [{"crash_id": "it", "timestamp": name, "entity_name": "mgr.a", "stack_sig": "x"} for name in names]
+    assert crashes_of(listed) == [(pytest.approx(1_795_949_909.307562), "mgr.a", "it")] * 2
+    assert crashes_of(None) == []
+
+
+def test_lanes_begin_with_what_there_is_and_have_its_epochs():
+    osdmap = OsdMap.parse(osd_dump((1, 1, 12), (0, 1, 9), (0, 0, 7)))
+    warning = Health.parse(health(OSD_DOWN=False, MON_CLOCK_SKEW=True, MON_DOWN=False))
+    found = lanes(osdmap, Quorum.parse(quorum_status("a", "c")), warning)
+    assert {lane: state for lane, (state, _) in found.items()} == {
+        ("OSD map", "OSD map"): "3 total, 1 up, 2 in",
+        ("OSD", "osd.0"): "up",
+        ("OSD", "osd.1"): "down",
+        ("OSD", "osd.2"): "out",
+        ("mon", "mon.a"): "in quorum",
+        ("mon", "mon.b"): "out of quorum",
+        ("mon", "mon.c"): "in quorum",
+        ("health", "health"): "MON_DOWN, OSD_DOWN",
+    }
+    assert found["OSD", "osd.0"][1] == "since epoch 12, OSD map e40"
+    assert found["OSD map", "OSD map"][1] == "osdmap e40: 3 total, 1 up, 2 in"
+    calm = lanes(osdmap, Quorum.parse(quorum_status("a")), Health.parse(health(A=True)))
+    assert calm["health", "health"] == ("HEALTH_OK", "HEALTH_OK")
 
 
 def test_a_health_without_checks_is_its_status():

@@ -47,6 +47,7 @@ PHASES = {
         "no leaks",
         "evidence looked through",
         "logs gathered",
+        "evidence before *",
     ),
     WORKLOAD: (
         "workload Ready",

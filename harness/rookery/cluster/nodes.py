@@ -11,6 +11,7 @@ from typing import Any
 from rookery.errors import InfrastructureError
 from rookery.machine.disks import LoopDisk
 from rookery.machine.docker import docker, docker_output
+from rookery.machine.run import CommandFailed
 
 START_SECONDS = 120
 
@@ -206,9 +207,13 @@ def kubelet_said(name: str, pattern: str, since: float) -> list[str]:
     return docker("exec", name, "journalctl", *options, *search, timeout=30, check=False).stdout.splitlines()
 
 
+# With dates and fractions, in UTC, as pods' logs have them: systemd has that since 234, Debian 12's nodes have 252.
+_JOURNAL = ("--no-pager", "--quiet", "--output=short-iso-precise", "--utc")
+
+
 def journal(name: str, lines: int = 5000) -> str:
-    """The newest lines of a node's journal, or why it cannot be read."""
-    done = docker("exec", name, "journalctl", "--no-pager", "-n", str(lines), timeout=30, check=False)
+    """The newest lines of a node's journal, each with its time (UTC), or why it cannot be read."""
+    done = docker("exec", name, "journalctl", *_JOURNAL, "-n", str(lines), timeout=30, check=False)
     return done.stdout if done.returncode == 0 else f"no journal: {done.stderr}"
 
 
@@ -221,6 +226,26 @@ part "pressure" sh -c 'cat /proc/pressure/* 2>/dev/null'
 part "tasks, those in uninterruptible sleep (D) first" ps -e -o stat,pid,wchan:32,comm --sort=stat
 part "mounts" cat /proc/1/mountinfo
 """
+
+
+# What state prints before it: a node is asked once for both, since each `docker exec` takes some 0.1 s of a core.
+_JOURNAL_BEGINS = "== journal\n"
+_STATE_AND_JOURNAL = """
+{state}
+echo "== journal"
+timeout -s KILL 5 journalctl {options} --since=@{since:.0f} -n 2000 2>&1
+"""
+
+
+def state_and_journal(name: str, since: float, *, timeout: float) -> tuple[str, str]:
+    """A node's state as `state` has it, and the newest lines of its journal that are newer than `since` (Unix seconds),
+    within `timeout` seconds. Raises `CommandFailed`."""
+    script = _STATE_AND_JOURNAL.format(state=_STATE, options=" ".join(_JOURNAL), since=since)
+    told = docker("exec", name, "sh", "-c", script, timeout=timeout, check=False)
+    if _JOURNAL_BEGINS not in told.stdout:
+        raise CommandFailed(["docker", "exec", name], told.returncode, told.stdout + told.stderr)
+    found, _, journal = told.stdout.partition(_JOURNAL_BEGINS)
+    return found, journal
 
 
 def state(name: str) -> str:

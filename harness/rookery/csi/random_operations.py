@@ -18,6 +18,7 @@ from rookery.csi.execution import Done, Driver, Execution, ModelViolation, summa
 from rookery.csi.manifests import RBD
 from rookery.errors import DeadlineExceeded, Unknown
 from rookery.faults import DriverControllerKill, DriverKill, NodeKill
+from rookery.faults.fault import injected
 from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.plugin import session
 from rookery.report.results import Results
@@ -124,7 +125,8 @@ def _kill_driver(cluster: StorageCluster, fault: DriverKill) -> None:
 def _kill_node(cluster: StorageCluster, calls: direct.DirectCalls, node: str) -> None:
     """Kill a node, start it again, and wait for its driver and its part of Ceph."""
     baseline = cluster.baseline()
-    with cluster.fault(NodeKill([node])) as killed:
+    # Not `cluster.fault`, which first gathers what the cluster has to say: calls that are under way might have ended.
+    with injected(NodeKill([node]), cluster, history=cluster.history, results=cluster.results) as killed:
         calls.abandon(node)
     cluster.driver_pods.serve(node).since(killed).wait(within=DRIVER_BACK)
     calls.ready.wait(within=GATEWAYS_BACK)

@@ -179,6 +179,11 @@ def of_log(who: str, text: str) -> list[Finding]:
     return [Finding(None, who, line.strip()[:LONGEST]) for line in text.splitlines() if ENDS.search(line[:4000])]
 
 
+def of_crashes(crashes: Iterable[tuple[float, str, str]], *, since: float) -> list[Finding]:
+    """Crashes on record (when, of whom, and their names) that are newer than `since` (Unix seconds)."""
+    return [Finding(wall, who, f"crash of {who}: {name}") for wall, who, name in crashes if wall >= since]
+
+
 def require(unexpected: Sequence[Finding]) -> None:
     """Raises `UnexpectedEvidence` with what there is of it."""
     if not unexpected:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,15 @@ from rookery.kube.objects import Object, is_true, items_of, value_of
 LONGEST = 500  # characters of a text
 GONE = "gone"
 
-# Events of Kubernetes that are told though they are no warnings.
-VOLUME_REASONS = ("SuccessfulAttachVolume", "VolumeResizeSuccessful", "FileSystemResizeSuccessful")
+# Events of Kubernetes that are told though they are no warnings. Of a mount that succeeded there is one for a raw block
+# device only: GenerateMapVolumeFunc and GenerateMountVolumeFunc of
+# https://github.com/kubernetes/kubernetes/blob/v1.32.0/pkg/volume/util/operationexecutor/operation_generator.go
+VOLUME_REASONS = (
+    "SuccessfulAttachVolume",
+    "SuccessfulMountVolume",
+    "VolumeResizeSuccessful",
+    "FileSystemResizeSuccessful",
+)
 
 
 @dataclass(frozen=True)
@@ -104,12 +111,32 @@ class Ceph:
         self._states: dict[tuple[str, str], str] = {}
         self._failed: set[str] = set()
         self._mons: set[str] = set()
+        self._epoch = ""  # of the newest OSD map that was told
+
+    def began_with(self, lanes: Mapping[tuple[str, str], tuple[str, str]], wall: float) -> Iterator[Happening]:
+        """What its parts were at the beginning, by another's word: of those of which the log has told nothing yet."""
+        for (kind, name), (state, text) in lanes.items():
+            if (kind, name) in self._states:
+                continue
+            self._states[kind, name] = state
+            if kind == "mon":
+                self._mons.add(name.removeprefix("mon."))
+            elif kind == "health" and state != "HEALTH_OK":
+                self._failed.update(state.split(", "))
+            elif kind == "OSD map" and not self._epoch and (found := _OSDMAP.match(text)):
+                self._epoch = found[1]
+            yield Happening(wall, kind, name, state, text)
 
     def of(self, entry: Entry) -> Iterator[Happening]:
         for kind, name, state in self._told(entry):
             if self._states.get((kind, name)) != state:
                 self._states[kind, name] = state
-                yield Happening(entry.wall, kind, name, state, "" if kind == "PGs" else entry.text)
+                yield Happening(entry.wall, kind, name, state, self._text(kind, entry))
+
+    def _text(self, kind: str, entry: Entry) -> str:
+        if kind == "OSD" and self._epoch:
+            return f"newest OSD map e{self._epoch}: {entry.text}"
+        return "" if kind == "PGs" else entry.text
 
     def lost(self) -> None:
         """Nobody hears it from now on: when its PGs are told next, that is news, though they be the same."""
@@ -134,6 +161,7 @@ class Ceph:
         elif found := _PGS.match(text):
             yield "PGs", "PGs", found[1].strip()
         elif found := _OSDMAP.match(text):
+            self._epoch = found[1]
             yield "OSD map", "OSD map", found[2]
         elif code := entry.code or entry.cleared:
             (self._failed.discard if entry.cleared else self._failed.add)(code)

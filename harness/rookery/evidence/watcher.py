@@ -1,7 +1,8 @@
 """One thread a cluster that writes down what becomes of it while a scenario runs: events.jsonl.
 
-It asks nothing again and again: the API server tells changes of nodes, pods, attachments and events, and Ceph's cluster
-log comes by a mon's log. Whatever is down is looked for again in silence, and has no say in the scenario.
+It asks once what there is of Ceph, and nothing again and again: the API server tells changes of nodes, pods, volumes
+and events, and Ceph's cluster log comes by a mon's log. Whatever is down is looked for again in silence, and has no say
+in the scenario.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import selectors
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
 
 SCHEMA = "rookery.events/1"
+OF_OTHER = "events-other.jsonl"  # of a scenario's second cluster
 AGAIN_S = 2.0  # before a stream that has ended is asked for again
 WATCH_S = 300  # of one watch; then it is asked for again
 ALL_TOLD_S = 5.0  # after its begin, by which a watch has told all objects that there are
@@ -36,6 +38,8 @@ MOST = 20_000  # lines of events.jsonl
 STOPPED_S = 5.0
 
 _APP_MON = "rook-ceph-mon"
+
+Lanes = Mapping[tuple[str, str], tuple[str, str]]  # by kind and name: state and text
 
 
 class _Source(ABC):
@@ -155,6 +159,10 @@ class _ClusterLog(_Source):
     def stale(self) -> bool:
         return time.monotonic() > self.heard + SILENT_S
 
+    def began_with(self, lanes: Lanes) -> Iterator[Happening]:
+        """What Ceph's parts were when the watch began."""
+        return self._ceph.began_with(lanes, self._since)
+
     def lost(self) -> None:
         """Nobody can hear of it for a while."""
         self._ceph.lost()
@@ -163,8 +171,12 @@ class _ClusterLog(_Source):
 class Watcher:
     """Watches from `start` to `stop`. `kube` is asked for each time: a cluster that is restored has another API."""
 
-    def __init__(self, kube: Callable[[], Kube], namespace: str, path: Path) -> None:
-        self._kube, self._path = kube, path
+    def __init__(
+        self, kube: Callable[[], Kube], namespace: str, path: Path, lanes: Callable[[], Lanes] = lambda: {}
+    ) -> None:
+        """`lanes` tells what the storage's parts are now, which nobody waits for."""
+        self._kube, self._path, self._lanes = kube, path, lanes
+        self._told: Lanes = {}  # at the beginning, until it is written
         self._began = time.time()
         pods = _Pods(namespace)
         self._nodes = _Objects("/api/v1/nodes", of_node)  # by whose stream it is known whether the API server answers
@@ -188,6 +200,11 @@ class Watcher:
 
     def start(self) -> None:
         self._thread.start()
+        threading.Thread(target=self._ask, name="watcher's question", daemon=True).start()
+
+    def _ask(self) -> None:
+        with suppress(Exception):  # there is nothing to be told then, and no scenario fails for it
+            self._told = self._lanes()
 
     def stop(self) -> None:
         """End the thread; it is left alone where it does not end within some seconds."""
@@ -234,6 +251,9 @@ class Watcher:
                 self._write(file, self._unanswered(source))
         ready = {key.data for key, _ in self._selector.select(timeout=1.0)}
         wall = time.time()
+        if told := self._told:
+            self._told = {}
+            self._write(file, self._cluster_log.began_with(told))
         for source in self._sources:
             if source in ready:
                 self._write(file, self._read(source, wall))
@@ -290,13 +310,13 @@ class Watcher:
 
 
 @contextmanager
-def watching(cluster: StorageCluster, results: Results) -> Iterator[None]:
-    """Watch a cluster while the block lasts, and note in report.json what that cost."""
+def watching(cluster: StorageCluster, results: Results, *, file: str = FILE, note: str = "watcher") -> Iterator[None]:
+    """Watch a cluster while the block lasts, into that file, and note in report.json what that cost."""
     namespace = next(iter(cluster.storage.namespaces), "")  # in which mons are looked for; local volumes have none
-    watcher = Watcher(lambda: cluster.kube, namespace, results.path(FILE))
+    watcher = Watcher(lambda: cluster.kube, namespace, results.path(file), lambda: cluster.storage.lanes())
     watcher.start()
     try:
         yield
     finally:
         watcher.stop()
-        results.record(watcher=watcher.figures())
+        results.record(**{note: watcher.figures()})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,11 +47,21 @@ def collect(
     for kind in _OBJECTS:
         objects = pods if kind == "Pod" else bundle.attempt(f"list of {kind}", partial(kube.list, kind))
         bundle.write_objects(f"objects/{kind}.jsonl", objects or [])
-    for namespace in sorted({pod["metadata"]["namespace"] for pod in pods} | set(namespaces or ())):
-        events = bundle.attempt(f"events of {namespace}", partial(kube.events, namespace))
-        bundle.write_objects(f"objects/events-{namespace}.jsonl", sorted(events or [], key=_last_seen))
+    of_all = bundle.attempt("list of Event", partial(kube.list, "Event", api_version="v1")) or []
+    for namespace, events in by_namespace(of_all).items():
+        if namespaces is None or namespace in namespaces:
+            bundle.write_objects(f"objects/events-{namespace}.jsonl", events)
     bundle.write_logs(kube, [source for pod in pods for source in _log_sources(pod)])
     return bundle.finish()
+
+
+def by_namespace(events: Iterable[Object]) -> dict[str, list[Object]]:
+    """The events of each namespace, the oldest first: also of those that have no pod, such as a claim's that could not
+    be provisioned. Those of nodes are in `default`."""
+    found: dict[str, list[Object]] = {}
+    for event in sorted(events, key=last_seen):
+        found.setdefault(value_of(event, "metadata", "namespace", default="default"), []).append(event)
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -168,7 +178,8 @@ def _without_managed_fields(found: Object) -> Object:
     return {**found, "metadata": metadata}
 
 
-def _last_seen(event: Object) -> str:
+def last_seen(event: Object) -> str:
+    """When it was seen last, as the API writes it; empty where it does not say."""
     return event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp") or ""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rookery.catalogue import markers
 from rookery.errors import RookeryError
-from rookery.evidence.gate import Gate, require, windows_of
+from rookery.evidence.gate import Finding, Gate, of_crashes, require, windows_of
 from rookery.evidence.gathering import findings
 from rookery.plugin.options import settings_of
 from rookery.plugin.outcomes import outcome_of
@@ -37,6 +37,7 @@ def require_nothing_unexpected(
     try:
         with results.phase("evidence looked through"):
             found = findings(cluster.kube, cluster.storage.namespaces, cluster.nodes.node_names, since=since)
+            found += _crashes(cluster, results, since)
     except (RookeryError, NotYet, OSError) as unread:
         results.record(unexpected_not_looked_for=f"{type(unread).__name__}: {unread}")
         return
@@ -44,3 +45,13 @@ def require_nothing_unexpected(
     results.record(unexpected=[str(each) for each in unexpected])
     if error is None and (choice == "all" or (choice == "core" and markers.tier(item) == markers.CORE)):
         require(unexpected)
+
+
+def _crashes(cluster: StorageCluster, results: Results, since: float) -> list[Finding]:
+    """Those that the storage has on record; where it does not answer, or in another form, that is noted, and the rest
+    counts."""
+    try:
+        return of_crashes(cluster.storage.crashes(), since=since)
+    except (RookeryError, NotYet, ValueError, KeyError) as unread:
+        results.record(unexpected_not_looked_for=f"crashes: {type(unread).__name__}: {unread}")
+        return []

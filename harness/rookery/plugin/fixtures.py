@@ -86,11 +86,13 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
 @pytest.fixture
 def kind_cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterator[KindCluster]:
     """A kind cluster whose workers have disks, with the images of the scenarios in its nodes, and nothing on it."""
+    from rookery.evidence.watcher import watching
     from rookery.plugin import running, session
     from rookery.storage.states import NODES_READY
 
     cluster = _cluster(request, NODES_READY, rookery_results)
-    yield cluster.nodes
+    with watching(cluster, rookery_results):
+        yield cluster.nodes
     session.gather_logs_of_failure(cluster, rookery_results, request.node.stash.get(running.CALLS, {}))
 
 
@@ -109,6 +111,7 @@ def cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterato
     begin = time.time()
     with watching(cluster, rookery_results):
         yield cluster
+    cluster.settle()
     if not cluster.storage.as_deployed:
         running.session_of(request.config).mark_dirty()
     marker, calls = request.node.get_closest_marker("skip_leak_check"), request.node.stash.get(running.CALLS, {})
@@ -139,6 +142,7 @@ def second_cluster(
     request: pytest.FixtureRequest, cluster: StorageCluster, rookery_results: Results
 ) -> Iterator[StorageCluster]:
     """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
+    from rookery.evidence.watcher import OF_OTHER, watching
     from rookery.plugin.running import session_of
 
     other = session_of(request.config).another()
@@ -146,9 +150,11 @@ def second_cluster(
     try:
         other.bring_up(rookery_results)
         cluster.note(rookery_results)
-        yield other
+        with watching(other, rookery_results, file=OF_OTHER, note="watcher_other"):
+            yield other
     finally:
         try:
+            other.settle()
             if other.ready:
                 other.gather_logs(rookery_results, "other-cluster-at-the-end")
         finally:

@@ -68,7 +68,7 @@ def read(path: Path) -> Recorded:
             lost = told.at if told.state == UNANSWERED else 0.0
         if told.kind in GROUPS:
             by_name.setdefault((told.kind, told.name), []).append(told)
-        if told.at > began + SETTLED_S or told.kind not in ("node", "pod", "volume"):
+        if told.at > began + (SETTLED_S if told.kind in ("node", "pod", "volume") else 0.0):
             found.changes.append(told)
     if lost:
         found.unwatched.append((lost, math.inf))

@@ -27,21 +27,22 @@ def scan(logs: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
     wanted = {name: each for name, each in catalogue().items() if len(_longest_part(each.text)) >= 12}
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(path for path in logs.rglob("*") if path.is_file() and not path.is_symlink() and _tells(path)):
-        text = file.read_text(encoding="utf-8", errors="replace")
+        text, written = file.read_text(encoding="utf-8", errors="replace"), file.stat().st_mtime
         for name, signature in wanted.items():
             texts = (signature.text, *signature.also)
             if not any(_longest_part(each) in text for each in texts):
                 continue
             pattern = re.compile("|".join("[^\n]*?".join(map(re.escape, each.split("…"))) for each in texts))
-            place = next((each for each in _places(pattern, text) if (moment_of(each[1]) or since) >= since), None)
+            places = _places(pattern, text)
+            place = next((each for each in places if (moment_of(each[1], near=written) or since) >= since), None)
             if place is not None:
                 told = {"name": name, "text": str(signature), "source": signature.source, "places": []}
-                places = found.setdefault(name, told)["places"]
-                if len(places) < PLACES:
+                shown = found.setdefault(name, told)["places"]
+                if len(shown) < PLACES:
                     begin, line = place
                     number = text.count("\n", 0, begin) + 1
                     name_of_file = str(file.relative_to(logs.parent))
-                    places.append({"file": name_of_file, "line": number, "text": line[:SHOWN_OF_A_LINE]})
+                    shown.append({"file": name_of_file, "line": number, "text": line[:SHOWN_OF_A_LINE]})
     return list(found.values())
 
 

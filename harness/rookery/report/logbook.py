@@ -9,8 +9,11 @@ from pathlib import Path
 
 MOST_MARKS = 100  # places of one file whose time is kept
 LARGEST = 20 * 2**20  # bytes; of a larger file only name and size are told
-# 2026-11-28T21:44:15.123456789Z and 2026-11-28 21:44:15,615, which are UTC in pods and nodes
+# 2026-11-28T21:44:15.123456789Z, 2026-11-28 21:44:15,615 and, in a node's journal, 2026-11-28T21:44:15.123456+0000: UTC
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?")
+# I1129 18:13:37.583160       1 leaderelection.go:250: klog's header, of programs of Kubernetes; it has no year
+# https://github.com/kubernetes/klog/blob/v2.130.1/klog.go (header formats)
+_KLOG = re.compile(r"[IWEF](\d\d)(\d\d) (\d\d:\d\d:\d\d)\.(\d{1,6})\s")
 _SEARCHED = 200  # characters of a line
 
 
@@ -38,21 +41,33 @@ def logs_of(folder: Path) -> list[Log]:
 
 def _mark(log: Log, path: Path) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    step = max(1, len(lines) // MOST_MARKS)
+    step, written = max(1, len(lines) // MOST_MARKS), path.stat().st_mtime
     for number in range(0, len(lines), step):
-        moment = moment_of(lines[number])
+        moment = moment_of(lines[number], near=written)
         if moment is not None and (not log.times or moment >= log.times[-1]):
             log.times.append(moment)
             log.lines.append(number + 1)
 
 
-def moment_of(line: str) -> float | None:
-    """The time (Unix seconds) that stands in a line of a log; None where there is none."""
-    found = _MOMENT.search(line[:_SEARCHED])
-    if not found:
-        return None
+def moment_of(line: str, *, near: float) -> float | None:
+    """The time (Unix seconds) that stands in a line of a log; None where there is none.
+
+    Of one without a year it is the nearest such time to `near` (Unix seconds), such as when the file was written.
+    """
+    if found := _KLOG.match(line):
+        year = datetime.fromtimestamp(near, timezone.utc).year
+        whole = [_unix(f"{each}-{found[1]}-{found[2]}", found[3]) for each in (year - 1, year, year + 1)]
+        fitting = [each for each in whole if each is not None]
+        return min(fitting, key=lambda each: abs(each - near)) + float(f"0.{found[4]}") if fitting else None
+    if found := _MOMENT.search(line[:_SEARCHED]):
+        moment = _unix(found[1], found[2])
+        return None if moment is None else moment + float(f"0.{found[3] or 0}")
+    return None
+
+
+def _unix(date: str, time: str) -> float | None:
+    """Unix seconds of a date and time in UTC; None for one that there is not."""
     try:
-        whole = datetime.fromisoformat(f"{found[1]}T{found[2]}").replace(tzinfo=timezone.utc).timestamp()
+        return datetime.fromisoformat(f"{date}T{time}").replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None
-    return whole + float(f"0.{found[3] or 0}")

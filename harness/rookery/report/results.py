@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +22,14 @@ from rookery.report.stored import timings_of
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
 _NO_VERDICT = ("running", "interrupted")
 TIMINGS_SCHEMA, REPORT_SCHEMA = "rookery.timings/1", "rookery.report/1"
+FAULT_FOLDERS = 24  # of at most 1 MiB each; the newest tell of the fault that a scenario failed by
 # What Rookery itself has in report.json: pages, `rookery compare` and `rookery judge` read it in one form.
 OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
         *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
-        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "watcher", "bench"),
+        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "bench"),
+        *("watcher", "watcher_other"),
         *("dirty", "undone", "drift", "left_behind", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
     }
 )
@@ -80,6 +83,8 @@ class Results:
         self._uncounting = False
         self._started = datetime.now(timezone.utc).isoformat()
         self._notes: dict[str, Any] = {"schema": REPORT_SCHEMA, "scenario": scenario, "started": self._started}
+        self._moments = 0
+        self._fault_folders: list[Path] = []
         self._room = RoomSampler()
         self._write_timings()
 
@@ -97,10 +102,22 @@ class Results:
         return self.folder / name
 
     def logs_folder(self, moment: str) -> Path:
-        """A folder for the logs gathered at a `moment` such as "before-node-kill-1"; all of them share one bound."""
+        """A folder for the logs gathered at a `moment` such as "at-the-end"; all of them share one bound."""
         folder = self.folder / "logs" / moment
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def numbered(self, moment: str) -> str:
+        """The name of a moment that may come again, such as "before node kill": names are in the order of time."""
+        self._moments += 1
+        return f"{self._moments:03d}-{moment.replace(' ', '-').replace('/', '_')}"
+
+    def fault_folder(self, moment: str) -> Path:
+        """A folder for what is gathered around a fault. Of more than `FAULT_FOLDERS` of them the oldest goes."""
+        self._fault_folders.append(self.logs_folder(self.numbered(moment)))
+        while len(self._fault_folders) > FAULT_FOLDERS:
+            shutil.rmtree(self._fault_folders.pop(0), ignore_errors=True)
+        return self._fault_folders[-1]
 
     def has_logs(self, moment: str) -> bool:
         """Whether logs were gathered at that moment."""

@@ -160,6 +160,32 @@ class CephBaseline:
         return cls(**{**data, "osd_ids": frozenset(data["osd_ids"])})
 
 
+def lanes(osdmap: OsdMap, quorum: Quorum, health: Health) -> dict[tuple[str, str], tuple[str, str]]:
+    """The state of each mon and OSD, and of all, as Ceph's cluster log would tell them, with the epochs they are of."""
+    up, inside = sum(osd.up for osd in osdmap.osds), sum(osd.in_cluster for osd in osdmap.osds)
+    counted = f"{len(osdmap.osds)} total, {up} up, {inside} in"
+    found = {("OSD map", "OSD map"): (counted, f"osdmap e{osdmap.epoch}: {counted}")}
+    for osd in osdmap.osds:
+        state = "out" if not osd.in_cluster else "up" if osd.up else "down"
+        found["OSD", f"osd.{osd.id}"] = (state, f"since epoch {osd.up_from}, OSD map e{osdmap.epoch}")
+    for mon in quorum.mons:
+        state = "in quorum" if mon in quorum.names else "out of quorum"
+        found["mon", f"mon.{mon}"] = (state, f"election epoch {quorum.election_epoch}")
+    failed = sorted(check.code for check in health.checks if not check.muted)
+    found["health", "health"] = (", ".join(failed) or "HEALTH_OK", str(health))
+    return found
+
+
+def crashes_of(listed: Sequence[Mapping[str, Any]] | None) -> list[tuple[float, str, str]]:
+    """The crashes of `ceph crash ls`: when (Unix seconds), of whom, and their names there.
+
+    https://docs.ceph.com/en/reef/mgr/crash/
+    """
+    return [
+        (unix_time(each["timestamp"].replace(" ", "T")), each["entity_name"], each["crash_id"]) for each in listed or []
+    ]
+
+
 def pgs_of(dump: Mapping[str, Any]) -> tuple[Pg, ...]:
     """The PGs of `ceph pg dump pgs`. Raises `NotYet` while a mgr that has just started waits for their reports."""
     if not dump.get("pg_ready", True):

@@ -28,7 +28,7 @@ from rookery.kube import retry_while_api_unavailable
 from rookery.machine import doctor, loop
 from rookery.machine.network import reachable_registries
 from rookery.machine.volume_loops import volume_loops
-from rookery.rook import fingerprint, manifests, recovery, undo, upgrade
+from rookery.rook import fingerprint, manifests, recovery, status, undo, upgrade
 from rookery.rook.cluster import NAMESPACE, CephSpec
 from rookery.rook.deploy import Rook
 from rookery.rook.drivers import Drivers, chosen_driver, objects
@@ -279,6 +279,12 @@ class RookSystem(StorageSystem):
         kube = self.rook.kube
         own = [listed for listed in kube.listable_types() if listed.group in GROUPS]
         return json.dumps([each for listed in own for each in kube.list_type(listed)], indent=1)
+
+    def crashes(self) -> Sequence[tuple[float, str, str]]:
+        return status.crashes_of(self.rook.ask("crash ls", of="mgr"))
+
+    def lanes(self) -> Mapping[tuple[str, str], tuple[str, str]]:
+        return status.lanes(self.rook.osd_map(), self.rook.mons(), self.rook.health())
 
     def running(self) -> Mapping[str, str]:
         return {f"osd.{osd.id}": f"in epoch {osd.up_from}" for osd in self.rook.osds_up.now().osds}

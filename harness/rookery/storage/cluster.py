@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from rookery.cluster.hanging import hanging
@@ -35,6 +35,7 @@ from rookery.rook.own_disks import require_own_disks
 from rookery.settings import Settings
 from rookery.signatures import Signature
 from rookery.storage import images, log_bundle
+from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, Subject, converge
 from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
 from rookery.storage.system import Baseline, Reached, system_named
@@ -76,6 +77,7 @@ class StorageCluster:
         self.results: Results | None = None
         self.log: Say = say
         self.history: Recorder | None = None
+        self._around_faults = AroundFaults(self)
 
     def prepare(self, results: Results, *, storage: bool = True) -> None:
         """What does not count as deploying: room, kind, images. Bad input is found here, before any work.
@@ -279,21 +281,37 @@ class StorageCluster:
         Raises `RookeryError` where there is no cluster.
         """
         kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
+        self.settle()
         folder = results.logs_folder(moment)
         said = self.storage.said() if self.storage.deployed else {}
         with results.phase("logs gathered"):
             log_bundle.gather(kube, self.nodes.node_names, said, folder, budget_bytes=LOGS_LIMIT // 4)
+        self._around_faults.have_gathered(results)
+
+    def settle(self) -> None:
+        """Wait until what is gathered after a fault is written, which takes some seconds at most."""
+        self._around_faults.settle()
 
     def baseline(self) -> Baseline:
         """What the recovery from a fault is compared with; take it right before the fault."""
         return wait_for(self.storage.baseline, what="the storage's state before the fault", within=BASELINE_TAKEN)
 
-    def fault(self, fault: Fault) -> AbstractContextManager[Injected]:
+    @contextmanager
+    def fault(self, fault: Fault) -> Iterator[Injected]:
         """`with cluster.fault(NodeKill(names)) as injected:` injects it, and heals it at the end in any case.
 
-        It is in the scenario's history, if that has one, and in its report. Raises as `Fault.inject` does.
+        It is in the scenario's history, if that has one, and in its report; what the cluster has to say before it and
+        after it was healed is in its log bundle. Raises as `Fault.inject` does.
         """
-        return injected(fault, self, history=self.history, results=self.results)
+        results = self.results
+        if results is not None:
+            self._around_faults.before(fault.name, results)
+        try:
+            with injected(fault, self, history=self.history, results=results) as record:
+                yield record
+        finally:
+            if results is not None and fault.at:
+                self._around_faults.after(fault.name, results, since=fault.at)
 
     def storage_recovered(self, since: Injected, baseline: Baseline, reached: Reached | None = None) -> None:
         """Wait until nodes and storage are back from a node kill, by evidence newer than it.

@@ -128,6 +128,22 @@ class StorageSystem(ABC):
         """
         return {}
 
+    def crashes(self) -> Sequence[tuple[float, str, str]]:
+        """The crashes of its daemons that it has on record, of whatever time: when (Unix seconds), of which daemon, and
+        by what name it is found there.
+
+        Raises `NotYet` or `RookeryError` while it does not answer.
+        """
+        return ()
+
+    def lanes(self) -> Mapping[tuple[str, str], tuple[str, str]]:
+        """What the lanes of its parts begin with on a scenario's page: by kind and name ("OSD", "osd.1"), the state of
+        each now and what more there is to be said.
+
+        Raises `NotYet` or `RookeryError` while it does not answer.
+        """
+        return {}
+
     def running(self) -> Mapping[str, str]:
         """Condition: it can say what runs of it, beside containers: each by its name, with what changes when it starts
         anew."""
