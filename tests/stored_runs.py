@@ -34,7 +34,7 @@ FILES: dict[str, dict[str, Any]] = {
             }
         ],
         "symptoms": [{"symptom": "a text", "line": "a line with a text", "at_s": 2.0}],
-        "faults": [{"name": "node kill", "wall": 1_795_902_173.0, "healed_wall": 1_795_902_183.0}],
+        "faults": [{"name": "node kill", "wall": 1_795_902_173.0, "healed_wall": 1_795_902_183.0, "proof": "dead"}],
         "verdict": {
             "verdict": "invalid",
             "reasons": ["it is so"],

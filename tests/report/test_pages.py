@@ -124,6 +124,25 @@ def test_a_fault_without_proof_says_so(history, last, proof):
     assert proof in fault.proof
 
 
+NOTED = {"name": "pod delete", "wall": T0 + 20, "healed_wall": T0 + 29.5, "proof": "its container is another"}
+
+
+def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_json_has_it(scenario):
+    page = scenario(faults=[NOTED, {"name": "node kill", "wall": T0 + 40}])
+    assert data_of(page)["faults"] == [
+        {"name": "pod delete", "proof": "its container is another", "at": 30.0, "effect": None, "healed": 39.5},
+        {"name": "node kill", "proof": "none: it was not verified", "at": 50.0, "effect": None, "healed": None},
+    ]
+    assert '<td class="n">30.000 s</td><td class="n">not recorded</td><td class="n">39.500 s</td>' in page
+
+
+def test_a_fault_that_a_history_has_is_not_told_twice(scenario):
+    page = scenario(HISTORY, faults=[{**NOTED, "name": "node kill", "wall": T0 + 1.1}])
+    assert [(each["name"], each["proof"], each["healed"]) for each in data_of(page)["faults"]] == [
+        ("node kill", "every node was seen dead", 39.5)
+    ]
+
+
 def test_what_is_no_operation_is_counted_and_the_rest_is_drawn(history):
     found = history([HISTORY[0], "{torn", "[]", "7", HISTORY[2]], end='{"process": 0, "ty')
     assert (len(found), found.skipped) == (1, 4)

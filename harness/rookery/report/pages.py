@@ -27,7 +27,7 @@ from markupsafe import Markup
 from rookery.report import failures, happened, verdicts
 from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
-from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, read
+from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
 from rookery.report.results import all_results
 from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable
 
@@ -42,7 +42,7 @@ def scenario(folder: Path) -> Path:
     """Make the page of the scenario that has its results in `folder`, and return where it is."""
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
     recorded = read(folder / "history.jsonl")
-    recorded.faults = _healed(recorded.faults, report)
+    recorded.faults = _healed(recorded.faults, report) or list(faults_noted(report.get("faults", [])))
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
     logs = logs_of(folder)
