@@ -7,11 +7,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from rookery import waiting
+from rookery.plugin import reporting
 from rookery.report import pages
 
 pytest_plugins = "pytester"
@@ -145,19 +147,52 @@ def test_what_is_waited_for_stands_in_the_log_of_the_run_and_no_longer_than_it(p
     assert logging.getLogger("rookery").handlers == before
 
 
-def test_a_run_that_was_killed_leaves_files_that_can_be_read(pytester):
-    text = """
-        from threading import Event
+# What is killed prints `half way` once its page says what it has to say.
+KILLED = """
+    import pytest
+    from threading import Event
+    from rookery.waiting import NotYet, wait_for
 
-        def test_first(rookery_results): pass
+    def page_says(results, *texts):
+        def there():
+            page = results.path("index.html").read_text()
+            for text in texts:
+                if text not in page:
+                    raise NotYet(text)
+        wait_for(there, what="the page", within=30)
+        results.say("half way")
+        Event().wait()
 
-        def test_second(rookery_results):
-            with rookery_results.phase("began"):
-                pass
-            rookery_results.say("half way")
-            Event().wait()
-    """
-    pytester.makepyfile(test_killed=text)
+    @pytest.fixture
+    def slow(rookery_results, request):
+        stage = request.node.name.rpartition("_")[2]
+        if stage == "setup":
+            with rookery_results.phase("began"): pass
+            with rookery_results.phase("goes on"):
+                page_says(rookery_results, "<td>began</td>", "was in its setup, in the phase <strong>goes on</strong>")
+        yield rookery_results
+        if stage == "teardown":
+            with rookery_results.phase("began"): pass
+            page_says(rookery_results, "<td>began</td>", "was in its teardown")
+
+    def test_first(rookery_results): pass
+"""
+STAGES = {
+    "setup": "    def test_setup(slow): pass\n",
+    "teardown": "    def test_teardown(slow): pass\n",
+    "call": """
+    def test_call(slow):
+        with slow.phase("began"): pass
+        slow.record(faults=[{"name": "node kill", "wall": 1795902173.0, "proof": "seen dead"}])
+        page_says(slow, "<td>began</td>", "was in its call", "<td>seen dead</td>")
+""",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_how_far_it_came(pytester, stage):
+    pytester.makepyfile(test_killed=KILLED + STAGES[stage])
+    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = 0.01")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
         assert any("half way" in line for line in run.stdout)
@@ -166,23 +201,40 @@ def test_a_run_that_was_killed_leaves_files_that_can_be_read(pytester):
     folder = run_of(pytester)
     assert json.loads((folder / "run.json").read_text())["outcome"] == "running"
     assert "half way" in (folder / "run.log").read_text()
-    timings = json.loads((folder / "second/timings.json").read_text())
+    timings = json.loads((folder / stage / "timings.json").read_text())
     assert (timings["outcome"], [phase["name"] for phase in timings["phases"]]) == ("running", ["began"])
     cases = ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")
-    assert [case.get("name") for case in cases] == ["test_first"]
-    for page in (folder / "index.html", folder / "second/index.html"):
-        assert "It has not come to its end" in page.read_text()
+    assert cases[0].get("name") == "test_first"
+    run_page = (folder / "index.html").read_text()
+    for page in (run_page, (folder / stage / "index.html").read_text()):
+        assert "It has not come to its end" in page
+    assert f'<a href="{stage}/index.html">{stage}</a>' in run_page
     again = subprocess.run([sys.executable, "-m", "rookery", "report"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stdout.endswith("index.html: 2 scenarios\n")
-    assert "<td>began</td>" in (folder / "second/index.html").read_text()
+    assert "<td>began</td>" in (folder / stage / "index.html").read_text()
+
+
+def test_pages_of_what_runs_are_made_no_oftener_than_may_be_and_of_the_last_change_as_well(monkeypatch):
+    monkeypatch.setattr(reporting, "PAGES_EVERY", 0.5)
+    made, due = [], threading.Event()
+    keeping = reporting._Meanwhile(lambda: made.append(1) or (len(made) == 2 and due.set()))
+    for _ in range(10):
+        keeping.changed()
+    assert len(made) == 1
+    assert due.wait(10)
+    assert len(made) == 2
+    keeping.changed()
+    keeping.close()
+    keeping.changed()
+    assert len(made) == 2, "its end has pages of its own"
 
 
 @pytest.mark.parametrize("name", ["run", "scenario"])
 def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch, name):
     """Pages come after the verdict, and `rookery report` makes them again."""
 
-    def broken(folder):
+    def broken(folder, **how):
         raise TypeError("string indices must be integers")
 
     monkeypatch.setattr(pages, name, broken)

@@ -7,6 +7,7 @@ from array import array
 from html.parser import HTMLParser
 
 import pytest
+import stored_runs
 from rookery.report import failures, pages, rates, recorded, verdicts
 from rookery.report.known import catalogue, scan
 from rookery.report.logbook import logs_of
@@ -217,6 +218,27 @@ def test_a_folder_with_nothing_readable_has_a_page(tmp_path):
         (folder / name).write_bytes(b"\xff\x00{")
     assert "It has not come to its end" in pages.scenario(folder).read_text()
     assert Parsed(pages.run(folder.parent).read_text()).open == []
+
+
+def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(tmp_path, monkeypatch):
+    found = stored_runs.files()
+    found["timings.json"]["outcome"] = "running"
+    folder = stored_runs.write(tmp_path, found)
+    (folder / "logs/pod.log").write_text("2026-11-28T21:42:53Z up\n")
+    (folder / ".report.json.7").write_text("{")
+    page = pages.scenario(folder, meanwhile=True).read_text()
+    assert len(pages.read(folder / "history.jsonl")) == bytes_of(data_of(page)["operations"]["kind"])
+    assert (data_of(page)["logs"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
+    assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
+    monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
+    page = pages.scenario(folder, meanwhile=True).read_text()
+    assert bytes_of(data_of(page)["operations"]["kind"]) == 0
+    assert "nor of the operations of clients, which were many" in page
+    assert "pod.log" in pages.scenario(folder).read_text()
+
+
+def bytes_of(column):
+    return len(base64.b64decode(column["data"]))
 
 
 def test_no_page_asks_the_network_for_anything(scenario):

@@ -94,7 +94,8 @@ def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results)
     begin = timings(results)
 
     assert list(begin) == [
-        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "phases",
+        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "under_way",
+        "phases",
     ]  # fmt: skip
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
 
@@ -103,11 +104,50 @@ def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
     clock.now += 5
     with results.phase("CephCluster Ready"):
         clock.now += 96.24
-        assert timings(results)["phases"] == []
+        begun = [{"name": "CephCluster Ready", "start_s": 5.0}]
+        assert (timings(results)["phases"], timings(results)["under_way"]) == ([], {"stage": "setup", "phases": begun})
+    assert timings(results)["under_way"]["phases"] == []
 
     assert said == ["CephCluster Ready in 96.2 s"]
     assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
     assert timings(results)["total_s"] == 101.2
+
+
+def test_a_phase_that_failed_is_under_way_no_more_and_a_scenario_that_ended_has_none(results):
+    with suppress(OSError), results.calling(), results.phase("OSDs up"):
+        assert timings(results)["under_way"]["stage"] == "call"
+        raise OSError("no room")
+    assert timings(results)["under_way"] == {"stage": "teardown", "phases": []}
+    results.finish("failed")
+    assert "under_way" not in timings(results)
+
+
+def test_whoever_listens_hears_of_each_change_until_it_does_no_more(results):
+    heard = []
+    with results.heard_by(lambda: heard.append(list(timings(results)["under_way"]["phases"]))):
+        with results.phase("OSDs up"):
+            results.record(driver="userspace")
+        assert [len(each) for each in heard] == [1, 1, 0]
+    results.record(driver="kernel")
+    assert len(heard) == 3
+
+
+def test_threads_that_write_at_once_lose_nothing(results):
+    together = threading.Barrier(8)
+
+    def write(number):
+        together.wait()
+        for turn in range(20):
+            results.record(**{f"n{number}_{turn}": turn})
+            results.add_phase(f"{number}.{turn}", 0.0, 1.0)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len([name for name in report(results) if "_" in name and name[0] == "n"]) == 160
+    assert len(timings(results)["phases"]) == 160
 
 
 def test_a_phase_measured_elsewhere(results, said):

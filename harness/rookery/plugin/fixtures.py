@@ -69,7 +69,8 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
         if reported := markers.bugs(node):
             results.record(bugs=[asdict(bug) for bug in reported])
         node.stash[running.RESULTS] = results
-        yield results
+        with workers.reporting_of(request.config).meanwhile(results):
+            yield results
         running.finish(node, results)
 
 

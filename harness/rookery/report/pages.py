@@ -10,9 +10,10 @@ import base64
 import json
 import os
 import sys
+import threading
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
@@ -28,24 +29,31 @@ from rookery.report import failures, happened, verdicts
 from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
-from rookery.report.results import all_results
+from rookery.report.results import LastResult, all_results
 from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable
 
 PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
 LAST_RUNS = 10  # that a phase is compared with
 SLOWEST = 15
+LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scenario runs, in some 80 ms
 CHANGES = 80  # of the cluster are listed one by one, up to so many
 
 
-def scenario(folder: Path) -> Path:
-    """Make the page of the scenario that has its results in `folder`, and return where it is."""
+def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
+    """Make the page of the scenario that has its results in `folder`, and return where it is.
+
+    One that is made `meanwhile`, while the scenario runs, costs little: it has nothing of logs, of earlier runs, and of
+    a history that has grown large.
+    """
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
-    recorded = read(folder / "history.jsonl")
+    history = folder / "history.jsonl"
+    left_out = meanwhile and history.is_file() and history.stat().st_size > LARGEST_MEANWHILE
+    recorded = Recorded() if left_out else read(history)
     recorded.faults = _healed(recorded.faults, report) or list(faults_noted(report.get("faults", [])))
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
-    logs = logs_of(folder)
+    logs = [] if meanwhile else logs_of(folder)
     known = failures.known_signatures(folder, report) if report.get("failures") else []
     return _write(
         folder / PAGE,
@@ -64,11 +72,14 @@ def scenario(folder: Path) -> Path:
         counts=_counts(recorded),
         notable=_notable(recorded, started),
         faults=[_fault_row(each, started) for each in recorded.faults],
-        phases=_phases(folder, timings),
+        phases=_phases(timings, [] if meanwhile else _earlier(folder, timings)),
+        under_way=timings.get("under_way"),
+        meanwhile=meanwhile,
+        left_out=left_out,
         became=became,
         changes=[{"since": each.at - started, "told": each} for each in became.changes[:CHANGES]],
         logs=logs,
-        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+        others=_others(folder),
         data=_json(_data(recorded, became, report, timings, started, logs)),
     )
 
@@ -99,8 +110,14 @@ def run(folder: Path) -> Path:
         slowest=slowest[:SLOWEST],
         restored=restored,
         images=images,
-        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+        others=_others(folder),
     )
+
+
+def _others(folder: Path) -> list[str]:
+    """The files beside a page, without those that are being written."""
+    there = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(name for name in there if name != PAGE and not name.startswith("."))
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -134,9 +151,8 @@ def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _phases(folder: Path, timings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each phase with what it took in the last runs that passed, the newest first."""
-    earlier: dict[str, list[float]] = {}
+def _earlier(folder: Path, timings: Mapping[str, Any]) -> list[LastResult]:
+    """The last runs of the scenario that passed, the newest first."""
     others = [
         result
         for name, result in all_results(folder.parent.parent)
@@ -145,7 +161,13 @@ def _phases(folder: Path, timings: Mapping[str, Any]) -> list[dict[str, Any]]:
         and result.folder.resolve() != folder.resolve()
     ]
     others.sort(key=lambda result: result.started, reverse=True)
-    for result in others[:LAST_RUNS]:
+    return others[:LAST_RUNS]
+
+
+def _phases(timings: Mapping[str, Any], others: Sequence[LastResult]) -> list[dict[str, Any]]:
+    """Each phase with what it took in those runs."""
+    earlier: dict[str, list[float]] = {}
+    for result in others:
         for phase in timings_of(result.folder).get("phases", []):
             earlier.setdefault(phase["name"], []).append(phase["seconds"])
     return [
@@ -226,15 +248,19 @@ def _data(
     logs: list[Log],
 ) -> dict[str, Any]:
     """What the page's script draws. Times are seconds since the scenario began, or ticks since the first operation."""
-    busy = rates(recorded)
+    busy, total = rates(recorded), timings.get("total_s", 0.0)
     phases = [{name: each[name] for name in ("name", "start_s", "seconds")} for each in timings.get("phases", [])]
+    phases += [
+        {"name": f"{each['name']}: not ended", "start_s": each["start_s"], "seconds": max(0.0, total - each["start_s"])}
+        for each in timings.get("under_way", {}).get("phases", [])
+    ]
     if failed := report.get("failed_phase"):
         phases.append({**failed, "name": f"{failed['name']}: failed"})
     return {
         "started": started,
         "tick": TICK,
         "since": recorded.origin - started if len(recorded) else 0,
-        "total": timings.get("total_s", 0.0),
+        "total": total,
         "functions": FUNCTIONS,
         "outcomes": OUTCOMES,
         "lanes": recorded.lanes,
@@ -245,7 +271,7 @@ def _data(
         },
         "faults": [_fault_row(each, started) for each in recorded.faults],
         "phases": phases,
-        "states": happened.drawn(became, started, timings.get("total_s", 0.0)),
+        "states": happened.drawn(became, started, total),
         "rates": {
             "at": _packed(busy.at),
             "median": _packed(busy.median),
@@ -317,7 +343,7 @@ def _asset(name: str) -> Markup:
 
 def _write(path: Path, template: str, **values: Any) -> Path:
     text = _environment().get_template(template).render(**values)
-    draft = path.with_name(f".{path.name}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     draft.write_text(text, encoding="utf-8", errors="replace")
     draft.replace(path)
     return path
