@@ -70,6 +70,8 @@ FILES: dict[str, dict[str, Any]] = {
         "call": {"start_s": 1.0, "seconds": 7.0},
         "under_way": {"stage": "call", "phases": [{"name": "OSDs up", "start_s": 1.0}]},
         "phases": [PHASE],
+        "waits": [{**PHASE, "within": 60, "ended": "met"}],
+        "waits_left_out": 1,
     },
     "run.json": {
         "run": STARTED,

@@ -248,6 +248,29 @@ def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch,
     assert json.loads((run_of(pytester) / "run.json").read_text())["exit_status"] == 0
 
 
+def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(pytester, monkeypatch):
+    monkeypatch.setattr(waiting, "TOLD_FROM", 0)
+    pytester.makepyfile(
+        """
+        import threading
+        from rookery.waiting import wait_for
+
+        def test_it(rookery_results):
+            client = threading.Thread(target=lambda: wait_for(list, what="a row read", within=7))
+            client.start()
+            client.join()
+            wait_for(list, what="OSDs up", within=60)
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    waits = json.loads((run_of(pytester) / "it/timings.json").read_text())["waits"]
+    assert [(each["name"], each["within"], each["ended"]) for each in waits] == [
+        ("a row read", 7, "met"),
+        ("OSDs up", 60, "met"),
+    ]
+    assert "<h2>Waits</h2>" in (run_of(pytester) / "it/index.html").read_text()
+
+
 def test_what_waits_waited_for_stands_in_run_log_and_not_beneath_a_failure(pytester):
     pytester.makepyfile(
         """

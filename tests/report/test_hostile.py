@@ -37,8 +37,9 @@ def scenario(tmp_path):
     (logs / "long.log").write_text(f"{LONG}\nSeed provider couldn't lookup host {HOSTILE}{LONG}\n")
     (logs / os.fsdecode(b"not-utf-8-\xff.log")).write_text("2026-11-28T21:42:51Z x\n")
     phase = {"name": HOSTILE, "start_s": 1.0, "seconds": 2.0}
+    wait = {**phase, "within": 9, "ended": HOSTILE}
     timings = {"scenario": HOSTILE, "started": STARTED, "outcome": "failed", "total_s": 9.0, "uncounted_s": 0.0}
-    (folder / "timings.json").write_text(json.dumps({**timings, "phases": [phase, phase]}))
+    (folder / "timings.json").write_text(json.dumps({**timings, "phases": [phase, phase], "waits": [wait]}))
     failure = {"when": "call", "outcome": "failed", "type": "DeadlineExceeded", "reason": f"{HOSTILE}\n{LONG}"}
     report = {
         "scenario": HOSTILE,

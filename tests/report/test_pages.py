@@ -51,13 +51,13 @@ def history(tmp_path):
 def scenario(tmp_path):
     """The page of a scenario with these notes."""
 
-    def page(lines=(), phases=(), **report):
+    def page(lines=(), phases=(), waits=(), **report):
         folder = tmp_path / "20261128T214000Z" / "it"
         folder.mkdir(parents=True, exist_ok=True)
         if lines:
             (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
         timings = {"scenario": "it", "started": STARTED, "outcome": "passed", "total_s": 60.0, "uncounted_s": 0.0}
-        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases)}))
+        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases), "waits": list(waits)}))
         (folder / "report.json").write_text(json.dumps({"scenario": "it", "started": STARTED, **report}))
         return pages.scenario(folder).read_text()
 
@@ -188,6 +188,27 @@ def test_the_phase_that_failed_is_drawn_as_well(scenario):
         ("nodes Ready", 0.0),
         ("OSDs up: failed", 2.0),
     ]
+
+
+def wait(name, seconds, ended="met", within=60.0):
+    return {"name": name, "start_s": 1.0, "seconds": seconds, "within": within, "ended": ended}
+
+
+def test_the_longest_waits_and_those_close_to_their_deadline_are_listed_and_all_are_drawn(scenario):
+    waits = [wait(f"long {number}", 40.0) for number in range(pages.LONGEST_WAITS)]
+    waits += [wait("short", 9.0), wait("close", 9.0, within=10.0), wait("quiet", 9.0, "stayed", 9.0)]
+    waits += [wait("endless", 50.0, within=None)]
+    page = scenario(waits=waits)
+    table = page[page.index("<h2>Waits") : page.index("<h2>What it ran on")]
+    assert [name for name in ("long 13", "short", "close", "quiet") if f"<td>{name}</td>" in table] == [
+        "long 13",
+        "close",
+    ]
+    assert '<td class="n">9.0 s</td><td class="n">10 s</td><td class="n"><span class="over">90%</span></td>' in table
+    assert '<td class="n">50.0 s</td><td class="n">no limit</td><td class="n"></td>' in table
+    assert '<span class="">67%</span>' in table
+    assert "The longest of 19." in table
+    assert data_of(page)["waits"][-2] == ["quiet", 1.0, 9.0, 9.0, "stayed"]
 
 
 def test_hostile_text_stays_text(scenario):

@@ -12,7 +12,8 @@ from rookery.errors import UsageError
 from rookery.paths import state_dir
 from rookery.report import room
 from rookery.report.logs import bound_logs, fair_share
-from rookery.report.results import OWN, Results, last_results
+from rookery.report.results import MOST_WAITS, OWN, Results, last_results
+from rookery.waiting import Wait
 
 
 class Clock:
@@ -95,7 +96,7 @@ def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results)
 
     assert list(begin) == [
         "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "under_way",
-        "phases",
+        "phases", "waits",
     ]  # fmt: skip
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
 
@@ -148,6 +149,26 @@ def test_threads_that_write_at_once_lose_nothing(results):
         each.join()
     assert len([name for name in report(results) if "_" in name and name[0] == "n"]) == 160
     assert len(timings(results)["phases"]) == 160
+
+
+def test_a_wait_is_noted_with_when_it_began(results, clock):
+    clock.now += 30
+    results.waited(Wait("OSDs up", 12.34, 60, "met"))
+    told = {"name": "OSDs up", "start_s": 17.7, "seconds": 12.3, "within": 60, "ended": "met"}
+    assert timings(results)["waits"] == [told]
+
+
+def test_a_wait_without_a_deadline_is_json_for_everybody(results):
+    results.waited(Wait("as at its baseline", 12.0, float("inf"), "broken off"))
+    assert timings(results)["waits"][0]["within"] is None
+
+
+def test_of_many_waits_the_longest_are_kept_and_the_others_counted(results):
+    for seconds in range(MOST_WAITS + 20):
+        results.waited(Wait("it", seconds, 900, "met"))
+    found = timings(results)
+    assert (len(found["waits"]), found["waits_left_out"]) == (MOST_WAITS, 20)
+    assert min(each["seconds"] for each in found["waits"]) == 20
 
 
 def test_a_phase_measured_elsewhere(results, said):

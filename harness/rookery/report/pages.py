@@ -36,6 +36,7 @@ PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
 LAST_RUNS = 10  # that a phase is compared with
 SLOWEST = 15
+LONGEST_WAITS, MOST_CLOSE, CLOSE = 15, 35, 0.8  # waits that are listed, and from which share of the deadline on others
 LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scenario runs, in some 80 ms
 CHANGES = 80  # of the cluster are listed one by one, up to so many
 
@@ -72,6 +73,9 @@ def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
         counts=_counts(recorded),
         notable=_notable(recorded, started),
         faults=[_fault_row(each, started) for each in recorded.faults],
+        waits=_waits(timings),
+        close=CLOSE,
+        waits_in_all=len(timings.get("waits", [])) + int(timings.get("waits_left_out", 0)),
         phases=_phases(timings, [] if meanwhile else _earlier(folder, timings)),
         under_way=timings.get("under_way"),
         meanwhile=meanwhile,
@@ -176,6 +180,20 @@ def _phases(timings: Mapping[str, Any], others: Sequence[LastResult]) -> list[di
     ]
 
 
+def _waits(timings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The longest waits, and besides them those that came close to their deadline, with the share of it that they took;
+    None where a condition had to hold for so long, as that is no deadline."""
+    found = [{**each, "share": _share(each)} for each in timings.get("waits", [])]
+    found.sort(key=lambda each: -each["seconds"])
+    longest, others = found[:LONGEST_WAITS], found[LONGEST_WAITS:]
+    return longest + [each for each in others if (each["share"] or 0) > CLOSE][:MOST_CLOSE]
+
+
+def _share(wait: Mapping[str, Any]) -> float | None:
+    within = wait.get("within") or 0
+    return wait["seconds"] / within if within > 0 and wait["ended"] not in ("stayed", "ceased") else None
+
+
 def _median(seconds: list[float]) -> float | None:
     ordered = sorted(seconds)
     return ordered[len(ordered) // 2] if ordered else None
@@ -271,6 +289,7 @@ def _data(
         },
         "faults": [_fault_row(each, started) for each in recorded.faults],
         "phases": phases,
+        "waits": [[each.get(name) for name in _OF_WAIT] for each in timings.get("waits", [])],
         "states": happened.drawn(became, started, total),
         "rates": {
             "at": _packed(busy.at),
@@ -319,6 +338,9 @@ def _seconds(value: Any, digits: int = 1) -> str:
 def _href(path: str) -> str:
     """A relative link to a file, whose name may be no UTF-8."""
     return quote(os.fsencode(path))
+
+
+_OF_WAIT = ("name", "start_s", "seconds", "within", "ended")
 
 
 @cache

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,8 +19,10 @@ from rookery.report.logs import bound_logs
 from rookery.report.room import RoomSampler
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
+from rookery.waiting import Wait
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
+MOST_WAITS = 500  # that are kept of a scenario, the longest
 _NO_VERDICT = ("running", "interrupted")
 TIMINGS_SCHEMA, REPORT_SCHEMA = "rookery.timings/1", "rookery.report/1"
 # What Rookery itself has in report.json: pages, `rookery compare` and `rookery judge` read it in one form.
@@ -84,6 +87,8 @@ class Results:
         self._begin = clock()
         self._phases: list[Phase] = []
         self._stage = "setup"
+        self._waits: list[dict[str, Any]] = []
+        self._waits_left_out = 0
         self._begun: list[Begun] = []  # phases that have not ended, the outermost first
         self._writing = threading.RLock()  # what ends in another thread is written as well
         self._changed: Callable[[], None] = lambda: None
@@ -231,6 +236,19 @@ class Results:
             sighting = {"symptom": str(symptom), "line": line, "at_s": round(self.elapsed, 1)}
             self.record(symptoms=[*seen, sighting])
 
+    def waited(self, wait: Wait) -> None:
+        """Put a wait that has just ended into timings.json. Beyond so many the shortest is left out, and counted."""
+        start = max(0.0, self.elapsed - wait.seconds)
+        within = round(wait.within, 1) if math.isfinite(wait.within) else None  # JSON has no infinity
+        told = {"name": wait.name, "start_s": round(start, 1), "seconds": round(wait.seconds, 1)}
+        with self._writing:
+            self._waits.append({**told, "within": within, "ended": wait.ended})
+            if len(self._waits) > MOST_WAITS:
+                self._waits.remove(min(self._waits, key=lambda each: each["seconds"]))
+                self._waits_left_out += 1
+        with suppress(OSError):  # what was waited for is there nonetheless
+            self._write_timings()
+
     def noted(self, name: str, default: Any = None) -> Any:
         """What was put into report.json under that name so far."""
         return self._notes.get(name, default)
@@ -275,6 +293,8 @@ class Results:
             "least_room_mib": self._room.least_mib,
             **(running if self.outcome == "running" else {}),
             "phases": [asdict(phase) for phase in self._phases],
+            "waits": self._waits,
+            **({"waits_left_out": self._waits_left_out} if self._waits_left_out else {}),
         }
 
 

@@ -21,6 +21,7 @@ NUMBER = (int, float)
 MOST = 1e15  # of a number that is a time, a count or a size; NaN and infinity are none
 ANY = object
 _PHASE = {"name": str, "start_s": NUMBER, "seconds": NUMBER}
+_WAIT = {**_PHASE, "within?": NUMBER, "ended": str}
 _ROW = {"key": ANY, "seconds_before_fault?": NUMBER, "came_back_s?": NUMBER, "allowed?": bool}
 
 # A list has the form of its items, a mapping that of each name which it must have; else they are types of a value. What
@@ -68,6 +69,8 @@ TIMINGS: Mapping[str, Any] = {
     "call": {"start_s": NUMBER, "seconds": NUMBER},
     "under_way": {"stage": str, "phases": [{"name": str, "start_s": NUMBER}]},
     "phases": [_PHASE],
+    "waits": [_WAIT],
+    "waits_left_out": NUMBER,
 }
 RUN: Mapping[str, Any] = {
     "run": str,
