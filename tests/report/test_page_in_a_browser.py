@@ -3,6 +3,7 @@
 import lzma
 import shutil
 import struct
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from rookery.browser.alone import browser_alone
 from rookery.report import pages
 
+BEGAN = datetime(2026, 11, 29, 18, 27)  # UTC, of the logs; 100 s after the scenario
 STORED = Path(__file__).parents[1] / "data" / "node-kill"
 # What the page tells of places all over the lanes: (x in pixels, text) for each that it tells something of.
 HOVERED = """
@@ -51,8 +53,23 @@ def widths(told, text):
     return (min(found), max(found)) if found else (0, 0)
 
 
-def test_page_of_a_node_kill_is_small_and_says_the_verdict(page):
-    text = page.read_text()
+@pytest.fixture
+def with_logs(page):
+    """The page of the same with a bundle as large as a real one: 220 logs of 400 lines over five minutes."""
+    for number in range(220):
+        moment, name = ("before-node-kill-1", "at-the-end")[number % 2], "0123456789abcdef"[number // 2 % 16]
+        pod = page.parent / f"logs/{moment}/logs/rook-ceph/rook-ceph-osd-{number // 2}-7c9f8d6b5{name}-x{name}2kq"
+        pod.mkdir(parents=True)
+        stamps = (BEGAN + timedelta(seconds=300 * each / 400) for each in range(400))
+        (pod / "log-collector.log").write_text(
+            "".join(f"{each:%Y-%m-%dT%H:%M:%S.%f}789Z osd said\n" for each in stamps)
+        )
+    return pages.scenario(page.parent)
+
+
+def test_page_of_a_node_kill_is_small_and_says_the_verdict(with_logs):
+    text = with_logs.read_text()
+    assert "log files: 220" in text
     assert len(text) < 400_000
     assert "No acknowledged row was missing at QUORUM, and none at ALL." in text
 

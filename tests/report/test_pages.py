@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 import stored_runs
-from rookery.report import failures, pages, rates, recorded, verdicts
+from rookery.report import failures, logbook, pages, rates, recorded, verdicts
 from rookery.report.known import catalogue, scan
 from rookery.report.logbook import logs_of
 from rookery.signatures import DRIVER_NOT_REGISTERED
@@ -249,7 +249,7 @@ def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(t
     (folder / ".report.json.7").write_text("{")
     page = pages.scenario(folder, meanwhile=True).read_text()
     assert len(pages.read(folder / "history.jsonl")) == bytes_of(data_of(page)["operations"]["kind"])
-    assert (data_of(page)["logs"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
+    assert (data_of(page)["logs"]["files"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
     assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
     monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
     page = pages.scenario(folder, meanwhile=True).read_text()
@@ -338,6 +338,32 @@ def test_a_log_tells_which_line_is_of_which_moment(tmp_path):
     log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n")
     (found,) = logs_of(tmp_path)
     assert (found.file, found.lines, found.times) == ("logs/pod.log", [2, 4], [T0 + 0.5, T0 + 2.25])
+
+
+@pytest.mark.parametrize("lines", [1, 24, 25, 26, 49, 51, 1000])
+def test_of_a_long_log_few_lines_are_kept_from_its_begin_to_its_end(tmp_path, lines):
+    log = tmp_path / "logs" / "pod.log"
+    log.parent.mkdir()
+    log.write_text("\n".join(f"2026-11-28T21:42:{53 + line / 1000:09.6f}Z up" for line in range(lines)))
+    (found,) = logs_of(tmp_path)
+    assert lines / 50 < len(found.lines) <= logbook.MOST_MARKS
+    assert found.lines[-1] > lines * 0.9 - 1
+
+
+def test_the_logs_of_a_page_are_in_one_column_for_all(scenario, tmp_path):
+    phase = {"name": "OSDs up", "start_s": 0.0, "seconds": 1.0}
+    scenario(phases=[phase])
+    logs = tmp_path / "20261128T214000Z" / "it" / "logs"
+    logs.mkdir()
+    (logs / "a b.log").write_text("2026-11-28T21:42:53Z up\nno time\n2026-11-28T21:42:55Z down\n")
+    (logs / "none.log").write_text("no time\n")
+    (logs / "pod.log").write_text("2026-11-28T21:43:43Z up\n")
+    found = data_of(scenario(phases=[phase]))["logs"]
+    columns = {name: base64.b64decode(found[name]["data"]) for name in ("marks", "at", "line")}
+    assert (found["files"], found["hrefs"]) == (["logs/a b.log", "logs/pod.log"], {"0": "logs/a%20b.log"})
+    assert struct.unpack("<2I", columns["marks"]) == (2, 1)
+    assert struct.unpack("<3f", columns["at"]) == (10.0, 12.0, 60.0)
+    assert struct.unpack("<3I", columns["line"]) == (1, 3, 1)
 
 
 def test_a_command_has_the_versions_and_seeds_of_the_run_but_not_its_choice_of_scenarios():

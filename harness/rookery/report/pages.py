@@ -297,16 +297,19 @@ def _data(
             "p99": _packed(busy.p99),
             **{name: _packed(column) for name, column in busy.ended.items()},
         },
-        "logs": [
-            {
-                "file": log.file,
-                "href": _href(log.file),
-                "at": _packed(array("f", (moment - started for moment in log.times))),
-                "line": _packed(array("I", log.lines)),
-            }
-            for log in logs
-            if log.times
-        ],
+        "logs": _drawn_logs(logs, started),
+    }
+
+
+def _drawn_logs(logs: list[Log], started: float) -> dict[str, Any]:
+    """The logs that tell times, and of all of them in one column each: at how many lines, at which, and when."""
+    told = [log for log in logs if log.times]
+    return {
+        "files": [log.file for log in told],
+        "hrefs": {place: href for place, log in enumerate(told) if (href := _href(log.file)) != log.file},
+        "marks": _packed(array("I", (len(log.times) for log in told))),
+        "at": _packed(array("f", (moment - started for log in told for moment in log.times))),
+        "line": _packed(array("I", (line for log in told for line in log.lines))),
     }
 
 

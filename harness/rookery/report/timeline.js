@@ -12,7 +12,12 @@
   };
   const ops = Object.fromEntries(Object.entries(data.operations).map(([name, column]) => [name, unpack(column)]));
   const rates = Object.fromEntries(Object.entries(data.rates).map(([name, column]) => [name, unpack(column)]));
-  const logs = data.logs.map((log) => ({ file: log.file, href: log.href, at: unpack(log.at), line: unpack(log.line) }));
+  const logs = [], counts = unpack(data.logs.marks), at = unpack(data.logs.at), line = unpack(data.logs.line);
+  let mark = 0;
+  data.logs.files.forEach((file, n) => {
+    const from = mark, to = (mark += counts[n]);
+    logs.push({ file, href: data.logs.hrefs[n] ?? file, at: at.subarray(from, to), line: line.subarray(from, to) });
+  });
   const size = ops.began.length, OUT = data.outcomes.length;
   const start = (i) => data.since + ops.began[i] * data.tick;
   const end = (i) => start(i) + ops.took[i] * data.tick;
