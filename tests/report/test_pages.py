@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import struct
 from array import array
 from html.parser import HTMLParser
@@ -269,15 +270,57 @@ def test_no_page_asks_the_network_for_anything(scenario):
     assert "url(" not in page
 
 
-def test_a_phase_stands_beside_the_last_runs_that_passed(scenario, tmp_path):
+@pytest.fixture
+def earlier(tmp_path):
+    """Makes an earlier run of the scenario `it`, on some day of the month before."""
+
+    def run(day, phases, *, outcome="passed", kernel="6.1", commit="abc", **report):
+        folder = tmp_path / f"202610{day}T000000Z" / "it"
+        folder.mkdir(parents=True)
+        told = [{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases]
+        timings = {"scenario": "it", "started": f"2026-10-{day}T00:00:00+00:00", "outcome": outcome, "phases": told}
+        (folder / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
+        (folder / "report.json").write_text(json.dumps(report))
+        run_json = {"machine": {"kernel": kernel}, "harness": {"commit": commit}}
+        (folder.parent / "run.json").write_text(json.dumps(run_json))
+
+    return run
+
+
+def beside(scenario, tmp_path, *phases, **report):
+    """The table of phases of a run whose machine has the kernel 6.1."""
+    (tmp_path / "20261128T214000Z").mkdir()
+    (tmp_path / "20261128T214000Z/run.json").write_text('{"machine": {"kernel": "6.1"}, "harness": {"commit": "new"}}')
+    page = scenario(phases=[{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases], **report)
+    return re.findall(
+        r'<td>([^<]*)</td><td class="n">0.0 s</td>.*<td class="n">(.*)</td><td class="faint">(.*)</td>', page
+    )
+
+
+def test_a_phase_stands_beside_the_last_runs_that_passed(scenario, earlier, tmp_path):
     for day, seconds, outcome in ((21, 10.0, "passed"), (22, 30.0, "passed"), (23, 99.0, "failed")):
-        other = tmp_path / f"202611{day}T000000Z" / "it"
-        other.mkdir(parents=True)
-        phases = [{"name": "OSDs up", "start_s": 0.0, "seconds": seconds}]
-        timings = {"scenario": "it", "started": f"2026-11-{day}T00:00:00+00:00", "outcome": outcome, "phases": phases}
-        (other / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
-    page = scenario(phases=[{"name": "OSDs up", "start_s": 0.0, "seconds": 20.0}])
-    assert '<td class="n">30.0 s</td><td class="faint">30.0, 10.0</td>' in page
+        earlier(day, [("OSDs up", seconds)], outcome=outcome)
+    assert beside(scenario, tmp_path, ("OSDs up", 20.0)) == [("OSDs up", "30.0 s", "30.0, 10.0")]
+
+
+def test_runs_of_other_versions_and_on_other_machines_are_not_compared_but_those_of_an_older_harness(
+    scenario, earlier, tmp_path
+):
+    earlier(21, [("OSDs up", 10.0)], rook="1.18.8", driver="userspace")
+    earlier(22, [("OSDs up", 11.0)], rook="1.17.9", driver="userspace")
+    earlier(23, [("OSDs up", 12.0)], rook="1.18.8", driver="kernel")
+    earlier(24, [("OSDs up", 13.0)], rook="1.18.8", driver="userspace", kernel="6.9")
+    found = beside(scenario, tmp_path, ("OSDs up", 20.0), rook="1.18.8", driver="userspace")
+    assert found == [("OSDs up", "10.0 s", "10.0")]
+
+
+def test_a_phase_that_comes_twice_is_compared_with_the_one_in_its_place(scenario, earlier, tmp_path):
+    earlier(21, [("logs gathered", 5.0), ("OSDs up", 9.0), ("logs gathered", 1.0)])
+    assert beside(scenario, tmp_path, ("logs gathered", 5.0), ("logs gathered", 2.0), ("logs gathered", 3.0)) == [
+        ("logs gathered", "5.0 s", "5.0"),
+        ("logs gathered", "1.0 s", "1.0"),
+        ("logs gathered", "", ""),
+    ]
 
 
 LOST = {"key": 4711, "seconds_before_fault": 0.8123, "allowed": False, "came_back_s": None}

@@ -18,6 +18,7 @@ from rookery.report.stored import report_of, run_of, timings_of, unreadable
 
 ACKNOWLEDGED_WRITE = FUNCTIONS.index("write") * len(OUTCOMES) + OUTCOMES.index("ok")
 NO_KIND = ("fault_seed", "cluster_name", "keep_cluster", "kubeconfig", "kind_bin")  # settings by which no run differs
+HARNESS = "harness"  # which of it, in a kind
 SECONDS, RATES = "seconds", ("acknowledged writes/s", "write, median ms", "write, 99 % ms")
 
 
@@ -150,16 +151,18 @@ def write_rates(recorded: Recorded) -> dict[str, float]:
 
 
 def _kind(folder: Path) -> dict[str, str]:
-    """What it ran, on what: versions, driver and settings of its scenarios, the harness, the machine."""
-    run = run_of(folder)
+    """What a run ran, on what: as the first of its scenarios has it that says so."""
+    reports = (report_of(path.parent) for path in sorted(folder.glob("*/report.json")))
+    return kind_of(run_of(folder), next((report for report in reports if report.get("driver")), {}))
+
+
+def kind_of(run: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
+    """What a scenario with these files ran, on what: versions, driver and settings, the harness, the machine."""
     harness, machine = run.get("harness", {}), run.get("machine", {})
-    report: dict[str, Any] = next(
-        (found for path in sorted(folder.glob("*/report.json")) if (found := report_of(path.parent)).get("driver")), {}
-    )
     commit = str(harness.get("commit") or harness.get("version") or "")[:12]
     told = {
         **again_options(report, run),
-        "harness": f"{commit}, changed" if harness.get("changed") else commit,
+        HARNESS: f"{commit}, changed" if harness.get("changed") else commit,
         "host": machine.get("host"),
         "kernel": machine.get("kernel"),
     }

@@ -13,11 +13,12 @@ import sys
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +27,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from rookery.report import failures, happened, verdicts
+from rookery.report.comparison import HARNESS, kind_of
 from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
@@ -76,7 +78,7 @@ def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
         waits=_waits(timings),
         close=CLOSE,
         waits_in_all=len(timings.get("waits", [])) + int(timings.get("waits_left_out", 0)),
-        phases=_phases(timings, [] if meanwhile else _earlier(folder, timings)),
+        phases=_phases(timings, [] if meanwhile else _earlier(folder, timings, _conditions(run_json, report))),
         under_way=timings.get("under_way"),
         meanwhile=meanwhile,
         left_out=left_out,
@@ -155,8 +157,14 @@ def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _earlier(folder: Path, timings: Mapping[str, Any]) -> list[LastResult]:
-    """The last runs of the scenario that passed, the newest first."""
+def _conditions(run_json: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
+    """What runs of a scenario must have in common for their seconds to be compared: versions, driver, settings and
+    machine; the harness may be another, as what became slower with it is to be seen."""
+    return {name: value for name, value in kind_of(run_json, report).items() if name != HARNESS}
+
+
+def _earlier(folder: Path, timings: Mapping[str, Any], conditions: Mapping[str, str]) -> list[LastResult]:
+    """The last runs of the scenario under these conditions that passed, the newest first."""
     others = [
         result
         for name, result in all_results(folder.parent.parent)
@@ -165,19 +173,29 @@ def _earlier(folder: Path, timings: Mapping[str, Any]) -> list[LastResult]:
         and result.folder.resolve() != folder.resolve()
     ]
     others.sort(key=lambda result: result.started, reverse=True)
-    return others[:LAST_RUNS]
+    alike = (each for each in others if _conditions(run_of(each.folder.parent), report_of(each.folder)) == conditions)
+    return list(islice(alike, LAST_RUNS))
 
 
 def _phases(timings: Mapping[str, Any], others: Sequence[LastResult]) -> list[dict[str, Any]]:
-    """Each phase with what it took in those runs."""
-    earlier: dict[str, list[float]] = {}
+    """Each phase with what it took in those runs: the first of a name beside their first, the second beside their
+    second."""
+    earlier: dict[tuple[str, int], list[float]] = {}
     for result in others:
-        for phase in timings_of(result.folder).get("phases", []):
-            earlier.setdefault(phase["name"], []).append(phase["seconds"])
+        for which, phase in _numbered(timings_of(result.folder)):
+            earlier.setdefault(which, []).append(phase["seconds"])
     return [
-        {**phase, "earlier": earlier.get(phase["name"], []), "median": _median(earlier.get(phase["name"], []))}
-        for phase in timings.get("phases", [])
+        {**phase, "earlier": earlier.get(which, []), "median": _median(earlier.get(which, []))}
+        for which, phase in _numbered(timings)
     ]
+
+
+def _numbered(timings: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
+    """Each phase by its name, and by how many of that name were before it."""
+    before: Counter[str] = Counter()
+    for phase in timings.get("phases", []):
+        yield (phase["name"], before[phase["name"]]), phase
+        before[phase["name"]] += 1
 
 
 def _waits(timings: Mapping[str, Any]) -> list[dict[str, Any]]:
