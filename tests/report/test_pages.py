@@ -180,6 +180,18 @@ def test_a_page_has_the_columns_that_its_script_reads(scenario):
     assert struct.unpack("<4I", raw) == (0, 10_000, 60_000, 130_000)
 
 
+def test_of_many_operations_that_did_not_end_as_ok_the_worst_are_listed_and_all_are_counted(scenario):
+    lines = [line(process, "invoke", "write", 5 + process / 1000, key=process) for process in range(pages.NOTABLE + 50)]
+    lines += [line(process, "info", "write", 6, key=process) for process in range(20)]
+    lines += [line(process, "fail", "write", 7, key=process) for process in range(200, 220)]
+    lines += [line(230, "ok", "write", 8, key=230)]
+    page = scenario(lines)
+    assert f"249 that did not end as ok, the first {pages.NOTABLE} of them" in page
+    table = page[page.index("did not end as ok") :]
+    assert re.findall(r"<td>(fail|info|open)</td>", table) == ["fail"] * 20 + ["info"] * 20 + ["open"] * 160
+    assert "3 that did not end as ok</summary>" in scenario(HISTORY)
+
+
 def test_the_phase_that_failed_is_drawn_as_well(scenario):
     page = scenario(
         phases=[{"name": "nodes Ready", "start_s": 0.0, "seconds": 1.0}],

@@ -56,6 +56,7 @@ def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
     recorded.faults = _healed(recorded.faults, report) or list(faults_noted(report.get("faults", [])))
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
+    notable, notable_in_all = _notable(recorded, started)
     logs = [] if meanwhile else logs_of(folder)
     known = failures.known_signatures(folder, report) if report.get("failures") else []
     return _write(
@@ -73,7 +74,8 @@ def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
         again=failures.again(report, run_json),
         recorded=recorded,
         counts=_counts(recorded),
-        notable=_notable(recorded, started),
+        notable=notable,
+        notable_in_all=notable_in_all,
         faults=[_fault_row(each, started) for each in recorded.faults],
         waits=_waits(timings),
         close=CLOSE,
@@ -226,28 +228,25 @@ def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:
     return found
 
 
-def _notable(recorded: Recorded, started: float) -> list[dict[str, Any]]:
-    """The operations that did not end as `ok`, for the table."""
+def _notable(recorded: Recorded, started: float) -> tuple[list[dict[str, Any]], int]:
+    """The operations that did not end as `ok`, for the table, and how many there are: those that failed before those
+    whose end nobody knows, and these before those that never ended."""
     since = recorded.origin - started
-    found: list[dict[str, Any]] = []
-    for place, kind in enumerate(recorded.kind):
-        if kind % len(OUTCOMES) == 0:
-            continue
-        if len(found) == NOTABLE:
-            break
-        found.append(
-            {
-                "at": since + recorded.began[place] * TICK,
-                "seconds": recorded.took[place] * TICK,
-                "client": recorded.lane[place],
-                "what": FUNCTIONS[kind // len(OUTCOMES)],
-                "outcome": OUTCOMES[kind % len(OUTCOMES)],
-                "key": recorded.key[place],
-                "node": recorded.nodes[recorded.node[place]],
-                "error": recorded.errors[recorded.error[place]],
-            }
-        )
-    return found
+    outcomes = [kind % len(OUTCOMES) for kind in recorded.kind]
+    places = sorted((place for place, outcome in enumerate(outcomes) if outcome), key=outcomes.__getitem__)
+    return [
+        {
+            "at": since + recorded.began[place] * TICK,
+            "seconds": recorded.took[place] * TICK,
+            "client": recorded.lane[place],
+            "what": FUNCTIONS[recorded.kind[place] // len(OUTCOMES)],
+            "outcome": OUTCOMES[outcomes[place]],
+            "key": recorded.key[place],
+            "node": recorded.nodes[recorded.node[place]],
+            "error": recorded.errors[recorded.error[place]],
+        }
+        for place in places[:NOTABLE]
+    ], len(places)
 
 
 def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
