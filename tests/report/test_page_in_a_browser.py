@@ -8,23 +8,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hovering import hovered
 from rookery.browser.alone import browser_alone
 from rookery.report import pages
 
 BEGAN = datetime(2026, 11, 29, 18, 27)  # UTC, of the logs; 100 s after the scenario
 STORED = Path(__file__).parents[1] / "data" / "node-kill"
-# What the page tells of places all over the lanes: (x in pixels, text) for each that it tells something of.
-HOVERED = """
-const done = arguments[0], canvas = document.querySelector("canvas.lanes"), rect = canvas.getBoundingClientRect();
-const tip = document.getElementById("tip"), told = [];
-for (let y = 5; y < rect.height; y += 10)
-  for (let x = 160; x < rect.width - 20; x += 10) {
-    const at = { clientX: rect.left + x, clientY: rect.top + y, bubbles: true };
-    canvas.dispatchEvent(new PointerEvent("pointermove", at));
-    if (tip.offsetHeight > 0) told.push([x, tip.textContent]);
-  }
-done(told);
-"""
 
 
 @pytest.fixture
@@ -44,7 +33,7 @@ def page(tmp_path):
 def shown(chromium, page):
     with browser_alone(lambda line: None) as alone:
         alone.show(page)
-        yield SimpleNamespace(browser=alone.browser, hovered=lambda: alone.browser.ask(HOVERED))
+        yield SimpleNamespace(browser=alone.browser, hovered=lambda: hovered(alone.browser))
 
 
 def widths(told, text):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
 import threading
 from array import array
@@ -24,7 +25,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rookery.report import failures, happened, verdicts
 from rookery.report.comparison import HARNESS, kind_of
@@ -363,6 +364,13 @@ def _href(path: str) -> str:
 _OF_WAIT = ("name", "start_s", "seconds", "within", "ended")
 
 
+def _link(url: str, text: str = "") -> Markup:
+    """A link to an address of the web, which a marker or a file names; anything else, such as a script, is text."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        return escape(text or url)
+    return Markup('<a href="{}">{}</a>').format(url, text or url)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -373,7 +381,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"href": _href, "seconds": _seconds, "time_of_day": _time_of_day}
-    environment.globals["asset"] = _asset
+    environment.globals |= {"asset": _asset, "link": _link}
     return environment
 
 
