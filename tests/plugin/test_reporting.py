@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from rookery import waiting
+from rookery import cli, signatures, waiting
 from rookery.plugin import reporting
 from rookery.report import pages
 
@@ -75,6 +75,32 @@ def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
     assert "\nFAILED test_osds.py::test_it - DeadlineExceeded: OSDs up: not within" in told
     assert "tenacity" not in told, "the frames of waiting are folded away"
     assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text()
+
+
+LEDGER = f"""
+[[report]]
+url = "{signatures.SEED_LOOKUP_FAILED.source}"
+title = "A ring does not start"
+product = "Cassandra"
+affected = "all"
+fixed = ""
+cause = "Seeds are looked up by name."
+workaround = "The Service is applied."
+status = "reproduced"
+seen = "the log"
+sabotage = ""
+"""
+
+
+def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_tells(pytester, monkeypatch):
+    pytester.mkdir("bugs").joinpath("ledger.toml").write_text(LEDGER)
+    pytester.makepyfile(test_osds=FAILS)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    page = run_of(pytester) / "it/index.html"
+    for _ in range(2):
+        assert "</a>: Seeds are looked up by name." in page.read_text()
+        page.unlink()
+        assert cli.main(["report", str(run_of(pytester))]) == 0
 
 
 def test_an_assertion_keeps_its_own_lines(failed):

@@ -355,6 +355,45 @@ def test_a_row_that_came_back_and_one_that_may_be_lost():
     assert verdicts.sentences({}) == []
 
 
+SOURCE = DRIVER_NOT_REGISTERED.source
+
+
+@pytest.mark.parametrize(
+    "outcome", ["failed", "unknown", "infrastructure", "interrupted", "running", "passed", "skipped"]
+)
+def test_what_is_known_is_told_of_whatever_did_not_pass(scenario, tmp_path, outcome):
+    folder = with_known(tmp_path)
+    scenario(outcome=outcome)
+    timings = json.loads((folder / "timings.json").read_text())
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": outcome}))
+    told = "Known text in the logs: DRIVER_NOT_REGISTERED" in pages.scenario(folder).read_text()
+    assert told == (outcome not in ("passed", "skipped"))
+
+
+def with_known(tmp_path):
+    """The folder of the scenario, whose log shows a signature."""
+    folder = tmp_path / "20261128T214000Z" / "it"
+    (folder / "logs").mkdir(parents=True)
+    (folder / "logs/kubelet.journal").write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("url", "symptom"),
+    [(SOURCE, None), ("https://example.org/7", str(DRIVER_NOT_REGISTERED))],
+    ids=["its source", "a marker"],
+)
+def test_what_is_known_is_told_with_the_cause_of_its_report(scenario, tmp_path, url, symptom):
+    folder = with_known(tmp_path)
+    scenario(bugs=[{"url": url, "symptom": symptom}])
+    timings = json.loads((folder / "timings.json").read_text())
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": "failed"}))
+    causes = {url: "a kubelet finds drivers in its own directory only", "https://example.org/8": "another"}
+    page = pages.scenario(folder, causes=causes).read_text()
+    assert f"{SOURCE}</a>: a kubelet finds drivers in its own directory only" in page
+    assert "another" not in page[page.index("Known text") :].partition("<h2>")[0]
+
+
 def test_what_is_known_is_found_where_it_stands(tmp_path):
     logs = tmp_path / "logs" / "at-the-end"
     logs.mkdir(parents=True)

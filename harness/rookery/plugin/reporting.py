@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from _pytest._code.code import TerminalRepr
 
+from rookery.catalogue import ledger
 from rookery.errors import InfrastructureError
 from rookery.plugin.junit import OUTCOME, UNCOUNTED, RunXml
 from rookery.plugin.outcomes import blamed, outcome_of
@@ -174,12 +175,13 @@ class Reporting:
             self._have(RunFolder(Path(told[FOLDER]).parent))
         self.log(f"{report.nodeid}: {report.when} {report.outcome} after {report.duration:.1f} s")
         if report.when != "call":
-            self._pages(Path(told[FOLDER]))
+            self._pages(Path(told[FOLDER]), self._config.rootpath / report.nodeid.partition("::")[0])
 
     @contextmanager
     def meanwhile(self, results: Results) -> Iterator[None]:
         """While it lasts there are pages that say how far the scenario is, so that a run that is killed has them."""
-        keeping = _Meanwhile(partial(self._pages, results.folder, meanwhile=True))
+        file = self._config.rootpath / str(results.noted("test", "")).partition("::")[0]
+        keeping = _Meanwhile(partial(self._pages, results.folder, file, meanwhile=True))
         with results.heard_by(keeping.changed):
             keeping.changed()
             try:
@@ -187,14 +189,15 @@ class Reporting:
             finally:
                 keeping.close()
 
-    def _pages(self, scenario: Path, *, meanwhile: bool = False) -> None:
+    def _pages(self, scenario: Path, file: Path, *, meanwhile: bool = False) -> None:
         """Make the pages of a scenario and of the run.
 
         `rookery report` makes them of the same files, so one that cannot be made fails neither scenario nor run.
         """
         from rookery.report import pages  # Jinja2 is nothing that other tests need
 
-        self._page(scenario.name, partial(pages.scenario, meanwhile=meanwhile), scenario)
+        causes = {} if meanwhile else ledger.causes(file)
+        self._page(scenario.name, partial(pages.scenario, causes=causes, meanwhile=meanwhile), scenario)
         self._page("the run", pages.run, scenario.parent)
 
     def _page(self, what: str, make: Callable[[Path], object], folder: Path) -> None:

@@ -44,11 +44,11 @@ LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scena
 CHANGES = 80  # of the cluster are listed one by one, up to so many
 
 
-def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
+def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile: bool = False) -> Path:
     """Make the page of the scenario that has its results in `folder`, and return where it is.
 
     One that is made `meanwhile`, while the scenario runs, costs little: it has nothing of logs, of earlier runs, and of
-    a history that has grown large.
+    a history that has grown large. `causes` are known ones of reports, by address, which are told beside what is known.
     """
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
     history = folder / "history.jsonl"
@@ -59,7 +59,7 @@ def scenario(folder: Path, *, meanwhile: bool = False) -> Path:
     started = unix_of(report.get("started") or timings.get("started"))
     notable, notable_in_all = _notable(recorded, started)
     logs = [] if meanwhile else logs_of(folder)
-    known = failures.known_signatures(folder, report) if report.get("failures") else []
+    known = _known(folder, report, timings, causes or {}) if not meanwhile else []
     return _write(
         folder / PAGE,
         "scenario.html",
@@ -121,6 +121,20 @@ def run(folder: Path) -> Path:
         images=images,
         others=_others(folder),
     )
+
+
+def _known(
+    folder: Path, report: Mapping[str, Any], timings: Mapping[str, Any], causes: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The signatures in the logs of what has not passed, however it ended, with the cause of the report that explains
+    them: the one that the signature names as its source, or the one whose bug marker names it."""
+    if timings.get("outcome") in ("passed", "skipped"):
+        return []
+    marked = {bug.get("symptom"): bug["url"] for bug in report.get("bugs", [])}
+    return [
+        {**each, "cause": causes.get(each["source"]) or causes.get(marked.get(each["text"], ""), "")}
+        for each in failures.known_signatures(folder, report)
+    ]
 
 
 def _others(folder: Path) -> list[str]:

@@ -33,7 +33,7 @@ REPORT: Mapping[str, Any] = {
     "run": str,
     "test": str,
     "title": str,
-    "bugs": [{"url": str}],
+    "bugs": [{"url": str, "symptom?": str}],
     "failed_phase": {**_PHASE, "error": str},
     "failures": [
         {
