@@ -124,6 +124,21 @@ def test_the_run_has_its_facts_its_log_and_one_junit(failed, pytester):
     assert os.readlink(folder.parent / "latest") == folder.name
 
 
+def test_a_run_that_ended_says_which_versions_and_images_its_scenarios_used(pytester):
+    text = """
+        def test_it(rookery_results):
+            rookery_results.record(ceph="quay.io/ceph/ceph:v18.2.7", images={"kindest/node:v1.32.0": "the vendor's"})
+        def test_other(rookery_results):
+            rookery_results.record(ceph="quay.io/ceph/ceph:v19.2.1")
+    """
+    pytester.makepyfile(text)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    facts = json.loads((run_of(pytester) / "run.json").read_text())
+    assert facts["versions"]["ceph"] is None
+    assert facts["used_versions"] == {"ceph": ["quay.io/ceph/ceph:v18.2.7", "quay.io/ceph/ceph:v19.2.1"]}
+    assert facts["used_images"] == {"kindest/node:v1.32.0": "the vendor's"}
+
+
 def test_every_field_is_described(failed, pytester):
     described = re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs/reference/results.md").read_text())
     for file in (run_of(pytester) / "run.json", *run_of(pytester).glob("it/*.json")):

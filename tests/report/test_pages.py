@@ -275,6 +275,18 @@ def bytes_of(column):
     return len(base64.b64decode(column["data"]))
 
 
+def test_the_page_of_a_run_tells_the_versions_that_were_used_and_those_that_were_asked_for(tmp_path):
+    found = stored_runs.files()
+    for name, rook in (("it", "1.18.8"), ("other", "1.17.9")):
+        found["report.json"] |= {"rook": rook, "images": {f"of-{name}": "built"}}
+        folder = stored_runs.write(tmp_path, found, scenario=name)
+    page = pages.run(folder.parent).read_text()
+    assert "<tr><th>used</th><td>rook</td><td>1.17.9, 1.18.8</td></tr>" in page
+    assert "<tr><th>used</th><td>ceph</td><td>quay.io/ceph/ceph:v18.2.7</td></tr>" in page
+    assert "<tr><th>asked for</th><td>rook</td><td>1.18.8</td></tr>" in page
+    assert "<code>of-it</code></td><td>built</td>" in page
+
+
 def test_no_page_asks_the_network_for_anything(scenario):
     page = scenario(HISTORY)
     assert 'src="' not in page

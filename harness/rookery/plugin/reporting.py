@@ -30,6 +30,7 @@ from rookery.report import failures
 from rookery.report.machine import about_machine
 from rookery.report.results import Results
 from rookery.report.run_folder import RunFolder
+from rookery.report.stored import used_in
 from rookery.settings import Settings
 
 PAGES_EVERY = 5.0  # seconds, while a scenario runs
@@ -237,7 +238,9 @@ class Reporting:
         if folder is None:
             return
         with suppress(OSError):
-            folder.note(ended=now, outcome="finished", exit_status=status, exit_status_means=told)
+            folder.note(
+                **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=told
+            )
             self.log(f"exit status {status}: {told}")
             self._page("the run", pages.run, folder.path)
 

@@ -33,7 +33,7 @@ from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
 from rookery.report.results import LastResult, all_results
-from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable
+from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable, used_in
 
 PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
@@ -108,7 +108,6 @@ def run(folder: Path) -> Path:
         for phase in row["timings"].get("phases", [])
         if phase["name"].endswith(" restored")
     ]
-    images = {name: origin for row in rows for name, origin in row["report"].get("images", {}).items()}
     return _write(
         folder / PAGE,
         "run.html",
@@ -118,7 +117,7 @@ def run(folder: Path) -> Path:
         repeated=_repeated(rows),
         slowest=slowest[:SLOWEST],
         restored=restored,
-        images=images,
+        used=used_in(folder),
         others=_others(folder),
     )
 

@@ -24,6 +24,8 @@ _PHASE = {"name": str, "start_s": NUMBER, "seconds": NUMBER}
 _WAIT = {**_PHASE, "within?": NUMBER, "ended": str}
 _ROW = {"key": ANY, "seconds_before_fault?": NUMBER, "came_back_s?": NUMBER, "allowed?": bool}
 
+PRODUCTS = ("rook", "ceph", "kubernetes")
+
 # A list has the form of its items, a mapping that of each name which it must have; else they are types of a value. What
 # has a question mark behind its name may be missing, or null.
 REPORT: Mapping[str, Any] = {
@@ -53,7 +55,7 @@ REPORT: Mapping[str, Any] = {
     },
     "rpo_seconds?": NUMBER,
     **dict.fromkeys(("storage", "driver", "state"), str),
-    **{f"{name}?": str for name in ("rook", "ceph", "kubernetes")},
+    **{f"{name}?": str for name in PRODUCTS},
     "images": {},
     "unexpected": [str],
 }
@@ -85,6 +87,8 @@ RUN: Mapping[str, Any] = {
     "seeds": {},
     "machine": {},
     "harness": {},
+    "used_versions": {},
+    "used_images": {},
 }
 
 
@@ -101,6 +105,14 @@ def timings_of(scenario: Path) -> dict[str, Any]:
 def run_of(run: Path) -> dict[str, Any]:
     """run.json of the run with that folder, likewise."""
     return read(run / "run.json", RUN)
+
+
+def used_in(run: Path) -> dict[str, Any]:
+    """What the scenarios of a run used, by their report.json: versions of each product, and who made each image."""
+    reports = [report_of(path.parent) for path in sorted(run.glob("*/report.json"))]
+    images = {name: origin for report in reports for name, origin in report.get("images", {}).items()}
+    versions = {name: sorted({each[name] for each in reports if each.get(name)}) for name in PRODUCTS}
+    return {"used_versions": {name: found for name, found in versions.items() if found}, "used_images": images}
 
 
 def unreadable(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
