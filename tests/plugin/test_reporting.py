@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from rookery import cli, signatures, waiting
+from rookery.history.operations import Operation
 from rookery.plugin import reporting
 from rookery.report import pages
 
@@ -145,6 +146,13 @@ def test_every_field_is_described(failed, pytester):
         written = json.loads(file.read_text())
         assert written.keys() - {"schema"} - set(described) == set(), file.name
         assert written["schema"] == f"rookery.{file.stem}/1"
+
+
+def test_every_field_of_a_history_is_described():
+    text = (Path(__file__).parents[2] / "docs/reference/results.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \|", text[text.index("## The history") :].partition("\n## ")[0], re.MULTILINE)
+    outcomes = {"ok", "fail", "info"}
+    assert set(told) == {*Operation.__struct_fields__, *outcomes}
 
 
 def test_every_page_is_there_and_its_links_lead_somewhere(failed, pytester):

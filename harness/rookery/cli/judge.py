@@ -15,6 +15,7 @@ from rookery.errors import UsageError
 from rookery.history.rejudged import Rejudged, rejudge
 from rookery.report.stored import report_of
 
+SCHEMA = "rookery.judgement/1"
 NOT_JUDGED = "was not judged when it ran, so what it was to be held against is not known"
 
 
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
         left = f": {', '.join(found)} {NOT_JUDGED}" if found else ""
         raise UsageError(f"{folder}: no history there that was judged{left}", hint="`rookery report` says what it has")
     if arguments.json:
-        print(json.dumps({name: _as_dict(each) for name, each in found.items()}, indent=1))
+        scenarios = {name: _as_dict(each) for name, each in found.items()}
+        print(json.dumps({"schema": SCHEMA, "scenarios": scenarios}, indent=1))
     else:
         _show(found)
     return 0 if all(each.same for each in judged.values()) else 1

@@ -16,6 +16,7 @@ from rookery.report.failures import again_options
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Recorded, read
 from rookery.report.stored import report_of, run_of, timings_of, unreadable
 
+SCHEMA = "rookery.comparison/1"
 ACKNOWLEDGED_WRITE = FUNCTIONS.index("write") * len(OUTCOMES) + OUTCOMES.index("ok")
 NO_KIND = ("fault_seed", "cluster_name", "keep_cluster", "kubeconfig", "kind_bin")  # settings by which no run differs
 HARNESS = "harness"  # which of it, in a kind
@@ -87,6 +88,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; figures are lists, of every time."""
         return {
+            "schema": SCHEMA,
             "columns": [
                 {"name": column.name, "runs": [str(run.folder) for run in column.runs], "kind": column.runs[0].kind}
                 for column in self.columns
