@@ -22,7 +22,8 @@ NOT_JUDGED = "was not judged when it ran, so what it was to be held against is n
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Judges each history of a run (history.jsonl) anew, by the promise that it was held against when it ran, and "
-        "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed. "
+        "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed: "
+        "its pages keep the verdict of then. "
         "Exit status: 0 every verdict is as it was, 1 one is not, 2 bad input, such as a run without a judged history."
     )
     parser.epilog = "examples: rookery judge; rookery judge 20261128T213551Z --json"

@@ -16,6 +16,7 @@ from rookery.report.failures import again_options
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Recorded, read
 from rookery.report.stored import report_of, run_of, timings_of, unreadable
 
+MEDIAN_OF = 3  # runs of one kind or more
 SCHEMA = "rookery.comparison/1"
 ACKNOWLEDGED_WRITE = FUNCTIONS.index("write") * len(OUTCOMES) + OUTCOMES.index("ok")
 NO_KIND = ("fault_seed", "cluster_name", "keep_cluster", "kubeconfig", "kind_bin")  # settings by which no run differs
@@ -77,7 +78,10 @@ class Comparison:
 
     @classmethod
     def of(cls, folders: Sequence[Path]) -> Comparison:
-        """The runs in these folders. Each run is a column where they are of one kind, or all of different kinds."""
+        """The runs in these folders. Each run is a column where they are of one kind, or all of different kinds.
+
+        Of three or more of one kind the last column is their median.
+        """
         found = [run_in(folder) for folder in folders]
         figures: dict[str, dict[str, None]] = {}
         for outcome in (each for run in found for each in run.outcomes):
@@ -180,7 +184,8 @@ def _columns(runs: Sequence[Run]) -> list[Column]:
         else:
             same.append(run)
     if len(kinds) == 1 or len(kinds) == len(runs):
-        return [Column(run.folder.name, [run]) for run in runs]
+        of_all = [Column("median", runs)] if len(kinds) == 1 and len(runs) >= MEDIAN_OF else []
+        return [*(Column(run.folder.name, [run]) for run in runs), *of_all]
     return [Column(_told(kind, kinds), kind) for kind in kinds]
 
 
