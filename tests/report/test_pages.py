@@ -287,6 +287,35 @@ def test_the_page_of_a_run_tells_the_versions_that_were_used_and_those_that_were
     assert "<code>of-it</code></td><td>built</td>" in page
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "more", "told"),
+    [
+        (["passed", "failed", "passed"], {}, "flaky: it ended otherwise in 2 of 3 earlier runs"),
+        (["failed", "interrupted", "infrastructure", "running", "skipped"], {}, None),
+        (["passed"], {"rook": "1.17.9"}, None),
+        (["passed"], {"kernel": "6.9"}, None),
+        (["passed"], {"commit": "older"}, None),
+        (["passed"], {"changed": True}, None),
+        (["passed"], {}, "flaky: it ended otherwise in 1 of 1 earlier run of the same kind and commit"),
+    ],
+)
+def test_a_scenario_is_flaky_that_ended_otherwise_in_a_run_of_the_same_kind_and_commit(tmp_path, outcomes, more, told):
+    def write(run, outcome, *, rook="1.18.8", kernel="6.1", commit="abc", changed=False):
+        found = stored_runs.files()
+        found["timings.json"]["outcome"] = outcome
+        found["report.json"]["rook"] = found["run.json"]["settings"]["rook"] = rook
+        found["run.json"] |= {"machine": {"kernel": kernel}, "harness": {"commit": commit, "changed": changed}}
+        return stored_runs.write(tmp_path, found, run=run).parent
+
+    for number, outcome in enumerate(outcomes):
+        write(f"2026112{number}T000000Z", outcome, **more)
+    now = write("20261129T000000Z", "failed", changed=more.get("changed", False))
+    (tmp_path / "latest").symlink_to(now.name)
+    page = pages.run(now).read_text()
+    assert (told in page) if told else ("flaky" not in page)
+    assert "flaky" not in pages.run(now, meanwhile=True).read_text()
+
+
 def test_no_page_asks_the_network_for_anything(scenario):
     page = scenario(HISTORY)
     assert 'src="' not in page

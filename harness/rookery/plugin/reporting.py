@@ -199,7 +199,7 @@ class Reporting:
 
         causes = {} if meanwhile else ledger.causes(file)
         self._page(scenario.name, partial(pages.scenario, causes=causes, meanwhile=meanwhile), scenario)
-        self._page("the run", pages.run, scenario.parent)
+        self._page("the run", partial(pages.run, meanwhile=True), scenario.parent)
 
     def _page(self, what: str, make: Callable[[Path], object], folder: Path) -> None:
         try:

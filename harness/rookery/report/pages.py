@@ -33,12 +33,14 @@ from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
 from rookery.report.results import LastResult, all_results
+from rookery.report.run_folder import runs
 from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable, used_in
 
 PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
 LAST_RUNS = 10  # that a phase is compared with
 SLOWEST = 15
+_JUDGED = ("passed", "failed", "unknown", "broken")  # outcomes that say something of scenario or storage
 LONGEST_WAITS, MOST_CLOSE, CLOSE = 15, 35, 0.8  # waits that are listed, and from which share of the deadline on others
 LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scenario runs, in some 80 ms
 CHANGES = 80  # of the cluster are listed one by one, up to so many
@@ -93,11 +95,17 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
     )
 
 
-def run(folder: Path) -> Path:
-    """Make the page of the run, and return where it is."""
+def run(folder: Path, *, meanwhile: bool = False) -> Path:
+    """Make the page of the run, and return where it is.
+
+    One that is made `meanwhile`, while the run goes on, does not ask earlier runs which scenarios are flaky.
+    """
     found = run_of(folder)
     rows = [_row(path.parent) for path in folder.glob("*/timings.json")]
     rows.sort(key=lambda row: row["started"])
+    earlier = {} if meanwhile else _earlier_outcomes(folder, rows)
+    for row in rows:
+        row["otherwise"], row["earlier"] = _otherwise(row, earlier)
     slowest = sorted(
         ({"scenario": row, **phase} for row in rows for phase in row["timings"].get("phases", [])),
         key=lambda each: -each["seconds"],
@@ -157,6 +165,33 @@ def _row(folder: Path) -> dict[str, Any]:
         "symptoms": sorted(seen),
         "unreadable": unreadable({"report.json": report, "timings.json": timings}),
     }
+
+
+def _earlier_outcomes(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[bool]]:
+    """Whether each scenario of these rows passed in earlier runs under the same conditions and with the same harness.
+
+    A harness whose files were changed since its commit is like no other, and what came to no verdict does not count.
+    """
+    found: dict[str, list[bool]] = {}
+    own = run_of(folder)
+    if own.get("harness", {}).get("changed") or not own.get("harness", {}).get("commit"):
+        return found
+    kinds = {row["folder"]: kind_of(own, row["report"]) for row in rows}
+    alike = [each for each in runs(folder.parent) if each.resolve() != folder.resolve()]
+    for other, run_json in ((each, run_of(each)) for each in alike):
+        if run_json.get("harness") != own["harness"]:
+            continue
+        for path in (other / name / "timings.json" for name in kinds):
+            outcome = timings_of(path.parent).get("outcome")
+            if outcome in _JUDGED and kind_of(run_json, report_of(path.parent)) == kinds[path.parent.name]:
+                found.setdefault(path.parent.name, []).append(outcome == "passed")
+    return found
+
+
+def _otherwise(row: Mapping[str, Any], earlier: Mapping[str, list[bool]]) -> tuple[int, int]:
+    """Of how many earlier runs that scenario ended otherwise than now, and of how many in all."""
+    before, outcome = earlier.get(row["folder"], []), row["timings"].get("outcome")
+    return (sum(each != (outcome == "passed") for each in before), len(before)) if outcome in _JUDGED else (0, 0)
 
 
 def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
