@@ -56,6 +56,7 @@ FILES: dict[str, dict[str, Any]] = {
         "ceph": "quay.io/ceph/ceph:v18.2.7",
         "kubernetes": "1.32.0",
         "images": {"ceph": "built"},
+        "watcher": {"cpu_s": 0.57, "seconds": 160.5, "share_of_a_core": 0.0036},
         "unexpected": ["a panic"],
     },
     "timings.json": {

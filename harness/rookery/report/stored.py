@@ -57,6 +57,7 @@ REPORT: Mapping[str, Any] = {
     **dict.fromkeys(("storage", "driver", "state"), str),
     **{f"{name}?": str for name in PRODUCTS},
     "images": {},
+    "watcher": {"share_of_a_core?": NUMBER},
     "unexpected": [str],
 }
 TIMINGS: Mapping[str, Any] = {
