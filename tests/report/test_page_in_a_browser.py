@@ -1,6 +1,8 @@
 """The page of a real node kill (tests/data/node-kill, 1,626 rows acknowledged) in a real headless Chromium."""
 
+import json
 import lzma
+import re
 import shutil
 import struct
 from datetime import datetime, timedelta
@@ -12,6 +14,7 @@ from hovering import hovered
 from rookery.browser.alone import browser_alone
 from rookery.report import pages
 
+WAIT = "the ring: 100.0 s of at most 240 s, met"
 BEGAN = datetime(2026, 11, 29, 18, 27)  # UTC, of the logs; 100 s after the scenario
 STORED = Path(__file__).parents[1] / "data" / "node-kill"
 
@@ -21,8 +24,11 @@ def page(tmp_path):
     """The page, made anew of what is stored."""
     scenario = tmp_path / "run" / "synced_rows_survive"
     scenario.mkdir(parents=True)
-    for each in ("report.json", "timings.json", "verdict.txt", "events.jsonl"):
+    for each in ("report.json", "verdict.txt", "events.jsonl"):
         shutil.copy(STORED / each, scenario)
+    timings = json.loads((STORED / "timings.json").read_text())
+    waits = [{"name": "the ring", "start_s": 220.0, "seconds": 100.0, "within": 240.0, "ended": "met"}]  # not of then
+    (scenario / "timings.json").write_text(json.dumps({**timings, "waits": waits}))
     shutil.copy(STORED / "run.json", scenario.parent)
     with lzma.open(STORED / "history.jsonl.xz") as stored:
         (scenario / "history.jsonl").write_bytes(stored.read())
@@ -65,7 +71,14 @@ def test_page_of_a_node_kill_is_small_and_says_the_verdict(with_logs):
 
 def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(shown):
     told = shown.hovered()
-    for text in ("node kill; proof: the boots of", "ring whole", "33 pgs: 33 active+clean", "osd.0", "write of row"):
+    for text in (
+        "node kill; proof: the boots of",
+        "ring whole",
+        "33 pgs: 33 active+clean",
+        "osd.0",
+        "write of row",
+        WAIT,
+    ):
         assert any(text in each for _, each in told), text
     begin, end = widths(told, "node kill; proof")
     shown.browser.click("#fault")
@@ -73,6 +86,32 @@ def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(
     assert widths(closer, "node kill; proof")[1] - widths(closer, "node kill; proof")[0] > 2 * (end - begin)
     shown.browser.click("#whole")
     assert widths(shown.hovered(), "node kill; proof") == (begin, end)
+
+
+def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page):
+    (page.parent / "history.jsonl").unlink()
+    with browser_alone(lambda line: None) as alone:
+        alone.show(pages.scenario(page.parent))
+        told = hovered(alone.browser)
+    begin, end = widths(told, "node kill; proof: the boots of")
+    assert end - begin > 20, "from its injection to its healing, 19 s of some 340"
+
+
+def test_a_click_tells_where_each_log_is_at_that_moment(chromium, with_logs):
+    with browser_alone(lambda line: None) as alone:
+        alone.show(with_logs)
+        told = alone.browser.ask(CLICKED)
+    assert len(told) == 220
+    assert re.fullmatch(r"logs/at-the-end/logs/rook-ceph/\S+/log-collector.log from line \d+ on", told[0])
+
+
+CLICKED = """
+const canvas = document.querySelector("canvas.lanes"), rect = canvas.getBoundingClientRect();
+const at = { clientX: rect.left + rect.width / 2, clientY: rect.top + 5, bubbles: true };
+canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+canvas.dispatchEvent(new PointerEvent("pointerup", at));
+arguments[0]([...document.querySelectorAll("#moment div")].map((each) => each.textContent));
+"""
 
 
 def test_whole_timeline_is_photographed(shown, tmp_path):
