@@ -34,7 +34,7 @@ FILES: dict[str, dict[str, Any]] = {
             }
         ],
         "symptoms": [{"symptom": "a text", "line": "a line with a text", "at_s": 2.0}],
-        "faults": [{"name": "node kill", "wall": 1_795_902_173.0, "healed_wall": 1_795_902_183.0}],
+        "faults": [{"name": "node kill", "wall": 1_795_902_173.0, "healed_wall": 1_795_902_183.0, "proof": "dead"}],
         "verdict": {
             "verdict": "invalid",
             "reasons": ["it is so"],
@@ -56,6 +56,7 @@ FILES: dict[str, dict[str, Any]] = {
         "ceph": "quay.io/ceph/ceph:v18.2.7",
         "kubernetes": "1.32.0",
         "images": {"ceph": "built"},
+        "watcher": {"cpu_s": 0.57, "seconds": 160.5, "share_of_a_core": 0.0036},
         "unexpected": ["a panic"],
     },
     "timings.json": {
@@ -68,7 +69,10 @@ FILES: dict[str, dict[str, Any]] = {
         "budget_s": 60.0,
         "over_budget": False,
         "call": {"start_s": 1.0, "seconds": 7.0},
+        "under_way": {"stage": "call", "phases": [{"name": "OSDs up", "start_s": 1.0}]},
         "phases": [PHASE],
+        "waits": [{**PHASE, "within": 60, "ended": "met"}],
+        "waits_left_out": 1,
     },
     "run.json": {
         "run": STARTED,

@@ -18,7 +18,7 @@ case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
 """
 ENGINE = (
     "-m tox -e unit -- tests/machine/test_identity.py tests/bench/test_page_bench.py "
-    "tests/report/test_page_in_a_browser.py"
+    "tests/report/test_page_in_a_browser.py tests/report/test_hostile.py"
 )
 CORE, SLICE = (
     ["-m pip install tox", "-m tox", "-m tox -e docs", "-m tox -e e2e", "-m tox -e stranger", ENGINE],

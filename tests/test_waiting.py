@@ -2,7 +2,9 @@
 
 import ast
 import logging
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -34,6 +36,14 @@ def clock(monkeypatch):
     monkeypatch.setattr(time, "sleep", clock.sleep)
     monkeypatch.setattr(time, "monotonic", clock.monotonic)
     return clock
+
+
+@pytest.fixture
+def told(clock):
+    """The waits of which others were told."""
+    found = []
+    with waiting.told_to(found.append):
+        yield found
 
 
 class Answers:
@@ -423,3 +433,62 @@ def test_nobody_else_sleeps():
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
     ]
     assert {place.partition(":")[0] for place in found} == {"rookery/waiting.py"}, found
+
+
+def test_a_wait_that_took_a_second_is_told_with_its_seconds_and_its_deadline(told):
+    wait_for(Answers("no", "no", 7), what="quick", within=9, every=0.4)
+    wait_for(Answers("no", "no", 7), what="OSDs up", within=9, every=2)
+    assert told == [waiting.Wait("OSDs up", 4.0, 9, "met")]
+
+
+def broken():
+    wait_for(Answers("no", OSError("gone")), what="it", within=9, every=2)
+
+
+def late():
+    wait_for(Answers("no"), what="it", within=4, every=2)
+
+
+def late_part():
+    all_of("it", Condition("a part", Answers("no"), within=4), within=None, every=2).wait()
+
+
+def stayed():
+    Condition("it", Answers(7), within=9).stays(4, every=2)
+
+
+def ceased():
+    Condition("it", Answers(7, 7, "down"), within=9).stays(9, every=2)
+
+
+@pytest.mark.parametrize(
+    ("wait", "ended", "within"),
+    [
+        (broken, "broken off", 9),
+        (late, "timed out", 4),
+        (late_part, "timed out", 4),
+        (stayed, "stayed", 4),
+        (ceased, "ceased", 9),
+    ],
+)
+def test_how_a_wait_ended_is_told(told, wait, ended, within):
+    with suppress(OSError, DeadlineExceeded, ConditionCeased):
+        wait()
+    ((name, seconds, had, how),) = [(each.name, each.seconds, each.within, each.ended) for each in told]
+    assert (name, had, how) == ("it", within, ended)
+    assert seconds >= 2
+
+
+def test_waits_of_every_thread_are_told_and_none_that_ends_when_nobody_listens(clock):
+    found = []
+    with waiting.told_to(found.append):
+        thread = threading.Thread(target=late_for_nothing)
+        thread.start()
+        thread.join()
+    late_for_nothing()
+    assert [each.ended for each in found] == ["timed out"]
+
+
+def late_for_nothing():
+    with suppress(DeadlineExceeded):
+        late()

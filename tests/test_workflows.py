@@ -16,6 +16,7 @@ import pytest
 import yaml
 from rookery import cli
 from rookery.cli import matrix as command
+from rookery.images.catalogue import CHROMIUM
 from rookery.matrix import cells, nights
 from rookery.matrix.cells import Cell
 
@@ -160,6 +161,21 @@ def test_a_job_uses_what_its_matrix_has(path, monkeypatch, capsys):
         matrix = job.get("strategy", {}).get("matrix", {})
         there = set.intersection(*map(set, included)) if isinstance(matrix, str) else matrix.keys()
         assert asked <= there, name
+
+
+def test_pages_are_opened_in_a_browser_before_which_its_image_is_made():
+    """A test that needs the image is skipped without it, and nobody would see that."""
+    scripts = [step.get("run", "") for step in jobs(PROJECT / ".github" / "workflows" / "unit.yml")["unit"]["steps"]]
+    (made,) = [place for place, script in enumerate(scripts) if "rookery bench page" in script]
+    (tested,) = [place for place, script in enumerate(scripts) if script.endswith("tox -e unit")]
+    assert made < tested
+    assert CHROMIUM in scripts[made], "whether it is there is looked at"
+    ran = (PROJECT / ".ci" / "run").read_text("utf-8")
+    last = ran.index("tox -e unit --")
+    assert ran.index("bench page") < last
+    using = [path for path in PROJECT.glob("tests/**/test_*.py") if re.search(r"def \w+\(chromium\b", path.read_text())]
+    assert using
+    assert [path.name for path in using if str(path.relative_to(PROJECT)) not in ran[last:]] == []
 
 
 def test_history_is_whole_where_turns_go_by_the_number_of_commits():

@@ -17,9 +17,11 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, Generic, Literal, NoReturn, ParamSpec, Protocol, TypeVar, overload
 
 import tenacity
 
@@ -32,12 +34,50 @@ P = ParamSpec("P")
 
 POLL = 0.2  # seconds between two questions; short, so that waiting adds little to what is measured
 LOGGED_EVERY = 10.0  # seconds
+TOLD_FROM = 1.0  # seconds that a wait took, of which others are told
 
 _log = logging.getLogger(__name__)
 
 
 class NotYet(Exception):
     """Raised by a condition that does not hold yet; its text is the reason."""
+
+
+Ended = Literal["met", "timed out", "broken off", "stayed", "ceased"]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait that is over: for what, how many seconds it took, and `within` how many it might. `stayed` and `ceased`
+    are of what had to hold for so long (`Condition.stays`); one is broken off by any other exception."""
+
+    name: str
+    seconds: float
+    within: float
+    ended: Ended
+
+
+_BROKEN_OFF: Ended = "broken off"  # unless it ended otherwise
+_listeners: tuple[Callable[[Wait], None], ...] = ()  # replaced and never changed, as any thread may go through them
+
+
+@contextmanager
+def told_to(listener: Callable[[Wait], None]) -> Iterator[None]:
+    """While it lasts, `listener` is told each wait of `TOLD_FROM` seconds and more as it ends, by the thread that has
+    waited."""
+    global _listeners
+    _listeners = (*_listeners, listener)
+    try:
+        yield
+    finally:
+        _listeners = tuple(each for each in _listeners if each is not listener)
+
+
+def _over(name: str, began: float, within: float, ended: Ended) -> None:
+    seconds = time.monotonic() - began
+    if seconds >= TOLD_FROM:
+        for listener in _listeners:
+            listener(Wait(name, seconds, within, ended))
 
 
 class Moment(Protocol):
@@ -115,16 +155,21 @@ class Condition(Generic[T_co]):
         Raises `ConditionCeased` at the first time that it does not.
         """
         pause = self.every if every is None else every
-        start = time.monotonic()
-        while True:
-            asked = time.monotonic() - start
-            try:
-                value = self.now()
-            except NotYet as reason:
-                raise ConditionCeased(self.name, asked, seconds, str(reason)) from reason
-            if asked >= seconds:
-                return value
-            time.sleep(min(pause, max(0.0, start + seconds - time.monotonic())))
+        start, ended = time.monotonic(), _BROKEN_OFF
+        try:
+            while True:
+                asked = time.monotonic() - start
+                try:
+                    value = self.now()
+                except NotYet as reason:
+                    ended = "ceased"
+                    raise ConditionCeased(self.name, asked, seconds, str(reason)) from reason
+                if asked >= seconds:
+                    ended = "stayed"
+                    return value
+                time.sleep(min(pause, max(0.0, start + seconds - time.monotonic())))
+        finally:
+            _over(self.name, start, seconds, ended)
 
     @property
     def has_evidence(self) -> bool:
@@ -293,7 +338,7 @@ def wait_for(
     that one, so nothing was waited for.
     """
     start = told = time.monotonic()
-    held = 0
+    held, ended = 0, _BROKEN_OFF
 
     def holds() -> T:
         nonlocal held
@@ -322,9 +367,17 @@ def wait_for(
         reraise=True,
     )
     try:
-        return retrying(holds)
+        value = retrying(holds)
+        ended = "met"
+        return value
     except NotYet as last:
+        ended = "timed out"
         raise too_late(what, time.monotonic() - start, str(last)) from last
+    except DeadlineExceeded:  # of a part
+        ended = "timed out"
+        raise
+    finally:
+        _over(what, start, within, ended)
 
 
 wait_for_machine = partial(wait_for, too_late=MachineTooSlow)

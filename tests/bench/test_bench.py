@@ -30,7 +30,7 @@ def test_a_median_is_over_the_runs_that_reached_the_step():
 
 def test_a_bench_without_runs_has_no_medians():
     nothing = {"runs": [], "facts": {}, "medians": {}, "units": {}, "goals": []}
-    assert Bench("restore").as_dict() == {"name": "restore", **nothing}
+    assert Bench("restore").as_dict() == {"schema": "rookery.bench/1", "name": "restore", **nothing}
 
 
 GOALS = (Goal("write", of="reference", share=0.8), Goal("Bound", at_most=1.5), Goal("left", at_most=0))

@@ -99,7 +99,19 @@ def test_of_a_scenario_a_copy_is_measured(no_browser, tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["facts"]["of"] == str(scenario)
     assert told["goals"][1]["at_most"] == 0.4
+    (watcher,) = [goal for goal in told["goals"] if goal["step"] == page.WATCHED]
+    assert (watcher["reached"], watcher["at_most"], watcher["met"]) == (0.36, 2.0, True)
+    assert told["units"][page.WATCHED] == "%"
     assert sorted(path.name for path in scenario.iterdir()) == before
+
+
+def test_of_a_scenario_whose_watcher_told_nothing_it_is_not_measured(no_browser, tmp_path):
+    found = stored_runs.files()
+    found["report.json"]["watcher"] = {"share_of_a_core": None, "error": "no API server"}
+    measured = page.page(quiet, operations=0, runs=1, of=stored_runs.write(tmp_path, found))
+    assert {goal["step"]: goal["met"] for goal in measured.as_dict()["goals"]}[page.WATCHED] is None
+    of_made_up = page.page(quiet, operations=100, runs=1).as_dict()["goals"]
+    assert page.WATCHED not in [goal["step"] for goal in of_made_up]
 
 
 def test_what_is_no_scenario_is_bad_input(no_browser, tmp_path, capsys):

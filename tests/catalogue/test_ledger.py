@@ -27,6 +27,16 @@ run = { date = 2026-11-29, versions = "Rook 1.18.8", command = "pytest scenarios
 """
 
 
+@pytest.mark.parametrize("text", [GOOD, "[[report", None], ids=["good", "torn", "none"])
+def test_causes_are_those_of_the_ledger_above_a_file_of_scenarios(tmp_path, text):
+    (tmp_path / "scenarios/bugs").mkdir(parents=True)
+    if text is not None:
+        (tmp_path / "scenarios" / ledger.FILE).write_text(text)
+    known = {"https://github.com/rook/rook/issues/5222": "as designed"} if text == GOOD else {}
+    for file in ("test_a.py", "bugs/test_b.py"):
+        assert ledger.causes(tmp_path / "scenarios" / file) == known
+
+
 def scenario(url="https://github.com/rook/rook/issues/5222", symptom="'in use' (log: the operator)", **more):
     told = {
         "file": "bugs/test_it.py",

@@ -488,6 +488,7 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     assert cli.main([*argv, "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out) == {
+        "schema": "rookery.bench/1",
         "name": "restore",
         "runs": [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}],
         "facts": {"state": "cassandra"},

@@ -44,6 +44,7 @@ def test_compare_prints_a_table_of_each_scenario(run, capsys):
 def test_compare_as_json_has_every_figure(run, capsys):
     assert cli.main(["compare", run("a"), run("b"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "rookery.comparison/1"
     assert [column["name"] for column in told["columns"]] == ["a", "b"]
     assert told["scenarios"]["it"]["figures"]["seconds"][1] == {"values": [3.0], "median": 3.0}
 
@@ -65,7 +66,9 @@ def test_judge_tells_what_the_checker_of_then_has_not_seen(run, capsys, results)
     before = run("a", verdict="unknown", lost=[{"key": 2, "allowed": False}])
     kept = (results / before / "it/report.json").read_bytes()
     assert cli.main(["judge", before, "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)["it"]
+    printed = json.loads(capsys.readouterr().out)
+    told = printed["scenarios"]["it"]
+    assert printed["schema"] == "rookery.judgement/1"
     assert (told["before"], told["now"], told["differences"]) == ("unknown", "valid", ["lost: only then: 2"])
     assert (results / before / "it/report.json").read_bytes() == kept
 

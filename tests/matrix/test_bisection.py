@@ -133,7 +133,9 @@ def test_the_first_bad_one_is_told_with_every_command(bisect, tmp_path, monkeypa
     assert "kubernetes 1.33.0 is the first bad one; 1.32.0 is the last good one" in said
     assert "pytest --kind-workers=1 --kubernetes=1.33.0 'scenarios/test_a.py::test_claim[ext4]'" in said
     (path,) = (tmp_path / "results" / "bisect").glob("*/bisect.json")
-    assert [step["verdict"] for step in json.loads(path.read_text())["steps"]] == ["bad", "good", "bad"]
+    written = json.loads(path.read_text())
+    assert written["schema"] == "rookery.bisection/1"
+    assert [step["verdict"] for step in written["steps"]] == ["bad", "good", "bad"]
 
 
 @pytest.mark.parametrize(

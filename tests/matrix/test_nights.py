@@ -47,7 +47,7 @@ def test_each_cell_is_a_run_of_its_own(tmp_path):
     assert called == ["a", "b"]
     assert [(each.cell, each.outcome) for each in nights.cells_of(night)] == [("a", "passed"), ("b", "passed")]
     told = json.loads((night / "a" / nights.CELL_FILE).read_text())
-    assert told["cell"]["rook"] == "1.18.8"
+    assert (told["schema"], told["cell"]["rook"]) == ("rookery.cell/1", "1.18.8")
     assert "--rook=1.18.8" in told["command"]
 
 

@@ -7,11 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from rookery import waiting
+from rookery import cli, signatures, waiting
+from rookery.history.operations import Operation
+from rookery.plugin import reporting
 from rookery.report import pages
 
 pytest_plugins = "pytester"
@@ -75,6 +78,32 @@ def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
     assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text()
 
 
+LEDGER = f"""
+[[report]]
+url = "{signatures.SEED_LOOKUP_FAILED.source}"
+title = "A ring does not start"
+product = "Cassandra"
+affected = "all"
+fixed = ""
+cause = "Seeds are looked up by name."
+workaround = "The Service is applied."
+status = "reproduced"
+seen = "the log"
+sabotage = ""
+"""
+
+
+def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_tells(pytester, monkeypatch):
+    pytester.mkdir("bugs").joinpath("ledger.toml").write_text(LEDGER)
+    pytester.makepyfile(test_osds=FAILS)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    page = run_of(pytester) / "it/index.html"
+    for _ in range(2):
+        assert "</a>: Seeds are looked up by name." in page.read_text()
+        page.unlink()
+        assert cli.main(["report", str(run_of(pytester))]) == 0
+
+
 def test_an_assertion_keeps_its_own_lines(failed):
     failed.stdout.fnmatch_lines(["*assert *1, 2* == *1, 3*", "*scenario test_osds.py::test_other: failed"])
 
@@ -96,12 +125,34 @@ def test_the_run_has_its_facts_its_log_and_one_junit(failed, pytester):
     assert os.readlink(folder.parent / "latest") == folder.name
 
 
+def test_a_run_that_ended_says_which_versions_and_images_its_scenarios_used(pytester):
+    text = """
+        def test_it(rookery_results):
+            rookery_results.record(ceph="quay.io/ceph/ceph:v18.2.7", images={"kindest/node:v1.32.0": "the vendor's"})
+        def test_other(rookery_results):
+            rookery_results.record(ceph="quay.io/ceph/ceph:v19.2.1")
+    """
+    pytester.makepyfile(text)
+    pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    facts = json.loads((run_of(pytester) / "run.json").read_text())
+    assert facts["versions"]["ceph"] is None
+    assert facts["used_versions"] == {"ceph": ["quay.io/ceph/ceph:v18.2.7", "quay.io/ceph/ceph:v19.2.1"]}
+    assert facts["used_images"] == {"kindest/node:v1.32.0": "the vendor's"}
+
+
 def test_every_field_is_described(failed, pytester):
     described = re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs/reference/results.md").read_text())
     for file in (run_of(pytester) / "run.json", *run_of(pytester).glob("it/*.json")):
         written = json.loads(file.read_text())
         assert written.keys() - {"schema"} - set(described) == set(), file.name
         assert written["schema"] == f"rookery.{file.stem}/1"
+
+
+def test_every_field_of_a_history_is_described():
+    text = (Path(__file__).parents[2] / "docs/reference/results.md").read_text()
+    told = re.findall(r"^\| `(\w+)` \|", text[text.index("## The history") :].partition("\n## ")[0], re.MULTILINE)
+    outcomes = {"ok", "fail", "info"}
+    assert set(told) == {*Operation.__struct_fields__, *outcomes}
 
 
 def test_every_page_is_there_and_its_links_lead_somewhere(failed, pytester):
@@ -145,19 +196,52 @@ def test_what_is_waited_for_stands_in_the_log_of_the_run_and_no_longer_than_it(p
     assert logging.getLogger("rookery").handlers == before
 
 
-def test_a_run_that_was_killed_leaves_files_that_can_be_read(pytester):
-    text = """
-        from threading import Event
+# What is killed prints `half way` once its page says what it has to say.
+KILLED = """
+    import pytest
+    from threading import Event
+    from rookery.waiting import NotYet, wait_for
 
-        def test_first(rookery_results): pass
+    def page_says(results, *texts):
+        def there():
+            page = results.path("index.html").read_text()
+            for text in texts:
+                if text not in page:
+                    raise NotYet(text)
+        wait_for(there, what="the page", within=30)
+        results.say("half way")
+        Event().wait()
 
-        def test_second(rookery_results):
-            with rookery_results.phase("began"):
-                pass
-            rookery_results.say("half way")
-            Event().wait()
-    """
-    pytester.makepyfile(test_killed=text)
+    @pytest.fixture
+    def slow(rookery_results, request):
+        stage = request.node.name.rpartition("_")[2]
+        if stage == "setup":
+            with rookery_results.phase("began"): pass
+            with rookery_results.phase("goes on"):
+                page_says(rookery_results, "<td>began</td>", "was in its setup, in the phase <strong>goes on</strong>")
+        yield rookery_results
+        if stage == "teardown":
+            with rookery_results.phase("began"): pass
+            page_says(rookery_results, "<td>began</td>", "was in its teardown")
+
+    def test_first(rookery_results): pass
+"""
+STAGES = {
+    "setup": "    def test_setup(slow): pass\n",
+    "teardown": "    def test_teardown(slow): pass\n",
+    "call": """
+    def test_call(slow):
+        with slow.phase("began"): pass
+        slow.record(faults=[{"name": "node kill", "wall": 1795902173.0, "proof": "seen dead"}])
+        page_says(slow, "<td>began</td>", "was in its call", "<td>seen dead</td>")
+""",
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_how_far_it_came(pytester, stage):
+    pytester.makepyfile(test_killed=KILLED + STAGES[stage])
+    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = 0.01")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
         assert any("half way" in line for line in run.stdout)
@@ -166,23 +250,40 @@ def test_a_run_that_was_killed_leaves_files_that_can_be_read(pytester):
     folder = run_of(pytester)
     assert json.loads((folder / "run.json").read_text())["outcome"] == "running"
     assert "half way" in (folder / "run.log").read_text()
-    timings = json.loads((folder / "second/timings.json").read_text())
+    timings = json.loads((folder / stage / "timings.json").read_text())
     assert (timings["outcome"], [phase["name"] for phase in timings["phases"]]) == ("running", ["began"])
     cases = ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")
-    assert [case.get("name") for case in cases] == ["test_first"]
-    for page in (folder / "index.html", folder / "second/index.html"):
-        assert "It has not come to its end" in page.read_text()
+    assert cases[0].get("name") == "test_first"
+    run_page = (folder / "index.html").read_text()
+    for page in (run_page, (folder / stage / "index.html").read_text()):
+        assert "It has not come to its end" in page
+    assert f'<a href="{stage}/index.html">{stage}</a>' in run_page
     again = subprocess.run([sys.executable, "-m", "rookery", "report"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stdout.endswith("index.html: 2 scenarios\n")
-    assert "<td>began</td>" in (folder / "second/index.html").read_text()
+    assert "<td>began</td>" in (folder / stage / "index.html").read_text()
+
+
+def test_pages_of_what_runs_are_made_no_oftener_than_may_be_and_of_the_last_change_as_well(monkeypatch):
+    monkeypatch.setattr(reporting, "PAGES_EVERY", 0.5)
+    made, due = [], threading.Event()
+    keeping = reporting._Meanwhile(lambda: made.append(1) or (len(made) == 2 and due.set()))
+    for _ in range(10):
+        keeping.changed()
+    assert len(made) == 1
+    assert due.wait(10)
+    assert len(made) == 2
+    keeping.changed()
+    keeping.close()
+    keeping.changed()
+    assert len(made) == 2, "its end has pages of its own"
 
 
 @pytest.mark.parametrize("name", ["run", "scenario"])
 def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch, name):
     """Pages come after the verdict, and `rookery report` makes them again."""
 
-    def broken(folder):
+    def broken(folder, **how):
         raise TypeError("string indices must be integers")
 
     monkeypatch.setattr(pages, name, broken)
@@ -194,6 +295,29 @@ def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch,
     assert f"no page of {'the run' if name == 'run' else 'it'}: TypeError: string indices" in log
     assert "exit status 0" in log
     assert json.loads((run_of(pytester) / "run.json").read_text())["exit_status"] == 0
+
+
+def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(pytester, monkeypatch):
+    monkeypatch.setattr(waiting, "TOLD_FROM", 0)
+    pytester.makepyfile(
+        """
+        import threading
+        from rookery.waiting import wait_for
+
+        def test_it(rookery_results):
+            client = threading.Thread(target=lambda: wait_for(list, what="a row read", within=7))
+            client.start()
+            client.join()
+            wait_for(list, what="OSDs up", within=60)
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    waits = json.loads((run_of(pytester) / "it/timings.json").read_text())["waits"]
+    assert [(each["name"], each["within"], each["ended"]) for each in waits] == [
+        ("a row read", 7, "met"),
+        ("OSDs up", 60, "met"),
+    ]
+    assert "<h2>Waits</h2>" in (run_of(pytester) / "it/index.html").read_text()
 
 
 def test_what_waits_waited_for_stands_in_run_log_and_not_beneath_a_failure(pytester):

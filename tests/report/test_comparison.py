@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rookery import cli
 from rookery.report.comparison import Comparison, write_rates
 from rookery.report.recorded import read
 
@@ -47,6 +48,17 @@ def test_runs_of_one_kind_are_columns_of_their_own(run):
     found = Comparison.of([run("a", seconds=11), run("b", seconds=21, seed=2)])
     assert [column.name for column in found.columns] == ["a", "b"]
     assert [column.figures("it", "seconds") for column in found.columns] == [[10.0], [20.0]]
+
+
+def test_beside_three_runs_of_one_kind_stands_their_median(run, capsys):
+    seconds = {"a": 11, "b": 31, "c": 13}
+    folders = [run(name, seconds=each) for name, each in seconds.items()]
+    found = Comparison.of(folders)
+    assert [column.name for column in found.columns] == ["a", "b", "c", "median"]
+    assert found.as_dict()["scenarios"]["it"]["figures"]["seconds"][-1] == {"values": [10, 12, 30], "median": 12}
+    assert cli.main(["compare", *map(str, folders)]) == 0
+    assert "12 (10 to 30)" in capsys.readouterr().out
+    assert [column.name for column in Comparison.of(folders[:2]).columns] == ["a", "b"]
 
 
 def test_runs_of_more_kinds_are_medians_named_by_what_differs(run):

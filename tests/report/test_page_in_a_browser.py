@@ -1,28 +1,22 @@
 """The page of a real node kill (tests/data/node-kill, 1,626 rows acknowledged) in a real headless Chromium."""
 
+import json
 import lzma
+import re
 import shutil
 import struct
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hovering import hovered
 from rookery.browser.alone import browser_alone
 from rookery.report import pages
 
+WAIT = "the ring: 100.0 s of at most 240 s, met"
+BEGAN = datetime(2026, 11, 29, 18, 27)  # UTC, of the logs; 100 s after the scenario
 STORED = Path(__file__).parents[1] / "data" / "node-kill"
-# What the page tells of places all over the lanes: (x in pixels, text) for each that it tells something of.
-HOVERED = """
-const done = arguments[0], canvas = document.querySelector("canvas.lanes"), rect = canvas.getBoundingClientRect();
-const tip = document.getElementById("tip"), told = [];
-for (let y = 5; y < rect.height; y += 10)
-  for (let x = 160; x < rect.width - 20; x += 10) {
-    const at = { clientX: rect.left + x, clientY: rect.top + y, bubbles: true };
-    canvas.dispatchEvent(new PointerEvent("pointermove", at));
-    if (tip.offsetHeight > 0) told.push([x, tip.textContent]);
-  }
-done(told);
-"""
 
 
 @pytest.fixture
@@ -30,8 +24,11 @@ def page(tmp_path):
     """The page, made anew of what is stored."""
     scenario = tmp_path / "run" / "synced_rows_survive"
     scenario.mkdir(parents=True)
-    for each in ("report.json", "timings.json", "verdict.txt", "events.jsonl"):
+    for each in ("report.json", "verdict.txt", "events.jsonl"):
         shutil.copy(STORED / each, scenario)
+    timings = json.loads((STORED / "timings.json").read_text())
+    waits = [{"name": "the ring", "start_s": 220.0, "seconds": 100.0, "within": 240.0, "ended": "met"}]  # not of then
+    (scenario / "timings.json").write_text(json.dumps({**timings, "waits": waits}))
     shutil.copy(STORED / "run.json", scenario.parent)
     with lzma.open(STORED / "history.jsonl.xz") as stored:
         (scenario / "history.jsonl").write_bytes(stored.read())
@@ -42,7 +39,7 @@ def page(tmp_path):
 def shown(chromium, page):
     with browser_alone(lambda line: None) as alone:
         alone.show(page)
-        yield SimpleNamespace(browser=alone.browser, hovered=lambda: alone.browser.ask(HOVERED))
+        yield SimpleNamespace(browser=alone.browser, hovered=lambda: hovered(alone.browser))
 
 
 def widths(told, text):
@@ -51,15 +48,37 @@ def widths(told, text):
     return (min(found), max(found)) if found else (0, 0)
 
 
-def test_page_of_a_node_kill_is_small_and_says_the_verdict(page):
-    text = page.read_text()
+@pytest.fixture
+def with_logs(page):
+    """The page of the same with a bundle as large as a real one: 220 logs of 400 lines over five minutes."""
+    for number in range(220):
+        moment, name = ("before-node-kill-1", "at-the-end")[number % 2], "0123456789abcdef"[number // 2 % 16]
+        pod = page.parent / f"logs/{moment}/logs/rook-ceph/rook-ceph-osd-{number // 2}-7c9f8d6b5{name}-x{name}2kq"
+        pod.mkdir(parents=True)
+        stamps = (BEGAN + timedelta(seconds=300 * each / 400) for each in range(400))
+        (pod / "log-collector.log").write_text(
+            "".join(f"{each:%Y-%m-%dT%H:%M:%S.%f}789Z osd said\n" for each in stamps)
+        )
+    return pages.scenario(page.parent)
+
+
+def test_page_of_a_node_kill_is_small_and_says_the_verdict(with_logs):
+    text = with_logs.read_text()
+    assert "log files: 220" in text
     assert len(text) < 400_000
     assert "No acknowledged row was missing at QUORUM, and none at ALL." in text
 
 
 def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(shown):
     told = shown.hovered()
-    for text in ("node kill; proof: the boots of", "ring whole", "33 pgs: 33 active+clean", "osd.0", "write of row"):
+    for text in (
+        "node kill; proof: the boots of",
+        "ring whole",
+        "33 pgs: 33 active+clean",
+        "osd.0",
+        "write of row",
+        WAIT,
+    ):
         assert any(text in each for _, each in told), text
     begin, end = widths(told, "node kill; proof")
     shown.browser.click("#fault")
@@ -67,6 +86,32 @@ def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(
     assert widths(closer, "node kill; proof")[1] - widths(closer, "node kill; proof")[0] > 2 * (end - begin)
     shown.browser.click("#whole")
     assert widths(shown.hovered(), "node kill; proof") == (begin, end)
+
+
+def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page):
+    (page.parent / "history.jsonl").unlink()
+    with browser_alone(lambda line: None) as alone:
+        alone.show(pages.scenario(page.parent))
+        told = hovered(alone.browser)
+    begin, end = widths(told, "node kill; proof: the boots of")
+    assert end - begin > 20, "from its injection to its healing, 19 s of some 340"
+
+
+def test_a_click_tells_where_each_log_is_at_that_moment(chromium, with_logs):
+    with browser_alone(lambda line: None) as alone:
+        alone.show(with_logs)
+        told = alone.browser.ask(CLICKED)
+    assert len(told) == 220
+    assert re.fullmatch(r"logs/at-the-end/logs/rook-ceph/\S+/log-collector.log from line \d+ on", told[0])
+
+
+CLICKED = """
+const canvas = document.querySelector("canvas.lanes"), rect = canvas.getBoundingClientRect();
+const at = { clientX: rect.left + rect.width / 2, clientY: rect.top + 5, bubbles: true };
+canvas.dispatchEvent(new PointerEvent("pointerdown", at));
+canvas.dispatchEvent(new PointerEvent("pointerup", at));
+arguments[0]([...document.querySelectorAll("#moment div")].map((each) => each.textContent));
+"""
 
 
 def test_whole_timeline_is_photographed(shown, tmp_path):

@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import re
 import struct
 from array import array
 from html.parser import HTMLParser
 
 import pytest
-from rookery.report import failures, pages, rates, recorded, verdicts
+import stored_runs
+from rookery.report import failures, logbook, pages, rates, recorded, verdicts
 from rookery.report.known import catalogue, scan
 from rookery.report.logbook import logs_of, moment_of
 from rookery.signatures import DRIVER_NOT_REGISTERED
@@ -51,13 +53,13 @@ def history(tmp_path):
 def scenario(tmp_path):
     """The page of a scenario with these notes."""
 
-    def page(lines=(), phases=(), **report):
+    def page(lines=(), phases=(), waits=(), **report):
         folder = tmp_path / "20261128T214000Z" / "it"
         folder.mkdir(parents=True, exist_ok=True)
         if lines:
             (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
         timings = {"scenario": "it", "started": STARTED, "outcome": "passed", "total_s": 60.0, "uncounted_s": 0.0}
-        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases)}))
+        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases), "waits": list(waits)}))
         (folder / "report.json").write_text(json.dumps({"scenario": "it", "started": STARTED, **report}))
         return pages.scenario(folder).read_text()
 
@@ -125,6 +127,25 @@ def test_a_fault_without_proof_says_so(history, last, proof):
     assert proof in fault.proof
 
 
+NOTED = {"name": "pod delete", "wall": T0 + 20, "healed_wall": T0 + 29.5, "proof": "its container is another"}
+
+
+def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_json_has_it(scenario):
+    page = scenario(faults=[NOTED, {"name": "node kill", "wall": T0 + 40}])
+    assert data_of(page)["faults"] == [
+        {"name": "pod delete", "proof": "its container is another", "at": 30.0, "effect": None, "healed": 39.5},
+        {"name": "node kill", "proof": "none: it was not verified", "at": 50.0, "effect": None, "healed": None},
+    ]
+    assert '<td class="n">30.000 s</td><td class="n">not recorded</td><td class="n">39.500 s</td>' in page
+
+
+def test_a_fault_that_a_history_has_is_not_told_twice(scenario):
+    page = scenario(HISTORY, faults=[{**NOTED, "name": "node kill", "wall": T0 + 1.1}])
+    assert [(each["name"], each["proof"], each["healed"]) for each in data_of(page)["faults"]] == [
+        ("node kill", "every node was seen dead", 39.5)
+    ]
+
+
 def test_what_is_no_operation_is_counted_and_the_rest_is_drawn(history):
     found = history([HISTORY[0], "{torn", "[]", "7", HISTORY[2]], end='{"process": 0, "ty')
     assert (len(found), found.skipped) == (1, 4)
@@ -160,6 +181,18 @@ def test_a_page_has_the_columns_that_its_script_reads(scenario):
     assert struct.unpack("<4I", raw) == (0, 10_000, 60_000, 130_000)
 
 
+def test_of_many_operations_that_did_not_end_as_ok_the_worst_are_listed_and_all_are_counted(scenario):
+    lines = [line(process, "invoke", "write", 5 + process / 1000, key=process) for process in range(pages.NOTABLE + 50)]
+    lines += [line(process, "info", "write", 6, key=process) for process in range(20)]
+    lines += [line(process, "fail", "write", 7, key=process) for process in range(200, 220)]
+    lines += [line(230, "ok", "write", 8, key=230)]
+    page = scenario(lines)
+    assert f"249 that did not end as ok, the first {pages.NOTABLE} of them" in page
+    table = page[page.index("did not end as ok") :]
+    assert re.findall(r"<td>(fail|info|open)</td>", table) == ["fail"] * 20 + ["info"] * 20 + ["open"] * 160
+    assert "3 that did not end as ok</summary>" in scenario(HISTORY)
+
+
 def test_the_phase_that_failed_is_drawn_as_well(scenario):
     page = scenario(
         phases=[{"name": "nodes Ready", "start_s": 0.0, "seconds": 1.0}],
@@ -169,6 +202,27 @@ def test_the_phase_that_failed_is_drawn_as_well(scenario):
         ("nodes Ready", 0.0),
         ("OSDs up: failed", 2.0),
     ]
+
+
+def wait(name, seconds, ended="met", within=60.0):
+    return {"name": name, "start_s": 1.0, "seconds": seconds, "within": within, "ended": ended}
+
+
+def test_the_longest_waits_and_those_close_to_their_deadline_are_listed_and_all_are_drawn(scenario):
+    waits = [wait(f"long {number}", 40.0) for number in range(pages.LONGEST_WAITS)]
+    waits += [wait("short", 9.0), wait("close", 9.0, within=10.0), wait("quiet", 9.0, "stayed", 9.0)]
+    waits += [wait("endless", 50.0, within=None)]
+    page = scenario(waits=waits)
+    table = page[page.index("<h2>Waits") : page.index("<h2>What it ran on")]
+    assert [name for name in ("long 13", "short", "close", "quiet") if f"<td>{name}</td>" in table] == [
+        "long 13",
+        "close",
+    ]
+    assert '<td class="n">9.0 s</td><td class="n">10 s</td><td class="n"><span class="over">90%</span></td>' in table
+    assert '<td class="n">50.0 s</td><td class="n">no limit</td><td class="n"></td>' in table
+    assert '<span class="">67%</span>' in table
+    assert "The longest of 19." in table
+    assert data_of(page)["waits"][-2] == ["quiet", 1.0, 9.0, 9.0, "stayed"]
 
 
 def test_hostile_text_stays_text(scenario):
@@ -201,6 +255,68 @@ def test_a_folder_with_nothing_readable_has_a_page(tmp_path):
     assert Parsed(pages.run(folder.parent).read_text()).open == []
 
 
+def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(tmp_path, monkeypatch):
+    found = stored_runs.files()
+    found["timings.json"]["outcome"] = "running"
+    folder = stored_runs.write(tmp_path, found)
+    (folder / "logs/pod.log").write_text("2026-11-28T21:42:53Z up\n")
+    (folder / ".report.json.7").write_text("{")
+    page = pages.scenario(folder, meanwhile=True).read_text()
+    assert len(pages.read(folder / "history.jsonl")) == bytes_of(data_of(page)["operations"]["kind"])
+    assert (data_of(page)["logs"]["files"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
+    assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
+    monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
+    page = pages.scenario(folder, meanwhile=True).read_text()
+    assert bytes_of(data_of(page)["operations"]["kind"]) == 0
+    assert "nor of the operations of clients, which were many" in page
+    assert "pod.log" in pages.scenario(folder).read_text()
+
+
+def bytes_of(column):
+    return len(base64.b64decode(column["data"]))
+
+
+def test_the_page_of_a_run_tells_the_versions_that_were_used_and_those_that_were_asked_for(tmp_path):
+    found = stored_runs.files()
+    for name, rook in (("it", "1.18.8"), ("other", "1.17.9")):
+        found["report.json"] |= {"rook": rook, "images": {f"of-{name}": "built"}}
+        folder = stored_runs.write(tmp_path, found, scenario=name)
+    page = pages.run(folder.parent).read_text()
+    assert "<tr><th>used</th><td>rook</td><td>1.17.9, 1.18.8</td></tr>" in page
+    assert "<tr><th>used</th><td>ceph</td><td>quay.io/ceph/ceph:v18.2.7</td></tr>" in page
+    assert "<tr><th>asked for</th><td>rook</td><td>1.18.8</td></tr>" in page
+    assert "<code>of-it</code></td><td>built</td>" in page
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "more", "told"),
+    [
+        (["passed", "failed", "passed"], {}, "flaky: it ended otherwise in 2 of 3 earlier runs"),
+        (["failed", "interrupted", "infrastructure", "running", "skipped"], {}, None),
+        (["passed"], {"rook": "1.17.9"}, None),
+        (["passed"], {"kernel": "6.9"}, None),
+        (["passed"], {"commit": "older"}, None),
+        (["passed"], {"changed": True}, None),
+        (["passed"], {}, "flaky: it ended otherwise in 1 of 1 earlier run of the same kind and commit"),
+    ],
+)
+def test_a_scenario_is_flaky_that_ended_otherwise_in_a_run_of_the_same_kind_and_commit(tmp_path, outcomes, more, told):
+    def write(run, outcome, *, rook="1.18.8", kernel="6.1", commit="abc", changed=False):
+        found = stored_runs.files()
+        found["timings.json"]["outcome"] = outcome
+        found["report.json"]["rook"] = found["run.json"]["settings"]["rook"] = rook
+        found["run.json"] |= {"machine": {"kernel": kernel}, "harness": {"commit": commit, "changed": changed}}
+        return stored_runs.write(tmp_path, found, run=run).parent
+
+    for number, outcome in enumerate(outcomes):
+        write(f"2026112{number}T000000Z", outcome, **more)
+    now = write("20261129T000000Z", "failed", changed=more.get("changed", False))
+    (tmp_path / "latest").symlink_to(now.name)
+    page = pages.run(now).read_text()
+    assert (told in page) if told else ("flaky" not in page)
+    assert "flaky" not in pages.run(now, meanwhile=True).read_text()
+
+
 def test_no_page_asks_the_network_for_anything(scenario):
     page = scenario(HISTORY)
     assert 'src="' not in page
@@ -208,15 +324,57 @@ def test_no_page_asks_the_network_for_anything(scenario):
     assert "url(" not in page
 
 
-def test_a_phase_stands_beside_the_last_runs_that_passed(scenario, tmp_path):
+@pytest.fixture
+def earlier(tmp_path):
+    """Makes an earlier run of the scenario `it`, on some day of the month before."""
+
+    def run(day, phases, *, outcome="passed", kernel="6.1", commit="abc", **report):
+        folder = tmp_path / f"202610{day}T000000Z" / "it"
+        folder.mkdir(parents=True)
+        told = [{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases]
+        timings = {"scenario": "it", "started": f"2026-10-{day}T00:00:00+00:00", "outcome": outcome, "phases": told}
+        (folder / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
+        (folder / "report.json").write_text(json.dumps(report))
+        run_json = {"machine": {"kernel": kernel}, "harness": {"commit": commit}}
+        (folder.parent / "run.json").write_text(json.dumps(run_json))
+
+    return run
+
+
+def beside(scenario, tmp_path, *phases, **report):
+    """The table of phases of a run whose machine has the kernel 6.1."""
+    (tmp_path / "20261128T214000Z").mkdir()
+    (tmp_path / "20261128T214000Z/run.json").write_text('{"machine": {"kernel": "6.1"}, "harness": {"commit": "new"}}')
+    page = scenario(phases=[{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases], **report)
+    return re.findall(
+        r'<td>([^<]*)</td><td class="n">0.0 s</td>.*<td class="n">(.*)</td><td class="faint">(.*)</td>', page
+    )
+
+
+def test_a_phase_stands_beside_the_last_runs_that_passed(scenario, earlier, tmp_path):
     for day, seconds, outcome in ((21, 10.0, "passed"), (22, 30.0, "passed"), (23, 99.0, "failed")):
-        other = tmp_path / f"202611{day}T000000Z" / "it"
-        other.mkdir(parents=True)
-        phases = [{"name": "OSDs up", "start_s": 0.0, "seconds": seconds}]
-        timings = {"scenario": "it", "started": f"2026-11-{day}T00:00:00+00:00", "outcome": outcome, "phases": phases}
-        (other / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
-    page = scenario(phases=[{"name": "OSDs up", "start_s": 0.0, "seconds": 20.0}])
-    assert '<td class="n">30.0 s</td><td class="faint">30.0, 10.0</td>' in page
+        earlier(day, [("OSDs up", seconds)], outcome=outcome)
+    assert beside(scenario, tmp_path, ("OSDs up", 20.0)) == [("OSDs up", "30.0 s", "30.0, 10.0")]
+
+
+def test_runs_of_other_versions_and_on_other_machines_are_not_compared_but_those_of_an_older_harness(
+    scenario, earlier, tmp_path
+):
+    earlier(21, [("OSDs up", 10.0)], rook="1.18.8", driver="userspace")
+    earlier(22, [("OSDs up", 11.0)], rook="1.17.9", driver="userspace")
+    earlier(23, [("OSDs up", 12.0)], rook="1.18.8", driver="kernel")
+    earlier(24, [("OSDs up", 13.0)], rook="1.18.8", driver="userspace", kernel="6.9")
+    found = beside(scenario, tmp_path, ("OSDs up", 20.0), rook="1.18.8", driver="userspace")
+    assert found == [("OSDs up", "10.0 s", "10.0")]
+
+
+def test_a_phase_that_comes_twice_is_compared_with_the_one_in_its_place(scenario, earlier, tmp_path):
+    earlier(21, [("logs gathered", 5.0), ("OSDs up", 9.0), ("logs gathered", 1.0)])
+    assert beside(scenario, tmp_path, ("logs gathered", 5.0), ("logs gathered", 2.0), ("logs gathered", 3.0)) == [
+        ("logs gathered", "5.0 s", "5.0"),
+        ("logs gathered", "1.0 s", "1.0"),
+        ("logs gathered", "", ""),
+    ]
 
 
 LOST = {"key": 4711, "seconds_before_fault": 0.8123, "allowed": False, "came_back_s": None}
@@ -237,6 +395,45 @@ def test_a_row_that_came_back_and_one_that_may_be_lost():
     )
     assert "Row 4711 was acknowledged during the fault and was missing at QUORUM, and was back 12.0 s after it." in told
     assert verdicts.sentences({}) == []
+
+
+SOURCE = DRIVER_NOT_REGISTERED.source
+
+
+@pytest.mark.parametrize(
+    "outcome", ["failed", "unknown", "infrastructure", "interrupted", "running", "passed", "skipped"]
+)
+def test_what_is_known_is_told_of_whatever_did_not_pass(scenario, tmp_path, outcome):
+    folder = with_known(tmp_path)
+    scenario(outcome=outcome)
+    timings = json.loads((folder / "timings.json").read_text())
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": outcome}))
+    told = "Known text in the logs: DRIVER_NOT_REGISTERED" in pages.scenario(folder).read_text()
+    assert told == (outcome not in ("passed", "skipped"))
+
+
+def with_known(tmp_path):
+    """The folder of the scenario, whose log shows a signature."""
+    folder = tmp_path / "20261128T214000Z" / "it"
+    (folder / "logs").mkdir(parents=True)
+    (folder / "logs/kubelet.journal").write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("url", "symptom"),
+    [(SOURCE, None), ("https://example.org/7", str(DRIVER_NOT_REGISTERED))],
+    ids=["its source", "a marker"],
+)
+def test_what_is_known_is_told_with_the_cause_of_its_report(scenario, tmp_path, url, symptom):
+    folder = with_known(tmp_path)
+    scenario(bugs=[{"url": url, "symptom": symptom}])
+    timings = json.loads((folder / "timings.json").read_text())
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": "failed"}))
+    causes = {url: "a kubelet finds drivers in its own directory only", "https://example.org/8": "another"}
+    page = pages.scenario(folder, causes=causes).read_text()
+    assert f"{SOURCE}</a>: a kubelet finds drivers in its own directory only" in page
+    assert "another" not in page[page.index("Known text") :].partition("<h2>")[0]
 
 
 def test_what_is_known_is_found_where_it_stands(tmp_path):
@@ -315,6 +512,32 @@ def test_what_a_driver_said_before_the_scenario_explains_nothing(tmp_path):
     os.utime(log, (T0 + 60, T0 + 60))
     ((place,),) = [each["places"] for each in scan(tmp_path / "logs", since=T0)]
     assert place["line"] == 2
+
+
+@pytest.mark.parametrize("lines", [1, 24, 25, 26, 49, 51, 1000])
+def test_of_a_long_log_few_lines_are_kept_from_its_begin_to_its_end(tmp_path, lines):
+    log = tmp_path / "logs" / "pod.log"
+    log.parent.mkdir()
+    log.write_text("\n".join(f"2026-11-28T21:42:{53 + line / 1000:09.6f}Z up" for line in range(lines)))
+    (found,) = logs_of(tmp_path)
+    assert lines / 50 < len(found.lines) <= logbook.MOST_MARKS
+    assert found.lines[-1] > lines * 0.9 - 1
+
+
+def test_the_logs_of_a_page_are_in_one_column_for_all(scenario, tmp_path):
+    phase = {"name": "OSDs up", "start_s": 0.0, "seconds": 1.0}
+    scenario(phases=[phase])
+    logs = tmp_path / "20261128T214000Z" / "it" / "logs"
+    logs.mkdir()
+    (logs / "a b.log").write_text("2026-11-28T21:42:53Z up\nno time\n2026-11-28T21:42:55Z down\n")
+    (logs / "none.log").write_text("no time\n")
+    (logs / "pod.log").write_text("2026-11-28T21:43:43Z up\n")
+    found = data_of(scenario(phases=[phase]))["logs"]
+    columns = {name: base64.b64decode(found[name]["data"]) for name in ("marks", "at", "line")}
+    assert (found["files"], found["hrefs"]) == (["logs/a b.log", "logs/pod.log"], {"0": "logs/a%20b.log"})
+    assert struct.unpack("<2I", columns["marks"]) == (2, 1)
+    assert struct.unpack("<3f", columns["at"]) == (10.0, 12.0, 60.0)
+    assert struct.unpack("<3I", columns["line"]) == (1, 3, 1)
 
 
 def test_a_command_has_the_versions_and_seeds_of_the_run_but_not_its_choice_of_scenarios():

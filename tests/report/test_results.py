@@ -12,7 +12,8 @@ from rookery.errors import UsageError
 from rookery.paths import state_dir
 from rookery.report import room
 from rookery.report.logs import bound_logs, fair_share
-from rookery.report.results import OWN, Results, last_results
+from rookery.report.results import MOST_WAITS, OWN, Results, last_results
+from rookery.waiting import Wait
 
 
 class Clock:
@@ -94,7 +95,8 @@ def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results)
     begin = timings(results)
 
     assert list(begin) == [
-        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "phases",
+        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "under_way",
+        "phases", "waits",
     ]  # fmt: skip
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
 
@@ -103,11 +105,70 @@ def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
     clock.now += 5
     with results.phase("CephCluster Ready"):
         clock.now += 96.24
-        assert timings(results)["phases"] == []
+        begun = [{"name": "CephCluster Ready", "start_s": 5.0}]
+        assert (timings(results)["phases"], timings(results)["under_way"]) == ([], {"stage": "setup", "phases": begun})
+    assert timings(results)["under_way"]["phases"] == []
 
     assert said == ["CephCluster Ready in 96.2 s"]
     assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
     assert timings(results)["total_s"] == 101.2
+
+
+def test_a_phase_that_failed_is_under_way_no_more_and_a_scenario_that_ended_has_none(results):
+    with suppress(OSError), results.calling(), results.phase("OSDs up"):
+        assert timings(results)["under_way"]["stage"] == "call"
+        raise OSError("no room")
+    assert timings(results)["under_way"] == {"stage": "teardown", "phases": []}
+    results.finish("failed")
+    assert "under_way" not in timings(results)
+
+
+def test_whoever_listens_hears_of_each_change_until_it_does_no_more(results):
+    heard = []
+    with results.heard_by(lambda: heard.append(list(timings(results)["under_way"]["phases"]))):
+        with results.phase("OSDs up"):
+            results.record(driver="userspace")
+        assert [len(each) for each in heard] == [1, 1, 0]
+    results.record(driver="kernel")
+    assert len(heard) == 3
+
+
+def test_threads_that_write_at_once_lose_nothing(results):
+    together = threading.Barrier(8)
+
+    def write(number):
+        together.wait()
+        for turn in range(20):
+            results.record(**{f"n{number}_{turn}": turn})
+            results.add_phase(f"{number}.{turn}", 0.0, 1.0)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len([name for name in report(results) if "_" in name and name[0] == "n"]) == 160
+    assert len(timings(results)["phases"]) == 160
+
+
+def test_a_wait_is_noted_with_when_it_began(results, clock):
+    clock.now += 30
+    results.waited(Wait("OSDs up", 12.34, 60, "met"))
+    told = {"name": "OSDs up", "start_s": 17.7, "seconds": 12.3, "within": 60, "ended": "met"}
+    assert timings(results)["waits"] == [told]
+
+
+def test_a_wait_without_a_deadline_is_json_for_everybody(results):
+    results.waited(Wait("as at its baseline", 12.0, float("inf"), "broken off"))
+    assert timings(results)["waits"][0]["within"] is None
+
+
+def test_of_many_waits_the_longest_are_kept_and_the_others_counted(results):
+    for seconds in range(MOST_WAITS + 20):
+        results.waited(Wait("it", seconds, 900, "met"))
+    found = timings(results)
+    assert (len(found["waits"]), found["waits_left_out"]) == (MOST_WAITS, 20)
+    assert min(each["seconds"] for each in found["waits"]) == 20
 
 
 def test_a_phase_measured_elsewhere(results, said):

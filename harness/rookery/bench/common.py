@@ -34,6 +34,7 @@ from rookery.workloads.cassandra import KIND as CASSANDRA
 from rookery.workloads.workload import SEED_TABLE, new
 
 ROWS_READABLE = minutes(4)
+SCHEMA = "rookery.bench/1"
 SAVED = "bench"  # name of the snapshot; it goes with the cluster
 # Facts that say that not all was well.
 TROUBLE = ("failed", "harmed", "differences", "failures", "left", "changed", "disagreement", "specs_failed")
@@ -97,7 +98,12 @@ class Bench:
 
     def as_dict(self) -> dict[str, Any]:
         medians = self.medians
-        return {**asdict(self), "medians": medians, "goals": [goal.as_dict(medians) for goal in self.goals]}
+        return {
+            "schema": SCHEMA,
+            **asdict(self),
+            "medians": medians,
+            "goals": [goal.as_dict(medians) for goal in self.goals],
+        }
 
 
 @contextmanager

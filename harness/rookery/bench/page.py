@@ -20,6 +20,7 @@ from rookery.history.operations import NEMESIS, Operation
 from rookery.history.recorder import Recorder
 from rookery.report import pages, recorded
 from rookery.report.files import write_json
+from rookery.report.stored import report_of
 from rookery.waiting import NotYet, wait_for_machine
 
 CLIENTS, RATE = 8, 400.0  # a second, of all clients
@@ -31,7 +32,8 @@ MB = 10**6
 
 WRITTEN, SIZE, PAINTED, DRAWN, HOVERED = "written", "size", "first paint", "drawn", "hover"
 RECORDED, COST = "20,000 operations recorded", "cost of the recorder"
-UNITS = {SIZE: "MB", HOVERED: "ms", COST: "%"}
+WATCHED = "watcher of the cluster"
+UNITS = {SIZE: "MB", HOVERED: "ms", COST: "%", WATCHED: "%"}
 RECORDER_OPERATIONS = 20_000
 ACKNOWLEDGED_WRITE = recorded.FUNCTIONS.index("write") * len(recorded.OUTCOMES) + recorded.OUTCOMES.index("ok")
 LARGEST_OF_CORE = 0.4  # MB, of a scenario of the core
@@ -73,11 +75,13 @@ def page(
 
     It is of a made-up history of so many operations, or of a copy of the scenario's folder `of`. What the recorder took
     is measured beside it: seconds of the processor, and the share of what half of the history's clients waited for at
-    most. Raises `UsageError` if the folder is none.
+    most; and of a scenario's folder, what the thread that watched its cluster took. Raises `UsageError` if the
+    folder is none.
     """
     largest = Goal(SIZE, at_most=5.0) if of is None else Goal(SIZE, at_most=LARGEST_OF_CORE)
     goals = [Goal(WRITTEN, at_most=3.0), largest, Goal(PAINTED, at_most=2.0), Goal(HOVERED, at_most=50.0)]
     goals += [Goal(RECORDED, at_most=1.0), Goal(COST, at_most=3.0)]
+    goals += [Goal(WATCHED, at_most=2.0)] if of is not None else []
     bench = Bench("page", facts={"of": str(of or f"{operations:,} made-up operations")}, units=UNITS, goals=goals)
     with tempfile.TemporaryDirectory(prefix="rookery-page-") as folder:
         scenario = Path(folder) / "run" / "scenario"
@@ -88,7 +92,7 @@ def page(
         for _ in range(runs):
             written, figures = _written(scenario)
             say(f"written in {figures[WRITTEN]:.2f} s, {figures[SIZE]:.2f} MB")
-            bench.runs.append(figures | _recorded(Path(folder), scenario))
+            bench.runs.append(figures | _recorded(Path(folder), scenario) | _watched(scenario))
         with noting_failure(bench):
             try:
                 with browser_alone(say) as alone:
@@ -135,6 +139,12 @@ def _recorded(folder: Path, scenario: Path) -> dict[str, float]:
     if took:
         figures[COST] = 100 * seconds / RECORDER_OPERATIONS / (statistics.median(took) * recorded.TICK)
     return figures
+
+
+def _watched(scenario: Path) -> dict[str, float]:
+    """What share of a core the watcher of the scenario's cluster took, in per cent; nothing where none has told."""
+    share = report_of(scenario).get("watcher", {}).get("share_of_a_core")
+    return {} if share is None else {WATCHED: 100 * share}
 
 
 def make(scenario: Path, operations: int) -> None:

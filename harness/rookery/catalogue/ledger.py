@@ -144,6 +144,16 @@ def load(folder: Path) -> list[Report]:
     return reports
 
 
+def causes(file: Path) -> dict[str, str]:
+    """The cause of each report by its address, of the ledger that belongs to that file of scenarios; nothing where none
+    does, or where it cannot be read."""
+    folder = next((each for each in file.parents if (each / FILE).is_file()), None)
+    try:
+        return {} if folder is None else {report.url: report.cause for report in load(folder)}
+    except UsageError:
+        return {}
+
+
 def join(reports: Iterable[Report], scenarios: Sequence[Scenario]) -> list[Entry]:
     """Each report with its scenarios."""
     return [Entry(report, tuple(of_report(report.short, scenarios))) for report in reports]

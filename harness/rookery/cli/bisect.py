@@ -26,6 +26,8 @@ from rookery.settings import Settings, option_name
 
 FOUND, NOT_FOUND, INFRASTRUCTURE = 0, 1, 3
 
+SCHEMA = "rookery.bisection/1"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     for step in bisection.search(versions, options_for, results, lambda words: run_pytest(words, options.say)):
         steps.append(step)
         told = [{**asdict(each), "folder": str(each.folder), "options": options_for(each.version)} for each in steps]
-        write_json(results / "bisect.json", {"of": of, "versions": versions, "steps": told})
+        write_json(results / "bisect.json", {"schema": SCHEMA, "of": of, "versions": versions, "steps": told})
         print(f"{of} {step.version}: {step.verdict} ({step.why}) in {step.seconds:.0f} s", flush=True)
     table = Table("version", "verdict", "why", "seconds", "again")
     for step in sorted(steps, key=lambda step: versions.index(step.version)):

@@ -23,6 +23,8 @@ from rookery.machine.pytest_process import run_pytest
 from rookery.report.run_folder import STARTED
 from rookery.settings import Settings
 
+SCHEMA = "rookery.sabotage/1"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
@@ -100,7 +102,8 @@ def _sabotage(arguments: argparse.Namespace) -> int:
         say(f"{scenario}: no workaround is marked; its cause alone is taken out")
     tried = list(sabotaged.run(planned, folder, results, pytest))
     if arguments.json:
-        print(json.dumps({"tried": [asdict(each) for each in tried], "without_workaround": alone}, indent=1))
+        told = {"schema": SCHEMA, "tried": [asdict(each) for each in tried], "without_workaround": alone}
+        print(json.dumps(told, indent=1))
     else:
         _show(tried)
         print(f"results: {results}")

@@ -15,13 +15,15 @@ from rookery.errors import UsageError
 from rookery.history.rejudged import Rejudged, rejudge
 from rookery.report.stored import report_of
 
+SCHEMA = "rookery.judgement/1"
 NOT_JUDGED = "was not judged when it ran, so what it was to be held against is not known"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Judges each history of a run (history.jsonl) anew, by the promise that it was held against when it ran, and "
-        "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed. "
+        "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed: "
+        "its pages keep the verdict of then. "
         "Exit status: 0 every verdict is as it was, 1 one is not, 2 bad input, such as a run without a judged history."
     )
     parser.epilog = "examples: rookery judge; rookery judge 20261128T213551Z --json"
@@ -38,7 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         left = f": {', '.join(found)} {NOT_JUDGED}" if found else ""
         raise UsageError(f"{folder}: no history there that was judged{left}", hint="`rookery report` says what it has")
     if arguments.json:
-        print(json.dumps({name: _as_dict(each) for name, each in found.items()}, indent=1))
+        scenarios = {name: _as_dict(each) for name, each in found.items()}
+        print(json.dumps({"schema": SCHEMA, "scenarios": scenarios}, indent=1))
     else:
         _show(found)
     return 0 if all(each.same for each in judged.values()) else 1

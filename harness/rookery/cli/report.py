@@ -10,10 +10,11 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from rookery.catalogue import ledger
 from rookery.cli import options
 from rookery.errors import UsageError
 from rookery.report.failures import block
-from rookery.report.stored import report_of
+from rookery.report.stored import report_of, run_of
 
 HTML = "html"
 SUMMARY_FILE = "GITHUB_STEP_SUMMARY"
@@ -58,10 +59,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _pages(folder: Path) -> Path:
     from rookery.report import pages  # Jinja2 is nothing that other commands need
 
+    run = run_of(folder)
     scenarios = sorted(path.parent for path in folder.glob("*/timings.json"))
     for scenario in scenarios:
-        pages.scenario(scenario)
-        for failure in report_of(scenario).get("failures", []):
+        report = report_of(scenario)
+        file = Path(str(run.get("folder", "")), str(report.get("test", "")).partition("::")[0])
+        pages.scenario(scenario, causes=ledger.causes(file))
+        for failure in report.get("failures", []):
             print(f"{block(scenario, when=failure['when'])}\n")
     page = pages.run(folder)
     print(f"{page}: {len(scenarios)} scenarios")

@@ -18,7 +18,7 @@ from rookery.report.files import write_json
 from rookery.report.run_folder import STARTED
 
 NIGHTLY = "nightly"
-CELL_FILE = "cell.json"
+CELL_FILE, SCHEMA = "cell.json", "rookery.cell/1"
 FORM = {"cell": {"name": str}, "started": str, "seconds": stored.NUMBER, "status": stored.NUMBER}  # what is read of it
 PASSED, FAILED, INFRASTRUCTURE = 0, 1, 3
 GOOD = ("passed", "skipped")
@@ -101,7 +101,7 @@ def set_aside(folder: Path) -> None:
 
 def write(folder: Path, cell: Cell, *, started: str, seconds: float, status: int, command: list[str]) -> None:
     """Say in the folder of a cell's run what came of it."""
-    told = {"version": 1, "started": started, "seconds": round(seconds, 1), "status": status, "command": command}
+    told = {"schema": SCHEMA, "started": started, "seconds": round(seconds, 1), "status": status, "command": command}
     write_json(folder / CELL_FILE, {**told, "cell": cell.as_dict()})
 
 

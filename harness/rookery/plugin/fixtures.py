@@ -64,6 +64,7 @@ def rookery_fault_seed(rookery_settings: Settings, rookery_results: Results) -> 
 @pytest.fixture
 def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
     """The scenario's results folder, with its phases; closed with the scenario's outcome."""
+    from rookery import waiting
     from rookery.kube import symptoms
     from rookery.plugin import running, workers
     from rookery.report.results import Results, scenario_name
@@ -73,13 +74,15 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
     with (
         Results(run.path, scenario_name(node.name), say=session.say) as results,
         symptoms.told_to(results.saw),
+        waiting.told_to(results.waited),
     ):
         began, title = request.config.stash[workers.RUN], running.title_of(node)
         results.record(run=began, test=node.nodeid, tier=markers.tier(node), title=title)
         if reported := markers.bugs(node):
             results.record(bugs=[asdict(bug) for bug in reported])
         node.stash[running.RESULTS] = results
-        yield results
+        with workers.reporting_of(request.config).meanwhile(results):
+            yield results
         running.finish(node, results)
 
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 from _pytest._code.code import TerminalRepr
 
+from rookery.catalogue import ledger
 from rookery.errors import InfrastructureError
 from rookery.plugin.junit import OUTCOME, UNCOUNTED, RunXml
 from rookery.plugin.outcomes import blamed, outcome_of
@@ -27,8 +30,10 @@ from rookery.report import failures
 from rookery.report.machine import about_machine
 from rookery.report.results import Results
 from rookery.report.run_folder import RunFolder
+from rookery.report.stored import used_in
 from rookery.settings import Settings
 
+PAGES_EVERY = 5.0  # seconds, while a scenario runs
 WAITING = ("rookery/waiting.py", "tenacity/")  # files whose frames say nothing of what was waited for
 EXPLAINED = {
     0: "every scenario passed or was skipped",
@@ -65,6 +70,49 @@ class _Logged(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._tell(record.getMessage())
+
+
+class _Meanwhile:
+    """Has pages made of what changes: at once, or when those there are have stood for `PAGES_EVERY` seconds, and for so
+    long that making them takes a twentieth of the time at most."""
+
+    def __init__(self, make: Callable[[], None]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._next = 0.0  # when pages may be made again (`time.monotonic`)
+        self._due: threading.Timer | None = None
+        self._over = False
+
+    def changed(self) -> None:
+        with self._lock:
+            if self._over or self._due is not None:
+                return
+            left = self._next - time.monotonic()
+            if left <= 0:
+                self._made()
+            else:
+                self._due = threading.Timer(left, self._later)
+                self._due.daemon = True
+                self._due.start()
+
+    def close(self) -> None:
+        """None is made after this has returned, which those of the scenario's end would lie under."""
+        with self._lock:
+            self._over = True
+            if self._due is not None:
+                self._due.cancel()
+
+    def _later(self) -> None:
+        with self._lock:
+            self._due = None
+            if not self._over:
+                self._made()
+
+    def _made(self) -> None:
+        begin = time.monotonic()
+        self._make()
+        end = time.monotonic()
+        self._next = end + max(PAGES_EVERY, 20 * (end - begin))
 
 
 class Reporting:
@@ -127,18 +175,31 @@ class Reporting:
         if self.folder is None:  # a worker of pytest-xdist has made it
             self._have(RunFolder(Path(told[FOLDER]).parent))
         self.log(f"{report.nodeid}: {report.when} {report.outcome} after {report.duration:.1f} s")
-        if report.when != "call":  # as soon as it has begun, so that a run that is killed has them
-            self._pages(Path(told[FOLDER]))
+        if report.when != "call":
+            self._pages(Path(told[FOLDER]), self._config.rootpath / report.nodeid.partition("::")[0])
 
-    def _pages(self, scenario: Path) -> None:
+    @contextmanager
+    def meanwhile(self, results: Results) -> Iterator[None]:
+        """While it lasts there are pages that say how far the scenario is, so that a run that is killed has them."""
+        file = self._config.rootpath / str(results.noted("test", "")).partition("::")[0]
+        keeping = _Meanwhile(partial(self._pages, results.folder, file, meanwhile=True))
+        with results.heard_by(keeping.changed):
+            keeping.changed()
+            try:
+                yield
+            finally:
+                keeping.close()
+
+    def _pages(self, scenario: Path, file: Path, *, meanwhile: bool = False) -> None:
         """Make the pages of a scenario and of the run.
 
         `rookery report` makes them of the same files, so one that cannot be made fails neither scenario nor run.
         """
         from rookery.report import pages  # Jinja2 is nothing that other tests need
 
-        self._page(scenario.name, pages.scenario, scenario)
-        self._page("the run", pages.run, scenario.parent)
+        causes = {} if meanwhile else ledger.causes(file)
+        self._page(scenario.name, partial(pages.scenario, causes=causes, meanwhile=meanwhile), scenario)
+        self._page("the run", partial(pages.run, meanwhile=True), scenario.parent)
 
     def _page(self, what: str, make: Callable[[Path], object], folder: Path) -> None:
         try:
@@ -177,7 +238,9 @@ class Reporting:
         if folder is None:
             return
         with suppress(OSError):
-            folder.note(ended=now, outcome="finished", exit_status=status, exit_status_means=told)
+            folder.note(
+                **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=told
+            )
             self.log(f"exit status {status}: {told}")
             self._page("the run", pages.run, folder.path)
 

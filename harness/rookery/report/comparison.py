@@ -16,8 +16,11 @@ from rookery.report.failures import again_options
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Recorded, read
 from rookery.report.stored import report_of, run_of, timings_of, unreadable
 
+MEDIAN_OF = 3  # runs of one kind or more
+SCHEMA = "rookery.comparison/1"
 ACKNOWLEDGED_WRITE = FUNCTIONS.index("write") * len(OUTCOMES) + OUTCOMES.index("ok")
 NO_KIND = ("fault_seed", "cluster_name", "keep_cluster", "kubeconfig", "kind_bin")  # settings by which no run differs
+HARNESS = "harness"  # which of it, in a kind
 SECONDS, RATES = "seconds", ("acknowledged writes/s", "write, median ms", "write, 99 % ms")
 
 
@@ -75,7 +78,10 @@ class Comparison:
 
     @classmethod
     def of(cls, folders: Sequence[Path]) -> Comparison:
-        """The runs in these folders. Each run is a column where they are of one kind, or all of different kinds."""
+        """The runs in these folders. Each run is a column where they are of one kind, or all of different kinds.
+
+        Of three or more of one kind the last column is their median.
+        """
         found = [run_in(folder) for folder in folders]
         figures: dict[str, dict[str, None]] = {}
         for outcome in (each for run in found for each in run.outcomes):
@@ -86,6 +92,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; figures are lists, of every time."""
         return {
+            "schema": SCHEMA,
             "columns": [
                 {"name": column.name, "runs": [str(run.folder) for run in column.runs], "kind": column.runs[0].kind}
                 for column in self.columns
@@ -150,16 +157,18 @@ def write_rates(recorded: Recorded) -> dict[str, float]:
 
 
 def _kind(folder: Path) -> dict[str, str]:
-    """What it ran, on what: versions, driver and settings of its scenarios, the harness, the machine."""
-    run = run_of(folder)
+    """What a run ran, on what: as the first of its scenarios has it that says so."""
+    reports = (report_of(path.parent) for path in sorted(folder.glob("*/report.json")))
+    return kind_of(run_of(folder), next((report for report in reports if report.get("driver")), {}))
+
+
+def kind_of(run: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
+    """What a scenario with these files ran, on what: versions, driver and settings, the harness, the machine."""
     harness, machine = run.get("harness", {}), run.get("machine", {})
-    report: dict[str, Any] = next(
-        (found for path in sorted(folder.glob("*/report.json")) if (found := report_of(path.parent)).get("driver")), {}
-    )
     commit = str(harness.get("commit") or harness.get("version") or "")[:12]
     told = {
         **again_options(report, run),
-        "harness": f"{commit}, changed" if harness.get("changed") else commit,
+        HARNESS: f"{commit}, changed" if harness.get("changed") else commit,
         "host": machine.get("host"),
         "kernel": machine.get("kernel"),
     }
@@ -175,7 +184,8 @@ def _columns(runs: Sequence[Run]) -> list[Column]:
         else:
             same.append(run)
     if len(kinds) == 1 or len(kinds) == len(runs):
-        return [Column(run.folder.name, [run]) for run in runs]
+        of_all = [Column("median", runs)] if len(kinds) == 1 and len(runs) >= MEDIAN_OF else []
+        return [*(Column(run.folder.name, [run]) for run in runs), *of_all]
     return [Column(_told(kind, kinds), kind) for kind in kinds]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-MOST_MARKS = 100  # places of one file whose time is kept
+MOST_MARKS = 25  # places of one file whose time is kept, of some 200 files in a page of 400 KB
 LARGEST = 20 * 2**20  # bytes; of a larger file only name and size are told
 # 2026-11-28T21:44:15.123456789Z, 2026-11-28 21:44:15,615 and, in a node's journal, 2026-11-28T21:44:15.123456+0000: UTC
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,6}))?")
@@ -41,7 +42,7 @@ def logs_of(folder: Path) -> list[Log]:
 
 def _mark(log: Log, path: Path) -> None:
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    step, written = max(1, len(lines) // MOST_MARKS), path.stat().st_mtime
+    step, written = max(1, math.ceil(len(lines) / MOST_MARKS)), path.stat().st_mtime
     for number in range(0, len(lines), step):
         moment = moment_of(lines[number], near=written)
         if moment is not None and (not log.times or moment >= log.times[-1]):

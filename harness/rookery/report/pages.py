@@ -9,44 +9,59 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import sys
+import threading
 from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rookery.report import failures, happened, verdicts
+from rookery.report.comparison import HARNESS, kind_of
 from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
-from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, read
-from rookery.report.results import all_results
-from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable
+from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
+from rookery.report.results import LastResult, all_results
+from rookery.report.run_folder import runs
+from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable, used_in
 
 PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
 LAST_RUNS = 10  # that a phase is compared with
 SLOWEST = 15
+_JUDGED = ("passed", "failed", "unknown", "broken")  # outcomes that say something of scenario or storage
+LONGEST_WAITS, MOST_CLOSE, CLOSE = 15, 35, 0.8  # waits that are listed, and from which share of the deadline on others
+LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scenario runs, in some 80 ms
 CHANGES = 80  # of the cluster are listed one by one, up to so many
 
 
-def scenario(folder: Path) -> Path:
-    """Make the page of the scenario that has its results in `folder`, and return where it is."""
+def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile: bool = False) -> Path:
+    """Make the page of the scenario that has its results in `folder`, and return where it is.
+
+    One that is made `meanwhile`, while the scenario runs, costs little: it has nothing of logs, of earlier runs, and of
+    a history that has grown large. `causes` are known ones of reports, by address, which are told beside what is known.
+    """
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
-    recorded = read(folder / "history.jsonl")
-    recorded.faults = _healed(recorded.faults, report)
+    history = folder / "history.jsonl"
+    left_out = meanwhile and history.is_file() and history.stat().st_size > LARGEST_MEANWHILE
+    recorded = Recorded() if left_out else read(history)
+    recorded.faults = _healed(recorded.faults, report) or list(faults_noted(report.get("faults", [])))
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
-    logs = logs_of(folder)
-    known = failures.known_signatures(folder, report) if report.get("failures") else []
+    notable, notable_in_all = _notable(recorded, started)
+    logs = [] if meanwhile else logs_of(folder)
+    known = _known(folder, report, timings, causes or {}) if not meanwhile else []
     return _write(
         folder / PAGE,
         "scenario.html",
@@ -62,22 +77,35 @@ def scenario(folder: Path) -> Path:
         again=failures.again(report, run_json),
         recorded=recorded,
         counts=_counts(recorded),
-        notable=_notable(recorded, started),
+        notable=notable,
+        notable_in_all=notable_in_all,
         faults=[_fault_row(each, started) for each in recorded.faults],
-        phases=_phases(folder, timings),
+        waits=_waits(timings),
+        close=CLOSE,
+        waits_in_all=len(timings.get("waits", [])) + int(timings.get("waits_left_out", 0)),
+        phases=_phases(timings, [] if meanwhile else _earlier(folder, timings, _conditions(run_json, report))),
+        under_way=timings.get("under_way"),
+        meanwhile=meanwhile,
+        left_out=left_out,
         became=became,
         changes=[{"since": each.at - started, "told": each} for each in became.changes[:CHANGES]],
         logs=logs,
-        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+        others=_others(folder),
         data=_json(_data(recorded, became, report, timings, started, logs)),
     )
 
 
-def run(folder: Path) -> Path:
-    """Make the page of the run, and return where it is."""
+def run(folder: Path, *, meanwhile: bool = False) -> Path:
+    """Make the page of the run, and return where it is.
+
+    One that is made `meanwhile`, while the run goes on, does not ask earlier runs which scenarios are flaky.
+    """
     found = run_of(folder)
     rows = [_row(path.parent) for path in folder.glob("*/timings.json")]
     rows.sort(key=lambda row: row["started"])
+    earlier = {} if meanwhile else _earlier_outcomes(folder, rows)
+    for row in rows:
+        row["otherwise"], row["earlier"] = _otherwise(row, earlier)
     slowest = sorted(
         ({"scenario": row, **phase} for row in rows for phase in row["timings"].get("phases", [])),
         key=lambda each: -each["seconds"],
@@ -88,7 +116,6 @@ def run(folder: Path) -> Path:
         for phase in row["timings"].get("phases", [])
         if phase["name"].endswith(" restored")
     ]
-    images = {name: origin for row in rows for name, origin in row["report"].get("images", {}).items()}
     return _write(
         folder / PAGE,
         "run.html",
@@ -98,9 +125,29 @@ def run(folder: Path) -> Path:
         repeated=_repeated(rows),
         slowest=slowest[:SLOWEST],
         restored=restored,
-        images=images,
-        others=sorted(path.name for path in folder.iterdir() if path.is_file() and path.name != PAGE),
+        used=used_in(folder),
+        others=_others(folder),
     )
+
+
+def _known(
+    folder: Path, report: Mapping[str, Any], timings: Mapping[str, Any], causes: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The signatures in the logs of what has not passed, however it ended, with the cause of the report that explains
+    them: the one that the signature names as its source, or the one whose bug marker names it."""
+    if timings.get("outcome") in ("passed", "skipped"):
+        return []
+    marked = {bug.get("symptom"): bug["url"] for bug in report.get("bugs", [])}
+    return [
+        {**each, "cause": causes.get(each["source"]) or causes.get(marked.get(each["text"], ""), "")}
+        for each in failures.known_signatures(folder, report)
+    ]
+
+
+def _others(folder: Path) -> list[str]:
+    """The files beside a page, without those that are being written."""
+    there = [path.name for path in folder.iterdir() if path.is_file()]
+    return sorted(name for name in there if name != PAGE and not name.startswith("."))
 
 
 def _row(folder: Path) -> dict[str, Any]:
@@ -120,6 +167,33 @@ def _row(folder: Path) -> dict[str, Any]:
     }
 
 
+def _earlier_outcomes(folder: Path, rows: list[dict[str, Any]]) -> dict[str, list[bool]]:
+    """Whether each scenario of these rows passed in earlier runs under the same conditions and with the same harness.
+
+    A harness whose files were changed since its commit is like no other, and what came to no verdict does not count.
+    """
+    found: dict[str, list[bool]] = {}
+    own = run_of(folder)
+    if own.get("harness", {}).get("changed") or not own.get("harness", {}).get("commit"):
+        return found
+    kinds = {row["folder"]: kind_of(own, row["report"]) for row in rows}
+    alike = [each for each in runs(folder.parent) if each.resolve() != folder.resolve()]
+    for other, run_json in ((each, run_of(each)) for each in alike):
+        if run_json.get("harness") != own["harness"]:
+            continue
+        for path in (other / name / "timings.json" for name in kinds):
+            outcome = timings_of(path.parent).get("outcome")
+            if outcome in _JUDGED and kind_of(run_json, report_of(path.parent)) == kinds[path.parent.name]:
+                found.setdefault(path.parent.name, []).append(outcome == "passed")
+    return found
+
+
+def _otherwise(row: Mapping[str, Any], earlier: Mapping[str, list[bool]]) -> tuple[int, int]:
+    """Of how many earlier runs that scenario ended otherwise than now, and of how many in all."""
+    before, outcome = earlier.get(row["folder"], []), row["timings"].get("outcome")
+    return (sum(each != (outcome == "passed") for each in before), len(before)) if outcome in _JUDGED else (0, 0)
+
+
 def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The scenarios that ran more than once: how often they ended how, and in what seconds those that passed."""
     times: dict[str, list[dict[str, Any]]] = {}
@@ -134,9 +208,14 @@ def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _phases(folder: Path, timings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each phase with what it took in the last runs that passed, the newest first."""
-    earlier: dict[str, list[float]] = {}
+def _conditions(run_json: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]:
+    """What runs of a scenario must have in common for their seconds to be compared: versions, driver, settings and
+    machine; the harness may be another, as what became slower with it is to be seen."""
+    return {name: value for name, value in kind_of(run_json, report).items() if name != HARNESS}
+
+
+def _earlier(folder: Path, timings: Mapping[str, Any], conditions: Mapping[str, str]) -> list[LastResult]:
+    """The last runs of the scenario under these conditions that passed, the newest first."""
     others = [
         result
         for name, result in all_results(folder.parent.parent)
@@ -145,13 +224,43 @@ def _phases(folder: Path, timings: Mapping[str, Any]) -> list[dict[str, Any]]:
         and result.folder.resolve() != folder.resolve()
     ]
     others.sort(key=lambda result: result.started, reverse=True)
-    for result in others[:LAST_RUNS]:
-        for phase in timings_of(result.folder).get("phases", []):
-            earlier.setdefault(phase["name"], []).append(phase["seconds"])
+    alike = (each for each in others if _conditions(run_of(each.folder.parent), report_of(each.folder)) == conditions)
+    return list(islice(alike, LAST_RUNS))
+
+
+def _phases(timings: Mapping[str, Any], others: Sequence[LastResult]) -> list[dict[str, Any]]:
+    """Each phase with what it took in those runs: the first of a name beside their first, the second beside their
+    second."""
+    earlier: dict[tuple[str, int], list[float]] = {}
+    for result in others:
+        for which, phase in _numbered(timings_of(result.folder)):
+            earlier.setdefault(which, []).append(phase["seconds"])
     return [
-        {**phase, "earlier": earlier.get(phase["name"], []), "median": _median(earlier.get(phase["name"], []))}
-        for phase in timings.get("phases", [])
+        {**phase, "earlier": earlier.get(which, []), "median": _median(earlier.get(which, []))}
+        for which, phase in _numbered(timings)
     ]
+
+
+def _numbered(timings: Mapping[str, Any]) -> Iterator[tuple[tuple[str, int], dict[str, Any]]]:
+    """Each phase by its name, and by how many of that name were before it."""
+    before: Counter[str] = Counter()
+    for phase in timings.get("phases", []):
+        yield (phase["name"], before[phase["name"]]), phase
+        before[phase["name"]] += 1
+
+
+def _waits(timings: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The longest waits, and besides them those that came close to their deadline, with the share of it that they took;
+    None where a condition had to hold for so long, as that is no deadline."""
+    found = [{**each, "share": _share(each)} for each in timings.get("waits", [])]
+    found.sort(key=lambda each: -each["seconds"])
+    longest, others = found[:LONGEST_WAITS], found[LONGEST_WAITS:]
+    return longest + [each for each in others if (each["share"] or 0) > CLOSE][:MOST_CLOSE]
+
+
+def _share(wait: Mapping[str, Any]) -> float | None:
+    within = wait.get("within") or 0
+    return wait["seconds"] / within if within > 0 and wait["ended"] not in ("stayed", "ceased") else None
 
 
 def _median(seconds: list[float]) -> float | None:
@@ -168,28 +277,25 @@ def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:
     return found
 
 
-def _notable(recorded: Recorded, started: float) -> list[dict[str, Any]]:
-    """The operations that did not end as `ok`, for the table."""
+def _notable(recorded: Recorded, started: float) -> tuple[list[dict[str, Any]], int]:
+    """The operations that did not end as `ok`, for the table, and how many there are: those that failed before those
+    whose end nobody knows, and these before those that never ended."""
     since = recorded.origin - started
-    found: list[dict[str, Any]] = []
-    for place, kind in enumerate(recorded.kind):
-        if kind % len(OUTCOMES) == 0:
-            continue
-        if len(found) == NOTABLE:
-            break
-        found.append(
-            {
-                "at": since + recorded.began[place] * TICK,
-                "seconds": recorded.took[place] * TICK,
-                "client": recorded.lane[place],
-                "what": FUNCTIONS[kind // len(OUTCOMES)],
-                "outcome": OUTCOMES[kind % len(OUTCOMES)],
-                "key": recorded.key[place],
-                "node": recorded.nodes[recorded.node[place]],
-                "error": recorded.errors[recorded.error[place]],
-            }
-        )
-    return found
+    outcomes = [kind % len(OUTCOMES) for kind in recorded.kind]
+    places = sorted((place for place, outcome in enumerate(outcomes) if outcome), key=outcomes.__getitem__)
+    return [
+        {
+            "at": since + recorded.began[place] * TICK,
+            "seconds": recorded.took[place] * TICK,
+            "client": recorded.lane[place],
+            "what": FUNCTIONS[recorded.kind[place] // len(OUTCOMES)],
+            "outcome": OUTCOMES[outcomes[place]],
+            "key": recorded.key[place],
+            "node": recorded.nodes[recorded.node[place]],
+            "error": recorded.errors[recorded.error[place]],
+        }
+        for place in places[:NOTABLE]
+    ], len(places)
 
 
 def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
@@ -226,15 +332,19 @@ def _data(
     logs: list[Log],
 ) -> dict[str, Any]:
     """What the page's script draws. Times are seconds since the scenario began, or ticks since the first operation."""
-    busy = rates(recorded)
+    busy, total = rates(recorded), timings.get("total_s", 0.0)
     phases = [{name: each[name] for name in ("name", "start_s", "seconds")} for each in timings.get("phases", [])]
+    phases += [
+        {"name": f"{each['name']}: not ended", "start_s": each["start_s"], "seconds": max(0.0, total - each["start_s"])}
+        for each in timings.get("under_way", {}).get("phases", [])
+    ]
     if failed := report.get("failed_phase"):
         phases.append({**failed, "name": f"{failed['name']}: failed"})
     return {
         "started": started,
         "tick": TICK,
         "since": recorded.origin - started if len(recorded) else 0,
-        "total": timings.get("total_s", 0.0),
+        "total": total,
         "functions": FUNCTIONS,
         "outcomes": OUTCOMES,
         "lanes": recorded.lanes,
@@ -245,23 +355,27 @@ def _data(
         },
         "faults": [_fault_row(each, started) for each in recorded.faults],
         "phases": phases,
-        "states": happened.drawn(became, started, timings.get("total_s", 0.0)),
+        "waits": [[each.get(name) for name in _OF_WAIT] for each in timings.get("waits", [])],
+        "states": happened.drawn(became, started, total),
         "rates": {
             "at": _packed(busy.at),
             "median": _packed(busy.median),
             "p99": _packed(busy.p99),
             **{name: _packed(column) for name, column in busy.ended.items()},
         },
-        "logs": [
-            {
-                "file": log.file,
-                "href": _href(log.file),
-                "at": _packed(array("f", (moment - started for moment in log.times))),
-                "line": _packed(array("I", log.lines)),
-            }
-            for log in logs
-            if log.times
-        ],
+        "logs": _drawn_logs(logs, started),
+    }
+
+
+def _drawn_logs(logs: list[Log], started: float) -> dict[str, Any]:
+    """The logs that tell times, and of all of them in one column each: at how many lines, at which, and when."""
+    told = [log for log in logs if log.times]
+    return {
+        "files": [log.file for log in told],
+        "hrefs": {place: href for place, log in enumerate(told) if (href := _href(log.file)) != log.file},
+        "marks": _packed(array("I", (len(log.times) for log in told))),
+        "at": _packed(array("f", (moment - started for log in told for moment in log.times))),
+        "line": _packed(array("I", (line for log in told for line in log.lines))),
     }
 
 
@@ -295,6 +409,16 @@ def _href(path: str) -> str:
     return quote(os.fsencode(path))
 
 
+_OF_WAIT = ("name", "start_s", "seconds", "within", "ended")
+
+
+def _link(url: str, text: str = "") -> Markup:
+    """A link to an address of the web, which a marker or a file names; anything else, such as a script, is text."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        return escape(text or url)
+    return Markup('<a href="{}">{}</a>').format(url, text or url)
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -305,7 +429,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"href": _href, "seconds": _seconds, "time_of_day": _time_of_day}
-    environment.globals["asset"] = _asset
+    environment.globals |= {"asset": _asset, "link": _link}
     return environment
 
 
@@ -317,7 +441,7 @@ def _asset(name: str) -> Markup:
 
 def _write(path: Path, template: str, **values: Any) -> Path:
     text = _environment().get_template(template).render(**values)
-    draft = path.with_name(f".{path.name}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     draft.write_text(text, encoding="utf-8", errors="replace")
     draft.replace(path)
     return path

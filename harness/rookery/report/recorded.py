@@ -115,6 +115,13 @@ def faults_of(recorded: Iterable[dict[str, Any]], origin: float, origin_ns: int)
         yield Fault(_name(begin), unix(begin["time_ns"]), None, None, "none: the run ended first")
 
 
+def faults_noted(noted: Iterable[dict[str, Any]]) -> Iterator[Fault]:
+    """The faults of report.json, for a scenario whose clients left no history. When they were verified is not in it."""
+    for each in noted:
+        proof = each.get("proof") or "none: it was not verified"
+        yield Fault(each["name"], each["wall"], None, each.get("healed_wall"), proof)
+
+
 def _name(begin: dict[str, Any]) -> str:
     return str(begin.get("value") or "a fault")
 

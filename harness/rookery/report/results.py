@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,8 +20,10 @@ from rookery.report.logs import bound_logs
 from rookery.report.room import RoomSampler
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
+from rookery.waiting import Wait
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
+MOST_WAITS = 500  # that are kept of a scenario, the longest
 _NO_VERDICT = ("running", "interrupted")
 TIMINGS_SCHEMA, REPORT_SCHEMA = "rookery.timings/1", "rookery.report/1"
 FAULT_FOLDERS = 24  # of at most 1 MiB each; the newest tell of the fault that a scenario failed by
@@ -42,6 +46,14 @@ class Phase:
     name: str
     start_s: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A phase that has not ended: when it began, in seconds since the run did."""
+
+    name: str
+    start_s: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,12 @@ class Results:
         self._clock = clock
         self._begin = clock()
         self._phases: list[Phase] = []
+        self._stage = "setup"
+        self._waits: list[dict[str, Any]] = []
+        self._waits_left_out = 0
+        self._begun: list[Begun] = []  # phases that have not ended, the outermost first
+        self._writing = threading.RLock()  # what ends in another thread is written as well
+        self._changed: Callable[[], None] = lambda: None
         self._call: dict[str, Any] = {}  # when it began and ended, once it has ended
         self._budget: dict[str, Any] = {}  # how it compares with what the scenario took, once that is known
         self._uncounted_s = 0.0
@@ -132,9 +150,13 @@ class Results:
     def phase(self, name: str) -> Iterator[None]:
         """Time the block. One that raises is no phase that was reached: it goes into the notes as `failed_phase`."""
         start = self.elapsed
+        begun = Begun(name, round(start, 1))
+        self._begun.append(begun)
+        self._write_timings()
         try:
             yield
         except BaseException as error:
+            self._begun.remove(begun)
             seconds = self.elapsed - start
             self.say(f"{name}: failed after {seconds:.1f} s")
             # Innermost first: of nested phases the one that broke is the one to name.
@@ -143,6 +165,7 @@ class Results:
                     failed_phase={**asdict(_rounded(name, start, seconds)), "error": f"{type(error).__name__}: {error}"}
                 )
             raise
+        self._begun.remove(begun)
         self.add_phase(name, start, self.elapsed - start)
 
     def add_phase(self, name: str, start_s: float, seconds: float) -> None:
@@ -155,10 +178,12 @@ class Results:
     def calling(self) -> Iterator[None]:
         """The block is the scenario itself, after its fixtures' setup and before their teardown: timings.json has it as
         `call`, however it ends."""
-        start = self.elapsed
+        start, self._stage = self.elapsed, "call"
+        self._write_timings()
         try:
             yield
         finally:
+            self._stage = "teardown"
             self._call = {"call": {"start_s": round(start, 1), "seconds": round(self.elapsed - start, 1)}}
             self._write_timings()
 
@@ -215,9 +240,11 @@ class Results:
 
     def record(self, **facts: Any) -> None:
         """Put what Rookery itself knows into report.json: driver, origins of images, versions, the verdict."""
-        notes = {**self._notes, **facts}
-        write_json(self.path("report.json"), notes)
-        self._notes = notes
+        with self._writing:
+            notes = {**self._notes, **facts}
+            write_json(self.path("report.json"), notes)
+            self._notes = notes
+        self._changed()
 
     def saw(self, symptom: object, line: str) -> None:
         """Put the line that showed a symptom into report.json, once, and when it was first seen (`at_s`)."""
@@ -225,6 +252,19 @@ class Results:
         if (str(symptom), line) not in [(each["symptom"], each["line"]) for each in seen]:
             sighting = {"symptom": str(symptom), "line": line, "at_s": round(self.elapsed, 1)}
             self.record(symptoms=[*seen, sighting])
+
+    def waited(self, wait: Wait) -> None:
+        """Put a wait that has just ended into timings.json. Beyond so many the shortest is left out, and counted."""
+        start = max(0.0, self.elapsed - wait.seconds)
+        within = round(wait.within, 1) if math.isfinite(wait.within) else None  # JSON has no infinity
+        told = {"name": wait.name, "start_s": round(start, 1), "seconds": round(wait.seconds, 1)}
+        with self._writing:
+            self._waits.append({**told, "within": within, "ended": wait.ended})
+            if len(self._waits) > MOST_WAITS:
+                self._waits.remove(min(self._waits, key=lambda each: each["seconds"]))
+                self._waits_left_out += 1
+        with suppress(OSError):  # what was waited for is there nonetheless
+            self._write_timings()
 
     def noted(self, name: str, default: Any = None) -> Any:
         """What was put into report.json under that name so far."""
@@ -242,8 +282,23 @@ class Results:
         dropped = bound_logs(self.folder / "logs")
         self.record(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
 
+    @contextmanager
+    def heard_by(self, changed: Callable[[], None]) -> Iterator[None]:
+        """While it lasts, `changed` is called whenever there is more to read in the folder, by whatever thread."""
+        self._changed = changed
+        try:
+            yield
+        finally:
+            self._changed = lambda: None
+
     def _write_timings(self) -> None:
-        timings = {
+        with self._writing:
+            write_json(self.path("timings.json"), self._timings())
+        self._changed()
+
+    def _timings(self) -> dict[str, Any]:
+        running = {"under_way": {"stage": self._stage, "phases": [asdict(each) for each in self._begun]}}
+        return {
             "schema": TIMINGS_SCHEMA,
             "scenario": self.scenario,
             "started": self._started,
@@ -253,9 +308,11 @@ class Results:
             **self._budget,
             **self._call,
             "least_room_mib": self._room.least_mib,
+            **(running if self.outcome == "running" else {}),
             "phases": [asdict(phase) for phase in self._phases],
+            "waits": self._waits,
+            **({"waits_left_out": self._waits_left_out} if self._waits_left_out else {}),
         }
-        write_json(self.path("timings.json"), timings)
 
 
 def _rounded(name: str, start_s: float, seconds: float) -> Phase:

@@ -21,7 +21,10 @@ NUMBER = (int, float)
 MOST = 1e15  # of a number that is a time, a count or a size; NaN and infinity are none
 ANY = object
 _PHASE = {"name": str, "start_s": NUMBER, "seconds": NUMBER}
+_WAIT = {**_PHASE, "within?": NUMBER, "ended": str}
 _ROW = {"key": ANY, "seconds_before_fault?": NUMBER, "came_back_s?": NUMBER, "allowed?": bool}
+
+PRODUCTS = ("rook", "ceph", "kubernetes")
 
 # A list has the form of its items, a mapping that of each name which it must have; else they are types of a value. What
 # has a question mark behind its name may be missing, or null.
@@ -32,7 +35,7 @@ REPORT: Mapping[str, Any] = {
     "run": str,
     "test": str,
     "title": str,
-    "bugs": [{"url": str}],
+    "bugs": [{"url": str, "symptom?": str}],
     "failed_phase": {**_PHASE, "error": str},
     "failures": [
         {
@@ -41,7 +44,7 @@ REPORT: Mapping[str, Any] = {
         }
     ],
     "symptoms": [{"symptom": str, "line": str, "at_s?": NUMBER}],
-    "faults": [{"name": str, "wall": NUMBER, "healed_wall?": NUMBER}],
+    "faults": [{"name": str, "wall": NUMBER, "healed_wall?": NUMBER, "proof?": str}],
     "verdict": {
         "verdict?": str,
         "reasons?": [str],
@@ -52,8 +55,9 @@ REPORT: Mapping[str, Any] = {
     },
     "rpo_seconds?": NUMBER,
     **dict.fromkeys(("storage", "driver", "state"), str),
-    **{f"{name}?": str for name in ("rook", "ceph", "kubernetes")},
+    **{f"{name}?": str for name in PRODUCTS},
     "images": {},
+    "watcher": {"share_of_a_core?": NUMBER},
     "unexpected": [str],
 }
 TIMINGS: Mapping[str, Any] = {
@@ -66,7 +70,10 @@ TIMINGS: Mapping[str, Any] = {
     "budget_s?": NUMBER,
     "over_budget?": bool,
     "call": {"start_s": NUMBER, "seconds": NUMBER},
+    "under_way": {"stage": str, "phases": [{"name": str, "start_s": NUMBER}]},
     "phases": [_PHASE],
+    "waits": [_WAIT],
+    "waits_left_out": NUMBER,
 }
 RUN: Mapping[str, Any] = {
     "run": str,
@@ -81,6 +88,8 @@ RUN: Mapping[str, Any] = {
     "seeds": {},
     "machine": {},
     "harness": {},
+    "used_versions": {},
+    "used_images": {},
 }
 
 
@@ -97,6 +106,14 @@ def timings_of(scenario: Path) -> dict[str, Any]:
 def run_of(run: Path) -> dict[str, Any]:
     """run.json of the run with that folder, likewise."""
     return read(run / "run.json", RUN)
+
+
+def used_in(run: Path) -> dict[str, Any]:
+    """What the scenarios of a run used, by their report.json: versions of each product, and who made each image."""
+    reports = [report_of(path.parent) for path in sorted(run.glob("*/report.json"))]
+    images = {name: origin for report in reports for name, origin in report.get("images", {}).items()}
+    versions = {name: sorted({each[name] for each in reports if each.get(name)}) for name in PRODUCTS}
+    return {"used_versions": {name: found for name, found in versions.items() if found}, "used_images": images}
 
 
 def unreadable(files: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -12,14 +12,19 @@
   };
   const ops = Object.fromEntries(Object.entries(data.operations).map(([name, column]) => [name, unpack(column)]));
   const rates = Object.fromEntries(Object.entries(data.rates).map(([name, column]) => [name, unpack(column)]));
-  const logs = data.logs.map((log) => ({ file: log.file, href: log.href, at: unpack(log.at), line: unpack(log.line) }));
+  const logs = [], counts = unpack(data.logs.marks), at = unpack(data.logs.at), line = unpack(data.logs.line);
+  let mark = 0;
+  data.logs.files.forEach((file, n) => {
+    const from = mark, to = (mark += counts[n]);
+    logs.push({ file, href: data.logs.hrefs[n] ?? file, at: at.subarray(from, to), line: line.subarray(from, to) });
+  });
   const size = ops.began.length, OUT = data.outcomes.length;
   const start = (i) => data.since + ops.began[i] * data.tick;
   const end = (i) => start(i) + ops.took[i] * data.tick;
 
   let last = data.total;
   for (let i = 0; i < size; i++) last = Math.max(last, end(i));
-  for (const phase of data.phases) last = Math.max(last, phase.start_s + phase.seconds);
+  for (const phase of [...data.phases, ...data.waits.map(([, start_s, seconds]) => ({ start_s, seconds }))]) last = Math.max(last, phase.start_s + phase.seconds);
   for (const lane of data.states) for (const span of lane.spans) last = Math.max(last, span[1]);
   const whole = [0, last || 1];
   let view = [...whole];
@@ -37,14 +42,21 @@
     lane.height = lane.height || LANE;
     lanes.push(lane);
   };
-  const rows = []; // of phases, none of which overlap in a row
-  for (const phase of [...data.phases].sort((a, b) => a.start_s - b.start_s || b.seconds - a.seconds)) {
-    let row = rows.find((each) => each[each.length - 1].start_s + each[each.length - 1].seconds <= phase.start_s);
-    if (!row) rows.push((row = []));
-    row.push(phase);
-  }
+  const rows = (spans) => { // none of which overlap in a row
+    const found = [];
+    for (const span of [...spans].sort((a, b) => a.start_s - b.start_s || b.seconds - a.seconds)) {
+      const row = found.find((each) => each[each.length - 1].start_s + each[each.length - 1].seconds <= span.start_s);
+      if (row) row.push(span);
+      else found.push([span]);
+    }
+    return found;
+  };
+  const LATE = { "timed out": "fail", "broken off": "fail", ceased: "fail" };
+  const waits = data.waits.map(([name, start_s, seconds, within, ended]) => ({
+    name, start_s, seconds, colour: LATE[ended] || "wait", told: `${within === null ? "" : ` of at most ${within} s`}, ${ended}` }));
   if (data.faults.length) add({ group: "faults", name: "faults", faults: data.faults });
-  rows.forEach((row, n) => add({ group: "phases", name: n ? "" : "waits and phases", phases: row }));
+  rows(data.phases).forEach((row, n) => add({ group: "phases", name: n ? "" : "phases", phases: row }));
+  rows(waits).forEach((row, n) => add({ group: "waits", name: n ? "" : "waits", phases: row }));
   for (let n = 0; n < data.lanes; n++) add({ group: "clients", name: "client " + n, ops: [] });
   const ofClient = lanes.filter((lane) => lane.group === "clients");
   for (let i = 0; i < size; i++) ofClient[ops.lane[i]].ops.push(i);
@@ -93,7 +105,7 @@
       g.textAlign = "right";
       g.fillText(lane.name, GUTTER - 6, lane.top + lane.height / 2, GUTTER - 10);
       g.textAlign = "left";
-      if (lane.phases) for (const phase of lane.phases) bar(g, lane, phase.start_s, phase.start_s + phase.seconds, css("phase"), phase.name);
+      if (lane.phases) for (const phase of lane.phases) bar(g, lane, phase.start_s, phase.start_s + phase.seconds, css(phase.colour || "phase"), phase.name);
       if (lane.faults) for (const fault of lane.faults) bar(g, lane, fault.at, fault.healed ?? fault.effect ?? fault.at, css("fault"), "");
       if (lane.faults) for (const fault of lane.faults) label(g, lane, fault);
       if (lane.spans) for (const [from, to, state, quality] of lane.spans) span(g, lane, from, to, css(QUALITY[quality]), state);
@@ -272,7 +284,7 @@
     const within = (from, to) => s >= from - near && s <= to + near;
     if (lane && lane.phases)
       for (const phase of lane.phases)
-        if (within(phase.start_s, phase.start_s + phase.seconds)) lines.push(`${phase.name}: ${phase.seconds.toFixed(1)} s`);
+        if (within(phase.start_s, phase.start_s + phase.seconds)) lines.push(`${phase.name}: ${phase.seconds.toFixed(1)} s${phase.told || ""}`);
     if (lane && lane.spans) {
       lines.push(lane.whole);
       for (const [from, to, state, , text] of lane.spans)
