@@ -10,9 +10,12 @@ Proof: no spec fails. What is skipped, and why, is in report.json: specs for cap
 claim.
 """
 
+import logging
+
 import pytest
 from rookery import drivers
 
+log = logging.getLogger("rookery.scenarios")
 pytestmark = [
     pytest.mark.budget(150),
     pytest.mark.requires("csi-sanity, built from its module", storage="rook", csi_driver="userspace"),
@@ -35,7 +38,8 @@ def keeps_to_the_specification(cluster, results, program, subject):
     with results.phase("csi-sanity"):
         report = drivers.run_sanity(cluster.kube, program, subject, namespace="rook-ceph")
     results.note(passed=report.passed, failed=report.failed, skipped=report.skipped)
-    results.say(f"{len(report.passed)} specs passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
+    passed, failed, skipped = (len(each) for each in (report.passed, report.failed, report.skipped))
+    log.info("%d specs passed, %d failed, %d skipped", passed, failed, skipped)
 
     assert report.passed, "csi-sanity ran nothing"
     assert not report.failed, "\n\n".join(f"{name}: {text}" for name, text in report.failed.items())

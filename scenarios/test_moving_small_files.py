@@ -17,12 +17,14 @@ slow, or beyond its cache, by Ceph's health, its log, and the MDSs' own logs.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import pytest
 from rookery import Claim, Pod, Results, StorageCluster, Volumes, ceph, moving, nodes
 
+log = logging.getLogger("rookery.scenarios")
 pytestmark = [pytest.mark.budget(720), pytest.mark.requires("python3 and rsync in the image of Ceph", storage="rook")]
 
 FILES = 20_000
@@ -80,7 +82,7 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
         bytes_per_second=round(moved.bytes / moved.seconds),
         moved=asdict(moved),
     )
-    results.say(f"{moved.per_second:.0f} files a second; in the incident: {OF_THE_INCIDENT}")
+    log.info("%.0f files a second; in the incident: %s", moved.per_second, OF_THE_INCIDENT)
     assert moved.files == FILES
 
     with results.phase("every file compared"):

@@ -27,9 +27,12 @@ A node kill ends the nodes' processes and, with the userspace driver, drops the 
 not synced to a volume is really lost. The disks under the OSDs are files of this machine and lose nothing.
 """
 
+import logging
+
 import pytest
 from rookery import Cassandra, Results, StorageCluster, condition, minutes, signatures, steps
 
+log = logging.getLogger("rookery.scenarios")
 pytestmark = pytest.mark.budget(480)
 
 ONCE = pytest.param(1, id="one-kill", marks=[pytest.mark.core, pytest.mark.budget(360)])
@@ -96,8 +99,7 @@ def kill_nodes_and_recover(cluster: StorageCluster, cassandra: Cassandra) -> Non
 def ignore_torn_commit_logs(cassandra: Cassandra, results: Results, *, since: float) -> None:
     """Start a replica that refuses its torn commit log, as an operator would; the report says which it was."""
     for pod in cassandra.refusing_commit_log(since=since):
-        results.say(
-            f"{pod} refuses its commit log ({signatures.COMMIT_LOG_REFUSED.text}); starting it without what is torn"
-        )
+        refused = signatures.COMMIT_LOG_REFUSED.text
+        log.warning("%s refuses its commit log (%s); starting it without what is torn", pod, refused)
         results.note(commit_log_refused=[*results.noted("commit_log_refused", []), pod])
         cassandra.ignore_replay_errors(pod)

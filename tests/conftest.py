@@ -1,6 +1,7 @@
 """No test knows the clusters, leases, caches and settings of the machine it runs on."""
 
 import io
+import logging
 import os
 import secrets
 import subprocess
@@ -61,6 +62,13 @@ def asks_no_engine(request, monkeypatch):
     """No test knows whether a docker engine runs on this machine, but those that ask for a real one."""
     if "real_engine" not in request.fixturenames:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{NO_ENGINE}")
+
+
+@pytest.fixture
+def logged(caplog):
+    """What the harness logs at INFO and above, as `logged.messages`."""
+    caplog.set_level(logging.INFO, logger="rookery")
+    return caplog
 
 
 @pytest.fixture

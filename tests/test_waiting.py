@@ -408,7 +408,7 @@ def test_all_of_nothing_is_refused():
 
 
 def test_the_last_reason_is_logged_every_ten_seconds(clock, caplog):
-    caplog.set_level(logging.INFO, logger="rookery")
+    caplog.set_level(logging.DEBUG, logger="rookery")
 
     with pytest.raises(DeadlineExceeded):
         Volume(*(f"{n} of 9" for n in range(9))).bound.wait(within=25, every=4)

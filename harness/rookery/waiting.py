@@ -36,7 +36,7 @@ POLL = 0.2  # seconds between two questions; short, so that waiting adds little 
 LOGGED_EVERY = 10.0  # seconds
 TOLD_FROM = 1.0  # seconds that a wait took, of which others are told
 
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class NotYet(Exception):
@@ -332,7 +332,7 @@ def wait_for(
     This is what `Condition.wait` does, for what has no name of its own. `within` and `every` are seconds. It is asked
     at least once, and once more after the deadline has been reached while it slept, so that a slow condition is not
     failed unasked. Any exception other than `NotYet` ends the wait at once: it is a fault of the condition, not a
-    reason to wait. The last reason is logged every `LOGGED_EVERY` seconds.
+    reason to wait. The last reason is logged every `LOGGED_EVERY` seconds, at DEBUG: run.log has them.
 
     Raises `too_late` with the last reason, and `TypeError` for a value that is a condition or a function: nobody asked
     that one, so nothing was waited for.
@@ -357,7 +357,7 @@ def wait_for(
         now = time.monotonic()
         if now - told >= LOGGED_EVERY and attempt.outcome:
             told = now
-            _log.info("%s: not for %.0f of %.0f s: %s", what, now - start, within, attempt.outcome.exception())
+            log.debug("%s: not for %.0f of %.0f s: %s", what, now - start, within, attempt.outcome.exception())
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(NotYet),

@@ -15,10 +15,6 @@ from rookery.settings import Settings
 from rookery.workloads.workload import SEED_TABLE
 
 
-def quiet(line):
-    pass
-
-
 def test_a_median_is_over_the_runs_that_reached_the_step():
     measured = Bench("restore", [{"API": 3.0, "HEALTH_OK": 30.04}, {"API": 1.0}, {"HEALTH_OK": 20.0, "API": 8.0}])
     assert measured.medians == {"API": 3.0, "HEALTH_OK": 25.02}
@@ -84,7 +80,7 @@ def clusters(monkeypatch, tmp_path):
     made = []
 
     class Cluster:
-        def __init__(self, settings, say):
+        def __init__(self, settings):
             self.deleted = False
             made.append(self)
 
@@ -102,14 +98,14 @@ def clusters(monkeypatch, tmp_path):
 
 def test_each_bring_up_is_of_a_cluster_of_its_own_which_goes(clusters, tmp_path):
     settings = Settings(results_dir=str(tmp_path / "results"))
-    measured = bench.bring_up(settings, quiet, runs=1)
+    measured = bench.bring_up(settings, runs=1)
     assert measured.runs == [{"nothing to HEALTH_OK": 101}]
     assert measured.passed
     assert [cluster.deleted for cluster in clusters] == [True]
 
 
 def test_a_bring_up_that_fails_ends_the_bench_which_keeps_what_it_measured(clusters, tmp_path):
-    measured = bench.bring_up(Settings(results_dir=str(tmp_path / "results")), quiet, runs=3)
+    measured = bench.bring_up(Settings(results_dir=str(tmp_path / "results")), runs=3)
     assert measured.runs == [{"nothing to HEALTH_OK": 101}]
     assert measured.facts == {"failed": "InfrastructureError: no room"}
     assert not measured.passed
@@ -140,7 +136,7 @@ def session(monkeypatch):
 
     session.expect = lambda state: None
     session.cluster, session.close = deployed, lambda: session.did.append("close")
-    monkeypatch.setattr(bench, "Session", lambda settings, say: session)
+    monkeypatch.setattr(bench, "Session", lambda settings: session)
     monkeypatch.setattr(bench, "_present", lambda: {"mounts": 40 + session.left * session.did.count("restore")})
     monkeypatch.setattr(bench, "_differences", lambda cluster, saved: ["a difference"])
     return session
@@ -148,7 +144,7 @@ def session(monkeypatch):
 
 @pytest.mark.parametrize(("verify", "more"), [(False, {}), (True, {"differences": ["a difference"]})])
 def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, more):
-    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=2, verify=verify)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), runs=2, verify=verify)
     assert session.did == ["cluster storage-ready", "save bench", "kept bench", "restore", "restore", "close"]
     assert measured.runs == [{"restored: HEALTH_OK": 20}] * 2
     assert measured.passed == (not verify)
@@ -157,7 +153,7 @@ def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, 
 
 def test_a_restore_that_leaves_something_ends_the_bench_and_the_cluster(session, tmp_path):
     session.left = 1
-    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=2)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), runs=2)
     left = "InfrastructureError: restore 1 left something behind: 41 mounts, 40 before"
     assert measured.facts["failed"].startswith(left)
     assert measured.runs == [{"restored: HEALTH_OK": 20}]
@@ -183,7 +179,7 @@ def test_a_restore_that_fails_ends_the_bench_which_keeps_what_it_measured(sessio
         return {"restored: HEALTH_OK": 20}
 
     monkeypatch.setattr(bench, "_restore_once", restore_once)
-    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=3)
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), runs=3)
     assert measured.runs == [{"restored: HEALTH_OK": 20}]
     assert measured.facts["failed"] == f"{type(error).__name__}: {error}"
     assert not measured.passed
@@ -192,7 +188,7 @@ def test_a_restore_that_fails_ends_the_bench_which_keeps_what_it_measured(sessio
 
 def test_with_cassandra_a_run_ends_when_its_rows_are_read(session, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "_read_rows", lambda cluster, results: session.did.append("read"))
-    measured = bench.restore(Settings(results_dir=str(tmp_path)), quiet, runs=1, state="cassandra")
+    measured = bench.restore(Settings(results_dir=str(tmp_path)), runs=1, state="cassandra")
     assert session.did[0] == "cluster cassandra-batch-ready"
     assert session.did[-3:] == ["restore", "read", "close"]
     assert list(measured.runs[0]) == ["restored: HEALTH_OK", "every row readable"]
@@ -214,7 +210,7 @@ def test_the_client_that_reads_the_rows_is_closed_whatever_it_finds(tmp_path, mo
         return Rows()
 
     monkeypatch.setattr(bench, "new", new)
-    with Results(tmp_path, "bench", say=quiet) as results, pytest.raises(InfrastructureError, match="came back"):
+    with Results(tmp_path, "bench") as results, pytest.raises(InfrastructureError, match="came back"):
         bench._read_rows(SimpleNamespace(kube=None, storage_class="fast"), results)
     assert did == ["read", "close"]
 

@@ -34,12 +34,8 @@ def here(monkeypatch):
     monkeypatch.setattr(history_bench, "ProcessPoolExecutor", Here)
 
 
-def quiet(line):
-    pass
-
-
 def test_every_kind_is_judged_and_a_long_history_measured():
-    measured = history_bench.history(quiet, samples=3, operations=2_000, seed=5)
+    measured = history_bench.history(samples=3, operations=2_000, seed=5)
 
     assert measured.passed
     assert list(measured.facts["judged right"]) == ["right", *generated.WRONG]
@@ -54,7 +50,7 @@ def test_every_kind_is_judged_and_a_long_history_measured():
 def test_a_checker_that_calls_everything_valid_is_found_out(monkeypatch):
     report = WriteReport(Verdict.VALID, [])
     monkeypatch.setattr(history_bench, "check_writes", lambda *_, **__: report)
-    measured = history_bench.history(quiet, samples=2, operations=100, seed=7)
+    measured = history_bench.history(samples=2, operations=100, seed=7)
 
     assert not measured.passed
     assert measured.facts["judged right"]["right"] == "2 of 2 valid"

@@ -1,6 +1,7 @@
 """When a run is killed, what of it counts, and what the benchmark says: with runs, sweeps and the engine faked."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -212,11 +213,11 @@ class FakeRun:
 
 
 @pytest.fixture
-def bench(monkeypatch, tmp_path):
+def bench(monkeypatch, tmp_path, logged):
     """A machine of an engine alone, on which runs are killed at once, and what `sweeps` do is chosen."""
     engine = FakeEngine()
     bench = SimpleNamespace(
-        engine=engine, runs=[], ends=iter(()), did=[], said=[], sweeps=iter(()), makes=lambda run: None, doctor=0
+        engine=engine, runs=[], ends=iter(()), did=[], sweeps=iter(()), makes=lambda run: None, doctor=0
     )
 
     def sweep(argv, *, timeout, env):
@@ -250,9 +251,9 @@ def bench(monkeypatch, tmp_path):
     Path("scenario.py").touch()
     bench.kill = lambda **options: kill_bench.kill(
         Settings(results_dir=str(tmp_path / "results"), fault_seed=3),
-        bench.said.append,
         **{"times": 1, "only": ["deploy"], "scenarios": ["scenario.py::test"], **options},
     )
+    bench.logged = logged
     return bench
 
 
@@ -267,8 +268,8 @@ def test_a_kill_after_which_nothing_is_left_passes(bench, tmp_path):
     assert (measured.exit_status, measured.passed) == (0, True)
     assert measured.facts == {"seed": 3, "kills": 3, "left": [], "changed": []}
     assert [run.killed for run in bench.runs] == [True] * 3
-    assert "round 3/3: deploy: killed 0.0 s after the run began" in bench.said[-1]
-    assert bench.said[-1].endswith("left: nothing; decoys: unchanged")
+    assert "round 3/3: deploy: killed 0.0 s after the run began" in bench.logged.messages[-1]
+    assert bench.logged.messages[-1].endswith("left: nothing; decoys: unchanged")
     assert bench.engine.names() == bench.engine.images == []
     assert nothing_of_it(tmp_path)
     (noted,) = (tmp_path / "results").glob("*-bench-kill/kill.json")
@@ -480,8 +481,8 @@ def test_a_run_that_ends_first_does_not_count_and_is_repeated(bench):
     assert measured.exit_status == 0
     assert [each.attempts for each in measured.rounds] == [3]
     assert [run.killed for run in bench.runs] == [True] * 3  # to be sure, in the end
-    assert len(bench.said) == 4
-    assert bench.said[2] == "round 1: the run ended with 1 before its moment in deploy"
+    assert len(bench.logged.messages) == 4
+    assert bench.logged.messages[2] == "round 1: the run ended with 1 before its moment in deploy"
     assert bench.did.count("sweep") == 2
 
 
@@ -642,9 +643,9 @@ def test_torn_results_tell_of_no_phase(tmp_path):
 def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
     asked = []
 
-    def kill(settings, say, **options):
+    def kill(settings, **options):
         asked.append((settings.cluster_name, settings.fault_seed, options))
-        say("round 1/1")
+        logging.getLogger("rookery.bench.kill").info("round 1/1")
         return Bench("kill")
 
     monkeypatch.setattr(kill_bench, "kill", kill)
@@ -652,7 +653,7 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
     assert cli.main([*argv, "--scenario", "a.py::x", "b.py::y", "--results-dir", "there", "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["name"] == "kill"
-    assert printed.err == "round 1/1\n"
+    assert printed.err.endswith(" round 1/1\n")
     name, seed, options = asked.pop()
     assert (name, seed) == ("mine", 7)
     assert options["scenarios"] == ["a.py::x", "b.py::y"]

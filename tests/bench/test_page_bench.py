@@ -15,14 +15,10 @@ from rookery.history.operations import History
 from rookery.report import recorded
 
 
-def quiet(line):
-    pass
-
-
 @pytest.fixture
 def no_browser(monkeypatch):
     @contextmanager
-    def none(say):
+    def none():
         raise InfrastructureError("no docker engine answers", hint="rookery setup")
         yield
 
@@ -38,7 +34,7 @@ def browser(monkeypatch):
     state.ask = lambda script: next(painted) if script == page.TIMES else state.hover
 
     @contextmanager
-    def one(say):
+    def one():
         yield alone.BrowserAlone(state, "a-browser")
 
     monkeypatch.setattr(page, "browser_alone", one)
@@ -59,7 +55,7 @@ def test_the_made_up_history_is_one_that_a_recorder_may_have_written(tmp_path):
 
 
 def test_without_a_browser_writing_is_measured_and_the_rest_said(no_browser):
-    measured = page.page(quiet, operations=2_000, runs=2)
+    measured = page.page(operations=2_000, runs=2)
     assert [set(run) for run in measured.runs] == [{page.WRITTEN, page.SIZE, page.RECORDED, page.COST}] * 2
     assert measured.facts["not measured"] == "first paint, hover: no docker engine answers hint: rookery setup"
     assert measured.exit_status == 0
@@ -69,7 +65,7 @@ def test_without_a_browser_writing_is_measured_and_the_rest_said(no_browser):
 
 
 def test_in_a_browser_it_is_painted_and_answers(browser):
-    measured = page.page(quiet, operations=100, runs=2)
+    measured = page.page(operations=100, runs=2)
     assert [run[page.PAINTED] for run in measured.runs] == [0.12, 0.08]
     assert [run[page.DRAWN] for run in measured.runs] == [0.48, 0.3]
     assert [run[page.HOVERED] for run in measured.runs] == [21.5, 21.5]
@@ -87,7 +83,7 @@ def test_what_the_browser_shows_is_photographed(browser, tmp_path, capsys):
 
 def test_page_that_says_nothing_where_the_pointer_is_is_told(browser):
     browser.hover = {"worst": 1.0, "said": 0}
-    measured = page.page(quiet, operations=100, runs=1)
+    measured = page.page(operations=100, runs=1)
     assert "says nothing" in measured.facts["failed"]
     assert measured.exit_status == 3
 
@@ -108,9 +104,9 @@ def test_of_a_scenario_a_copy_is_measured(no_browser, tmp_path, capsys):
 def test_of_a_scenario_whose_watcher_told_nothing_it_is_not_measured(no_browser, tmp_path):
     found = stored_runs.files()
     found["report.json"]["watcher"] = {"share_of_a_core": None, "error": "no API server"}
-    measured = page.page(quiet, operations=0, runs=1, of=stored_runs.write(tmp_path, found))
+    measured = page.page(operations=0, runs=1, of=stored_runs.write(tmp_path, found))
     assert {goal["step"]: goal["met"] for goal in measured.as_dict()["goals"]}[page.WATCHED] is None
-    of_made_up = page.page(quiet, operations=100, runs=1).as_dict()["goals"]
+    of_made_up = page.page(operations=100, runs=1).as_dict()["goals"]
     assert page.WATCHED not in [goal["step"] for goal in of_made_up]
 
 
@@ -120,7 +116,7 @@ def test_what_is_no_scenario_is_bad_input(no_browser, tmp_path, capsys):
 
 
 def test_real_browser_paints_the_page_and_answers(chromium, tmp_path):
-    measured = page.page(quiet, operations=20_000, runs=1)
+    measured = page.page(operations=20_000, runs=1)
     (run,) = measured.runs
     assert "not measured" not in measured.facts
     assert run[page.PAINTED] > 0

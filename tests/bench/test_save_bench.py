@@ -94,13 +94,13 @@ def machine(monkeypatch):
         return cluster
 
     session = SimpleNamespace(expect=lambda state: None, cluster=handed_out, close=lambda: machine.did.append("end"))
-    monkeypatch.setattr(save_bench, "Session", lambda settings, say: session)
+    monkeypatch.setattr(save_bench, "Session", lambda settings: session)
     monkeypatch.setattr(save_bench, "new", Cassandra)
     return machine
 
 
 def run(tmp_path, **options):
-    return save_bench.save(Settings(results_dir=str(tmp_path)), lambda line: None, **options)
+    return save_bench.save(Settings(results_dir=str(tmp_path)), **options)
 
 
 def test_every_so_many_times_it_is_restored(machine, tmp_path):

@@ -45,10 +45,6 @@ from rookery.waiting import Condition, NotYet
 WORKERS = ["worker", "worker2", "worker3"]
 
 
-def quiet(line):
-    pass
-
-
 @plays_kube
 class Kube:
     """A cluster that does at once what it is asked to; `hangs` names pods that never come up or fail to write."""
@@ -179,9 +175,9 @@ def kube(monkeypatch):
         return cluster
 
     session = SimpleNamespace(cluster=prepared, close=lambda: kube.did.append("close"))
-    monkeypatch.setattr(volume_bench, "Session", lambda settings, say: session)
+    monkeypatch.setattr(volume_bench, "Session", lambda settings: session)
     monkeypatch.setattr(volume_bench, "deployed", lambda workload, cluster, results: namespace(kube))
-    monkeypatch.setattr(volume_bench.programs, "fio", lambda say: "fio")
+    monkeypatch.setattr(volume_bench.programs, "fio", lambda: "fio")
     for deadline in ("ALL_READY", "NOTHING_LEFT", "TOOLBOX_SECONDS", "LOGGED"):
         monkeypatch.setattr(volume_bench, deadline, 0)
     return kube
@@ -190,7 +186,7 @@ def kube(monkeypatch):
 @pytest.fixture
 def measure(kube, tmp_path):
     def measure(*only, rounds=1):
-        return volume_bench.volumes(Settings(results_dir=str(tmp_path)), quiet, rounds=rounds, only=only)
+        return volume_bench.volumes(Settings(results_dir=str(tmp_path)), rounds=rounds, only=only)
 
     return measure
 
@@ -228,7 +224,7 @@ def sanity(monkeypatch):
         return reports.get(how, SanityReport(("works",), {}, {"GetCapacity": "not supported"}))
 
     monkeypatch.setattr(volume_bench, "run_sanity", run)
-    monkeypatch.setattr(volume_bench.programs, "csi_sanity", lambda say: "csi-sanity")
+    monkeypatch.setattr(volume_bench.programs, "csi_sanity", lambda: "csi-sanity")
     return reports
 
 
@@ -425,7 +421,7 @@ def test_what_is_of_the_userspace_drivers_only_is_not_measured_with_others(kube,
 
 def test_fewer_workers_than_there_are_copies_are_refused(kube):
     with pytest.raises(UsageError, match="2 workers"):
-        volume_bench.volumes(Settings(kind_workers=2), quiet)
+        volume_bench.volumes(Settings(kind_workers=2))
     assert kube.did == []
 
 

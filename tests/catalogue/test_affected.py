@@ -94,7 +94,7 @@ def folder(tmp_path, monkeypatch):
 )
 def test_a_report_is_run_with_it(folder, monkeypatch, capsys, options, registries, ran, said):
     given = []
-    monkeypatch.setattr(reproduce, "run_pytest", lambda words, say: given.extend(words) or 3)
+    monkeypatch.setattr(reproduce, "run_pytest", lambda words, pass_on: given.extend(words) or 3)
     monkeypatch.setattr(reproduce, "reachable_registries", lambda: registries)
     assert cli.main(["reproduce", "rook/rook#1", *options]) == 3
     assert [word for word in given if word.startswith("--rook")] == [ran]

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import subprocess
@@ -101,7 +102,7 @@ def rookery(*argv, unbuffered="", **streams):
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
-@pytest.mark.parametrize("argv", [["snapshots"], ["snapshots", "--json"]], ids=" ".join)
+@pytest.mark.parametrize("argv", [["snapshots"], ["snapshots", "--json"], ["setup", "--stop-engine"]], ids=" ".join)
 def test_a_reader_that_is_gone_is_no_error_worth_a_word(unread, argv, unbuffered):
     done = rookery(*argv, unbuffered=unbuffered, stdout=unread, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, "")
@@ -174,15 +175,15 @@ def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, caps
 )
 def test_set_up_can_be_said_done_and_taken_back(monkeypatch, argv, did):
     done = []
-    monkeypatch.setattr(setup, "setup", lambda build, say, dry_run: done.append(f"setup, {dry_run=}"))
-    monkeypatch.setattr(setup_undo, "undo", lambda say, dry_run: done.append(f"undo, {dry_run=}"))
-    monkeypatch.setattr(setup, "stop_engine", lambda say: done.append("stop_engine"))
+    monkeypatch.setattr(setup, "setup", lambda build, dry_run: done.append(f"setup, {dry_run=}"))
+    monkeypatch.setattr(setup_undo, "undo", lambda dry_run: done.append(f"undo, {dry_run=}"))
+    monkeypatch.setattr(setup, "stop_engine", lambda: done.append("stop_engine"))
     assert cli.main(["setup", *argv]) == 0
     assert done == [did]
 
 
 def test_stopping_the_engine_is_never_a_dry_run(monkeypatch, capsys):
-    monkeypatch.setattr(setup, "stop_engine", lambda say: pytest.fail("stopped"))
+    monkeypatch.setattr(setup, "stop_engine", lambda: pytest.fail("stopped"))
     assert cli.main(["setup", "--stop-engine", "--dry-run"]) == 2
     assert "--dry-run" in capsys.readouterr().err
 
@@ -224,7 +225,7 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
         of.append(versions["cassandra"])
         return [SimpleNamespace(images=those) for those in (("postgres:15",), (), ("cassandra:5", "postgres:15"))]
 
-    def ensure(settings, say, more):
+    def ensure(settings, more):
         asked.append(more)
         return []
 
@@ -264,7 +265,7 @@ def machine(monkeypatch):
     """What a sweep finds to remove, and which clusters are kept."""
     machine = SimpleNamespace(left=[], leases=[], everything=None)
 
-    def sweep(*, everything, say):
+    def sweep(*, everything):
         machine.everything = everything
         return machine.left
 
@@ -292,7 +293,7 @@ def test_sweep_names_what_is_kept(machine, capsys):
 
 @pytest.mark.parametrize(("option", "told"), [([], "removed loop /dev/loop3\n"), (["--json"], '["loop /dev/loop3"]\n')])
 def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsys, option, told):
-    def sweep(*, everything, say):
+    def sweep(*, everything):
         raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
 
     monkeypatch.setattr(sweeping, "sweep", sweep)
@@ -442,7 +443,7 @@ def test_what_is_no_terminal_gets_whole_words(monkeypatch, capsys):
 
 def test_the_history_benchmark_begins_at_the_seed_that_is_given(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(history, "history", lambda say, **options: asked.append(options) or Bench("history"))
+    monkeypatch.setattr(history, "history", lambda **options: asked.append(options) or Bench("history"))
     assert cli.main(["bench", "history", "--samples", "2", "--operations", "5", "--fault-seed", "7"]) == 0
     assert asked == [{"samples": 2, "operations": 5, "seed": 7}]
 
@@ -451,7 +452,7 @@ def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     asked = []
 
-    def measure(settings, say, **options):
+    def measure(settings, **options):
         asked.append(options)
         goals = [Goal("sequential write, ext4", of="sequential write, rbd bench", share=0.8)]
         run = {"sequential write, rbd bench": 100.0, "sequential write, ext4": 81.2}
@@ -478,9 +479,9 @@ def test_the_goals_of_volumes_stand_beside_their_figures(monkeypatch, capsys):
 def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     asked = []
 
-    def restore(settings, say, **options):
+    def restore(settings, **options):
         asked.append((settings.rook, options))
-        say("HEALTH_OK in 20.0 s")
+        logging.getLogger("rookery.report.results").info("HEALTH_OK in %.1f s", 20)
         return Bench("restore", [{"HEALTH_OK": 20.0}, {"HEALTH_OK": 30.0}], {"state": "cassandra"})
 
     monkeypatch.setattr(bench_common, "restore", restore)
@@ -496,9 +497,12 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
         "goals": [],
         "medians": {"HEALTH_OK": 25.0},
     }
-    assert printed.err == "HEALTH_OK in 20.0 s\n"
+    told = r"\d\d:\d\d:\d\d HEALTH_OK in 20\.0 s\n"
+    assert re.fullmatch(told, printed.err)
     assert cli.main(argv) == 0
-    assert "25.0" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert re.match(told, printed.out)
+    assert ("25.0" in printed.out, printed.err) == (True, "")
     assert asked == [("1.17.9", {"runs": 2, "state": "cassandra", "verify": False})] * 2
 
 
@@ -524,7 +528,7 @@ def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkey
 def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, capsys):
     asked = []
 
-    def ensure(settings, say, more):
+    def ensure(settings, more):
         asked.append(settings)
         return []
 

@@ -75,11 +75,11 @@ def ended(monkeypatch, outcome, status, *, seen=True, **notes):
     """pytest that ends so, with results as its scenario would have them."""
     ran = []
 
-    def run_pytest(given, say):
+    def run_pytest(given, pass_on):
         ran.append(given)
         (folder,) = (each.partition("=")[2] for each in given if each.startswith("--results-dir"))
         if outcome:
-            with Results(reproduce.Path(folder) / "run", "it", say=say) as results:
+            with Results(reproduce.Path(folder) / "run", "it") as results:
                 if seen:
                     results.saw("'pool not found' (event: the claim)", "pool not found: pool (late)")
                 results.record(**notes)

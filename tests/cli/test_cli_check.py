@@ -41,13 +41,13 @@ def ends(monkeypatch):
     ran = []
 
     def to(status=1, **outcomes):
-        def run_pytest(given, say):
+        def run_pytest(given, pass_on):
             ran.append(given)
             (results,) = (each.partition("=")[2] for each in given if each.startswith("--results-dir"))
             (kind,) = (each.partition("=")[2] for each in given if each.startswith("--take-out"))
             outcome, shown = outcomes.get(kind, (None, False))
             for name in [each.partition("::test_")[2] for each in given if "::" in each] if outcome else []:
-                with Results(check.Path(results) / "run", name, say=say) as found:
+                with Results(check.Path(results) / "run", name) as found:
                     if shown:
                         found.saw(signatures.POOL_NOT_FOUND, "pool not found: pool (late)")
                     if outcome != "passed":

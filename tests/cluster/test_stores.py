@@ -107,9 +107,7 @@ def filling(tmp_path, monkeypatch):
         filling.fills.append((archive.name, base and base.name))
 
     def filled(images, node="sha256:n1"):
-        return stores.filled_store(
-            "node:1", node, images, archive=lambda names: tmp_path / "+".join(names), say=lambda line: None
-        )
+        return stores.filled_store("node:1", node, images, archive=lambda names: tmp_path / "+".join(names))
 
     monkeypatch.setattr(stores, "_fill", fill)
     filling.filled = filled

@@ -67,7 +67,7 @@ def impatient(monkeypatch):
 
 def test_a_fault_is_seen_on_record_and_healed(record, tmp_path):
     harm = Harm()
-    with Results(tmp_path / "results", "harm", say=lambda line: None) as results:
+    with Results(tmp_path / "results", "harm") as results:
         with injected(harm, CLUSTER, history=record, results=results) as told:
             assert harm.did == ["prepare", "act", "effective"]
         assert harm.did[3:] == ["undo"]

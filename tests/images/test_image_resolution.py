@@ -65,7 +65,7 @@ class FakeDocker:
             self.has(name, recipe.digest)
         return 0.0
 
-    def build(self, references: list[str], say: object) -> None:
+    def build(self, references: list[str]) -> None:
         for reference in references:
             self.asked.append(f"build {reference}")
             self.has(reference, recipes.need(reference).digest)
@@ -93,9 +93,7 @@ def builder(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
 
 
 def ensure(*references: str, reachable: bool = False, mirror: str | None = None) -> list[Origin]:
-    images = resolve.ensure(
-        references, lambda line: None, registries_reachable=lambda: reachable, mirrors=Mirrors.parse(mirror)
-    )
+    images = resolve.ensure(references, registries_reachable=lambda: reachable, mirrors=Mirrors.parse(mirror))
     return [image.origin for image in images]
 
 
@@ -143,7 +141,7 @@ def test_a_mirror_has_kinds_images_where_docker_hub_has_them(docker: FakeDocker)
     docker.registry = {"mirror:5000/kindest/node:v1.31.0"}
 
     mirrors = Mirrors.parse("mirror:5000")
-    resolve.ensure(["kindest/node:v1.31.0"], lambda line: None, registries_reachable=pytest.fail, mirrors=mirrors)
+    resolve.ensure(["kindest/node:v1.31.0"], registries_reachable=pytest.fail, mirrors=mirrors)
 
     assert docker.asked == [
         "pull -q mirror:5000/kindest/node:v1.31.0",
@@ -211,13 +209,12 @@ def test_a_mirror_that_has_not_got_an_image_is_told_from_one_that_does_not_answe
     assert "18.2.7" in caught.value.hint, "and what can be built"
 
 
-def test_what_a_mirror_lacks_is_built_where_a_recipe_makes_it(docker: FakeDocker) -> None:
-    told: list[str] = []
-    (image,) = resolve.ensure(
-        [CEPH], told.append, registries_reachable=pytest.fail, mirrors=Mirrors.parse("mirror:5000")
-    )
+def test_what_a_mirror_lacks_is_built_where_a_recipe_makes_it(
+    docker: FakeDocker, logged: pytest.LogCaptureFixture
+) -> None:
+    (image,) = resolve.ensure([CEPH], registries_reachable=pytest.fail, mirrors=Mirrors.parse("mirror:5000"))
     assert image.origin is Origin.BUILT
-    assert told == [f"{CEPH} is not in the mirror mirror:5000; building it instead"]
+    assert logged.messages == [f"{CEPH} is not in the mirror mirror:5000; building it instead"]
 
 
 def test_the_harness_own_images_are_never_pulled(docker: FakeDocker) -> None:
@@ -242,9 +239,9 @@ def test_registries_are_probed_once_and_only_for_what_is_missing(docker: FakeDoc
         probes.append(None)
         return False
 
-    resolve.ensure([CEPH, CASSANDRA, CEPH], lambda line: None, registries_reachable=probe)
+    resolve.ensure([CEPH, CASSANDRA, CEPH], registries_reachable=probe)
     assert len(probes) == 1
-    resolve.ensure([CEPH, CASSANDRA], lambda line: None, registries_reachable=probe)
+    resolve.ensure([CEPH, CASSANDRA], registries_reachable=probe)
     assert len(probes) == 1
 
 
@@ -416,13 +413,13 @@ def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytes
 def test_builds_run_when_what_they_need_is_there(builder: FakeDocker) -> None:
     builder.images.clear()
 
-    built = REAL_BUILD(["kindest/node:v1.32.0", "registry.k8s.io/kube-scheduler:v1.32.0"], lambda line: None)
+    built = REAL_BUILD(["kindest/node:v1.32.0", "registry.k8s.io/kube-scheduler:v1.32.0"])
 
     begun = [line.removeprefix("build ") for line in builder.asked if line.startswith("build ")]
     assert sorted(begun) == sorted(built)
     assert len(begun) == len(set(begun))
     assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
-    assert REAL_BUILD(["kindest/node:v1.32.0"], lambda line: None) == []
+    assert REAL_BUILD(["kindest/node:v1.32.0"]) == []
 
 
 def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,7 +438,7 @@ def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkey
     monkeypatch.setattr(build, "_build_one", build_one)
     independent = ["registry.k8s.io/pause:3.10", "registry.k8s.io/coredns/coredns:v1.11.3"]
 
-    built = REAL_BUILD([catalogue.KIND, catalogue.CSI_SANITY, *independent], lambda line: None)
+    built = REAL_BUILD([catalogue.KIND, catalogue.CSI_SANITY, *independent])
 
     assert len(built) == 4
     assert met == []
@@ -459,7 +456,7 @@ def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
         builder.asked.clear()
         for reference in [*wanted, "localhost/rookery/kubernetes:v1.32.0"]:
             builder.images.pop(recipes.local_name(reference), None)
-        built = REAL_BUILD(wanted, lambda line: None)
+        built = REAL_BUILD(wanted)
         order = [recipes.need(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")]
         assert len(order) == len(built)
         return order
@@ -476,7 +473,7 @@ def test_a_free_place_goes_to_the_longest_path_not_to_what_was_ready_first(
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
     builder.images.clear()
 
-    REAL_BUILD(["localhost/rookery/fio:1", "registry.k8s.io/kube-apiserver:v1.32.0"], lambda line: None)
+    REAL_BUILD(["localhost/rookery/fio:1", "registry.k8s.io/kube-apiserver:v1.32.0"])
 
     begun = [line for line in builder.asked if line.startswith("build ")]
     assert begun == [
@@ -488,15 +485,14 @@ def test_a_free_place_goes_to_the_longest_path_not_to_what_was_ready_first(
 
 
 def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
-    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, logged: pytest.LogCaptureFixture
 ) -> None:
     """A build that goes on until something was said of it."""
-    told, said = threading.Event(), []
+    told, line = threading.Event(), build.Progress.line
 
-    def say(line: str) -> None:
-        said.append(line)
-        if line.startswith("building"):
-            told.set()
+    def telling(progress: build.Progress, now: float) -> str:
+        told.set()
+        return line(progress, now)
 
     def build_one(recipe: recipes.Recipe) -> float:
         assert told.wait(10)
@@ -504,10 +500,12 @@ def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
 
     monkeypatch.setattr(build, "_build_one", build_one)
     monkeypatch.setattr(build, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(build.Progress, "line", telling)
 
-    REAL_BUILD([catalogue.KIND], say)
+    REAL_BUILD([catalogue.KIND])
 
     log = tmp_path / "rookery/logs/build-kind-v0.33.0.log"
+    said = logged.messages
     assert said[0] == (
         f"1 image to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
     )
@@ -655,7 +653,7 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
 
     monkeypatch.setattr(build, "_debootstrap", fail)
     with pytest.raises(InfrastructureError, match="no such suite") as failed:
-        build.build(["quay.io/ceph/ceph:v18.2.7"], lambda line: None)
+        build.build(["quay.io/ceph/ceph:v18.2.7"])
 
     assert begun == ["localhost/rookery/debian:trixie"]
     log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
@@ -691,13 +689,13 @@ def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_pa
         return subprocess.CompletedProcess([], 0, stdout="container\n", stderr="")
 
     monkeypatch.setattr(build, "docker", docker)
-    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "build", lambda references: None)
     monkeypatch.setattr(engine, "name_of", recipes.local_name)
     if fails:
         with pytest.raises(CommandFailed, match="no space left"):
-            build.export_file(CEPH, "/kind", target, print)
+            build.export_file(CEPH, "/kind", target)
     else:
-        build.export_file(CEPH, "/kind", target, print)
+        build.export_file(CEPH, "/kind", target)
         assert target.stat().st_mode & 0o777 == 0o755
     assert [path.name for path in target.parent.iterdir()] == ([] if fails else ["kind"])
     assert did[-1] == ("rm", "-f", "container")
@@ -752,7 +750,7 @@ def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran: list[tuple[str, ...]] = []
-    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "build", lambda references: None)
     monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
     with unfinished.staged(tmp_path / "module") as folder:
         build.fetch_module("example.org/m", "v1", folder / "module")

@@ -192,9 +192,9 @@ def test_a_file_is_exported_through_a_container_that_a_sweep_would_know(real_eng
             raise KeyboardInterrupt
         return docker.docker(*args)
 
-    monkeypatch.setattr(build, "build", lambda references, say: None)
+    monkeypatch.setattr(build, "build", lambda references: None)
     monkeypatch.setattr(build, "docker", killed)
     with pytest.raises(KeyboardInterrupt):
-        build.export_file(real_engine.image, "/program", cache_dir() / "bin/program", print)
+        build.export_file(real_engine.image, "/program", cache_dir() / "bin/program")
     assert [unfinished._LABEL in yaml.safe_load(each) for each in labels] == [True]
     assert real_engine.alive() == []

@@ -132,15 +132,15 @@ def test_a_lock_is_exclusive_or_shared_and_goes_with_its_file(tmp_path):
     assert locks.take(tmp_path / "none") is None
 
 
-def test_whoever_waits_for_a_machine_lock_says_so_once():
-    said = []
+def test_whoever_waits_for_a_machine_lock_says_so_once(logged, monkeypatch):
+    monkeypatch.setattr(locks, "TOLD_AFTER", 0.1)
     with machine_lock("images"):
-        with pytest.raises(DeadlineExceeded), machine_lock("images", within=0.3, say=said.append):
+        with pytest.raises(DeadlineExceeded), machine_lock("images", within=0.3):
             pass
-        assert len(said) == 1
-        assert f"{state_dir()}/images.lock" in said[0]
-    with machine_lock("images", say=said.append):
-        assert len(said) == 1
+        (said,) = logged.messages
+        assert f"{state_dir()}/images.lock" in said
+    with machine_lock("images"):
+        assert logged.messages == [said]
 
 
 @pytest.fixture
@@ -197,15 +197,16 @@ def test_a_sweep_takes_one_lease_at_a_time(slow_sweep, tmp_path):
         assert not (tmp_path / "second").exists()
 
 
-def test_a_second_sweep_waits_for_the_first_and_says_so(slow_sweep):
-    said, removed = [], []
+def test_a_second_sweep_waits_for_the_first_and_says_so(slow_sweep, logged, monkeypatch):
+    monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
+    removed = []
     with slow_sweep() as sweeping:
-        other = threading.Thread(target=lambda: removed.extend(sweep(say=said.append)))
+        other = threading.Thread(target=lambda: removed.extend(sweep()))
         other.start()
-        wait_for(lambda: said or _not_yet(), what="the second sweep to wait", within=20)
+        wait_for(lambda: logged.messages or _not_yet(), what="the second sweep to wait", within=20)
         sweeping.goes_on.set()
         other.join(20)
-    assert (len(said), removed) == (1, [])
+    assert (len(logged.messages), removed) == (1, [])
 
 
 def _not_yet():

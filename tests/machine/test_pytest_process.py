@@ -1,4 +1,4 @@
-"""pytest as a process of its own: what it prints is told, and it may remove its cluster before it is over."""
+"""pytest as a process of its own: what it prints is passed on, and it may remove its cluster before it is over."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def python(monkeypatch, tmp_path):
     return write
 
 
-def test_each_line_is_told_and_the_status_returned(python):
+def test_each_line_is_passed_on_and_the_status_returned(python):
     python('echo "$@"; echo oh >&2; exit 3')
-    said = []
-    assert run_pytest(["-m", "core"], said.append) == 3
-    assert said == ["-m pytest --override-ini=testpaths=scenarios -m core", "oh"]
+    lines = []
+    assert run_pytest(["-m", "core"], lines.append) == 3
+    assert lines == ["-m pytest --override-ini=testpaths=scenarios -m core", "oh"]
 
 
 def test_sigterm_reaches_pytest_which_removes_its_cluster_first(python):
     python("trap 'echo removed; exit 2' TERM\necho began\nwhile :; do sleep 0.1; done")
-    said = []
+    lines = []
 
-    def say(line):
-        said.append(line)
+    def pass_on(line):
+        lines.append(line)
         if line == "began":
             raise Terminated
 
     with pytest.raises(Terminated):
-        run_pytest([], say)
-    assert said == ["began", "removed"]
+        run_pytest([], pass_on)
+    assert lines == ["began", "removed"]

@@ -17,11 +17,11 @@ ENGINE = {"ServerVersion": "20.10.24", "DefaultRuntime": "runc"}
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch):
+def machine(tmp_path, monkeypatch, logged):
     """A Debian as root without engine, without systemd, with everything else; what is done to it is recorded."""
     machine = SimpleNamespace(
         engine=None, programs={"apt-get", "mmdebstrap", "iptables", "ip", "losetup", "rsync", "sfdisk"}, lacking=[],
-        systemd=False, ran=[], started=[], said=[], installed=set(), new_with=["docker.io", "containerd"], removes={},
+        systemd=False, ran=[], started=[], installed=set(), new_with=["docker.io", "containerd"], removes={},
         dockerds=[], limits={"max_user_instances": "128", "max_user_watches": "524288"}, kind=False, unit={},
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def machine(tmp_path, monkeypatch):
         if not machine.kind:
             raise InfrastructureError("there is no kind")
 
-    def install_kind(build, say):
+    def install_kind(build):
         program(kind.installed(), "echo kind")
         machine.kind = True
 
@@ -88,8 +88,9 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(setup.runc_without_caps, "lacking_capabilities", lambda: machine.lacking)
     monkeypatch.setattr(setup, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
     machine.answer = answer
-    machine.setup = lambda **options: setup.setup(lambda dest: None, machine.said.append, **options)
-    machine.undo = lambda **options: setup_undo.undo(machine.said.append, **options)
+    machine.setup = lambda **options: setup.setup(lambda dest: None, **options)
+    machine.undo = setup_undo.undo
+    machine.logged = logged
     return machine
 
 
@@ -175,7 +176,7 @@ def test_another_distribution_is_told_what_to_install(machine):
         machine.setup()
     machine.engine = ENGINE
     machine.setup()
-    assert "packages: no mmdebstrap here, so images can be pulled but not built" in machine.said
+    assert "packages: no mmdebstrap here, so images can be pulled but not built" in machine.logged.messages
 
 
 def test_without_root_it_says_what_to_type(machine, monkeypatch):
@@ -333,7 +334,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(machine, tmp_path
     before = everything_below(tmp_path)
     machine.setup(dry_run=True)
     assert (machine.ran, machine.started, everything_below(tmp_path)) == ([], [], before)
-    assert machine.said == [
+    assert machine.logged.messages == [
         "would do: packages: installing docker.io, and what they need: containerd",
         f"would do: OCI runtime: installing it as {setup.RUNTIME_PATH}",
         f"would do: docker engine: starting dockerd --pidfile={tmp_path}/state/dockerd.pid --storage-driver=overlay2 "
@@ -347,7 +348,7 @@ def test_a_dry_run_where_all_is_well_says_so(machine):
     machine.engine, machine.kind = ENGINE, True
     machine.limit.write_text("512")
     machine.setup(dry_run=True)
-    assert machine.said == ["docker engine: 20.10.24", "nothing would be changed"]
+    assert machine.logged.messages == ["docker engine: 20.10.24", "nothing would be changed"]
 
 
 def test_what_set_up_changed_is_taken_back_and_nothing_else(machine, tmp_path):
@@ -366,7 +367,7 @@ def test_what_set_up_changed_is_taken_back_and_nothing_else(machine, tmp_path):
     assert {path: after.get(path) for path in before} == before
     assert {path for path in after.keys() - before.keys() if path.is_file()} <= set((tmp_path / "state").glob("*.l*"))
     assert setup_record.recorded() == []
-    assert any("images in docker and the cache are as they were" in line for line in machine.said)
+    assert any("images in docker and the cache are as they were" in line for line in machine.logged.messages)
 
 
 def test_packages_that_others_need_by_now_stay(machine):
@@ -374,7 +375,7 @@ def test_packages_that_others_need_by_now_stay(machine):
     machine.engine, machine.ran, machine.removes = None, [], {"containerd": ["nerdctl"]}
     machine.undo()
     assert machine.ran == [["apt-get", "remove", "-qy", "docker.io"]]
-    assert "packages: containerd stay, as others that were installed since need them" in machine.said
+    assert "packages: containerd stay, as others that were installed since need them" in machine.logged.messages
 
 
 def test_what_others_have_changed_since_is_left(machine, tmp_path):
@@ -392,7 +393,7 @@ def test_what_has_gone_with_its_boot_is_not_taken_back(machine, monkeypatch):
     assert machine.limit.read_text() == "512"
     assert setup_record.recorded() == []
     machine.undo()
-    assert machine.said[-1] == "nothing to take back: no change of set-up's is on record"
+    assert machine.logged.messages[-1] == "nothing to take back: no change of set-up's is on record"
 
 
 def test_nothing_is_taken_back_under_a_cluster_or_a_container(machine, monkeypatch):
@@ -440,21 +441,20 @@ def test_what_cannot_be_taken_back_is_told_and_tried_again(machine, monkeypatch)
     assert machine.ran == [["apt-get", "remove", "-qy", "containerd", "docker.io"]]
 
 
-def test_only_the_engine_that_we_started_is_stopped(tmp_path, monkeypatch):
+def test_only_the_engine_that_we_started_is_stopped(tmp_path, monkeypatch, logged):
     monkeypatch.setenv("ROOKERY_STATE_DIR", str(tmp_path))
     pid_file = tmp_path / "dockerd.pid"
-    said = []
     stand_in = ["sh", "-c", "read line", "dockerd"]
     with subprocess.Popen(stand_in, stdin=subprocess.PIPE) as foreign:
         pid_file.write_text(str(foreign.pid))
-        setup.stop_engine(said.append)
-        assert said == ["docker engine: none that was started by setup"]
+        setup.stop_engine()
+        assert logged.messages == ["docker engine: none that was started by setup"]
         assert foreign.poll() is None
         foreign.communicate(timeout=10)
     with subprocess.Popen([*stand_in, f"--pidfile={pid_file}"], stdin=subprocess.PIPE) as ours:
         pid_file.write_text(str(ours.pid))
-        setup.stop_engine(said.append)
-        assert said[-1] == "docker engine: stopped"
+        setup.stop_engine()
+        assert logged.messages[-1] == "docker engine: stopped"
         assert Process.of(ours.pid) is None
 
 
@@ -499,7 +499,7 @@ def test_kind_is_built_where_it_cannot_be_downloaded_and_only_once(kinds):
         built.append(dest)
         program(dest, "echo kind v0.33.0 go1.25 linux/amd64").chmod(0o644)
 
-    assert kind.install_kind(build, lambda line: None) == kinds.cached
-    assert kind.install_kind(build, lambda line: None) == kinds.cached
+    assert kind.install_kind(build) == kinds.cached
+    assert kind.install_kind(build) == kinds.cached
     assert len(built) == 1
     assert [path.name for path in kinds.cached.parent.iterdir()] == ["kind"]

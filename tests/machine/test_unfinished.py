@@ -98,7 +98,7 @@ def maker(monkeypatch):
         assert leases.sweep() == []  # it is held
         raise Killed
 
-    monkeypatch.setattr(kind, "_download_release", lambda target, say: False)
+    monkeypatch.setattr(kind, "_download_release", lambda target: False)
     monkeypatch.setattr(kind, "kind_binary", lambda: (_ for _ in ()).throw(InfrastructureError("none")))
     monkeypatch.setattr(build, "_docker_build", make)
     monkeypatch.setattr(metallb, "_module", make)
@@ -110,7 +110,7 @@ def maker(monkeypatch):
 @pytest.mark.parametrize(
     "begin",
     [
-        lambda make: kind.install_kind(make, print),
+        kind.install_kind,
         lambda make: build._build_one(recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")),
         lambda make: metallb.manifests_for("0.15.2", make),
         lambda make: rook.manifests_for("1.18.8", fetch=[make]),

@@ -105,7 +105,7 @@ def bisect(monkeypatch, tmp_path, capsys):
     def run(outcomes, *argv):
         tried = []
 
-        def pytest_(words, say):
+        def pytest_(words, pass_on):
             (version,) = [word.partition("=")[2] for word in words if word.startswith("--kubernetes=")]
             (folder,) = [word.partition("=")[2] for word in words if word.startswith("--results-dir=")]
             assert "scenarios/test_a.py::test_claim[ext4]" in words

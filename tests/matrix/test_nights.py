@@ -209,7 +209,7 @@ def test_of_the_first_night_every_failure_is_new(tmp_path, capsys):
 def test_machines_that_share_a_night_give_it_one_name(tmp_path, monkeypatch):
     (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "b"\nwhy = "b"\n')
     run, called = pytest_with({"claim": "passed"})
-    monkeypatch.setattr(running, "_run_pytest", run)
+    monkeypatch.setattr(command, "run_pytest", lambda options, pass_on: run(options))
     monkeypatch.setattr(command, "machine_has", dict)
     where = ["--matrix", str(tmp_path / "matrix.toml"), "--results-dir", str(tmp_path)]
     for cell in ("a", "b", "b"):

@@ -46,7 +46,7 @@ class Cluster:
     cleanings: ClassVar[list[Cleaning]] = []  # what is found before each next scenario
     stored: ClassVar[set[str]] = set()
 
-    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
+    def __init__(self, settings, *, slot=0, slots=1, images=()):
         self.ready = False
         self.started = 0.0
         self.saved = SimpleNamespace(find=self._find, save=self._save)
@@ -1004,8 +1004,8 @@ def test_a_scenario_of_another_rook_has_that_and_the_operator_it_upgrades_to(pyt
     made = []
 
     class Told(Cluster):
-        def __init__(self, settings, say, *, images=(), **places):
-            super().__init__(settings, say, **places)
+        def __init__(self, settings, *, images=(), **places):
+            super().__init__(settings, **places)
             made.append((settings.rook, settings.rook_manifests, set(images)))
 
     monkeypatch.setattr(session, "StorageCluster", Told)

@@ -21,6 +21,7 @@ pytest_plugins = "pytester"
 
 # `results` alone: no cluster is asked for, and what is written is the same.
 FAILS = """
+    import logging
     import pytest
     from rookery.waiting import NotYet, wait_for
 
@@ -30,7 +31,7 @@ FAILS = """
     def test_it(rookery_results):
         '''The OSDs come back.'''
         results = rookery_results
-        results.say("the nodes are off")
+        logging.getLogger("rookery.scenarios").info("the nodes are %s", "off")
         with results.phase("nodes Ready"):
             pass
         (results.logs_folder("at-the-end") / "pod.log").write_text(
@@ -172,10 +173,11 @@ def test_a_run_without_results_makes_no_folder(pytester):
 def test_workers_of_xdist_share_the_folder_of_their_run(pytester):
     pytester.makepyfile(
         """
+        import logging
         import pytest
 
         @pytest.mark.parametrize("number", range(4))
-        def test_it(rookery_results, number): rookery_results.say(f"n{number}")
+        def test_it(rookery_results, number): logging.getLogger("rookery.scenarios").info("n%d", number)
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2").assert_outcomes(passed=4)
@@ -186,18 +188,18 @@ def test_workers_of_xdist_share_the_folder_of_their_run(pytester):
     assert sorted(said) == list("0123")
 
 
-def test_what_is_waited_for_stands_in_the_log_of_the_run_and_no_longer_than_it(pytester, monkeypatch):
+def test_what_is_waited_for_stands_in_the_log_of_the_run_and_is_not_shown(pytester, monkeypatch):
     pytester.makepyfile(FAILS)
     monkeypatch.setattr(waiting, "LOGGED_EVERY", 0)
-    before = list(logging.getLogger("rookery").handlers)
-    pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
     log = (run_of(pytester) / "run.log").read_text()
     assert re.search(r"Z OSDs up: not for 0 of 0 s: 1 of 3 OSDs up$", log, re.MULTILINE)
-    assert logging.getLogger("rookery").handlers == before
+    assert "not for 0 of 0 s" not in ran.stdout.str() + ran.stderr.str()
 
 
 # What is killed prints `half way` once its page says what it has to say.
 KILLED = """
+    import logging
     import pytest
     from threading import Event
     from rookery.waiting import NotYet, wait_for
@@ -209,7 +211,7 @@ KILLED = """
                 if text not in page:
                     raise NotYet(text)
         wait_for(there, what="the page", within=30)
-        results.say("half way")
+        logging.getLogger("rookery.scenarios").info("half way")
         Event().wait()
 
     @pytest.fixture
@@ -320,20 +322,96 @@ def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(p
     assert "<h2>Waits</h2>" in (run_of(pytester) / "it/index.html").read_text()
 
 
-def test_what_waits_waited_for_stands_in_run_log_and_not_beneath_a_failure(pytester):
+LOGS = """
+    import logging
+
+    log = logging.getLogger("rookery.scenarios")
+
+    def test_it(rookery_results):
+        log.debug("3 of %d claims", 5)
+        log.info("%d claims Bound", 5)
+        log.warning("two\\nlines")
+"""
+
+
+@pytest.mark.parametrize(("options", "worker"), [((), ""), (("-n", "1"), "gw0 ")], ids=["alone", "xdist"])
+def test_what_a_scenario_logs_is_shown_at_once_with_its_time_of_day(pytester, options, worker):
+    pytester.makepyfile(LOGS)
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    ran.assert_outcomes(passed=1)
+    told = f"{ran.stdout.str()}\n{ran.stderr.str()}"
+    for line in ("5 claims Bound", "two", "lines"):
+        assert re.search(rf"^  \d\d:\d\d:\d\d {worker}{line}$", told, re.MULTILINE), told
+    assert "3 of 5 claims" not in told
+    log = (run_of(pytester) / "run.log").read_text()
+    for line in ("3 of 5 claims", "5 claims Bound", "two", "lines"):
+        assert re.search(rf"^\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z {worker}{line}$", log, re.MULTILINE), log
+
+
+def test_an_exception_is_logged_with_its_traceback(pytester):
     pytester.makepyfile(
         """
         import logging
 
         def test_it(rookery_results):
-            logging.getLogger("rookery.waiting").info("OSDs up: not for %s s\\nand a %s", "10 of 300", "second line")
+            try:
+                raise KeyError("pvc")
+            except KeyError:
+                logging.getLogger("rookery.scenarios").exception("no claim")
+        """
+    )
+    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    for text in (ran.stdout.str(), (run_of(pytester) / "run.log").read_text()):
+        assert re.search(r"no claim\n\s*\S+ Traceback .*\n(.*\n)*\s*\S+ KeyError: 'pvc'\n", text), text
+
+
+def test_nothing_is_left_on_the_logger_after_a_run(pytester, logged):
+    """It is the one that this very process logs to."""
+    loggers = [logging.getLogger(name) for name in ("rookery", "")]
+    before = [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers]
+    pytester.makepyfile(
+        """
+        import logging
+
+        def test_it(rookery_results):
+            logger = logging.getLogger("rookery")
+            assert (logger.level, len(logger.handlers)) == (logging.DEBUG, 2)
+        """
+    )
+    pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+    assert [(logger.level, list(logger.handlers), logger.propagate) for logger in loggers] == before
+
+
+def test_beside_other_tests_alone_nobody_hears_what_is_logged(pytester):
+    pytester.makepyfile(
+        """
+        import logging
+
+        def test_it():
+            logger = logging.getLogger("rookery")
+            assert (logger.level, logger.handlers) == (logging.NOTSET, [])
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("options", [(), ("-o", "log_format=%(message)s")], ids=["", "another format"])
+def test_what_was_logged_stands_in_run_log_and_not_beneath_a_failure(pytester, options):
+    pytester.makepyfile(
+        """
+        import logging
+
+        def test_it(rookery_results):
+            logging.getLogger("rookery.waiting").debug("OSDs up: not for %s s\\nand a %s", "10 of 300", "second line")
+            logging.getLogger("rookery.scenarios").info("the nodes are off")
             logging.getLogger("theirs").warning("a line of another library")
             raise AssertionError("row lost")
         """
     )
-    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly")
+    ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly", *options)
     told = ran.stdout.str()
     assert "a line of another library" in told
+    assert told.count("the nodes are off") == 2, "at once, and in the lines of the scenario that failed"
     assert "10 of 300 s" not in told
     assert "and a second line" not in told
     assert "not for 10 of 300 s" in (run_of(pytester) / "run.log").read_text()

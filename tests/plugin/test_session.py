@@ -31,14 +31,16 @@ UNDONE = Cleaning(2.1, undone=("Service b deleted",))
 DIRTY = Cleaning(10.2, left=("Ceph: pool x was not there",), undone=("Service b deleted",))
 
 
-def quiet(line):
-    pass
+@pytest.fixture
+def results(tmp_path):
+    with Results(tmp_path, "node_kill") as results:
+        yield results
 
 
 @pytest.fixture
-def results(tmp_path):
-    with Results(tmp_path, "node_kill", say=quiet) as results:
-        yield results
+def told(logged):
+    """Gives what the session has logged, beside the phases of its scenarios."""
+    return lambda: [record.getMessage() for record in logged.records if record.name == session.__name__]
 
 
 INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), UsageError("b"), AssertionError("a")
@@ -56,7 +58,7 @@ INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), UsageError("b"), Assertio
     ],
 )
 def test_the_exit_status_is_that_of_the_weightiest_failure(failures, status):
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     running.failures = failures
     assert running.exit_status(5) == status
 
@@ -85,7 +87,7 @@ class Cluster:
     found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
     now: Fingerprint | BaseException = CLEAN_PICTURE
 
-    def __init__(self, settings, say, *, slot=0, slots=1, images=()):
+    def __init__(self, settings, *, slot=0, slots=1, images=()):
         self.settings = settings
         self.topology = settings.kind_config
         self.place = (slot, slots)
@@ -188,21 +190,21 @@ def machine(monkeypatch):
 @pytest.fixture
 def running(machine):
     """A session that knows of several scenarios to come for each state."""
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     for state in (ROOK, NODES, CASSANDRA, CEPHFS) * 2:
         running.expect(state)
     return running
 
 
 def test_a_state_that_no_second_scenario_needs_is_not_saved(machine, results):
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     running.expect(CASSANDRA)
     assert running.cluster(CASSANDRA, results).did_since() == ["delete", "make rook", "make cassandra"]
     assert machine.stored == set()
 
 
 def test_a_state_is_saved_for_those_that_are_made_on_it(machine, results):
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     for state in (CASSANDRA, ROOK):
         running.expect(state)
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
@@ -234,19 +236,17 @@ def test_a_state_is_made_on_the_cluster_that_scenarios_have_left_clean(running, 
 
 
 def test_a_state_of_another_topology_is_another_one(machine, results):
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     running.expect(ROOK)
     running.expect(ROOK, Which("one-node.yaml"))
     assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
 
 
-def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine):
+def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine, told):
     machine.full.add("rook")
-    said = []
-    running.say = said.append
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
-    assert "could not be saved" in said[0]
-    assert "no space left" in said[0]
+    assert "could not be saved" in told()[0]
+    assert "no space left" in told()[0]
 
 
 def test_nobody_begins_on_a_cluster_that_does_not_go_on_after_it_could_not_be_saved(
@@ -275,31 +275,27 @@ def test_the_next_scenario_gets_it_at_once_if_it_is_clean(running, results, mach
     assert results.seconds()["clean"] == 2.1
 
 
-def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running, results, machine):
-    said = []
+def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running, results, machine, told):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
-    running.say = said.append
     machine.found = [DIRTY]
     assert running.cluster(ROOK, results) is cluster
     assert cluster.did_since() == ["restore rook"]
-    assert said == [f"{DIRTY}; restoring it"]
-    assert "pool x was not there" in said[0]
+    assert told() == [f"{DIRTY}; restoring it"]
+    assert "pool x was not there" in told()[0]
     assert results.noted("dirty") == ["Ceph: pool x was not there"]
     assert results.seconds()["not clean"] == 10.2
     running.cluster(ROOK, results)
     assert cluster.did_since() == []  # what was restored is measured anew
 
 
-def test_a_cluster_that_cannot_be_looked_at_is_restored(running, results, machine):
-    said = []
+def test_a_cluster_that_cannot_be_looked_at_is_restored(running, results, machine, told):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
-    running.say = said.append
     machine.found = [InfrastructureError("docker exec: no such container")]
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
-    assert "no such container" in said[0]
+    assert "no such container" in told()[0]
 
 
 @pytest.mark.parametrize("trouble", [LATE, InfrastructureError("no toolbox")])
@@ -322,16 +318,14 @@ def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, res
     assert set(running.another().images) == images
 
 
-def test_what_differs_between_a_state_and_itself_restored_is_told(running, results, machine):
-    said = []
+def test_what_differs_between_a_state_and_itself_restored_is_told(running, results, machine, told):
     running.cluster(ROOK, results)
-    running.say = said.append
     for picture, words in ((CLEAN_PICTURE, []), (Fingerprint(), ["API: Service a is gone"])):
         machine.now = picture
         running.mark_dirty()
         running.cluster(ROOK, results)
         assert results.noted("drift", []) == words
-    assert said == ["rook was restored, and is not what it was before: API: Service a is gone"]
+    assert told() == ["rook was restored, and is not what it was before: API: Service a is gone"]
 
 
 def test_a_state_that_is_made_anew_may_be_another(running, results, machine):
@@ -381,14 +375,12 @@ def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine)
     assert cluster.did_since() == ["restore rook", "make cassandra"]
 
 
-def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine):
-    said = []
+def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine, told):
     machine.stored.add("rook")
     machine.refused.add("rook")
-    running.say = said.append
     cluster = running.cluster(ROOK, results)
     assert cluster.did_since() == DEPLOYED
-    assert said == ["rook cannot be restored: /dev/loop64 is taken; deploying anew"]
+    assert told() == ["rook cannot be restored: /dev/loop64 is taken; deploying anew"]
     running.mark_dirty()
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
@@ -467,9 +459,9 @@ def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memo
 ):
     asked = []
     monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
-    assert Session(Settings(), quiet).cluster(ROOK, results).place == (0, 1)
+    assert Session(Settings()).cluster(ROOK, results).place == (0, 1)
     assert asked == []  # alone, what is free counts
-    running = Session(Settings(), quiet, slot=2, slots=4)
+    running = Session(Settings(), slot=2, slots=4)
     assert asked == []  # there may be no scenario that needs a cluster
     assert running.cluster(ROOK, results).place == (2, 4)
     running.cluster(ROOK, results)
@@ -481,7 +473,7 @@ def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machi
         raise InfrastructureError(f"{clusters} clusters at once need more")
 
     monkeypatch.setattr(session.capacity, "require_memory_for", too_small)
-    running = Session(Settings(), quiet, slots=2)
+    running = Session(Settings(), slots=2)
     with pytest.raises(InfrastructureError, match="2 clusters at once"):
         running.cluster(ROOK, results)
     assert running._cluster is None
@@ -490,7 +482,7 @@ def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machi
 def test_another_cluster_has_a_name_and_a_slot_that_no_session_has(machine, results, monkeypatch):
     asked = []
     monkeypatch.setattr(session.capacity, "require_memory_for", asked.append)
-    running = Session(Settings(cluster_name="mine", kubeconfig="/k"), quiet, slot=2, slots=4)
+    running = Session(Settings(cluster_name="mine", kubeconfig="/k"), slot=2, slots=4)
     first, other = running.cluster(ROOK, results), running.another()
     assert (first.settings.cluster_name, other.settings.cluster_name) == ("mine", "mine-other")
     assert other.settings.kubeconfig is None  # what was asked for leads to the first
@@ -545,7 +537,7 @@ def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, r
     monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: clock.now))
     monkeypatch.setattr(Cluster, "restore", restore)
     machine.stored.add("rook")
-    running = Session(Settings(), quiet)
+    running = Session(Settings())
     assert running.summary() == ""
     running.cluster(ROOK, results)
     running.mark_dirty()
@@ -562,14 +554,13 @@ def test_the_end_removes_the_cluster_once(running, results):
     assert cluster.did_since() == ["delete"]
 
 
-def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_told(running, results):
-    said = []
-    running.settings, running.say = Settings(keep_cluster=True), said.append
+def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_told(running, results, told):
+    running.settings = Settings(keep_cluster=True)
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
     running.close()
     assert cluster.did_since() == ["keep"]
-    assert "KUBECONFIG=/k" in said[0]
+    assert "KUBECONFIG=/k" in told()[0]
 
 
 def test_a_cluster_that_did_not_come_up_is_not_kept(running, results, machine):
@@ -704,7 +695,7 @@ def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(res
     ],
 )
 def test_on_a_full_disk_nobody_blames_the_storage(tmp_path, monkeypatch, error, short, outcome):
-    with Results(tmp_path, "it", say=lambda line: None) as results:
+    with Results(tmp_path, "it") as results:
         monkeypatch.setattr(results, "room_is_short", lambda: short)
         excinfo = SimpleNamespace(value=error) if error else None
         session.finish(results, {"call": SimpleNamespace(excinfo=excinfo)})

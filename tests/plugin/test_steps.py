@@ -22,13 +22,8 @@ def clock(monkeypatch):
 
 
 @pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
-def results(tmp_path, clock, said):
-    with Results(tmp_path / "results", "steps", say=said.append, clock=lambda: clock.now) as results:
+def results(tmp_path, clock):
+    with Results(tmp_path / "results", "steps", clock=lambda: clock.now) as results:
         yield results
 
 

@@ -37,7 +37,7 @@ def page(tmp_path):
 
 @pytest.fixture
 def shown(chromium, page):
-    with browser_alone(lambda line: None) as alone:
+    with browser_alone() as alone:
         alone.show(page)
         yield SimpleNamespace(browser=alone.browser, hovered=lambda: hovered(alone.browser))
 

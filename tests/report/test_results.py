@@ -30,18 +30,13 @@ def clock():
 
 
 @pytest.fixture
-def said():
-    return []
-
-
-@pytest.fixture
 def run(tmp_path):
     return tmp_path / "20261124T080312Z"
 
 
 @pytest.fixture
-def results(run, clock, said):
-    with Results(run, "node_kill", say=said.append, clock=clock) as results:
+def results(run, clock):
+    with Results(run, "node_kill", clock=clock) as results:
         yield results
 
 
@@ -55,7 +50,7 @@ def report(results):
 
 def test_the_folder_has_the_name_of_the_scenario(tmp_path, run, results):
     assert results.folder == run / "node_kill"
-    with Results(run, "nodes[a/b]", say=print) as other:
+    with Results(run, "nodes[a/b]") as other:
         assert other.folder == run / "nodes[a_b]"
 
 
@@ -87,7 +82,7 @@ def test_without_a_budget_nothing_is_over_it(results, clock):
 
 
 def test_a_scenario_that_runs_twice_has_two_folders(run, results):
-    with Results(run, "node_kill", say=print) as other:
+    with Results(run, "node_kill") as other:
         assert other.folder != results.folder
 
 
@@ -101,7 +96,7 @@ def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results)
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
 
 
-def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
+def test_a_phase_is_logged_and_written_as_it_ends(results, clock, logged):
     clock.now += 5
     with results.phase("CephCluster Ready"):
         clock.now += 96.24
@@ -109,7 +104,7 @@ def test_a_phase_is_said_and_written_as_it_ends(results, clock, said):
         assert (timings(results)["phases"], timings(results)["under_way"]) == ([], {"stage": "setup", "phases": begun})
     assert timings(results)["under_way"]["phases"] == []
 
-    assert said == ["CephCluster Ready in 96.2 s"]
+    assert logged.messages == ["CephCluster Ready in 96.2 s"]
     assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
     assert timings(results)["total_s"] == 101.2
 
@@ -171,10 +166,10 @@ def test_of_many_waits_the_longest_are_kept_and_the_others_counted(results):
     assert min(each["seconds"] for each in found["waits"]) == 20
 
 
-def test_a_phase_measured_elsewhere(results, said):
+def test_a_phase_measured_elsewhere(results, logged):
     results.add_phase("every row readable", 200.04, 99.96)
 
-    assert said == ["every row readable in 100.0 s"]
+    assert logged.messages == ["every row readable in 100.0 s"]
     assert timings(results)["phases"] == [{"name": "every row readable", "start_s": 200.0, "seconds": 100.0}]
 
 
@@ -190,7 +185,7 @@ def test_when_the_scenario_was_called_is_there_however_it_ended(results, clock):
     assert timings(results)["call"] == {"start_s": 50.0, "seconds": 20.0}
 
 
-def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results, clock, said):
+def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results, clock, logged):
     def deploy():
         with results.phase("deploy"), results.phase("HEALTH_OK"):
             clock.now += 3
@@ -202,15 +197,15 @@ def test_a_phase_that_breaks_was_not_reached_and_the_innermost_is_named(results,
     assert timings(results)["phases"] == []
     failed = {"name": "HEALTH_OK", "start_s": 0.0, "seconds": 3.0, "error": "TimeoutError: 2 of 3 OSDs"}
     assert report(results)["failed_phase"] == failed
-    assert said == ["HEALTH_OK: failed after 3.0 s", "deploy: failed after 3.0 s"]
+    assert logged.messages == ["HEALTH_OK: failed after 3.0 s", "deploy: failed after 3.0 s"]
 
 
 def test_the_end_of_the_context_settles_the_outcome(tmp_path):
-    with Results(tmp_path, "good", say=print) as good:
+    with Results(tmp_path, "good") as good:
         pass
-    with pytest.raises(ValueError, match="lost"), Results(tmp_path, "bad", say=print) as bad:
+    with pytest.raises(ValueError, match="lost"), Results(tmp_path, "bad") as bad:
         raise ValueError("lost")
-    with Results(tmp_path, "broken", say=print) as broken:
+    with Results(tmp_path, "broken") as broken:
         broken.finish("infrastructure")
 
     assert [timings(each)["outcome"] for each in (good, bad, broken)] == ["passed", "failed", "infrastructure"]
@@ -353,7 +348,7 @@ def test_the_last_result_of_each_scenario_whatever_else_lies_there(tmp_path):
 
 
 def test_what_was_just_run_is_the_last_result(tmp_path, run, results):
-    with Results(run, "just_now", say=lambda line: None):
+    with Results(run, "just_now"):
         pass
     last = last_results(tmp_path)
     assert (last["just_now"].outcome, last["node_kill"].outcome) == ("passed", "running")

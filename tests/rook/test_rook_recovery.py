@@ -286,11 +286,10 @@ def cluster(ceph, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(RookSystem, "_rendering", lambda self, nodes, disks: None)
     monkeypatch.setattr(system, "Rook", lambda *_, **__: ceph.rook)
-    cluster = StorageCluster(Settings(kind_config=str(TOPOLOGY)), lambda line: None)
+    cluster = StorageCluster(Settings(kind_config=str(TOPOLOGY)))
     cluster.kind, cluster.prepared = Nodes(ceph), prepared
     cluster.storage.found_on(cluster.kind, None)
-    passing = {"say": lambda line: None, "clock": lambda: ceph.clock.now}
-    with Results(tmp_path / "results", "recovery", **passing) as cluster.its_results:
+    with Results(tmp_path / "results", "recovery", clock=lambda: ceph.clock.now) as cluster.its_results:
         yield cluster
 
 

@@ -82,7 +82,7 @@ def kube():
 
 @pytest.fixture
 def results(tmp_path):
-    with Results(tmp_path / "results", "fault", say=lambda line: None) as results:
+    with Results(tmp_path / "results", "fault") as results:
         yield results
 
 
@@ -252,7 +252,7 @@ def test_whole_logs_of_a_moment_ago_are_those_before_the_fault(cluster, results,
 def test_what_another_scenario_has_gathered_is_not_before_a_fault_of_this_one(cluster, results, tmp_path, monkeypatch):
     monkeypatch.setattr(log_bundle, "gather", lambda *_, **__: None)
     cluster.own.gather_logs(results, "at-the-end")
-    with Results(tmp_path / "results", "next", say=lambda line: None) as following:
+    with Results(tmp_path / "results", "next") as following:
         cluster.own.results = following
         with cluster.fault(Harm()):
             assert folders(following) == ["001-before-harm"]

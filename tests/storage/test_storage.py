@@ -15,6 +15,7 @@ from rookery.faults import DaemonKill
 from rookery.history.recorder import Recorder
 from rookery.images.catalogue import Catalogue
 from rookery.kube.conditions import unix_time
+from rookery.machine import locks
 from rookery.machine.leases import Lease, SweepIncomplete
 from rookery.machine.locks import machine_lock
 from rookery.report.results import Results
@@ -39,7 +40,7 @@ KIND_CONFIGS = Path(__file__).parents[2] / "kind-configs"
 def new_cluster():
     def new_cluster(*, slot=0, slots=1, **settings):
         given = Settings(**{"kind_config": str(KIND_CONFIGS / "default.yaml"), "csi_driver": "userspace", **settings})
-        return StorageCluster(given, lambda line: None, slot=slot, slots=slots)
+        return StorageCluster(given, slot=slot, slots=slots)
 
     return new_cluster
 
@@ -50,13 +51,13 @@ def cluster(new_cluster):
 
 
 def test_the_nodes_are_those_of_the_kind_configuration_by_its_name():
-    assert StorageCluster(Settings(), lambda line: None).topology.workers == 3
-    assert StorageCluster(Settings(kind_workers=2), lambda line: None).topology.workers == 2
+    assert StorageCluster(Settings()).topology.workers == 3
+    assert StorageCluster(Settings(kind_workers=2)).topology.workers == 2
 
 
 @pytest.mark.parametrize(("storage", "there"), [("rook", True), ("local", False)])
 def test_a_fault_asks_whether_rook_is_there_before_it_asks_for_it(storage, there):
-    cluster = StorageCluster(Settings(storage=storage), lambda line: None)
+    cluster = StorageCluster(Settings(storage=storage))
     assert cluster.has_rook == there
     assert (DaemonKill.available(cluster) is None) == there
 
@@ -65,14 +66,14 @@ def test_a_fault_asks_whether_rook_is_there_before_it_asks_for_it(storage, there
 def images_there(monkeypatch):
     """The images that nodes begin with need not be brought, and no engine is asked for them."""
     monkeypatch.setattr(storage.engine, "name_of", str)
-    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, references: [])
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, references: [])
     monkeypatch.setattr(rook_system.resolve, "is_cached", lambda reference: True)
     monkeypatch.setattr(StorageCluster, "_prepare_to_create", lambda self, results, **_: self.prepare(results))
 
 
 @pytest.fixture
 def results(tmp_path):
-    with Results(tmp_path / "results", "prepare", say=lambda line: None) as results:
+    with Results(tmp_path / "results", "prepare") as results:
         yield results
 
 
@@ -174,9 +175,7 @@ def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
 
 
 @pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])
-def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch):
-    said = []
-    monkeypatch.setattr(with_rook.cluster.saved, "_say", said.append)
+def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch, logged):
     save = with_rook.cluster.kind.save
 
     def harmful(*args):
@@ -190,7 +189,7 @@ def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, har
     with_rook.cluster.kind.save = harmful
     with_rook.cluster.saved.save("storage-ready", results)
     assert with_rook.did == ["save storage-ready", "restore storage-ready"]
-    assert "osd.0" in said[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in said[0]
+    assert "osd.0" in logged.messages[0] if "OSD" in harm else "rook-ceph-mon-a/mon" in logged.messages[0]
 
 
 def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, results, monkeypatch):
@@ -267,13 +266,13 @@ def test_a_new_cluster_has_nothing_of_the_one_before(saving, end):
 def images_missing(monkeypatch):
     """A machine on which `prepare` ends where it asks for images."""
 
-    def ensure(settings, say, references):
+    def ensure(settings, references):
         raise InfrastructureError("no registry answers")
 
     for name in ("require_root", "require_headroom"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
     monkeypatch.setattr(storage.host_engine, "require_fit", lambda: None)
-    monkeypatch.setattr(storage, "sweep", lambda *, say: [])
+    monkeypatch.setattr(storage, "sweep", list)
     monkeypatch.setattr(storage, "ensure_name_is_ours", lambda name: None)
     monkeypatch.setattr(storage, "kind_binary", lambda path: Path("/bin/kind"))
     monkeypatch.setattr(storage.images, "ensure", ensure)
@@ -293,18 +292,16 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
 
 
 def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_be(
-    new_cluster, images_missing, results, monkeypatch
+    new_cluster, images_missing, results, monkeypatch, logged
 ):
-    def sweep(*, say):
+    def sweep():
         raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
 
-    said = []
     cluster = new_cluster()
-    monkeypatch.setattr(cluster, "_say", said.append)
     monkeypatch.setattr(storage, "sweep", sweep)
     with pytest.raises(SweepIncomplete, match="container stuck"):
         cluster.prepare(results)
-    assert said == ["removed loop /dev/loop3, which a killed run had left"]
+    assert logged.messages == ["removed loop /dev/loop3, which a killed run had left"]
 
 
 def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_asked_for(
@@ -326,20 +323,19 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
         raise UsageError(f"a kind cluster {name} exists")
 
     monkeypatch.setattr(storage, "ensure_name_is_ours", refuse)
-    monkeypatch.setattr(storage, "sweep", lambda *, say: swept.append(say))
+    monkeypatch.setattr(storage, "sweep", lambda: swept.append("all"))
     with pytest.raises(UsageError, match="exists"):
         new_cluster().prepare(results)
     assert swept == []
 
 
-def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch):
-    said = []
+def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch, logged):
+    monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
     monkeypatch.setattr(storage, "IMAGES_READY", 0.1)
     cluster = new_cluster()
-    cluster._say = said.append
     with machine_lock("images"), pytest.raises(DeadlineExceeded):
         cluster.prepare(results)
-    assert len([line for line in said if "images.lock" in line]) == 1
+    assert len([line for line in logged.messages if "images.lock" in line]) == 1
 
 
 def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_missing, results):
@@ -351,7 +347,7 @@ def test_a_second_try_to_prepare_has_the_same_addresses(new_cluster, images_miss
 
 
 def test_a_cluster_takes_no_disk_of_this_machine(new_cluster, images_missing, results, monkeypatch):
-    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, references: [])
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, references: [])
     cluster = new_cluster()
     cluster.prepare(results)
     with pytest.raises(UsageError, match="would take disks of this machine"):
@@ -458,7 +454,7 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
 
     cluster.storage, cluster.results = System(), results
     image = SimpleNamespace(reference="rook/ceph:v1.18.8", origin=SimpleNamespace(value="built"))
-    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, wanted: did.append(wanted) or [image])
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, wanted: did.append(wanted) or [image])
     monkeypatch.setattr(cluster, "require_images", lambda wanted: did.append("in the workers"))
     assert cluster.upgrade(rook="1.18.8") == "the condition"
     assert did == [("rook/ceph:v1.18.8",), "in the workers", "begun"]
@@ -473,7 +469,7 @@ def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeyp
         versions=lambda: next(versions), images_after=lambda versions: (), upgrade=lambda *_: "the condition"
     )
     cluster.results = results
-    monkeypatch.setattr(storage.images, "ensure", lambda settings, say, wanted: [])
+    monkeypatch.setattr(storage.images, "ensure", lambda settings, wanted: [])
     monkeypatch.setattr(cluster, "require_images", lambda wanted: None)
     with Recorder(tmp_path / "history.jsonl") as cluster.history:
         cluster.upgrade(rook="1.18.8")

@@ -4,8 +4,11 @@ The first scenario of somebody who has installed the package, and nothing else o
 and run there: `tox -e stranger`.
 """
 
+import logging
+
 import pytest
 
+log = logging.getLogger("rookery.scenarios")
 FILE_MIB = 16
 
 
@@ -19,4 +22,4 @@ def test_a_claim_moves_with_its_pod(cluster, cluster_volumes):
     other = next(name for name in cluster.nodes.workers if name != pod.node)
     pod = cluster_volumes.move(pod, claim, other)
     assert pod.checksum("random") == checksum
-    cluster.log(f"{FILE_MIB} MiB came along to {other}")
+    log.info("%d MiB came along to %s", FILE_MIB, other)

@@ -106,7 +106,7 @@ def kube():
 
 @pytest.fixture
 def results(tmp_path):
-    with Results(tmp_path, "rows", say=lambda line: None) as results:
+    with Results(tmp_path, "rows") as results:
         yield results
 
 

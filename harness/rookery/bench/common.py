@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -120,7 +120,7 @@ def noting_failure(bench: Bench) -> Iterator[None]:
         bench.facts["failed"] = f"{type(error).__name__}: {error}"
 
 
-def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Bench:
+def bring_up(settings: Settings, *, runs: int) -> Bench:
     """From nothing to HEALTH_OK, `runs` times, each on nodes and disks of its own; images are there beforehand.
 
     A run that fails ends the benchmark, as in `restore`.
@@ -128,9 +128,9 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
     bench, folder = Bench("bring-up"), bench_folder(Path(settings.results_dir), "bring-up")
     with noting_failure(bench):
         for number in range(1, runs + 1):
-            cluster = StorageCluster(settings, say)
+            cluster = StorageCluster(settings)
             try:
-                with Results(folder, f"bring-up-{number}", say=say) as results:
+                with Results(folder, f"bring-up-{number}") as results:
                     cluster.bring_up(results)
                     bench.runs.append(results.seconds())
             finally:
@@ -138,9 +138,7 @@ def bring_up(settings: Settings, say: Callable[[str], None], *, runs: int) -> Be
     return bench
 
 
-def restore(
-    settings: Settings, say: Callable[[str], None], *, runs: int, state: str = "storage", verify: bool = False
-) -> Bench:
+def restore(settings: Settings, *, runs: int, state: str = "storage", verify: bool = False) -> Bench:
     """Restore a saved cluster `runs` times; it is deployed first where there is no snapshot to use, and saved.
 
     With the state `cassandra` each run ends when every row that was saved can be read from all replicas. After each run
@@ -150,17 +148,17 @@ def restore(
     A run that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`.
     """
     wanted: State = workload_ready(CASSANDRA, commitlog_sync="batch") if state == "cassandra" else STORAGE_READY
-    bench, session = Bench("restore", facts={"state": wanted.name}), Session(settings, say)
+    bench, session = Bench("restore", facts={"state": wanted.name}), Session(settings)
     folder = bench_folder(Path(settings.results_dir), "restore")
     with closing(session), noting_failure(bench):
         session.expect(wanted)
-        with Results(folder, "restore-0", say=say) as results:
+        with Results(folder, "restore-0") as results:
             cluster = session.cluster(wanted, results)
             cluster.save(SAVED)
             snapshot = cluster.saved.kept(SAVED)
         bench.facts |= {"snapshot_bytes": snapshot.bytes, "left_each_time": _present()}
         for number in range(1, runs + 1):
-            with Results(folder, f"restore-{number}", say=say) as results:
+            with Results(folder, f"restore-{number}") as results:
                 bench.runs.append(_restore_once(cluster, snapshot, results, with_rows=state == "cassandra"))
             _require_same(bench.facts["left_each_time"], _present(), number)
         if verify:

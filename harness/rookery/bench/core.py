@@ -231,8 +231,10 @@ def _what(run: Run) -> str:
     return WHOLE
 
 
-def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: Sequence[str] = ()) -> CoreBench:
+def core(settings: Settings, pass_on: Callable[[str], None], *, runs: int, options: Sequence[str] = ()) -> CoreBench:
     """Run the core scenarios `runs` times, each time with a results folder of its own; `options` are pytest's.
+
+    `pass_on` is given each line of pytest's.
 
     A run that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`.
     """
@@ -241,7 +243,7 @@ def core(settings: Settings, say: Callable[[str], None], *, runs: int, options: 
         folder = bench_folder(Path(settings.results_dir), f"core-{number}")
         began = time.time()
         # The core is asked for by its marker, whatever the environment says of `--all`.
-        status = run_pytest(["-m", CORE, *options, "--results-dir", str(folder)], say)
+        status = run_pytest(["-m", CORE, *options, "--results-dir", str(folder)], pass_on)
         ended = time.time()
         if status != 0:
             bench.facts["failed"] = (

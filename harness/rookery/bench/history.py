@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -18,6 +19,8 @@ from rookery.history.checkers import check_writes
 from rookery.history.generated import WRONG, Sample, right, wrong
 from rookery.history.operations import NEMESIS, Function, History, Operation, OperationType
 
+log = logging.getLogger(__name__)
+
 RIGHT = "right"
 SHOWN = 3  # of each kind, of those that are judged wrongly
 CLIENTS = 8
@@ -25,7 +28,7 @@ LOST_ALLOWED_WINDOW_S = 15.0
 SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
 
 
-def history(say: Callable[[str], None], *, samples: int, operations: int, seed: int) -> Bench:
+def history(*, samples: int, operations: int, seed: int) -> Bench:
     """Judge so many generated histories of each kind, and one of so many operations; needs neither docker nor cluster.
 
     What is judged otherwise than it has to be is a fact of the benchmark, with the seed that makes it again.
@@ -37,14 +40,14 @@ def history(say: Callable[[str], None], *, samples: int, operations: int, seed: 
         goals=[Goal(_seconds(operations), at_most=2e-6 * operations), Goal(_memory(operations), at_most=500)],
     )
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        _judge_samples(pool, bench, say, samples, seed)
+        _judge_samples(pool, bench, samples, seed)
     figures: dict[str, float] = {}
     for share in SHARES:
         number = int(operations * share)
         # Each in a process of its own, which has nothing else in its memory.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             seconds, mebibytes = alone.submit(long_one, number).result()
-        say(f"{number:,} operations: {seconds:.2f} s, {mebibytes:.0f} MiB")
+        log.info("%s: %.2f s, %.0f MiB", _seconds(number), seconds, mebibytes)
         figures[_seconds(number)] = seconds
     figures[_memory(operations)] = mebibytes
     bench.runs.append(figures)
@@ -59,13 +62,13 @@ def _memory(operations: int) -> str:
     return f"memory for {operations:,} operations"
 
 
-def _judge_samples(pool: Executor, bench: Bench, say: Callable[[str], None], samples: int, seed: int) -> None:
+def _judge_samples(pool: Executor, bench: Bench, samples: int, seed: int) -> None:
     kinds = [RIGHT, *WRONG]
     judged = pool.map(partial(misjudged, seeds=range(seed, seed + samples)), kinds)
     for kind, wrongly in zip(kinds, judged, strict=True):
         expected = _expected(kind)
         told = f"{samples - len(wrongly):,} of {samples:,} {expected}"
-        say(f"{kind}: {told}")
+        log.info("%s: %s", kind, told)
         bench.facts["judged right"][kind] = told
         bench.facts["failures"] += [
             f"{kind}, seed {number}: {found} instead of {expected}" for number, found in wrongly[:SHOWN]

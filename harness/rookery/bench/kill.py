@@ -12,6 +12,7 @@ name is made after the kill.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import secrets
@@ -43,6 +44,8 @@ from rookery.report.run_folder import bench_folder, timings_under
 from rookery.settings import Settings
 from rookery.storage.states import STORAGE_READY
 from rookery.waiting import NotYet, minutes, wait_for
+
+log = logging.getLogger(__name__)
 
 # Two, as a state is saved only when a second scenario will need it; of the core, and short.
 SCENARIOS = (
@@ -264,7 +267,6 @@ class KillBench(Bench):
 
 def kill(
     settings: Settings,
-    say: Callable[[str], None],
     *,
     times: int,
     only: Sequence[str] = (),
@@ -278,17 +280,18 @@ def kill(
     phases = [phase for phase in PHASES if not only or phase.name in only]
     seed = settings.fault_seed if settings.fault_seed is not None else random.SystemRandom().randrange(2**31)
     bench = KillBench("kill", facts={"seed": seed, "kills": 0, "left": [], "changed": []})
-    _require_machine(settings, say, scenarios)
+    _require_machine(settings, scenarios)
     folder = bench_folder(Path(settings.results_dir).absolute(), "kill")
     try:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
             stack.callback(sigterm_as_ctrl_c())  # so that decoys go
-            rounds = stack.enter_context(_Rounds(settings, say, folder, scenarios, options))
-            say(f"seed {seed}; {len(phases)} phases; logs under {folder}; decoys have {rounds.set_id} in their names")
+            rounds = stack.enter_context(_Rounds(settings, folder, scenarios, options))
+            told = "seed %d; %d phases; logs under %s; decoys have %s in their names"
+            log.info(told, seed, len(phases), folder, rounds.set_id)
             for number, moment in enumerate(moments(times, seed, phases), start=1):
                 done = rounds.play(number, moment)
-                say(f"round {number}/{times}: {done}")
+                log.info("round %d/%d: %s", number, times, done)
                 bench.add(done)
                 write_json(folder / "kill.json", bench.as_dict())
     except UsageError:
@@ -298,7 +301,7 @@ def kill(
     return bench
 
 
-def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: Sequence[str]) -> None:
+def _require_machine(settings: Settings, scenarios: Sequence[str]) -> None:
     """Raises `UsageError` for scenarios that are not there and a name that is taken, `InfrastructureError` for a
     machine on which no run would work, so that `rookery setup`, which is killed as well, would have something to do."""
     for scenario in scenarios:
@@ -311,7 +314,7 @@ def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: 
         raise InfrastructureError("this machine lacks what a run needs", hint="rookery doctor")
     swept = _swept(os.environ)
     for line in swept.removed:
-        say(f"removed {line}, which a killed run had left")
+        log.info("removed %s, which a killed run had left", line)
     if swept.failure:  # nor could it after a kill
         raise InfrastructureError(*swept.failure)
     name = settings.cluster_name
@@ -327,16 +330,9 @@ def _require_machine(settings: Settings, say: Callable[[str], None], scenarios: 
 class _Rounds:
     """What the rounds of one benchmark share: decoys, the user's own folder with some of them, and what phases take."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        say: Callable[[str], None],
-        folder: Path,
-        scenarios: Sequence[str],
-        options: Sequence[str],
-    ) -> None:
+    def __init__(self, settings: Settings, folder: Path, scenarios: Sequence[str], options: Sequence[str]) -> None:
         self.set_id = secrets.token_hex(4)
-        self._cluster, self._say, self._folder = settings.cluster_name, say, folder
+        self._cluster, self._folder = settings.cluster_name, folder
         self._scenarios, self._options = scenarios, options
         self._usual = {phase.name: phase.usual for phase in PHASES}
         self._own = Path(tempfile.mkdtemp(prefix=f"rookery-decoys-{self.set_id}-"))
@@ -392,7 +388,8 @@ class _Rounds:
                         judged = self._judged(moment, running.session, before, places, environment)
                         judged = replace(judged, changed=[*changed, *judged.changed])
                         return Round.of(number, phase, attempt, attempts, judged)
-            self._say(f"round {number}: the run ended with {running.status()} before its moment in {phase.name}")
+            told = "round %d: the run ended with %s before its moment in %s"
+            log.info(told, number, running.status(), phase.name)
             changed += self._decoys.changed()  # which a run that ends by itself has to leave alone as well
             self._decoys.renew()
         raise InfrastructureError(
@@ -463,9 +460,9 @@ class _Process:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
         self._folder = folder
-        with (folder / "output.txt").open("ab") as log:
+        with (folder / "output.txt").open("ab") as output:
             self._process = subprocess.Popen(
-                argv, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
         self.session = self._process.pid

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from random import Random
@@ -22,6 +23,8 @@ from rookery.report import pages, recorded
 from rookery.report.files import write_json
 from rookery.report.stored import report_of
 from rookery.waiting import NotYet, wait_for_machine
+
+log = logging.getLogger(__name__)
 
 CLIENTS, RATE = 8, 400.0  # a second, of all clients
 BEGAN = 1_800_000_000.0  # Unix seconds, of the made-up history
@@ -67,9 +70,7 @@ next();
 """
 
 
-def page(
-    say: Callable[[str], None], *, operations: int, runs: int, of: Path | None = None, photo: Path | None = None
-) -> Bench:
+def page(*, operations: int, runs: int, of: Path | None = None, photo: Path | None = None) -> Bench:
     """Write the page `runs` times, in seconds of the processor, and look at it as often in a browser where one can be
     had, which is asked for a photograph of the timeline: the file `photo`, a PNG.
 
@@ -91,14 +92,15 @@ def page(
             _copy(of, scenario)
         for _ in range(runs):
             written, figures = _written(scenario)
-            say(f"written in {figures[WRITTEN]:.2f} s, {figures[SIZE]:.2f} MB")
+            log.info("written in %.2f s, %.2f MB", figures[WRITTEN], figures[SIZE])
             bench.runs.append(figures | _recorded(Path(folder), scenario) | _watched(scenario))
         with noting_failure(bench):
             try:
-                with browser_alone(say) as alone:
+                with browser_alone() as alone:
                     for figures in bench.runs:
                         figures |= _shown(alone, written)
-                        say(f"first paint after {figures[PAINTED]:.2f} s, hover answers in {figures[HOVERED]:.1f} ms")
+                        painted, hovered = figures[PAINTED], figures[HOVERED]
+                        log.info("first paint after %.2f s, hover answers in %.1f ms", painted, hovered)
                     if photo is not None:
                         alone.show(written)  # anew, without the trace of a pointer
                         alone.browser.screenshot(photo, "#timeline")

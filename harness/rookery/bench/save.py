@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from contextlib import closing
 from pathlib import Path
 
@@ -21,13 +21,13 @@ from rookery.waiting import minutes
 from rookery.workloads.cassandra import KIND as CASSANDRA
 from rookery.workloads.workload import new
 
+log = logging.getLogger(__name__)
+
 WRITTEN = 200  # rows that are acknowledged, more than before, when the nodes are frozen
 RECOVERED = minutes(5)
 
 
-def save(
-    settings: Settings, say: Callable[[str], None], *, runs: int, state: str = "storage", restore_every: int = 10
-) -> Bench:
+def save(settings: Settings, *, runs: int, state: str = "storage", restore_every: int = 10) -> Bench:
     """Save the cluster `runs` times and go on; each `restore_every`th time restore what was saved (0: never).
 
     With the state `cassandra` clients write meanwhile, and what is restored is judged as after a fault: a row that
@@ -36,15 +36,15 @@ def save(
     """
     wanted: State = workload_ready(CASSANDRA, commitlog_sync="batch") if state == "cassandra" else STORAGE_READY
     bench = Bench("save", facts={"state": wanted.name, "harmed": [], "verdicts": []})
-    session = Session(settings, say)
+    session = Session(settings)
     session.expect(wanted)
     folder = bench_folder(Path(settings.results_dir), "save")
     with closing(session), noting_failure(bench):
-        with Results(folder, "save-0", say=say) as results:
+        with Results(folder, "save-0") as results:
             cluster = session.cluster(wanted, results)
         for number in range(1, runs + 1):
             judged = bool(restore_every) and number % restore_every == 0
-            with Results(folder, f"save-{number}", say=say) as results:
+            with Results(folder, f"save-{number}") as results:
                 one = _with_rows if state == "cassandra" else _alone
                 one(cluster, results, bench, restore=judged)
                 bench.runs.append(results.seconds())
@@ -91,7 +91,7 @@ def _judge(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench)
     history = record.history().as_of_fault(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
     report = check_writes(history, rpo_seconds=None)
     results.record(verdict=report.as_dict())
-    results.say(report.describe().partition("\n")[0])
+    log.info("%s", report.describe().partition("\n")[0])
     bench.facts["verdicts"].append(report.verdict.value)
     if report.verdict is not Verdict.VALID:
         raise InfrastructureError(f"what was restored is not what was saved: {report.describe()}")

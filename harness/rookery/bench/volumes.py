@@ -23,6 +23,7 @@ fio in pods; neither has a limit of CPU.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import time
@@ -54,6 +55,8 @@ from rookery.storage.states import STORAGE_READY, State
 from rookery.waiting import NotYet, minutes, wait_for
 from rookery.workloads.throughput import KIB, MIB, Load
 from rookery.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, ClaimSpec, Pod, Volumes
+
+log = logging.getLogger(__name__)
 
 SAMPLES = 20  # of each latency
 AT_ONCE = 20  # volumes
@@ -153,7 +156,7 @@ class Ground:
         (folder / f"{name.replace(' ', '-').replace(',', '')}.txt").write_text(output)
 
 
-def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, only: Sequence[str] = ()) -> Bench:
+def volumes(settings: Settings, *, rounds: int = 3, only: Sequence[str] = ()) -> Bench:
     """Measure the parts named in `only`, or all of `PARTS`; bandwidth and random writes in so many rounds.
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
@@ -162,11 +165,11 @@ def volumes(settings: Settings, say: Callable[[str], None], *, rounds: int = 3, 
     cluster of fewer than `WORKERS` workers.
     """
     _require_workers(settings)
-    bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings, say)
+    bench, session = Bench("volumes", units=UNITS, goals=GOALS), Session(settings)
     with (
         closing(session),
         noting_failure(bench),
-        Results(bench_folder(Path(settings.results_dir), "volumes"), "volumes", say=say) as results,
+        Results(bench_folder(Path(settings.results_dir), "volumes"), "volumes") as results,
     ):
         for name in [name for name in PARTS if not only or name in only]:
             # Each leaves the cluster as it was; if it does not, that is seen.
@@ -200,7 +203,7 @@ def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: B
         image = ""
         if part.pods:
             with results.phase("fio on every node"):
-                image = programs.fio(results.say)
+                image = programs.fio()
                 cluster.nodes.load_docker_image(image)
         workload = Volumes(cluster.kube, image=image, storage_class=cluster.storage_class, namespace=f"bench-{name}")
         if part.pods:
@@ -324,11 +327,9 @@ def _measure(
         first = number % len(targets)
         for target in [*targets[first:], *targets[:first]]:
             for load in loads:
-                figure = round(target.requests_per_second(load) * per_request, 2)
-                run[step_of(load, target.name)] = figure
-                ground.results.say(
-                    f"round {number + 1}: {step_of(load, target.name)}: {figure} {UNITS[step_of(load, target.name)]}"
-                )
+                step = step_of(load, target.name)
+                run[step] = round(target.requests_per_second(load) * per_request, 2)
+                log.info("round %d: %s: %s %s", number + 1, step, run[step], UNITS[step])
 
 
 # --- latency ----------------------------------------------------------------------------------------------------
@@ -344,7 +345,7 @@ def _latency(ground: Ground, rounds: int) -> None:
         run |= _until_started(ground, name)
         Pod(ground.cluster.kube, name, ground.volumes.namespace).delete()
         ground.volumes.delete_claim(_claim(ground, name))
-        ground.results.say(f"{name}: {', '.join(f'{step} {seconds} s' for step, seconds in run.items())}")
+        log.info("%s: %s", name, ", ".join(f"{step} {seconds} s" for step, seconds in run.items()))
 
 
 def _claim(ground: Ground, name: str) -> Claim:
@@ -509,7 +510,7 @@ def _sanity(ground: Ground, rounds: int) -> None:
     cluster, results, run = ground.cluster, ground.results, dict[str, float]()
     ground.bench.runs.append(run)
     with results.phase("csi-sanity here"):
-        program = programs.csi_sanity(results.say)
+        program = programs.csi_sanity()
     filesystem, pool = filesystem_of(cluster), ground.rook.spec.pool
     subjects = (
         Subject.images(pool, "mount"),

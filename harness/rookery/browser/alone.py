@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,12 @@ class BrowserAlone:
 
 
 @contextmanager
-def browser_alone(say: Callable[[str], None]) -> Iterator[BrowserAlone]:
+def browser_alone() -> Iterator[BrowserAlone]:
     """While it lasts, this machine's engine runs a browser on a network of its own.
 
     Its image is built where it is not here. Raises `RookeryError` where there can be none.
     """
-    image = programs.chromium(say)
+    image = programs.chromium()
     name = f"browser-{secrets.token_hex(4)}"  # others may look at pages beside this one
     lease = Lease.acquire(name)
     try:

@@ -7,14 +7,19 @@ command, 3 the infrastructure failed, 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
+import logging
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
 
 from rookery import __version__
 from rookery.cli.parsers import CommandParser
 from rookery.errors import RookeryError
+from rookery.log_lines import LOGGER, TimeOfDay
 from rookery.machine.signals import sigterm_as_ctrl_c
 
 # By name, in the order of the help; NAME is in the module `rookery.cli.NAME`, which has `arguments` and `run`.
@@ -95,7 +100,8 @@ def _run(argv: Sequence[str] | None) -> int:
     as_it_was = sigterm_as_ctrl_c()
     try:
         _require_environment()
-        return arguments.run(arguments)
+        with _log_shown(arguments):
+            return arguments.run(arguments)
     except RookeryError as error:
         print(f"rookery: {error}", file=sys.stderr)
         return error.exit_status
@@ -107,6 +113,32 @@ def _run(argv: Sequence[str] | None) -> int:
         return 130
     finally:
         as_it_was()
+
+
+class _Printed(logging.Handler):
+    """Prints what is logged; a reader that is gone ends the command, as it does where that prints itself."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(logging.INFO)
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=self._file, flush=True)
+
+
+@contextmanager
+def _log_shown(arguments: argparse.Namespace) -> Iterator[None]:
+    """Show what the command logs at INFO and above: where it prints, but beside JSON, on standard error."""
+    handler = _Printed(sys.stderr if getattr(arguments, "json", False) else sys.stdout)
+    handler.setFormatter(TimeOfDay())
+    before = LOGGER.level
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(before)
 
 
 def _require_environment() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shlex
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from rookery.matrix import bisection
 from rookery.report.files import write_json
 from rookery.report.run_folder import STARTED
 from rookery.settings import Settings, option_name
+
+log = logging.getLogger(__name__)
 
 FOUND, NOT_FOUND, INFRASTRUCTURE = 0, 1, 3
 
@@ -72,11 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
         return [*given, f"{option_name(of)}={version}", *nodes]
 
     steps: list[bisection.Step] = []
-    for step in bisection.search(versions, options_for, results, lambda words: run_pytest(words, options.say)):
+    pytest = partial(run_pytest, pass_on=partial(options.pass_on, arguments))
+    for step in bisection.search(versions, options_for, results, pytest):
         steps.append(step)
         told = [{**asdict(each), "folder": str(each.folder), "options": options_for(each.version)} for each in steps]
         write_json(results / "bisect.json", {"schema": SCHEMA, "of": of, "versions": versions, "steps": told})
-        print(f"{of} {step.version}: {step.verdict} ({step.why}) in {step.seconds:.0f} s", flush=True)
+        log.info("%s %s: %s (%s) in %.0f s", of, step.version, step.verdict, step.why, step.seconds)
     table = Table("version", "verdict", "why", "seconds", "again")
     for step in sorted(steps, key=lambda step: versions.index(step.version)):
         again = f"pytest {shlex.join(options_for(step.version))}"

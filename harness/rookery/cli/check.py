@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from rookery.errors import UsageError
 from rookery.machine.pytest_process import run_pytest
 from rookery.report.run_folder import STARTED
 from rookery.settings import Settings
+
+log = logging.getLogger(__name__)
 
 SCHEMA = "rookery.sabotage/1"
 
@@ -91,15 +94,12 @@ def _sabotage(arguments: argparse.Namespace) -> int:
     planned = sabotaged.plan([*wanted.values()], folder)
     results = Path(settings.results_dir) / "sabotage" / f"{datetime.now(timezone.utc):{STARTED}}"
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
-
     def pytest(words: Sequence[str]) -> int:
-        return run_pytest([*options.given(arguments), *words], say)
+        return run_pytest([*options.given(arguments), *words], partial(options.pass_on, arguments))
 
     alone = [each.scenario.id for each in planned if not each.of(WORKAROUND)]
     for scenario in alone:
-        say(f"{scenario}: no workaround is marked; its cause alone is taken out")
+        log.info("%s: no workaround is marked; its cause alone is taken out", scenario)
     tried = list(sabotaged.run(planned, folder, results, pytest))
     if arguments.json:
         told = {"schema": SCHEMA, "tried": [asdict(each) for each in tried], "without_workaround": alone}

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -18,6 +17,7 @@ from rookery.cli import options, tables
 from rookery.errors import UsageError
 from rookery.images.mirrors import Mirrors
 from rookery.machine import doctor, network
+from rookery.machine.pytest_process import run_pytest
 from rookery.matrix import cells, grid, issues, nights, running
 from rookery.settings import Settings
 
@@ -107,7 +107,6 @@ def _here(cell: cells.Cell, has: Mapping[str, bool]) -> bool:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     matrix, results, has = cells.load(arguments.matrix), _results(arguments), machine_has()
     asked = matrix.named(arguments.cells)
     if arguments.cells and (lacking := {cell.name: need for cell in asked if (need := cells.lacking(cell, has))}):
@@ -121,8 +120,9 @@ def _run(arguments: argparse.Namespace) -> int:
         night = nights.night_named(results, arguments.night)
     else:
         night = before[-1] if arguments.resume else nights.new_night(results)
+    pytest = partial(run_pytest, pass_on=partial(options.pass_on, arguments))
     try:
-        status = running.run_cells(todo, night, budget_s=arguments.budget)
+        status = running.run_cells(todo, night, run=pytest, budget_s=arguments.budget)
     finally:
         grid.write(results, matrix, date.today())
     return status

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,6 @@ def given(arguments: argparse.Namespace) -> list[str]:
     return [f"{option_name(name)}={value}" for name, value in told.items() if name != "results_dir"]
 
 
-def say(line: str) -> None:
-    print(line, flush=True)
-
-
-Say = Callable[[str], None]
+def pass_on(arguments: argparse.Namespace, line: str) -> None:
+    """Print a line of pytest's at once: where the command prints, but beside JSON, on standard error."""
+    print(line, file=sys.stderr if getattr(arguments, "json", False) else sys.stdout, flush=True)

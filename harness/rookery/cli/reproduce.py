@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import fields
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from rookery.catalogue import affected, catalogue, ledger, reproducing
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     nodes, began = [str(arguments.scenarios / each.id) for each in found], datetime.now(timezone.utc)
     given = [*options.given(arguments), *chosen.options, f"--results-dir={settings.results_dir}"]
-    status = run_pytest([*given, *nodes], options.say)
+    status = run_pytest([*given, *nodes], partial(options.pass_on, arguments))
     results = reproducing.results_since(began, Path(settings.results_dir))
     outcome = reproducing.outcome(found, results, status)
     for line in reproducing.after(short, found, entry, results, outcome):

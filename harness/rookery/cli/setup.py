@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 
-from rookery.cli.options import say
 from rookery.errors import UsageError
 from rookery.images import programs
 from rookery.machine import setup, setup_undo
@@ -31,11 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.stop_engine:
         if arguments.dry_run:
             raise UsageError("--stop-engine is done or not done", hint="leave --dry-run away")
-        setup.stop_engine(say)
+        setup.stop_engine()
     elif arguments.undo:
-        setup_undo.undo(say, dry_run=arguments.dry_run)
+        setup_undo.undo(dry_run=arguments.dry_run)
     else:
         settings = Settings.from_sources({}, pyproject=Path("pyproject.toml"))
         settings.check(only=settings.changed)  # what the run after it would refuse
-        setup.setup(partial(programs.build_kind, say=say), say, dry_run=arguments.dry_run)
+        setup.setup(programs.build_kind, dry_run=arguments.dry_run)
     return 0

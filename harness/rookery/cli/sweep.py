@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     capacity.require_linux()
     try:
-        removed = sweep(everything=arguments.all, say=None if arguments.json else options.say)
+        removed = sweep(everything=arguments.all)
     except SweepIncomplete as error:
         _tell_removed(error.removed, as_json=arguments.json)
         raise

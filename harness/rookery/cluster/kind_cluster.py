@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -37,6 +38,8 @@ from rookery.machine.run import CommandFailed, run
 from rookery.machine.volume_loops import detach_stale
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, wait_for_machine
+
+log = logging.getLogger(__name__)
 
 CREATE_SECONDS = 600
 API_SECONDS = 120
@@ -105,7 +108,6 @@ class KindCluster(PytestKindCluster):
         kind: Path,
         kubeconfig: Path | None = None,
         disk_size: int = DISK_SIZE,
-        say: Callable[[str], None] = lambda line: None,
         guard: Callable[[Any, Collection[str]], None] = lambda wanted, own: None,
     ) -> None:
         """`guard` is given what is to be applied, and the cluster's own disks ("/dev/loop64"); see `Kube`."""
@@ -120,7 +122,6 @@ class KindCluster(PytestKindCluster):
         self.kubectl_path = Path("kubectl")
         self.disk_size = disk_size
         self.disks: dict[str, LoopDisk] = {}
-        self._say = say
         self._guard = guard
         self._volume_loops: dict[int, int] = {}  # seen alive: number and sequence number of the attachment
         self.network = f"rookery-{name}"
@@ -177,7 +178,7 @@ class KindCluster(PytestKindCluster):
         See `stores.filled_store` for `archive`.
         """
         image_id = docker_output("image", "inspect", "-f", "{{.Id}}", self.image)
-        self._store = stores.filled_store(self.image, image_id, images, archive=archive, say=self._say)
+        self._store = stores.filled_store(self.image, image_id, images, archive=archive)
 
     def create(self, config_file: object = None) -> None:
         """Create the cluster: disks, network, nodes, routes.
@@ -485,7 +486,7 @@ class KindCluster(PytestKindCluster):
             found = dict(zip(self.workers, pool.map(self._images_of, self.workers), strict=True))
         lacking = {worker: others | (wanted.keys() - found[worker]) for worker in self.workers}
         if missing := sorted(set().union(*lacking.values())):
-            self._say(f"importing {', '.join(missing)} into nodes that were saved without")
+            log.info("importing %s into nodes that were saved without", ", ".join(missing))
             self._import(missing, [worker for worker in self.workers if lacking[worker]])
         self._images |= wanted
         self._images_seen |= wanted

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,8 @@ from rookery.machine.docker import docker
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
+
+log = logging.getLogger(__name__)
 
 KEPT = 2  # stores in the cache: those used last, beside what snapshots are linked to
 IMPORT_SECONDS = 600
@@ -67,15 +70,14 @@ def filled_store(
     images: Mapping[str, str],
     *,
     archive: Callable[[Sequence[str]], Path],
-    say: Callable[[str], None],
 ) -> Path:
     """The /var of that node image with its own images and at least these (ids by name), unpacked; from the cache, or
     made now. `archive` tells the path of one with the images of those names; only what has to be imported is asked for.
     """
-    with machine_lock("stores", within=STORE_READY, say=say):
+    with machine_lock("stores", within=STORE_READY):
         there = [store for store in _stored() if store.node == node_image_id and not store.conflicts_with(images)]
         found = next((store for store in there if images.items() <= store.images.items()), None)
-        store = found or _made(node_image, node_image_id, images, there, archive, say)
+        store = found or _made(node_image, node_image_id, images, there, archive)
         store.path.touch()
         if found is None:
             _prune(store.path)
@@ -103,7 +105,6 @@ def _made(
     images: Mapping[str, str],
     bases: Sequence[Store],
     archive: Callable[[Sequence[str]], Path],
-    say: Callable[[str], None],
 ) -> Store:
     """A new store with these images and those of the base that has most of them."""
     base = max(bases, key=lambda store: len(images.items() & store.images.items()), default=None)
@@ -114,7 +115,7 @@ def _made(
     if not path.exists():
         missing = sorted(name for name in images if base is None or name not in base.images)
         beside = f" beside the {len(base.images)} there are" if base else ""
-        say(f"unpacking {len(missing)} images for the nodes, once{beside}")
+        log.info("unpacking %d images for the nodes, once%s", len(missing), beside)
         archived = archive(missing)
         with unfinished.staged(path) as partial:
             _fill(partial, node_image, archived, base.path if base else None)

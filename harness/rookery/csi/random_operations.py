@@ -6,6 +6,7 @@ What there is to do is `rookery.csi.model`'s, how it is done `rookery.csi.execut
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,6 +25,8 @@ from rookery.plugin import session
 from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
 from rookery.waiting import minutes
+
+log = logging.getLogger(__name__)
 
 MIXTURE = m.OperationMix()
 DRIVER_BACK = minutes(3)
@@ -68,7 +71,7 @@ class RandomisedRun:
         self._results = results
         self._last: Execution | None = None
         results.note(seed=seed)
-        results.say(f"seed {seed}")
+        log.info("seed %d", seed)
         results.path("plan.txt").write_text("\n".join(map(str, self.plan.steps)) + "\n")
 
     def run(self) -> None:

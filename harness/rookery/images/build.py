@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import graphlib
+import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from rookery.machine.docker import docker, docker_logged
 from rookery.machine.run import CommandFailed, run_logged
 from rookery.paths import cache_dir
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 # Compilers use both cores of a small machine already; a second and a third build fill the time they wait for packages.
 # No recipe limits what its compiler uses, so that a build that is alone has all cores.
@@ -48,7 +49,7 @@ def plan(references: Iterable[str]) -> list[Recipe]:
     return [found[reference] for reference in order.static_order()]
 
 
-def build(references: Iterable[str], say: Say) -> list[str]:
+def build(references: Iterable[str]) -> list[str]:
     """Build the images and what they need; returns the references built.
 
     Raises `UsageError` for an image without a recipe, `InfrastructureError` with the log's last lines when a build
@@ -61,11 +62,11 @@ def build(references: Iterable[str], say: Say) -> list[str]:
     names = {recipe.reference for recipe in todo}
     needs = {recipe.reference: [n for n in _planned(recipe.needs) if n in names] for recipe in todo}
     progress = Progress(todo, needs)
-    say(progress.begin())
-    _build_side_by_side(needs, progress, say)
+    log.info("%s", progress.begin())
+    _build_side_by_side(needs, progress)
     # What had these names before is of no use any more.
     docker("image", "prune", "--force", "--filter", f"label={engine.RECIPE_LABEL}", timeout=300, check=False)
-    say(f"{_count(len(todo))} built in {time.monotonic() - progress.started:.0f} s")
+    log.info("%s built in %.0f s", _count(len(todo)), time.monotonic() - progress.started)
     return [recipe.reference for recipe in todo]
 
 
@@ -113,7 +114,7 @@ class Progress:
         return recipe.name if alone else f"{recipe.name}:{recipe.tag}"
 
 
-def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress, say: Say) -> None:
+def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress) -> None:
     """Build all of them, each after what it needs; first what the longest chain of builds stands on."""
     order = graphlib.TopologicalSorter(needs)
     order.prepare()
@@ -132,9 +133,9 @@ def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress, 
                 for future in wait(running, timeout=within, return_when=FIRST_COMPLETED).done:
                     name, seconds = running.pop(future), future.result()
                     order.done(name)
-                    say(progress.end(name, seconds))
+                    log.info("%s", progress.end(name, seconds))
                 if progress.running and (now := time.monotonic()) >= to_tell:
-                    say(progress.line(now))
+                    log.info("%s", progress.line(now))
                     to_tell = now + TOLD_EVERY
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -167,39 +168,39 @@ def _log(recipe: Recipe) -> Path:
 def _build_one(recipe: Recipe) -> float:
     """Build one image, with a log that can be followed; returns the seconds it took."""
     started = time.monotonic()
-    log = _log(recipe)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("")
+    log_file = _log(recipe)
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    log_file.write_text("")
     try:
         with unfinished.staged(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
-            make(recipe, folder, log)
+            make(recipe, folder, log_file)
     except CommandFailed as error:
-        if error.output not in log.read_text(errors="replace"):  # of a command that does not write to it
-            with log.open("a") as file:
+        if error.output not in log_file.read_text(errors="replace"):  # of a command that does not write to it
+            with log_file.open("a") as file:
                 file.write(error.output)
         tail = "\n".join(error.output.splitlines()[-20:])
         raise InfrastructureError(
             f"{recipe.reference}: its recipe {recipe.name} failed\n{tail}",
-            hint=f"the whole log is {log}; can this machine reach the package registries?",
+            hint=f"the whole log is {log_file}; can this machine reach the package registries?",
         ) from error
     for alias in recipe.aliases:
         docker("tag", recipes.local_name(recipe.reference), recipes.local_name(alias))
     return time.monotonic() - started
 
 
-def _debootstrap(recipe: Recipe, folder: Path, log: Path) -> None:
+def _debootstrap(recipe: Recipe, folder: Path, log_file: Path) -> None:
     """The suite's root filesystem without documentation, and with the recipe's files as settings of apt."""
     archive = folder / "root.tar"
     mmdebstrap = ["mmdebstrap", "--variant=minbase", "--dpkgopt=path-exclude=/usr/share/doc/*"]
     mmdebstrap += [f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d" for _, path in recipe.files()]
     mmdebstrap += ['--customize-hook=rm -f "$1"/var/cache/apt/*.bin']  # apt does not clean what it is told not to use
-    run_logged([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS, log=log)
+    run_logged([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS, log=log_file)
     label = f"LABEL {engine.RECIPE_LABEL}={recipe.digest}"
     docker("import", "--change", label, str(archive), recipes.local_name(recipe.reference), timeout=300)
 
 
-def _docker_build(recipe: Recipe, folder: Path, log: Path) -> None:
+def _docker_build(recipe: Recipe, folder: Path, log_file: Path) -> None:
     options = ["--label", f"{engine.RECIPE_LABEL}={recipe.digest}", "--tag", recipes.local_name(recipe.reference)]
     for name, value in recipe.args.items():
         options += ["--build-arg", f"{name}={value}"]
@@ -219,13 +220,13 @@ def _docker_build(recipe: Recipe, folder: Path, log: Path) -> None:
         if recipe.archive:
             engine.save(recipe.archive, str(context / "images.tar"))
     command = ["build", "--network", "host", "--progress", "plain", *options, str(context)]
-    docker_logged(*command, timeout=BUILD_SECONDS, log=log)
+    docker_logged(*command, timeout=BUILD_SECONDS, log=log_file)
 
 
 def fetch_module(path: str, version: str, folder: Path) -> None:
     """Put the files of a published Go module into `folder`, which is being made or lies in one that is, by the Go
     toolchain in docker: the machine needs none."""
-    build([recipes.GOLANG], lambda line: None)
+    build([recipes.GOLANG])
     folder.mkdir(parents=True, exist_ok=True)
     mounts = ["-v", f"{folder}:/module"]
     if CERTIFICATES.exists():
@@ -239,9 +240,9 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
     )
 
 
-def export_file(reference: str, path: str, target: Path, say: Say) -> None:
+def export_file(reference: str, path: str, target: Path) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
-    build([reference], say)
+    build([reference])
     with unfinished.staged(target) as partial:
         name = engine.name_of(reference)
         container = docker("create", "--label", unfinished.label(partial), name, "none").stdout.strip()

@@ -8,17 +8,17 @@ from rookery.images import build, catalogue, recipes, resolve
 from rookery.paths import cache_dir
 
 
-def build_kind(target: Path, say: resolve.Say) -> None:
+def build_kind(target: Path) -> None:
     """Put the kind command at `target`."""
-    build.export_file(catalogue.KIND, "/kind", target, say)
+    build.export_file(catalogue.KIND, "/kind", target)
 
 
-def csi_sanity(say: resolve.Say) -> Path:
+def csi_sanity() -> Path:
     """csi-sanity, from the cache as long as its recipe has not changed."""
     recipe = recipes.need(catalogue.CSI_SANITY)
     program = cache_dir() / "bin" / f"csi-sanity-{recipe.digest}"
     if not program.exists():
-        build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program, say)
+        build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program)
     return program
 
 
@@ -27,18 +27,17 @@ def snapshot_crds() -> Path:
     recipe = recipes.need(catalogue.USERSPACE_CSI)
     crds = cache_dir() / "crds" / f"snapshots-{recipe.digest}.yaml"
     if not crds.exists():
-        path = "/usr/local/share/crds/snapshots.yaml"
-        build.export_file(recipe.reference, path, crds, lambda line: None)  # a run has built the driver by now
+        build.export_file(recipe.reference, "/usr/local/share/crds/snapshots.yaml", crds)
     return crds
 
 
-def chromium(say: resolve.Say) -> str:
+def chromium() -> str:
     """The image of a browser that this machine's docker runs, built where it is not here yet."""
-    resolve.ensure([catalogue.CHROMIUM], say, registries_reachable=lambda: False)  # none has it
+    resolve.ensure([catalogue.CHROMIUM], registries_reachable=lambda: False)  # none has it
     return catalogue.CHROMIUM
 
 
-def fio(say: resolve.Say) -> str:
+def fio() -> str:
     """The image of pods that measure their volumes, built where it is not here yet; to be loaded into nodes."""
-    resolve.ensure([catalogue.FIO], say, registries_reachable=lambda: False)  # none has it
+    resolve.ensure([catalogue.FIO], registries_reachable=lambda: False)  # none has it
     return catalogue.FIO

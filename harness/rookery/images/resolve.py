@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from rookery.images import archives, build, engine, recipes
 from rookery.images.mirrors import NONE, Mirrors, full_name
 from rookery.machine.docker import docker
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 PULL_SECONDS = 900
 # What registries answer by way of the engine, which has no codes for it; in lower case.
@@ -61,12 +62,11 @@ def is_cached(reference: str) -> bool:
 
 def ensure(
     references: Iterable[str],
-    say: Say,
     *,
     registries_reachable: Callable[[], bool],
     mirrors: Mirrors = NONE,
 ) -> list[Image]:
-    """Have every image in the engine, and say for each where it came from.
+    """Have every image in the engine, and know for each where it came from.
 
     `registries_reachable` is asked once, and only if something is missing that no mirror serves.
 
@@ -74,15 +74,15 @@ def ensure(
     """
     references = list(dict.fromkeys(references))
     missing = [reference for reference in references if engine.usable(reference) is None]
-    missing = [reference for reference in missing if not _load(reference, say)]
+    missing = [reference for reference in missing if not _load(reference)]
     reachable = cache(registries_reachable)
-    refused = {reference: _pull(reference, mirrors, reachable, say) for reference in missing}
+    refused = {reference: _pull(reference, mirrors, reachable) for reference in missing}
     for reference, refusal in refused.items():
         if refusal:
             recipes.need(reference, why=refusal.why, hint=refusal.hint)
     missing = [reference for reference, refusal in refused.items() if refusal]
     if missing:
-        build.build(missing, say)
+        build.build(missing)
     return [look(reference) for reference in references]
 
 
@@ -106,7 +106,7 @@ class Refusal:
         return cls(f": the mirror {mirror} cannot be asked ({said})", "see that the engine reaches it: docker pull")
 
 
-def _load(reference: str, say: Say) -> bool:
+def _load(reference: str) -> bool:
     archive = archives.holding(reference)
     if archive is None:
         return False
@@ -120,14 +120,14 @@ def _load(reference: str, say: Say) -> bool:
                     f"{archive.path} could not be loaded: {error.message}",
                     hint=f"see that docker answers and has room (docker system df); if it stays so: rm {archive.path}",
                 ) from error
-            say(f"{archive.path} cannot be loaded ({error.message.splitlines()[-1]}); it is removed")
+            log.warning("%s cannot be loaded (%s); it is removed", archive.path, error.message.splitlines()[-1])
             archives.remove(archive)
             return False
-        say(f"{reference} loaded from the archive cache in {time.monotonic() - started:.0f} s")
+        log.info("%s loaded from the archive cache in %.0f s", reference, time.monotonic() - started)
     return engine.usable(reference) is not None
 
 
-def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool], say: Say) -> Refusal | None:
+def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool]) -> Refusal | None:
     """Have it from its mirror, or from its registry where it has none; why not, if it cannot be had there."""
     if reference.startswith("localhost/"):
         return Refusal(": no registry has the harness's own images")
@@ -141,11 +141,11 @@ def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool], say: 
     except InfrastructureError as error:
         refusal = Refusal.of(error, source, mirror)
         if recipes.find(reference):
-            say(f"{reference}{refusal.why}; building it instead")
+            log.info("%s%s; building it instead", reference, refusal.why)
         return refusal
     if source != full:
         docker("tag", source, full)
-    say(f"{reference} pulled in {time.monotonic() - started:.0f} s")
+    log.info("%s pulled in %.0f s", reference, time.monotonic() - started)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import logging
 import platform
 import re
 import shutil
@@ -17,6 +18,8 @@ from rookery.machine import unfinished
 from rookery.machine.network import answering
 from rookery.machine.run import CommandFailed, output
 from rookery.paths import cache_dir
+
+log = logging.getLogger(__name__)
 
 # Before 0.30 a node that came back under another address could not find the control plane any more:
 # https://github.com/kubernetes-sigs/kind/issues/3941
@@ -56,7 +59,7 @@ def version_of(path: Path) -> tuple[int, ...] | None:
     return tuple(int(part) for part in match[1].split(".")) if match else None
 
 
-def install_kind(build_kind: Callable[[Path], None], say: Callable[[str], None]) -> Path:
+def install_kind(build_kind: Callable[[Path], None]) -> Path:
     """Have a kind of `MINIMUM` or later: the one that is there, else the project's release, else what `build_kind` puts
     at the path it is given. Raises `InfrastructureError` if none of these works.
     """
@@ -67,32 +70,32 @@ def install_kind(build_kind: Callable[[Path], None], say: Callable[[str], None])
     target = installed()
     with unfinished.staged(target) as partial:
         program = partial / target.name
-        if not _download_release(program, say):
-            say(f"kind {VERSION}: building it")
+        if not _download_release(program):
+            log.info("kind %s: building it", VERSION)
             build_kind(program)
         program.chmod(0o755)
         program.replace(target)
     kind = kind_binary()
-    say(f"kind: installed as {kind}")
+    log.info("kind: installed as %s", kind)
     return kind
 
 
-def _download_release(target: Path, say: Callable[[str], None]) -> bool:
+def _download_release(target: Path) -> bool:
     """Whether the release could be had from the project, whole."""
     architecture = _ARCHITECTURES.get(platform.machine())
     url = f"{_RELEASES}/v{VERSION}/kind-linux-{architecture}"
     if architecture is None or not answering([url]):
         return False
-    say(f"kind {VERSION}: downloading {url}")
+    log.info("kind %s: downloading %s", VERSION, url)
     deadline = time.monotonic() + 180
     try:
         promised = _fetch(f"{url}.sha256sum", deadline).decode().split()[0]
         program = _fetch(url, deadline)
     except (OSError, http.client.HTTPException, IndexError) as error:
-        say(f"kind {VERSION}: no download: {error}")
+        log.warning("kind %s: no download: %s", VERSION, error)
         return False
     if hashlib.sha256(program).hexdigest() != promised:
-        say(f"kind {VERSION}: what came is not what the project's checksum promises")
+        log.warning("kind %s: what came is not what the project's checksum promises", VERSION)
         return False
     target.write_bytes(program)
     return True

@@ -27,7 +27,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import IO, Any
@@ -331,9 +331,9 @@ class SweepIncomplete(InfrastructureError):
         self.removed = removed
 
 
-def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None) -> list[str]:
+def sweep(*, everything: bool = False) -> list[str]:
     """Remove what dead owners left, with `everything` also what was kept, and what dead processes were making in the
-    cache; never what a living process holds. Another process's sweep is waited for, which is told by `say`.
+    cache; never what a living process holds. Another process's sweep is waited for.
 
     Returns a line for each thing that was there, such as "loop /dev/loop64 (/var/lib/rookery/disks/a.img)".
     Idempotent. Raises `SweepIncomplete` after having tried every lease.
@@ -342,7 +342,7 @@ def sweep(*, everything: bool = False, say: Callable[[str], None] | None = None)
     failures: dict[str, Exception] = {}
     if _directory().is_dir():
         try:
-            with locks.held(_directory(), within=SWEPT, say=say):
+            with locks.held(_directory(), within=SWEPT):
                 names = sorted({path.stem for path in _directory().iterdir() if path.suffix in _SUFFIXES})
                 for _ in range(2):  # things of one lease may hold another's: a node is on the network of two clusters
                     failures.clear()

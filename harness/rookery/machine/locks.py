@@ -6,13 +6,19 @@ It does so in every pid namespace alike, so that a lock tells whether its holder
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, wait_for_machine
+
+log = logging.getLogger(__name__)
+
+TOLD_AFTER = 1.0  # seconds of waiting; most locks are held for less
 
 _held: set[Lock] = set()
 
@@ -63,33 +69,31 @@ os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 @contextmanager
-def machine_lock(name: str, *, within: float = 30, say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold the lock `name`, of which this machine has one; not re-entrant. If it has to wait it tells so by `say`.
+def machine_lock(name: str, *, within: float = 30) -> Iterator[None]:
+    """Hold the lock `name`, of which this machine has one; not re-entrant. To wait for longer than a moment is logged.
 
     Raises `DeadlineExceeded` if another process (or thread) does not let go of it within that many seconds.
     """
     path = state_dir() / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file stays: most of these locks are taken often.
-    with held(path, create=True, within=within, say=say):
+    with held(path, create=True, within=within):
         yield
 
 
 @contextmanager
-def held(
-    path: Path, *, create: bool = False, within: float, say: Callable[[str], None] | None = None
-) -> Iterator[None]:
+def held(path: Path, *, create: bool = False, within: float) -> Iterator[None]:
     """Hold the lock on this very path, as soon as nobody else does; otherwise as `machine_lock`."""
-    told = say is None
+    began, told = time.monotonic(), False
 
     def lock() -> Lock:
         nonlocal told
         taken = take(path, create=create)
         if taken is not None:
             return taken
-        if say is not None and not told:
+        if not told and time.monotonic() - began >= TOLD_AFTER:
             told = True
-            say(f"waiting for another run, for at most {within:.0f} s: it holds {path}")
+            log.info("waiting for another run, for at most %.0f s: it holds %s", within, path)
         raise NotYet("another process holds it")
 
     taken = wait_for_machine(lock, what=f"the lock {path}", within=within, every=0.05)

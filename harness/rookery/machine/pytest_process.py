@@ -15,25 +15,25 @@ def command(options: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "pytest", "--override-ini=testpaths=scenarios", *options]
 
 
-def run_pytest(options: Sequence[str], say: Callable[[str], None]) -> int:
-    """Run them, tell each line as it comes, and return pytest's exit status.
+def run_pytest(options: Sequence[str], pass_on: Callable[[str], None]) -> int:
+    """Run them, pass on each line of pytest's as it comes, and return pytest's exit status.
 
     Ctrl-C and SIGTERM end it only when pytest has removed its cluster.
     """
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # or nothing is told for minutes
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # or nothing comes for minutes
     with subprocess.Popen(
         command(options), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
         try:
-            _tell(process, say)
+            _pass_on(process, pass_on)
         except KeyboardInterrupt as interrupted:
             if isinstance(interrupted, Terminated):  # pytest has got the other, Ctrl-C, as well
                 process.terminate()
-            _tell(process, say)
+            _pass_on(process, pass_on)
             raise
     return process.returncode
 
 
-def _tell(process: subprocess.Popen[str], say: Callable[[str], None]) -> None:
+def _pass_on(process: subprocess.Popen[str], pass_on: Callable[[str], None]) -> None:
     for line in process.stdout or ():
-        say(line.rstrip("\n"))
+        pass_on(line.rstrip("\n"))

@@ -8,6 +8,7 @@ is installed is removed, and no engine is started beside another one. What is ch
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -27,7 +28,7 @@ from rookery.machine.setup_record import Change, Changes, of_this_boot
 from rookery.paths import state_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 # https://docs.docker.com/reference/cli/dockerd/#daemon-configuration-file
 DAEMON_SETTINGS = Path("/etc/docker/daemon.json")
@@ -48,38 +49,38 @@ _INOTIFY = Path("/proc/sys/fs/inotify")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def setup(build_kind: Callable[[Path], None], say: Say, *, dry_run: bool = False) -> None:
-    """Packages, the docker engine, kernel modules and limits, kind; `say` gets a line for each thing done or found.
+def setup(build_kind: Callable[[Path], None], *, dry_run: bool = False) -> None:
+    """Packages, the docker engine, kernel modules and limits, kind; each thing done or found is logged.
 
     `build_kind` is called with the path at which to put a kind program if no release of it can be downloaded. With
-    `dry_run` each thing that would be done is said, and none is.
+    `dry_run` each thing that would be done is logged, and none is.
     Raises `InfrastructureError` whose hint is what to type, where this program may or can not do it.
     """
     require_root()
     host_engine.require_fit()
     if docker.engine_info() is None:
         other_engines.refuse_to_start(our_engine())
-    changes = Changes(say, dry_run=dry_run)
+    changes = Changes(dry_run=dry_run)
     _install_packages(changes)
     _ensure_engine(changes)
     _load_modules(changes)
     _raise_inotify_limits(changes)
     _install_kind(build_kind, changes)
     if dry_run and not changes.any:
-        say("nothing would be changed")
+        log.info("nothing would be changed")
 
 
-def stop_engine(say: Say) -> None:
+def stop_engine() -> None:
     """Stop the engine that `setup` started; another one is left alone. Raises `InfrastructureError` if it won't go."""
     engine = our_engine()
     if engine is None:
-        say("docker engine: none that was started by setup")
+        log.info("docker engine: none that was started by setup")
         return
     try:
         engine.end(signal.SIGTERM, within=minutes(1))  # it stops every container first, ten seconds each at most
     except DeadlineExceeded as error:
         raise InfrastructureError(str(error), hint=f"kill -9 {engine.pid}") from error
-    say("docker engine: stopped")
+    log.info("docker engine: stopped")
 
 
 def require_root() -> None:
@@ -96,7 +97,7 @@ def _install_packages(changes: Changes) -> None:
     if not missing:
         return
     if not _which("apt-get"):
-        _refuse_other_distribution([package for package in missing if package != "mmdebstrap"], changes.say)
+        _refuse_other_distribution([package for package in missing if package != "mmdebstrap"])
         return
     if not changes.dry_run:
         packages.update()
@@ -105,7 +106,7 @@ def _install_packages(changes: Changes) -> None:
     except InfrastructureError as error:
         if not changes.dry_run:
             raise
-        changes.say(f"packages: {error.message}\n(set-up itself has the lists of packages brought up to date first)")
+        log.warning("packages: %s\n(set-up itself has the lists of packages brought up to date first)", error.message)
         return
     told = f"packages: installing {' '.join(missing)}"
     if needed := sorted(set(new) - set(missing)):
@@ -113,14 +114,14 @@ def _install_packages(changes: Changes) -> None:
     changes.make(told, lambda: packages.install(missing), [Change("package", package) for package in new])
 
 
-def _refuse_other_distribution(missing: list[str], say: Say) -> None:
+def _refuse_other_distribution(missing: list[str]) -> None:
     """mmdebstrap may be missing: it is for building images, which where it does not exist are pulled."""
     if missing:
         raise InfrastructureError(
             f"this is neither Debian nor Ubuntu, and it lacks what these contain there: {' '.join(missing)}",
             hint="install those (the engine: https://docs.docker.com/engine/install/), then: rookery setup",
         )
-    say("packages: no mmdebstrap here, so images can be pulled but not built")
+    log.warning("packages: no mmdebstrap here, so images can be pulled but not built")
 
 
 def _ensure_engine(changes: Changes) -> None:
@@ -143,7 +144,7 @@ def _ensure_engine(changes: Changes) -> None:
             f"the docker engine cannot start privileged containers, because this machine lacks {', '.join(lacking)}",
             hint=f"put into {DAEMON_SETTINGS} {json.dumps(_daemon_settings())} and restart the engine",
         )
-    changes.say(f"docker engine: {engine['ServerVersion']}")
+    log.info("docker engine: %s", engine["ServerVersion"])
 
 
 def _install_runtime(changes: Changes) -> None:
@@ -214,13 +215,13 @@ def _start_dockerd(wrapper_needed: bool, changes: Changes) -> None:
     def start() -> None:
         pid_file().unlink(missing_ok=True)  # of a dead one, or dockerd would refuse if its number is in use again
         state_dir().mkdir(parents=True, exist_ok=True)
-        with log_file().open("ab") as log:
+        with log_file().open("ab") as output:
             # Not by run(): a daemon does not end. Its session is its own, so that Ctrl-C in ours does not reach it.
             subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 start_new_session=True,
                 cwd="/",
                 env={**os.environ, "PATH": _search_path()},
@@ -249,9 +250,9 @@ def _wait_for_engine() -> dict[str, object]:
     try:
         return wait_for_machine(answers, what="the docker engine to answer", within=minutes(1))
     except DeadlineExceeded as error:
-        log = log_file()
-        tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
-        hint = f"see {log}" if log.exists() else "journalctl -u docker"
+        own = log_file()
+        tail = own.read_text(errors="replace")[-2000:] if own.exists() else ""
+        hint = f"see {own}" if own.exists() else "journalctl -u docker"
         raise InfrastructureError(f"{error}\n{tail}".rstrip(), hint=hint) from error
 
 
@@ -282,7 +283,7 @@ def _load_modules(changes: Changes) -> None:
 
         def load(argv: Sequence[str] = (modprobe, module)) -> None:
             if said := run(argv, timeout=30, check=False).stderr.strip():
-                changes.say(said)
+                log.warning("%s", said)
 
         changes.make(f"kernel module {module}: loading it", load, [of_this_boot("module", module)])
 
@@ -299,7 +300,7 @@ def _raise_inotify_limits(changes: Changes) -> None:
                 path.write_text(str(wanted))
             except OSError as error:  # read-only in a container: the limit is that of the machine around it
                 sysctl = f"sysctl -w fs.inotify.{path.name}={wanted}"
-                changes.say(f"fs.inotify.{path.name}: {error.strerror}; outside of this container: {sysctl}")
+                log.warning("fs.inotify.%s: %s; outside of this container: %s", path.name, error.strerror, sysctl)
 
         told = f"fs.inotify.{name}: raising it from {before} to {wanted}"
         changes.make(told, write, [of_this_boot("limit", str(path), before, str(wanted))])
@@ -311,7 +312,7 @@ def _install_kind(build_kind: Callable[[Path], None], changes: Changes) -> None:
     except InfrastructureError:
         changes.make(
             f"kind: installing {VERSION} as {installed()}",
-            lambda: install_kind(build_kind, changes.say),
+            lambda: install_kind(build_kind),
             [Change("file", str(installed()))],
         )
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from rookery.errors import InfrastructureError
 from rookery.machine.processes import boot_id
 from rookery.paths import state_dir
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,20 +39,19 @@ class Change:
 
 
 class Changes:
-    """Makes changes, each said and written down first; with `dry_run` they are said and nothing else."""
+    """Makes changes, each logged and written down first; with `dry_run` they are logged and nothing else."""
 
-    def __init__(self, say: Say, *, dry_run: bool = False) -> None:
-        self.say = say
+    def __init__(self, *, dry_run: bool = False) -> None:
         self.dry_run = dry_run
         self.any = False  # was made, or would be
 
     def make(self, told: str, do: Callable[[], object], changes: Iterable[Change] = ()) -> None:
         self.any = True
         if self.dry_run:
-            self.say(f"would do: {told}")
+            log.info("would do: %s", told)
             return
         add(changes)
-        self.say(told)
+        log.info("%s", told)
         do()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,27 +12,29 @@ from rookery.machine import docker, packages, setup, setup_record
 from rookery.machine.leases import Lease
 from rookery.machine.processes import boot_id
 from rookery.machine.run import run
-from rookery.machine.setup_record import Change, Say
+from rookery.machine.setup_record import Change
 from rookery.waiting import minutes
 
+log = logging.getLogger(__name__)
 
-def undo(say: Say, *, dry_run: bool = False) -> None:
-    """Everything that is on record, the engine first; `say` gets a line for each. Images, and the cache, stay.
 
-    With `dry_run` what would be taken back is said, and nothing is. Raises `InfrastructureError` while clusters of the
-    harness, or containers in an engine that would go, are there; and at the end, if something could not be undone.
+def undo(*, dry_run: bool = False) -> None:
+    """Everything that is on record, the engine first; each is logged. Images, and the cache, stay.
+
+    With `dry_run` what would be taken back is logged, and nothing is. Raises `InfrastructureError` while clusters of
+    the harness, or containers in an engine that would go, are there; and at the end, if something could not be undone.
     """
     setup.require_root()
     changes = setup_record.recorded()
     if not changes and not setup.our_engine():
-        say("nothing to take back: no change of set-up's is on record")
+        log.info("nothing to take back: no change of set-up's is on record")
         return
     _refuse_while_in_use(changes)
     if setup.our_engine():
         if dry_run:
-            say("would undo: the docker engine that set-up started")
+            log.info("would undo: the docker engine that set-up started")
         else:
-            setup.stop_engine(say)
+            setup.stop_engine()
             setup.log_file().unlink(missing_ok=True)
     failures = []
     for kind, (told, take_back) in _UNDO.items():
@@ -40,10 +43,10 @@ def undo(say: Say, *, dry_run: bool = False) -> None:
         if not of_kind:
             continue
         if dry_run:
-            say(f"would undo: {told} {names}")
+            log.info("would undo: %s %s", told, names)
             continue
         try:
-            take_back(of_kind, say)
+            take_back(of_kind)
         except (InfrastructureError, OSError) as error:
             failures.append(f"{told} {names}: {error}")
             continue
@@ -55,7 +58,7 @@ def undo(say: Say, *, dry_run: bool = False) -> None:
     if failures:
         raise InfrastructureError("\n".join(failures), hint="see each reason, then: rookery setup --undo")
     if not dry_run:
-        say("undone: what set-up has changed; images in docker and the cache are as they were")
+        log.info("undone: what set-up has changed; images in docker and the cache are as they were")
 
 
 def _refuse_while_in_use(changes: Sequence[Change]) -> None:
@@ -79,55 +82,55 @@ def _containers() -> list[str]:
         return []  # an engine that does not answer
 
 
-def _lower_limits(changes: Sequence[Change], say: Say) -> None:
+def _lower_limits(changes: Sequence[Change]) -> None:
     for change in changes:
         path = Path(change.name)
         if (now := path.read_text().strip()) == change.before:  # it may not be written to in a container
             continue
         if now != change.after:
-            say(f"{path}: left as it is, as others have changed it since")
+            log.info("%s: left as it is, as others have changed it since", path)
             continue
         path.write_text(change.before)
-        say(f"{path}: {change.before} again")
+        log.info("%s: %s again", path, change.before)
 
 
-def _unload_modules(changes: Sequence[Change], say: Say) -> None:
+def _unload_modules(changes: Sequence[Change]) -> None:
     for change in changes:
         done = run(["modprobe", "-r", change.name], timeout=30, check=False)
-        say(f"kernel module {change.name}: {'unloaded' if done.returncode == 0 else 'in use, so it stays'}")
+        log.info("kernel module %s: %s", change.name, "unloaded" if done.returncode == 0 else "in use, so it stays")
 
 
-def _stop_units(changes: Sequence[Change], say: Say) -> None:
+def _stop_units(changes: Sequence[Change]) -> None:
     for change in changes:  # its socket first, which would start it again
         run(["systemctl", "stop", f"{change.name}.socket"], timeout=minutes(2), check=False)
         run(["systemctl", "stop", change.name], timeout=minutes(2))
-        say(f"{change.name}: stopped")
+        log.info("%s: stopped", change.name)
 
 
-def _disable_units(changes: Sequence[Change], say: Say) -> None:
+def _disable_units(changes: Sequence[Change]) -> None:
     for change in changes:
         run(["systemctl", "disable", change.name], timeout=minutes(2))
-        say(f"{change.name}: disabled")
+        log.info("%s: disabled", change.name)
 
 
-def _remove_packages(changes: Sequence[Change], say: Say) -> None:
+def _remove_packages(changes: Sequence[Change]) -> None:
     there = packages.installed([change.name for change in changes])
     going = packages.removable(sorted(there)) if there else []
     if going:
-        say(f"packages: removing {' '.join(going)}")
+        log.info("packages: removing %s", " ".join(going))
         packages.remove(going)
     if staying := sorted(there - set(going)):
-        say(f"packages: {' '.join(staying)} stay, as others that were installed since need them")
+        log.info("packages: %s stay, as others that were installed since need them", " ".join(staying))
 
 
-def _remove_files(changes: Sequence[Change], say: Say) -> None:
+def _remove_files(changes: Sequence[Change]) -> None:
     in_use: Path | None = None
     for change in changes:
         path = Path(change.name)
         if not path.exists():
             continue
         if change.after and path.read_text() != change.after:
-            say(f"{path}: left as it is, as others have changed it since")
+            log.info("%s: left as it is, as others have changed it since", path)
             continue
         if path == setup.RUNTIME_PATH and setup.RUNTIME_NAME in (docker.engine_info() or {}).get("Runtimes", {}):
             in_use = path
@@ -136,13 +139,13 @@ def _remove_files(changes: Sequence[Change], say: Say) -> None:
         with contextlib.suppress(OSError):  # it has others' files in it
             if path.parent == setup.RUNTIME_PATH.parent:
                 path.parent.rmdir()
-        say(f"{path}: removed")
+        log.info("%s: removed", path)
     if in_use:
         raise InfrastructureError(f"an engine that set-up did not start has {in_use} among its runtimes")
 
 
 # In the order in which they are taken back: nothing may use what goes.
-_UNDO: dict[str, tuple[str, Callable[[Sequence[Change], Say], None]]] = {
+_UNDO: dict[str, tuple[str, Callable[[Sequence[Change]], None]]] = {
     "limit": ("limits raised:", _lower_limits),
     "module": ("kernel modules loaded:", _unload_modules),
     "active": ("units started:", _stop_units),

@@ -6,10 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timezone
-from functools import partial
 from pathlib import Path
 
-from rookery.machine.pytest_process import command, run_pytest
+from rookery.machine.pytest_process import command
 from rookery.matrix import nights
 from rookery.matrix.cells import Cell
 from rookery.matrix.nights import FAILED, PASSED
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 Run = Callable[[Sequence[str]], int]  # given pytest's options; returns its exit status
 
 
-def run_cells(cells: Sequence[Cell], night: Path, *, budget_s: float | None = None, run: Run | None = None) -> int:
+def run_cells(cells: Sequence[Cell], night: Path, *, run: Run, budget_s: float | None = None) -> int:
     """Run the cells that have not come to their end in this night; returns the exit status of the whole.
 
     No cell begins after `budget_s` seconds. The whole is 0 if each cell passed but for what matrix.toml expects, 1 if a
@@ -35,7 +34,7 @@ def run_cells(cells: Sequence[Cell], night: Path, *, budget_s: float | None = No
         if cell.name in done:
             log.info("%s: done in this night already", cell.name)
             continue
-        worst = _worse(worst, _run(cell, night, run or _run_pytest))
+        worst = _worse(worst, _run(cell, night, run))
     return worst
 
 
@@ -52,10 +51,6 @@ def _run(cell: Cell, night: Path, run: Run) -> int:
     counted = _counted(cell, night, status)
     log.info("%s: %s in %.0f s", cell.name, "passed" if counted == PASSED else f"exit status {status}", seconds)
     return counted
-
-
-def _run_pytest(options: Sequence[str]) -> int:
-    return run_pytest(options, partial(print, flush=True))
 
 
 def _counted(cell: Cell, night: Path, status: int) -> int:

@@ -72,7 +72,7 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
     session, node = running.session_of(request.config), request.node
     run = workers.reporting_of(request.config).open(session.settings)
     with (
-        Results(run.path, scenario_name(node.name), say=session.say) as results,
+        Results(run.path, scenario_name(node.name)) as results,
         symptoms.told_to(results.saw),
         waiting.told_to(results.waited),
     ):
@@ -103,8 +103,8 @@ def kind_cluster(request: pytest.FixtureRequest, rookery_results: Results) -> It
 def cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterator[StorageCluster]:
     """A cluster whose storage system is healthy, and that has the workload on it that is asked for as well.
 
-    `cluster.results` is the scenario's results folder, and `cluster.log` prints a line while it runs. A scenario that
-    passes must not leave anything of volumes that are gone (see `rookery.csi.leaks`).
+    `cluster.results` is the scenario's results folder. A scenario that passes must not leave anything of volumes that
+    are gone (see `rookery.csi.leaks`).
     """
     from rookery.errors import StorageFailure
     from rookery.evidence.watcher import watching
@@ -136,7 +136,7 @@ def _cluster(request: pytest.FixtureRequest, state: State, results: Results) -> 
     session = session_of(request.config)
     cluster = session.cluster(state, results, ordering.cluster_of(request.node))
     cluster.require_images(ordering.images_of(request.node))
-    cluster.results, cluster.log = results, session.say
+    cluster.results = results
     return cluster
 
 
@@ -149,7 +149,7 @@ def second_cluster(
     from rookery.plugin.running import session_of
 
     other = session_of(request.config).another()
-    other.results, other.log = rookery_results, cluster.log
+    other.results = rookery_results
     try:
         other.bring_up(rookery_results)
         cluster.note(rookery_results)
@@ -329,15 +329,14 @@ def cluster_browser(cluster: StorageCluster, rookery_results: Results) -> Iterat
     from rookery.images import programs
 
     with rookery_results.uncounted(), rookery_results.phase("image of the browser ready"):
-        image = programs.chromium(cluster.log)
+        image = programs.chromium()
     with browser_on(cluster.nodes.network, cluster.nodes.lease, image=image) as browser:
         yield browser
 
 
 @pytest.fixture(scope="session")
-def csi_sanity(request: pytest.FixtureRequest) -> Path:
+def csi_sanity() -> Path:
     """The program csi-sanity, built from its module where it is not here yet."""
     from rookery.images import programs
-    from rookery.plugin.running import session_of
 
-    return programs.csi_sanity(session_of(request.config).say)
+    return programs.csi_sanity()

@@ -6,11 +6,12 @@ Nothing is made before the first scenario asks for its results, so that other te
 from __future__ import annotations
 
 import logging
-import re
+import sys
+import textwrap
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import partial
@@ -23,6 +24,7 @@ from _pytest._code.code import TerminalRepr
 
 from rookery.catalogue import ledger
 from rookery.errors import InfrastructureError
+from rookery.log_lines import LOGGER, TimeOfDay
 from rookery.plugin.junit import OUTCOME, UNCOUNTED, RunXml
 from rookery.plugin.outcomes import blamed, outcome_of
 from rookery.plugin.workers import FOLDER
@@ -46,9 +48,6 @@ EXPLAINED = {
 }
 
 
-_RECORD = re.compile(r"^(?=(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S+:\S+:\d+ )", re.MULTILINE)
-
-
 class _Block(TerminalRepr):
     """A failure as pytest shows it: all of it among the failures, the reason in its short summary."""
 
@@ -61,15 +60,47 @@ class _Block(TerminalRepr):
             tw.line(line)
 
 
-class _Logged(logging.Handler):
-    """Gives on what the harness has logged, such as what a wait is waiting for."""
+class _ToRunLog(logging.Handler):
+    """Has run.log tell all that is logged, such as what a wait is waiting for."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
+    def __init__(self, tell: Callable[[str, datetime], None]) -> None:
+        super().__init__(logging.DEBUG)
         self._tell = tell
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(record.getMessage())
+        try:
+            self._tell(self.format(record), datetime.fromtimestamp(record.created, timezone.utc))
+        except Exception:
+            self.handleError(record)
+
+
+class _ToTerminal(logging.Handler):
+    """Shows at once what is logged at INFO and above, around pytest's capture: on its terminal, or for a worker, which
+    has none (pytest-xdist), on standard error with the worker's name."""
+
+    def __init__(self, config: pytest.Config, worker: str) -> None:
+        super().__init__(logging.INFO)
+        self._capture: Any = config.pluginmanager.get_plugin("capturemanager")
+        self._terminal = None if worker else config.pluginmanager.get_plugin("terminalreporter")
+        self.setFormatter(TimeOfDay(worker))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = textwrap.indent(f"{self.format(record)}\n", "  ")
+            with self._capture.global_and_fixture_disabled():
+                if self._terminal is None:
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+                else:
+                    self._terminal.ensure_newline()
+                    self._terminal.write(text, flush=True)  # write_line would leave its end in the buffer
+        except Exception:
+            self.handleError(record)
+
+
+def _of_others(record: logging.LogRecord) -> bool:
+    """Whether pytest shows it beneath a failure: what is ours was shown at once, and stands in run.log."""
+    return record.name.partition(".")[0] != LOGGER.name
 
 
 class _Meanwhile:
@@ -121,29 +152,30 @@ class Reporting:
     def __init__(self, config: pytest.Config, run: str) -> None:
         self._config, self._run = config, run
         self._worker = getattr(config, "workerinput", {}).get("workerid", "")
-        self._early: list[tuple[datetime, str]] = []  # what was said before there was a folder
+        self._early: list[tuple[datetime, str]] = []  # what was logged before there was a folder
         self._xml: RunXml | None = None
         self.folder: RunFolder | None = None
-        logger, handler = logging.getLogger("rookery"), _Logged(self.log)
-        logger.addHandler(handler)
-        config.add_cleanup(partial(logger.removeHandler, handler))
+        self._listen()
 
-    def heard(self, say: Callable[[str], None]) -> Callable[[str], None]:
-        """The same `say`, and run.log has what was said."""
+    def _listen(self) -> None:
+        """Hear what is logged until the run's end, after which the logger is as it was."""
+        config = self._config
+        config.add_cleanup(partial(LOGGER.setLevel, LOGGER.level))
+        LOGGER.setLevel(logging.DEBUG)
+        for handler in (_ToRunLog(self.log), _ToTerminal(config, self._worker)):
+            LOGGER.addHandler(handler)
+            config.add_cleanup(partial(LOGGER.removeHandler, handler))
+        if logs := config.pluginmanager.get_plugin("logging-plugin"):  # not under `-p no:logging`
+            logs.report_handler.addFilter(_of_others)
 
-        def said(line: str) -> None:
-            self.log(line)
-            say(line)
-
-        return said
-
-    def log(self, line: str) -> None:
-        now = datetime.now(timezone.utc)
+    def log(self, line: str, at: datetime | None = None) -> None:
+        """Append to run.log, which it is kept for until there is one."""
+        at = at or datetime.now(timezone.utc)
         if self.folder is None:
-            self._early.append((now, line))
+            self._early.append((at, line))
         else:
             with suppress(OSError):  # a full disk is told elsewhere
-                self.folder.log(line, now)
+                self.folder.log(line, at)
 
     def open(self, settings: Settings) -> RunFolder:
         """The folder of this run, made by whoever is first."""
@@ -276,19 +308,6 @@ def keep_traceback(call: pytest.CallInfo[Any], results: Results) -> None:
     shown = call.excinfo.traceback.filter(lambda entry: not any(part in str(entry.path) for part in WAITING))
     if shown:
         call.excinfo.traceback = shown
-
-
-def without_waits(sections: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What pytest has captured, without what waits were waiting for: their last reason is the failure's, and all of
-    them stand in run.log."""
-    kept = []
-    for title, text in sections:
-        if title.startswith("Captured log"):
-            records = _RECORD.split(text)
-            text = "".join(record for record in records if not re.match(r"\w+ +rookery\.waiting:", record))
-        if text.strip():
-            kept.append((title, text))
-    return kept
 
 
 def told(

@@ -40,13 +40,13 @@ from rookery.rook.versions import require_ceph, require_kubernetes
 from rookery.settings import Settings
 from rookery.storage.system import system_named
 
+log = logging.getLogger(__name__)
+
 SESSION = pytest.StashKey[Session]()
 CALLS = pytest.StashKey[dict[str, pytest.CallInfo]]()
 RESULTS = pytest.StashKey[Results]()
 DESELECTED = pytest.StashKey[Sequence[pytest.Item]]()  # scenarios of a tier that was not asked for
 SLICE = pytest.StashKey[slices.Slice]()  # of the scenarios, if they were cut
-# Pytest shows what was logged beside a failure: among it what a wait that did not end was waiting for.
-logging.getLogger("rookery").setLevel(logging.INFO)
 
 LEFT = "left: what `rookery sweep` removes, as the next run does"
 
@@ -79,7 +79,8 @@ def _require_fixtures(config: pytest.Config, scenarios: Sequence[pytest.Item]) -
     """End the run before anything is deployed, if one of its scenarios can only fail for want of a fixture."""
     if told := missing_fixtures.missing(scenarios):
         if getattr(config, "workerinput", {}).get("workerid") == "gw0":  # what a worker exits with is not shown
-            session_of(config).say("\n".join(told))
+            workers.reporting_of(config)
+            log.error("%s", "\n".join(told))
         pytest.exit("\n".join(told), returncode=USAGE)
 
 
@@ -119,8 +120,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session_of(config).expect(state, which, images=ordering.images_of(item))
     # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.
     if getattr(config, "workerinput", {}).get("workerid") == "gw0":
+        workers.reporting_of(config)
         for line in pytest_report_collectionfinish(config):
-            session_of(config).say(line)
+            log.info("%s", line)
 
 
 def session_of(config: pytest.Config) -> Session:
@@ -132,16 +134,13 @@ def session_of(config: pytest.Config) -> Session:
 
 
 def new_session(config: pytest.Config, settings: Settings) -> Session:
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    capture = config.pluginmanager.get_plugin("capturemanager")
+    workers.reporting_of(config)  # hears what it logs
     worker = getattr(config, "workerinput", None)
-    heard = workers.reporting_of(config).heard
     if worker is None:
-        return Session(settings, heard(session.speaker(terminal, capture)))
+        return Session(settings)
     name = worker["workerid"]  # gw0, gw1, ...
     own = replace(settings, cluster_name=f"{settings.cluster_name}-{name}")
-    say, slot = heard(session.speaker(None, capture, name)), int(name.removeprefix("gw"))  # its terminal is nowhere
-    return Session(own, say, slot=slot, slots=worker["workercount"])
+    return Session(own, slot=int(name.removeprefix("gw")), slots=worker["workercount"])
 
 
 def finish(node: pytest.Item, results: Results, unclean: BaseException | None = None) -> None:
@@ -221,7 +220,6 @@ def pytest_runtest_makereport(
         finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     if results := item.stash.get(RESULTS, None):  # which its setup has made
         reporting.told(item, call, report, results, machine=session.short_of_room(results))
-    report.sections = reporting.without_waits(report.sections)
     return report
 
 
@@ -250,15 +248,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _end(running: Session, session: pytest.Session) -> None:
     """Remove the cluster, and settle the exit status."""
     if summary := running.summary():
-        running.say(summary)
+        log.info("%s", summary)
     try:
         running.close()
     except KeyboardInterrupt:  # a second one, as the first has ended the scenarios
-        running.say(f"interrupted while removing the cluster; {LEFT}")
+        log.error("interrupted while removing the cluster; %s", LEFT)
         session.exitstatus = pytest.ExitCode.INTERRUPTED
         return
     except (RookeryError, OSError) as error:
-        running.say(str(error))
-        running.say(LEFT)
+        log.error("%s", error)
+        log.error("%s", LEFT)
         running.failed(blamed(error, None))
     session.exitstatus = running.exit_status(session.exitstatus)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -27,6 +27,8 @@ from rookery.storage.saved import GOES_ON
 from rookery.storage.states import State
 from rookery.waiting import Condition, NotYet, minutes, wait_for
 from rookery.workloads.namespaces import remove_namespace
+
+log = logging.getLogger(__name__)
 
 WORKLOAD_GONE = minutes(3)
 LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the API
@@ -58,10 +60,9 @@ class Workload(Protocol):
 class Session:
     """The cluster of a run: each scenario finds it as it was freshly deployed, and it is removed at the end."""
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], *, slot: int = 0, slots: int = 1) -> None:
+    def __init__(self, settings: Settings, *, slot: int = 0, slots: int = 1) -> None:
         """`slot` numbers the `slots` sessions that run side by side on this machine."""
         self.settings = settings
-        self.say = say
         self._slot, self._slots = slot, slots
         self._images: set[str] = set()  # of the scenarios to come, beside what every run needs
         self.failures: list[BaseException] = []
@@ -131,13 +132,13 @@ class Session:
     def _is_clean(self, cluster: StorageCluster, results: Results) -> bool:
         """Whether it is what it was at its baseline, or has become so again, now that it is looked at."""
         if self._baseline is None:
-            self.say("it is not known what the cluster was when its state was reached; restoring it")
+            log.info("it is not known what the cluster was when its state was reached; restoring it")
             return False
         begin = results.elapsed
         try:
             cleaning = cluster.converge(self._baseline)
         except RookeryError as error:
-            self.say(f"whether the cluster is clean cannot be seen: {error}; restoring it")
+            log.warning("whether the cluster is clean cannot be seen: %s; restoring it", error)
             results.record(dirty=[str(error)])
             self._pristine = None
             return False
@@ -146,10 +147,10 @@ class Session:
             **{name: list(told) for name, told in (("undone", cleaning.undone), ("dirty", cleaning.left)) if told}
         )
         if not cleaning.clean:
-            self.say(f"{cleaning}; restoring it")
+            log.info("%s; restoring it", cleaning)
             self._pristine = None
         elif cleaning.undone:
-            self.say(str(cleaning))
+            log.info("%s", cleaning)
         return cleaning.clean
 
     def _take_baseline(self, state: State, cluster: StorageCluster, results: Results) -> None:
@@ -159,14 +160,14 @@ class Session:
             with results.phase("baseline taken"):
                 self._baseline = cluster.fingerprint()
         except RookeryError as error:
-            self.say(f"no baseline: {error}")
+            log.warning("no baseline: %s", error)
             return
         which = (self._which, state.name)
         if self._restored and which in self._earlier:
             # The same saved state twice: what differs lives a life of its own, and belongs into `baseline.rules`.
             drift = [str(each) for each in compare(self._earlier[which], self._baseline)]
             if drift:
-                self.say(f"{state.name} was restored, and is not what it was before: {listed(drift)}")
+                log.warning("%s was restored, and is not what it was before: %s", state.name, listed(drift))
                 results.record(drift=drift)
         self._earlier[which] = self._baseline
 
@@ -181,7 +182,7 @@ class Session:
                 self._restored = True
                 return
             except SnapshotRefused as error:
-                self.say(f"{state.name} cannot be restored: {error}; deploying anew")
+                log.warning("%s cannot be restored: %s; deploying anew", state.name, error)
         with results.uncounted() if state.saved else nullcontext():  # what is saved is made once for many
             self._make(cluster, state, results)
 
@@ -205,7 +206,8 @@ class Session:
         try:
             cluster.saved.save(state.name, results)
         except InfrastructureError as error:
-            self.say(f"{state.name} could not be saved, and is made anew when it is needed again: {error}")
+            told = "%s could not be saved, and is made anew when it is needed again: %s"
+            log.warning(told, state.name, error)
             # It may have stood still for long before that failed, and the scenario begins on it.
             cluster.as_deployed.wait(within=GOES_ON)
             return
@@ -242,7 +244,7 @@ class Session:
             settings = replace(settings, kind_config=which.kind_config)
         if which.rook:  # the manifests of `--rook-manifests` are of the run's version
             settings = replace(settings, rook=which.rook, rook_manifests=None)
-        return StorageCluster(settings, self.say, slot=self._slot, slots=self._slots, images=self._images)
+        return StorageCluster(settings, slot=self._slot, slots=self._slots, images=self._images)
 
     def another(self) -> StorageCluster:
         """One more cluster, to be brought up beside the one there is, and deleted, by whoever asks."""
@@ -250,7 +252,7 @@ class Session:
         settings = replace(self.settings, cluster_name=f"{self.settings.cluster_name}-other", kubeconfig=None)
         # Other addresses than those of the sessions side by side, and of what they ask for besides.
         slot = self._slot + self._slots
-        return StorageCluster(settings, self.say, slot=slot, slots=self._slots, images=self._images)
+        return StorageCluster(settings, slot=slot, slots=self._slots, images=self._images)
 
     def close(self) -> None:
         """Remove the cluster, or leave it if it is to be kept."""
@@ -259,7 +261,8 @@ class Session:
             return
         if self.settings.keep_cluster and cluster.ready:
             cluster.keep()
-            self.say(f"kept: export KUBECONFIG={cluster.nodes.kubeconfig_path}; remove it with: rookery sweep --all")
+            told = "kept: export KUBECONFIG=%s; remove it with: rookery sweep --all"
+            log.info(told, cluster.nodes.kubeconfig_path)
         else:
             cluster.delete()
 
@@ -392,18 +395,3 @@ def _not_going(kube: Kube, namespace: str) -> None:
     found = kube.get("Namespace", namespace)
     if found and found["metadata"].get("deletionTimestamp"):
         raise NotYet(still_there(found))
-
-
-def speaker(terminal: Any, capture: Any, worker: str = "") -> Callable[[str], None]:
-    """A function that prints a line at once, around pytest's capture: through its terminal, or as a worker that has
-    none (pytest-xdist) on standard error, with the worker's name."""
-
-    def say(line: str) -> None:
-        with capture.global_and_fixture_disabled():
-            if terminal is None:
-                print(f"  {worker} {line}", file=sys.stderr, flush=True)
-            else:
-                terminal.ensure_newline()
-                terminal.write(f"  {line}\n", flush=True)  # write_line would leave its end in the buffer
-
-    return say

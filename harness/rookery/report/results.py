@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import threading
@@ -21,6 +22,8 @@ from rookery.report.room import RoomSampler
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
 from rookery.waiting import Wait
+
+log = logging.getLogger(__name__)
 
 Outcome = Literal["running", "passed", "skipped", "failed", "unknown", "broken", "infrastructure", "interrupted"]
 MOST_WAITS = 500  # that are kept of a scenario, the longest
@@ -73,19 +76,10 @@ class Results:
     Leaving the context finishes the run as `passed`, or as `failed` on an exception, unless `finish` has said better.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        scenario: str,
-        *,
-        say: Callable[[str], None] = print,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`say` is given one line for each phase as it ends: "CephCluster Ready in 96.2 s"."""
+    def __init__(self, run: Path, scenario: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.scenario = scenario
         self.folder = _new_folder(run, scenario)
         self.outcome: Outcome = "running"
-        self.say = say
         self._clock = clock
         self._begin = clock()
         self._phases: list[Phase] = []
@@ -148,7 +142,10 @@ class Results:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time the block. One that raises is no phase that was reached: it goes into the notes as `failed_phase`."""
+        """Time the block, and log what it took: "CephCluster Ready in 96.2 s".
+
+        One that raises is no phase that was reached: it goes into the notes as `failed_phase`.
+        """
         start = self.elapsed
         begun = Begun(name, round(start, 1))
         self._begun.append(begun)
@@ -158,7 +155,7 @@ class Results:
         except BaseException as error:
             self._begun.remove(begun)
             seconds = self.elapsed - start
-            self.say(f"{name}: failed after {seconds:.1f} s")
+            log.info("%s: failed after %.1f s", name, seconds)
             # Innermost first: of nested phases the one that broke is the one to name.
             if "failed_phase" not in self._notes:
                 self.record(
@@ -172,7 +169,7 @@ class Results:
         """A phase measured by other means, e.g. from the node kill on; `start_s` is seconds since the run began."""
         self._phases.append(_rounded(name, start_s, seconds))
         self._write_timings()
-        self.say(f"{name} in {seconds:.1f} s")
+        log.info("%s in %.1f s", name, seconds)
 
     @contextmanager
     def calling(self) -> Iterator[None]:

@@ -56,7 +56,7 @@ class RunFolder:
         return read_json(self.path / "run.json")
 
     def log(self, text: str, at: datetime | None = None) -> None:
-        """Append to run.log, each line with the time of day (UTC) at which it was said."""
+        """Append to run.log, each line with the time (UTC) at which it was logged."""
         stamp = f"{at or datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
         lines = "".join(f"{stamp} {self._who}{line}\n" for line in text.splitlines())
         # One write to a file opened for appending: lines of several processes do not mix.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
@@ -41,7 +42,7 @@ from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
 from rookery.storage.system import Baseline, Reached, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
-Say = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 IMAGES_READY = minutes(60)  # another run may be building all of them
 UPGRADE = "upgrade"
@@ -51,14 +52,11 @@ FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
 class StorageCluster:
     """What a scenario holds: `kube`, `storage`, `rook`, faults, and what "recovered" means for all of them."""
 
-    def __init__(
-        self, settings: Settings, say: Say, *, slot: int = 0, slots: int = 1, images: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, settings: Settings, *, slot: int = 0, slots: int = 1, images: Iterable[str] = ()) -> None:
         """`slot` numbers the `slots` clusters that are to run side by side: each has other addresses for pods and
         Services. `images` are those that its nodes are to have beside what every run needs."""
         self.settings = settings
         self.storage = system_named(settings.storage)(settings)
-        self._say = say
         self._slot, self._slots = slot, slots
         self._addresses = Addresses(settings.cluster_name)
         topology = Topology.named(settings.kind_config)
@@ -71,11 +69,10 @@ class StorageCluster:
         self.ready = False  # whether it came up to its end
         self.started = 0.0  # Unix time, seconds: right before its nodes were started last by `restore`; 0 before that
         self.kind: KindCluster | None = None
-        self.saved = Saved(self, say)
-        # Of the scenario that has the cluster: its results folder, what prints a line for it, what its clients saw.
+        self.saved = Saved(self)
+        # Of the scenario that has the cluster: its results folder, and what its clients saw.
         # Every fault is in that history.
         self.results: Results | None = None
-        self.log: Say = say
         self.history: Recorder | None = None
         self._around_faults = AroundFaults(self)
 
@@ -98,7 +95,6 @@ class StorageCluster:
                 kind=self._kind_binary,
                 kubeconfig=Path(self.settings.kubeconfig) if self.settings.kubeconfig else None,
                 disk_size=self.settings.disk_bytes,
-                say=self._say,
                 guard=self._guard,
             )
 
@@ -124,9 +120,9 @@ class StorageCluster:
         missing = storage and not self.has_images
         if not wanted and not missing:
             return
-        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY, say=self._say):
+        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
             wanted += self.storage.images if missing else ()
-            found = images.ensure(self.settings, self._say, wanted)
+            found = images.ensure(self.settings, wanted)
         self.origins |= {image.reference: image.origin.value for image in found}
         self.storage.origins = self.origins
         self.has_images = self.has_images or storage
@@ -134,10 +130,10 @@ class StorageCluster:
     def _sweep(self) -> None:
         def tell(removed: Sequence[str]) -> None:
             for line in removed:
-                self._say(f"removed {line}, which a killed run had left")
+                log.info("removed %s, which a killed run had left", line)
 
         try:
-            tell(sweep(say=self._say))
+            tell(sweep())
         except SweepIncomplete as error:
             tell(error.removed)
             raise
@@ -336,8 +332,8 @@ class StorageCluster:
         results = self.reporting_to(None)
         wanted = self.storage.images_after(versions)
         with results.uncounted(), results.phase("images of the upgrade ready"):
-            with machine_lock("images", within=IMAGES_READY, say=self._say):
-                found = images.ensure(self.settings, self._say, wanted)
+            with machine_lock("images", within=IMAGES_READY):
+                found = images.ensure(self.settings, wanted)
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
         before = dict(self.storage.versions())

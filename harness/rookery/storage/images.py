@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from rookery.images import engine, recipes, resolve
 from rookery.images.mirrors import Mirrors
@@ -22,11 +22,10 @@ def needed(settings: Settings) -> tuple[str, ...]:
     return (node_image(settings), *system_named(settings.storage)(settings).images)
 
 
-def ensure(settings: Settings, say: Callable[[str], None], references: Iterable[str]) -> list[Image]:
+def ensure(settings: Settings, references: Iterable[str]) -> list[Image]:
     """Have these images in docker; see `rookery.images.resolve.ensure`."""
     return resolve.ensure(
         tuple(dict.fromkeys(references)),
-        say,
         registries_reachable=lambda: bool(reachable_registries()),
         mirrors=Mirrors.parse(settings.registry_mirror),
     )

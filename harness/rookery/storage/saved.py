@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rookery.cluster import snapshots
@@ -21,6 +21,8 @@ from rookery.waiting import POLL, NotYet, condition, minutes
 if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
 
+log = logging.getLogger(__name__)
+
 _OF_A_SCENARIO = "scenario-"  # before the names of snapshots that scenarios make for themselves
 GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 BASELINE_TAKEN = minutes(1)
@@ -30,9 +32,8 @@ CHECKS_IN_A_ROW = 5  # what harm there is shows seconds later
 class Saved:
     """The snapshots of one cluster."""
 
-    def __init__(self, cluster: StorageCluster, say: Callable[[str], None]) -> None:
+    def __init__(self, cluster: StorageCluster) -> None:
         self._cluster = cluster
-        self._say = say
         self._of_scenarios: set[str] = set()  # names of what scenarios saved
         # What did not go on after the nodes were frozen, of each time that something did not.
         self.harmed: list[str] = []
@@ -98,7 +99,7 @@ class Saved:
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
-                self._say(f"{error}; restoring {name} as it was saved")
+                log.warning("%s; restoring %s as it was saved", error, name)
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):

@@ -6,6 +6,7 @@ docs/workloads.md. What is the same for all is here, so that no database is judg
 
 from __future__ import annotations
 
+import logging
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -28,6 +29,8 @@ from rookery.workloads.namespaces import remove_namespace
 from rookery.workloads.registry import Kind
 from rookery.workloads.volumes import Claim, ClaimSpec, Pod
 from rookery.workloads.writers import WriterProcess, Writers
+
+log = logging.getLogger(__name__)
 
 SEED_TABLE = "seed"  # what a cluster with a workload brings along: rows acknowledged before a scenario begins
 
@@ -264,7 +267,7 @@ class Workload(ABC, Generic[C]):
         if self._results is not None:
             self._results.record(verdict=report.as_dict(), rpo_seconds=allowed)
             self._results.path("verdict.txt").write_text(report.describe() + "\n")
-            self._results.say(report.describe().partition("\n")[0])
+            log.info("%s", report.describe().partition("\n")[0])
         if report.verdict is Verdict.UNKNOWN:
             raise Unknown(report.describe())
         if report.verdict is not Verdict.VALID:

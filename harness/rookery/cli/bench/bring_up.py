@@ -15,5 +15,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    measured = bench.bring_up(options.settings(arguments), common.progress(arguments), runs=arguments.runs)
+    measured = bench.bring_up(options.settings(arguments), runs=arguments.runs)
     return common.report(arguments, measured)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -45,11 +44,6 @@ def add_run_options(parser: argparse.ArgumentParser, *, without: Sequence[str] =
     options.add_json(parser)
     left_out = {*NOT_FOR_BENCHES, *without}
     options.add_settings(parser, [each.name for each in fields(Settings) if each.name not in left_out])
-
-
-def progress(arguments: argparse.Namespace) -> options.Say:
-    """Progress goes beside JSON, not into it."""
-    return (lambda line: print(line, file=sys.stderr, flush=True)) if arguments.json else options.say
 
 
 def steps(measured: Bench) -> Table:

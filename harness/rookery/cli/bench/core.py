@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from rookery.bench import core as bench
 from rookery.cli import options
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         return common.report(arguments, bench.of(arguments.of), bench.table)
     measured = bench.core(
         options.settings(arguments),
-        common.progress(arguments),
+        partial(options.pass_on, arguments),
         runs=arguments.runs,
         options=options.given(arguments),
     )

@@ -30,7 +30,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     measured = bench.history(
-        common.progress(arguments),
         samples=arguments.samples,
         operations=arguments.operations,
         seed=arguments.fault_seed,

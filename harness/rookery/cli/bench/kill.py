@@ -48,7 +48,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     measured = bench.kill(
         options.settings(arguments),
-        common.progress(arguments),
         times=arguments.times,
         only=arguments.only,
         scenarios=arguments.scenario,

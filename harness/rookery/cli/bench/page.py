@@ -39,7 +39,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, and print. Raises `UsageError` for a folder that is no scenario's."""
     measured = bench.page(
-        common.progress(arguments),
         operations=arguments.operations,
         runs=arguments.runs,
         of=arguments.of,

@@ -19,7 +19,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     measured = bench.restore(
         options.settings(arguments),
-        common.progress(arguments),
         runs=arguments.runs,
         state=arguments.state,
         verify=arguments.verify,

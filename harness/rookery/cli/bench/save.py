@@ -25,7 +25,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     measured = bench.save(
         options.settings(arguments),
-        common.progress(arguments),
         runs=arguments.runs,
         state=arguments.state,
         restore_every=arguments.restore_every,

@@ -25,7 +25,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    measured = bench.volumes(
-        options.settings(arguments), common.progress(arguments), rounds=arguments.rounds, only=arguments.only
-    )
+    measured = bench.volumes(options.settings(arguments), rounds=arguments.rounds, only=arguments.only)
     return common.report(arguments, measured)
