@@ -208,7 +208,7 @@ KILLED = """
             for text in texts:
                 if text not in page:
                     raise NotYet(text)
-        wait_for(there, what="the page", within=30)
+        wait_for(there, what="the page", within=120)
         results.say("half way")
         Event().wait()
 
@@ -241,7 +241,7 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_how_far_it_came(pytester, stage):
     pytester.makepyfile(test_killed=KILLED + STAGES[stage])
-    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = 0.01")
+    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = reporting.PAUSE = 0")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
         assert any("half way" in line for line in run.stdout)

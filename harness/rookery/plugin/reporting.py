@@ -34,6 +34,7 @@ from rookery.report.stored import used_in
 from rookery.settings import Settings
 
 PAGES_EVERY = 5.0  # seconds, while a scenario runs
+PAUSE = 20  # so many times as long as pages took of a processor, none are made
 WAITING = ("rookery/waiting.py", "tenacity/")  # files whose frames say nothing of what was waited for
 EXPLAINED = {
     0: "every scenario passed or was skipped",
@@ -98,11 +99,11 @@ class _Meanwhile:
         with self._making:
             if self._over:
                 return
-            begin = time.monotonic()
-            self._next = begin + PAGES_EVERY  # for what changes meanwhile
+            begin = time.thread_time()  # what it took of the processor, however busy the machine is
+            self._next = time.monotonic() + PAGES_EVERY  # for what changes meanwhile
             self._make()
-            end = time.monotonic()
-            self._next = end + max(PAGES_EVERY, 20 * (end - begin))
+            took = time.thread_time() - begin
+            self._next = time.monotonic() + max(PAGES_EVERY, PAUSE * took)
 
     def close(self) -> None:
         """None is made after this has returned, which those of the scenario's end would lie under."""
