@@ -243,7 +243,7 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_how_far_it_came(pytester, stage):
     pytester.makepyfile(test_killed=KILLED + STAGES[stage])
-    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = 0.01")
+    pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = reporting.PAUSE = 0")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
         assert any("half way" in line for line in run.stdout)
@@ -269,16 +269,30 @@ def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_
 def test_pages_of_what_runs_are_made_no_oftener_than_may_be_and_of_the_last_change_as_well(monkeypatch):
     monkeypatch.setattr(reporting, "PAGES_EVERY", 0.5)
     made, due = [], threading.Event()
-    keeping = reporting._Meanwhile(lambda: made.append(1) or (len(made) == 2 and due.set()))
+    keeping = reporting._Meanwhile(lambda: made.append(threading.current_thread()) or (len(made) == 2 and due.set()))
+    keeping.make()
     for _ in range(10):
         keeping.changed()
     assert len(made) == 1
     assert due.wait(10)
-    assert len(made) == 2
+    assert made[1] is not threading.current_thread(), "whoever has changed something has not waited"
     keeping.changed()
     keeping.close()
     keeping.changed()
+    keeping.make()
     assert len(made) == 2, "its end has pages of its own"
+
+
+def test_nobody_waits_for_pages_that_are_being_made(monkeypatch):
+    monkeypatch.setattr(reporting, "PAGES_EVERY", 0.01)
+    begun, go_on, made = threading.Event(), threading.Event(), []
+    keeping = reporting._Meanwhile(lambda: begun.set() or made.append(go_on.wait(10)))
+    keeping.changed()
+    assert begun.wait(10)
+    keeping.changed()  # for those after these
+    assert made == []
+    go_on.set()
+    keeping.close()
 
 
 @pytest.mark.parametrize("name", ["run", "scenario"])

@@ -36,6 +36,7 @@ from rookery.report.stored import used_in
 from rookery.settings import Settings
 
 PAGES_EVERY = 5.0  # seconds, while a scenario runs
+PAUSE = 20  # so many times as long as pages took of a processor, none are made
 WAITING = ("rookery/waiting.py", "tenacity/")  # files whose frames say nothing of what was waited for
 EXPLAINED = {
     0: "every scenario passed or was skipped",
@@ -104,12 +105,14 @@ def _of_others(record: logging.LogRecord) -> bool:
 
 
 class _Meanwhile:
-    """Has pages made of what changes: at once, or when those there are have stood for `PAGES_EVERY` seconds, and for so
-    long that making them takes a twentieth of the time at most."""
+    """Has pages made of what changes, in a thread of its own, so that whoever has changed something waits for none.
+
+    They are made when those there are have stood for `PAGES_EVERY` seconds, and in a twentieth of the time at most.
+    """
 
     def __init__(self, make: Callable[[], None]) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        self._lock, self._making = threading.Lock(), threading.Lock()
         self._next = 0.0  # when pages may be made again (`time.monotonic`)
         self._due: threading.Timer | None = None
         self._over = False
@@ -118,32 +121,33 @@ class _Meanwhile:
         with self._lock:
             if self._over or self._due is not None:
                 return
-            left = self._next - time.monotonic()
-            if left <= 0:
-                self._made()
-            else:
-                self._due = threading.Timer(left, self._later)
-                self._due.daemon = True
-                self._due.start()
+            self._due = threading.Timer(max(0.0, self._next - time.monotonic()), self._when_due)
+            self._due.daemon = True
+            self._due.start()
+
+    def make(self) -> None:
+        """Have them made now."""
+        with self._making:
+            if self._over:
+                return
+            begin = time.thread_time()  # what it took of the processor, however busy the machine is
+            self._next = time.monotonic() + PAGES_EVERY  # for what changes meanwhile
+            self._make()
+            took = time.thread_time() - begin
+            self._next = time.monotonic() + max(PAGES_EVERY, PAUSE * took)
 
     def close(self) -> None:
         """None is made after this has returned, which those of the scenario's end would lie under."""
-        with self._lock:
+        with self._lock, self._making:
             self._over = True
             if self._due is not None:
                 self._due.cancel()
 
-    def _later(self) -> None:
+    def _when_due(self) -> None:
         with self._lock:
             self._due = None
-            if not self._over:
-                self._made()
-
-    def _made(self) -> None:
-        begin = time.monotonic()
-        self._make()
-        end = time.monotonic()
-        self._next = end + max(PAGES_EVERY, 20 * (end - begin))
+            self._next = time.monotonic() + PAGES_EVERY
+        self.make()
 
 
 class Reporting:
@@ -216,7 +220,7 @@ class Reporting:
         file = self._config.rootpath / str(results.noted("test", "")).partition("::")[0]
         keeping = _Meanwhile(partial(self._pages, results.folder, file, meanwhile=True))
         with results.heard_by(keeping.changed):
-            keeping.changed()
+            keeping.make()
             try:
                 yield
             finally:

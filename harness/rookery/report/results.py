@@ -245,10 +245,11 @@ class Results:
 
     def saw(self, symptom: object, line: str) -> None:
         """Put the line that showed a symptom into report.json, once, and when it was first seen (`at_s`)."""
-        seen = self.noted("symptoms", [])
-        if (str(symptom), line) not in [(each["symptom"], each["line"]) for each in seen]:
-            sighting = {"symptom": str(symptom), "line": line, "at_s": round(self.elapsed, 1)}
-            self.record(symptoms=[*seen, sighting])
+        with self._writing:
+            seen = self.noted("symptoms", [])
+            if (str(symptom), line) not in [(each["symptom"], each["line"]) for each in seen]:
+                sighting = {"symptom": str(symptom), "line": line, "at_s": round(self.elapsed, 1)}
+                self.record(symptoms=[*seen, sighting])
 
     def waited(self, wait: Wait) -> None:
         """Put a wait that has just ended into timings.json. Beyond so many the shortest is left out, and counted."""
