@@ -310,13 +310,18 @@ class Watcher:
 
 
 @contextmanager
-def watching(cluster: StorageCluster, results: Results, *, file: str = FILE, note: str = "watcher") -> Iterator[None]:
-    """Watch a cluster while the block lasts, into that file, and note in report.json what that cost."""
+def watching(cluster: StorageCluster, results: Results, *, other: bool = False) -> Iterator[None]:
+    """Watch a cluster while the block lasts, and note in report.json what that cost; `other` is a scenario's second."""
     namespace = next(iter(cluster.storage.namespaces), "")  # in which mons are looked for; local volumes have none
-    watcher = Watcher(lambda: cluster.kube, namespace, results.path(file), lambda: cluster.storage.lanes())
+    watcher = Watcher(
+        lambda: cluster.kube, namespace, results.path(OF_OTHER if other else FILE), lambda: cluster.storage.lanes()
+    )
     watcher.start()
     try:
         yield
     finally:
         watcher.stop()
-        results.record(**{note: watcher.figures()})
+        if other:
+            results.record(watcher_other=watcher.figures())
+        else:
+            results.record(watcher=watcher.figures())

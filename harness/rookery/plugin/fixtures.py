@@ -145,7 +145,7 @@ def second_cluster(
     request: pytest.FixtureRequest, cluster: StorageCluster, rookery_results: Results
 ) -> Iterator[StorageCluster]:
     """A second one beside `cluster`, of the same parts, made for this scenario and removed at its end."""
-    from rookery.evidence.watcher import OF_OTHER, watching
+    from rookery.evidence.watcher import watching
     from rookery.plugin.running import session_of
 
     other = session_of(request.config).another()
@@ -153,7 +153,7 @@ def second_cluster(
     try:
         other.bring_up(rookery_results)
         cluster.note(rookery_results)
-        with watching(other, rookery_results, file=OF_OTHER, note="watcher_other"):
+        with watching(other, rookery_results, other=True):
             yield other
     finally:
         try:
