@@ -298,7 +298,7 @@ def test_ceph_that_does_not_answer_at_the_beginning_fails_nothing(tmp_path):
         raise ValueError("odd")
 
     storage = SimpleNamespace(namespaces=(NS,), lanes=lanes)
-    with Results(tmp_path, "it", say=lambda line: None) as results:
+    with Results(tmp_path, "it") as results:
         with watcher.watching(SimpleNamespace(kube=FakeKube(), storage=storage), results):
             assert asked.wait(60)
         assert "error" not in results.noted("watcher")

@@ -124,7 +124,7 @@ def test_no_page_has_an_element_or_a_handler_that_is_not_ours(scenario, which, r
 def test_a_real_browser_shows_it_as_text_and_executes_none_of_it(chromium, with_history):
     """An alert would be in the way of whatever the browser is asked afterwards."""
     page = pages.scenario(with_history)
-    with browser_alone(lambda line: None) as alone:
+    with browser_alone() as alone:
         alone.show(page)
         told = [text for _, text in hovered(alone.browser)]
         for shown in ("answered by " + MARKUP[:20], "; proof: " + MARKUP[:20]):

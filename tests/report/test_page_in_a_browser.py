@@ -90,7 +90,7 @@ def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(
 
 def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page):
     (page.parent / "history.jsonl").unlink()
-    with browser_alone(lambda line: None) as alone:
+    with browser_alone() as alone:
         alone.show(pages.scenario(page.parent))
         told = hovered(alone.browser)
     begin, end = widths(told, "node kill; proof: the boots of")
@@ -98,7 +98,7 @@ def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page
 
 
 def test_a_click_tells_where_each_log_is_at_that_moment(chromium, with_logs):
-    with browser_alone(lambda line: None) as alone:
+    with browser_alone() as alone:
         alone.show(with_logs)
         told = alone.browser.ask(CLICKED)
     assert len(told) == 220

@@ -105,7 +105,7 @@ def cluster(kube, results, asked, monkeypatch):
     """A real one, of nodes that are none; `said` is what its storage says. It has all the time there is."""
     monkeypatch.setattr(around_faults, "BEFORE_S", FOREVER)
     monkeypatch.setattr(around_faults, "AFTER_S", FOREVER)
-    found = StorageCluster(Settings(storage="local"), lambda line: None)
+    found = StorageCluster(Settings(storage="local"))
     found.kind = SimpleNamespace(kube=kube, node_names=["control-plane", "worker"])
     found.results, said = results, {"ceph-report.json": lambda: "{}"}
     monkeypatch.setattr(type(found.storage), "said", lambda self: said)
@@ -307,7 +307,7 @@ def test_logs_are_gathered_once_what_is_gathered_after_a_fault_is_written(cluste
 
 
 def test_a_cluster_that_is_gone_has_nothing_and_raises_nothing(results):
-    gone = StorageCluster(Settings(storage="local"), lambda line: None)
+    gone = StorageCluster(Settings(storage="local"))
     gone.results = results
     with gone.fault(Harm()):
         pass
