@@ -638,8 +638,11 @@ def test_who_made_an_image_stands_in_its_label(config: object, recipe: str, monk
     assert engine.inspect(CEPH) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "told", "hint"), [(1, "debian failed", "package registries"), (None, "debian did not end in", "cores")]
+)
 def test_a_build_that_fails_names_its_log_and_stops_what_follows(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: FakeDocker
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, docker: FakeDocker, status: int | None, told: str, hint: str
 ) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -649,7 +652,7 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
 
     def fail(recipe: recipes.Recipe, folder: Path, log: Path) -> None:
         begun.append(recipe.reference)
-        raise CommandFailed(["mmdebstrap"], 1, "E: no such suite")
+        raise CommandFailed(["mmdebstrap"], status, "E: no such suite")
 
     monkeypatch.setattr(build, "_debootstrap", fail)
     with pytest.raises(InfrastructureError, match="no such suite") as failed:
@@ -658,6 +661,8 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
     assert begun == ["localhost/rookery/debian:trixie"]
     log = tmp_path / "rookery" / "logs" / "build-debian-trixie.log"
     assert str(log) in failed.value.hint
+    assert told in failed.value.message
+    assert hint in failed.value.hint
     assert "no such suite" in log.read_text()
 
 

@@ -180,9 +180,13 @@ def _build_one(recipe: Recipe) -> float:
             with log_file.open("a") as file:
                 file.write(error.output)
         tail = "\n".join(error.output.splitlines()[-20:])
+        if error.status is None:
+            how = f"did not end in {time.monotonic() - started:.0f} s"
+            hint = "the next try goes on from what it has compiled; what else keeps this machine's cores busy?"
+        else:
+            how, hint = "failed", "can this machine reach the package registries?"
         raise InfrastructureError(
-            f"{recipe.reference}: its recipe {recipe.name} failed\n{tail}",
-            hint=f"the whole log is {log_file}; can this machine reach the package registries?",
+            f"{recipe.reference}: its recipe {recipe.name} {how}\n{tail}", hint=f"the whole log is {log_file}; {hint}"
         ) from error
     for alias in recipe.aliases:
         docker("tag", recipes.local_name(recipe.reference), recipes.local_name(alias))
