@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tarfile
 import threading
@@ -505,12 +506,12 @@ def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
     REAL_BUILD([catalogue.KIND])
 
     log = tmp_path / "rookery/logs/build-kind-v0.33.0.log"
-    said = logged.messages
+    said = [re.sub(r"\b\d+ s\b", "N s", line) for line in logged.messages]  # however busy the machine is
     assert said[0] == (
-        f"1 image to build from packages, about 60 s; the log of each grows while it is built: tail -f {log}"
+        f"1 image to build from packages, about N s; the log of each grows while it is built: tail -f {log}"
     )
-    assert said[1] == "building kind 0 s of about 60; 1 left, about 60 s"
-    assert said[-2:] == [f"{catalogue.KIND} built in 0 s, 0 left", "1 image built in 0 s"]
+    assert said[1] == "building kind N s of about 60; 1 left, about N s"
+    assert said[-2:] == [f"{catalogue.KIND} built in N s, 0 left", "1 image built in N s"]
 
 
 def test_a_line_tells_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:
