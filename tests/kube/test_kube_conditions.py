@@ -1,6 +1,7 @@
 """Conditions of Kubernetes objects hold on evidence that is there, and new enough; else they say what lacks."""
 
 import re
+from functools import partial
 
 import pytest
 from rookery.kube import ApiUnavailable
@@ -461,17 +462,18 @@ def test_an_api_that_is_down_is_a_reason_to_wait(condition):
 @pytest.mark.parametrize(
     ("condition", "name", "within"),
     [
-        (pods_ready(Api(), "ns", "app=mine", 2), "2 pods with app=mine in ns Ready", minutes(2)),
-        (pods_gone(Api(), "ns", "app=mine"), "no pod with app=mine in ns", minutes(2)),
-        (rollout_done(Api(), "Deployment", "op", "ns"), "Deployment op rolled out", minutes(3)),
-        (crd_established(Api(), "drivers.csi"), "CRD drivers.csi established", minutes(1)),
-        (bound(Api(), "data", "ns"), "claim data Bound", minutes(1)),
-        (nodes_ready(Api(), ["a", "b"]), "nodes Ready: a, b", minutes(2)),
-        (node_lost(Api(), "a"), "node a not taken for Ready", minutes(2)),
+        (partial(pods_ready, Api(), "ns", "app=mine", 2), "2 pods with app=mine in ns Ready", minutes(2)),
+        (partial(pods_gone, Api(), "ns", "app=mine"), "no pod with app=mine in ns", minutes(2)),
+        (partial(rollout_done, Api(), "Deployment", "op", "ns"), "Deployment op rolled out", minutes(3)),
+        (partial(crd_established, Api(), "drivers.csi"), "CRD drivers.csi established", minutes(1)),
+        (partial(bound, Api(), "data", "ns"), "claim data Bound", minutes(1)),
+        (partial(nodes_ready, Api(), ["a", "b"]), "nodes Ready: a, b", minutes(2)),
+        (partial(node_lost, Api(), "a"), "node a not taken for Ready", minutes(2)),
     ],
 )
 def test_each_has_its_name_and_its_deadline(condition, name, within):
-    assert (condition.name, condition.within) == (name, within)
+    found = condition()
+    assert (found.name, found.within) == (name, within)
 
 
 @pytest.mark.parametrize(
