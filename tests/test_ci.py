@@ -33,7 +33,7 @@ def ci(tmp_path):
     (tmp_path / "bin").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci" / "run")
 
-    def run(commits=196, shallow="false", fails="nothing", status=0, slices=None, environment=()):
+    def run(commits=204, shallow="false", fails="nothing", status=0, slices=None, environment=()):
         for name, text in (("python3", FAKE_PYTHON), ("git", FAKE_GIT)):
             fake = tmp_path / "bin" / name
             fake.write_text(text.format(commits=commits, shallow=shallow, fails=fails, status=status))
@@ -54,11 +54,11 @@ def ci(tmp_path):
 def test_lint_unit_tests_and_docs_then_the_core_then_a_slice_of_the_rest(ci):
     status, ran, said = ci()
     assert (status, ran[:6], len(ran)) == (0, CORE, 7)
-    assert ran[6].startswith(f"{SLICE} --shard 1/7")
-    assert said == ["core has passed; of the rest it is the turn of slice 1/7, by the 196 commits of this clone"]
+    assert ran[6].startswith(f"{SLICE} --shard 1/12")
+    assert said == ["core has passed; of the rest it is the turn of slice 1/12, by the 204 commits of this clone"]
 
 
-@pytest.mark.parametrize(("slices", "number"), [(None, 7), ("3", 3)])
+@pytest.mark.parametrize(("slices", "number"), [(None, 12), ("3", 3)])
 def test_so_many_submissions_in_a_row_have_every_slice(ci, slices, number):
     turns = {ci(commits, slices=slices)[1][6].partition("--shard ")[2].split()[0] for commits in range(40, 40 + number)}
     assert turns == {f"{index}/{number}" for index in range(1, number + 1)}
