@@ -24,23 +24,25 @@ pytestmark = [
 
 @pytest.mark.parametrize("access_type", ["mount", "block"])
 def test_driver_keeps_to_the_specification(cluster, csi_sanity, access_type):
-    keeps_to_the_specification(cluster, cluster.results, csi_sanity, drivers.Subject.images("replicapool", access_type))
+    keeps_to_the_specification(
+        cluster, cluster.results, csi_sanity, drivers.DriverUnderTest.images("replicapool", access_type)
+    )
 
 
 @pytest.mark.budget(300)
 def test_cephfs_driver_keeps_to_the_specification(cluster, cephfs, csi_sanity):
     """The driver for CephFS; what it does not do are raw block volumes, and anything on a node when a volume grows."""
-    subject = drivers.Subject.subvolumes(cephfs.name, cephfs.data_pool)
-    keeps_to_the_specification(cluster, cluster.results, csi_sanity, subject)
+    under_test = drivers.DriverUnderTest.subvolumes(cephfs.name, cephfs.data_pool)
+    keeps_to_the_specification(cluster, cluster.results, csi_sanity, under_test)
 
 
-def keeps_to_the_specification(cluster, results, program, subject):
+def keeps_to_the_specification(cluster, results, program, under_test):
     with results.phase("csi-sanity"):
-        report = drivers.run_sanity(cluster.kube, program, subject, namespace="rook-ceph")
+        report = drivers.run_sanity(cluster.kube, program, under_test, namespace="rook-ceph")
     results.note(passed=report.passed, failed=report.failed, skipped=report.skipped)
     passed, failed, skipped = (len(each) for each in (report.passed, report.failed, report.skipped))
     log.info("%d specs passed, %d failed, %d skipped", passed, failed, skipped)
 
     assert report.passed, "csi-sanity ran nothing"
     assert not report.failed, "\n\n".join(f"{name}: {text}" for name, text in report.failed.items())
-    cluster.no_volumes_left.wait()
+    cluster.no_leaked_volumes.wait()

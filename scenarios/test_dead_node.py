@@ -51,28 +51,28 @@ def test_volume_of_a_node_that_stays_off(cluster, cluster_volumes):
 
     with switched_off(cluster, node) as (off, taint):  # cause
         nodes.node_lost(cluster.kube, node).wait()
-        off.reached("node not Ready")
+        off.milestone("node not Ready")
         second = cluster_volumes.apply_pod("second", claim, node=other)
         second.event(signatures.ATTACHED_ELSEWHERE).since(off).wait(within=minutes(1))
         assert claim.attached_to == [node], "detached while nobody had said that the node was dead"
 
         taint.inject(cluster)  # workaround
         first.gone.wait()
-        off.reached("pod gone")
+        off.milestone("pod gone")
         second.ready.wait(within=minutes(4))
-        off.reached("volume mounted on another node")
+        off.milestone("volume mounted on another node")
         assert claim.attached_to == [other]
         assert second.checksum("random") == checksum
         written = second.write("written-elsewhere", mebibytes=16)
         blocklist = cluster.rook.blocklist.wait(within=minutes(2))
         assert client in blocklist, "the dead node's client could still write"
 
-    cluster.nothing_leaked().wait()
-    off.reached("nothing of the volume on the old node")
+    cluster.no_leaks().wait()
+    off.milestone("nothing of the volume on the old node")
     assert (second.checksum("random"), second.checksum("written-elsewhere")) == (checksum, written)
     assert second.restarts == 0
     cluster.healthy(baseline).wait()
-    off.reached("storage whole again")
+    off.milestone("storage healthy again")
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def switched_off(cluster, node):
             taint.heal()
             # The taint has taken the driver's pod away as well, so there is a new one.
             cluster.driver_pods.serve(node).since(killed).wait()
-            killed.reached("node in service again")
+            killed.milestone("node in service again")
 
 
 def worker_to_lose(cluster):

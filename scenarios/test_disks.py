@@ -39,7 +39,7 @@ def test_only_what_is_blank_is_used(cluster, osd_disks):
     """One of three becomes an OSD; nothing else is written to."""
     worker = cluster.nodes.workers[0]
     blank, formatted, partitioned, decoy = (
-        nodes.spare_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
+        nodes.extra_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
     )
     nodes.make_filesystem(formatted)
     nodes.partition(Path(partitioned.device))
@@ -47,7 +47,7 @@ def test_only_what_is_blank_is_used(cluster, osd_disks):
         nodes.scribble(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
     theirs = {disk.path: nodes.digest(disk.path) for disk in (formatted, partitioned, decoy)}
     for disk in (blank, formatted, partitioned):
-        nodes.show(disk, worker)
+        nodes.attach_disk(disk, worker)
     before = osd_disks.in_use.wait()
 
     offered = time.time()

@@ -31,6 +31,6 @@ def test_commits_survive_whatever_is_drawn(cluster, postgresql, rookery_fault_se
                 pass
             fault.healed.wait()
         postgresql.close()
-        cluster.as_deployed.wait(within=minutes(4))
+        cluster.all_healthy.wait(within=minutes(4))
         postgresql.recovered.wait()
     postgresql.check()

@@ -46,7 +46,7 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, cluster_
         cluster.fault(replaced),  # cause
     ):
         replaced.healed.wait()
-    last = files.appended_beyond(0).wait()
+    last = files.lines_above(0).wait()
 
     with cluster.results.phase("volume moved to another node"):
         files.move(next(node for node in cluster.nodes.workers if node != files.node))
@@ -61,19 +61,19 @@ def test_volume_comes_back_with_its_node(cluster, files):
     What the driver left there is of a boot that is over, and the image has the lock of a client that is gone.
     """
     files.start_appending()
-    synced = files.appended_beyond(100).wait()
+    synced = files.lines_above(100).wait()
     node, baseline = files.node, cluster.baseline()
     (dead,) = cluster.rook.watchers(files.claim.image).wait()
 
     killed = steps.kill_node(cluster, node)
     files.pod.ready.since(killed).wait(within=minutes(3))
-    killed.reached("volume mounted again")
+    killed.milestone("volume mounted again")
     steps.assert_no_lost_lines(files, synced)
     steps.fenced_its_earlier_client(cluster, node, dead, cluster.results)
     cluster.no_stale_loop_devices.wait()
 
     cluster.healthy(baseline).wait()
-    killed.reached("storage whole again")
+    killed.milestone("storage healthy again")
 
 
 @pytest.mark.budget(150)
@@ -85,7 +85,7 @@ def test_raw_block_volume_survives_the_kill_of_its_node(cluster, cluster_volumes
 
     killed = steps.kill_node(cluster, node)
     pod.ready.since(killed).wait(within=minutes(3))
-    killed.reached("volume there again")
+    killed.milestone("volume there again")
     assert pod.checksum_device(64) == checksum
     cluster.no_stale_loop_devices.wait()
     cluster.healthy(baseline).wait()

@@ -98,4 +98,4 @@ def inject_and_heal(cluster, fault: faults.Fault) -> None:
     with cluster.fault(fault) as injected:
         assert injected.proof
     fault.healed.wait()
-    cluster.as_deployed.wait(within=HEALED)
+    cluster.all_healthy.wait(within=HEALED)

@@ -219,7 +219,7 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files):
         cluster.fault(replaced),  # cause
     ):
         replaced.healed.wait()
-    last = files.appended_beyond(0).wait()
+    last = files.lines_above(0).wait()
 
     with cluster.results.phase("volume moved to another node"):
         files.move(other_node(cluster, files.node))
@@ -240,20 +240,20 @@ def test_shared_volume_comes_back_with_its_node(cluster, ceph_filesystems, cephf
     of_the_mds = ceph_filesystems.node_of(cephfs, active).wait()
     if files.node == of_the_mds:
         files.move(other_node(cluster, of_the_mds))
-    elsewhere = files.beside("reader", other_node(cluster, files.node))
+    elsewhere = files.add_pod("reader", other_node(cluster, files.node))
     files.start_appending()
-    synced = files.appended_beyond(100).wait(within=minutes(2))
+    synced = files.lines_above(100).wait(within=minutes(2))
     node, baseline = files.node, cluster.baseline()
     clients = ceph_filesystems.mounted(cephfs).wait()
     (dead,) = [client for client in clients if client.host == node]
 
     killed = steps.kill_node(cluster, node)
     files.pod.ready.since(killed).wait(within=minutes(4))
-    killed.reached("volume mounted again")
+    killed.milestone("volume mounted again")
     lines = steps.assert_no_lost_lines(files, synced)
-    killed.reached("every line readable")
+    killed.milestone("every line readable")
     assert files.lines(of=elsewhere) == lines
-    killed.reached("every line readable elsewhere")
+    killed.milestone("every line readable elsewhere")
 
     driver_says = cluster.driver_pods.log(node, drivers.CEPHFS)
     assert signatures.DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
@@ -263,6 +263,6 @@ def test_shared_volume_comes_back_with_its_node(cluster, ceph_filesystems, cephf
     )
     assert dead.address in cluster.rook.blocklist.wait()
     cluster.healthy(baseline).wait()
-    killed.reached("storage whole again")
+    killed.milestone("storage healthy again")
     left = ceph_filesystems.mounted(cephfs).wait()
     assert dead.id not in [client.id for client in left], "the dead client's session is still there"

@@ -74,9 +74,9 @@ def test_synced_rows_survive_in_a_ring_that_grew(cluster, cassandra):
 def kill_nodes_and_recover(cluster: StorageCluster, cassandra: Cassandra) -> None:
     """Kill every node while rows are written, start them, and read them as soon as that works."""
     killed = steps.kill_nodes_under_load(cluster, cassandra)
-    reached = killed.reached
+    milestone = killed.milestone
     cassandra.volumes_mounted.since(killed).wait()
-    reached("volumes mounted")
+    milestone("volumes mounted")
     cassandra.rebuild.wait()
 
     @condition("every row readable at {consistency}", within=minutes(3))
@@ -85,11 +85,11 @@ def kill_nodes_and_recover(cluster: StorageCluster, cassandra: Cassandra) -> Non
         return cassandra.read_all(consistency).now()
 
     read_all("QUORUM").wait()
-    reached("rows readable at QUORUM")
+    milestone("rows readable at QUORUM")
     read_all("ALL").wait()
-    reached("every row readable")
-    cassandra.ring_whole.since(killed).wait()
-    reached("ring whole")
+    milestone("every row readable")
+    cassandra.ring_up_normal.since(killed).wait()
+    milestone("ring Up and Normal")
 
     cassandra.dns_names_the_pods.wait()
     cluster.nothing_hangs_on_volumes.wait()

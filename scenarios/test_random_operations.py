@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.budget(420), pytest.mark.requires(storage="rook", csi_
 
 @pytest.fixture
 def driver(cluster):
-    with drivers.driver_called_directly(cluster, cluster.results) as driver:
+    with drivers.driver_under_test(cluster, cluster.results) as driver:
         yield driver
 
 

@@ -53,7 +53,7 @@ def test_rook_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_
         made = during.write("random", mebibytes=16)
         upgraded.wait()
         writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
-    synced = cluster_files.appended_beyond(0).wait()
+    synced = cluster_files.lines_above(0).wait()
     gaps = {"cassandra": cassandra.longest_gap(), "files": cluster_files.longest_gap()}
     cluster.results.note(longest_gap_s=gaps, pgs_inactive=pgs.as_dict())
 
@@ -88,11 +88,11 @@ def test_every_node_is_killed_in_the_middle_of_an_upgrade(cluster, cassandra):
         cluster.results.note(replaced_before_the_kill=replaced)
         with cluster.fault(faults.NodeKill(cluster.nodes.node_names)) as killed:
             pass
-        killed.reached("Kubernetes API answers")
+        killed.milestone("Kubernetes API answers")
     cassandra.close()
 
     upgraded.wait()
-    killed.reached("upgrade done")
+    killed.milestone("upgrade done")
     cluster.healthy(baseline).wait()
     cassandra.recovered.since(killed).wait()
     cassandra.check()

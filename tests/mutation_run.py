@@ -32,7 +32,7 @@ DECIDING = (
     # Of these two modules only what decides: how a scenario and a run end, and what "restored" is.
     "rookery.plugin.session.x_finish__*",
     "rookery.plugin.session.xǁSessionǁexit_status__*",
-    "rookery.storage.cluster.xǁStorageClusterǁ_require_as_deployed__*",
+    "rookery.storage.cluster.xǁStorageClusterǁ_require_all_healthy__*",
     "rookery.storage.cluster.xǁStorageClusterǁrestore__*",
     "rookery.storage.saved.xǁSavedǁrestore__*",
     "rookery.storage.cluster.xǁStorageClusterǁstorage_recovered__*",

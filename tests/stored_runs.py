@@ -69,7 +69,7 @@ FILES: dict[str, dict[str, Any]] = {
         "budget_s": 60.0,
         "over_budget": False,
         "call": {"start_s": 1.0, "seconds": 7.0},
-        "under_way": {"stage": "call", "phases": [{"name": "OSDs up", "start_s": 1.0}]},
+        "in_progress": {"stage": "call", "phases": [{"name": "OSDs up", "start_s": 1.0}]},
         "phases": [PHASE],
         "waits": [{**PHASE, "within": 60, "ended": "met"}],
         "waits_left_out": 1,

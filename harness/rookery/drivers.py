@@ -2,17 +2,17 @@
 
 from rookery.csi.deployment import StorageDriver, registered_nowhere, registered_on, registered_on_none_of
 from rookery.csi.manifests import CEPHFS, RBD, Plugin, filesystem_storage_class, storage_class
-from rookery.csi.random_operations import RandomisedRun, driver_called_directly
-from rookery.csi.sanity import Subject, run_sanity
+from rookery.csi.random_operations import RandomisedRun, driver_under_test
+from rookery.csi.sanity import DriverUnderTest, run_sanity
 
 __all__ = [
     "CEPHFS",
     "RBD",
+    "DriverUnderTest",
     "Plugin",
     "RandomisedRun",
     "StorageDriver",
-    "Subject",
-    "driver_called_directly",
+    "driver_under_test",
     "filesystem_storage_class",
     "registered_nowhere",
     "registered_on",

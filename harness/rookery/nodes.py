@@ -3,11 +3,11 @@
 Exported as `nodes`.
 """
 
+from rookery.cluster.extra_disks import attach_disk, extra_disk, make_filesystem
 from rookery.cluster.kubelet_dir import DEFAULT as KUBELET_DIR
 from rookery.cluster.kubelet_dir import kubelet_dir, make_folders, remove_folders
 from rookery.cluster.kubelet_log import kubelet_log
 from rookery.cluster.peering import peered
-from rookery.cluster.spare_disks import make_filesystem, show, spare_disk
 from rookery.kube.conditions import node_lost, nodes_ready
 from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
 from rookery.machine.contents import digest, partition, scribble
@@ -17,7 +17,9 @@ __all__ = [
     "KUBELET_DIR",
     "OUT_OF_SERVICE",
     "add_taint",
+    "attach_disk",
     "digest",
+    "extra_disk",
     "kubelet_dir",
     "kubelet_log",
     "lacking_capabilities",
@@ -30,6 +32,4 @@ __all__ = [
     "remove_folders",
     "remove_taint",
     "scribble",
-    "show",
-    "spare_disk",
 ]

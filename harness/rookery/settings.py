@@ -250,7 +250,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
         return word in _ON
     if name in _NUMBERS:
         try:
-            return int(value if isinstance(value, str) else _whole(value))
+            return int(value if isinstance(value, str) else _integer(value))
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"{option_name(name)} {value!s:.60}: not a number ({source})", hint="a whole number"
@@ -266,7 +266,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
     return value
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError("not a whole number")
     return value

@@ -29,7 +29,7 @@ def kill_nodes_under_load(cluster: StorageCluster, workload: Workload[Any]) -> I
         baseline = cluster.baseline()
         with cluster.fault(NodeKill(cluster.nodes.node_names)) as killed:
             pass
-        killed.reached("Kubernetes API answers")
+        killed.milestone("Kubernetes API answers")
     workload.close()
     cluster.storage_recovered(killed, baseline)
     return killed
@@ -51,20 +51,20 @@ def goes_on(files: Files, results: Results, *, readers: Sequence[Pod]) -> Iterat
     """Lines are appended and synced, and `readers` read over and over: before the block, when it has ended, and after
     that as well."""
     files.start_appending()
-    before = files.appended_beyond(0).wait()
+    before = files.lines_above(0).wait()
     read_before = _each_read(readers, [0 for _ in readers])
     with results.phase("gone on"):
         yield
-        after = files.appended_beyond(before).wait()
+        after = files.lines_above(before).wait()
         read_after = _each_read(readers, read_before)
     results.note(synced_before=before, synced_after=after, read_before=read_before, read_after=read_after)
     _each_read(readers, read_after)
-    files.appended_beyond(after).wait()
+    files.lines_above(after).wait()
 
 
 def _each_read(readers: Sequence[Pod], times: Sequence[int]) -> list[int]:
     """Wait until each has read more often than so many times; returns how often it was."""
-    return [reader.read_beyond(before).wait() for reader, before in zip(readers, times, strict=True)]
+    return [reader.reads_above(before).wait() for reader, before in zip(readers, times, strict=True)]
 
 
 def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, results: Results) -> None:

@@ -62,7 +62,7 @@ _Opened = TypeVar("_Opened")  # a place, for as long as its connection is open
 class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
     """The RPCs of the controller service."""
 
-    objection: ClassVar[staticmethod[[Capability], str]]  # why not in this way; empty if it can be used so
+    unsupported_reason: ClassVar[staticmethod[[Capability], str]]  # why not in this way; empty if it can be used so
     """Why this storage cannot provide a capability; a static method."""
 
     nodes_expand: ClassVar[bool]
@@ -140,7 +140,7 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         """
         if not request.name:
             raise InvalidArgument("name is missing")
-        require_supported(request.capabilities, self.objection)
+        require_supported(request.capabilities, self.unsupported_reason)
         volume = self._volume_of(request)
         request.capacity.size()  # that there is one
         credentials = Credentials.from_secrets(request.secrets)
@@ -260,7 +260,7 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         """Admit the volume to a node. Nothing has to be done for that, but both must exist."""
         if not volume_id or not node_id:
             raise InvalidArgument("volume id and node id are required")
-        require_supported([capability], self.objection)
+        require_supported([capability], self.unsupported_reason)
         if readonly:
             raise InvalidArgument("read-only publishing is not supported")
         volume = self.volume_ids.parse(volume_id)
@@ -282,8 +282,8 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
             raise InvalidArgument("volume capabilities are missing")
         volume = self.volume_ids.parse(volume_id)
         self._require(volume, secrets)
-        objections = (self.objection(capability) for capability in capabilities)
-        return next((objection for objection in objections if objection), "")
+        reasons = (self.unsupported_reason(capability) for capability in capabilities)
+        return next((unsupported_reason for unsupported_reason in reasons if unsupported_reason), "")
 
     def _require(self, volume: _Volume, secrets: Mapping[str, str]) -> None:
         """Raises `NotFound` unless the volume exists, `Unauthenticated` without secrets to ask with."""

@@ -12,7 +12,7 @@ from .errors import DeadlineExceeded, DriverError
 
 
 @dataclass(frozen=True)
-class Done:
+class Completed:
     """How a program ended."""
 
     status: int
@@ -40,7 +40,7 @@ class CommandTimedOut(DeadlineExceeded):
         return self._process.poll() is None
 
 
-def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
+def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
     """Run `argv` for at most `timeout` seconds.
 
     `mount` and `umount` of a filesystem on RBD sleep uninterruptibly while Ceph does not answer. `subprocess.run` would
@@ -63,4 +63,4 @@ def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
         raise CommandTimedOut(argv, process) from None
     if check and process.returncode != 0:
         raise CommandFailed(argv, process.returncode, stderr or stdout)
-    return Done(process.returncode, stdout, stderr)
+    return Completed(process.returncode, stdout, stderr)

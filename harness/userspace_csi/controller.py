@@ -44,7 +44,7 @@ class Ceph(Clusters, Protocol):
 class Controller(BaseController[Pool, VolumeId, SnapshotId]):
     """The RPCs of the controller service."""
 
-    objection = staticmethod(Capability.objection)
+    unsupported_reason = staticmethod(Capability.unsupported_reason)
     nodes_expand = True  # the exporter, the loop device and the filesystem have to be told
     volume_ids, snapshot_ids = VolumeId, SnapshotId
     _ceph: Ceph
@@ -118,7 +118,7 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
     ) -> Iterator[Snapshot]:
         """Whatever the source: an image knows its own, a pool not."""
         names = [wanted.image] if wanted else pool.list_images()
-        for image in filter(copying.is_whole, names):
+        for image in filter(copying.is_complete, names):
             with suppress(NotFound):
                 snapshot = SnapshotId.parse("/".join([*place, image]))
                 made = pool.info(image)

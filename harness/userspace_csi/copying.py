@@ -115,7 +115,7 @@ def make(copy: Copy, origin: Pool, target: Pool) -> None:
     target.rename(partial, copy.image)
 
 
-def is_whole(image: str) -> bool:
+def is_complete(image: str) -> bool:
     """Whether this is the name of an image, and not of a copy that is being made."""
     return not image.endswith(_PARTIAL)
 

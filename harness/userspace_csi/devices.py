@@ -17,7 +17,7 @@ from .errors import DriverError, ImageInUse, NotFound, PlaceNotFound, Unavailabl
 from .exporter import Source
 from .mounts import Mounts
 from .state import LoopRef, StateStore, VolumeState
-from .takeover import Blocklist, Client, Use, Verdict, examine
+from .takeover import Blocklist, Client, ImageUse, Verdict, examine
 from .volumes import VolumeId
 from .waiting import Deadline, retry
 
@@ -35,7 +35,7 @@ class Pool(Protocol):
 
     def size(self, image: str) -> int: ...
 
-    def use(self, image: str) -> Use: ...
+    def use(self, image: str) -> ImageUse: ...
 
     def blocklist(self) -> Blocklist: ...
 

@@ -76,7 +76,7 @@ class ResourceExhausted(DriverError):
 
 
 class DeadlineExceeded(DriverError):
-    """A step did not end in time, and may still be under way."""
+    """A step did not end in time, and may still be in progress."""
 
     code = "DEADLINE_EXCEEDED"
 

@@ -35,7 +35,7 @@ class Source:
 # first flush. It gathers what comes in pieces of half a MiB (a loop device's requests have 128 segments at most), so
 # that the OSDs get larger ones: sequential writes reach 150 MiB/s, by the default policy 95.
 #
-# qemu has one request of a FUSE export under way at a time, so only what librbd reads ahead is read beside it. By
+# qemu has one request of a FUSE export in flight at a time, so only what librbd reads ahead is read beside it. By
 # default that is half a MiB, after ten requests in sequence, and ends after 50 MiB: it is meant for booting from an
 # image. With these, sequential reads are 315 (ext4) and 310 MiB/s (raw block) instead of 224 and 254, medians of four.
 # https://docs.ceph.com/en/reef/rbd/rbd-config-ref/#cache-settings

@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .commands import CommandFailed, Done, run
+from .commands import CommandFailed, Completed, run
 from .errors import DriverError, FailedPrecondition
 from .volumes import MIB
 from .waiting import Deadline
 
-Run = Callable[..., Done]
+Run = Callable[..., Completed]
 
 _NOTHING_FOUND = 2  # blkid(8), "EXIT STATUS"
 # sb_inprogress of the superblock, which mkfs.xfs takes back as its last step; the kernel mounts no such filesystem.

@@ -17,7 +17,7 @@ from .clusters import Credentials
 from .connections import Clusters, ask_monitors, error_of
 from .copying import ImageInfo
 from .errors import FailedPrecondition, NotFound, PoolNotFound
-from .takeover import Blocklist, Client, Locker, Use, Verdict
+from .takeover import Blocklist, Client, ImageUse, Locker, Verdict
 
 # An image with clones goes to the trash when it is removed, and from there with the last of its clones (librbd's
 # DetachChildRequest). Without this it could not be removed before them.
@@ -100,7 +100,7 @@ class Pool:
         """Remove what waited in the trash for its clones and has none any more.
 
         librbd does so with the last clone, but not if somebody else has the image open at that moment, as who removes
-        another clone has; then nobody would come back to it. What a removal under way has open still is left to that
+        another clone has; then nobody would come back to it. What a removal in progress has open still is left to that
         one: each ends with this.
         """
         with _emptying:
@@ -188,7 +188,7 @@ class Pool:
         with _translated(f"flatten image {image}"), rbd.Image(self._ioctx, image) as opened:
             opened.flatten()
 
-    def use(self, image: str) -> Use:
+    def use(self, image: str) -> ImageUse:
         """Who has it open. Raises `NotFound`."""
         # Opened read-only, it is not watched by this very connection.
         with _translated(f"image {image}"), rbd.Image(self._ioctx, image, read_only=True) as opened:
@@ -197,7 +197,7 @@ class Pool:
             before = _lockers(opened)
             watchers = tuple(Client(int(it["id"]), it["addr"]) for it in opened.watchers_list())
             after = _lockers(opened)
-        return Use(watchers=watchers, lockers=tuple(locker for locker in before if locker in after))
+        return ImageUse(watchers=watchers, lockers=tuple(locker for locker in before if locker in after))
 
     def blocklist(self) -> Blocklist:
         """The clients that the OSDs refuse."""

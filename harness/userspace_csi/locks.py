@@ -14,7 +14,7 @@ from .errors import OperationPending
 
 
 class Operations:
-    """The operations under way, by what they work on (a volume id, a name, a target path)."""
+    """The operations in flight, by what they work on (a volume id, a name, a target path)."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()

@@ -78,7 +78,7 @@ class Loops:
         if existing := self.find(image):
             return replace(existing, made_node=self._make_node(existing.number))
         backing = os.open(image, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
-        # Without direct I/O the kernel has one request at a time under way for the device, through another page cache:
+        # Without direct I/O the kernel has one request at a time in flight for the device, through another page cache:
         # sequential reads then reach 180 MiB/s instead of 450. For a file that cannot have it, it does without.
         flags = _DIRECT_IO | (_READ_ONLY if read_only else 0)
         try:

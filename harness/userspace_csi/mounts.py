@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .commands import Done, run
+from .commands import Completed, run
 from .waiting import Deadline
 
-Run = Callable[..., Done]
+Run = Callable[..., Completed]
 
 _DEV_TYPES = ("devtmpfs", "tmpfs")  # what a /dev is
 _LOOP_NODE = re.compile(r"/loop\d+(/deleted)?$")  # the kernel adds //deleted when the node file is gone

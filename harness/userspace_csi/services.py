@@ -36,7 +36,7 @@ NODE_BUDGET = 100.0
 _MARGIN = 5.0  # seconds before the caller's own deadline
 _THREADS = 64  # calls at a time: each may wait for Ceph, and a probe must still get through
 _SUBJECTS = ("volume_id", "snapshot_id", "name", "source_volume_id")  # what a call's log line is about
-_GRACE = 5.0  # seconds for calls under way when the driver is told to end
+_GRACE = 5.0  # seconds for calls in flight when the driver is told to end
 
 
 class IdentityService(csi_pb2_grpc.IdentityServicer):
@@ -124,9 +124,9 @@ class ControllerService(csi_pb2_grpc.ControllerServicer):
 
     def ValidateVolumeCapabilities(self, request: Any, context: grpc.ServicerContext) -> Any:
         capabilities = [_capability(message) for message in request.volume_capabilities]
-        objection = self._controller.validate(request.volume_id, capabilities, dict(request.secrets))
-        response = csi.ValidateVolumeCapabilitiesResponse(message=objection)
-        if not objection:
+        unsupported_reason = self._controller.validate(request.volume_id, capabilities, dict(request.secrets))
+        response = csi.ValidateVolumeCapabilitiesResponse(message=unsupported_reason)
+        if not unsupported_reason:
             response.confirmed.volume_capabilities.extend(request.volume_capabilities)
             response.confirmed.volume_context.update(request.volume_context)
             response.confirmed.parameters.update(request.parameters)
@@ -284,7 +284,7 @@ def serve(socket: Path, add_services: Iterable[Callable[[grpc.Server], None]]) -
 
 
 def stop(*servers: grpc.Server) -> None:
-    """Take no more calls, and give those under way a few seconds."""
+    """Take no more calls, and give those in flight a few seconds."""
     for stopped in [server.stop(_GRACE) for server in servers]:
         stopped.wait(_GRACE)
 

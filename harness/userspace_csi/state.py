@@ -105,15 +105,15 @@ class Records(Generic[V, R]):
     """`<root>/<volume>/state.json`, one for each volume of this node.
 
     `root` bears the node's name: the kernel tells the path of a loop device's file to the whole machine, and nodes that
-    are containers share a kernel. `fresh` makes the record of a volume of which nothing is known, in this life of the
+    are containers share a kernel. `new` makes the record of a volume of which nothing is known, in this life of the
     node; `read` is the reverse of its `to_json`.
     """
 
     def __init__(
-        self, root: Path, boot: NodeBoot, *, fresh: Callable[[V, NodeBoot], R], read: Callable[[str], R]
+        self, root: Path, boot: NodeBoot, *, new: Callable[[V, NodeBoot], R], read: Callable[[str], R]
     ) -> None:
         self._root = root
-        self._fresh = fresh
+        self._new = new
         self._parse = read
         self.boot = boot
 
@@ -123,7 +123,7 @@ class Records(Generic[V, R]):
 
     def load(self, volume: V) -> R:
         """What is known of the volume; a fresh record when nothing is."""
-        return self._read(self.folder(volume) / "state.json") or self._fresh(volume, self.boot)
+        return self._read(self.folder(volume) / "state.json") or self._new(volume, self.boot)
 
     def save(self, state: R) -> None:
         """Write the record so that a node kill leaves the old one or the new one, never half of one."""
@@ -165,7 +165,7 @@ class StateStore(Records[VolumeId, VolumeState]):
     """The records of RBD volumes, each beside the volume's FUSE file `image`."""
 
     def __init__(self, root: Path, boot: NodeBoot) -> None:
-        super().__init__(root, boot, fresh=VolumeState, read=VolumeState.from_json)
+        super().__init__(root, boot, new=VolumeState, read=VolumeState.from_json)
 
     def image(self, volume: VolumeId) -> Path:
         """The file that the exporter is mounted on."""

@@ -34,7 +34,7 @@ class Locker:
 
 
 @dataclass(frozen=True)
-class Use:
+class ImageUse:
     """Who watches and who has locked an image, at one instant."""
 
     watchers: tuple[Client, ...] = ()
@@ -75,7 +75,7 @@ class Verdict:
     broken: tuple[Locker, ...] = ()  # theirs: break these locks, after the fencing
 
 
-def examine(use: Use, *, ours: Collection[int], blocklist: Blocklist, reading: bool = False) -> Verdict:
+def examine(use: ImageUse, *, ours: Collection[int], blocklist: Blocklist, reading: bool = False) -> Verdict:
     """Sort the clients of an image; `ours` are ids of clients of this node that are known to be dead.
 
     A writer may have no other client beside it; one who is only `reading`, none that has written.

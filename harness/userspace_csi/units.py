@@ -21,10 +21,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from .commands import Done, run
+from .commands import Completed, run
 from .errors import DriverError, Unavailable
 
-Run = Callable[..., Done]
+Run = Callable[..., Completed]
 
 _ON_THE_NODE = ("nsenter", "--target", "1", "--mount", "--uts", "--ipc", "--net", "--pid", "--")
 _ASK = 10.0  # seconds for systemctl to answer a question
@@ -102,6 +102,6 @@ class Units:
         """What systemd knows the service of that volume by."""
         return f"{self._prefix}-{slug}.service"
 
-    def _systemctl(self, verb: str, slug: str, *, timeout: float = _ASK) -> Done:
+    def _systemctl(self, verb: str, slug: str, *, timeout: float = _ASK) -> Completed:
         # Without check: a unit that is not loaded is no error here, for none of the verbs.
         return self._run([*_ON_THE_NODE, "systemctl", verb, self.name(slug)], timeout=timeout, check=False)

@@ -138,7 +138,7 @@ class Capability:
         """The filesystem to be mounted; "" for a raw block volume."""
         return "" if self.block else self.fs_type or FILESYSTEMS[0]
 
-    def objection(self) -> str:
+    def unsupported_reason(self) -> str:
         """Why this driver cannot do it; empty if it can."""
         if self.access_mode not in ACCESS_MODES:
             return f"access mode {self.access_mode} is not supported, only {', '.join(ACCESS_MODES)}"
@@ -147,19 +147,19 @@ class Capability:
         return ""
 
 
-Objection = Callable[[Capability], str]
+UnsupportedReason = Callable[[Capability], str]
 """Why a kind of storage cannot provide a capability; empty if it can."""
 
 
 def require_supported(
-    capabilities: Collection[Capability | None], objection: Objection = Capability.objection
+    capabilities: Collection[Capability | None], unsupported_reason: UnsupportedReason = Capability.unsupported_reason
 ) -> list[Capability]:
     """The capabilities. Raises `InvalidArgument` for the first one that is missing or that cannot be provided."""
     wanted = [capability for capability in capabilities if capability is not None]
     if not wanted or len(wanted) < len(capabilities):
         raise InvalidArgument("volume capability is missing")
     for capability in wanted:
-        if text := objection(capability):
+        if text := unsupported_reason(capability):
             raise InvalidArgument(text)
     return wanted
 

@@ -39,6 +39,6 @@ def test_cluster_is_deleted_by_mistake(cluster, cluster_files, cluster_volumes):
         cluster.rook.osds_up_from_boots_newer_than(baseline["osdmap_epoch"]).wait()  # their pods have the object's UID
     cluster.healthy(baseline).wait()
     cluster.rook.healthy.wait(within=minutes(2))
-    synced = cluster_files.appended_beyond(0).wait()
+    synced = cluster_files.lines_above(0).wait()
     steps.assert_no_lost_lines(cluster_files, synced)
     cluster_volumes.claim("new")

@@ -34,4 +34,4 @@ def test_volume_is_deleted_before_its_claim(cluster, cluster_volumes):
     pod.delete()
     claim.delete()  # workaround
     volume.gone.wait()
-    cluster.nothing_leaked().wait()
+    cluster.no_leaks().wait()

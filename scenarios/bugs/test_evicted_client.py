@@ -66,7 +66,7 @@ def test_lock_of_a_dead_node(cluster, cephfs, ceph_filesystems, volumes):
         refused.stays(20)
         ceph_filesystems.evict(cephfs, dead).wait()  # workaround
         lock.granted.wait()
-        killed.reached("lock granted")
+        killed.milestone("lock granted")
     nodes.nodes_ready(cluster.kube, [first]).since(killed).wait()
     assert dead.address in cluster.rook.blocklist.wait()
     lock.granted.wait()

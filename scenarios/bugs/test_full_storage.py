@@ -35,8 +35,8 @@ def test_quota_of_a_pool_is_reached(cluster, ceph_pools, cluster_volumes, storag
             first = pod.start_write("beyond", mebibytes=128)  # Ceph lets more in than the quota before it sees it
             cluster.health(signatures.POOL_IS_FULL).wait()
             write = pod.start_write("during", mebibytes=16)
-            write.under_way.wait()
-            write.under_way.stays(20)
+            write.in_flight.wait()
+            write.in_flight.stays(20)
             assert pod.ready.holds()
 
             quota.heal()  # workaround
@@ -58,8 +58,8 @@ def test_osds_are_full(cluster, cluster_volumes):
         cluster.health(signatures.OSD_IS_FULL).wait()
         write = pod.start_write("during", mebibytes=16)
         spare.delete()
-        write.under_way.wait()
-        write.under_way.stays(20)
+        write.in_flight.wait()
+        write.in_flight.stays(20)
         assert not volume.gone.holds()
 
         ratio.heal()  # workaround

@@ -32,4 +32,4 @@ def test_image_with_a_snapshot_by_hand(cluster, cluster_volumes):
 
     cluster.rook.answer_to("rbd", "snap", "purge", image).wait()  # workaround
     volume.gone.wait()
-    cluster.nothing_leaked().wait()
+    cluster.no_leaks().wait()

@@ -29,7 +29,7 @@ def test_seed_loses_its_volume(cluster, cassandra):
             pass
     cassandra.pod(2).ready.since(lost).wait()
     cassandra.log(signatures.TOKEN_TAKEN_OVER).since(lost).wait()
-    cassandra.ring_whole.wait()
+    cassandra.ring_up_normal.wait()
     assert cassandra.rows_of("cassandra-2") < had / 2
 
     with cluster.results.phase("repaired"):

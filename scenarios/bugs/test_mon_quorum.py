@@ -49,10 +49,10 @@ def test_second_mon_is_evicted(cluster, cluster_files):
         cluster.rook.quorum_without(away).wait()
         cluster.rook.refuses(signatures.MON_NOT_OK_TO_STOP, "ceph", "mon", "ok-to-stop", needed).wait()
         cluster.kube.evict(mons[needed], namespace=namespace)
-        injected.reached("second mon evicted")
+        injected.milestone("second mon evicted")
         cut.heal()  # workaround
         cluster.rook.mons_in_quorum(elected_after=baseline.election_epoch).wait(within=minutes(3))
-    synced = cluster_files.appended_beyond(0).wait()
+    synced = cluster_files.lines_above(0).wait()
     steps.assert_no_lost_lines(cluster_files, synced)
 
 
@@ -70,5 +70,5 @@ def test_two_mons_do_not_hear_each_other(cluster, cluster_files):
         elections_go_on(cluster).stays(60)
         cut.heal()  # workaround
         cluster.rook.mons_in_quorum(elected_after=baseline.election_epoch).wait(within=minutes(3))
-    synced = cluster_files.appended_beyond(0).wait()
+    synced = cluster_files.lines_above(0).wait()
     steps.assert_no_lost_lines(cluster_files, synced)

@@ -35,7 +35,7 @@ def test_pod_is_deleted_while_its_node_is_off(cluster, cluster_volumes):
         pod.force_delete()  # cause
     nodes.nodes_ready(cluster.kube, [node]).since(killed).wait()
     folder_removed(cluster, node, uid).wait()
-    cluster.nothing_leaked().wait()
+    cluster.no_leaks().wait()
     cluster.no_stale_loop_devices.wait()
     cluster.healthy(baseline).wait()
 

@@ -8,7 +8,7 @@ import pytest
 from rookery.bench import common as bench
 from rookery.bench.common import Bench, Goal, Row, rows
 from rookery.cluster import stores
-from rookery.cluster.blueprint import ContainerSpec
+from rookery.cluster.container_spec import ContainerSpec
 from rookery.errors import DeadlineExceeded, InfrastructureError
 from rookery.report.results import Results
 from rookery.settings import Settings
@@ -33,12 +33,12 @@ GOALS = (Goal("write", of="reference", share=0.8), Goal("Bound", at_most=1.5), G
 UNITS = {"write": "MiB/s", "reference": "MiB/s", "left": ""}
 
 
-def judged(*runs):
+def checked(*runs):
     return Bench("volumes", list(runs), units=UNITS, goals=GOALS)
 
 
 def test_a_figure_stands_beside_its_goal():
-    measured = judged({"reference": 1200.0, "write": 960.0}, {"Bound": 1.51, "left": 0})
+    measured = checked({"reference": 1200.0, "write": 960.0}, {"Bound": 1.51, "left": 0})
     assert rows(measured) == [
         Row("reference", "1200 MiB/s", "", "", "1200"),
         Row("write", "960.0 MiB/s", "80% of reference", "80%, met", "960.0"),
@@ -54,15 +54,15 @@ def test_a_figure_stands_beside_its_goal():
 
 
 def test_a_share_is_of_medians_and_is_missed_by_little():
-    measured = judged({"reference": 10.0, "write": 7.9}, {"reference": 1.0, "write": 9.0}, {"reference": 99.0})
+    measured = checked({"reference": 10.0, "write": 7.9}, {"reference": 1.0, "write": 9.0}, {"reference": 99.0})
     assert GOALS[0].reached(measured.medians) == 0.845
     assert GOALS[0].met({"reference": 1000.0, "write": 799.0}) is False
 
 
 @pytest.mark.parametrize("run", [{}, {"reference": 9.0}, {"write": 9.0}, {"write": 9.0, "reference": 0.0}])
 def test_a_goal_of_what_was_not_measured_is_neither_met_nor_missed(run):
-    assert GOALS[0].met(judged(run).medians) is None
-    assert all("met" not in row.reached for row in rows(judged(run)))
+    assert GOALS[0].met(checked(run).medians) is None
+    assert all("met" not in row.reached for row in rows(checked(run)))
 
 
 def test_what_is_left_behind_is_named_and_less_of_it_is_no_trouble():
@@ -143,7 +143,7 @@ def session(monkeypatch):
 
 
 @pytest.mark.parametrize(("verify", "more"), [(False, {}), (True, {"differences": ["a difference"]})])
-def test_the_same_snapshot_is_put_back_so_many_times(session, tmp_path, verify, more):
+def test_the_same_snapshot_is_restored_so_many_times(session, tmp_path, verify, more):
     measured = bench.restore(Settings(results_dir=str(tmp_path)), runs=2, verify=verify)
     assert session.did == ["cluster storage-ready", "save bench", "kept bench", "restore", "restore", "close"]
     assert measured.runs == [{"restored: HEALTH_OK": 20}] * 2
@@ -240,7 +240,7 @@ def restored(tmp_path):
     return SimpleNamespace(nodes=nodes), snapshot, disk
 
 
-def test_what_was_put_back_whole_has_no_differences(restored):
+def test_what_was_restored_whole_has_no_differences(restored):
     cluster, snapshot, _ = restored
     assert bench._differences(cluster, snapshot) == []
 

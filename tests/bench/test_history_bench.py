@@ -1,4 +1,4 @@
-"""The benchmark of the checker: that it notices what is judged wrongly, and measures what it says."""
+"""The benchmark of the checker: that it notices what is checked wrongly, and measures what it says."""
 
 from concurrent.futures import Future
 
@@ -34,12 +34,12 @@ def here(monkeypatch):
     monkeypatch.setattr(history_bench, "ProcessPoolExecutor", Here)
 
 
-def test_every_kind_is_judged_and_a_long_history_measured():
+def test_every_kind_is_checked_and_a_long_history_measured():
     measured = history_bench.history(samples=3, operations=2_000, seed=5)
 
     assert measured.passed
-    assert list(measured.facts["judged right"]) == ["right", *generated.WRONG]
-    assert measured.facts["judged right"]["lost"] == "3 of 3 invalid"
+    assert list(measured.facts["right verdicts"]) == ["right", *generated.WRONG]
+    assert measured.facts["right verdicts"]["lost"] == "3 of 3 invalid"
     (figures,) = measured.runs
     assert list(figures) == [
         "500 operations", "1,000 operations", "2,000 operations", "memory for 2,000 operations",
@@ -53,8 +53,8 @@ def test_a_checker_that_calls_everything_valid_is_found_out(monkeypatch):
     measured = history_bench.history(samples=2, operations=100, seed=7)
 
     assert not measured.passed
-    assert measured.facts["judged right"]["right"] == "2 of 2 valid"
-    assert measured.facts["judged right"]["torn"] == "0 of 2 invalid"
+    assert measured.facts["right verdicts"]["right"] == "2 of 2 valid"
+    assert measured.facts["right verdicts"]["torn"] == "0 of 2 invalid"
     assert "torn, seed 8: valid instead of invalid" in measured.facts["failures"]
 
 

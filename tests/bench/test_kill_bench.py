@@ -44,7 +44,7 @@ RESTORING = {
     "baseline taken": 66.0,
 }
 END = 200.0
-TIMELINES = {phase.name: {} if phase.setup else RESTORING if not phase.fresh else DEPLOYING for phase in PHASES}
+TIMELINES = {phase.name: {} if phase.setup else RESTORING if not phase.no_snapshots else DEPLOYING for phase in PHASES}
 TIMELINES["images"] = DEPLOYING
 TOOK = {  # seconds of each phase, of those runs
     "set-up": END,
@@ -449,11 +449,11 @@ def test_the_kubeconfig_is_to_be_what_it_was_or_what_the_user_made_of_it_since(b
             kubeconfigs[-1].write_text(decoys.kubeconfig_text())
         return []
 
-    def spoiling():
+    def damaging():
         kubeconfigs[-1].write_text("clusters: []\n")
         return []
 
-    bench.makes, bench.sweeps = make, iter([lambda: [], sweep, spoiling])
+    bench.makes, bench.sweeps = make, iter([lambda: [], sweep, damaging])
     measured = bench.kill(times=2)
     assert [bool(each.changed) for each in measured.rounds] == [False, True]
     assert found[0] == found[2] == decoys.kubeconfig_text()
@@ -463,12 +463,12 @@ def test_the_kubeconfig_is_to_be_what_it_was_or_what_the_user_made_of_it_since(b
 
 
 def test_a_decoy_that_was_changed_is_one_again_in_the_next_round(bench, tmp_path):
-    def spoil():
+    def damage():
         (notes,) = (tmp_path / "state/clusters").glob("rookery-*/notes.txt")
         notes.write_text("mark_dirty\n")
         return []
 
-    bench.sweeps = iter([lambda: [], spoil])
+    bench.sweeps = iter([lambda: [], damage])
     measured = bench.kill(times=2)
     assert [len(each.changed) for each in measured.rounds] == [1, 0]
     assert measured.exit_status == 1
@@ -487,10 +487,10 @@ def test_a_run_that_ends_first_does_not_count_and_is_repeated(bench):
 
 
 def test_what_a_run_that_ended_by_itself_did_to_decoys_is_told_as_well(bench, tmp_path):
-    spoils = iter([True, False])
+    damages = iter([True, False])
 
     def make(run):
-        if next(spoils):
+        if next(damages):
             (notes,) = (tmp_path / "state/clusters").glob("rookery-*/notes.txt")
             notes.unlink()
 
@@ -573,7 +573,7 @@ def test_scenarios_that_are_not_there_are_refused(bench):
     assert bench.did == []
 
 
-def test_a_machine_that_lacks_something_is_not_set_up_by_chance(bench):
+def test_a_machine_that_lacks_something_is_not_set_up_unasked(bench):
     bench.doctor = 2
     with pytest.raises(InfrastructureError, match="lacks what a run needs"):
         bench.kill()

@@ -142,10 +142,10 @@ LEFT = {
 def test_what_was_not_there_before_is_left(machine, what):
     file(machine.cache / "snapshots/rookery-abc/storage-ready/snapshot.json")
     before = Inventory.taken(machine.places)
-    assert before.beside(before) == []
+    assert before.added_since(before) == []
     make, told = LEFT[what]
     make(machine)
-    assert Inventory.taken(machine.places).beside(before) == [told.format(**vars(machine))]
+    assert Inventory.taken(machine.places).added_since(before) == [told.format(**vars(machine))]
 
 
 NOT_LEFT = {
@@ -174,7 +174,7 @@ def test_what_is_not_left(machine, what):
     machine.mounts.append("23 22 0:22 / /tmp rw - tmpfs tmpfs rw")
     before = Inventory.taken(machine.places)
     NOT_LEFT[what](machine)
-    assert Inventory.taken(machine.places).beside(before) == []
+    assert Inventory.taken(machine.places).added_since(before) == []
 
 
 def test_an_engine_that_does_not_answer_has_not_nothing(machine, monkeypatch):

@@ -14,12 +14,11 @@ from rookery.bench.volumes import (
     BOUND_STEP,
     CACHED,
     CALLS_STEP,
-    DISAGREEMENTS,
     DONE,
     FAILURES,
     FILESYSTEM,
     GOALS,
-    LEFT,
+    LEAKED,
     MOUNTED_STEP,
     RANDOM,
     RBD_BENCH,
@@ -28,6 +27,7 @@ from rookery.bench.volumes import (
     STARTED_STEP,
     TARGETS,
     UNITS,
+    VIOLATIONS,
     WRITE,
     is_bound,
     is_scheduled,
@@ -160,9 +160,11 @@ def kube(monkeypatch):
         leaks=lambda: [],
         driver_pods=SimpleNamespace(log=lambda node: kube.log),
         storage_class="rook-ceph-block",
-        no_volumes_left=Condition("no volumes left", lambda: None, within=0),
+        no_leaked_volumes=Condition("no volumes left", lambda: None, within=0),
         storage=SimpleNamespace(
-            volumes_left=lambda claims: [f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"]
+            leaked_volumes=lambda claims: [
+                f"{kind} {name}" for kind, name in kube.objects if kind == "PersistentVolume"
+            ]
         ),
         nodes=SimpleNamespace(
             workers=WORKERS, node_names=WORKERS, load_docker_image=lambda image: kube.did.append(f"load {image}")
@@ -178,7 +180,7 @@ def kube(monkeypatch):
     monkeypatch.setattr(volume_bench, "Session", lambda settings: session)
     monkeypatch.setattr(volume_bench, "deployed", lambda workload, cluster, results: namespace(kube))
     monkeypatch.setattr(volume_bench.programs, "fio", lambda: "fio")
-    for deadline in ("ALL_READY", "NOTHING_LEFT", "TOOLBOX_SECONDS", "LOGGED"):
+    for deadline in ("ALL_READY", "LEAKS_GONE", "TOOLBOX_SECONDS", "LOGGED"):
         monkeypatch.setattr(volume_bench, deadline, 0)
     return kube
 
@@ -206,9 +208,9 @@ class RandomisedRun:
 
 
 @pytest.fixture
-def trial(monkeypatch):
+def random_run(monkeypatch):
     """Of the random calls."""
-    monkeypatch.setattr(volume_bench, "driver_called_directly", lambda cluster, results: namespace(cluster.kube))
+    monkeypatch.setattr(volume_bench, "driver_under_test", lambda cluster, results: namespace(cluster.kube))
     monkeypatch.setattr(volume_bench, "RandomisedRun", RandomisedRun)
     monkeypatch.setattr(RandomisedRun, "wrong", "")
     return RandomisedRun
@@ -216,11 +218,11 @@ def trial(monkeypatch):
 
 @pytest.fixture
 def sanity(monkeypatch):
-    """What csi-sanity reports of each subject, by its driver and way of use; it runs on no node."""
+    """What csi-sanity reports of each under_test, by its driver and way of use; it runs on no node."""
     reports = {}
 
-    def run(kube, program, subject, *, namespace):
-        how = (subject.plugin.storage, subject.access_type)
+    def run(kube, program, under_test, *, namespace):
+        how = (under_test.plugin.storage, under_test.access_type)
         return reports.get(how, SanityReport(("works",), {}, {"GetCapacity": "not supported"}))
 
     monkeypatch.setattr(volume_bench, "run_sanity", run)
@@ -228,7 +230,7 @@ def sanity(monkeypatch):
     return reports
 
 
-def test_each_goal_is_of_steps_that_are_measured_and_shares_are_of_the_same_unit(kube, measure, trial, sanity):
+def test_each_goal_is_of_steps_that_are_measured_and_shares_are_of_the_same_unit(kube, measure, random_run, sanity):
     kube.log = mounting(volume_bench.SAMPLES)
     measured = measure(rounds=1)
     assert measured.passed, measured.facts
@@ -345,9 +347,9 @@ def test_moments_of_claims_and_pods():
 
 def test_many_at_once_are_spread_and_gone_in_the_end(kube, measure):
     measured = measure("parallel")
-    assert (measured.medians[FAILURES], measured.medians[LEFT], measured.passed) == (0, 0, True)
+    assert (measured.medians[FAILURES], measured.medians[LEAKED], measured.passed) == (0, 0, True)
     written = [did for did in kube.did if "mktemp" in did]
-    assert len(written) == volume_bench.AT_ONCE
+    assert len(written) == volume_bench.CONCURRENT_VOLUMES
     assert {did.partition(":")[0] for did in written} == set(WORKERS)
 
 
@@ -356,7 +358,7 @@ def test_of_many_at_once_those_that_fail_are_told_and_the_others_go_on(kube, mea
     measured = measure("parallel")
     assert [text.partition(":")[0] for text in measured.facts["failures"]] == ["data-3", "data-7"]
     assert "Stuck" in measured.facts["failures"][0]
-    assert (measured.medians[FAILURES], measured.medians[LEFT]) == (2, 0)
+    assert (measured.medians[FAILURES], measured.medians[LEAKED]) == (2, 0)
     assert not measured.passed
 
 
@@ -371,14 +373,14 @@ def left_as_the_driver_knows(kube):
 @pytest.mark.parametrize(
     ("leave", "count", "said"),
     [
-        (left_as_the_cluster_knows, volume_bench.AT_ONCE, "PersistentVolume pvc-data-0"),
+        (left_as_the_cluster_knows, volume_bench.CONCURRENT_VOLUMES, "PersistentVolume pvc-data-0"),
         (left_as_the_driver_knows, 1, "worker: systemd unit"),
     ],
 )
 def test_what_is_left_of_many_at_once_is_counted_and_named(kube, measure, leave, count, said):
     leave(kube)
     measured = measure("parallel")
-    assert measured.medians[LEFT] == len(measured.facts["left"]) == count
+    assert measured.medians[LEAKED] == len(measured.facts["left"]) == count
     assert said in measured.facts["left"][0]
     assert not measured.passed
 
@@ -391,13 +393,13 @@ def test_of_ceph_csi_no_leaks_of_the_userspace_driver_are_looked_for(kube, measu
     assert measure("parallel").passed
 
 
-def test_calls_by_chance_are_counted_and_a_disagreement_ends_the_benchmark(measure, trial):
+def test_calls_at_random_are_counted_and_a_violation_ends_the_benchmark(measure, random_run):
     measured = measure("operations")
-    assert (measured.medians, measured.passed) == ({DONE: 3, DISAGREEMENTS: 0}, True)
-    trial.wrong = "2. Stage -> OK, not INTERNAL"
+    assert (measured.medians, measured.passed) == ({DONE: 3, VIOLATIONS: 0}, True)
+    random_run.wrong = "2. Stage -> OK, not INTERNAL"
     measured = measure("operations")
-    assert (measured.medians, measured.passed) == ({DONE: 3, DISAGREEMENTS: 1}, False)
-    assert measured.facts["disagreement"] == trial.wrong
+    assert (measured.medians, measured.passed) == ({DONE: 3, VIOLATIONS: 1}, False)
+    assert measured.facts["violation"] == random_run.wrong
 
 
 def test_specs_are_counted_for_each_driver_and_way_of_use_and_those_skipped_have_reasons(kube, measure, sanity):

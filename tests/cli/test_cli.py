@@ -195,7 +195,7 @@ def images(monkeypatch):
     lacking = Image("localhost/rookery/userspace-csi:1", Origin.MISSING)
     found = {image.reference: image for image in (here, lacking)}
     monkeypatch.setattr(storage, "needed", lambda settings: tuple(found))
-    monkeypatch.setattr(resolve, "look", found.__getitem__)
+    monkeypatch.setattr(resolve, "inspect", found.__getitem__)
     return found
 
 

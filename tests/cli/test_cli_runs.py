@@ -1,4 +1,4 @@
-"""`rookery compare` and `rookery judge`, on runs as they lie on the disk."""
+"""`rookery compare` and `rookery recheck`, on runs as they lie on the disk."""
 
 import json
 
@@ -15,9 +15,9 @@ def results(tmp_path, monkeypatch):
 
 @pytest.fixture
 def run(results):
-    """Makes a run whose scenario `it` was judged; `verdict` overrides what the checker of then said."""
+    """Makes a run whose scenario `it` was checked; `verdict` overrides what the checker of then said."""
 
-    def make(name, *, judged=True, **verdict):
+    def make(name, *, checked=True, **verdict):
         scenario = results / name / "it"
         scenario.mkdir(parents=True)
         (scenario.parent / "run.json").write_text(json.dumps({"started": name}))
@@ -27,7 +27,7 @@ def run(results):
         told = Story().acked(1, 2).in_flight(9).fault().read("QUORUM", [1, 2], 150).read("ALL", [1, 2], 160)
         lines = sorted(told.operations, key=lambda each: each.time_ns)
         (scenario / "history.jsonl").write_text("".join(each.to_json() + "\n" for each in lines))
-        report = {"verdict": {**told.check().as_dict(), **verdict}, "rpo_seconds": None} if judged else {}
+        report = {"verdict": {**told.check().as_dict(), **verdict}, "rpo_seconds": None} if checked else {}
         (scenario / "report.json").write_text(json.dumps(report))
         return name
 
@@ -56,23 +56,23 @@ def test_compare_wants_two_runs_that_are_there(run, capsys, names):
     assert "hint:" in capsys.readouterr().err
 
 
-def test_judge_is_silent_about_what_is_as_it_was(run, capsys):
+def test_recheck_is_silent_about_what_is_as_it_was(run, capsys):
     run("a")
-    assert cli.main(["judge"]) == 0
+    assert cli.main(["recheck"]) == 0
     assert "nothing" in capsys.readouterr().out
 
 
-def test_judge_tells_what_the_checker_of_then_has_not_seen(run, capsys, results):
+def test_recheck_tells_what_the_checker_of_then_has_not_seen(run, capsys, results):
     before = run("a", verdict="unknown", lost=[{"key": 2, "allowed": False}])
     kept = (results / before / "it/report.json").read_bytes()
-    assert cli.main(["judge", before, "--json"]) == 1
+    assert cli.main(["recheck", before, "--json"]) == 1
     printed = json.loads(capsys.readouterr().out)
     told = printed["scenarios"]["it"]
-    assert printed["schema"] == "rookery.judgement/1"
+    assert printed["schema"] == "rookery.recheck/1"
     assert (told["before"], told["now"], told["differences"]) == ("unknown", "valid", ["lost: only then: 2"])
     assert (results / before / "it/report.json").read_bytes() == kept
 
 
-def test_judge_has_nothing_to_say_of_a_history_that_was_not_judged(run, capsys):
-    assert cli.main(["judge", run("a", judged=False)]) == 2
-    assert "was not judged when it ran" in capsys.readouterr().err
+def test_recheck_has_nothing_to_say_of_a_history_that_was_not_checked(run, capsys):
+    assert cli.main(["recheck", run("a", checked=False)]) == 2
+    assert "was not checked when it ran" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from rookery.cluster import kind_cluster, snapshots, stores
-from rookery.cluster.blueprint import ContainerSpec
+from rookery.cluster.container_spec import ContainerSpec
 from rookery.cluster.kind_cluster import KindCluster, _with_free_port, _write_kubeconfig
 from rookery.cluster.snapshots import Disk, Snapshot, SnapshotRefused
 from rookery.cluster.topology import Topology
@@ -30,8 +30,8 @@ def test_a_port_that_is_free_is_kept():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    blueprints = [CONTROL_PLANE.with_api_port(port), *WORKERS]
-    assert _with_free_port(blueprints) == blueprints
+    specs = [CONTROL_PLANE.with_api_port(port), *WORKERS]
+    assert _with_free_port(specs) == specs
 
 
 def test_a_port_that_somebody_listens_at_is_replaced_by_a_free_one():
@@ -135,7 +135,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(kind_cluster.stores, "copy_var", lambda source, target, *, store: did("var", target.name))
     monkeypatch.setattr(kind_cluster.stores, "remove_images", lambda var: did("images removed", var.name))
     monkeypatch.setattr(kind_cluster, "copy_image", lambda source, target: did("disk", source.name, target.name))
-    monkeypatch.setattr(ContainerSpec, "create", lambda blueprint, changes: did("container", blueprint.name))
+    monkeypatch.setattr(ContainerSpec, "create", lambda spec, changes: did("container", spec.name))
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: True)
     monkeypatch.setattr(Lease, "release", lambda lease: did("released"))
     return machine
@@ -149,7 +149,7 @@ def cluster(tmp_path, machine, monkeypatch):
     return cluster
 
 
-def test_a_cluster_is_put_back_on_its_own_addresses_and_devices_and_then_started(cluster, machine, snapshot):
+def test_a_cluster_is_restored_on_its_own_addresses_and_devices_and_then_started(cluster, machine, snapshot):
     cluster.restore(snapshot)
     assert machine.did[:5] == [
         ("containers removed", "c"),  # first: they hold everything else
@@ -402,7 +402,7 @@ def test_what_others_have_taken_refuses_the_snapshot_and_nothing_is_left(cluster
 
 
 def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snapshot, monkeypatch):
-    def fail(blueprint, changes):
+    def fail(spec, changes):
         raise InfrastructureError("making it again: no such image")
 
     monkeypatch.setattr(ContainerSpec, "create", fail)
@@ -479,7 +479,7 @@ def saveable(cluster, machine, monkeypatch):
     return cluster
 
 
-def test_a_snapshot_is_as_old_as_what_the_cluster_was_put_back_from(saveable, snapshot):
+def test_a_snapshot_is_as_old_as_what_the_cluster_was_restored_from(saveable, snapshot):
     """What breaks with time goes on from the first deployment: a snapshot of a snapshot is no younger."""
     saveable.restore(replace(snapshot, created=4711.0))
     assert saveable.save(snapshots.SnapshotKey.of(cluster="c"), "cassandra-ready").created == 4711.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rookery.cluster import snapshots
-from rookery.cluster.blueprint import ContainerSpec
+from rookery.cluster.container_spec import ContainerSpec
 from rookery.cluster.snapshots import (
     DAY,
     KEYS_KEPT,
@@ -21,7 +21,7 @@ from rookery.cluster.snapshots import (
     staged,
 )
 from rookery.errors import DeadlineExceeded, UsageError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
 
@@ -292,7 +292,7 @@ def removing_is_killed(monkeypatch):
             next(each for each in sorted(Path(path).rglob("*")) if each.is_file()).unlink()
             raise Killed
 
-    monkeypatch.setattr(unfinished.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(staging.shutil, "rmtree", rmtree)
 
 
 @pytest.mark.parametrize("by", ["saved again", "removed", "pruned", "others of its cluster"])
@@ -306,7 +306,7 @@ def test_what_is_left_by_whoever_is_killed_while_removing_it_is_swept(key, monke
         with pytest.raises(Killed):
             remove()
     assert old.find("storage-ready") is None
-    unfinished.sweep()
+    staging.sweep()
     assert not old.folder.exists()
 
 

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rookery.csi import execution
 from rookery.csi import model as m
-from rookery.csi.direct import Reply
+from rookery.csi.csi_client import Reply
 from rookery.csi.execution import Driver, Execution, ModelViolation, summary
-from rookery.csi.leaks import Use
+from rookery.csi.leaks import VolumeUse
 from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, VolumeId, image_name
 
 NODES = ("worker", "worker2")
 
 
-class FakeWorld:
+class FakeSystem:
     """Answers as the plan says, but for what `replies` has for a number, one after another."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class FakeWorld:
             self.together -= 1
         return Reply(code, self.says.get(step.number, "as told"))
 
-    def objection(self, step: m.Step, reply: Reply) -> str:
+    def violation(self, step: m.Step, reply: Reply) -> str:
         return "another content" if reply.code == "OK" and step.number in self.replies.get(0, []) else ""
 
     def kill(self, operation: m.Kill) -> None:
@@ -56,54 +56,54 @@ class FakeWorld:
 
 
 @pytest.fixture
-def world(monkeypatch) -> FakeWorld:
-    monkeypatch.setattr(execution, "AGAIN", 0.01)
-    return FakeWorld()
+def system(monkeypatch) -> FakeSystem:
+    monkeypatch.setattr(execution, "RETRY_INTERVAL", 0.01)
+    return FakeSystem()
 
 
 @pytest.fixture
 def long_past(monkeypatch) -> None:
-    """A kill disturbs what was under way, and nothing that comes after it."""
+    """A kill disturbs what was in flight, and nothing that comes after it."""
     monkeypatch.setattr(execution, "GRACE_PERIOD", 0)
 
 
-def run(world: FakeWorld, *operations: m.Operation) -> Execution:
-    made = Execution(m.Plan.of(operations, m.Model(NODES)), world)
+def run(system: FakeSystem, *operations: m.Operation) -> Execution:
+    made = Execution(m.Plan.of(operations, m.Model(NODES)), system)
     made.run()
     return made
 
 
-def test_all_is_done_once_and_in_the_order_of_each_volume(world: FakeWorld) -> None:
-    done = run(world, m.Create("a", 64), m.Create("b", 64), m.Stage("a", "worker"), m.Delete("b"), m.Delete("a")).done
-    assert sorted(world.asked) == [1, 2, 3, 4, 5]
-    assert [number for number in world.asked if number in (1, 3, 5)] == [1, 3, 5]
+def test_all_is_done_once_and_in_the_order_of_each_volume(system: FakeSystem) -> None:
+    done = run(system, m.Create("a", 64), m.Create("b", 64), m.Stage("a", "worker"), m.Delete("b"), m.Delete("a")).done
+    assert sorted(system.asked) == [1, 2, 3, 4, 5]
+    assert [number for number in system.asked if number in (1, 3, 5)] == [1, 3, 5]
     assert summary(done)["refused_as_expected"] == 1  # Delete of what is staged
 
 
-def test_no_more_calls_are_under_way_than_there_are_slots(world: FakeWorld) -> None:
-    Execution(m.Plan.of([m.Create(f"v{n}", 64) for n in range(40)], m.Model(NODES)), world, at_once=3).run()
-    assert world.most_together <= 3
+def test_no_more_calls_are_in_progress_than_there_are_slots(system: FakeSystem) -> None:
+    Execution(m.Plan.of([m.Create(f"v{n}", 64) for n in range(40)], m.Model(NODES)), system, max_in_flight=3).run()
+    assert system.most_together <= 3
 
 
 @pytest.mark.parametrize("code", ["INTERNAL", "NOT_FOUND", "UNAVAILABLE", "ABORTED"])
-def test_a_wrong_answer_is_found_and_in_quiet_times_not_now_is_one(world: FakeWorld, code: str) -> None:
-    world.replies[2] = [code]
+def test_a_wrong_answer_is_found_and_in_quiet_times_not_now_is_one(system: FakeSystem, code: str) -> None:
+    system.replies[2] = [code]
     with pytest.raises(ModelViolation, match=rf"2\. Stage.* -> OK, not {code}: as told"):
-        run(world, m.Create("a", 64), m.Stage("a", "worker"), m.Publish("a", "worker"))
-    assert world.asked == [1, 2], "nothing is begun after a disagreement"
+        run(system, m.Create("a", 64), m.Stage("a", "worker"), m.Publish("a", "worker"))
+    assert system.asked == [1, 2], "nothing is begun after a violation"
 
 
-def test_a_right_code_with_a_wrong_content_is_found(world: FakeWorld) -> None:
-    world.replies[0] = [1]
+def test_a_right_code_with_a_wrong_content_is_found(system: FakeSystem) -> None:
+    system.replies[0] = [1]
     with pytest.raises(ModelViolation, match="another content"):
-        run(world, m.Create("a", 64))
+        run(system, m.Create("a", 64))
 
 
 @pytest.mark.parametrize(("ago", "excused"), [(29.0, True), (31.0, False)])
-def test_a_kill_excuses_not_now_for_half_a_minute(world: FakeWorld, monkeypatch, ago: float, excused: bool) -> None:
+def test_a_kill_excuses_not_now_for_half_a_minute(system: FakeSystem, monkeypatch, ago: float, excused: bool) -> None:
     clock = Clock(monkeypatch)
-    world.replies[1] = ["UNAVAILABLE"]
-    made = Execution(m.Plan.of([m.Create("a", 64)], m.Model(NODES)), world)
+    system.replies[1] = ["UNAVAILABLE"]
+    made = Execution(m.Plan.of([m.Create("a", 64)], m.Model(NODES)), system)
     made._last_kill = clock.now - ago
     if not excused:
         with pytest.raises(ModelViolation, match="not UNAVAILABLE"):
@@ -113,39 +113,39 @@ def test_a_kill_excuses_not_now_for_half_a_minute(world: FakeWorld, monkeypatch,
     assert [it.attempts for it in made.done] == [("UNAVAILABLE", "OK")]
 
 
-def test_what_a_killed_driver_cut_short_is_asked_for_again(world: FakeWorld) -> None:
-    world.replies[1] = ["HELD", "ABORTED"]
-    made = run(world, m.Create("a", 64), m.KillDriver("worker"))
+def test_what_a_killed_driver_cut_short_is_asked_for_again(system: FakeSystem) -> None:
+    system.replies[1] = ["HELD", "ABORTED"]
+    made = run(system, m.Create("a", 64), m.KillDriver("worker"))
     (create,) = [it for it in made.done if it.step.number == 1]
     assert create.attempts == ("UNAVAILABLE", "ABORTED", "OK")
     assert not create.cut
 
 
-def test_a_wrong_answer_is_found_under_a_kill_as_well(world: FakeWorld) -> None:
-    world.replies[1] = ["HELD", "INTERNAL"]
+def test_a_wrong_answer_is_found_under_a_kill_as_well(system: FakeSystem) -> None:
+    system.replies[1] = ["HELD", "INTERNAL"]
     with pytest.raises(ModelViolation, match="not INTERNAL"):
-        run(world, m.Create("a", 64), m.KillController())
+        run(system, m.Create("a", 64), m.KillController())
 
 
-def test_a_call_to_a_node_that_is_killed_is_not_made_again(world: FakeWorld) -> None:
-    world.replies[2] = ["HELD"]
-    made = run(world, m.Create("a", 64), m.Stage("a", "worker"), m.KillNode("worker"), m.Stage("a", "worker2"))
+def test_a_call_to_a_node_that_is_killed_is_not_made_again(system: FakeSystem) -> None:
+    system.replies[2] = ["HELD"]
+    made = run(system, m.Create("a", 64), m.Stage("a", "worker"), m.KillNode("worker"), m.Stage("a", "worker2"))
     cut = {it.step.number: it.cut for it in made.done}
     assert cut == {1: False, 2: True, 3: False, 4: False}
-    assert world.asked.count(2) <= 1
-    assert world.asked[-1] == 4
+    assert system.asked.count(2) <= 1
+    assert system.asked[-1] == 4
 
 
-def test_a_dead_client_may_be_taken_for_a_living_one_for_a_while(world: FakeWorld, monkeypatch) -> None:
+def test_a_dead_client_may_be_taken_for_a_living_one_for_a_while(system: FakeSystem, monkeypatch) -> None:
     monkeypatch.setattr(execution, "GRACE_PERIOD", -1)  # so that the kill itself excuses nothing
     operations = (m.Create("a", 64), m.Stage("a", "worker"), m.KillNode("worker"), m.Delete("a"))
-    world.replies[4] = ["FAILED_PRECONDITION"] * 2
-    assert run(world, *operations).done[-1].attempts == ("FAILED_PRECONDITION", "FAILED_PRECONDITION", "OK")
+    system.replies[4] = ["FAILED_PRECONDITION"] * 2
+    assert run(system, *operations).done[-1].attempts == ("FAILED_PRECONDITION", "FAILED_PRECONDITION", "OK")
 
 
-def test_an_image_that_a_killed_controller_holds_is_asked_for_again(world: FakeWorld) -> None:
-    world.replies[3] = ["FAILED_PRECONDITION"]
-    made = run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+def test_an_image_that_a_killed_controller_holds_is_asked_for_again(system: FakeSystem) -> None:
+    system.replies[3] = ["FAILED_PRECONDITION"]
+    made = run(system, m.Create("a", 64), m.KillController(), m.Delete("a"))
     assert made.done[-1].attempts == ("FAILED_PRECONDITION", "OK")
 
 
@@ -155,19 +155,21 @@ HALF = str(AttemptHeld("csi-vol-1.partial"))
 
 @pytest.mark.usefixtures("long_past")
 @pytest.mark.parametrize(("code", "says"), [("FAILED_PRECONDITION", "as told"), ("ABORTED", HALF)])
-def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(world: FakeWorld, code: str, says: str) -> None:
-    world.replies = {1: CUT_SHORT.copy(), 3: [code, code]}
-    world.says[3] = says
-    first = run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(
+    system: FakeSystem, code: str, says: str
+) -> None:
+    system.replies = {1: CUT_SHORT.copy(), 3: [code, code]}
+    system.says[3] = says
+    first = run(system, m.Create("a", 64), m.KillController(), m.Delete("a"))
     assert first.done[-1].attempts == (code, code, "OK")
-    world.replies[1] = [code]
-    world.says[1] = says
-    later = Execution(m.Plan.of([m.Delete("a")], m.Model(NODES)), world, after=first)
+    system.replies[1] = [code]
+    system.says[1] = says
+    later = Execution(m.Plan.of([m.Delete("a")], m.Model(NODES)), system, after=first)
     later.run()
     assert later.done[-1].attempts == (code, "OK")
 
 
-def test_each_turn_of_a_kill_begins_the_count_anew(world: FakeWorld, monkeypatch) -> None:
+def test_each_turn_of_a_kill_begins_the_count_anew(system: FakeSystem, monkeypatch) -> None:
     times = iter([10.0, 50.0, 90.0, 130.0])
     monkeypatch.setattr(execution.time, "monotonic", lambda: next(times))
     held = execution._Held()
@@ -186,35 +188,35 @@ def test_each_turn_of_a_kill_begins_the_count_anew(world: FakeWorld, monkeypatch
 )
 @pytest.mark.usefixtures("long_past")
 def test_in_quiet_times_what_no_dead_client_can_hold_is_a_finding(
-    world: FakeWorld, cut_short: bool, code: str, says: str
+    system: FakeSystem, cut_short: bool, code: str, says: str
 ) -> None:
-    world.replies = {1: CUT_SHORT.copy() if cut_short else [], 3: [code]}
-    world.says[3] = says
+    system.replies = {1: CUT_SHORT.copy() if cut_short else [], 3: [code]}
+    system.says[3] = says
     with pytest.raises(ModelViolation, match=rf"3\. Delete.*not {code}.*answers in .*1 over, the last one"):
-        run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+        run(system, m.Create("a", 64), m.KillController(), m.Delete("a"))
 
 
 @pytest.mark.usefixtures("long_past")
-def test_nobody_is_taken_for_dead_for_ever(world: FakeWorld, monkeypatch) -> None:
-    monkeypatch.setattr(execution, "HELD", 0.05)
-    world.replies = {1: CUT_SHORT.copy(), 3: ["FAILED_PRECONDITION"] * 1000}
+def test_nobody_is_taken_for_dead_for_ever(system: FakeSystem, monkeypatch) -> None:
+    monkeypatch.setattr(execution, "WATCH_TIMEOUT", 0.05)
+    system.replies = {1: CUT_SHORT.copy(), 3: ["FAILED_PRECONDITION"] * 1000}
     with pytest.raises(ModelViolation, match=r"3\. Delete.*not FAILED_PRECONDITION"):
-        run(world, m.Create("a", 64), m.KillController(), m.Delete("a"))
+        run(system, m.Create("a", 64), m.KillController(), m.Delete("a"))
 
 
-def test_an_answer_that_never_comes_is_a_disagreement(world: FakeWorld, monkeypatch) -> None:
+def test_an_answer_that_never_comes_is_a_violation(system: FakeSystem, monkeypatch) -> None:
     monkeypatch.setattr(execution, "RETRY_DEADLINE", 0.05)
-    world.replies[2] = ["UNAVAILABLE"] * 1000
+    system.replies[2] = ["UNAVAILABLE"] * 1000
     with pytest.raises(ModelViolation, match="UNAVAILABLE: as told"):
-        run(world, m.KillController(), m.Create("a", 64))
+        run(system, m.KillController(), m.Create("a", 64))
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_any_plan_gets_to_its_end(random) -> None:
-    mixture = m.OperationMix(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
-    plan = m.random_plan(m.Model(NODES), random, mixture)
-    made = Execution(plan, FakeWorld())
+    mix = m.OperationMix(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
+    plan = m.random_plan(m.Model(NODES), random, mix)
+    made = Execution(plan, FakeSystem())
     made.run()
     assert Counter(it.step.number for it in made.done) == Counter(range(1, 31))
 
@@ -223,7 +225,7 @@ def test_any_plan_gets_to_its_end(random) -> None:
 
 
 class FakeCalls:
-    folder = "csi-gateway"
+    folder = "csi-node-agent"
 
     def __init__(self) -> None:
         self.made = []
@@ -314,7 +316,7 @@ def test_a_stage_that_is_to_be_refused_is_not_waited_for_long(driver: Driver) ->
 
 
 @pytest.mark.parametrize(
-    ("operation", "response", "objection"),
+    ("operation", "response", "violation"),
     [
         (m.Create("a", 64), {"volume": {"volume_id": VOLUME, "capacity_bytes": str(64 * MIB)}}, ""),
         (m.Create("a", 64), {"volume": {"volume_id": VOLUME, "capacity_bytes": str(96 * MIB)}}, "96 MiB, not 64"),
@@ -329,15 +331,15 @@ def test_a_stage_that_is_to_be_refused_is_not_waited_for_long(driver: Driver) ->
         (m.Delete("a"), {}, ""),
     ],
 )
-def test_what_an_answer_says_beside_its_code(driver: Driver, operation: m.Operation, response: dict, objection) -> None:
+def test_what_an_answer_says_beside_its_code(driver: Driver, operation: m.Operation, response: dict, violation) -> None:
     before = STAGED if not isinstance(operation, m.Create) else m.Model(NODES)
-    found = driver.objection(m.Step(1, operation, before), Reply("OK", "", response))
-    assert objection in found
-    assert bool(objection) == bool(found)
+    found = driver.violation(m.Step(1, operation, before), Reply("OK", "", response))
+    assert violation in found
+    assert bool(violation) == bool(found)
 
 
 def test_what_should_exist_by_the_model(driver: Driver) -> None:
     volume = VolumeId.parse(VOLUME)
-    wanted = driver.wanted(STAGED)
+    wanted = driver.expected(STAGED)
     assert wanted.images == {volume.spec}
-    assert wanted.uses == {Use("worker", volume.slug, "csi-gateway")}
+    assert wanted.uses == {VolumeUse("worker", volume.slug, "csi-node-agent")}

@@ -10,24 +10,24 @@ import pytest
 from rookery.csi import inventory
 from rookery.csi.leaks import (
     RETAINED,
+    Actual,
     Attachment,
+    Expected,
     Filesystem,
-    Found,
     Helper,
     Image,
     Node,
     Pool,
     Subvolume,
-    Use,
     VolumeMount,
-    Wanted,
+    VolumeUse,
     compare,
 )
 from userspace_csi import CEPHFS_DRIVER_NAME, CEPHFS_UNITS, DRIVER_NAME, RBD_UNITS
 from userspace_csi.cephfs.client import FuseClients, Source
 from userspace_csi.cephfs.subvolumes import SubvolumeId
 from userspace_csi.clusters import Credentials
-from userspace_csi.commands import Done
+from userspace_csi.commands import Completed
 from userspace_csi.units import Units
 from userspace_csi.volumes import VolumeId
 from userspace_csi.waiting import Deadline
@@ -39,7 +39,9 @@ KUBELET = "/var/lib/kubelet"
 STAGING = f"{KUBELET}/plugins/kubernetes.io/csi/{DRIVER_NAME}/0123456789abcdef/globalmount"
 TARGET = f"{KUBELET}/pods/{POD}/volumes/kubernetes.io~csi/pvc-1/mount"
 
-WANTED = Wanted(frozenset({VOLUME.spec}), frozenset({Use("worker", SLUG, POD)}), (Attachment("csi-1", "worker", SLUG),))
+EXPECTED = Expected(
+    frozenset({VOLUME.spec}), frozenset({VolumeUse("worker", SLUG, POD)}), (Attachment("csi-1", "worker", SLUG),)
+)
 IMAGE = Image(VOLUME.image, "1f")
 POOL = Pool("replicapool", (IMAGE,), ids=frozenset({"1f"}), objects_of=frozenset({"1f"}), names_of={VOLUME.image})
 SERVING = Node(
@@ -51,39 +53,39 @@ SERVING = Node(
     records=frozenset({SLUG}),
     mounts=(VolumeMount(PurePosixPath(STAGING), SLUG), VolumeMount(PurePosixPath(TARGET), SLUG)),
 )
-FOUND = Found((POOL,), (SERVING, Node("other")))
+ACTUAL = Actual((POOL,), (SERVING, Node("other")))
 
 
 SHARED = SubvolumeId("rook-ceph", "myfs", f"csi-vol-{UUID}")
 SPEC, SNAPSHOT = f"myfs/{SHARED.subvolume}", f"csi-snap-{UUID}"
 SUBVOLUME = Subvolume(SHARED.subvolume, snapshots=(SNAPSHOT,))
 FILESYSTEM = Filesystem("myfs", (SUBVOLUME,))
-OF_CEPHFS = Wanted(subvolumes=frozenset({SPEC}), snapshots=frozenset({f"{SPEC}@{SNAPSHOT}"}))
+OF_CEPHFS = Expected(subvolumes=frozenset({SPEC}), snapshots=frozenset({f"{SPEC}@{SNAPSHOT}"}))
 
 
-def texts(wanted: Wanted, found: Found) -> list[str]:
-    return [str(finding) for finding in compare(wanted, found)]
+def texts(expected: Expected, actual: Actual) -> list[str]:
+    return [str(finding) for finding in compare(expected, actual)]
 
 
-def in_pool(wanted: Wanted = WANTED, **changes) -> list[str]:
-    return texts(wanted, replace(FOUND, pools=(replace(POOL, **changes),)))
+def in_pool(expected: Expected = EXPECTED, **changes) -> list[str]:
+    return texts(expected, replace(ACTUAL, pools=(replace(POOL, **changes),)))
 
 
 def test_a_volume_in_use_is_as_it_should_be() -> None:
-    assert texts(WANTED, FOUND) == []
+    assert texts(EXPECTED, ACTUAL) == []
 
 
 def test_a_volume_that_nobody_uses_is_in_ceph_and_nowhere_else() -> None:
-    unused = Wanted(WANTED.images)
-    assert texts(unused, Found((POOL,), (Node("worker"),))) == []
-    assert len(texts(unused, FOUND)) == 7  # loop device, FUSE file, unit, process, record, and two mounts
+    unused = Expected(EXPECTED.images)
+    assert texts(unused, Actual((POOL,), (Node("worker"),))) == []
+    assert len(texts(unused, ACTUAL)) == 7  # loop device, FUSE file, unit, process, record, and two mounts
 
 
 def test_an_image_that_nobody_has_is_left_behind_and_one_that_is_gone_is_missed() -> None:
     assert in_pool(images=(IMAGE, Image("csi-vol-2.partial", "2f"))) == [
         "replicapool: image csi-vol-2.partial: no PersistentVolume and no VolumeSnapshotContent has it"
     ]
-    (missed,) = texts(WANTED, replace(FOUND, pools=()))
+    (missed,) = texts(EXPECTED, replace(ACTUAL, pools=()))
     assert missed.startswith(f"API: {VOLUME.spec}: ")
 
 
@@ -120,42 +122,42 @@ def test_the_trash_keeps_what_clones_need_over_any_number_of_steps() -> None:
 
 def test_the_objects_in_a_data_pool_belong_to_images_of_another_pool() -> None:
     data = Pool("ec-data", objects_of=frozenset({"1f", "2f"}))
-    (text,) = texts(WANTED, replace(FOUND, pools=(POOL, data)))
+    (text,) = texts(EXPECTED, replace(ACTUAL, pools=(POOL, data)))
     assert text == "ec-data: objects of image id 2f: there is no such image"
 
 
 def test_a_mount_for_a_pod_that_is_gone_is_left_behind_though_another_one_uses_the_volume() -> None:
     old = VolumeMount(PurePosixPath(TARGET.replace(POD, "99999999-2222-4333-8444-555555555555")), SLUG)
-    (text,) = texts(WANTED, replace(FOUND, nodes=(replace(SERVING, mounts=(*SERVING.mounts, old)),)))
+    (text,) = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, mounts=(*SERVING.mounts, old)),)))
     assert text.startswith(f"worker: mount of {SLUG} at {old.point}: ")
 
 
 def test_a_raw_block_volume_is_published_below_the_plugins() -> None:
     published = f"{KUBELET}/plugins/kubernetes.io/csi/volumeDevices/publish/pvc-1"
     mounts = tuple(VolumeMount(PurePosixPath(published) / pod, SLUG) for pod in (POD, "of-a-pod-that-is-gone"))
-    (text,) = texts(WANTED, replace(FOUND, nodes=(replace(SERVING, mounts=mounts),)))
+    (text,) = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, mounts=mounts),)))
     assert "of-a-pod-that-is-gone" in text
 
 
 def test_a_mount_of_a_device_that_serves_no_volume_is_left_behind() -> None:
     dead = VolumeMount(PurePosixPath(STAGING), "")
-    (text,) = texts(WANTED, replace(FOUND, nodes=(replace(SERVING, mounts=(dead,)),)))
+    (text,) = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, mounts=(dead,)),)))
     assert "a loop device that serves no volume" in text
 
 
 def test_a_volume_on_another_node_than_its_pod_is_left_behind() -> None:
-    moved = replace(WANTED, uses=frozenset({Use("other", SLUG, POD)}))
-    found = texts(moved, FOUND)
+    moved = replace(EXPECTED, uses=frozenset({VolumeUse("other", SLUG, POD)}))
+    found = texts(moved, ACTUAL)
     assert f"worker: loop device 3 of {SLUG}: no pod on this node uses the volume" in found
     assert "API: VolumeAttachment csi-1 to worker: no pod on that node uses the volume" in found
 
 
 def test_loop_devices_of_an_earlier_life_are_left_behind() -> None:
-    assert texts(WANTED, replace(FOUND, dead_loops=(7,))) == ["machine: loop device 7: what served it is dead"]
+    assert texts(EXPECTED, replace(ACTUAL, stale_loops=(7,))) == ["machine: loop device 7: what served it is dead"]
 
 
-def in_filesystem(wanted: Wanted = OF_CEPHFS, **changes) -> list[str]:
-    return texts(wanted, Found(filesystems=(replace(FILESYSTEM, **changes),)))
+def in_filesystem(expected: Expected = OF_CEPHFS, **changes) -> list[str]:
+    return texts(expected, Actual(filesystems=(replace(FILESYSTEM, **changes),)))
 
 
 def test_a_subvolume_that_nobody_has_is_left_behind_and_one_that_is_gone_is_missed() -> None:
@@ -175,10 +177,10 @@ def test_a_subvolume_is_kept_for_the_snapshots_that_the_api_has() -> None:
     assert in_filesystem(replace(OF_CEPHFS, subvolumes=frozenset()), subvolumes=kept) == []
     (missed,) = in_filesystem(subvolumes=kept)
     assert missed.startswith(f"API: {SPEC}: ")
-    (subvolume, snapshot) = in_filesystem(Wanted(), subvolumes=kept)
+    (subvolume, snapshot) = in_filesystem(Expected(), subvolumes=kept)
     assert subvolume.startswith(f"myfs: subvolume {SUBVOLUME.name}, kept for its snapshots: ")
     assert snapshot == f"myfs: snapshot {SUBVOLUME.name}@{SNAPSHOT}: no VolumeSnapshotContent has it"
-    (subvolume,) = in_filesystem(Wanted(), subvolumes=(Subvolume("csi-vol-2", RETAINED),))
+    (subvolume,) = in_filesystem(Expected(), subvolumes=(Subvolume("csi-vol-2", RETAINED),))
     assert subvolume.startswith("myfs: subvolume csi-vol-2, kept for its snapshots: ")
 
 
@@ -204,7 +206,7 @@ def test_what_an_operation_that_was_cut_short_leaves_in_a_filesystem(changes: di
     assert text.startswith(f"myfs: {what}: ")
 
 
-def test_a_copy_that_is_under_way_has_one_record_at_each_end() -> None:
+def test_a_copy_that_is_in_progress_has_one_record_at_each_end() -> None:
     source = replace(SUBVOLUME, copied=(("2d", SNAPSHOT),))
     assert len(in_filesystem(subvolumes=(source,), copies=(("2d", "csi-vol-2"),))) == 1
 
@@ -215,7 +217,7 @@ def test_a_snapshot_of_a_subvolume_of_the_users_own_is_none_of_the_drivers() -> 
 
 def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_without_one() -> None:
     dead = VolumeMount(PurePosixPath(STAGING), "", served_by="ceph-fuse")
-    assert texts(Wanted(), Found(nodes=(Node("worker", clients=frozenset({SHARED.slug}), mounts=(dead,)),))) == [
+    assert texts(Expected(), Actual(nodes=(Node("worker", clients=frozenset({SHARED.slug}), mounts=(dead,)),))) == [
         f"worker: ceph-fuse of {SHARED.slug}: no pod on this node uses the volume",
         f"worker: mount of a ceph-fuse that serves no volume at {STAGING}: no pod on this node uses the volume",
     ]
@@ -223,9 +225,9 @@ def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_
 
 def test_a_socket_is_left_behind_unless_a_pod_on_its_node_uses_the_volume() -> None:
     node = Node("worker", sockets=frozenset({SHARED.digest}))
-    (text,) = texts(Wanted(uses=frozenset({Use("other", SHARED.slug, POD)})), Found(nodes=(node,)))
+    (text,) = texts(Expected(uses=frozenset({VolumeUse("other", SHARED.slug, POD)})), Actual(nodes=(node,)))
     assert text.startswith(f"worker: socket {SHARED.digest}.asok: ")
-    assert texts(Wanted(uses=frozenset({Use("worker", SHARED.slug, POD)})), Found(nodes=(node,))) == []
+    assert texts(Expected(uses=frozenset({VolumeUse("worker", SHARED.slug, POD)})), Actual(nodes=(node,))) == []
 
 
 @pytest.mark.parametrize(
@@ -239,13 +241,13 @@ def test_a_socket_is_left_behind_unless_a_pod_on_its_node_uses_the_volume() -> N
     ],
 )
 def test_a_helper_is_left_behind_when_no_call_can_want_it_any_more(helper: Helper, left: bool) -> None:
-    found = texts(WANTED, replace(FOUND, nodes=(replace(SERVING, helpers=(helper,)),)))
+    found = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, helpers=(helper,)),)))
     assert [text.split(": ")[:2] for text in found] == ([["worker", helper.command]] if left else [])
 
 
 def test_what_should_exist_beside_the_rest_is_added_to_it() -> None:
-    assert replace(WANTED, subvolumes=OF_CEPHFS.subvolumes, snapshots=OF_CEPHFS.snapshots) == WANTED | OF_CEPHFS
-    assert OF_CEPHFS | WANTED == WANTED | OF_CEPHFS
+    assert replace(EXPECTED, subvolumes=OF_CEPHFS.subvolumes, snapshots=OF_CEPHFS.snapshots) == EXPECTED | OF_CEPHFS
+    assert OF_CEPHFS | EXPECTED == EXPECTED | OF_CEPHFS
 
 
 # --- the API ------------------------------------------------------------------------------------------------------
@@ -267,24 +269,24 @@ def pod(phase: str = "Running", node: str = "worker", **volume) -> dict:
     }
 
 
-def wanted(**objects) -> Wanted:
+def expected(**objects) -> Expected:
     everything = dict.fromkeys(("volumes", "contents", "claims", "pods", "attachments"), ())
-    return inventory.wanted_of(**{**everything, "volumes": [persistent_volume()], "claims": [CLAIM], **objects})
+    return inventory.expected_of(**{**everything, "volumes": [persistent_volume()], "claims": [CLAIM], **objects})
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running"])
 def test_a_pod_uses_the_volume_of_its_claim(phase: str) -> None:
-    assert wanted(pods=[pod(phase)]).uses == {Use("worker", SLUG, POD)}
+    assert expected(pods=[pod(phase)]).uses == {VolumeUse("worker", SLUG, POD)}
 
 
 @pytest.mark.parametrize("ended", [pod("Succeeded"), pod("Failed"), pod("Pending", node="")])
 def test_a_pod_that_has_ended_or_is_on_no_node_uses_nothing(ended: dict) -> None:
-    assert wanted(pods=[ended]).uses == frozenset()
+    assert expected(pods=[ended]).uses == frozenset()
 
 
 def test_a_claim_made_for_a_pod_is_named_after_it() -> None:
     claim = {"metadata": {"namespace": "default", "name": "pod-v"}, "spec": {"volumeName": "pvc-1"}}
-    assert wanted(claims=[claim], pods=[pod(ephemeral={})]).uses == {Use("worker", SLUG, POD)}
+    assert expected(claims=[claim], pods=[pod(ephemeral={})]).uses == {VolumeUse("worker", SLUG, POD)}
 
 
 def test_images_are_those_of_volumes_and_snapshots_of_this_driver() -> None:
@@ -300,7 +302,7 @@ def test_images_are_those_of_volumes_and_snapshots_of_this_driver() -> None:
         persistent_volume("pvc-3", handle="made by hand"),
         {"metadata": {"name": "local"}, "spec": {"local": {"path": "/mnt"}}},
     ]
-    assert wanted(volumes=volumes, contents=contents).images == {VOLUME.spec, f"other/{snapshot}"}
+    assert expected(volumes=volumes, contents=contents).images == {VOLUME.spec, f"other/{snapshot}"}
 
 
 def test_subvolumes_and_their_snapshots_are_those_of_the_cephfs_driver() -> None:
@@ -315,8 +317,8 @@ def test_subvolumes_and_their_snapshots_are_those_of_the_cephfs_driver() -> None
         persistent_volume("pvc-2", driver=CEPHFS_DRIVER_NAME, handle="made by hand"),
         persistent_volume("pvc-3", driver="another", handle=str(SHARED)),
     ]
-    found = wanted(volumes=volumes, contents=contents, pods=[pod()])
-    assert found == replace(OF_CEPHFS, uses=frozenset({Use("worker", SHARED.slug, POD)}))
+    found = expected(volumes=volumes, contents=contents, pods=[pod()])
+    assert found == replace(OF_CEPHFS, uses=frozenset({VolumeUse("worker", SHARED.slug, POD)}))
 
 
 def test_an_attachment_is_of_a_volume_that_there_is_or_of_none() -> None:
@@ -324,7 +326,7 @@ def test_an_attachment_is_of_a_volume_that_there_is_or_of_none() -> None:
         spec = {"attacher": attacher, "nodeName": "worker", "source": {"persistentVolumeName": volume}}
         return {"metadata": {"name": f"csi-{volume}"}, "spec": spec}
 
-    found = wanted(
+    found = expected(
         volumes=[persistent_volume(), persistent_volume("shared", CEPHFS_DRIVER_NAME, str(SHARED))],
         attachments=[
             attachment("pvc-1"),
@@ -433,9 +435,9 @@ def client_program(tmp_path) -> str:
     """The command line that the driver starts a client with, to mount `SHARED` at `STAGING` in this test's folder."""
     calls: list[list[str]] = []
 
-    def run(argv, *, timeout, check=True) -> Done:
+    def run(argv, *, timeout, check=True) -> Completed:
         calls.append(argv)
-        return Done(0, "active", "")
+        return Completed(0, "active", "")
 
     clients = FuseClients(
         SimpleNamespace(at=lambda point: point), secrets_dir=tmp_path / "keys", sockets=tmp_path, run=run

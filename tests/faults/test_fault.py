@@ -71,7 +71,7 @@ def test_a_fault_is_seen_on_record_and_healed(record, tmp_path):
         with injected(harm, CLUSTER, history=record, results=results) as told:
             assert harm.did == ["prepare", "act", "effective"]
         assert harm.did[3:] == ["undo"]
-        told.reached("seen")
+        told.milestone("seen")
         assert list(results.seconds()) == ["seen"]
         (noted,) = results.noted("faults", [])
     assert (noted["name"], noted["proof"], noted["targets"]) == ("harm", "it was seen", ["worker"])

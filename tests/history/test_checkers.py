@@ -220,7 +220,7 @@ def test_invalid_goes_before_unknown(story):
     assert any("ALL" in reason for reason in report.reasons)
 
 
-def test_a_second_fault_is_judged_by_the_reads_after_it(story):
+def test_a_second_fault_is_checked_by_the_reads_after_it(story):
     story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160)
     story.acked(4, at=199).write(5, 199.9, "info", took=5).fault(at=200)
     assert story.check().verdict is Verdict.UNKNOWN
@@ -260,7 +260,7 @@ def test_verdicts_merge_to_the_worst(verdicts):
         assert merged is (Verdict.VALID if set(verdicts) == {Verdict.VALID} else Verdict.UNKNOWN)
 
 
-def test_an_old_history_is_judged_from_its_file_alone(story, tmp_path):
+def test_an_old_history_is_checked_from_its_file_alone(story, tmp_path):
     story.read("QUORUM", [1, 3], at=150).read("ALL", [1, 2, 3], at=160)
     file = tmp_path / "history.jsonl"
     file.write_text("".join(f"{operation.to_json()}\n" for operation in story.history().operations))
@@ -271,7 +271,7 @@ def test_an_old_history_is_judged_from_its_file_alone(story, tmp_path):
 
 
 def test_no_window_and_one_of_nothing_allow_the_same():
-    """A row that was acknowledged while the fault was under way is no exception to a promise."""
+    """A row that was acknowledged while the fault was in progress is no exception to a promise."""
     for window in (None, 0.0):
         story = Story().acked(1, at=99).in_flight(9).fault(at=98.9)
         report = story.read("QUORUM", [], at=150).read("ALL", [], at=160).check(window=window)

@@ -1,4 +1,4 @@
-"""The checker beside a judge that looks at everything, slowly, over small histories; and over generated ones."""
+"""The checker beside another that looks at everything, slowly, over small histories; and over generated ones."""
 
 from collections import namedtuple
 from random import Random
@@ -64,10 +64,10 @@ class Exhaustive:
             or any(w.key in r.found and w.outcome == "fail" for r in self.reads for w in self.writes)
             or any(not any(w.key == k and w.begin <= r.end for w in self.writes) for r in self.reads for k in r.found)
         )
-        judged = bool(self.acked and self.faults and all(c.outcome == "ok" for c in self.faults))
-        if wrong_ever or (judged and self.broken()):
+        checked = bool(self.acked and self.faults and all(c.outcome == "ok" for c in self.faults))
+        if wrong_ever or (checked and self.broken()):
             return "invalid"
-        return "valid" if judged and not self.open() else "unknown"
+        return "valid" if checked and not self.open() else "unknown"
 
     def life(self, number):
         """The reads between that fault and the next one."""
@@ -190,13 +190,13 @@ windows = st.sampled_from((None, 0.0, 1.0, 3.0))
 
 @settings(max_examples=200, deadline=None)
 @given(small_histories(), windows)
-def test_it_agrees_with_an_exhaustive_judge_on_whatever_may_happen(operations, window_s):
+def test_it_agrees_with_an_exhaustive_checker_on_whatever_may_happen(operations, window_s):
     assert verdict_of(operations, window_s) == Exhaustive(operations, window_s).verdict()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 2**32), max_size=3), st.sampled_from((None, 1.0, 2.0, 15.0)))
-def test_it_agrees_with_an_exhaustive_judge_on_what_is_nearly_right(seed, edits, window_s):
+def test_it_agrees_with_an_exhaustive_checker_on_what_is_nearly_right(seed, edits, window_s):
     """A right history with a few of its reads' rows, outcomes and times changed."""
     operations = right(Random(seed)).operations
     for edit in edits:

@@ -477,7 +477,7 @@ def test_only_monotonic_time_counts():
     assert check_writes(history, rpo_seconds=None).verdict.value == "valid"
 
 
-def test_a_fault_of_clients_that_went_on_is_judged_as_of_then():
+def test_a_fault_of_clients_that_went_on_is_checked_as_of_then():
     """What was begun while the nodes stood still and ended later is of another life."""
     story = Story().acked(1, 2).write(9, 99.9, "ok", took=30).read("QUORUM", (), 99.5, outcome=None)
     history = story.read("QUORUM", (1, 2), 150).read("ALL", (1, 2), 160).history()

@@ -114,7 +114,7 @@ def test_a_fault_of_which_nothing_was_told_is_no_fault(recorder):
 
 
 @pytest.mark.parametrize("then", ["write", "fault"])
-def test_what_nobody_judged_is_unknown(recorder, then):
+def test_what_nobody_checked_is_unknown(recorder, then):
     recorder.require_checked()  # nothing was done
     recorder.ok(recorder.invoke("write", process=0, key=0))
     with pytest.raises(Unknown, match=r"nobody checked .*history\.jsonl"):

@@ -4,8 +4,8 @@ import pytest
 from rookery.images import durations, recipes
 from rookery.paths import cache_dir
 
-KUBERNETES = recipes.need("localhost/rookery/kubernetes:v1.32.0")
-FIO = recipes.need("localhost/rookery/fio:1")
+KUBERNETES = recipes.require("localhost/rookery/kubernetes:v1.32.0")
+FIO = recipes.require("localhost/rookery/fio:1")
 
 
 def test_what_was_built_here_takes_as_long_as_last_time_and_anything_else_as_elsewhere():

@@ -94,10 +94,10 @@ def test_whatever_a_recipe_needs_has_a_recipe() -> None:
 
 
 def test_the_node_image_carries_the_control_plane() -> None:
-    node = recipes.need("kindest/node:v1.32.0")
+    node = recipes.require("kindest/node:v1.32.0")
 
     assert "registry.k8s.io/kube-apiserver:v1.32.0" in node.needs
-    assert recipes.need("registry.k8s.io/kube-apiserver:v1.32.0").reference == "localhost/rookery/kubernetes:v1.32.0"
+    assert recipes.require("registry.k8s.io/kube-apiserver:v1.32.0").reference == "localhost/rookery/kubernetes:v1.32.0"
 
 
 def test_a_change_reaches_all_that_stands_on_it_and_nothing_else(own_recipes: Path) -> None:
@@ -133,9 +133,9 @@ def test_nothing_else_counts(own_recipes: Path, monkeypatch: pytest.MonkeyPatch)
     for table in own_recipes.glob("*/recipe.toml"):
         table.write_text("# a comment\n" + table.read_text())
     os.utime(own_recipes / "golang" / "Dockerfile", (1, 1))
-    left_behind = own_recipes / "golang" / "__pycache__" / "go-program.cpython-313.pyc"
-    left_behind.parent.mkdir()
-    left_behind.write_bytes(b"compiled")
+    leftover = own_recipes / "golang" / "__pycache__" / "go-program.cpython-313.pyc"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"compiled")
     elsewhere = digests()
     monkeypatch.setattr(recipes, "RECIPES", Path(recipes.__file__).parent / "recipes")
 
@@ -143,7 +143,7 @@ def test_nothing_else_counts(own_recipes: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_drivers_code_belongs_to_its_image() -> None:
-    inside = [name for name, _ in recipes.need(USERSPACE_CSI).files()]
+    inside = [name for name, _ in recipes.require(USERSPACE_CSI).files()]
 
     assert "userspace_csi/__main__.py" in inside
     assert not any("__pycache__" in name or name.endswith("recipe.toml") for name in inside)
@@ -151,11 +151,11 @@ def test_the_drivers_code_belongs_to_its_image() -> None:
 
 def test_what_cannot_be_made_is_refused_with_what_can() -> None:
     with pytest.raises(UsageError, match=r"v18\.2\.7") as refused:
-        recipes.need("quay.io/ceph/ceph:v99.0.0")
+        recipes.require("quay.io/ceph/ceph:v99.0.0")
     assert "v99.0.0" in refused.value.message
 
     with pytest.raises(UsageError, match="images load"):
-        recipes.need("quay.io/cephcsi/cephcsi:v3.15.0")
+        recipes.require("quay.io/cephcsi/cephcsi:v3.15.0")
 
 
 def test_the_catalogue_follows_rooks_own_list() -> None:

@@ -16,7 +16,7 @@ from rookery.images import archives, build, catalogue, durations, engine, prunin
 from rookery.images.engine import LocalImage
 from rookery.images.mirrors import Mirrors
 from rookery.images.resolve import Origin
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.run import CommandFailed
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -69,7 +69,7 @@ class FakeDocker:
     def build(self, references: list[str]) -> None:
         for reference in references:
             self.asked.append(f"build {reference}")
-            self.has(reference, recipes.need(reference).digest)
+            self.has(reference, recipes.require(reference).digest)
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeDocker:
 @pytest.fixture
 def builder(docker: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> FakeDocker:
     """The same docker, with the order of builds as it really is and only the single build faked; Go is there."""
-    docker.has(recipes.GOLANG, recipes.need(recipes.GOLANG).digest)
+    docker.has(recipes.GOLANG, recipes.require(recipes.GOLANG).digest)
     monkeypatch.setattr(build, "_build_one", docker.build_one)
     monkeypatch.setattr(build, "docker", docker.docker)
     monkeypatch.setattr(build, "_check_space", lambda: None)
@@ -260,15 +260,15 @@ def test_what_no_recipe_makes_is_refused_before_anything_is_built(
 def test_an_image_of_another_recipe_is_stale(docker: FakeDocker) -> None:
     docker.has(CEPH, recipe="an older digest")
 
-    assert resolve.look(CEPH).origin is Origin.MISSING
+    assert resolve.inspect(CEPH).origin is Origin.MISSING
     assert ensure(CEPH) == [Origin.BUILT]
-    assert resolve.look(CEPH).recipe == recipes.need(CEPH).digest
+    assert resolve.inspect(CEPH).recipe == recipes.require(CEPH).digest
 
 
 def test_nobody_but_a_recipe_makes_the_harness_own_images(docker: FakeDocker) -> None:
     docker.has("localhost/rookery/ceph:v18.2.7")
 
-    assert resolve.look("localhost/rookery/ceph:v18.2.7").origin is Origin.MISSING
+    assert resolve.inspect("localhost/rookery/ceph:v18.2.7").origin is Origin.MISSING
 
 
 DERIVED = "registry.example/team/ceph:patched"
@@ -276,7 +276,7 @@ DERIVED = "registry.example/team/ceph:patched"
 
 def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) -> None:
     """It has inherited the label of what it stands on."""
-    docker.has(DERIVED, recipe=recipes.need(CEPH).digest)
+    docker.has(DERIVED, recipe=recipes.require(CEPH).digest)
 
     assert ensure(DERIVED) == [Origin.BUILT]
     assert docker.asked == []
@@ -302,9 +302,9 @@ def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: d
 
 
 def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
-    docker.has(CEPH, recipe=recipes.need(CEPH).digest)
+    docker.has(CEPH, recipe=recipes.require(CEPH).digest)
     index = archives.store([CEPH]).with_suffix(".json")
-    index.write_text(index.read_text().replace(recipes.need(CEPH).digest, "an older digest"))
+    index.write_text(index.read_text().replace(recipes.require(CEPH).digest, "an older digest"))
     docker.images.clear()
 
     assert ensure(CEPH) == [Origin.BUILT]
@@ -386,7 +386,7 @@ def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: F
     assert archives.store([CEPH]) == first
 
     docker.images.clear()
-    docker.has(CEPH, recipe=recipes.need(CEPH).digest)
+    docker.has(CEPH, recipe=recipes.require(CEPH).digest)
     second = archives.store([CEPH])
 
     assert second != first
@@ -405,9 +405,9 @@ def test_builds_come_after_what_they_need(docker: FakeDocker, monkeypatch: pytes
     order = [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0", "docker.io/rook/ceph:v1.18.8"])]
 
     for name in order:
-        for need in recipes.need(name).needs:
-            assert order.index(recipes.need(need).reference) < order.index(name), f"{name} before {need}"
-    docker.has("localhost/rookery/golang:1", recipes.need("localhost/rookery/golang:1").digest)
+        for need in recipes.require(name).needs:
+            assert order.index(recipes.require(need).reference) < order.index(name), f"{name} before {need}"
+    docker.has("localhost/rookery/golang:1", recipes.require("localhost/rookery/golang:1").digest)
     assert "localhost/rookery/golang:1" not in [recipe.reference for recipe in build.plan(["kindest/node:v1.32.0"])]
 
 
@@ -449,7 +449,7 @@ def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
     builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for suite in ("bookworm", "trixie"):
-        builder.has(f"localhost/rookery/debian:{suite}", recipes.need(f"localhost/rookery/debian:{suite}").digest)
+        builder.has(f"localhost/rookery/debian:{suite}", recipes.require(f"localhost/rookery/debian:{suite}").digest)
     monkeypatch.setattr(build, "SIDE_BY_SIDE", 1)
     wanted = [catalogue.KIND, CASSANDRA, "registry.k8s.io/kube-proxy:v1.32.0"]
 
@@ -458,12 +458,14 @@ def test_the_longest_path_is_begun_first_by_what_recipes_took_last(
         for reference in [*wanted, "localhost/rookery/kubernetes:v1.32.0"]:
             builder.images.pop(recipes.local_name(reference), None)
         built = REAL_BUILD(wanted)
-        order = [recipes.need(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")]
+        order = [
+            recipes.require(line.removeprefix("build ")).name for line in builder.asked if line.startswith("build ")
+        ]
         assert len(order) == len(built)
         return order
 
     assert begun() == ["kubernetes", "kind", "kube-proxy", "cassandra"]  # 60 s and 60 s before 45 s
-    durations.record(recipes.need(CASSANDRA), 500)
+    durations.record(recipes.require(CASSANDRA), 500)
     assert begun()[0] == "cassandra"
 
 
@@ -542,7 +544,7 @@ def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
 
     monkeypatch.setattr(build, "docker", run)
     monkeypatch.setattr(build, "docker_logged", run)
-    recipe = recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")
+    recipe = recipes.require("registry.k8s.io/kube-scheduler:v1.32.0")
 
     build._build_one(recipe)
 
@@ -566,16 +568,16 @@ def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
 def test_what_is_built_has_a_name_of_its_own_that_tells_what_it_stands_for(reference: str, local: str) -> None:
     assert recipes.local_name(reference) == recipes.local_name(local) == local
     assert recipes.stands_for(local) == recipes.canonical(reference)
-    assert recipes.need(local) == recipes.need(reference)
+    assert recipes.require(local) == recipes.require(reference)
 
 
 def test_an_image_of_the_vendors_name_with_the_label_of_a_recipe_is_not_used(docker: FakeDocker) -> None:
     """As earlier versions called those they built; the vendor's own goes before one that was built here."""
-    built = recipes.need(CEPH).digest
+    built = recipes.require(CEPH).digest
     docker.images[CEPH] = LocalImage("sha256:1", 1, "2026-11-24T08:00:00Z", built, CEPH)
     assert engine.usable(CEPH) is None
     docker.has(CEPH, recipe=built)
-    assert engine.name_of(CEPH) == resolve.look(CEPH).name == "localhost/rookery/quay.io/ceph/ceph:v18.2.7"
+    assert engine.name_of(CEPH) == resolve.inspect(CEPH).name == "localhost/rookery/quay.io/ceph/ceph:v18.2.7"
     docker.has(CEPH)
     assert engine.name_of(CEPH) == CEPH
 
@@ -590,12 +592,12 @@ def test_pruning_removes_what_no_run_would_use_and_no_image_of_a_users(
 ) -> None:
     old, own = "localhost/rookery/gone:1", catalogue.USERSPACE_CSI
     labels = {
-        CEPH: recipes.need(CEPH).digest,
+        CEPH: recipes.require(CEPH).digest,
         CASSANDRA: "an older digest",
-        own: recipes.need(own).digest,
+        own: recipes.require(own).digest,
         catalogue.FIO: "an older digest",
         old: "a digest",
-        DERIVED: recipes.need(CEPH).digest,
+        DERIVED: recipes.require(CEPH).digest,
     }
     docker.images = {name: LocalImage("sha256:1", 1, "", recipe, name) for name, recipe in labels.items()}
 
@@ -758,7 +760,7 @@ def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(build, "build", lambda references: None)
     monkeypatch.setattr(build, "docker", lambda *args, **_: ran.append(args))
-    with unfinished.staged(tmp_path / "module") as folder:
+    with staging.staged(tmp_path / "module") as folder:
         build.fetch_module("example.org/m", "v1", folder / "module")
     (argv,) = ran
     assert argv[argv.index("--security-opt") + 1] == "label=disable"

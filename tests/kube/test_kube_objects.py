@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.bench.volumes import is_bound, is_scheduled, is_started
-from rookery.csi.inventory import wanted_of
+from rookery.csi.inventory import expected_of
 from rookery.kube import conditions, symptoms
 from rookery.kube.bundle import _log_sources
 from rookery.kube.objects import fields_of, is_true, items_of, reasons_of, still_there, title_of, value_of
@@ -218,7 +218,7 @@ def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(
     assert _nodes(cluster) == []
     assert with_devices({"name": "w", "devices": None}, ["/dev/loop64"])["devices"] == [{"name": "/dev/loop64"}]
     claim, volume = api.get("PersistentVolumeClaim", "it"), api.get("PersistentVolume", "it")
-    found = wanted_of(volumes=[volume], contents=[], claims=[claim], pods=[pod], attachments=[])
+    found = expected_of(volumes=[volume], contents=[], claims=[claim], pods=[pod], attachments=[])
     assert found.uses == frozenset()
     objects = [pod, node, claim, volume, api.get("Namespace", "it"), api.get("ConfigMap", "it")]
     assert fingerprint_of(objects, watched=["volumes"]).unwell
@@ -245,7 +245,7 @@ def test_nobody_takes_a_default_that_null_passes_by():
 
 
 OF_OTHERS = {  # no objects of the API
-    ("direct.py", "answer.get('response', {})"),
+    ("csi_client.py", "answer.get('response', {})"),
     ("filesystems.py", "session.get('client_metadata', {})"),
     ("filesystems.py", "session.get('entity', {})"),
     ("filesystems.py", "session.get('entity', {}).get('addr', {})"),

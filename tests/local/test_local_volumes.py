@@ -93,9 +93,9 @@ def test_a_volume_that_is_gone_does_not_come_back(system):
 
 def test_a_released_volume_is_left_until_it_is_unmounted_and_then_empty_and_free(system, machine):
     in_use(system, machine, phase="Released")
-    assert system.volumes_left(()) == ["volume of c-worker"]
+    assert system.leaked_volumes(()) == ["volume of c-worker"]
     machine.mounted["c-worker"] = False
-    assert system.volumes_left(()) == []
+    assert system.leaked_volumes(()) == []
     assert machine.ids == {"c-worker": "new", "c-worker2": "first"}
     assert system.nodes.kube.volumes["c-worker"]["spec"] == {}
 
@@ -103,8 +103,8 @@ def test_a_released_volume_is_left_until_it_is_unmounted_and_then_empty_and_free
 def test_a_volume_with_a_claim_is_never_formatted(system, machine):
     in_use(system, machine)
     machine.mounted["c-worker"] = False
-    assert system.volumes_left({"data"}) == []
-    assert system.volumes_left(()) == ["volume of c-worker"]
+    assert system.leaked_volumes({"data"}) == []
+    assert system.leaked_volumes(()) == ["volume of c-worker"]
     assert set(machine.ids.values()) == {"first"}
 
 

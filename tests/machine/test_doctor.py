@@ -47,7 +47,7 @@ def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(doctor.loop, "supported", lambda: False)
-    nothing = capacity.Room("memory", 0, 1, "buy some")
+    nothing = capacity.Headroom("memory", 0, 1, "buy some")
     checks = [
         doctor.docker_engine(None),
         doctor.capability_bounding_set(["CAP_SYS_RESOURCE"], None),
@@ -136,16 +136,16 @@ def test_registries_that_are_out_of_reach_are_named():
     assert (check.state, check.found) == ("degraded", "docker.io, quay.io; not registry.k8s.io")
 
 
-NO_ROOM_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0, free_share=0)
+NOTHING_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0, free_share=0)
 
 
 def test_too_little_room_is_told_with_the_numbers(monkeypatch):
     monkeypatch.setattr(capacity, "engine_info", lambda: None)
     with pytest.raises(capacity.InfrastructureError) as caught:
-        capacity.require_headroom(replace(NO_ROOM_NEEDED, memory=2**60, state=2**60))
+        capacity.require_headroom(replace(NOTHING_NEEDED, memory=2**60, state=2**60))
     assert "memory: " in caught.value.message
     assert caught.value.message.count("1073741824.0 GiB needed") == 2
-    capacity.require_headroom(NO_ROOM_NEEDED)
+    capacity.require_headroom(NOTHING_NEEDED)
 
 
 def test_a_share_of_the_disk_under_the_nodes_stays_free_for_the_mons(monkeypatch, tmp_path):
@@ -153,16 +153,16 @@ def test_a_share_of_the_disk_under_the_nodes_stays_free_for_the_mons(monkeypatch
     monkeypatch.setattr(capacity, "state_dir", lambda: tmp_path / "state")
     monkeypatch.setattr(capacity, "cache_dir", lambda: tmp_path / "cache")
     monkeypatch.setattr(capacity.shutil, "disk_usage", lambda path: SimpleNamespace(total=1000, free=40))
-    rooms = capacity.disks(replace(NO_ROOM_NEEDED, free_share=0.05))
-    (room,) = [room for room in rooms if "state" in room.what]
-    assert (room.needed, room.enough) == (50, False)
+    headrooms = capacity.disks(replace(NOTHING_NEEDED, free_share=0.05))
+    (headroom,) = [headroom for headroom in headrooms if "state" in headroom.what]
+    assert (headroom.needed, headroom.enough) == (50, False)
 
 
 def test_room_on_one_filesystem_is_asked_for_once(monkeypatch, tmp_path):
     monkeypatch.setattr(capacity, "engine_info", lambda: {"DockerRootDir": str(tmp_path)})
-    [room] = capacity.disks(replace(NO_ROOM_NEEDED, engine=3, state=4, snapshots=5))
-    assert room.needed == 12
-    assert room.what == f"disk under {tmp_path} and {tmp_path}/state and {tmp_path}/cache/rookery"
+    [headroom] = capacity.disks(replace(NOTHING_NEEDED, engine=3, state=4, snapshots=5))
+    assert headroom.needed == 12
+    assert headroom.what == f"disk under {tmp_path} and {tmp_path}/state and {tmp_path}/cache/rookery"
 
 
 def test_room_is_asked_for_where_snapshots_are_saved_and_for_images_that_are_not_there_yet(monkeypatch, tmp_path):
@@ -171,11 +171,13 @@ def test_room_is_asked_for_where_snapshots_are_saved_and_for_images_that_are_not
     devices = {tmp_path / "cache": 1, tmp_path / "cache/rookery": 1}
     monkeypatch.setattr(capacity, "_filesystem", lambda place: devices.get(capacity.nearest_existing(place), 2))
     (tmp_path / "cache").mkdir()
-    needs = replace(NO_ROOM_NEEDED, images=2**60, snapshots=2**61)
+    needs = replace(NOTHING_NEEDED, images=2**60, snapshots=2**61)
 
     def needed_in_the_cache():
-        [room] = [room for room in capacity.disks(needs) if room.what == f"disk under {tmp_path}/cache/rookery"]
-        return room.needed
+        [headroom] = [
+            headroom for headroom in capacity.disks(needs) if headroom.what == f"disk under {tmp_path}/cache/rookery"
+        ]
+        return headroom.needed
 
     assert needed_in_the_cache() == 2**60 + 2**61
     with pytest.raises(capacity.InfrastructureError, match=f"{tmp_path}/cache/rookery: .* GiB needed") as caught:
@@ -214,7 +216,7 @@ def test_anything_that_answers_is_reachable_and_silence_is_not_waited_for(monkey
 def test_memory_for_several_clusters_is_that_of_the_whole_machine(monkeypatch):
     meminfo = {"MemTotal": 25 * 1024**3, "MemAvailable": 0}  # what is in use now goes with what the clusters replace
     monkeypatch.setattr(capacity, "_meminfo", meminfo.__getitem__)
-    needs = replace(NO_ROOM_NEEDED, memory=6 * 1024**3)
+    needs = replace(NOTHING_NEEDED, memory=6 * 1024**3)
     capacity.require_memory_for(4, needs)
     with pytest.raises(capacity.InfrastructureError, match="5 clusters at once need 30 GiB of memory") as caught:
         capacity.require_memory_for(5, needs)

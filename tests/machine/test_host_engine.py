@@ -103,15 +103,15 @@ def two_filesystems(monkeypatch):
 
 def test_copies_of_the_images_are_counted_where_they_cannot_be_links(two_filesystems):
     needs = capacity.Needs(engine=0, state=4, images=0, snapshots=0, copies=20, free_share=0)
-    room = {str(state_dir()) in room.what: room.needed for room in capacity.disks(needs)}
-    assert room[True] == 24
+    needed = {str(state_dir()) in each.what: each.needed for each in capacity.disks(needs)}
+    assert needed[True] == 24
     assert host_engine.state_and_cache().state == "degraded"
 
 
 def test_nothing_more_is_needed_where_they_are_links(monkeypatch, tmp_path):
     monkeypatch.setattr(capacity, "_engine_root", lambda: tmp_path)
     needs = capacity.Needs(engine=1, state=4, images=0, snapshots=0, copies=1 << 50, free_share=0)
-    assert sum(room.needed for room in capacity.disks(needs)) == 5
+    assert sum(headroom.needed for headroom in capacity.disks(needs)) == 5
     assert host_engine.state_and_cache().state == "ok"
 
 

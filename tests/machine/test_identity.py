@@ -10,10 +10,10 @@ from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours
 from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build
-from rookery.machine import docker, unfinished
+from rookery.machine import docker, staging
 from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
 from rookery.machine.leases import LEASE_LABEL, Lease, sweep
-from rookery.machine.unfinished import staged
+from rookery.machine.staging import staged
 from rookery.paths import cache_dir, state_dir
 
 
@@ -96,7 +96,7 @@ def test_what_a_killed_run_left_here_is_no_stranger(name, node, dead):
     ensure_name_is_ours(name)
 
 
-def test_a_cluster_that_was_made_while_ours_is_under_way_stays(real_engine, name, node, tmp_path, monkeypatch):
+def test_a_cluster_that_was_made_while_ours_is_in_progress_stays(real_engine, name, node, tmp_path, monkeypatch):
     """kind refuses then, and what we have made so far is removed."""
 
     def begin(cluster):
@@ -177,7 +177,7 @@ def test_containers_of_a_killed_build_go_with_its_folder_and_those_of_a_living_o
         left = cache_dir() / "bin/killed.0123.partial"
         (left / "module").mkdir(parents=True)
         for of, path in [("living", living), ("killed", left / "module")]:
-            real_engine.create(f"{of}-{real_engine.token}", labels=[unfinished.label(path)])
+            real_engine.create(f"{of}-{real_engine.token}", labels=[staging.label(path)])
         assert sweep() == [f"unfinished {left}"]
         assert real_engine.alive() == ["living"]
 
@@ -196,5 +196,5 @@ def test_a_file_is_exported_through_a_container_that_a_sweep_would_know(real_eng
     monkeypatch.setattr(build, "docker", killed)
     with pytest.raises(KeyboardInterrupt):
         build.export_file(real_engine.image, "/program", cache_dir() / "bin/program")
-    assert [unfinished._LABEL in yaml.safe_load(each) for each in labels] == [True]
+    assert [staging._LABEL in yaml.safe_load(each) for each in labels] == [True]
     assert real_engine.alive() == []

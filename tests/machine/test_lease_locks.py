@@ -151,10 +151,10 @@ def slow_sweep(monkeypatch, tmp_path):
         lease.add("file", tmp_path / name)
         (tmp_path / name).touch()
         lease._let_go()
-    under_way, goes_on = threading.Event(), threading.Event()
+    in_progress, goes_on = threading.Event(), threading.Event()
 
     def slow(resource, lease):
-        under_way.set()
+        in_progress.set()
         assert goes_on.wait(20)
         return removers._remove_file(resource, lease)
 
@@ -166,7 +166,7 @@ def slow_sweep(monkeypatch, tmp_path):
         thread = threading.Thread(target=lambda: removed.extend(sweep()))
         thread.start()
         try:
-            assert under_way.wait(20)
+            assert in_progress.wait(20)
             yield SimpleNamespace(removed=removed, goes_on=goes_on)
         finally:
             goes_on.set()

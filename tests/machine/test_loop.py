@@ -47,7 +47,7 @@ def test_a_device_that_is_torn_away_is_of_no_size_for_whoever_has_it_open(loop_n
         assert (loop.size(loop_number), os.pread(device, 512, 0)) == (0, b"")
         with pytest.raises(OSError, match="No space left"):
             os.pwrite(device, b"lost", 0)
-        assert loop.put_back(loop_number, ours)
+        assert loop.restore_size(loop_number, ours)
         assert (loop.size(loop_number), os.pread(device, 4, 0)) == (1 << 20, b"kept")
         assert not loop.tear_away(loop_number, loop.is_file(FileId(0, 0)))
         assert loop.size(loop_number) == 1 << 20

@@ -103,7 +103,7 @@ ROWS = {
         3,
     ),
     "something failed, and the machine was short of room meanwhile": (
-        "request.node.stash[running.RESULTS].room_is_short = lambda: '/state: 3 MiB free at the least'\n"
+        "request.node.stash[running.RESULTS].disk_space_is_short = lambda: '/state: 3 MiB free at the least'\n"
         "    pod(ExecFailed('sync', 1, 'sync: Input/output error')).sh('sync')",
         "infrastructure",
         3,

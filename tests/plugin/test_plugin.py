@@ -20,7 +20,7 @@ from rookery.cluster import kind_config
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.evidence import gate
 from rookery.plugin import budgets, expectations, fixtures, options, ordering, running, session, workers
-from rookery.report import room
+from rookery.report import disk_space
 from rookery.settings import Settings, option_name
 from rookery.storage.baseline import Cleaning, Fingerprint
 from rookery.storage.cluster import StorageCluster
@@ -28,7 +28,7 @@ from rookery.storage.states import NODES_READY, STORAGE_READY, State
 from rookery.waiting import Condition, NotYet
 from rookery.workloads import workload as workload_module
 
-NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), as_deployed=True, crashes=list)
+NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), unaltered=True, crashes=list)
 
 
 @plays(StorageCluster)
@@ -39,7 +39,7 @@ class Cluster:
     trouble_at_end = None
     kube = None
     driver = "userspace"
-    storage = SimpleNamespace(finds_leaks=True, namespaces=(), as_deployed=True, crashes=list)
+    storage = SimpleNamespace(finds_leaks=True, namespaces=(), unaltered=True, crashes=list)
     storage_class = "fast"
     running = True
     left: ClassVar[list[str]] = []  # what the next scenario leaves behind
@@ -89,14 +89,14 @@ class Cluster:
     def leaks(self):
         return self.left
 
-    def nothing_leaked(self):
+    def no_leaks(self):
         def ask():
             if self.left:
                 raise NotYet("\n".join(self.left))
 
-        return Condition("nothing of volumes left behind", ask, within=0, every=1)
+        return Condition("no leak of a volume", ask, within=0, every=1)
 
-    def settle(self):
+    def finish_gathering(self):
         pass
 
     def gather_logs(self, results, moment):
@@ -252,7 +252,7 @@ WRITES = "history = rookery_history; history.ok(history.invoke('write', process=
         (f"{WRITES}; pytest.skip('not here')", 0, "skipped"),
     ],
 )
-def test_a_history_that_nobody_judged_is_no_pass(pytester, cluster, body, status, outcome):
+def test_a_history_that_nobody_checked_is_no_pass(pytester, cluster, body, status, outcome):
     pytester.makepyfile(f"import pytest\ndef test_it(cluster, rookery_history):\n    {body}\n")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == status
     assert outcomes(pytester)[0] == outcome
@@ -276,7 +276,7 @@ def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
     ran.assert_outcomes(passed=1, errors=1)
     ran.stdout.fnmatch_lines(["*LeakDetected: *image csi-vol-1: nobody has it"])
     assert outcomes(pytester) == ("failed", "failed", "failure")
-    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+    assert report_of(pytester)["leaks"] == ["replicapool: image csi-vol-1: nobody has it"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_a_workload_that_does_not_go_is_in_the_report(pytester, cluster, body, o
 @pytest.mark.usefixtures("leaving")
 def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
     scenario("assert 1 == 2").assert_outcomes(failed=1)
-    assert report_of(pytester)["left_behind"] == ["replicapool: image csi-vol-1: nobody has it"]
+    assert report_of(pytester)["leaks"] == ["replicapool: image csi-vol-1: nobody has it"]
 
 
 def logs(pytester):
@@ -366,13 +366,13 @@ def test_nothing_is_looked_for_where_nobody_would_answer(scenario, pytester, clu
     for name, value in other.items():
         monkeypatch.setattr(cluster, name, value)
     assert scenario("pass").ret == 0
-    assert "left_behind" not in report_of(pytester)
+    assert "leaks" not in report_of(pytester)
 
 
 @pytest.mark.usefixtures("leaving")
 def test_a_scenario_that_was_skipped_has_left_nothing(scenario, pytester):
     assert scenario("pytest.skip('for another driver')").ret == 0
-    assert "left_behind" not in report_of(pytester)
+    assert "leaks" not in report_of(pytester)
 
 
 @pytest.mark.usefixtures("leaving")
@@ -390,7 +390,7 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
 
 
 @pytest.mark.parametrize(
-    ("body", "as_deployed", "restored"),
+    ("body", "unaltered", "restored"),
     [
         ("pass", True, 1),
         ("pass", False, 3),  # a replica runs with another flag
@@ -398,9 +398,9 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
     ],
 )
 def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
-    pytester, cluster, monkeypatch, body, as_deployed, restored
+    pytester, cluster, monkeypatch, body, unaltered, restored
 ):
-    workload = SimpleNamespace(as_deployed=as_deployed, images=("cassandra:5",))
+    workload = SimpleNamespace(unaltered=unaltered, images=("cassandra:5",))
     monkeypatch.setattr(workload_module, "new", lambda *_, **__: workload)
     monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())
     ready = State("cassandra-ready", lambda cluster, results: None, base=STORAGE_READY)
@@ -930,7 +930,7 @@ def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, clu
 
 
 def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(scenario, pytester, monkeypatch):
-    monkeypatch.setattr(room, "free_bytes", lambda path: 12 * 1024**2)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda path: 12 * 1024**2)
     assert scenario("assert 1 == 2, 'EIO'").ret == 3
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
 
@@ -1030,7 +1030,7 @@ def test_a_scenario_of_another_rook_has_that_and_the_operator_it_upgrades_to(pyt
 def test_a_cluster_whose_storage_was_upgraded_is_not_used_again(pytester, cluster, monkeypatch):
     pytester.makepyfile(
         """
-        def test_a(monkeypatch, cluster): monkeypatch.setattr(cluster.storage, "as_deployed", False)
+        def test_a(monkeypatch, cluster): monkeypatch.setattr(cluster.storage, "unaltered", False)
         def test_b(cluster): pass
         def test_c(cluster): pass
         """

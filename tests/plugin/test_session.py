@@ -119,8 +119,8 @@ class Cluster:
         self.lost.pop(name, None)
         return Saved(name)
 
-    @condition("the cluster as it was deployed", within=0)
-    def as_deployed(self):
+    @condition("all nodes Ready and the storage healthy", within=0)
+    def all_healthy(self):
         if self.stuck:
             raise NotYet(self.stuck)
 
@@ -444,7 +444,7 @@ def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_f
     assert running._cluster.did_since() == ["delete", "make rook", "logs not-made"]
 
 
-def test_a_snapshot_is_not_blamed_for_the_machine_and_is_put_back_again(running, results, machine):
+def test_a_snapshot_is_not_blamed_for_the_machine_and_is_restored_again(running, results, machine):
     machine.stored.add("rook")
     machine.lost["rook"] = InfrastructureError("docker is gone")
     with pytest.raises(InfrastructureError, match="docker is gone"):
@@ -643,7 +643,7 @@ class Namespaces:
         self.pods = 0
 
     @condition("no volumes left", within=0)
-    def no_volumes_left(self):
+    def no_leaked_volumes(self):
         if self.volumes:
             raise NotYet("there are volumes")
 
@@ -652,7 +652,7 @@ class Namespaces:
 def test_a_workload_that_goes_waits_for_its_volumes(results, monkeypatch, volumes, waits_for):
     monkeypatch.setattr(session, "WORKLOAD_GONE", 0)
     kube = Namespaces(volumes=volumes, asked=1)
-    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_leaked_volumes=kube.no_leaked_volumes)
     going = session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results)
     with pytest.raises(DeadlineExceeded, match=waits_for) if waits_for else nullcontext(), going:
         pass
@@ -662,7 +662,7 @@ def test_a_scenario_that_has_failed_does_not_fail_again_for_what_it_left(results
     kube = Namespaces(volumes=("claim-0",), asked=1)
     logs = []
     cluster = SimpleNamespace(
-        kube=kube, gather_logs=lambda _, moment: logs.append(moment), no_volumes_left=kube.no_volumes_left
+        kube=kube, gather_logs=lambda _, moment: logs.append(moment), no_leaked_volumes=kube.no_leaked_volumes
     )
     with session.removed(SimpleNamespace(namespace="files", close=lambda: None), cluster, results):
         results.record(failures=[{"when": "call", "reason": "row lost"}])  # as pytest's report of the call has it noted
@@ -672,7 +672,7 @@ def test_a_scenario_that_has_failed_does_not_fail_again_for_what_it_left(results
 
 def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(results):
     kube = Namespaces()
-    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_volumes_left=kube.no_volumes_left)
+    cluster = SimpleNamespace(kube=kube, gather_logs=lambda *_: None, no_leaked_volumes=kube.no_leaked_volumes)
     asked = []
     workload = SimpleNamespace(
         namespace="files",
@@ -696,7 +696,7 @@ def test_a_namespace_that_is_going_is_waited_for_by_the_next_one_of_its_name(res
 )
 def test_on_a_full_disk_nobody_blames_the_storage(tmp_path, monkeypatch, error, short, outcome):
     with Results(tmp_path, "it") as results:
-        monkeypatch.setattr(results, "room_is_short", lambda: short)
+        monkeypatch.setattr(results, "disk_space_is_short", lambda: short)
         excinfo = SimpleNamespace(value=error) if error else None
         session.finish(results, {"call": SimpleNamespace(excinfo=excinfo)})
     assert results.outcome == outcome

@@ -123,7 +123,7 @@ class Cycle:
     def storage_recovered(self, since, baseline):
         self.did.append(f"recovered from {since.name} by {baseline}, closed: {self.closed}")
         self.clock.sleep(20)
-        since.reached("PGs active+clean")
+        since.milestone("PGs active+clean")
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_nodes_are_killed_while_rows_are_written_and_are_back_before_the_writers
     ]
     assert results.seconds() == {"Kubernetes API answers": 7, "PGs active+clean": 27}
     assert done.at == pytest.approx(began + 5, abs=0.3)
-    done.reached("every row readable")
+    done.milestone("every row readable")
     assert results.seconds()["every row readable"] == 27
 
 
@@ -174,7 +174,7 @@ def test_one_node_is_killed_and_seen_to_have_been_booted_anew(cycle, results):
         "killed worker, recorded: True, under load: False",
         "started worker, recorded: False",
     ]
-    done.reached("it serves")
+    done.milestone("it serves")
     assert results.seconds() == {"it serves": 7}
 
 
@@ -206,7 +206,7 @@ class Counter:
             raise NotYet(f"still at {now}")
         return now
 
-    appended_beyond = read_beyond = beyond
+    lines_above = reads_above = beyond
 
 
 class DriverPods:
@@ -246,7 +246,7 @@ def replaced(cluster, files, results, readers):
     fault = DriverPodDelete(files.node, RBD)
     with steps.goes_on(files, results, readers=readers), cluster.fault(fault):
         fault.healed.wait()
-    return files.appended_beyond(0).wait()
+    return files.lines_above(0).wait()
 
 
 def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_new_one(clock, results):

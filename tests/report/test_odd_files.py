@@ -61,7 +61,7 @@ def read_all(scenario):
     "".join(reproducing.after("it", [SCENARIO], None, last, ended))
     formats = (["report", f"--format={name}"] for name in ("html", "github", "junit", "json"))
     other = stored_runs.write(root, FILES, run="other").parent
-    for command in (*formats, ["judge"], ["compare", str(other)]):
+    for command in (*formats, ["recheck"], ["compare", str(other)]):
         assert cli.main([*command, str(run), "--results-dir", str(root)]) in (0, 1, 2)
 
 

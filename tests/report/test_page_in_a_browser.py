@@ -73,7 +73,7 @@ def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(
     told = shown.hovered()
     for text in (
         "node kill; proof: the boots of",
-        "ring whole",
+        "ring Up and Normal",
         "33 pgs: 33 active+clean",
         "osd.0",
         "write of row",

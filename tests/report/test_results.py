@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rookery.errors import UsageError
 from rookery.paths import state_dir
-from rookery.report import room
+from rookery.report import disk_space
 from rookery.report.logs import bound_logs, fair_share
 from rookery.report.results import MOST_WAITS, OWN, Results, last_results
 from rookery.waiting import Wait
@@ -90,7 +90,7 @@ def test_timings_are_there_from_the_start_and_have_exactly_these_fields(results)
     begin = timings(results)
 
     assert list(begin) == [
-        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_room_mib", "under_way",
+        "schema", "scenario", "started", "outcome", "total_s", "uncounted_s", "least_free_mib", "in_progress",
         "phases", "waits",
     ]  # fmt: skip
     assert (begin["scenario"], begin["outcome"], begin["phases"]) == ("node_kill", "running", [])
@@ -101,26 +101,29 @@ def test_a_phase_is_logged_and_written_as_it_ends(results, clock, logged):
     with results.phase("CephCluster Ready"):
         clock.now += 96.24
         begun = [{"name": "CephCluster Ready", "start_s": 5.0}]
-        assert (timings(results)["phases"], timings(results)["under_way"]) == ([], {"stage": "setup", "phases": begun})
-    assert timings(results)["under_way"]["phases"] == []
+        assert (timings(results)["phases"], timings(results)["in_progress"]) == (
+            [],
+            {"stage": "setup", "phases": begun},
+        )
+    assert timings(results)["in_progress"]["phases"] == []
 
     assert logged.messages == ["CephCluster Ready in 96.2 s"]
     assert timings(results)["phases"] == [{"name": "CephCluster Ready", "start_s": 5.0, "seconds": 96.2}]
     assert timings(results)["total_s"] == 101.2
 
 
-def test_a_phase_that_failed_is_under_way_no_more_and_a_scenario_that_ended_has_none(results):
+def test_a_phase_that_failed_is_in_progress_no_more_and_a_scenario_that_ended_has_none(results):
     with suppress(OSError), results.calling(), results.phase("OSDs up"):
-        assert timings(results)["under_way"]["stage"] == "call"
+        assert timings(results)["in_progress"]["stage"] == "call"
         raise OSError("no room")
-    assert timings(results)["under_way"] == {"stage": "teardown", "phases": []}
+    assert timings(results)["in_progress"] == {"stage": "teardown", "phases": []}
     results.finish("failed")
-    assert "under_way" not in timings(results)
+    assert "in_progress" not in timings(results)
 
 
 def test_whoever_listens_hears_of_each_change_until_it_does_no_more(results):
     heard = []
-    with results.heard_by(lambda: heard.append(list(timings(results)["under_way"]["phases"]))):
+    with results.heard_by(lambda: heard.append(list(timings(results)["in_progress"]["phases"]))):
         with results.phase("OSDs up"):
             results.record(driver="userspace")
         assert [len(each) for each in heard] == [1, 1, 0]
@@ -235,21 +238,21 @@ def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
 
 
 def test_the_least_room_is_kept_and_told_where_it_was_next_to_none():
-    now = [room.MARGIN * 4]
-    sampler = room.RoomSampler(lambda path: now[0])
+    now = [disk_space.MARGIN * 4]
+    sampler = disk_space.DiskSpaceSampler(lambda path: now[0])
     try:
-        assert sampler.room_is_short() == ""
-        now[0] = room.MARGIN - 1
-        assert sampler.room_is_short() == f"{state_dir()}: 255 MiB free at the least"
-        now[0] = room.MARGIN * 4  # what filled it is gone again, as with a cluster that was removed
-        assert (sampler.least_mib, sampler.room_is_short() != "") == (255, True)
+        assert sampler.disk_space_is_short() == ""
+        now[0] = disk_space.MARGIN - 1
+        assert sampler.disk_space_is_short() == f"{state_dir()}: 255 MiB free at the least"
+        now[0] = disk_space.MARGIN * 4  # what filled it is gone again, as with a cluster that was removed
+        assert (sampler.least_mib, sampler.disk_space_is_short() != "") == (255, True)
     finally:
         sampler.stop()
 
 
 def test_the_room_is_looked_at_while_a_scenario_runs(monkeypatch):
     looked = threading.Event()
-    monkeypatch.setattr(room, "SAMPLE_EVERY", 0.01)
+    monkeypatch.setattr(disk_space, "SAMPLE_EVERY", 0.01)
     answers = iter([1 << 40])
 
     def free(path):
@@ -258,7 +261,7 @@ def test_the_room_is_looked_at_while_a_scenario_runs(monkeypatch):
             looked.set()
         return found or 1 << 40
 
-    sampler = room.RoomSampler(free)
+    sampler = disk_space.DiskSpaceSampler(free)
     try:
         assert looked.wait(timeout=10)
     finally:

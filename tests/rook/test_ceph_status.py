@@ -465,23 +465,23 @@ class FakeOsds(FakeToolbox):
         self.phases.append(name)
         yield
 
-    def settle(self):
-        Rook(self, Rendering("1.18.8", Path("nowhere"), SPEC), phase=self.phase).settle()
+    def wait_for_operator_convergence(self):
+        Rook(self, Rendering("1.18.8", Path("nowhere"), SPEC), phase=self.phase).wait_for_operator_convergence()
 
 
 def test_osds_without_a_label_that_rook_forgets_are_left_alone():
     kube = FakeOsds("", "", "")
-    kube.settle()
+    kube.wait_for_operator_convergence()
     assert (kube.patched, kube.phases, kube.asked) == ({}, [], [])
 
 
 def test_a_label_that_rook_forgets_is_taken_away_where_it_is_and_the_boots_are_waited_for():
     kube = FakeOsds("loop", "", "loop")
-    kube.settle()
+    kube.wait_for_operator_convergence()
     labels = {"metadata": {"labels": {"device-type": None}}}
     forget = {**labels, "spec": {"template": labels}}
     assert kube.patched == {"rook-ceph-osd-0": forget, "rook-ceph-osd-2": forget}
-    assert kube.phases == ["OSDs settled"]
+    assert kube.phases == ["OSDs converged"]
     assert kube.asked[-2:] == ["tools-1: pg dump pgs", "tools-1: health detail"]  # after all of it
 
 
@@ -489,7 +489,7 @@ def test_osds_that_do_not_boot_anew_have_not_settled(monkeypatch):
     monkeypatch.setattr(deploy, "OSDS_UP", 0)
     monkeypatch.setattr(FakeOsds, "patch", lambda *_args, **_options: None)
     with pytest.raises(DeadlineExceeded, match="OSDs not restarted yet: 0, 1, 2"):
-        FakeOsds("loop", "loop", "loop").settle()
+        FakeOsds("loop", "loop", "loop").wait_for_operator_convergence()
 
 
 def pools(*, mgr: dict) -> list[dict]:

@@ -144,15 +144,15 @@ def test_what_the_operator_does_not_come_to_is_named(operator, stuck, within, re
 
 
 @pytest.mark.parametrize(
-    ("spoil", "within", "reason"),
+    ("damage", "within", "reason"),
     [
         (lambda it: setattr(it.nodes["worker1"], "osd_up", False), deploy.OSDS_UP, "OSDs up: .*down: 1"),
         (lambda it: setattr(it, "health", "HEALTH_WARN"), deploy.HEALTH_OK, "HEALTH_OK: .*HEALTH_WARN"),
         (lambda it: setattr(it, "pg_state", "peering"), deploy.HEALTH_OK, "HEALTH_OK: .*1 peering"),
     ],
 )
-def test_what_ceph_does_not_come_to_is_named(operator, spoil, within, reason):
-    spoil(operator)
+def test_what_ceph_does_not_come_to_is_named(operator, damage, within, reason):
+    damage(operator)
     with pytest.raises(DeadlineExceeded, match=reason) as caught:
         deployed(operator)
     assert within <= caught.value.seconds <= within + 1

@@ -40,7 +40,7 @@ class Fault:
         self.on_at = ceph.clock.now
         ceph.start(self.names)
 
-    def reached(self, step):
+    def milestone(self, step):
         self.steps[step] = self.ceph.clock.now - self.on_at
 
     def recovered(self):
@@ -54,7 +54,7 @@ class Fault:
 
     def _wait(self, function):
         function(
-            self.ceph, self.ceph.rook, self.baseline, names=self.names, since=self.since, reached=self.reached
+            self.ceph, self.ceph.rook, self.baseline, names=self.names, since=self.since, milestone=self.milestone
         )  # fmt: skip
 
 
@@ -397,7 +397,7 @@ def test_a_cluster_is_as_deployed_when_nodes_pods_and_ceph_are_well(ceph, cluste
     if ill == "Ceph":
         ceph.health = "HEALTH_WARN"
     if not ill:
-        cluster.as_deployed.now()
+        cluster.all_healthy.now()
         return
     with pytest.raises(NotYet, match={"a node": "worker9", "a pod": "mds", "Ceph": "HEALTH_WARN"}[ill]):
-        cluster.as_deployed.now()
+        cluster.all_healthy.now()

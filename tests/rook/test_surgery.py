@@ -1,4 +1,4 @@
-"""The operator away, and a daemon that idles: what is changed meanwhile, and that it is put back in any case."""
+"""The operator away, and a daemon that idles: what is changed meanwhile, and that it is restored in any case."""
 
 from contextlib import suppress
 from copy import deepcopy
@@ -82,7 +82,7 @@ def test_a_daemon_idles_and_is_what_it_was_afterwards(kube, rook):
     assert kube.did == ["rook-ceph-operator 0", "sleep infinity", "ceph-osd", "rook-ceph-operator 1"]
 
 
-def test_a_daemon_is_put_back_before_the_operator_when_the_surgery_fails(kube, rook):
+def test_a_daemon_is_restored_before_the_operator_when_the_surgery_fails(kube, rook):
     with pytest.raises(RuntimeError), idle(rook, "osd", "2"):
         raise RuntimeError("the tool failed")
     assert kube.containers == [OSD, LOGS]

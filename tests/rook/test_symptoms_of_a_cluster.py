@@ -19,21 +19,21 @@ def cluster(code, summary):
 
 def test_a_check_is_known_by_its_code_and_a_signature_is_told():
     full, told = cluster("POOL_FULL", "1 pool(s) full"), []
-    assert Rook.says(full, "POOL_FULL").now() == "1 pool(s) full"
+    assert Rook.has_health_check(full, "POOL_FULL").now() == "1 pool(s) full"
     with symptoms.told_to(lambda signature, line: told.append((signature, line))):
-        assert Rook.says(full, POOL_IS_FULL).now() == "1 pool(s) full"
+        assert Rook.has_health_check(full, POOL_IS_FULL).now() == "1 pool(s) full"
     assert told == [(POOL_IS_FULL, "1 pool(s) full")]
 
 
 @pytest.mark.parametrize("wanted", ["OSD_FULL", OSD_IS_FULL])
 def test_another_check_is_none(wanted):
     with pytest.raises(NotYet, match="POOL_FULL"):
-        Rook.says(cluster("POOL_FULL", "1 pool(s) full"), wanted).now()
+        Rook.has_health_check(cluster("POOL_FULL", "1 pool(s) full"), wanted).now()
 
 
 def test_a_check_in_other_words_does_not_show_a_signature():
     with pytest.raises(NotYet):
-        Rook.says(cluster("OSD_FULL", "nothing to see"), OSD_IS_FULL).now()
+        Rook.has_health_check(cluster("OSD_FULL", "nothing to see"), OSD_IS_FULL).now()
 
 
 @plays_kube

@@ -197,14 +197,14 @@ def upgrading(monkeypatch):
     return Upgrading(Clock(monkeypatch))
 
 
-def done(api, driver=lambda: None, reached=lambda name: None):
+def done(api, driver=lambda: None, milestone=lambda name: None):
     drivers = [Condition("driver", driver, within=1)]
-    return upgrade.done(api, api.rook, TARGET, reached, drivers=drivers)
+    return upgrade.done(api, api.rook, TARGET, milestone, drivers=drivers)
 
 
 def test_it_is_done_when_all_of_it_is_and_each_step_is_told_once(upgrading):
     told = []
-    done(upgrading, reached=told.append).wait()
+    done(upgrading, milestone=told.append).wait()
     assert told == [
         "every daemon at v1.18.8",
         "CephCluster Ready",
@@ -269,7 +269,7 @@ def system(monkeypatch):
 
     did = []
 
-    def begin(self, after, phase, reached):
+    def begin(self, after, phase, milestone):
         did.append((after.rook, after.ceph))
         self._become(after)
         return Condition("done", lambda: did.append("waited"), within=1)
@@ -300,7 +300,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_touched(system, wanted,
         with pytest.raises(UsageError, match=why) as caught:
             verb(wanted)
         assert caught.value.hint
-    assert (system.did, system.as_deployed) == ([], True)
+    assert (system.did, system.unaltered) == ([], True)
 
 
 def test_rook_comes_first_and_ceph_when_it_is_done(system):
@@ -311,10 +311,10 @@ def test_rook_comes_first_and_ceph_when_it_is_done(system):
 def test_it_is_of_the_new_versions_until_the_cluster_is_forgotten(system):
     system.upgrade({"rook": "1.18.8"}, quiet, quiet)
     assert system.versions()["rook"] == "1.18.8"
-    assert not system.as_deployed
+    assert not system.unaltered
     with pytest.raises(UsageError, match="was upgraded is not saved"):
         system.require_savable()
     system.forget()
     assert system.versions() == {"rook": "1.17.8", "ceph": "quay.io/ceph/ceph:v18.2.7"}
-    assert system.as_deployed
+    assert system.unaltered
     system.require_savable()

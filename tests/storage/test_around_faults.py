@@ -111,9 +111,15 @@ def cluster(kube, results, asked, monkeypatch):
     monkeypatch.setattr(type(found.storage), "said", lambda self: said)
     monkeypatch.setattr(type(found.storage), "deployed", True)
     around = found._around_faults
-    yield SimpleNamespace(fault=found.fault, said=said, own=found, around=around, settle=lambda: around.settle(FOREVER))
+    yield SimpleNamespace(
+        fault=found.fault,
+        said=said,
+        own=found,
+        around=around,
+        finish_gathering=lambda: around.finish_gathering(FOREVER),
+    )
     kube.released.set()
-    around.settle(FOREVER)
+    around.finish_gathering(FOREVER)
 
 
 def folders(results):
@@ -122,7 +128,7 @@ def folders(results):
 
 def later(cluster):
     """Some time passes between two faults."""
-    cluster.settle()
+    cluster.finish_gathering()
     whose, when = cluster.around._gathered
     cluster.around._gathered = whose, when - around_faults.RECENT_S
 
@@ -151,7 +157,7 @@ def test_a_fault_has_what_the_cluster_says_before_it_and_after_it(cluster, resul
         assert len(asked) == 2
         assert all(since < began - 60 for _, since in asked)
         del asked[:]
-    cluster.settle()
+    cluster.finish_gathering()
     assert folders(results) == ["001-before-node-kill", "002-after-node-kill"]
     after = results.path("logs/002-after-node-kill")
     assert files(after) == FILES - {"objects/events-default.jsonl", "objects/events-empty.jsonl"}, "no newer event"
@@ -235,7 +241,7 @@ def test_a_full_disk_fails_no_scenario(cluster, results, monkeypatch):
 def test_nested_faults_share_what_is_before_them_and_each_has_its_own_after(cluster, results):
     with cluster.fault(Harm("outer")), cluster.fault(Harm("inner")):
         pass
-    cluster.settle()
+    cluster.finish_gathering()
     assert folders(results) == ["001-before-outer", "002-after-inner", "003-after-outer"]
 
 
@@ -256,7 +262,7 @@ def test_what_another_scenario_has_gathered_is_not_before_a_fault_of_this_one(cl
         cluster.own.results = following
         with cluster.fault(Harm()):
             assert folders(following) == ["001-before-harm"]
-        cluster.settle()
+        cluster.finish_gathering()
 
 
 def test_faults_in_a_loop_leave_the_newest(cluster, results, monkeypatch):
@@ -282,7 +288,7 @@ def test_a_fault_that_was_not_injected_has_no_after(cluster, results):
 def test_a_fault_of_a_scenario_that_fails_has_its_after(cluster, results):
     with pytest.raises(KeyboardInterrupt), cluster.fault(Harm()):
         raise KeyboardInterrupt
-    cluster.settle()
+    cluster.finish_gathering()
     assert folders(results) == ["001-before-harm", "002-after-harm"]
 
 

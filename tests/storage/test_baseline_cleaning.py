@@ -7,7 +7,7 @@ import pytest
 from rookery.errors import InfrastructureError
 from rookery.kube import ApiUnavailable
 from rookery.storage.baseline import cleaning as cleaning_module
-from rookery.storage.baseline.cleaning import Cleaning, Subject, converge, listed
+from rookery.storage.baseline.cleaning import Cleaning, MeasuredCluster, converge, listed
 from rookery.storage.baseline.fingerprint import API, CEPH, NODES, Fingerprint, Item
 from rookery.waiting import NotYet
 
@@ -24,7 +24,7 @@ class Cluster:
         self.clock, self.looks = clock, list(looks)
         self.did = []
 
-    def look(self):
+    def measure(self):
         self.clock.now += 1
         return self.looks.pop(0) if len(self.looks) > 1 else self.looks[0]
 
@@ -114,25 +114,27 @@ def parts(monkeypatch):
 
 @pytest.mark.parametrize(("deployed", "found"), [(True, {API, CEPH, NODES}), (False, {API, NODES})])
 def test_a_fingerprint_has_all_parts_that_there_are(parts, deployed, found):
-    fingerprint = Subject(None, ["worker"], "/var/lib/kubelet", parts.storage if deployed else None).fingerprint()
+    fingerprint = MeasuredCluster(
+        None, ["worker"], "/var/lib/kubelet", parts.storage if deployed else None
+    ).fingerprint()
     assert {part for part, _, _ in fingerprint.items} == found
 
 
 @pytest.mark.parametrize(("part", "error"), [(API, ApiUnavailable("refused")), (CEPH, NotYet("no quorum"))])
 def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, error):
     parts.answers[part] = error
-    subject = Subject(None, ["worker"], "/var/lib/kubelet", parts.storage)
-    found = subject.look()
+    measured = MeasuredCluster(None, ["worker"], "/var/lib/kubelet", parts.storage)
+    found = measured.measure()
     assert found.unread == {part}
     assert str(error) in found.unwell[0]
     with pytest.raises(NotYet, match=f"{part} cannot be read"):
-        subject.fingerprint()
+        measured.fingerprint()
 
 
 def test_a_part_that_fails_is_nothing_to_wait_for(parts):
     parts.answers[NODES] = InfrastructureError("docker is gone")
     with pytest.raises(InfrastructureError, match="docker is gone"):
-        Subject(None, ["worker"], "/var/lib/kubelet", parts.storage).look()
+        MeasuredCluster(None, ["worker"], "/var/lib/kubelet", parts.storage).measure()
 
 
 def test_accepted_warnings_are_muted_by_asking_for_health():
@@ -142,6 +144,6 @@ def test_accepted_warnings_are_muted_by_asking_for_health():
         asked.append("health")
         raise NotYet("muted")
 
-    Subject(None, [], "", SimpleNamespace(accept_warnings=healthy)).accept_warnings()
-    Subject(None, [], "").accept_warnings()
+    MeasuredCluster(None, [], "", SimpleNamespace(accept_warnings=healthy)).accept_warnings()
+    MeasuredCluster(None, [], "").accept_warnings()
     assert asked == ["health"]

@@ -129,7 +129,7 @@ def saving(cluster, results, monkeypatch):
     monkeypatch.setattr(cluster.saved, "find", lambda name, **_: saving.stored.get(name))
     monkeypatch.setattr(cluster.saved, "key", lambda *, storage: None)
     monkeypatch.setattr(cluster, "restore", restore)
-    monkeypatch.setattr(cluster, "_require_as_deployed", lambda: saving.did.append("as deployed"))
+    monkeypatch.setattr(cluster, "_require_all_healthy", lambda: saving.did.append("all healthy"))
     cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
     cluster.results, cluster.ready = results, True
     return saving
@@ -137,7 +137,7 @@ def saving(cluster, results, monkeypatch):
 
 def test_a_cluster_goes_on_after_it_was_saved(saving, results):
     assert saving.cluster.saved.save("nodes-ready", results) is saving.stored["nodes-ready"]
-    assert saving.did == ["save nodes-ready", "as deployed"]
+    assert saving.did == ["save nodes-ready", "all healthy"]
     assert saving.cluster.ready
 
 
@@ -171,11 +171,11 @@ def pod_since(started, name="rook-ceph-mon-a"):
 def test_what_a_recovery_is_compared_with_is_saved_too(with_rook, results):
     with_rook.cluster.saved.save("storage-ready", results)
     assert with_rook.stored["storage-ready"].facts["baseline"]["osdmap_epoch"] == 18
-    assert with_rook.did == ["save storage-ready", *["as deployed"] * saved_module.CHECKS_IN_A_ROW]
+    assert with_rook.did == ["save storage-ready", *["all healthy"] * saved_module.CHECKS_IN_A_ROW]
 
 
 @pytest.mark.parametrize("harm", ["a container was started anew", "a container is gone", "an OSD was marked down"])
-def test_a_cluster_that_did_not_take_it_well_is_put_back(with_rook, results, harm, monkeypatch, logged):
+def test_a_cluster_that_did_not_take_it_well_is_restored(with_rook, results, harm, monkeypatch, logged):
     save = with_rook.cluster.kind.save
 
     def harmful(*args):
@@ -197,7 +197,7 @@ def test_what_was_saved_of_a_cluster_that_does_not_come_back_goes(with_rook, res
         raise DeadlineExceeded("OSDs up from new boots", 180, "osd.0 is down")
 
     monkeypatch.setattr(with_rook.cluster, "restore", restore)
-    monkeypatch.setattr(with_rook.cluster, "_require_as_deployed", not_yet)
+    monkeypatch.setattr(with_rook.cluster, "_require_all_healthy", not_yet)
     with pytest.raises(DeadlineExceeded):
         with_rook.cluster.saved.save("storage-ready", results)
     assert with_rook.stored == {}
@@ -216,7 +216,7 @@ def test_what_came_meanwhile_is_no_harm(with_rook, results, monkeypatch):
 
     with_rook.cluster.kind.save = later
     with_rook.cluster.saved.save("storage-ready", results)
-    assert with_rook.did[-1] == "as deployed"
+    assert with_rook.did[-1] == "all healthy"
 
 
 def test_what_a_scenario_saved_is_found_before_a_state_of_that_name_and_goes_with_the_cluster(saving, results):
@@ -237,7 +237,7 @@ def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, mo
         raise InfrastructureError("no docker engine answers")
 
     saving.cluster.save("before-upgrade")
-    saving.cluster._addresses.hold(saving.cluster.topology)
+    saving.cluster._subnets.reserve(saving.cluster.topology)
     monkeypatch.setattr(saving.cluster.saved, "find", no_engine)
     with pytest.raises(InfrastructureError, match="no docker engine"):
         saving.cluster.delete()
@@ -382,7 +382,7 @@ def test_addresses_are_given_back_even_if_the_cluster_cannot_be_removed(cluster)
     def stuck():
         raise InfrastructureError("container stuck")
 
-    cluster._addresses.hold(cluster.topology)
+    cluster._subnets.reserve(cluster.topology)
     cluster.kind = SimpleNamespace(delete=stuck)
     with pytest.raises(InfrastructureError, match="container stuck"):
         cluster.delete()
@@ -391,7 +391,7 @@ def test_addresses_are_given_back_even_if_the_cluster_cannot_be_removed(cluster)
 
 def test_a_cluster_that_is_kept_holds_no_more_than_its_nodes_do(cluster):
     kept = []
-    cluster._addresses.hold(cluster.topology)
+    cluster._subnets.reserve(cluster.topology)
     cluster.kind = SimpleNamespace(keep=lambda: kept.append([lease.name for lease in Lease.all()]))
     cluster.keep()
     assert kept == [["rookery.addresses"]]
@@ -408,7 +408,8 @@ def test_a_cluster_that_was_deleted_holds_its_addresses_again_before_it_is_made_
 def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled(cluster, results, monkeypatch):
     did = []
     rook = SimpleNamespace(
-        deploy=lambda: did.append("Rook deployed"), settle=lambda: did.append(f"settled, ready: {cluster.ready}")
+        deploy=lambda: did.append("Rook deployed"),
+        wait_for_operator_convergence=lambda: did.append(f"settled, ready: {cluster.ready}"),
     )
     drivers = SimpleNamespace(
         apply=lambda: did.append("driver applied"), ready=lambda: did.append(f"driver, ready: {cluster.ready}")
@@ -446,10 +447,10 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
         def images_after(self, versions):
             return (f"rook/ceph:v{versions['rook']}",)
 
-        def upgrade(self, versions, phase, reached):
+        def upgrade(self, versions, phase, milestone):
             did.append("begun")
             self.at = versions["rook"]
-            reached("every daemon")
+            milestone("every daemon")
             return "the condition"
 
     cluster.storage, cluster.results = System(), results
@@ -570,7 +571,7 @@ def test_what_is_kept_of_a_cluster_that_was_upgraded_is_of_the_versions_of_befor
     before = key_of(prepared(rook="1.17.9"))
     cluster = prepared(rook="1.17.9")
     cluster.storage._become(replace(cluster.storage.settings, rook="1.18.8"))
-    assert not cluster.storage.as_deployed
+    assert not cluster.storage.unaltered
     assert key_of(cluster).facts["storage"] == before.facts["storage"]
 
 
@@ -605,7 +606,7 @@ def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared,
     cluster, asked = prepared(), []
     cluster._workload_images = ("cassandra:5.0.6",)
     cluster.kind.fill_store = lambda images, archive: asked.append(images)
-    monkeypatch.setattr(cluster._addresses, "hold", lambda topology: None)
+    monkeypatch.setattr(cluster._subnets, "reserve", lambda topology: None)
     PREPARE_TO_CREATE(cluster, results)
     names = ["docker.io/rook/ceph:v1", CEPH, "docker.io/library/csi:1", "docker.io/library/cassandra:5.0.6"]
     assert asked == [{name: f"id of {name}" for name in names}]
@@ -632,7 +633,9 @@ def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(ne
     cluster = new_cluster(kind_config=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
     cluster.storage._nodes = cluster.kind
-    monkeypatch.setattr(storage.Subject, "look", lambda subject: Fingerprint({("API", "b", "c"): Item(subject)}))
+    monkeypatch.setattr(
+        storage.MeasuredCluster, "measure", lambda measured: Fingerprint({("API", "b", "c"): Item(measured)})
+    )
     (subject,) = [item.value for item in cluster.fingerprint().items.values()]
     assert (subject.kube, subject.nodes, subject.storage) == ("kube", ["worker"], cluster.storage)
     assert subject.kubelet_dir == storage.kubelet_dir(cluster.topology) != "/var/lib/kubelet"
@@ -642,7 +645,7 @@ def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(ne
 def test_a_cluster_that_cannot_be_read_has_no_baseline(cluster, monkeypatch):
     unread = Fingerprint(unwell=("Ceph cannot be read: no quorum",), unread=frozenset({"Ceph"}))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
-    monkeypatch.setattr(storage.Subject, "look", lambda subject: unread)
+    monkeypatch.setattr(storage.MeasuredCluster, "measure", lambda measured: unread)
     monkeypatch.setattr(storage, "FINGERPRINT_TAKEN", 0)
     with pytest.raises(DeadlineExceeded, match="no quorum"):
         cluster.fingerprint()
@@ -693,20 +696,20 @@ def test_what_is_left_of_block_volumes(cluster, monkeypatch, objects, images, tr
     cluster.storage._nodes, cluster.storage._rook = cluster.kind, rook
     monkeypatch.setattr(rook_system, "volume_loops", lambda nodes: loops)
     monkeypatch.setattr(rook_system, "Filesystems", lambda rook: SimpleNamespace(in_ceph=set))
-    assert cluster.storage.volumes_left(()) == left
+    assert cluster.storage.leaked_volumes(()) == left
     if left:
         with pytest.raises(NotYet, match=left[-1]):
-            cluster.no_volumes_left.now()
+            cluster.no_leaked_volumes.now()
     else:
-        cluster.no_volumes_left.now()
+        cluster.no_leaked_volumes.now()
 
 
 def test_of_a_cluster_with_claims_a_volume_without_one_is_left_and_ceph_not_asked(cluster):
     volumes = [{"metadata": {"name": uid}, "spec": {"claimRef": {"uid": uid}}} for uid in ("mine", "nobodys")]
     kube = SimpleNamespace(list=lambda kind: volumes if kind == "PersistentVolume" else pytest.fail(kind))
     cluster.storage._nodes = SimpleNamespace(kube=kube)
-    assert cluster.storage.volumes_left({"mine"}) == ["PersistentVolume nobodys"]
-    assert cluster.storage.volumes_left({"mine", "nobodys"}) == []
+    assert cluster.storage.leaked_volumes({"mine"}) == ["PersistentVolume nobodys"]
+    assert cluster.storage.leaked_volumes({"mine", "nobodys"}) == []
 
 
 @pytest.mark.parametrize(

@@ -729,7 +729,7 @@ def test_a_copy_begun_anew_has_the_content_of_now(controller: CephfsController, 
     assert cluster.members()[SubvolumeId.parse(str(made.id)).subvolume].content == "newer"
 
 
-def test_a_copy_under_way_is_removed(controller: CephfsController, cluster: FakeCluster) -> None:
+def test_a_copy_in_progress_is_removed(controller: CephfsController, cluster: FakeCluster) -> None:
     source = source_of(controller, cluster, "volume")
     cluster.copies_until = 1_000_000
     with pytest.raises(ClonePending):

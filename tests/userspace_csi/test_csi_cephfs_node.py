@@ -17,7 +17,7 @@ from userspace_csi.cephfs.client import FuseClients, MountFailed, Source, ask_ad
 from userspace_csi.cephfs.node import CephfsNode, MountRecords, MountState
 from userspace_csi.cephfs.subvolumes import SubvolumeId
 from userspace_csi.clusters import Credentials
-from userspace_csi.commands import Done
+from userspace_csi.commands import Completed
 from userspace_csi.errors import (
     AlreadyExists,
     DriverError,
@@ -427,7 +427,7 @@ class Node:
     seen: list[str] = field(default_factory=list)
     secrets: Path = Path("/nowhere")
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
+    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
         self.calls.append(list(argv))
         if "systemd-run" in argv:
             self.state = self.launched
@@ -435,10 +435,10 @@ class Node:
         elif "stop" in argv:
             self.state = "inactive"
         elif "is-active" in argv:
-            return Done(0, f"{self.state}\n", "")
+            return Completed(0, f"{self.state}\n", "")
         elif "journalctl" in argv:
-            return Done(0, "ceph mount failed with (2) No such file or directory", "")
-        return Done(0, "", "")
+            return Completed(0, "ceph mount failed with (2) No such file or directory", "")
+        return Completed(0, "", "")
 
     def ran(self, *words: str) -> list[list[str]]:
         return [argv for argv in self.calls if set(words) <= set(argv)]

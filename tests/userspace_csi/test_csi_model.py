@@ -26,7 +26,7 @@ from userspace_csi.messages import ContentSource, CreateVolume
 from userspace_csi.mounts import Mount
 from userspace_csi.node import Node, Publish, Stage
 from userspace_csi.state import LoopRef, NodeBoot, StateStore
-from userspace_csi.takeover import Blocklist, Client, Locker, Use, Verdict
+from userspace_csi.takeover import Blocklist, Client, ImageUse, Locker, Verdict
 from userspace_csi.volumes import MIB, Capability, Capacity, SnapshotId, VolumeId, image_name, snapshot_name
 from userspace_csi.waiting import Deadline
 
@@ -38,8 +38,8 @@ randoms = st.randoms(use_true_random=False)
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def plan(random: Random, mixture: m.OperationMix = SMALL) -> m.Plan:
-    return m.random_plan(m.Model(NODES), random, mixture)
+def plan(random: Random, mix: m.OperationMix = SMALL) -> m.Plan:
+    return m.random_plan(m.Model(NODES), random, mix)
 
 
 # --- sequences ----------------------------------------------------------------------------------------------------
@@ -82,12 +82,12 @@ def test_a_long_sequence_has_every_kind_of_call_in_order_and_out_of_order() -> N
 def test_after_tidying_and_clearing_there_is_nothing(random: Random) -> None:
     made = plan(random)
     killed = [step.operation.node for step in made.steps if isinstance(step.operation, m.KillNode)]
-    tidied = m.Plan.of(m.tidying(made.model, killed, m.volume_names(SMALL)), made.model)
-    assert all(step.answer.code == m.OK for step in tidied.steps)
-    read = {step.operation.volume for step in tidied.steps if isinstance(step.operation, m.Verify)}
+    drained = m.Plan.of(m.drain(made.model, killed, m.volume_names(SMALL)), made.model)
+    assert all(step.answer.code == m.OK for step in drained.steps)
+    read = {step.operation.volume for step in drained.steps if isinstance(step.operation, m.Verify)}
     assert read == set(made.model.volumes)
-    assert not any(volume.node for volume in tidied.model.volumes.values())
-    cleared = m.Plan.of(m.clearing(tidied.model), tidied.model)
+    assert not any(volume.node for volume in drained.model.volumes.values())
+    cleared = m.Plan.of(m.cleanup(drained.model), drained.model)
     assert all(step.answer.code == m.OK for step in cleared.steps)
     assert not cleared.model.volumes
     assert not cleared.model.snapshots
@@ -184,9 +184,9 @@ class SharedPool(FakePool):
     def in_use(self, value: set[str]) -> None:
         assert not value
 
-    def use(self, image: str) -> Use:
+    def use(self, image: str) -> ImageUse:
         watching = tuple(self.watchers.get(image, ()))
-        return Use(watching, tuple(Locker(client, "auto 1") for client in watching))
+        return ImageUse(watching, tuple(Locker(client, "auto 1") for client in watching))
 
     def blocklist(self) -> Blocklist:
         return Blocklist()
@@ -395,7 +395,7 @@ class Driver:
         self.modes = plan.model.modes
         for step in plan.steps:
             code, size = self.perform(step.operation)
-            if code != step.answer.code and code in step.answer.meanwhile:
+            if code != step.answer.code and code in step.answer.transient_codes:
                 self.pool.notice_the_dead()
                 code, size = self.perform(step.operation)
             assert code == step.answer.code, f"{step}: the driver says {code}"
@@ -492,15 +492,15 @@ def _target(name: str) -> Path:
 def test_the_driver_answers_as_the_model_says_and_leaves_nothing(random: Random, grows_in_use: bool) -> None:
     made = m.random_plan(m.Model(NODES, grows_in_use=grows_in_use), random, SMALL)
     killed = [step.operation.node for step in made.steps if isinstance(step.operation, m.KillNode)]
-    tidied = m.Plan.of(m.tidying(made.model, killed, m.volume_names(SMALL)), made.model)
+    drained = m.Plan.of(m.drain(made.model, killed, m.volume_names(SMALL)), made.model)
     with TemporaryDirectory() as root:
         driver = Driver(Path(root), grows_in_use=grows_in_use)
-        for part in (made, tidied):
+        for part in (made, drained):
             driver.run(part)
         assert set(driver.pool.images) == {
-            *(image_name(name) for name in tidied.model.volumes),
-            *(snapshot_name(name) for name in tidied.model.snapshots),
+            *(image_name(name) for name in drained.model.volumes),
+            *(snapshot_name(name) for name in drained.model.snapshots),
         }
         assert all(machine.is_clean() for machine in driver.machines.values())
-        driver.run(m.Plan.of(m.clearing(tidied.model), tidied.model))
+        driver.run(m.Plan.of(m.cleanup(drained.model), drained.model))
         assert driver.ceph.is_empty()

@@ -29,7 +29,7 @@ from userspace_csi.exporter import Source
 from userspace_csi.mounts import Mount, Usage
 from userspace_csi.node import Node, Publish, Stage
 from userspace_csi.state import LoopRef, NodeBoot, StateStore
-from userspace_csi.takeover import Blocklist, Client, Locker, Use, Verdict
+from userspace_csi.takeover import Blocklist, Client, ImageUse, Locker, Verdict
 from userspace_csi.volumes import Capability, Capacity, VolumeId
 from userspace_csi.waiting import Deadline
 
@@ -99,8 +99,8 @@ class World:
             raise NotFound(image)
         return self.image_size
 
-    def use(self, image: str) -> Use:
-        seen = Use(tuple(self.watchers), tuple(self.lockers))
+    def use(self, image: str) -> ImageUse:
+        seen = ImageUse(tuple(self.watchers), tuple(self.lockers))
         if self.leaves_after is not None and self.after_start in self.watchers:
             self.leaves_after -= 1
             if not self.leaves_after:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rookery.machine import loop
 from rookery.machine.volume_loops import volume_loops
 from userspace_csi.clusters import ClusterConfig, Credentials, client_files, remove_client_files
-from userspace_csi.commands import CommandFailed, CommandTimedOut, Done, run
+from userspace_csi.commands import CommandFailed, CommandTimedOut, Completed, run
 from userspace_csi.errors import (
     DriverError,
     FailedPrecondition,
@@ -44,12 +44,12 @@ BOOT = NodeBoot("kernel", 1)
 class Programs:
     """Answers for programs, by the words that an argv must hold; everything else succeeds without a word."""
 
-    answers: list[tuple[tuple[str, ...], Done]] = field(default_factory=list)
+    answers: list[tuple[tuple[str, ...], Completed]] = field(default_factory=list)
     calls: list[list[str]] = field(default_factory=list)
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
+    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
         self.calls.append(list(argv))
-        done = next((done for words, done in self.answers if set(words) <= set(argv)), Done(0, "", ""))
+        done = next((done for words, done in self.answers if set(words) <= set(argv)), Completed(0, "", ""))
         if check and done.status != 0:
             raise CommandFailed(argv, done.status, done.stderr)
         return done
@@ -294,11 +294,12 @@ def device(tmp_path: Path) -> Path:
     return path
 
 
-NOTHING = Done(2, "", "")
+NOTHING = Completed(2, "", "")
+CLEAN = Completed(0, "", "")
 
 
-def ensure(device: Path, blkid: Done, fsck: Done = Done(0, "", ""), fs_type: str = "ext4", options=()) -> Programs:  # noqa: B008 - frozen
-    header = Done(0, "Block count:              1\nBlock size:               4096\n", "")
+def ensure(device: Path, blkid: Completed, fsck: Completed = CLEAN, fs_type: str = "ext4", options=()) -> Programs:
+    header = Completed(0, "Block count:              1\nBlock size:               4096\n", "")
     programs = Programs([(("blkid",), blkid), (("e2fsck",), fsck), (("dumpe2fs",), header)])
     Filesystems(programs).ensure(device, fs_type, options, Deadline(5))
     return programs
@@ -315,21 +316,21 @@ def test_the_options_asked_for_replace_the_default_ones(device: Path) -> None:
 
 
 def test_xfs_is_not_checked_before_it_is_mounted(device: Path) -> None:
-    assert len(ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").calls) == 1
+    assert len(ensure(device, Completed(0, "TYPE=xfs\n", ""), fs_type="xfs").calls) == 1
 
 
 def test_an_xfs_whose_making_was_cut_short_is_made_anew(device: Path) -> None:
     content = bytearray(device.read_bytes())
     content[126] = 1  # sb_inprogress
     device.write_bytes(content)
-    (made,) = ensure(device, Done(0, "TYPE=xfs\n", ""), fs_type="xfs").ran("mkfs.xfs")
+    (made,) = ensure(device, Completed(0, "TYPE=xfs\n", ""), fs_type="xfs").ran("mkfs.xfs")
     assert made == ["mkfs.xfs", "-q", "-f", "-K", str(device)]
     with pytest.raises(FailedPrecondition, match="holds xfs"):
-        ensure(device, Done(0, "TYPE=xfs\n", ""))
+        ensure(device, Completed(0, "TYPE=xfs\n", ""))
 
 
-@pytest.mark.parametrize("blkid", [Done(0, "TYPE=xfs\n", ""), NOTHING])
-def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
+@pytest.mark.parametrize("blkid", [Completed(0, "TYPE=xfs\n", ""), NOTHING])
+def test_a_reader_makes_no_filesystem(device: Path, blkid: Completed) -> None:
     programs = Programs([(("blkid",), blkid)])
     with pytest.raises(FailedPrecondition, match="for reading only"):
         Filesystems(programs).require(device, "ext4", Deadline(5))
@@ -339,7 +340,7 @@ def test_a_reader_makes_no_filesystem(device: Path, blkid: Done) -> None:
 @pytest.mark.parametrize(("size", "grown"), [(4096, False), (8191, False), (8192, True)])
 def test_ext4_fills_its_device_before_it_is_mounted(device: Path, size: int, grown: bool) -> None:
     os.truncate(device, size)
-    programs = ensure(device, Done(0, "TYPE=ext4\n", ""))
+    programs = ensure(device, Completed(0, "TYPE=ext4\n", ""))
     assert bool(programs.ran("resize2fs", str(device))) is grown
     assert bool(programs.ran("e2fsck", "-f")) is grown
 
@@ -359,7 +360,7 @@ def test_xfs_fills_its_device_when_it_is_mounted(device: Path) -> None:
     ],
 )
 def test_why_a_filesystem_does_not_grow(device: Path, said: str, error: type) -> None:
-    programs = Programs([(("resize2fs",), Done(1, "", said))])
+    programs = Programs([(("resize2fs",), Completed(1, "", said))])
     with pytest.raises(error):
         Filesystems(programs).expand(device, "ext4", Path("/staging"), Deadline(5))
 
@@ -373,7 +374,7 @@ def test_a_filesystem_grows_by_its_device_or_by_its_mount(device: Path) -> None:
 
 def test_a_filesystem_is_checked_and_kept(device: Path) -> None:
     for status in (0, 1):
-        programs = ensure(device, Done(0, "DEVNAME=/dev/loop3\nTYPE=ext4\n", ""), Done(status, "", ""))
+        programs = ensure(device, Completed(0, "DEVNAME=/dev/loop3\nTYPE=ext4\n", ""), Completed(status, "", ""))
         assert programs.ran("e2fsck")
         assert not programs.ran("mkfs.ext4")
 
@@ -381,14 +382,14 @@ def test_a_filesystem_is_checked_and_kept(device: Path) -> None:
 @pytest.mark.parametrize(
     ("blkid", "error"),
     [
-        (Done(0, "TYPE=xfs\n", ""), FailedPrecondition),
-        (Done(0, "PTTYPE=gpt\n", ""), FailedPrecondition),
-        (Done(8, "", "ambivalent result"), CommandFailed),
-        (Done(2, "", "blkid: error: /dev/loop3: Input/output error"), CommandFailed),
-        (Done(4, "", "usage"), CommandFailed),
+        (Completed(0, "TYPE=xfs\n", ""), FailedPrecondition),
+        (Completed(0, "PTTYPE=gpt\n", ""), FailedPrecondition),
+        (Completed(8, "", "ambivalent result"), CommandFailed),
+        (Completed(2, "", "blkid: error: /dev/loop3: Input/output error"), CommandFailed),
+        (Completed(4, "", "usage"), CommandFailed),
     ],
 )
-def test_whatever_is_not_surely_empty_is_never_formatted(device: Path, blkid: Done, error: type) -> None:
+def test_whatever_is_not_surely_empty_is_never_formatted(device: Path, blkid: Completed, error: type) -> None:
     programs = Programs([(("blkid",), blkid)])
     with pytest.raises(error):
         Filesystems(programs).ensure(device, "ext4", (), Deadline(5))
@@ -407,7 +408,9 @@ def test_a_device_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> Non
 
 def test_a_damaged_filesystem_is_not_mounted(device: Path) -> None:
     with pytest.raises(CommandFailed, match="UNEXPECTED INCONSISTENCY"):
-        ensure(device, Done(0, "TYPE=ext4\n", ""), Done(4, "UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", ""))
+        ensure(
+            device, Completed(0, "TYPE=ext4\n", ""), Completed(4, "UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", "")
+        )
 
 
 # The exporter's service
@@ -434,13 +437,13 @@ class Systemd(Programs):
     launched = "active"
     unit = "inactive"
 
-    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
+    def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
         done = super().__call__(argv, timeout=timeout, check=check)
         if "systemd-run" in argv:
             self.unit = self.launched
         elif "stop" in argv:
             self.unit = "inactive"
-        return Done(0, f"{self.unit}\n", "") if "is-active" in argv else done
+        return Completed(0, f"{self.unit}\n", "") if "is-active" in argv else done
 
 
 SOURCE = Source(VOLUME, ["10.96.1.1:6789"], Credentials("csi-rbd-node", "AQSecret=="))
@@ -495,7 +498,7 @@ def test_the_key_is_on_no_command_line_and_gone_once_it_was_read(tmp_path: Path)
     keyrings = []
 
     class Reading(Systemd):
-        def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Done:
+        def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
             if "systemd-run" in argv:
                 (keyring,) = tmp_path.glob("secrets/*/keyring")
                 keyrings.append((keyring.read_text(), keyring.stat().st_mode & 0o777))
@@ -521,7 +524,7 @@ def test_a_key_that_a_killed_driver_has_left_is_removed_by_its_next_life(tmp_pat
     ("answer", "error", "said"), [("failed", ExporterFailed, "no such pool"), ("active", Unavailable, "does not serve")]
 )
 def test_an_exporter_that_does_not_come_up_is_ended(tmp_path: Path, answer: str, error: type, said: str) -> None:
-    programs = Systemd([(("journalctl",), Done(0, "no such pool", ""))])
+    programs = Systemd([(("journalctl",), Completed(0, "no such pool", ""))])
     programs.launched = answer
     made, image = exporter(tmp_path, programs, appears=False)
     with pytest.raises(error, match=said):
@@ -532,18 +535,18 @@ def test_an_exporter_that_does_not_come_up_is_ended(tmp_path: Path, answer: str,
 
 @pytest.mark.parametrize(("answer", "running"), [("active", True), ("inactive", False), ("failed", False)])
 def test_whether_it_runs(tmp_path: Path, answer: str, running: bool) -> None:
-    made, _ = exporter(tmp_path, Programs([(("is-active",), Done(0, f"{answer}\n", ""))]))
+    made, _ = exporter(tmp_path, Programs([(("is-active",), Completed(0, f"{answer}\n", ""))]))
     assert made.is_running(VOLUME) is running
 
 
 def test_an_exporter_that_cannot_be_stopped_is_not_forgotten(tmp_path: Path) -> None:
-    made, image = exporter(tmp_path, Programs([(("is-active",), Done(0, "active", ""))]))
+    made, image = exporter(tmp_path, Programs([(("is-active",), Completed(0, "active", ""))]))
     with pytest.raises(DriverError, match="cannot be stopped"):
         made.stop(VOLUME, image)
 
 
-@pytest.mark.parametrize("done", [Done(1, "", "Failed to connect to bus"), Done(3, "deactivating\n", "")])
-def test_no_clear_answer_is_not_taken_for_dead(tmp_path: Path, done: Done) -> None:
+@pytest.mark.parametrize("done", [Completed(1, "", "Failed to connect to bus"), Completed(3, "deactivating\n", "")])
+def test_no_clear_answer_is_not_taken_for_dead(tmp_path: Path, done: Completed) -> None:
     made, _ = exporter(tmp_path, Programs([(("is-active",), done)]))
     with pytest.raises(Unavailable):
         made.is_running(VOLUME)

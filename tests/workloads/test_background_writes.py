@@ -1,4 +1,4 @@
-"""A write that nobody waits for: under way, ended, or failed."""
+"""A write that nobody waits for: in flight, ended, or failed."""
 
 import subprocess
 
@@ -41,18 +41,18 @@ def test_what_was_written_has_the_checksum_taken_on_its_way(pod):
     assert (pod.root / "volume/file").stat().st_size == 1 << 20
 
 
-def test_a_write_that_ended_is_not_under_way(pod):
+def test_a_write_that_ended_is_not_in_progress(pod):
     write = BackgroundWrite(pod, "/volume/file", WRITE)
     write.ended.wait(within=10)
     with pytest.raises(NotYet, match="ended with status 0"):
-        write.under_way.now()
+        write.in_flight.now()
 
 
-def test_a_write_into_what_does_not_answer_is_under_way(pod):
+def test_a_write_into_what_does_not_answer_is_in_progress(pod):
     pod.sh("mkfifo /volume/file")  # nobody reads it
     write = BackgroundWrite(pod, "/volume/file", "echo written | tee /volume/file | sha256sum")
-    write.under_way.wait(within=10)
-    with pytest.raises(NotYet, match="still under way"):
+    write.in_flight.wait(within=10)
+    with pytest.raises(NotYet, match="still in flight"):
         write.ended.now()
     assert pod.sh("cat /volume/file") == "written\n"
     write.ended.wait(within=10)

@@ -529,7 +529,7 @@ def on(api, record):
 
 
 def test_a_whole_ring(record):
-    assert [member.address for member in on(PodApi(WHOLE), record).ring_whole.now()] == list(ADDRESSES)
+    assert [member.address for member in on(PodApi(WHOLE), record).ring_up_normal.now()] == list(ADDRESSES)
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_a_whole_ring(record):
 )
 def test_a_ring_that_is_not_whole(record, status):
     with pytest.raises(NotYet, match="ring is"):
-        on(PodApi(status), record).ring_whole.now()
+        on(PodApi(status), record).ring_up_normal.now()
 
 
 def test_no_java_is_started_before_the_pods_are_ready(record):
@@ -552,13 +552,13 @@ def test_no_java_is_started_before_the_pods_are_ready(record):
     api.pods[2] = pod("cassandra-2", "10.244.3.5", ready=False)
 
     with pytest.raises(NotYet, match="cassandra-2"):
-        on(api, record).ring_whole.now()
+        on(api, record).ring_up_normal.now()
     assert api.executed == []
 
 
 def test_pods_that_started_before_the_cut_are_no_evidence(record):
     with pytest.raises(NotYet, match="from before"):
-        on(PodApi(WHOLE), record).ring_whole.since(4e9).now()
+        on(PodApi(WHOLE), record).ring_up_normal.since(4e9).now()
 
 
 @pytest.mark.parametrize(

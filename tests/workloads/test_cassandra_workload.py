@@ -123,9 +123,9 @@ def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassan
 
 
 def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
-    assert cassandra.as_deployed
+    assert cassandra.unaltered
     cassandra.ignore_replay_errors("cassandra-1")
-    assert not cassandra.as_deployed
+    assert not cassandra.unaltered
 
 
 def test_the_files_of_a_commit_log_begin_with_the_oldest(kube, cassandra):
@@ -162,11 +162,11 @@ def test_a_table_can_be_named_and_else_is_of_one_history_only(kube, cassandra):
 def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
     asked = []
 
-    def ring_whole(*, since=0.0):
+    def ring_up_normal(*, since=0.0):
         asked.append(since)
         raise RuntimeError("enough")
 
-    monkeypatch.setattr(cassandra, "ring_whole", Condition("ring", ring_whole, within=60))
+    monkeypatch.setattr(cassandra, "ring_up_normal", Condition("ring", ring_up_normal, within=60))
     with pytest.raises(RuntimeError):
         cassandra.ready.since(SINCE).wait(within=60)
     assert asked == [SINCE]
@@ -207,7 +207,7 @@ def deployed(kube, monkeypatch, tmp_path):
                 table=table,
             )
             reader = Reader()
-            monkeypatch.setattr(workload, "ring_whole", Condition("ring", lambda: None, within=0))
+            monkeypatch.setattr(workload, "ring_up_normal", Condition("ring", lambda: None, within=0))
             client = Condition("client", lambda: setattr(workload, "_client", reader), within=0)
             monkeypatch.setattr(workload, "rebuild", client)
             workload.ready.wait(within=1)

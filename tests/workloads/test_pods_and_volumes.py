@@ -77,10 +77,10 @@ def test_a_pod_has_restarted_that_often(postgresql, kube):
 
 
 def test_the_claim_goes_before_the_pod_and_nobody_gets_such_a_database_after(postgresql, kube):
-    assert postgresql.as_deployed
+    assert postgresql.unaltered
     postgresql.lose_volume(0)
     assert kube.asked == [
         ("PersistentVolumeClaim", "postgresql", "data-postgresql-0"),
         ("Pod", "postgresql", "postgresql-0"),
     ]
-    assert not postgresql.as_deployed
+    assert not postgresql.unaltered

@@ -7,7 +7,7 @@ from rookery.bench.volumes import RANDOM, READ, WRITE
 from rookery.errors import InfrastructureError
 from rookery.workloads.throughput import Load
 
-SMALL = Load("small", write=True, block=4096, total=40960, region=1 << 20)
+SMALL = Load("small", write=True, block=4096, total=40960, span=1 << 20)
 
 
 def fio_json(*, error=0, read=0, write=0, runtime=2000):
@@ -18,7 +18,7 @@ def fio_json(*, error=0, read=0, write=0, runtime=2000):
     return json.dumps({"fio version": "fio-3.39", "timestamp": 1764000000, "jobs": [job], "disk_util": []}, indent=2)
 
 
-def of_rbd_bench(end):
+def rbd_bench_output(end):
     return (
         f"bench  type write io_size 4096 io_threads 16 bytes 40960 pattern random\n  SEC       OPS   OPS/SEC\n{end}\n"
     )
@@ -45,10 +45,10 @@ def test_what_is_written_is_stored_before_it_counts():
 
 
 def test_requests_per_second_of_fio():
-    assert SMALL.of_fio(fio_json(write=40960)) == 5
+    assert SMALL.parse_fio(fio_json(write=40960)) == 5
     warned = f"fio: this platform does not support {{something}}\nload: (g=0): rw=write\n{fio_json(write=40960)}\n"
-    assert SMALL.of_fio(warned) == 5
-    assert READ.of_fio(fio_json(read=READ.total, runtime=500)) == 128
+    assert SMALL.parse_fio(warned) == 5
+    assert READ.parse_fio(fio_json(read=READ.total, runtime=500)) == 128
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_requests_per_second_of_fio():
 )
 def test_a_load_that_fio_did_not_apply_in_full_has_no_figure(output, said):
     with pytest.raises(InfrastructureError, match=said):
-        SMALL.of_fio(output)
+        SMALL.parse_fio(output)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,17 @@ def test_a_load_that_fio_did_not_apply_in_full_has_no_figure(output, said):
     ],
 )
 def test_requests_per_second_of_rbd_bench(end):
-    assert SMALL.of_rbd_bench(of_rbd_bench(end)) == pytest.approx(23917.8)
+    assert SMALL.parse_rbd_bench(rbd_bench_output(end)) == pytest.approx(23917.8)
 
 
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        (of_rbd_bench("elapsed: 1   ops: 9   ops/sec: 9   bytes/sec: 36 KiB/s"), "rbd bench did 9 of 10 requests"),
-        (of_rbd_bench("write error: (28) No space left on device"), "not what rbd bench prints: .*No space left"),
+        (rbd_bench_output("elapsed: 1   ops: 9   ops/sec: 9   bytes/sec: 36 KiB/s"), "rbd bench did 9 of 10 requests"),
+        (rbd_bench_output("write error: (28) No space left on device"), "not what rbd bench prints: .*No space left"),
         ("", "not what rbd bench prints"),
     ],
 )
 def test_a_load_that_rbd_bench_did_not_apply_in_full_has_no_figure(output, said):
     with pytest.raises(InfrastructureError, match=said):
-        SMALL.of_rbd_bench(output)
+        SMALL.parse_rbd_bench(output)

@@ -215,12 +215,12 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
     )
     pod = Pod(kube, "writer", "volumes")
     with pytest.raises(NotYet, match="has no number yet"):
-        pod.read_beyond(0).now()
+        pod.reads_above(0).now()
     content.write_text("random\n")
     pod.start_reading("content", sha256(b"random\n").hexdigest())
-    assert pod.read_beyond(0).now() == 1
+    assert pod.reads_above(0).now() == 1
     with pytest.raises(NotYet, match="still at 1"):
-        pod.read_beyond(1).now()
+        pod.reads_above(1).now()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ ROWS_READABLE = minutes(4)
 SCHEMA = "rookery.bench/1"
 SAVED = "bench"  # name of the snapshot; it goes with the cluster
 # Facts that say that not all was well.
-TROUBLE = ("failed", "harmed", "differences", "failures", "left", "changed", "disagreement", "specs_failed")
+FAILURE_FACTS = ("failed", "harmed", "differences", "failures", "left", "changed", "violation", "specs_failed")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bench:
     @property
     def passed(self) -> bool:
         """Whether every run came to its end, nothing differed or disagreed, and nothing was left behind."""
-        return not any(self.facts.get(trouble) for trouble in TROUBLE)
+        return not any(self.facts.get(fact) for fact in FAILURE_FACTS)
 
     @property
     def exit_status(self) -> int:
@@ -173,7 +173,7 @@ def _restore_once(
     cluster.restore(snapshot, results)
     if with_rows:
         _read_rows(cluster, results)
-        results.stopwatch(begin)("every row readable")
+        results.milestones(begin)("every row readable")
     return results.seconds()
 
 
@@ -223,9 +223,9 @@ def _differences(cluster: StorageCluster, snapshot: Snapshot) -> list[str]:
     cluster.nodes.restore_stopped(snapshot)
     found: list[str] = []
     images = stores.entries(cluster.nodes.store)
-    for blueprint in snapshot.nodes:
-        var = cluster.nodes.var(blueprint.name)
-        found += differences(snapshot.var(blueprint.name), var, without=images)
+    for spec in snapshot.nodes:
+        var = cluster.nodes.var(spec.name)
+        found += differences(snapshot.var(spec.name), var, without=images)
         found += [f"{var / image} is missing" for image in images if not (var / image).exists()]
     for node, disk in cluster.nodes.disks.items():
         if run(["cmp", str(snapshot.disk(node)), str(disk.path)], timeout=600, check=False).returncode != 0:

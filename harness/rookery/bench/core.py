@@ -67,7 +67,7 @@ DEPLOYED = (
     "HEALTH_OK",
     "nothing to HEALTH_OK",
     "storage driver Ready",
-    "OSDs settled",
+    "OSDs converged",
     "filesystem served",
     "disks formatted",
     "volumes Available",

@@ -22,25 +22,25 @@ from rookery.history.operations import NEMESIS, Function, History, Operation, Op
 log = logging.getLogger(__name__)
 
 RIGHT = "right"
-SHOWN = 3  # of each kind, of those that are judged wrongly
+SHOWN = 3  # of each kind, of those that are checked wrongly
 CLIENTS = 8
 LOST_ALLOWED_WINDOW_S = 15.0
 SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
 
 
 def history(*, samples: int, operations: int, seed: int) -> Bench:
-    """Judge so many generated histories of each kind, and one of so many operations; needs neither docker nor cluster.
+    """Check so many generated histories of each kind, and one of so many operations; needs neither docker nor cluster.
 
-    What is judged otherwise than it has to be is a fact of the benchmark, with the seed that makes it again.
+    What is checked otherwise than it has to be is a fact of the benchmark, with the seed that makes it again.
     """
     bench = Bench(
         "history",
-        facts={"judged right": {}, "failures": []},
+        facts={"right verdicts": {}, "failures": []},
         units={_memory(operations): "MiB"},
         goals=[Goal(_seconds(operations), at_most=2e-6 * operations), Goal(_memory(operations), at_most=500)],
     )
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        _judge_samples(pool, bench, samples, seed)
+        _check_samples(pool, bench, samples, seed)
     figures: dict[str, float] = {}
     for share in SHARES:
         number = int(operations * share)
@@ -62,21 +62,21 @@ def _memory(operations: int) -> str:
     return f"memory for {operations:,} operations"
 
 
-def _judge_samples(pool: Executor, bench: Bench, samples: int, seed: int) -> None:
+def _check_samples(pool: Executor, bench: Bench, samples: int, seed: int) -> None:
     kinds = [RIGHT, *WRONG]
-    judged = pool.map(partial(misjudged, seeds=range(seed, seed + samples)), kinds)
-    for kind, wrongly in zip(kinds, judged, strict=True):
+    checked = pool.map(partial(wrong_verdicts, seeds=range(seed, seed + samples)), kinds)
+    for kind, wrongly in zip(kinds, checked, strict=True):
         expected = _expected(kind)
         told = f"{samples - len(wrongly):,} of {samples:,} {expected}"
         log.info("%s: %s", kind, told)
-        bench.facts["judged right"][kind] = told
+        bench.facts["right verdicts"][kind] = told
         bench.facts["failures"] += [
             f"{kind}, seed {number}: {found} instead of {expected}" for number, found in wrongly[:SHOWN]
         ]
 
 
-def misjudged(kind: str, *, seeds: range) -> list[tuple[int, str]]:
-    """The seeds whose history of that kind is judged otherwise than it has to be, and what is said of it."""
+def wrong_verdicts(kind: str, *, seeds: range) -> list[tuple[int, str]]:
+    """The seeds whose history of that kind is checked otherwise than it has to be, and what is said of it."""
     found = []
     for seed in seeds:
         rng = Random(seed)
@@ -98,7 +98,7 @@ def verdict_of(sample: Sample) -> str:
 
 
 def long_one(number: int) -> tuple[float, float]:
-    """Seconds of the processor to load and to judge a history of about `number` operations, and MiB of memory."""
+    """Seconds of the processor to load and to check a history of about `number` operations, and MiB of memory."""
     with tempfile.TemporaryDirectory(prefix="rookery-history-") as folder:
         path = Path(folder) / "history.jsonl"
         with path.open("w", encoding="utf-8") as file:

@@ -79,20 +79,20 @@ class Phase:
     ends: str = ""
     unless: str = ""  # phase of the results that shows that the run has gone another way
     setup: bool = False  # of `rookery setup`, and not of pytest
-    fresh: bool = False  # of a run that uses no saved state
+    no_snapshots: bool = False  # of a run that uses no saved state
     own_cache: bool = False  # of one that finds no images unpacked for its nodes
 
     def of_same_run(self, other: Phase) -> bool:
         """Whether one run has both of them."""
-        return (self.setup, self.fresh, self.own_cache) == (other.setup, other.fresh, other.own_cache)
+        return (self.setup, self.no_snapshots, self.own_cache) == (other.setup, other.no_snapshots, other.own_cache)
 
 
 PHASES = (
     Phase("set-up", 2, setup=True),
     Phase("images", 60, ends="image store ready", own_cache=True),
-    Phase("kind-create", 25, "image store ready", "kind cluster created", fresh=True),
-    Phase("deploy", 120, "kind cluster created", "storage driver Ready", fresh=True),
-    Phase("save", 9, "storage driver Ready", f"{STORAGE_READY.name} saved", fresh=True),
+    Phase("kind-create", 25, "image store ready", "kind cluster created", no_snapshots=True),
+    Phase("deploy", 120, "kind cluster created", "storage driver Ready", no_snapshots=True),
+    Phase("save", 9, "storage driver Ready", f"{STORAGE_READY.name} saved", no_snapshots=True),
     Phase("restore", 60, "images ready", "restored: every pod Ready", unless="image store ready"),
     Phase("scenario", 60, "baseline taken"),
 )
@@ -189,7 +189,7 @@ class Swept:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Aftermath:
     """What was found after a kill and a sweep."""
 
     swept: Swept
@@ -215,7 +215,7 @@ class Round:
     still_left: Sequence[str] = ()
 
     @classmethod
-    def of(cls, number: int, phase: Phase, attempt: Attempt, attempts: int, judged: Judged) -> Round:
+    def of(cls, number: int, phase: Phase, attempt: Attempt, attempts: int, aftermath: Aftermath) -> Round:
         begin = attempt.at(phase.begins)
         return cls(
             number=number,
@@ -224,11 +224,11 @@ class Round:
             phase_s=round(attempt.ended - (attempt.began if begin is None else begin), 1),
             after=next(reversed(list(attempt.seen)), ""),
             attempts=attempts,
-            sweep_s=judged.swept.seconds,
-            removed=judged.swept.removed,
-            left=judged.left,
-            changed=judged.changed,
-            still_left=judged.still_left,
+            sweep_s=aftermath.swept.seconds,
+            removed=aftermath.swept.removed,
+            left=aftermath.left,
+            changed=aftermath.changed,
+            still_left=aftermath.still_left,
         )
 
     def __str__(self) -> str:
@@ -368,7 +368,7 @@ class _Rounds:
         shutil.rmtree(self._own_cache, ignore_errors=True)
 
     def play(self, number: int, moment: Moment) -> Round:
-        """Kill a run at that moment and judge what is left; a run that ends before is followed by another.
+        """Kill a run at that moment and check what is left; a run that ends before is followed by another.
 
         Raises `InfrastructureError` if `ATTEMPTS` runs have ended by themselves.
         """
@@ -385,9 +385,9 @@ class _Rounds:
                     attempt = strike(running, moment, self._usual[phase.name])
                     learn(self._usual, phase, attempt)
                     if attempt.killed:
-                        judged = self._judged(moment, running.session, before, places, environment)
-                        judged = replace(judged, changed=[*changed, *judged.changed])
-                        return Round.of(number, phase, attempt, attempts, judged)
+                        aftermath = self._aftermath(moment, running.session, before, places, environment)
+                        aftermath = replace(aftermath, changed=[*changed, *aftermath.changed])
+                        return Round.of(number, phase, attempt, attempts, aftermath)
             told = "round %d: the run ended with %s before its moment in %s"
             log.info(told, number, running.status(), phase.name)
             changed += self._decoys.changed()  # which a run that ends by itself has to leave alone as well
@@ -397,9 +397,9 @@ class _Rounds:
             hint=f"see {folder / 'output.txt'}",
         )
 
-    def _judged(
+    def _aftermath(
         self, moment: Moment, session: int, before: Inventory, places: Places, environment: Mapping[str, str]
-    ) -> Judged:
+    ) -> Aftermath:
         """What a user finds who makes a cluster of that name, and sweeps."""
         same_name = cluster_of_same_name(self._cluster, self.set_id, image=self._decoys.image)
         self._decoys.add(same_name)
@@ -416,13 +416,20 @@ class _Rounds:
             _end(session)
             still = [*_swept(environment).failure, *leftovers.left(before, places, within=SETTLED)]
         self._decoys.renew()  # last: what is made anew was not there before
-        return Judged(swept, left, changed, still)
+        return Aftermath(swept, left, changed, still)
 
     def _argv(self, phase: Phase, folder: Path) -> list[str]:
         if phase.setup:
             return [sys.executable, "-m", "rookery", "setup"]
         given = [*self._options, f"--kubeconfig={self._kubeconfig.path}", f"--results-dir={folder}"]
-        return [sys.executable, "-m", "pytest", *self._scenarios, *given, *(["--no-snapshots"] if phase.fresh else [])]
+        return [
+            sys.executable,
+            "-m",
+            "pytest",
+            *self._scenarios,
+            *given,
+            *(["--no-snapshots"] if phase.no_snapshots else []),
+        ]
 
     def _environment(self, phase: Phase) -> dict[str, str]:
         """Ours, with a folder for temporary files in which nobody else has any, and the cache that the phase needs."""

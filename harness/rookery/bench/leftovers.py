@@ -44,7 +44,7 @@ _DEPTH = 3  # of what is listed of a folder; below that lies the inside of what 
 _UNFINISHED = re.compile(r"\..*|tmp.*|.*\.(partial|tmp|new|module)|v?\d+\.\d+\.\d+\.[a-z0-9_]{8}")
 _LASTING = (".lock",)  # in the state folder: removing one would let two processes hold the lock of one name
 
-Found = dict[str, str]  # of one kind: what it is known by, and how it is told
+Entries = dict[str, str]  # of one kind: what it is known by, and how it is told
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ class Places:
 class Inventory:
     """What was there at one moment, by kind."""
 
-    kinds: Mapping[str, Found]
+    kinds: Mapping[str, Entries]
 
     @classmethod
     def taken(cls, places: Places) -> Inventory:
         """Raises `InfrastructureError` if the engine does not answer: not to know is not to find nothing."""
-        takers: dict[str, Callable[[], Found]] = {
+        takers: dict[str, Callable[[], Entries]] = {
             "container": lambda: _of_engine("ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.Names}}"),
             "network": lambda: _of_engine("network", "ls", "--no-trunc", "--format", "{{.ID}} {{.Name}}"),
             "volume": lambda: _of_engine("volume", "ls", "--format", "{{.Name}} {{.Name}}"),
@@ -80,7 +80,7 @@ class Inventory:
         }
         return cls({kind: take() for kind, take in takers.items()})
 
-    def beside(self, before: Inventory) -> list[str]:
+    def added_since(self, before: Inventory) -> list[str]:
         """A line for each thing that is here and was not before."""
         return [
             f"{kind} {told}"
@@ -95,7 +95,7 @@ def left(before: Inventory, places: Places, *, within: float) -> list[str]:
     now: list[str] = []
 
     def gone() -> None:
-        now[:] = Inventory.taken(places).beside(before)
+        now[:] = Inventory.taken(places).added_since(before)
         if now:
             raise NotYet(", ".join(now))
 
@@ -118,7 +118,7 @@ def survivors(session: int) -> list[tuple[Process, str]]:
     return found
 
 
-def _of_engine(*command: str) -> Found:
+def _of_engine(*command: str) -> Entries:
     """What a command of docker lists, a line each: what it is known by, and its name."""
     found = {}
     for line in docker_output(*command).splitlines():
@@ -127,7 +127,7 @@ def _of_engine(*command: str) -> Found:
     return found
 
 
-def _loop_devices() -> Found:
+def _loop_devices() -> Entries:
     """Those attached, and the free ones whose numbers are made on demand: `losetup -f` leaves some of the others."""
     attached = loop.attached()
     found = {f"{n} {file} {loop.sequence(n)}": f"{loop.device(n)} ({file})" for n, file in attached.items()}
@@ -137,7 +137,7 @@ def _loop_devices() -> Found:
     return found | {f"{n} free": f"{loop.device(n)} (free)" for n in free}
 
 
-def _mounts() -> Found:
+def _mounts() -> Entries:
     """See proc_pid_mountinfo(5); mounts stack, so each is known by how many there are as well."""
     found, seen = {}, Counter[str]()
     for line in _MOUNTS.read_text().splitlines():
@@ -150,7 +150,7 @@ def _mounts() -> Found:
     return found
 
 
-def _routes() -> Found:
+def _routes() -> Entries:
     found = {}
     for family in ("-4", "-6"):
         for route in json.loads(output(["ip", "-j", family, "route", "show"], timeout=10) or "[]"):
@@ -160,12 +160,12 @@ def _routes() -> Found:
     return found
 
 
-def _links() -> Found:
+def _links() -> Entries:
     links = json.loads(output(["ip", "-j", "link", "show"], timeout=10) or "[]")
     return {link["ifname"]: link["ifname"] for link in links}
 
 
-def _state(folder: Path) -> Found:
+def _state(folder: Path) -> Entries:
     """Files, and folders within the folders that are the state folder's own, which stay when they are empty."""
     return {
         str(path): str(path)
@@ -174,7 +174,7 @@ def _state(folder: Path) -> Found:
     }
 
 
-def _unfinished(caches: Sequence[Path]) -> Found:
+def _unfinished(caches: Sequence[Path]) -> Entries:
     return {str(path): str(path) for cache in caches for path in _listed(cache) if _is_unfinished(path, cache)}
 
 
@@ -193,7 +193,7 @@ def _is_unfinished(path: Path, cache: Path) -> bool:
     return place == "images" and path.suffix == ".tar" and not path.with_suffix(".json").exists()
 
 
-def _temporary(folder: Path) -> Found:
+def _temporary(folder: Path) -> Entries:
     """Not pytest's own folders, of which it keeps the last three runs' itself."""
     return {str(path): str(path) for path in _listed(folder, depth=1) if not path.name.startswith("pytest-of-")}
 
@@ -207,7 +207,7 @@ def _listed(folder: Path, depth: int = _DEPTH) -> Iterator[Path]:
                 yield from _listed(Path(entry.path), depth - 1)
 
 
-def _entries(files: Sequence[Path]) -> Found:
+def _entries(files: Sequence[Path]) -> Entries:
     found = {}
     for file in files:
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # none, or a user's own that is no kubeconfig

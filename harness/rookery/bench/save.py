@@ -30,7 +30,7 @@ RECOVERED = minutes(5)
 def save(settings: Settings, *, runs: int, state: str = "storage", restore_every: int = 10) -> Bench:
     """Save the cluster `runs` times and go on; each `restore_every`th time restore what was saved (0: never).
 
-    With the state `cassandra` clients write meanwhile, and what is restored is judged as after a fault: a row that
+    With the state `cassandra` clients write meanwhile, and what is restored is checked as after a fault: a row that
     was acknowledged before the nodes were frozen has to be there, at QUORUM and at ALL. A run after which a container
     had been started anew, or an OSD marked down, is counted as the fact `harmed`; the benchmark goes on.
     """
@@ -43,10 +43,10 @@ def save(settings: Settings, *, runs: int, state: str = "storage", restore_every
         with Results(folder, "save-0") as results:
             cluster = session.cluster(wanted, results)
         for number in range(1, runs + 1):
-            judged = bool(restore_every) and number % restore_every == 0
+            checked = bool(restore_every) and number % restore_every == 0
             with Results(folder, f"save-{number}") as results:
                 one = _with_rows if state == "cassandra" else _alone
-                one(cluster, results, bench, restore=judged)
+                one(cluster, results, bench, restore=checked)
                 bench.runs.append(results.seconds())
     return bench
 
@@ -72,7 +72,7 @@ def _with_rows(cluster: StorageCluster, results: Results, bench: Bench, *, resto
                 cluster.restore(snapshot, results)
                 with results.phase("every row readable"):
                     cassandra.recovered.since(cluster.started).wait(within=RECOVERED)
-                _judge(record, snapshot, results, bench)
+                _check(record, snapshot, results, bench)
         finally:
             cassandra.close()
 
@@ -87,7 +87,7 @@ def _saved(cluster: StorageCluster, results: Results, bench: Bench) -> Snapshot:
     return snapshot
 
 
-def _judge(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench) -> None:
+def _check(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench) -> None:
     history = record.history().as_of_fault(snapshot.frozen.started_ns, snapshot.frozen.stopped_ns)
     report = check_writes(history, rpo_seconds=None)
     results.record(verdict=report.as_dict())

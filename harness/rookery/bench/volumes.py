@@ -39,8 +39,8 @@ from rookery.bench.common import Bench, Goal, noting_failure
 from rookery.cluster.topology import Topology
 from rookery.csi.deployed import LoggedCall, logged_calls
 from rookery.csi.execution import ModelViolation
-from rookery.csi.random_operations import MIXTURE, RandomisedRun, driver_called_directly
-from rookery.csi.sanity import SanityReport, Subject, run_sanity
+from rookery.csi.random_operations import OPERATION_MIX, RandomisedRun, driver_under_test
+from rookery.csi.sanity import DriverUnderTest, SanityReport, run_sanity
 from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, UsageError
 from rookery.images import programs
 from rookery.kube.objects import fields_of, items_of, value_of
@@ -59,7 +59,7 @@ from rookery.workloads.volumes import BOUND, DEVICE, MOUNT, POD_READY, Claim, Cl
 log = logging.getLogger(__name__)
 
 SAMPLES = 20  # of each latency
-AT_ONCE = 20  # volumes
+CONCURRENT_VOLUMES = 20  # volumes
 WRITTEN_MIB = 8  # to each of those
 WORKERS = 3  # at least: as many as there are copies of all that is written
 DEFAULT_SEED = 1  # of the random calls
@@ -67,18 +67,18 @@ DEFAULT_SEED = 1  # of the random calls
 LOAD_SECONDS = minutes(5)
 TOOLBOX_SECONDS = 30.0  # until the toolbox does what it is asked to
 ALL_READY = minutes(5)
-NOTHING_LEFT = minutes(3)
+LEAKS_GONE = minutes(3)
 LOGGED = 10.0  # seconds until a line of the driver's log can be read
 
-REGION = 256 * MIB
-WRITE = Load("sequential write", write=True, block=4 * MIB, total=REGION, region=REGION)
-READ = Load("sequential read", write=False, block=4 * MIB, total=REGION, region=REGION)
+SPAN = 256 * MIB
+WRITE = Load("sequential write", write=True, block=4 * MIB, total=SPAN, span=SPAN)
+READ = Load("sequential read", write=False, block=4 * MIB, total=SPAN, span=SPAN)
 RANDOM = Load(
     "4 KiB random write",
     write=True,
     block=4 * KIB,
     total=32 * MIB,
-    region=REGION,
+    span=SPAN,
     random_access=True,
     sync_writes=True,
 )
@@ -89,11 +89,11 @@ RBD_BENCH, CACHED, FILESYSTEM, BLOCK = "rbd bench", "rbd bench with its cache", 
 BOUND_STEP = "PVC created to Bound"
 MOUNTED_STEP, STARTED_STEP = "pod scheduled to mounted", "pod scheduled to container started"
 CALLS_STEP = "NodeStageVolume and NodePublishVolume"
-TOGETHER = f"{AT_ONCE} volumes at once"
-FAILURES, LEFT = f"{TOGETHER}: failures", f"{TOGETHER}: left behind"
-BY_CHANCE = f"{MIXTURE.length} random operations"
-DONE, DISAGREEMENTS = f"{BY_CHANCE}: done", f"{BY_CHANCE}: disagreements"
-SUBJECTS = ("images mounted", "images as raw block", "CephFS")
+TOGETHER = f"{CONCURRENT_VOLUMES} volumes at once"
+FAILURES, LEAKED = f"{TOGETHER}: failures", f"{TOGETHER}: leaked"
+RANDOM_OPERATIONS = f"{OPERATION_MIX.length} random operations"
+DONE, VIOLATIONS = f"{RANDOM_OPERATIONS}: done", f"{RANDOM_OPERATIONS}: violations of the model"
+UNDER_TEST = ("images mounted", "images as raw block", "CephFS")
 RESULTS = ("passed", "failed", "skipped")
 
 
@@ -102,9 +102,9 @@ def step_of(load: Load, target: str) -> str:
     return f"{load.name}, {target}"
 
 
-def specs_step(subject: str, result: str) -> str:
+def specs_step(under_test: str, result: str) -> str:
     """What the table calls the number of specs of csi-sanity with that result."""
-    return f"csi-sanity, {subject}: {result}"
+    return f"csi-sanity, {under_test}: {result}"
 
 
 TARGETS = (RBD_BENCH, FILESYSTEM, BLOCK)
@@ -118,20 +118,20 @@ GOALS = (
     Goal(BOUND_STEP, at_most=1.5),
     Goal(MOUNTED_STEP, at_most=3.0),
     Goal(FAILURES, at_most=0),
-    Goal(LEFT, at_most=0),
-    Goal(DISAGREEMENTS, at_most=0),
-    *(Goal(specs_step(subject, "failed"), at_most=0) for subject in SUBJECTS),
+    Goal(LEAKED, at_most=0),
+    Goal(VIOLATIONS, at_most=0),
+    *(Goal(specs_step(under_test, "failed"), at_most=0) for under_test in UNDER_TEST),
 )
 UNITS = {
     **{step_of(load, target): "MiB/s" for load in (WRITE, READ) for target in TARGETS},
     **{step_of(RANDOM, target): "IOPS" for target in (*TARGETS, CACHED)},
-    **dict.fromkeys((FAILURES, LEFT, DONE, DISAGREEMENTS), ""),
-    **{specs_step(subject, result): "" for subject in SUBJECTS for result in RESULTS},
+    **dict.fromkeys((FAILURES, LEAKED, DONE, VIOLATIONS), ""),
+    **{specs_step(under_test, result): "" for under_test in UNDER_TEST for result in RESULTS},
 }
 
 
 @dataclass(frozen=True)
-class Ground:
+class BenchContext:
     """Where a part of the benchmark measures, and what it puts its figures into."""
 
     cluster: StorageCluster
@@ -161,7 +161,7 @@ def volumes(settings: Settings, *, rounds: int = 3, only: Sequence[str] = ()) ->
 
     A part that fails ends the benchmark; what was measured is returned, with the reason as the fact `failed`. What
     failed of many volumes at once is in `failures`, and what is left of them in `left`; specs of csi-sanity are in
-    `specs_failed` and `specs_skipped`, the random call that went wrong in `disagreement`. Raises `UsageError` for a
+    `specs_failed` and `specs_skipped`, the random call that went wrong in `violation`. Raises `UsageError` for a
     cluster of fewer than `WORKERS` workers.
     """
     _require_workers(settings)
@@ -209,7 +209,7 @@ def _measure_part(name: str, cluster: StorageCluster, results: Results, bench: B
         if part.pods:
             stack.enter_context(deployed(workload, cluster, results))
         stack.enter_context(results.phase(f"{name} measured"))
-        part.measure(Ground(cluster, workload, results, bench), rounds)
+        part.measure(BenchContext(cluster, workload, results, bench), rounds)
 
 
 def _facts(cluster: StorageCluster) -> dict[str, Any]:
@@ -230,21 +230,21 @@ class VolumeTarget:
     """A claim, for each load on a node that had no part in the load before."""
 
     name: str
-    ground: Ground
+    context: BenchContext
     claim: Claim
     _loads: int = field(default=0)
 
     def requests_per_second(self, load: Load) -> float:
         """Apply the load by fio in a new pod; the volume is mounted for it, and unmounted after it."""
-        workers = self.ground.workers
+        workers = self.context.workers
         node = workers[self._loads % len(workers)]
         self._loads += 1
-        pod = self.ground.volumes.pod(f"fio-{self.claim.name}", self.claim, node=node)
+        pod = self.context.volumes.pod(f"fio-{self.claim.name}", self.claim, node=node)
         target = DEVICE if self.claim.spec.block else f"{MOUNT}/load"
         output = pod.sh(shlex.join(load.fio(target)), timeout=LOAD_SECONDS)
         pod.delete()
-        self.ground.keep(f"{step_of(load, self.name)}-{self._loads}", output)
-        return load.of_fio(output)
+        self.context.keep(f"{step_of(load, self.name)}-{self._loads}", output)
+        return load.parse_fio(output)
 
 
 @dataclass
@@ -252,16 +252,16 @@ class ImageTarget:
     """An image that no driver knows of."""
 
     name: str
-    ground: Ground
+    context: BenchContext
     image: str  # POOL/IMAGE
     _loads: int = field(default=0)
 
     def requests_per_second(self, load: Load) -> float:
         """Apply the load by `rbd bench` in the toolbox."""
         self._loads += 1
-        output = _in_toolbox(self.ground.rook, *load.rbd_bench(self.image), timeout=LOAD_SECONDS)
-        self.ground.keep(f"{step_of(load, self.name)}-{self._loads}", output)
-        return load.of_rbd_bench(output)
+        output = _in_toolbox(self.context.rook, *load.rbd_bench(self.image), timeout=LOAD_SECONDS)
+        self.context.keep(f"{step_of(load, self.name)}-{self._loads}", output)
+        return load.parse_rbd_bench(output)
 
 
 def _in_toolbox(rook: Rook, *command: str, timeout: float = TOOLBOX_SECONDS) -> str:
@@ -272,48 +272,48 @@ def _in_toolbox(rook: Rook, *command: str, timeout: float = TOOLBOX_SECONDS) -> 
 
 
 @contextmanager
-def _images(ground: Ground, mebibytes: int, *targets: str) -> Iterator[list[VolumeTarget | ImageTarget]]:
+def _images(context: BenchContext, mebibytes: int, *targets: str) -> Iterator[list[VolumeTarget | ImageTarget]]:
     """An image of that size for each of the targets; only that of `CACHED`, or of all if there is none, has a cache."""
     made: list[ImageTarget] = []
     try:
         for target in targets:
-            image = f"{ground.rook.spec.pool}/{target.replace(' ', '-')}"
+            image = f"{context.rook.spec.pool}/{target.replace(' ', '-')}"
             # The features that the driver's images always have.
             features = "--image-feature=layering,exclusive-lock"
-            _in_toolbox(ground.rook, "rbd", "create", image, f"--size={mebibytes}M", features)
-            made.append(ImageTarget(target, ground, image))
+            _in_toolbox(context.rook, "rbd", "create", image, f"--size={mebibytes}M", features)
+            made.append(ImageTarget(target, context, image))
             if CACHED in targets and target != CACHED:
-                _in_toolbox(ground.rook, "rbd", "config", "image", "set", image, "rbd_cache", "false")
+                _in_toolbox(context.rook, "rbd", "config", "image", "set", image, "rbd_cache", "false")
         yield [*made]
     finally:
         for each in made:
-            _in_toolbox(ground.rook, "rbd", "rm", "--no-progress", each.image)
+            _in_toolbox(context.rook, "rbd", "rm", "--no-progress", each.image)
 
 
-def _volumes(ground: Ground) -> list[VolumeTarget | ImageTarget]:
+def _volumes(context: BenchContext) -> list[VolumeTarget | ImageTarget]:
     """A new volume of each kind."""
     return [
-        VolumeTarget(FILESYSTEM, ground, ground.volumes.claim("filesystem")),
-        VolumeTarget(BLOCK, ground, ground.volumes.claim("block", block=True)),
+        VolumeTarget(FILESYSTEM, context, context.volumes.claim("filesystem")),
+        VolumeTarget(BLOCK, context, context.volumes.claim("block", block=True)),
     ]
 
 
-def _bandwidth(ground: Ground, rounds: int) -> None:
-    with _images(ground, VOLUME_MIB, RBD_BENCH) as images:
-        _measure(ground, [*images, *_volumes(ground)], (WRITE, READ), rounds, per_request=WRITE.block / MIB)
+def _bandwidth(context: BenchContext, rounds: int) -> None:
+    with _images(context, VOLUME_MIB, RBD_BENCH) as images:
+        _measure(context, [*images, *_volumes(context)], (WRITE, READ), rounds, per_request=WRITE.block / MIB)
 
 
-def _random(ground: Ground, rounds: int) -> None:
+def _random(context: BenchContext, rounds: int) -> None:
     # `rbd bench` writes anywhere in its image, fio in the part of the volume that was written.
-    with _images(ground, REGION // MIB, RBD_BENCH, CACHED) as images:
-        targets = [*images, *_volumes(ground)]
+    with _images(context, SPAN // MIB, RBD_BENCH, CACHED) as images:
+        targets = [*images, *_volumes(context)]
         for target in targets:
             target.requests_per_second(WRITE)
-        _measure(ground, targets, (RANDOM,), rounds, per_request=1)
+        _measure(context, targets, (RANDOM,), rounds, per_request=1)
 
 
 def _measure(
-    ground: Ground,
+    context: BenchContext,
     targets: Sequence[VolumeTarget | ImageTarget],
     loads: Sequence[Load],
     rounds: int,
@@ -323,7 +323,7 @@ def _measure(
     """Apply the loads to all targets in each round; whoever was first comes last in the next one."""
     for number in range(rounds):
         run: dict[str, float] = {}
-        ground.bench.runs.append(run)
+        context.bench.runs.append(run)
         first = number % len(targets)
         for target in [*targets[first:], *targets[:first]]:
             for load in loads:
@@ -335,45 +335,45 @@ def _measure(
 # --- latency ----------------------------------------------------------------------------------------------------
 
 
-def _latency(ground: Ground, rounds: int) -> None:
+def _latency(context: BenchContext, rounds: int) -> None:
     """`SAMPLES` volumes one after another, whatever the rounds; each is gone before the next one comes."""
     for number in range(SAMPLES):
         run: dict[str, float] = {}
-        ground.bench.runs.append(run)
+        context.bench.runs.append(run)
         name = f"sample-{number}"
-        run[BOUND_STEP] = _until_bound(ground, name)
-        run |= _until_started(ground, name)
-        Pod(ground.cluster.kube, name, ground.volumes.namespace).delete()
-        ground.volumes.delete_claim(_claim(ground, name))
+        run[BOUND_STEP] = _until_bound(context, name)
+        run |= _until_started(context, name)
+        Pod(context.cluster.kube, name, context.volumes.namespace).delete()
+        context.volumes.delete_claim(_claim(context, name))
         log.info("%s: %s", name, ", ".join(f"{step} {seconds} s" for step, seconds in run.items()))
 
 
-def _claim(ground: Ground, name: str) -> Claim:
-    return Claim(ground.cluster.kube, ClaimSpec(name, ground.volumes.namespace, ground.cluster.storage_class))
+def _claim(context: BenchContext, name: str) -> Claim:
+    return Claim(context.cluster.kube, ClaimSpec(name, context.volumes.namespace, context.cluster.storage_class))
 
 
-def _until_bound(ground: Ground, name: str) -> float:
+def _until_bound(context: BenchContext, name: str) -> float:
     """Seconds from the request for the claim until it is bound."""
-    kube, namespace = ground.cluster.kube, ground.volumes.namespace
+    kube, namespace = context.cluster.kube, context.volumes.namespace
     with kube.watch("PersistentVolumeClaim", name, namespace=namespace, within=BOUND) as changes:
         began = time.monotonic()
-        ground.volumes.apply_claim(name)
+        context.volumes.apply_claim(name)
         return round(changes.until(is_bound, what=f"claim {name} Bound") - began, 3)
 
 
-def _until_started(ground: Ground, name: str) -> dict[str, float]:
+def _until_started(context: BenchContext, name: str) -> dict[str, float]:
     """Seconds from the pod's having a node until its container runs, and until its volume is mounted where the driver
     tells; the claim of that name is bound."""
-    namespace, claim = ground.volumes.namespace, _claim(ground, name)
-    with ground.cluster.kube.watch("Pod", name, namespace=namespace, within=POD_READY) as changes:
-        pod = ground.volumes.apply_pod(name, claim)
+    namespace, claim = context.volumes.namespace, _claim(context, name)
+    with context.cluster.kube.watch("Pod", name, namespace=namespace, within=POD_READY) as changes:
+        pod = context.volumes.apply_pod(name, claim)
         scheduled = changes.until(is_scheduled, what=f"pod {name} scheduled")
         started = changes.until(is_started, what=f"container of pod {name} started")
-    if ground.cluster.driver != "userspace":
+    if context.cluster.driver != "userspace":
         return {STARTED_STEP: round(started - scheduled, 3)}
     # The nodes are containers of this machine: their clock is this process's.
     scheduled_at = time.time() - (time.monotonic() - scheduled)
-    calls = _mounting(ground, pod.node, claim.image)
+    calls = _mounting(context, pod.node, claim.image)
     return {
         MOUNTED_STEP: round(max(call.ended for call in calls) - scheduled_at, 3),
         CALLS_STEP: round(sum(call.seconds for call in calls), 3),
@@ -381,13 +381,13 @@ def _until_started(ground: Ground, name: str) -> dict[str, float]:
     }
 
 
-def _mounting(ground: Ground, node: str, image: str) -> list[LoggedCall]:
+def _mounting(context: BenchContext, node: str, image: str) -> list[LoggedCall]:
     """The calls by which the driver of a node has mounted the volume of `POOL/IMAGE`, those that failed included."""
 
     def logged() -> list[LoggedCall]:
         calls = [
             call
-            for call in logged_calls(ground.cluster.driver_pods.log(node))
+            for call in logged_calls(context.cluster.driver_pods.log(node))
             if call.subject.endswith(f"/{image}") and call.method in ("NodeStageVolume", "NodePublishVolume")
         ]
         if not any(call.method == "NodePublishVolume" and call.code == "OK" for call in calls):
@@ -420,25 +420,25 @@ def is_started(pod: dict[str, Any]) -> None:
 # --- many at once -----------------------------------------------------------------------------------------------
 
 
-def _parallel(ground: Ground, rounds: int) -> None:
-    """`AT_ONCE` volumes over all workers, once, whatever the rounds: made, mounted, written and deleted together."""
-    volumes, failures, run = ground.volumes, list[str](), dict[str, float]()
-    ground.bench.runs.append(run)
+def _parallel(context: BenchContext, rounds: int) -> None:
+    """`CONCURRENT_VOLUMES` over all workers, once, whatever the rounds: made, mounted, written, deleted together."""
+    volumes, failures, run = context.volumes, list[str](), dict[str, float]()
+    context.bench.runs.append(run)
     began = time.monotonic()
-    claims = [volumes.apply_claim(f"data-{number}") for number in range(AT_ONCE)]
+    claims = [volumes.apply_claim(f"data-{number}") for number in range(CONCURRENT_VOLUMES)]
     pods = [
-        volumes.apply_pod(claim.name, claim, node=ground.workers[number % len(ground.workers)])
+        volumes.apply_pod(claim.name, claim, node=context.workers[number % len(context.workers)])
         for number, claim in enumerate(claims)
     ]
     ready = [pod for pod in pods if _succeeds(failures, pod, partial(_becomes_ready, pod, began))]
     mounted = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(CONCURRENT_VOLUMES) as pool:
         list(pool.map(lambda pod: _succeeds(failures, pod, lambda: pod.write("random", WRITTEN_MIB)), ready))
     written = time.monotonic()
     for kind in ("Pod", "PersistentVolumeClaim"):
         for claim in claims:
-            ground.cluster.kube.delete(kind, claim.name, namespace=volumes.namespace, grace_seconds=1)
-    left = _left_at_last(ground.cluster)
+            context.cluster.kube.delete(kind, claim.name, namespace=volumes.namespace, grace_seconds=1)
+    left = _left_at_last(context.cluster)
     gone = time.monotonic()
     run |= {
         f"{TOGETHER}: created and mounted": round(mounted - began, 1),
@@ -446,9 +446,9 @@ def _parallel(ground: Ground, rounds: int) -> None:
         f"{TOGETHER}: unmounted and deleted": round(gone - written, 1),
         TOGETHER: round(gone - began, 1),
         FAILURES: len(failures),
-        LEFT: len(left),
+        LEAKED: len(left),
     }
-    ground.bench.facts |= {"failures": failures, "left": left}
+    context.bench.facts |= {"failures": failures, "left": left}
 
 
 def _becomes_ready(pod: Pod, began: float) -> None:
@@ -471,14 +471,14 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     """What of volumes is still there when it should not be any more; returns as soon as there is nothing."""
 
     def nothing() -> None:
-        left = cluster.storage.volumes_left(())
+        left = cluster.storage.leaked_volumes(())
         if not left and cluster.driver == "userspace":
             left = [str(finding) for finding in cluster.leaks()]
         if left:
             raise NotYet("\n".join(left))
 
     try:
-        wait_for(nothing, what="nothing left of the volumes", within=NOTHING_LEFT, every=1)
+        wait_for(nothing, what="nothing left of the volumes", within=LEAKS_GONE, every=1)
     except DeadlineExceeded as error:
         return error.reason.splitlines()
     return []
@@ -487,53 +487,53 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
 # --- random calls, and the specification's test ----------------------------------------------------------------
 
 
-def _operations(ground: Ground, rounds: int) -> None:
+def _operations(context: BenchContext, rounds: int) -> None:
     """The sequence of the seed, once, whatever the rounds."""
-    seed = ground.cluster.settings.fault_seed
-    ran: dict[str, float] = {}  # of a trial that did not come to its end nobody knows whether all agreed
-    with driver_called_directly(ground.cluster, ground.results) as driver:
-        trial = RandomisedRun(ground.cluster, driver, ground.results, DEFAULT_SEED if seed is None else seed)
-        ground.bench.facts["seed"] = trial.seed
+    seed = context.cluster.settings.fault_seed
+    ran: dict[str, float] = {}  # of a run that did not come to its end nobody knows whether all agreed
+    with driver_under_test(context.cluster, context.results) as driver:
+        random_run = RandomisedRun(context.cluster, driver, context.results, DEFAULT_SEED if seed is None else seed)
+        context.bench.facts["seed"] = random_run.seed
         try:
-            trial.run()
-            ran[DISAGREEMENTS] = 0
+            random_run.run()
+            ran[VIOLATIONS] = 0
         except ModelViolation as error:
-            ran[DISAGREEMENTS] = 1
-            ground.bench.facts["disagreement"] = str(error)
+            ran[VIOLATIONS] = 1
+            context.bench.facts["violation"] = str(error)
             raise
         finally:
-            ground.bench.runs.append({DONE: len(trial.done), **ran})
+            context.bench.runs.append({DONE: len(random_run.done), **ran})
 
 
-def _sanity(ground: Ground, rounds: int) -> None:
+def _sanity(context: BenchContext, rounds: int) -> None:
     """All of csi-sanity once for each driver and way of use, whatever the rounds."""
-    cluster, results, run = ground.cluster, ground.results, dict[str, float]()
-    ground.bench.runs.append(run)
+    cluster, results, run = context.cluster, context.results, dict[str, float]()
+    context.bench.runs.append(run)
     with results.phase("csi-sanity here"):
         program = programs.csi_sanity()
-    filesystem, pool = filesystem_of(cluster), ground.rook.spec.pool
-    subjects = (
-        Subject.images(pool, "mount"),
-        Subject.images(pool, "block"),
-        Subject.subvolumes(filesystem.name, filesystem.data_pool),
+    filesystem, pool = filesystem_of(cluster), context.rook.spec.pool
+    all_under_test = (
+        DriverUnderTest.images(pool, "mount"),
+        DriverUnderTest.images(pool, "block"),
+        DriverUnderTest.subvolumes(filesystem.name, filesystem.data_pool),
     )
     failed: dict[str, Any] = {}
     skipped: dict[str, Any] = {}
-    ground.bench.facts |= {"specs_failed": failed, "specs_skipped": skipped}
-    for name, subject in zip(SUBJECTS, subjects, strict=True):
+    context.bench.facts |= {"specs_failed": failed, "specs_skipped": skipped}
+    for name, under_test in zip(UNDER_TEST, all_under_test, strict=True):
         with results.phase(f"csi-sanity, {name}"):
-            report = run_sanity(cluster.kube, program, subject, namespace=ground.rook.spec.namespace)
+            report = run_sanity(cluster.kube, program, under_test, namespace=context.rook.spec.namespace)
         if not report.passed:
             raise InfrastructureError(f"csi-sanity, {name}: no spec has passed")
         run |= _counted(name, report)
         failed |= {f"{name}: {spec}": text for spec, text in report.failed.items()}
         skipped |= {f"{name}: {spec}": reason for spec, reason in report.skipped.items()}
-        cluster.no_volumes_left.wait(within=NOTHING_LEFT)
+        cluster.no_leaked_volumes.wait(within=LEAKS_GONE)
 
 
-def _counted(subject: str, report: SanityReport) -> dict[str, float]:
+def _counted(under_test: str, report: SanityReport) -> dict[str, float]:
     return {
-        specs_step(subject, result): len(specs)
+        specs_step(under_test, result): len(specs)
         for result, specs in zip(RESULTS, (report.passed, report.failed, report.skipped), strict=True)
     }
 
@@ -542,7 +542,7 @@ def _counted(subject: str, report: SanityReport) -> dict[str, float]:
 class Part:
     """What can be measured by itself."""
 
-    measure: Callable[[Ground, int], None]
+    measure: Callable[[BenchContext, int], None]
     state: State = STORAGE_READY
     pods: bool = True  # with volumes, of the image with fio
     userspace: bool = False  # of the userspace drivers only

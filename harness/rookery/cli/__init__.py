@@ -1,7 +1,7 @@
 """The `rookery` command: one file a command, which is imported when that command is called.
 
-Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), judged otherwise than before
-(judge), or nobody read the output to its end, 2 bad input or something missing, also of a command line without a
+Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), another verdict than
+before (recheck), or nobody read all of the output, 2 bad input or something missing, also of a command line without a
 command, 3 the infrastructure failed, 130 interrupted.
 """
 
@@ -37,7 +37,7 @@ COMMANDS = {
     "faults": "every fault: what it does, needs and loses",
     "report": "make the pages of a run again, or tell what came of it to other programs",
     "compare": "lay runs side by side: outcomes, verdicts, phases, rates",
-    "judge": "judge the recorded histories of a run anew, and say where today's checker differs",
+    "recheck": "check the recorded histories of a run anew, and say where today's checker differs",
     "snapshots": "saved clusters: list, prune",
     "matrix": "combinations of versions: list, run one after another, compare nights",
     "bench": "measure what the harness and its volumes take on this machine",
@@ -58,7 +58,7 @@ examples:
   rookery tuning                    which intervals and limits are not those of a real cluster
   rookery report                    the pages of the last run, and what failed in it
   rookery compare A B C             phases, rates and verdicts of runs side by side
-  rookery judge                     what today's checker says of the last run's histories
+  rookery recheck                     what today's checker says of the last run's histories
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery matrix                    the combinations of versions in matrix.toml
   rookery bench restore --runs 3    how long it takes to restore one

@@ -83,7 +83,7 @@ def _which(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if arguments.available:
         return _available(as_json=arguments.json)
-    images = [resolve.look(reference) for reference in _wanted(arguments)]
+    images = [resolve.inspect(reference) for reference in _wanted(arguments)]
     if arguments.json:
         print(json.dumps([{**vars(image), "origin": image.origin.value} for image in images], indent=1))
         return 0

@@ -11,7 +11,7 @@ from rookery.errors import InfrastructureError
 from rookery.machine.docker import docker_output
 
 
-def spare_addresses(network: str, count: int) -> tuple[IPv4Address, IPv4Address]:
+def free_addresses(network: str, count: int) -> tuple[IPv4Address, IPv4Address]:
     """The first and the last of `count` addresses in a row, at the upper end of that network of the nodes.
 
     Docker hands addresses out from the lower end. Raises `InfrastructureError` if the network is too small, or if

@@ -21,7 +21,7 @@ import yaml
 from pytest_kind import KindCluster as PytestKindCluster
 
 from rookery.cluster import network, nodes, routes, snapshots, stores
-from rookery.cluster.blueprint import ContainerSpec, save_changes
+from rookery.cluster.container_spec import ContainerSpec, save_changes
 from rookery.cluster.nodes import NodeState
 from rookery.cluster.snapshots import Disk, Snapshot, SnapshotKey, SnapshotRefused
 from rookery.cluster.topology import Topology
@@ -377,10 +377,10 @@ class KindCluster(PytestKindCluster):
                     self.disks[disk.node] = claim(self._disk_file(disk.node), disk.number, self.lease)
         except InfrastructureError as error:
             raise SnapshotRefused(error.message, hint=error.hint) from error
-        blueprints = _with_free_port(snapshot.nodes)
+        specs = _with_free_port(snapshot.nodes)
 
-        def restore_node(blueprint: ContainerSpec) -> None:
-            node = blueprint.name
+        def restore_node(spec: ContainerSpec) -> None:
+            node = spec.name
             if store != before:
                 stores.remove_images(self.var(node))
             stores.copy_var(snapshot.var(node), self.var(node), store=store)
@@ -388,12 +388,12 @@ class KindCluster(PytestKindCluster):
                 detach(self.disks[node])
                 copy_image(snapshot.disk(node), self.disks[node].path)
                 record(self.disks[node], self.lease)
-            blueprint.create(snapshot.changes(node))
+            spec.create(snapshot.changes(node))
 
         self._add_cluster()
         with self._each_node() as pool:
-            list(pool.map(restore_node, blueprints))
-        _write_kubeconfig(snapshot.kubeconfig, self._own_kubeconfig, blueprints)
+            list(pool.map(restore_node, specs))
+        _write_kubeconfig(snapshot.kubeconfig, self._own_kubeconfig, specs)
         self._deployed = snapshot.created
         self._publish_kubeconfig()
 
@@ -558,18 +558,18 @@ def _internal_address(node: Mapping[str, Any]) -> str:
     return next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
 
 
-def _with_free_port(blueprints: Iterable[ContainerSpec]) -> list[ContainerSpec]:
-    """The blueprints, with another port for the API server where somebody has taken the one it had."""
+def _with_free_port(specs: Iterable[ContainerSpec]) -> list[ContainerSpec]:
+    """The specs, with another port for the API server where somebody has taken the one it had."""
     ported = []
-    for blueprint in blueprints:
-        port = blueprint.api_port
-        ported.append(blueprint if port is None or _is_free(port) else blueprint.with_api_port(_free_port()))
+    for spec in specs:
+        port = spec.api_port
+        ported.append(spec if port is None or _is_free(port) else spec.with_api_port(_free_port()))
     return ported
 
 
-def _write_kubeconfig(saved: Path, target: Path, blueprints: Iterable[ContainerSpec]) -> None:
+def _write_kubeconfig(saved: Path, target: Path, specs: Iterable[ContainerSpec]) -> None:
     config = yaml.safe_load(saved.read_text())
-    port = next(blueprint.api_port for blueprint in blueprints if blueprint.api_port)
+    port = next(spec.api_port for spec in specs if spec.api_port)
     for each in config["clusters"]:
         address, _, _ = each["cluster"]["server"].rpartition(":")
         each["cluster"]["server"] = f"{address}:{port}"

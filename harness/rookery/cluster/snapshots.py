@@ -29,9 +29,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rookery.cluster.blueprint import ContainerSpec
+from rookery.cluster.container_spec import ContainerSpec
 from rookery.errors import InfrastructureError, UsageError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.copying import allocated
 from rookery.machine.freezer import Freeze
 from rookery.machine.locks import machine_lock
@@ -138,7 +138,7 @@ class Snapshot:
 
     def remove(self) -> None:
         """Remove it, and its key if it was the last."""
-        unfinished.discard(self.path)
+        staging.discard(self.path)
         _remove_empty(self.path.parent)
 
 
@@ -165,7 +165,7 @@ def staged(key: SnapshotKey, name: str) -> Iterator[Path]:
     """A folder to fill; removed if that fails. `finish` turns it into the snapshot."""
     check_name(name)
     try:
-        with unfinished.staged(key.folder / name) as partial:
+        with staging.staged(key.folder / name) as partial:
             partial.chmod(0o700)  # it holds the cluster's keys
             yield partial
     finally:
@@ -178,7 +178,7 @@ def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
     index = {key: value for key, value in asdict(measured).items() if key != "path"}
     (partial / "snapshot.json").write_text(json.dumps(index, indent=1))
     with machine_lock("snapshots", within=PRUNE_SECONDS):
-        unfinished.discard(snapshot.path)
+        staging.discard(snapshot.path)
         partial.rename(snapshot.path)
         _prune(keep=snapshot.path.parent)
     return measured
@@ -186,7 +186,7 @@ def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
 
 def stored() -> list[Snapshot]:
     """Every snapshot in the cache, usable or not, the newest first."""
-    indexes = (path for path in folder().glob("*/*/snapshot.json") if path.parent.suffix != unfinished.SUFFIX)
+    indexes = (path for path in folder().glob("*/*/snapshot.json") if path.parent.suffix != staging.SUFFIX)
     found = (_read(index.parent) for index in indexes)
     return sorted(filter(None, found), key=lambda snapshot: snapshot.created, reverse=True)
 
@@ -198,10 +198,10 @@ def prune(*, everything: bool = False) -> list[Snapshot]:
         for snapshot in removed:
             snapshot.remove()
         for path in folder().glob("*/*"):
-            if path.suffix == unfinished.SUFFIX:
-                unfinished.remove_abandoned(path)
+            if path.suffix == staging.SUFFIX:
+                staging.remove_abandoned(path)
             elif everything or (_read(path) is None and _unused_for(path) > TORN_SECONDS):
-                unfinished.discard(path)
+                staging.discard(path)
                 _remove_empty(path.parent)
     return removed
 
@@ -212,10 +212,10 @@ def _prune(keep: Path) -> None:
     keys = [path for path in folder().iterdir() if path.name.rpartition("-")[0] == name and path != keep]
     for key in sorted(keys, key=_unused_for)[KEYS_KEPT - 1 :]:
         for path in key.iterdir():
-            if path.suffix == unfinished.SUFFIX:
-                unfinished.remove_abandoned(path)
+            if path.suffix == staging.SUFFIX:
+                staging.remove_abandoned(path)
             else:
-                unfinished.discard(path)
+                staging.discard(path)
         _remove_empty(key)
 
 

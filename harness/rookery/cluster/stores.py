@@ -27,7 +27,7 @@ from pathlib import Path
 
 from rookery.cluster import snapshots
 from rookery.images import recipes
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.copying import link_alike, mirror_tree
 from rookery.machine.docker import docker
 from rookery.machine.locks import machine_lock
@@ -117,7 +117,7 @@ def _made(
         beside = f" beside the {len(base.images)} there are" if base else ""
         log.info("unpacking %d images for the nodes, once%s", len(missing), beside)
         archived = archive(missing)
-        with unfinished.staged(path) as partial:
+        with staging.staged(path) as partial:
             _fill(partial, node_image, archived, base.path if base else None)
             partial.rename(path)
     _index(path).write_text(json.dumps(about, indent=1))
@@ -175,7 +175,7 @@ def _fill(store: Path, node_image: str, archive: Path, base: Path | None) -> Non
     mounts = ["-v", f"{store}:/store", "-v", f"{archive}:/images.tar:ro"]
     # No lease: it goes with the folder that it fills, with --rm, and by itself after a while.
     container = docker(
-        "run", "-d", "--rm", "--privileged", "--label", unfinished.label(store), *mounts,
+        "run", "-d", "--rm", "--privileged", "--label", staging.label(store), *mounts,
         "--entrypoint", "sh", node_image,
         "-c", f"{begin} && exec timeout {IMPORT_SECONDS} containerd --root /store/{CONTAINERD}",
         timeout=60,
@@ -228,8 +228,8 @@ def _prune(current: Path) -> None:
     Called with the lock held, so nobody is making one.
     """
     linked = {snapshot.store for snapshot in snapshots.stored() if not snapshot.unusable()}
-    whole = (path for path in current.parent.iterdir() if path.is_dir() and path.suffix != unfinished.SUFFIX)
+    whole = (path for path in current.parent.iterdir() if path.is_dir() and path.suffix != staging.SUFFIX)
     unlinked = [path for path in whole if path != current and path.name not in linked]
     for old in sorted(unlinked, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
         _index(old).unlink(missing_ok=True)
-        unfinished.discard(old)
+        staging.discard(old)

@@ -3,7 +3,7 @@
 The plan knows every answer beforehand, whatever happens at the same time (see `rookery.csi.model`). What is killed cuts
 calls short; they are made again until the answer is there, as kubelet and sidecars do. Only then may the driver say
 "not now": in quiet times such an answer is a finding like any other. What a call of the controller that was cut short
-held, though, may be found in use long after (see `HELD`).
+held, though, may be found in use long after (see `WATCH_TIMEOUT`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, SnapshotId, VolumeId, image_name, snapshot_name
 
 from rookery.csi import model as m
-from rookery.csi.direct import DirectCalls, Reply
-from rookery.csi.leaks import Use, Wanted
+from rookery.csi.csi_client import CsiClient, Reply
+from rookery.csi.leaks import Expected, VolumeUse
 from rookery.errors import DeadlineExceeded, StorageFailure
 from rookery.waiting import NotYet, minutes, wait_for
 
@@ -34,12 +34,12 @@ GRACE_PERIOD = 30.0  # seconds after a kill for which the driver may say "not no
 # (osd_client_watch_timeout), but an OSD that has become responsible for an image, as after the death of another, begins
 # to count only when it is first asked for it (PrimaryLogPG::populate_obc_watchers), however long after the kill.
 # Measured: asked for 46 and 61 s after the death of a client, and of an OSD, watches were gone 32 and 30 s later.
-HELD = 35.0
+WATCH_TIMEOUT = 35.0
 RETRY_DEADLINE = minutes(
     4
 )  # for the right answer; a node that is killed is back with its part of Ceph in less than two
-AGAIN = 0.5  # seconds between two attempts
-AT_ONCE = 6  # calls under way
+RETRY_INTERVAL = 0.5  # seconds between two attempts
+MAX_IN_FLIGHT = 6  # calls in flight
 
 CALL_SECONDS = 110.0
 # Of a stage that is to be refused. The driver looks for others until 5 s before the caller's deadline, 40 s at most.
@@ -53,25 +53,25 @@ class ModelViolation(StorageFailure):
     """The driver did not do what the model says."""
 
 
-class World(Protocol):
+class SystemUnderTest(Protocol):
     """What operations are made on."""
 
     def attempt(self, step: m.Step) -> Reply: ...
 
-    def objection(self, step: m.Step, reply: Reply) -> str: ...
+    def violation(self, step: m.Step, reply: Reply) -> str: ...
 
     def kill(self, operation: m.Kill) -> None: ...
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """What became of a step."""
 
     step: m.Step
     seconds: float
     attempts: tuple[str, ...] = ()  # the code of each answer
     cut: bool = False  # its node was killed under it, or before it; nothing depends on its answer
-    under_way: int = 0  # calls, when a kill began
+    in_flight: int = 0  # calls, when a kill began
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -80,7 +80,7 @@ class Done:
             "expected": self.step.answer.code,
             "attempts": list(self.attempts),
             "cut": self.cut,
-            "under_way": self.under_way,
+            "in_flight": self.in_flight,
             "seconds": round(self.seconds, 2),
         }
 
@@ -91,15 +91,22 @@ class Execution:
     `done` tells at any time what was done so far, in the order in which it ended.
     """
 
-    def __init__(self, plan: m.Plan, world: World, *, after: Execution | None = None, at_once: int = AT_ONCE) -> None:
-        self.done: list[Done] = []
+    def __init__(
+        self,
+        plan: m.Plan,
+        system: SystemUnderTest,
+        *,
+        after: Execution | None = None,
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
+        self.done: list[StepResult] = []
         self._plan = plan
-        self._world = world
-        self._slots = threading.Semaphore(at_once)
+        self._system = system
+        self._slots = threading.Semaphore(max_in_flight)
         self._guard = threading.Lock()
         self._stopped = threading.Event()
         self._lives: Counter[str] = Counter()  # how often each node was killed
-        self._calls_under_way = self._kills_under_way = 0
+        self._calls_in_flight = self._kills_in_flight = 0
         self._turns = 0  # kills begun, and kills over: another OSD may be responsible for an image then
         # Whether a call of the controller was, or ran out of time: its client may hold any image, also a copy's source.
         self._cut_short: bool = after is not None and after._cut_short
@@ -109,7 +116,7 @@ class Execution:
         """Do all of it. Raises `ModelViolation` for the first step that went wrong; none is begun after that."""
         futures: list[Future[None]] = []
         lives: Counter[str] = Counter()
-        # A thread for each step that may wait for others; the slots bound what is really under way.
+        # A thread for each step that may wait for others; the slots bound what is really in flight.
         with ThreadPoolExecutor(len(self._plan.steps) or 1) as pool:
             for step, places in zip(self._plan.steps, m.waits(self._plan.steps), strict=True):
                 before = [futures[place] for place in sorted(places)]
@@ -136,19 +143,19 @@ class Execution:
     def _kill(self, step: m.Step, operation: m.Kill) -> None:
         began = time.monotonic()
         with self._guard:
-            under_way = self._calls_under_way
-            self._kills_under_way += 1
+            in_flight = self._calls_in_flight
+            self._kills_in_flight += 1
             self._turns += 1
             if isinstance(operation, m.KillNode):
                 self._lives[operation.node] += 1
         try:
-            self._world.kill(operation)
+            self._system.kill(operation)
         finally:
             with self._guard:
-                self._kills_under_way -= 1
+                self._kills_in_flight -= 1
                 self._turns += 1
                 self._last_kill = time.monotonic()
-        self._note(Done(step, time.monotonic() - began, under_way=under_way))
+        self._note(StepResult(step, time.monotonic() - began, in_flight=in_flight))
 
     def _call(self, step: m.Step, life: int) -> None:
         began, attempts = time.monotonic(), []
@@ -164,28 +171,28 @@ class Execution:
             if self._is_cut(step, life):
                 return False
             if reply.code == step.answer.code:
-                if objection := self._world.objection(step, reply):
-                    raise ModelViolation(f"{step}: {objection}")
+                if violation := self._system.violation(step, reply):
+                    raise ModelViolation(f"{step}: {violation}")
                 return True
-            if reply.code in step.answer.meanwhile or self._is_excused(step, reply, asked, held):
+            if reply.code in step.answer.transient_codes or self._is_excused(step, reply, asked, held):
                 raise NotYet(f"{reply.code}: {reply.message}")
             raise ModelViolation(f"{step}, not {reply.code}: {reply.message}; {self._circumstances(began, attempts)}")
 
         try:
-            whole = wait_for(answered, what=str(step), within=RETRY_DEADLINE, every=AGAIN)
+            whole = wait_for(answered, what=str(step), within=RETRY_DEADLINE, every=RETRY_INTERVAL)
         except DeadlineExceeded as error:
             raise ModelViolation(f"{error}; {self._circumstances(began, attempts)}") from error
-        self._note(Done(step, time.monotonic() - began, tuple(attempts), cut=not whole))
+        self._note(StepResult(step, time.monotonic() - began, tuple(attempts), cut=not whole))
 
     def _attempt(self, step: m.Step) -> Reply:
         with self._slots:
             with self._guard:
-                self._calls_under_way += 1
+                self._calls_in_flight += 1
             try:
-                return self._world.attempt(step)
+                return self._system.attempt(step)
             finally:
                 with self._guard:
-                    self._calls_under_way -= 1
+                    self._calls_in_flight -= 1
 
     def _is_cut(self, step: m.Step, life: int) -> bool:
         """Whether the step belongs to a life of its node that is over."""
@@ -197,25 +204,25 @@ class Execution:
         of_controller = not isinstance(step.operation, m.OnNode)
         in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.SAYS in reply.message)
         with self._guard:
-            disturbed = self._kills_under_way > 0 or self._last_kill > asked - GRACE_PERIOD
+            disturbed = self._kills_in_flight > 0 or self._last_kill > asked - GRACE_PERIOD
             if disturbed and of_controller and reply.code in NOT_NOW and not in_use:
                 self._cut_short = True
                 held.may_be_anew()
             if in_use:
-                return (self._cut_short and held.since(self._turns) > asked - HELD) or disturbed
+                return (self._cut_short and held.since(self._turns) > asked - WATCH_TIMEOUT) or disturbed
             return disturbed and reply.code in NOT_NOW
 
     def _circumstances(self, began: float, attempts: list[str]) -> str:
         """What a wrong answer may come from."""
         now = time.monotonic()
         with self._guard:
-            over = (self._turns - self._kills_under_way) // 2
+            over = (self._turns - self._kills_in_flight) // 2
             last = f", the last one {now - self._last_kill:.1f} s ago" if over else ""
-            kills = f"{self._kills_under_way} kills under way, {over} over{last}"
+            kills = f"{self._kills_in_flight} kills in flight, {over} over{last}"
         counts = ", ".join(f"{code} x{number}" for code, number in Counter(attempts).items())
         return f"answers in {now - began:.1f} s: {counts}; {kills}"
 
-    def _note(self, done: Done) -> None:
+    def _note(self, done: StepResult) -> None:
         with self._guard:
             self.done.append(done)
 
@@ -237,14 +244,14 @@ class _Held:
         return self._since
 
 
-def summary(done: list[Done]) -> dict[str, Any]:
+def summary(done: list[StepResult]) -> dict[str, Any]:
     """How many operations there were, of which kind, and what came of them."""
     return {
         "operations": len(done),
         "kinds": dict(sorted(Counter(type(it.step.operation).__name__ for it in done).items())),
         "refused_as_expected": sum(1 for it in done if it.step.answer.code != m.OK and not it.cut),
         "cut_by_node_kills": sum(1 for it in done if it.cut),
-        "kills_under_calls": sum(1 for it in done if it.under_way),
+        "kills_under_calls": sum(1 for it in done if it.in_flight),
         "asked_again": sum(len(it.attempts) - 1 for it in done if len(it.attempts) > 1),
         "slowest_s": {str(it.step): round(it.seconds, 1) for it in sorted(done, key=lambda it: -it.seconds)[:5]},
     }
@@ -257,7 +264,7 @@ def summary(done: list[Done]) -> dict[str, Any]:
 class Driver:
     """The deployed driver: operations as its RPCs, in one pool, with names that no PersistentVolume has."""
 
-    calls: DirectCalls
+    calls: CsiClient
     cluster_id: str
     pool: str
     controller_secret: Mapping[str, str] = field(repr=False)
@@ -268,7 +275,7 @@ class Driver:
         """Make the call once."""
         return self._make(step.operation, step)
 
-    def objection(self, step: m.Step, reply: Reply) -> str:
+    def violation(self, step: m.Step, reply: Reply) -> str:
         """What is wrong with an answer whose code is right; "" if nothing is."""
         operation = step.operation
         if isinstance(operation, m.Verify):
@@ -285,14 +292,14 @@ class Driver:
                 return f"the size is {size / MIB:g} MiB, not {step.answer.size}"
         return ""
 
-    def wanted(self, model: m.Model) -> Wanted:
+    def expected(self, model: m.Model) -> Expected:
         """What should exist by the model, beside what the API says."""
         volumes = {name: self.volume(name) for name in model.volumes}
         snapshots = [self.snapshot(name) for name in model.snapshots]
-        return Wanted(
+        return Expected(
             images=frozenset(image.spec for image in (*volumes.values(), *snapshots)),
             uses=frozenset(
-                Use(volume.node, volumes[name].slug, self.calls.folder)
+                VolumeUse(volume.node, volumes[name].slug, self.calls.folder)
                 for name, volume in model.volumes.items()
                 if volume.node
             ),

@@ -16,7 +16,18 @@ from userspace_csi.mounts import Mount, parse_mountinfo
 from userspace_csi.node import LOOP_MAJOR
 from userspace_csi.volumes import SnapshotId, VolumeId
 
-from rookery.csi.leaks import Attachment, Filesystem, Helper, Image, Node, Pool, Subvolume, Use, VolumeMount, Wanted
+from rookery.csi.leaks import (
+    Attachment,
+    Expected,
+    Filesystem,
+    Helper,
+    Image,
+    Node,
+    Pool,
+    Subvolume,
+    VolumeMount,
+    VolumeUse,
+)
 from rookery.kube import Kube
 from rookery.kube.objects import fields_of, items_of, value_of
 from rookery.machine import loop
@@ -48,9 +59,9 @@ MARK = "--- "  # begins the line that names a part of a listing
 # --- by the API ---------------------------------------------------------------------------------------------------
 
 
-def wanted_by(kube: Kube) -> Wanted:
+def expected_by(kube: Kube) -> Expected:
     """What should exist by the API. Raises `ApiUnavailable`."""
-    return wanted_of(
+    return expected_of(
         volumes=kube.list("PersistentVolume"),
         contents=kube.list("VolumeSnapshotContent"),
         claims=kube.list("PersistentVolumeClaim"),
@@ -59,14 +70,14 @@ def wanted_by(kube: Kube) -> Wanted:
     )
 
 
-def wanted_of(
+def expected_of(
     *,
     volumes: Iterable[Object],
     contents: Iterable[Object],
     claims: Iterable[Object],
     pods: Iterable[Object],
     attachments: Iterable[Object],
-) -> Wanted:
+) -> Expected:
     """What should exist by these objects of the API.
 
     A pod that has ended uses its volumes no more; one that is being deleted still may.
@@ -84,9 +95,9 @@ def wanted_of(
             continue
         for claim in _claims_of(pod):
             if volume := by_name.get(of_claims.get((pod["metadata"]["namespace"], claim), "")):
-                uses.add(Use(node, volume.slug, pod["metadata"]["uid"]))
+                uses.add(VolumeUse(node, volume.slug, pod["metadata"]["uid"]))
     everything = [*by_name.values(), *snapshots]
-    return Wanted(
+    return Expected(
         images=frozenset(image.spec for image in everything if isinstance(image, VolumeId)),
         uses=frozenset(uses),
         attachments=tuple(_attachment(each, by_name) for each in attachments if each["spec"]["attacher"] in _VOLUMES),

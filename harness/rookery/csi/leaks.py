@@ -32,7 +32,7 @@ class LeakDetected(StorageFailure):
 
 
 @dataclass(frozen=True)
-class Use:
+class VolumeUse:
     """A volume may be on a node because of this."""
 
     node: str
@@ -50,17 +50,17 @@ class Attachment:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """What should exist."""
 
     images: frozenset[str] = frozenset()  # POOL/IMAGE, of PersistentVolumes and VolumeSnapshotContents
-    uses: frozenset[Use] = frozenset()
+    uses: frozenset[VolumeUse] = frozenset()
     attachments: tuple[Attachment, ...] = ()
     subvolumes: frozenset[str] = frozenset()  # FILESYSTEM/SUBVOLUME, of PersistentVolumes
     snapshots: frozenset[str] = frozenset()  # FILESYSTEM/SUBVOLUME@SNAPSHOT, of VolumeSnapshotContents
 
-    def __or__(self, other: Wanted) -> Wanted:
-        return Wanted(
+    def __or__(self, other: Expected) -> Expected:
+        return Expected(
             images=self.images | other.images,
             uses=self.uses | other.uses,
             attachments=self.attachments + other.attachments,
@@ -69,7 +69,7 @@ class Wanted:
         )
 
 
-NOTHING = Wanted()
+NOTHING = Expected()
 
 
 # --- what exists --------------------------------------------------------------------------------------------------
@@ -153,12 +153,12 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Found:
+class Actual:
     """What exists."""
 
     pools: tuple[Pool, ...] = ()
     nodes: tuple[Node, ...] = ()
-    dead_loops: tuple[int, ...] = ()  # loop devices whose server died with an earlier life of its node
+    stale_loops: tuple[int, ...] = ()  # loop devices whose server died with an earlier life of its node
     filesystems: tuple[Filesystem, ...] = ()
 
 
@@ -177,33 +177,33 @@ class Finding:
         return f"{self.where}: {self.what}: {self.why}"
 
 
-def compare(wanted: Wanted, found: Found) -> list[Finding]:
+def compare(expected: Expected, actual: Actual) -> list[Finding]:
     """All that differs; empty if everything is as the API says it should be."""
     return [
-        *_in_pools(wanted, found.pools),
-        *_in_filesystems(wanted, found.filesystems),
-        *(finding for node in found.nodes for finding in _on_node(wanted, node)),
-        *(Finding("machine", f"loop device {number}", "what served it is dead") for number in found.dead_loops),
-        *_in_api(wanted),
+        *_in_pools(expected, actual.pools),
+        *_in_filesystems(expected, actual.filesystems),
+        *(finding for node in actual.nodes for finding in _on_node(expected, node)),
+        *(Finding("machine", f"loop device {number}", "what served it is dead") for number in actual.stale_loops),
+        *_in_api(expected),
     ]
 
 
-def _in_pools(wanted: Wanted, pools: Sequence[Pool]) -> Iterator[Finding]:
+def _in_pools(expected: Expected, pools: Sequence[Pool]) -> Iterator[Finding]:
     there = {f"{pool.name}/{image.name}" for pool in pools for image in pool.images if image.id}
-    for missing in sorted(wanted.images - there):
+    for missing in sorted(expected.images - there):
         yield Finding("API", missing, "its PersistentVolume or VolumeSnapshotContent is there, the image is not")
     needed = _needed_for_clones(pools)
     ids = {image.id for pool in pools for image in (*pool.images, *pool.trash)}
     for pool in pools:
-        yield from _images_of(pool, wanted, needed)
+        yield from _images_of(pool, expected, needed)
         yield from _rest_of(pool, ids)
 
 
-def _images_of(pool: Pool, wanted: Wanted, needed: frozenset[str]) -> Iterator[Finding]:
+def _images_of(pool: Pool, expected: Expected, needed: frozenset[str]) -> Iterator[Finding]:
     for image in pool.images:
         if not image.id:
             yield Finding(pool.name, f"image name {image.name}", "there is no image behind it")
-        elif f"{pool.name}/{image.name}" not in wanted.images:
+        elif f"{pool.name}/{image.name}" not in expected.images:
             yield Finding(pool.name, f"image {image.name}", "no PersistentVolume and no VolumeSnapshotContent has it")
         for snapshot in image.snapshots:
             if snapshot.startswith("csi-"):  # as the driver calls those that it copies from
@@ -238,43 +238,43 @@ def _needed_for_clones(pools: Sequence[Pool]) -> frozenset[str]:
     return frozenset(needed)
 
 
-def _in_filesystems(wanted: Wanted, filesystems: Sequence[Filesystem]) -> Iterator[Finding]:
+def _in_filesystems(expected: Expected, filesystems: Sequence[Filesystem]) -> Iterator[Finding]:
     all_there = [
         (_spec(filesystem, subvolume), subvolume) for filesystem in filesystems for subvolume in filesystem.subvolumes
     ]
     volumes = {spec for spec, subvolume in all_there if subvolume.state == COMPLETE}
-    for missing in sorted(wanted.subvolumes - volumes):
+    for missing in sorted(expected.subvolumes - volumes):
         yield Finding("API", missing, "its PersistentVolume is there, the subvolume is not")
     snapshots = {f"{spec}@{snapshot}" for spec, subvolume in all_there for snapshot in subvolume.snapshots}
-    for missing in sorted(wanted.snapshots - snapshots):
+    for missing in sorted(expected.snapshots - snapshots):
         yield Finding("API", missing, "its VolumeSnapshotContent is there, the snapshot is not")
     for filesystem in filesystems:
         for subvolume in filesystem.subvolumes:
-            yield from _subvolume_of(filesystem, subvolume, wanted)
+            yield from _subvolume_of(filesystem, subvolume, expected)
         for entry in sorted(filesystem.trash):
             yield Finding(filesystem.name, f"{entry} in the trash", "it is still to be emptied")
         for record, target in filesystem.copies:
             yield Finding(filesystem.name, f"record {record} of a copy into {target}", "all copies should be over")
 
 
-def _subvolume_of(filesystem: Filesystem, subvolume: Subvolume, wanted: Wanted) -> Iterator[Finding]:
+def _subvolume_of(filesystem: Filesystem, subvolume: Subvolume, expected: Expected) -> Iterator[Finding]:
     name, spec = subvolume.name, _spec(filesystem, subvolume)
     if subvolume.state == RETAINED:
-        if not any(f"{spec}@{snapshot}" in wanted.snapshots for snapshot in subvolume.snapshots):
+        if not any(f"{spec}@{snapshot}" in expected.snapshots for snapshot in subvolume.snapshots):
             why = "no VolumeSnapshotContent has one of them"
             yield Finding(filesystem.name, f"subvolume {name}, kept for its snapshots", why)
-    elif spec not in wanted.subvolumes:
+    elif spec not in expected.subvolumes:
         state = "" if subvolume.state == COMPLETE else f" ({subvolume.state or 'not finished'})"
         yield Finding(filesystem.name, f"subvolume {name}{state}", "no PersistentVolume has it")
     for snapshot in subvolume.snapshots:
         what = f"snapshot {name}@{snapshot}"
         if is_temporary(snapshot):
             yield Finding(filesystem.name, what, "the copy that needed it is over")
-        elif snapshot.startswith("csi-") and f"{spec}@{snapshot}" not in wanted.snapshots:  # as the driver calls them
+        elif snapshot.startswith("csi-") and f"{spec}@{snapshot}" not in expected.snapshots:  # as the driver calls them
             yield Finding(filesystem.name, what, "no VolumeSnapshotContent has it")
-    under_way = {record for record, _ in filesystem.copies}
+    in_progress = {record for record, _ in filesystem.copies}
     for record, snapshot in subvolume.copied:
-        if record not in under_way:
+        if record not in in_progress:
             yield Finding(filesystem.name, f"record {record} of a copy of {name}@{snapshot}", "there is no such copy")
 
 
@@ -282,8 +282,8 @@ def _spec(filesystem: Filesystem, subvolume: Subvolume) -> str:
     return f"{filesystem.name}/{subvolume.name}"
 
 
-def _on_node(wanted: Wanted, node: Node) -> Iterator[Finding]:
-    uses = [use for use in wanted.uses if use.node == node.name]
+def _on_node(expected: Expected, node: Node) -> Iterator[Finding]:
+    uses = [use for use in expected.uses if use.node == node.name]
     used = {use.volume for use in uses}
     parts = [
         *((volume, f"loop device {number}") for number, volume in node.loops),
@@ -319,9 +319,9 @@ def _is_staging(point: PurePath) -> bool:
     return "plugins" in point.parts and "publish" not in point.parts
 
 
-def _in_api(wanted: Wanted) -> Iterator[Finding]:
-    used = {(use.node, use.volume) for use in wanted.uses}
-    for attachment in wanted.attachments:
+def _in_api(expected: Expected) -> Iterator[Finding]:
+    used = {(use.node, use.volume) for use in expected.uses}
+    for attachment in expected.attachments:
         if (attachment.node, attachment.volume) not in used:
             what = f"VolumeAttachment {attachment.name} to {attachment.node}"
             yield Finding("API", what, "no pod on that node uses the volume")

@@ -34,7 +34,7 @@ class Volume:
     node: str = ""  # where it is staged
     published: bool = False
     filesystem: int = 0  # MiB that its filesystem fills; of a volume that is staged
-    told: str = ""  # the last node that was told anything about it
+    last_contacted_node: str = ""
     # It may have been open on a node when that was killed. For 30 s Ceph takes the dead client for a living one.
     unclean: bool = False
 
@@ -58,7 +58,7 @@ class Model:
     grows_in_use: bool = True  # ext4 asks for CAP_SYS_RESOURCE to grow while it is mounted
     modes: Mapping[str, str] = field(default_factory=dict)  # by the names of volumes; of those that are missing EXT4
 
-    def having(self, name: str, volume: Volume) -> Model:
+    def with_volume(self, name: str, volume: Volume) -> Model:
         return replace(self, volumes={**self.volumes, name: volume})
 
     def mode(self, volume: str) -> str:
@@ -72,7 +72,7 @@ class Model:
 
     def touched_by(self, node: str) -> list[str]:
         """The volumes whose state depends on whether that node lives."""
-        return [name for name, volume in self.volumes.items() if node in (volume.node, volume.told)]
+        return [name for name, volume in self.volumes.items() if node in (volume.node, volume.last_contacted_node)]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Answer:
 
     code: str = OK
     size: int | None = None  # MiB, of the volume, the device or the snapshot, where the answer tells it
-    meanwhile: frozenset[str] = frozenset()  # what it may answer before, for as long as Ceph takes the dead for living
+    transient_codes: frozenset[str] = frozenset()  # before it, while Ceph takes a dead client for a living one
 
 
 # --- operations ---------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Operation:
     """One call, or one kill. Some have a `node` on which they happen."""
 
     @property
-    def lanes(self) -> frozenset[str]:
+    def resource_keys(self) -> frozenset[str]:
         """What it works on: one operation at a time."""
         raise NotImplementedError
 
@@ -119,7 +119,7 @@ class Create(Operation):
     source: str = ""
 
     @property
-    def lanes(self) -> frozenset[str]:
+    def resource_keys(self) -> frozenset[str]:
         return frozenset({self.volume, self.source} - {""})
 
     def possible(self, model: Model) -> bool:
@@ -141,7 +141,7 @@ class Create(Operation):
         if self.volume in model.volumes:
             return model
         content = model.snapshots[self.source].content if self.source else ""
-        return model.having(self.volume, Volume(self.size, self.source, content))
+        return model.with_volume(self.volume, Volume(self.size, self.source, content))
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class OfVolume(Operation):
     volume: str
 
     @property
-    def lanes(self) -> frozenset[str]:
+    def resource_keys(self) -> frozenset[str]:
         return frozenset({self.volume})
 
 
@@ -159,7 +159,7 @@ class Delete(OfVolume):
         volume = model.volumes.get(self.volume)
         if volume is None:
             return Answer()
-        return Answer(FAILED_PRECONDITION) if volume.node else Answer(meanwhile=_while_unclean(volume))
+        return Answer(FAILED_PRECONDITION) if volume.node else Answer(transient_codes=_while_unclean(volume))
 
     def effect(self, model: Model) -> Model:
         return replace(model, volumes={name: it for name, it in model.volumes.items() if name != self.volume})
@@ -173,11 +173,11 @@ class Expand(OfVolume):
         volume = model.volumes.get(self.volume)
         if volume is None:
             return Answer(NOT_FOUND)
-        return Answer(size=max(self.size, volume.size), meanwhile=_while_unclean(volume))
+        return Answer(size=max(self.size, volume.size), transient_codes=_while_unclean(volume))
 
     def effect(self, model: Model) -> Model:
         volume = model.volumes[self.volume]
-        return model.having(self.volume, replace(volume, size=max(self.size, volume.size)))
+        return model.with_volume(self.volume, replace(volume, size=max(self.size, volume.size)))
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,9 @@ class OnNode(OfVolume):
     def after(self, model: Model) -> Model:
         model = super().after(model)
         volume = model.volumes.get(self.volume)
-        return model if volume is None else model.having(self.volume, replace(volume, told=self.node))
+        if volume is None:
+            return model
+        return model.with_volume(self.volume, replace(volume, last_contacted_node=self.node))
 
 
 @dataclass(frozen=True)
@@ -199,14 +201,14 @@ class Stage(OnNode):
         if volume is None:
             return Answer(NOT_FOUND)
         elsewhere = volume.node not in ("", self.node)
-        return Answer(FAILED_PRECONDITION) if elsewhere else Answer(meanwhile=_while_unclean(volume))
+        return Answer(FAILED_PRECONDITION) if elsewhere else Answer(transient_codes=_while_unclean(volume))
 
     def effect(self, model: Model) -> Model:
         volume = model.volumes[self.volume]
         if volume.node:
             return model
         staged = replace(volume, node=self.node, filesystem=volume.size, unclean=False)
-        return model.having(self.volume, staged)
+        return model.with_volume(self.volume, staged)
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ class Unstage(OnNode):
 
     def effect(self, model: Model) -> Model:
         volume = model.staged_on(self.volume, self.node)
-        return model if volume is None else model.having(self.volume, replace(volume, node=""))
+        return model if volume is None else model.with_volume(self.volume, replace(volume, node=""))
 
 
 @dataclass(frozen=True)
@@ -226,14 +228,14 @@ class Publish(OnNode):
         return Answer() if model.staged_on(self.volume, self.node) else Answer(FAILED_PRECONDITION)
 
     def effect(self, model: Model) -> Model:
-        return model.having(self.volume, replace(model.volumes[self.volume], published=True))
+        return model.with_volume(self.volume, replace(model.volumes[self.volume], published=True))
 
 
 @dataclass(frozen=True)
 class Unpublish(OnNode):
     def effect(self, model: Model) -> Model:
         volume = model.staged_on(self.volume, self.node)
-        return model if volume is None else model.having(self.volume, replace(volume, published=False))
+        return model if volume is None else model.with_volume(self.volume, replace(volume, published=False))
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class ExpandOnNode(OnNode):
 
     def effect(self, model: Model) -> Model:
         volume = model.volumes[self.volume]
-        return model.having(self.volume, replace(volume, filesystem=volume.size))
+        return model.with_volume(self.volume, replace(volume, filesystem=volume.size))
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ class Write(Access):
     content: str
 
     def effect(self, model: Model) -> Model:
-        return model.having(self.volume, replace(model.volumes[self.volume], content=self.content))
+        return model.with_volume(self.volume, replace(model.volumes[self.volume], content=self.content))
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,7 @@ class TakeSnapshot(Operation):
     volume: str
 
     @property
-    def lanes(self) -> frozenset[str]:
+    def resource_keys(self) -> frozenset[str]:
         return frozenset({self.snapshot, self.volume})
 
     def answer(self, model: Model) -> Answer:
@@ -302,7 +304,7 @@ class TakeSnapshot(Operation):
             return Answer(size=existing.size) if existing.volume == self.volume else Answer(ALREADY_EXISTS)
         if volume is None:
             return Answer(NOT_FOUND)
-        return Answer(size=volume.size, meanwhile=_while_unclean(volume))
+        return Answer(size=volume.size, transient_codes=_while_unclean(volume))
 
     def effect(self, model: Model) -> Model:
         if self.snapshot in model.snapshots:
@@ -317,7 +319,7 @@ class DeleteSnapshot(Operation):
     snapshot: str
 
     @property
-    def lanes(self) -> frozenset[str]:
+    def resource_keys(self) -> frozenset[str]:
         return frozenset({self.snapshot})
 
     def effect(self, model: Model) -> Model:
@@ -326,9 +328,9 @@ class DeleteSnapshot(Operation):
 
 @dataclass(frozen=True)
 class Kill(Operation):
-    """What is killed comes back by itself; calls under way are cut short, and made again."""
+    """What is killed comes back by itself; calls in flight are cut short, and made again."""
 
-    lanes = frozenset()
+    resource_keys = frozenset()
 
 
 @dataclass(frozen=True)
@@ -354,7 +356,7 @@ class KillNode(Kill):
             volume = replace(model.volumes[name], unclean=not model.volumes[name].node)
             if volume.node == self.node:
                 volume = replace(volume, node="", published=False, unclean=True)
-            model = model.having(name, volume)
+            model = model.with_volume(name, volume)
         return model
 
 
@@ -424,26 +426,26 @@ class OperationMix:
         return self.node_kills + self.driver_kills + self.controller_kills
 
 
-def random_plan(model: Model, random: Random, mixture: OperationMix) -> Plan:
+def random_plan(model: Model, random: Random, mix: OperationMix) -> Plan:
     """A random sequence, on volumes whose modes are random as well: of each about as many.
 
     Each call is possible; of those out of order most are refused.
     """
-    names = volume_names(mixture)
+    names = volume_names(mix)
     modes = [MODES[number % len(MODES)] for number in range(len(names))]
     random.shuffle(modes)
     model = replace(model, modes=dict(zip(names, modes, strict=True)))
-    kills = _kills(model, random, mixture)
+    kills = _kills(model, random, mix)
     operations: list[Operation] = []
     now = model
-    for number in range(mixture.length):
-        chosen = kills.get(number) or _call(now, random, mixture, number)
+    for number in range(mix.length):
+        chosen = kills.get(number) or _call(now, random, mix, number)
         operations.append(chosen)
         now = chosen.after(now)
     return Plan.of(operations, model)
 
 
-def tidying(model: Model, killed: Sequence[str], names: Sequence[str]) -> list[Operation]:
+def drain(model: Model, killed: Sequence[str], names: Sequence[str]) -> list[Operation]:
     """Operations after which nothing is on any node, and the content of each volume has been read.
 
     A node that was `killed` is told to forget every volume it may have a record of, as the kubelet would.
@@ -460,23 +462,23 @@ def tidying(model: Model, killed: Sequence[str], names: Sequence[str]) -> list[O
     return operations
 
 
-def clearing(model: Model) -> list[Operation]:
+def cleanup(model: Model) -> list[Operation]:
     """Operations after which there is nothing any more: volumes first, so that snapshots outlive them."""
     return [*map(Delete, sorted(model.volumes)), *map(DeleteSnapshot, sorted(model.snapshots))]
 
 
-def volume_names(mixture: OperationMix) -> list[str]:
-    return [f"volume-{number}" for number in range(mixture.volumes)]
+def volume_names(mix: OperationMix) -> list[str]:
+    return [f"volume-{number}" for number in range(mix.volumes)]
 
 
-def _kills(model: Model, random: Random, mixture: OperationMix) -> dict[int, Kill]:
+def _kills(model: Model, random: Random, mix: OperationMix) -> dict[int, Kill]:
     """Kills, each at its place in the sequence: none before there is anything to be killed."""
     makers: list[Callable[[], Kill]] = [
-        *[lambda: KillNode(random.choice(model.nodes))] * mixture.node_kills,
-        *[lambda: KillDriver(random.choice(model.nodes))] * mixture.driver_kills,
-        *[KillController] * mixture.controller_kills,
+        *[lambda: KillNode(random.choice(model.nodes))] * mix.node_kills,
+        *[lambda: KillDriver(random.choice(model.nodes))] * mix.driver_kills,
+        *[KillController] * mix.controller_kills,
     ]
-    places = random.sample(range(mixture.length // 10, mixture.length), len(makers))
+    places = random.sample(range(mix.length // 10, mix.length), len(makers))
     return {place: make() for place, make in zip(places, makers, strict=True)}
 
 
@@ -499,14 +501,14 @@ _WEIGHTS: dict[type[Operation], int] = {
 _COPIES = 4
 
 
-def _call(model: Model, random: Random, mixture: OperationMix, number: int) -> Operation:
-    every = [it for it in _calls(model, mixture, f"content-{number}") if it.possible(model)]
+def _call(model: Model, random: Random, mix: OperationMix, number: int) -> Operation:
+    every = [it for it in _calls(model, mix, f"content-{number}") if it.possible(model)]
     staged = sum(1 for volume in model.volumes.values() if volume.node)
-    if staged >= mixture.staged:
+    if staged >= mix.staged:
         every = [it for it in every if not (isinstance(it, Stage) and it.answer(model).code == OK)]
     forward = [it for it in every if _gets_on(it, model)]
     # Drawn first and in any case, so that a sequence that is made shorter keeps its meaning.
-    out_of_order = random.random() < mixture.out_of_order
+    out_of_order = random.random() < mix.out_of_order
     candidates = every if out_of_order or not forward else forward
     kinds = [kind for kind in _WEIGHTS if any(type(it) is kind for it in candidates)]
     (kind,) = random.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
@@ -518,10 +520,10 @@ def _gets_on(operation: Operation, model: Model) -> bool:
     return operation.answer(model).code == OK and (isinstance(operation, Verify) or operation.effect(model) != model)
 
 
-def _calls(model: Model, mixture: OperationMix, content: str) -> Iterator[Operation]:
-    """All calls with names that the mixture knows, in a fixed order."""
-    volumes = volume_names(mixture)
-    snapshots = [f"snapshot-{number}" for number in range(mixture.snapshots)]
+def _calls(model: Model, mix: OperationMix, content: str) -> Iterator[Operation]:
+    """All calls with names that the mix knows, in a fixed order."""
+    volumes = volume_names(mix)
+    snapshots = [f"snapshot-{number}" for number in range(mix.snapshots)]
     for volume in volumes:
         known, sizes = model.volumes.get(volume), SIZES[model.mode(volume)]
         size = known.size if known else sizes[0]
@@ -548,36 +550,36 @@ def waits(steps: Sequence[Step]) -> list[frozenset[int]]:
     killed under calls to it, too, but only under those on whose answers nothing depends any more (`_cut_short`).
     """
     found: list[frozenset[int]] = []
-    last: dict[str, int] = {}  # in each lane
+    last: dict[str, int] = {}  # in each key
     last_kill: int | None = None
     node_kills: dict[str, int] = {}
     for place, step in enumerate(steps):
         operation = step.operation
-        wanted = {last[lane] for lane in operation.lanes if lane in last}
+        wanted = {last[key] for key in operation.resource_keys if key in last}
         if isinstance(operation, Kill):
             wanted |= {last_kill} if last_kill is not None else set()
             last_kill = place
         if node_of(operation) in node_kills:
             wanted.add(node_kills[node_of(operation)])
-        lanes: Sequence[str] = list(operation.lanes)
+        resource_keys: Sequence[str] = list(operation.resource_keys)
         if isinstance(operation, KillNode):
             spared = _cut_short(steps[:place], operation.node)
             wanted |= set(range(place)) - spared
-            lanes = step.before.touched_by(operation.node)
+            resource_keys = step.before.touched_by(operation.node)
             node_kills[operation.node] = place
-        last |= dict.fromkeys(lanes, place)
+        last |= dict.fromkeys(resource_keys, place)
         found.append(frozenset(wanted))
     return found
 
 
 def _cut_short(steps: Sequence[Step], node: str) -> set[int]:
-    """The places of the calls to a node that may still be under way when it is killed: the last ones on a volume."""
+    """The places of the calls to a node that may still be in flight when it is killed: the last ones on a volume."""
     places, closed = set(), set[str]()
     for place in reversed(range(len(steps))):
         operation = steps[place].operation
         to_node = isinstance(operation, OnNode) and not isinstance(operation, Access) and operation.node == node
-        if to_node and not operation.lanes & closed:
+        if to_node and not operation.resource_keys & closed:
             places.add(place)
         else:
-            closed |= operation.lanes
+            closed |= operation.resource_keys
     return places

@@ -13,9 +13,9 @@ from functools import partial
 from random import Random
 
 from rookery.cluster.kubelet_dir import kubelet_dir
-from rookery.csi import deployed, direct
+from rookery.csi import csi_client, deployed
 from rookery.csi import model as m
-from rookery.csi.execution import Done, Driver, Execution, ModelViolation, summary
+from rookery.csi.execution import Driver, Execution, ModelViolation, StepResult, summary
 from rookery.csi.manifests import RBD
 from rookery.errors import DeadlineExceeded, Unknown
 from rookery.faults import DriverControllerKill, DriverKill, NodeKill
@@ -28,17 +28,17 @@ from rookery.waiting import minutes
 
 log = logging.getLogger(__name__)
 
-MIXTURE = m.OperationMix()
+OPERATION_MIX = m.OperationMix()
 DRIVER_BACK = minutes(3)
-GATEWAYS_BACK = minutes(2)
+NODE_AGENTS_BACK = minutes(2)
 IN_AGREEMENT = minutes(2)
 
 
 @contextmanager
-def driver_called_directly(cluster: StorageCluster, results: Results) -> Iterator[Driver]:
-    """The userspace driver's own sockets, by a gateway on each worker, which goes in the end with its folders."""
+def driver_under_test(cluster: StorageCluster, results: Results) -> Iterator[Driver]:
+    """The userspace driver's own sockets, by a node agent on each worker, which goes in the end with its folders."""
     rook, namespace = cluster.rook.spec, cluster.rook.spec.namespace
-    calls = direct.DirectCalls(
+    calls = csi_client.CsiClient(
         cluster.kube,
         driver_namespace=namespace,
         image=cluster.images.driver[0],
@@ -63,9 +63,9 @@ class RandomisedRun:
     def __init__(self, cluster: StorageCluster, driver: Driver, results: Results, seed: int) -> None:
         grows_in_use = "CAP_SYS_RESOURCE" not in lacking_capabilities()
         nothing = m.Model(tuple(cluster.nodes.workers), grows_in_use=grows_in_use)
-        self.plan = m.random_plan(nothing, Random(seed), MIXTURE)
+        self.plan = m.random_plan(nothing, Random(seed), OPERATION_MIX)
         self.seed = seed
-        self.done: list[Done] = []
+        self.done: list[StepResult] = []
         self._cluster = cluster
         self._driver = driver
         self._results = results
@@ -77,28 +77,28 @@ class RandomisedRun:
     def run(self) -> None:
         """Do all of it, read every content, and see that cluster and model agree; in the end nothing is there.
 
-        Raises `ModelViolation`, and `Unknown` if no call was under way whenever something was killed.
+        Raises `ModelViolation`, and `Unknown` if no call was in flight whenever something was killed.
         """
         plan, results = self.plan, self._results
         with results.phase(f"{len(plan.steps)} operations"):
             self._perform(plan, "operations", self.done)
         results.note(operations=summary(self.done))
-        if not any(it.under_way for it in self.done):
-            raise Unknown("no call was under way whenever something was killed")
+        if not any(it.in_flight for it in self.done):
+            raise Unknown("no call was in flight whenever something was killed")
 
         killed = [step.operation.node for step in plan.steps if isinstance(step.operation, m.KillNode)]
-        tidying = m.Plan.of(m.tidying(plan.model, killed, m.volume_names(MIXTURE)), plan.model)
+        drain = m.Plan.of(m.drain(plan.model, killed, m.volume_names(OPERATION_MIX)), plan.model)
         with results.phase("every content read"):
-            self._perform(tidying, "reading", [])
+            self._perform(drain, "reading", [])
         with results.phase("cluster and model agree"):
             try:
-                self._cluster.nothing_leaked(self._driver.wanted(tidying.model)).wait(within=IN_AGREEMENT)
+                self._cluster.no_leaks(self._driver.expected(drain.model)).wait(within=IN_AGREEMENT)
             except DeadlineExceeded as error:
                 raise ModelViolation(str(error)) from error
         with results.phase("everything deleted"):
-            self._perform(m.Plan.of(m.clearing(tidying.model), tidying.model), "clearing", [])
+            self._perform(m.Plan.of(m.cleanup(drain.model), drain.model), "cleanup", [])
 
-    def _perform(self, plan: m.Plan, name: str, done: list[Done]) -> None:
+    def _perform(self, plan: m.Plan, name: str, done: list[StepResult]) -> None:
         """Do all of the plan; what was done is written down, however it ends."""
         execution = self._last = Execution(plan, self._driver, after=self._last)
         try:
@@ -109,7 +109,7 @@ class RandomisedRun:
             self._results.path(f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
-def _kill(cluster: StorageCluster, calls: direct.DirectCalls, operation: m.Kill) -> None:
+def _kill(cluster: StorageCluster, calls: csi_client.CsiClient, operation: m.Kill) -> None:
     if isinstance(operation, m.KillController):
         _kill_driver(cluster, DriverControllerKill())
     elif isinstance(operation, m.KillDriver):
@@ -125,12 +125,12 @@ def _kill_driver(cluster: StorageCluster, fault: DriverKill) -> None:
     fault.healed.wait(within=DRIVER_BACK)
 
 
-def _kill_node(cluster: StorageCluster, calls: direct.DirectCalls, node: str) -> None:
+def _kill_node(cluster: StorageCluster, calls: csi_client.CsiClient, node: str) -> None:
     """Kill a node, start it again, and wait for its driver and its part of Ceph."""
     baseline = cluster.baseline()
-    # Not `cluster.fault`, which first gathers what the cluster has to say: calls that are under way might have ended.
+    # Not `cluster.fault`, which first gathers what the cluster has to say: calls that are in flight might have ended.
     with injected(NodeKill([node]), cluster, history=cluster.history, results=cluster.results) as killed:
         calls.abandon(node)
     cluster.driver_pods.serve(node).since(killed).wait(within=DRIVER_BACK)
-    calls.ready.wait(within=GATEWAYS_BACK)
+    calls.ready.wait(within=NODE_AGENTS_BACK)
     cluster.healthy(baseline).wait()

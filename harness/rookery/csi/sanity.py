@@ -43,7 +43,7 @@ _NODE_CALLS = ("NodeStageVolume", "NodePublishVolume")
 
 
 @dataclass(frozen=True)
-class Subject:
+class DriverUnderTest:
     """What is tested: a driver, by volumes that are made and used in this way."""
 
     plugin: Plugin
@@ -51,12 +51,12 @@ class Subject:
     access_type: AccessType = "mount"
 
     @classmethod
-    def images(cls, pool: str, access_type: AccessType) -> Subject:
+    def images(cls, pool: str, access_type: AccessType) -> DriverUnderTest:
         """RBD images in that pool, mounted or as raw block devices."""
         return cls(RBD, {"pool": pool}, access_type)
 
     @classmethod
-    def subvolumes(cls, filesystem: str, pool: str) -> Subject:
+    def subvolumes(cls, filesystem: str, pool: str) -> DriverUnderTest:
         """Subvolumes of that CephFS filesystem, their files in that pool of it."""
         return cls(CEPHFS, {"fsName": filesystem, "pool": pool})
 
@@ -87,20 +87,20 @@ class SanityReport:
         return cls(tuple(passed), failed, skipped)
 
 
-def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -> SanityReport:
+def run_sanity(kube: Kube, program: Path, under_test: DriverUnderTest, *, namespace: str) -> SanityReport:
     """Run the csi-sanity `program` on the node of the driver's controller.
 
     Raises `InfrastructureError` when the controller is not there or csi-sanity does not get to its end.
     """
-    plugin = subject.plugin
+    plugin = under_test.plugin
     pod = deployed.controller_pod(kube, namespace, plugin)
     node = pod.node
     docker("exec", node, "mkdir", "-p", _FOLDER)
     try:
         docker("cp", str(program), f"{node}:{_FOLDER}/csi-sanity", timeout=120)
         _write(node, "secrets.yaml", _secrets(kube, plugin, namespace))
-        _write(node, "parameters.yaml", {"clusterID": namespace, **subject.parameters})
-        done = docker("exec", node, *_command(pod, subject), timeout=RUN_SECONDS, check=False)
+        _write(node, "parameters.yaml", {"clusterID": namespace, **under_test.parameters})
+        done = docker("exec", node, *_command(pod, under_test), timeout=RUN_SECONDS, check=False)
         report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
         if report.returncode != 0:
             raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
@@ -109,10 +109,10 @@ def run_sanity(kube: Kube, program: Path, subject: Subject, *, namespace: str) -
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it
 
 
-def _command(pod: ControllerPod, subject: Subject) -> list[str]:
+def _command(pod: ControllerPod, under_test: DriverUnderTest) -> list[str]:
     return [
         f"{_FOLDER}/csi-sanity",
-        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT, subject.plugin)}",
+        f"--csi.endpoint=unix://{deployed.node_socket(DEFAULT, under_test.plugin)}",
         f"--csi.controllerendpoint=unix://{pod.socket(DEFAULT)}",
         f"--csi.mountdir={_FOLDER}/mount",
         f"--csi.stagingdir={_FOLDER}/staging",
@@ -120,7 +120,7 @@ def _command(pod: ControllerPod, subject: Subject) -> list[str]:
         f"--csi.testvolumeparameters={_FOLDER}/parameters.yaml",
         f"--csi.testvolumesize={VOLUME_BYTES}",
         f"--csi.testvolumeexpandsize={2 * VOLUME_BYTES}",
-        f"--csi.testvolumeaccesstype={subject.access_type}",
+        f"--csi.testvolumeaccesstype={under_test.access_type}",
         f"--ginkgo.junit-report={_FOLDER}/junit.xml",
         "--ginkgo.no-color",
     ]

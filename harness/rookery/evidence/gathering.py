@@ -12,7 +12,7 @@ from rookery.evidence.gate import Finding, of_cluster_log, of_log
 from rookery.kube import ApiUnavailable, Kube, KubeError
 from rookery.kube.objects import Object, items_of, value_of
 
-AT_ONCE = 8  # logs; an answer takes 24 ms, most of it waiting
+MAX_IN_FLIGHT = 8  # logs; an answer takes 24 ms, most of it waiting
 PANICS = r"^panic: |Observed a panic|^fatal error: "  # of a kubelet
 MON = "mon"  # the container
 
@@ -34,7 +34,7 @@ def findings(kube: Kube, namespaces: Iterable[str], node_names: Iterable[str], *
     since = math.ceil(since)  # the API knows whole seconds, and would round down
     pods = [pod for namespace in namespaces for pod in kube.list("Pod", namespace=namespace)]
     sources = [log for pod in pods for log in _logs_of(pod)]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
         texts = list(pool.map(lambda log: _text(kube, log, since), sources))
         panics = list(pool.map(lambda name: nodes.kubelet_said(name, PANICS, since), node_names))
     found = of_cluster_log(

@@ -73,7 +73,7 @@ class DiskLoss(Fault):
     def undo(self) -> None:
         file = FileId.of(self._disk.path)
         if file is not None:
-            loop.put_back(self._disk.number, loop.is_file(file))
+            loop.restore_size(self._disk.number, loop.is_file(file))
 
     @retry_while_api_unavailable()
     def check_healed(self) -> None:

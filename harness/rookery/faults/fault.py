@@ -175,4 +175,4 @@ def _noted(record: Injected, results: Results) -> Injected:
     before: list[dict[str, Any]] = results.noted("faults", [])
     number = len(before) + 1
     results.record(faults=[*before, {"name": record.name, "wall": record.at, **record.details}])
-    return replace(record, reached=results.stopwatch(record.started_ns, f"fault {number}: " if number > 1 else ""))
+    return replace(record, milestone=results.milestones(record.started_ns, f"fault {number}: " if number > 1 else ""))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
 
 TOOLBOX_READY = minutes(1)
-HELD = minutes(10)  # at most, if nobody ends it
+WATCH_SECONDS = minutes(10)  # at most, if nobody ends it
 
 
 class ForeignWatcher(Fault):
@@ -38,7 +38,7 @@ class ForeignWatcher(Fault):
     @condition("a client of image {self._image} in the toolbox", within=TOOLBOX_READY)
     def _watching(self) -> Started:
         namespace = self.rook.spec.namespace
-        return toolbox.start(self.cluster.kube, namespace, "rbd", "watch", self._image, seconds=HELD)
+        return toolbox.start(self.cluster.kube, namespace, "rbd", "watch", self._image, seconds=WATCH_SECONDS)
 
     def effective(self) -> str:
         if not (found := self.rook.watchers(self._image).now()):

@@ -121,7 +121,7 @@ class WriteReport:
 
 
 def check_writes(history: History, *, rpo_seconds: float | None) -> WriteReport:
-    """Judge the writes of a history by its reads; like Jepsen's `set-full`, with unique keys and values that are known.
+    """Check the writes of a history by its reads; like Jepsen's `set-full`, with unique keys and values that are known.
 
     After each fault every acknowledged row has to be in the first `EARLY_READ` and in the last `FINAL_READ`,
     except, if `rpo_seconds` is given, those acknowledged at most that many seconds before the fault began: what
@@ -140,10 +140,10 @@ def check_writes(history: History, *, rpo_seconds: float | None) -> WriteReport:
     Raises `UsageError` for what is not the history of one run.
     """
     history.validate()
-    return _Judge(history, rpo_seconds or None).report()
+    return _Check(history, rpo_seconds or None).report()
 
 
-class _Judge:
+class _Check:
     def __init__(self, history: History, window_s: float | None) -> None:
         self._history = history
         self._window_s = window_s
@@ -155,11 +155,11 @@ class _Judge:
         self._strong = [read for read in history.reads() if read.consistency in STRONG and self._between_faults(read)]
         # What another fault leaves alone, such as a partition, was neither lost by it nor brought to the disk by it.
         self._losing = [fault for fault in self._faults if fault.loses_unsynced]
-        judged = {*self._losing, *self._faults[-1:]}
-        self._held_back_since = {fault: self._waiting_since(fault) for fault in judged}
+        checked = {*self._losing, *self._faults[-1:]}
+        self._held_back_since = {fault: self._waiting_since(fault) for fault in checked}
 
     def report(self) -> WriteReport:
-        first = self._nothing_to_judge()
+        first = self._nothing_to_check()
         findings = WriteReport(
             acknowledged=len(self._acked),
             unacknowledged=self._there("info"),
@@ -189,7 +189,7 @@ class _Judge:
         )
         return _verdict(findings, self._open_questions(findings))
 
-    def _nothing_to_judge(self) -> list[str]:
+    def _nothing_to_check(self) -> list[str]:
         if not self._acked:
             return ["no write was acknowledged"]
         if self._history.unverified_faults:

@@ -148,8 +148,8 @@ def right(rng: Random) -> Sample:
     return _Store(rng, rng.choice(WINDOWS)).live(rng.choice((1, 1, 2)))
 
 
-Spoil = Callable[[Sample, Random], Sample | None]
-WRONG: dict[str, tuple[Expected, Spoil]] = {}
+Mutation = Callable[[Sample, Random], Sample | None]
+WRONG: dict[str, tuple[Expected, Mutation]] = {}
 """Each way in which a history can be wrong, by its name: what has to be said of it, and what makes it so.
 
 What makes it so changes the operations of the sample, or returns another one.
@@ -162,10 +162,10 @@ def wrong(name: str, rng: Random) -> Sample:
     return WRONG[name][1](sample, rng) or sample
 
 
-def _kind(expected: Expected) -> Callable[[Spoil], Spoil]:
-    def register(spoil: Spoil) -> Spoil:
-        WRONG[spoil.__name__.strip("_").replace("_", " ")] = (expected, spoil)
-        return spoil
+def _kind(expected: Expected) -> Callable[[Mutation], Mutation]:
+    def register(mutation: Mutation) -> Mutation:
+        WRONG[mutation.__name__.strip("_").replace("_", " ")] = (expected, mutation)
+        return mutation
 
     return register
 

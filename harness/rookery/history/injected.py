@@ -28,7 +28,7 @@ class Injected:
     """Whether it takes from the nodes of a database what they had acknowledged and not synced: a checker allows the
     window that the store promises for such a fault, and nothing for any other."""
     proof: str = ""
-    reached: Callable[[str], None] = field(default=_unheard, compare=False, repr=False)
+    milestone: Callable[[str], None] = field(default=_unheard, compare=False, repr=False)
     """Adds a phase that began with the fault, and ends when it is called; of a fault that a cluster's scenario has."""
 
     @property

@@ -2,7 +2,7 @@
 
 Each operation is invoked, and later completed once: `ok` (it happened), `fail` (it surely did not), `info` (nobody
 knows: it may have happened, and may still). A fault is an operation too, of the process `NEMESIS`, so that the file of
-a run holds all that a checker needs, and an old run can be judged again by a better checker.
+a run holds all that a checker needs, and an old run can be checked again by a better checker.
 
 https://github.com/jepsen-io/jepsen/blob/main/doc/tutorial/02-db.md
 """

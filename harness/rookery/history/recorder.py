@@ -29,7 +29,7 @@ class Recorder:
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Raises `FileExistsError`: two runs in one file would be judged as one."""
+        """Raises `FileExistsError`: two runs in one file would be checked as one."""
         self.path = path
         self._file = path.open("x", encoding="utf-8", buffering=1)
         self._monotonic_ns = monotonic_ns
@@ -129,11 +129,11 @@ class Recorder:
         self.ok(begin)
 
     def checked(self) -> None:
-        """Say that what has been recorded so far was judged."""
+        """Say that what has been recorded so far was checked."""
         self._unchecked = False
 
     def require_checked(self) -> None:
-        """Raises `Unknown` when something was written, or a fault injected, that nobody has judged since."""
+        """Raises `Unknown` when something was written, or a fault injected, that nobody has checked since."""
         if self._unchecked:
             raise Unknown(
                 f"nobody checked what was recorded in {self.path.name}; a scenario that writes rows ends with "

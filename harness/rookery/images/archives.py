@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rookery.errors import UsageError
 from rookery.images import engine, recipes
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.paths import cache_dir
 
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # https://www.rfc-editor.org/rfc/rfc8878#section-3.1.1
@@ -77,7 +77,7 @@ def was_pulled(image_id: str) -> bool:
     return any(entry.pulled and entry.id == image_id for archive in stored() for entry in archive.entries)
 
 
-def is_whole(archive: Archive) -> bool:
+def is_complete(archive: Archive) -> bool:
     """Whether its file can be read to the end."""
     try:
         with tarfile.open(archive.path) as file:
@@ -98,7 +98,7 @@ def store(references: Sequence[str]) -> Path:
     index = path.with_suffix(".json")
     if path.exists() and _read(index) is not None:
         return path
-    with unfinished.staged(path) as partial:
+    with staging.staged(path) as partial:
         engine.save(references, str(partial / path.name))
         (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
         (partial / index.name).rename(index)  # first: one without its archive does not count, and takes no room

@@ -14,7 +14,7 @@ from pathlib import Path
 from rookery.errors import InfrastructureError
 from rookery.images import durations, engine, recipes
 from rookery.images.recipes import Recipe
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.docker import docker, docker_logged
 from rookery.machine.run import CommandFailed, run_logged
 from rookery.paths import cache_dir
@@ -38,7 +38,7 @@ def plan(references: Iterable[str]) -> list[Recipe]:
     def visit(reference: str) -> str | None:
         if engine.usable(reference):
             return None
-        recipe = recipes.need(reference)
+        recipe = recipes.require(reference)
         if recipe.reference not in found:
             found[recipe.reference] = recipe
             order.add(recipe.reference, *filter(None, map(visit, recipe.needs)))
@@ -71,7 +71,7 @@ def build(references: Iterable[str]) -> list[str]:
 
 
 class Progress:
-    """What of the builds of one call is under way, and about how long the rest takes, by what each took last."""
+    """What of the builds of one call is in progress, and about how long the rest takes, by what each took last."""
 
     def __init__(self, todo: Sequence[Recipe], needs: Mapping[str, Sequence[str]]) -> None:
         recorded = durations.recorded()
@@ -92,7 +92,7 @@ class Progress:
         )
 
     def line(self, now: float) -> str:
-        """What is under way, since when, and how much is left."""
+        """What is in progress, since when, and how much is left."""
         had = {name: now - since for name, since in self.running.items()}
         each = [f"{self._short(name)} {had[name]:.0f} s of about {self.seconds[name]:.0f}" for name in had]
         number = len(self.recipes) - len(self.done)
@@ -172,7 +172,7 @@ def _build_one(recipe: Recipe) -> float:
     log_file.parent.mkdir(parents=True, exist_ok=True)
     log_file.write_text("")
     try:
-        with unfinished.staged(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
+        with staging.staged(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
             make(recipe, folder, log_file)
     except CommandFailed as error:
@@ -238,7 +238,7 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
     # SELinux would have the container see no file that is not labelled as its own; the folder is ours, and stays so.
     options = ["--rm", "--network", "host", "--security-opt", "label=disable", *mounts]
     docker(
-        *("run", "--label", unfinished.label(folder), *options),
+        *("run", "--label", staging.label(folder), *options),
         *(recipes.GOLANG, "go-module", path, version, "/module"),
         timeout=600,
     )
@@ -247,9 +247,9 @@ def fetch_module(path: str, version: str, folder: Path) -> None:
 def export_file(reference: str, path: str, target: Path) -> None:
     """Copy the file `path` out of an image, which is built first where it must be; made executable."""
     build([reference])
-    with unfinished.staged(target) as partial:
+    with staging.staged(target) as partial:
         name = engine.name_of(reference)
-        container = docker("create", "--label", unfinished.label(partial), name, "none").stdout.strip()
+        container = docker("create", "--label", staging.label(partial), name, "none").stdout.strip()
         try:
             copied = partial / target.name
             docker("cp", f"{container}:{path}", str(copied), timeout=120)

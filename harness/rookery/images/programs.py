@@ -15,7 +15,7 @@ def build_kind(target: Path) -> None:
 
 def csi_sanity() -> Path:
     """csi-sanity, from the cache as long as its recipe has not changed."""
-    recipe = recipes.need(catalogue.CSI_SANITY)
+    recipe = recipes.require(catalogue.CSI_SANITY)
     program = cache_dir() / "bin" / f"csi-sanity-{recipe.digest}"
     if not program.exists():
         build.export_file(recipe.reference, "/usr/local/bin/csi-sanity", program)
@@ -24,7 +24,7 @@ def csi_sanity() -> Path:
 
 def snapshot_crds() -> Path:
     """The CRDs of snapshots, in one YAML file, of the release whose controllers are in the userspace driver's image."""
-    recipe = recipes.need(catalogue.USERSPACE_CSI)
+    recipe = recipes.require(catalogue.USERSPACE_CSI)
     crds = cache_dir() / "crds" / f"snapshots-{recipe.digest}.yaml"
     if not crds.exists():
         build.export_file(recipe.reference, "/usr/local/share/crds/snapshots.yaml", crds)

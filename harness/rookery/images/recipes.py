@@ -164,7 +164,7 @@ def versions_of(image: str) -> list[str]:
 NOWHERE = ": not in docker, not in the archive cache, no registry can be reached"
 
 
-def need(reference: str, *, why: str = NOWHERE, hint: str = "") -> Recipe:
+def require(reference: str, *, why: str = NOWHERE, hint: str = "") -> Recipe:
     """The recipe of `reference`; raises `UsageError` with the versions that can be made if there is none.
 
     `why` is what came of having it from elsewhere, said behind its name, and `hint` what helps there.

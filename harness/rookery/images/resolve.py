@@ -43,7 +43,7 @@ class Image:
     name: str = ""  # that the engine has it by
 
 
-def look(reference: str) -> Image:
+def inspect(reference: str) -> Image:
     """The image as it is now; nothing is fetched or built."""
     image = engine.usable(reference)
     if image is None:
@@ -79,11 +79,11 @@ def ensure(
     refused = {reference: _pull(reference, mirrors, reachable) for reference in missing}
     for reference, refusal in refused.items():
         if refusal:
-            recipes.need(reference, why=refusal.why, hint=refusal.hint)
+            recipes.require(reference, why=refusal.why, hint=refusal.hint)
     missing = [reference for reference, refusal in refused.items() if refusal]
     if missing:
         build.build(missing)
-    return [look(reference) for reference in references]
+    return [inspect(reference) for reference in references]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _load(reference: str) -> bool:
         try:
             engine.load(str(archive.path))
         except InfrastructureError as error:
-            if archives.is_whole(archive):  # then the engine is busy, or the disk full: it would have to be made again
+            if archives.is_complete(archive):  # the engine is busy, or the disk full: it would have to be made again
                 raise InfrastructureError(
                     f"{archive.path} could not be loaded: {error.message}",
                     hint=f"see that docker answers and has room (docker system df); if it stays so: rm {archive.path}",

@@ -35,7 +35,7 @@ from rookery.kube.errors import ApiUnavailable, KubeError, refused
 from rookery.kube.objects import Object, items_of, value_of
 from rookery.kube.streams import Stream
 from rookery.kube.watching import Watch
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.paths import cache_dir
 from rookery.waiting import NotYet, wait_for
 
@@ -481,7 +481,7 @@ def _keys() -> Path:
     /tmp, its own choice, a killed run would leave them for ever."""
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(unfinished.staged(cache_dir() / "keys/kubernetes"))
+    return stack.enter_context(staging.staged(cache_dir() / "keys/kubernetes"))
 
 
 def _is_loopback(url: str) -> bool:

@@ -16,7 +16,7 @@ from kubernetes import client as kubernetes_client
 from rookery.kube.errors import ApiUnavailable, refused
 
 CONNECT_SECONDS = 2.0
-AT_ONCE = 256 * 1024  # bytes of one read
+READ_BYTES = 256 * 1024  # bytes of one read
 LONGEST_LINE = 4 * 2**20  # bytes; what is longer is left out
 
 
@@ -69,7 +69,7 @@ class Stream:
         """What there is, and whether that was all."""
         parts = []
         try:
-            while part := self._socket.recv(AT_ONCE):
+            while part := self._socket.recv(READ_BYTES):
                 parts.append(part)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return b"".join(parts), False

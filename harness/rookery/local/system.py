@@ -8,7 +8,7 @@ from typing import Any
 
 from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.snapshots import digest_of_objects
-from rookery.csi.leaks import NOTHING, Finding, Wanted
+from rookery.csi.leaks import NOTHING, Expected, Finding
 from rookery.errors import AnotherCluster, RookeryError, UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready
@@ -18,7 +18,7 @@ from rookery.local.manifests import Object
 from rookery.machine.run import CommandFailed
 from rookery.storage.baseline.fingerprint import Difference, Fingerprint, Item
 from rookery.storage.recovery import NODES_READY, every_pod_ready, nodes_back
-from rookery.storage.system import Baseline, Phase, Reached, StorageSystem
+from rookery.storage.system import Baseline, Milestone, Phase, StorageSystem
 from rookery.waiting import NotYet, condition, minutes
 
 VOLUMES_KNOWN = minutes(1)
@@ -52,18 +52,18 @@ class LocalVolumes(StorageSystem):
         volumes = [manifests.volume(worker, devices[worker], size) for worker in nodes.workers]
         return [manifests.storage_class(), *volumes]
 
-    def deploy(self, nodes: KindCluster, phase: Phase, reached: Reached) -> None:
+    def deploy(self, nodes: KindCluster, phase: Phase, milestone: Milestone) -> None:
         self.found_on(nodes, phase)
         with phase("disks formatted"), ThreadPoolExecutor(len(nodes.workers)) as pool:
             list(pool.map(disks.make_filesystem, nodes.disks.values()))
         devices = {worker: disk.device for worker, disk in nodes.disks.items()}
         with phase("volumes Available"):
             self._kube.apply(self._objects(nodes, devices))
-            self._volumes_whole.wait()
+            self._volumes_known.wait()
         with phase("nodes and pods Ready"):
             nodes_ready(self._kube, nodes.node_names).wait(within=NODES_READY)
             every_pod_ready(self._kube, (), since=0).wait()
-        reached("volumes")
+        milestone("volumes")
 
     def require_savable(self) -> None:
         if using := [worker for worker, is_mounted in disks.mounted(self.nodes).items() if is_mounted]:
@@ -81,7 +81,7 @@ class LocalVolumes(StorageSystem):
         return {worker: found[name] for worker, name in names.items() if name in found}
 
     @condition("a volume on each worker", within=VOLUMES_KNOWN)
-    def _volumes_whole(self) -> dict[str, Object]:
+    def _volumes_known(self) -> dict[str, Object]:
         """Each worker has its volume, free or in use."""
         found = self._volumes()
         if missing := [worker for worker in self.nodes.workers if worker not in found]:
@@ -100,22 +100,22 @@ class LocalVolumes(StorageSystem):
                 "filesystem": disks.filesystem_id(self.nodes.disks[worker]),
                 "mounted": is_mounted[worker],
             }
-            for worker, each in self._volumes_whole.now().items()
+            for worker, each in self._volumes_known.now().items()
         }
 
     def assert_healthy(self) -> None:
         every_pod_ready(self._kube, (), since=0).now()
-        self._volumes_whole.now()
+        self._volumes_known.now()
 
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
+    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
         """A node's mounts are of the boot it runs in, so one that is there is newer than the kill."""
-        nodes_back(self._kube, names, since=since, reached=reached)
+        nodes_back(self._kube, names, since=since, milestone=milestone)
         self.healthy(baseline).wait()
-        reached("volumes mounted in nodes")
+        milestone("volumes mounted in nodes")
 
     @condition("local volumes as before the fault", within=MOUNTED)
     def healthy(self, baseline: Baseline) -> None:
-        found = self._volumes_whole.now()
+        found = self._volumes_known.now()
         for worker, before in baseline.items():
             now = disks.filesystem_id(self.nodes.disks[worker])
             if (found[worker]["metadata"]["uid"], now) != (before["uid"], before["filesystem"]):
@@ -124,10 +124,10 @@ class LocalVolumes(StorageSystem):
         if lacking := [worker for worker, before in baseline.items() if before["mounted"] and not is_mounted[worker]]:
             raise NotYet(f"not mounted: {', '.join(lacking)}")
 
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
-        self.recovered(baseline, names=names, since=since, reached=reached)
+    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
+        self.recovered(baseline, names=names, since=since, milestone=milestone)
         every_pod_ready(self._kube, (), since=since).wait()
-        reached("every pod Ready")
+        milestone("every pod Ready")
 
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         return {PART: self._fingerprint}
@@ -142,7 +142,7 @@ class LocalVolumes(StorageSystem):
         except (RookeryError, NotYet) as error:
             return [f"volumes recycled: refused: {error}"]
 
-    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+    def leaks(self, also: Expected = NOTHING) -> list[Finding]:
         """Disks that are mounted though no claim has their volume."""
         found, is_mounted = self._volumes(), disks.mounted(self.nodes)
         free = [worker for worker, each in found.items() if not value_of(each, "spec", "claimRef")]
@@ -152,7 +152,7 @@ class LocalVolumes(StorageSystem):
             if is_mounted[worker]
         ]
 
-    def volumes_left(self, claims: Collection[str]) -> list[str]:
+    def leaked_volumes(self, claims: Collection[str]) -> list[str]:
         """Volumes whose claims are gone, until they are recycled, which is done here."""
         self._recycle()
         claimed = {worker: value_of(each, "spec", "claimRef", "uid") for worker, each in self._volumes().items()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery.errors import InfrastructureError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.docker import engine_info
 from rookery.paths import cache_dir, state_dir
 
@@ -34,12 +34,12 @@ class Needs:
     @property
     def cache(self) -> int:
         """Bytes in the cache's folder; images that are there already need no room again."""
-        unpacked = any(path.suffix != unfinished.SUFFIX for path in (cache_dir() / "stores").glob("*"))
+        unpacked = any(path.suffix != staging.SUFFIX for path in (cache_dir() / "stores").glob("*"))
         return self.snapshots + (0 if unpacked else self.images)
 
 
 @dataclass(frozen=True)
-class Room:
+class Headroom:
     """How much there is of something, and how much is needed; bytes."""
 
     what: str
@@ -77,11 +77,11 @@ def require_root() -> None:
 def require_headroom(needs: Needs | None = None) -> None:
     """Raises `InfrastructureError` with the numbers of everything there is too little of."""
     needs = needs or Needs()
-    short = [room for room in [memory(needs), *disks(needs)] if not room.enough]
+    short = [headroom for headroom in [memory(needs), *disks(needs)] if not headroom.enough]
     if short:
         raise InfrastructureError(
-            "too little room for a run\n" + "\n".join(f"  {room}" for room in short),
-            hint="; ".join(dict.fromkeys(room.hint for room in short)),
+            "insufficient memory or disk space for a run\n" + "\n".join(f"  {headroom}" for headroom in short),
+            hint="; ".join(dict.fromkeys(headroom.hint for headroom in short)),
         )
 
 
@@ -95,9 +95,9 @@ def require_memory_for(clusters: int, needs: Needs | None = None) -> None:
         )
 
 
-def memory(needs: Needs) -> Room:
+def memory(needs: Needs) -> Headroom:
     """Memory that can be had without swapping."""
-    return Room(
+    return Headroom(
         "memory", memory_available(), needs.memory, "end other programs (ps aux --sort=-rss | head), or `rookery sweep`"
     )
 
@@ -119,8 +119,8 @@ def _meminfo(name: str) -> int:
     raise InfrastructureError(f"/proc/meminfo has no {name}", hint="a kernel of 3.14 or later")
 
 
-def disks(needs: Needs) -> list[Room]:
-    """One `Room` for each filesystem that a run writes to."""
+def disks(needs: Needs) -> list[Headroom]:
+    """One `Headroom` for each filesystem that a run writes to."""
     state = needs.state + (needs.copies if nodes_get_copies() else 0)
     needed: dict[int, int] = {}
     places: dict[int, list[Path]] = {}
@@ -133,7 +133,7 @@ def disks(needs: Needs) -> list[Room]:
         needed[filesystem] = needed.get(filesystem, 0) + size
         places.setdefault(filesystem, []).append(place)
     return [
-        Room(
+        Headroom(
             f"disk under {' and '.join(map(str, paths))}",
             shutil.disk_usage(nearest_existing(paths[0])).free,
             needed[filesystem],

@@ -83,7 +83,7 @@ def create_disk(path: Path, size_bytes: int, lease: Lease) -> LoopDisk:
     require_size(size_bytes)
     path = Path(os.path.realpath(path))  # as the kernel will tell it
     path.parent.mkdir(parents=True, exist_ok=True)
-    _require_room(path.parent, size_bytes)
+    _require_space(path.parent, size_bytes)
     _create_file(path, size_bytes, lease)
     return _attach_to_free_number(path, lease)
 
@@ -149,7 +149,7 @@ def _is_attached(disk: LoopDisk) -> bool:
     return loop.holds(disk.number, FileId.of(disk.path))
 
 
-def _require_room(directory: Path, size_bytes: int) -> None:
+def _require_space(directory: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(directory).free
     if free < size_bytes:
         raise InfrastructureError(

@@ -198,19 +198,19 @@ def kubectl() -> Check:
         return Check("kubectl", "degraded", f"{path} does not tell its version", f"{path} version --client")
 
 
-def free_disk(rooms: Sequence[capacity.Room]) -> Check:
-    short = [room for room in rooms if not room.enough]
+def free_disk(headrooms: Sequence[capacity.Headroom]) -> Check:
+    short = [headroom for headroom in headrooms if not headroom.enough]
     return Check(
         "free disk",
         "missing" if short else "ok",
-        "; ".join(str(room).removeprefix("disk ") for room in rooms),
+        "; ".join(str(headroom).removeprefix("disk ") for headroom in headrooms),
         short[0].hint if short else "",
     )
 
 
-def free_memory(room: capacity.Room) -> Check:
-    state: State = "ok" if room.enough else "missing"
-    return Check("free memory", state, str(room).removeprefix("memory: "), "" if room.enough else room.hint)
+def free_memory(headroom: capacity.Headroom) -> Check:
+    state: State = "ok" if headroom.enough else "missing"
+    return Check("free memory", state, str(headroom).removeprefix("memory: "), "" if headroom.enough else headroom.hint)
 
 
 def inotify_limits(root: Path) -> Check:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rookery.errors import InfrastructureError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.network import answering
 from rookery.machine.run import CommandFailed, output
 from rookery.paths import cache_dir
@@ -68,7 +68,7 @@ def install_kind(build_kind: Callable[[Path], None]) -> Path:
     except InfrastructureError:
         pass  # there is none yet, which is why we are here
     target = installed()
-    with unfinished.staged(target) as partial:
+    with staging.staged(target) as partial:
         program = partial / target.name
         if not _download_release(program):
             log.info("kind %s: building it", VERSION)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
-from rookery.machine import locks, unfinished
+from rookery.machine import locks, staging
 from rookery.machine.loop import FileId
 from rookery.machine.processes import Process, boot_id
 from rookery.machine.removers import REMOVERS
@@ -354,7 +354,7 @@ def sweep(*, everything: bool = False) -> list[str]:
                     names = list(failures)
         except DeadlineExceeded as error:
             raise InfrastructureError(str(error), hint="another sweep does not come to its end: why?") from error
-    removed += unfinished.sweep()
+    removed += staging.sweep()
     if failures:
         raise SweepIncomplete(failures, removed)
     return removed

@@ -138,13 +138,13 @@ def write_back(number: int, *, within: float = 10) -> None:
     """Have everything that was written to the device in its backing file, which can be read then; not necessarily on
     the disk under that.
 
-    Nobody may be writing. Raises `InfrastructureError` if requests are under way for longer than `within` seconds.
+    Nobody may be writing. Raises `InfrastructureError` if requests are in flight for longer than `within` seconds.
     """
 
     def done() -> None:
         reads, writes = (_SYS_BLOCK / f"loop{number}" / "inflight").read_text().split()
         if int(reads) or int(writes):
-            raise NotYet(f"{reads} reads and {writes} writes under way")
+            raise NotYet(f"{reads} reads and {writes} writes in flight")
 
     with _opened(ensure_node(number), os.O_RDONLY) as loop:
         fcntl.ioctl(loop, _BLKFLSBUF)
@@ -181,7 +181,7 @@ def tear_away(number: int, only_if: Callable[[int], bool]) -> bool:
     return _show_from(number, _BEYOND, only_if)
 
 
-def put_back(number: int, only_if: Callable[[int], bool]) -> bool:
+def restore_size(number: int, only_if: Callable[[int], bool]) -> bool:
     """Take `tear_away` back; idempotent."""
     return _show_from(number, 0, only_if)
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from rookery.errors import InfrastructureError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.run import run
 from rookery.paths import cache_dir
 
@@ -38,7 +38,7 @@ def manifests_for(version: str, fetch: Fetch) -> list[Object]:
     """
     cached = cache_dir() / "metallb" / f"{version}.yaml"
     if not cached.exists():
-        with unfinished.staged(cached) as partial:
+        with staging.staged(cached) as partial:
             found = partial / cached.name
             shutil.copyfile(_module(version, partial / "module", fetch) / _NATIVE, found)
             found.rename(cached)

@@ -114,13 +114,13 @@ def cluster(request: pytest.FixtureRequest, rookery_results: Results) -> Iterato
     begin = time.time()
     with watching(cluster, rookery_results):
         yield cluster
-    cluster.settle()
-    if not cluster.storage.as_deployed:
+    cluster.finish_gathering()
+    if not cluster.storage.unaltered:
         running.session_of(request.config).mark_dirty()
     marker, calls = request.node.get_closest_marker("skip_leak_check"), request.node.stash.get(running.CALLS, {})
     left = None
     try:
-        session.require_nothing_left(cluster, rookery_results, calls, excuse=marker.args[0] if marker else "")
+        session.require_no_leaks(cluster, rookery_results, calls, excuse=marker.args[0] if marker else "")
         expectations.require_nothing_unexpected(request.node, cluster, rookery_results, calls, since=begin)
     except StorageFailure as error:
         left = error
@@ -157,7 +157,7 @@ def second_cluster(
             yield other
     finally:
         try:
-            other.settle()
+            other.finish_gathering()
             if other.ready:
                 other.gather_logs(rookery_results, "other-cluster-at-the-end")
         finally:
@@ -210,7 +210,7 @@ def _workload_fixture(kind: Kind) -> Any:
         # It stays for the next scenario, with a table of this one: dropping that can take longer than the scenario.
         with session.in_use(made, cluster, rookery_results):
             yield made
-            if not made.as_deployed:
+            if not made.unaltered:
                 running.session_of(request.config).mark_dirty()
 
     stays = "came with the cluster" if kind.seed_rows else "is removed at the end"
@@ -308,12 +308,12 @@ def apply_storage_class(cluster: StorageCluster) -> Iterator[Callable[[dict[str,
 @uses_images(*METALLB)
 def metallb(cluster: StorageCluster, rookery_results: Results) -> Iterator[MetalLB]:
     """What gives Services of type LoadBalancer an address, Ready; removed at the end."""
-    from rookery.cluster.addresses import spare_addresses
+    from rookery.cluster.addresses import free_addresses
     from rookery.images.build import fetch_module
     from rookery.metallb import VERSION
     from rookery.metallb.deploy import MetalLB
 
-    first, last = spare_addresses(cluster.nodes.network, ADDRESSES)
+    first, last = free_addresses(cluster.nodes.network, ADDRESSES)
     found = MetalLB(cluster.kube, version=VERSION, first=first, last=last, fetch=fetch_module)
     with rookery_results.phase("MetalLB Ready"):
         found.deploy()

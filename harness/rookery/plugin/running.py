@@ -219,7 +219,7 @@ def pytest_runtest_makereport(
     if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
         finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     if results := item.stash.get(RESULTS, None):  # which its setup has made
-        reporting.told(item, call, report, results, machine=session.short_of_room(results))
+        reporting.told(item, call, report, results, machine=session.short_of_disk_space(results))
     return report
 
 
@@ -230,7 +230,7 @@ def pytest_exception_interact(node: pytest.Item, call: pytest.CallInfo, report: 
     if isinstance(node, pytest.Item) and not is_scenario(node):
         running.failures.append(AssertionError(str(call.excinfo.value)))  # by whose fault is for its own project to say
     else:
-        machine = session.short_of_room(node.stash.get(RESULTS, None))
+        machine = session.short_of_disk_space(node.stash.get(RESULTS, None))
         running.failed(blamed(call.excinfo.value, report.when, machine=machine))
 
 

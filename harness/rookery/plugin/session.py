@@ -69,7 +69,7 @@ class Session:
         self.restored_s: list[float] = []  # seconds of each time that a cluster was restored
         self._began = time.monotonic()
         self._cluster: StorageCluster | None = None
-        self._pristine: State | None = None  # the state it was handed out in, unless it is known to differ
+        self._clean: State | None = None  # the state it was handed out in, unless it is known to differ
         self._baseline: Fingerprint | None = None  # what the cluster was then
         self._earlier: dict[tuple[Which, str], Fingerprint] = {}  # the baselines before it, by cluster and state
         self._restored = False  # whether that state was restored, not made
@@ -95,7 +95,7 @@ class Session:
 
     def mark_dirty(self) -> None:
         """A scenario leaves what no measurement would show: the next one has the cluster restored."""
-        self._pristine = None
+        self._clean = None
 
     def cluster(self, state: State, results: Results, which: Which = USUAL) -> StorageCluster:
         """The cluster in that state: the one there is, if it is seen to be clean, or else restored or made.
@@ -107,7 +107,7 @@ class Session:
             self._cluster.delete()
             self._cluster = None
         if self._cluster is None:
-            self._pristine = None
+            self._clean = None
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
         for each in state.bases:
@@ -122,12 +122,12 @@ class Session:
             self._take_baseline(state, cluster, results)
         cluster.note(results)
         results.record(state=state.name)
-        self._pristine = state
+        self._clean = state
         return cluster
 
     def _is_in(self, state: State, cluster: StorageCluster, results: Results) -> bool:
         """Whether the cluster is in that state already."""
-        return self._pristine is state and self._is_clean(cluster, results)
+        return self._clean is state and self._is_clean(cluster, results)
 
     def _is_clean(self, cluster: StorageCluster, results: Results) -> bool:
         """Whether it is what it was at its baseline, or has become so again, now that it is looked at."""
@@ -140,7 +140,7 @@ class Session:
         except RookeryError as error:
             log.warning("whether the cluster is clean cannot be seen: %s; restoring it", error)
             results.record(dirty=[str(error)])
-            self._pristine = None
+            self._clean = None
             return False
         results.add_phase("clean" if cleaning.clean else "not clean", begin, cleaning.seconds)
         results.record(
@@ -148,7 +148,7 @@ class Session:
         )
         if not cleaning.clean:
             log.info("%s; restoring it", cleaning)
-            self._pristine = None
+            self._clean = None
         elif cleaning.undone:
             log.info("%s", cleaning)
         return cleaning.clean
@@ -192,7 +192,7 @@ class Session:
             cluster.delete()
         elif not self._is_in(state.base, cluster, results):
             self._put(cluster, state.base, results)
-        self._pristine, self._restored = None, False
+        self._clean, self._restored = None, False
         try:
             state.make(cluster, results)
         except Exception:
@@ -209,13 +209,13 @@ class Session:
             told = "%s could not be saved, and is made anew when it is needed again: %s"
             log.warning(told, state.name, error)
             # It may have stood still for long before that failed, and the scenario begins on it.
-            cluster.as_deployed.wait(within=GOES_ON)
+            cluster.all_healthy.wait(within=GOES_ON)
             return
         self._made.add((self._which, state.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
-        self._pristine = None
+        self._clean = None
         try:
             cluster.restore(snapshot, results)
         except (CommandFailed, OSError, DeadlineExceeded, StorageFailure):
@@ -271,7 +271,7 @@ class Session:
         return exit_status(self.failures) if self.failures else of_pytest
 
 
-def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
+def require_no_leaks(cluster: StorageCluster, results: Results, calls: Mapping[str, Any], *, excuse: str) -> None:
     """See that a scenario that has passed leaves nothing of volumes behind; of one that has not, note what it left.
 
     With an `excuse` nobody looks, nor at a cluster that is gone or has a node switched off, where nothing would answer.
@@ -284,13 +284,13 @@ def require_nothing_left(cluster: StorageCluster, results: Results, calls: Mappi
         results.record(skip_leak_check=excuse)
     elif call.excinfo is not None:
         with suppress(RookeryError, NotYet, OSError):
-            results.record(left_behind=[str(finding) for finding in cluster.leaks()] if cluster.running else [])
+            results.record(leaks=[str(finding) for finding in cluster.leaks()] if cluster.running else [])
     elif cluster.running:
         try:
             with results.phase("no leaks"):
-                cluster.nothing_leaked().wait(within=LEAKS_GONE)
+                cluster.no_leaks().wait(within=LEAKS_GONE)
         except DeadlineExceeded as error:
-            results.record(left_behind=error.reason.splitlines())
+            results.record(leaks=error.reason.splitlines())
             raise LeakDetected(str(error)) from error
 
 
@@ -330,13 +330,13 @@ def finish(
     if error is None and "call" not in calls:
         error = KeyboardInterrupt()  # of which pytest makes no call
     if error is not None:
-        error = blamed(error, "call" if "call" in calls else "setup", machine=short_of_room(results))
+        error = blamed(error, "call" if "call" in calls else "setup", machine=short_of_disk_space(results))
     results.finish(outcome_of(error, at_setup=False))
 
 
-def short_of_room(results: Results | None) -> InfrastructureError | None:
+def short_of_disk_space(results: Results | None) -> InfrastructureError | None:
     """What the machine was short of while the scenario ran; None if it had room."""
-    short = results.room_is_short() if results else ""
+    short = results.disk_space_is_short() if results else ""
     return (
         InfrastructureError(
             f"the machine's disk was full: {short}",
@@ -387,7 +387,7 @@ def removed(workload: Workload, cluster: StorageCluster, results: Results) -> It
         return  # its volumes may never go, which would be told as a second failure; the cluster is restored anyway
     with results.phase("workload and volumes removed"):
         remove_namespace(cluster.kube, workload.namespace)
-        cluster.no_volumes_left.wait(within=WORKLOAD_GONE)
+        cluster.no_leaked_volumes.wait(within=WORKLOAD_GONE)
 
 
 @retry_while_api_unavailable()

@@ -40,7 +40,7 @@ class _Reports:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if FOLDER in dict(report.user_properties) and not self._config.pluginmanager.has_plugin(REPORTING):
-            # Of the report that is under way what is registered now is told by nobody else.
+            # Of the report that is in progress what is registered now is told by nobody else.
             reporting_of(self._config).pytest_runtest_logreport(report)
 
 

@@ -11,6 +11,6 @@ from typing import Any
 
 def write_json(path: Path, data: Any) -> None:
     """Replace `path` at once: a reader, or a harness that died, finds the old text or the new, never a part of one."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    unfinished.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    draft.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
+    draft.replace(path)

@@ -84,7 +84,7 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
         close=CLOSE,
         waits_in_all=len(timings.get("waits", [])) + int(timings.get("waits_left_out", 0)),
         phases=_phases(timings, [] if meanwhile else _earlier(folder, timings, _conditions(run_json, report))),
-        under_way=timings.get("under_way"),
+        in_progress=timings.get("in_progress"),
         meanwhile=meanwhile,
         left_out=left_out,
         became=became,
@@ -336,7 +336,7 @@ def _data(
     phases = [{name: each[name] for name in ("name", "start_s", "seconds")} for each in timings.get("phases", [])]
     phases += [
         {"name": f"{each['name']}: not ended", "start_s": each["start_s"], "seconds": max(0.0, total - each["start_s"])}
-        for each in timings.get("under_way", {}).get("phases", [])
+        for each in timings.get("in_progress", {}).get("phases", [])
     ]
     if failed := report.get("failed_phase"):
         phases.append({**failed, "name": f"{failed['name']}: failed"})

@@ -1,6 +1,6 @@
 """A history as a page draws it: operations as columns of numbers, and faults. The one place that reads faults.
 
-It reads lines, and does not judge: `rookery.history` refuses a history that cannot be, and a page shows what there is.
+It reads lines, and does not check: `rookery.history` refuses a history that cannot be, and a page shows what there is.
 """
 
 from __future__ import annotations

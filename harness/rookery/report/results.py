@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from rookery.errors import UsageError
+from rookery.report.disk_space import DiskSpaceSampler
 from rookery.report.files import write_json
 from rookery.report.logs import bound_logs
-from rookery.report.room import RoomSampler
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
 from rookery.waiting import Wait
@@ -30,14 +30,14 @@ MOST_WAITS = 500  # that are kept of a scenario, the longest
 _NO_VERDICT = ("running", "interrupted")
 TIMINGS_SCHEMA, REPORT_SCHEMA = "rookery.timings/1", "rookery.report/1"
 FAULT_FOLDERS = 24  # of at most 1 MiB each; the newest tell of the fault that a scenario failed by
-# What Rookery itself has in report.json: pages, `rookery compare` and `rookery judge` read it in one form.
+# What Rookery itself has in report.json: pages, `rookery compare` and `rookery recheck` read it in one form.
 OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
         *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
         *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "bench"),
         *("watcher", "watcher_other"),
-        *("dirty", "undone", "drift", "left_behind", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
+        *("dirty", "undone", "drift", "leaks", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
     }
 )
 
@@ -97,7 +97,7 @@ class Results:
         self._notes: dict[str, Any] = {"schema": REPORT_SCHEMA, "scenario": scenario, "started": self._started}
         self._moments = 0
         self._fault_folders: list[Path] = []
-        self._room = RoomSampler()
+        self._disk_space = DiskSpaceSampler()
         self._write_timings()
 
     def __enter__(self) -> Results:
@@ -214,14 +214,14 @@ class Results:
         """What each phase took so far; of one that came several times, the last."""
         return {phase.name: phase.seconds for phase in self._phases}
 
-    def stopwatch(self, since_ns: int, prefix: str = "") -> Callable[[str], None]:
+    def milestones(self, since_ns: int, prefix: str = "") -> Callable[[str], None]:
         """A function that adds a phase which began at `since_ns` (`time.monotonic_ns()`) and ends when it is called."""
         start = since_ns / 1e9 - self._begin
 
-        def reached(name: str) -> None:
+        def milestone(name: str) -> None:
             self.add_phase(prefix + name, start, self.elapsed - start)
 
-        return reached
+        return milestone
 
     def note(self, **notes: Any) -> None:
         """Put what a scenario has found into report.json. JSON-able values.
@@ -268,15 +268,15 @@ class Results:
         """What was put into report.json under that name so far."""
         return self._notes.get(name, default)
 
-    def room_is_short(self) -> str:
+    def disk_space_is_short(self) -> str:
         """Where the machine's disk was as good as full at some moment of the scenario, and how full; empty if never."""
-        return self._room.room_is_short()
+        return self._disk_space.disk_space_is_short()
 
     def finish(self, outcome: Outcome) -> None:
         """Settle the outcome, and cut the logs down to size. Calling it again replaces the outcome."""
         self.outcome = outcome
         self._write_timings()
-        self._room.stop()
+        self._disk_space.stop()
         dropped = bound_logs(self.folder / "logs")
         self.record(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
 
@@ -295,7 +295,7 @@ class Results:
         self._changed()
 
     def _timings(self) -> dict[str, Any]:
-        running = {"under_way": {"stage": self._stage, "phases": [asdict(each) for each in self._begun]}}
+        running = {"in_progress": {"stage": self._stage, "phases": [asdict(each) for each in self._begun]}}
         return {
             "schema": TIMINGS_SCHEMA,
             "scenario": self.scenario,
@@ -305,7 +305,7 @@ class Results:
             "uncounted_s": round(self._uncounted_s, 1),
             **self._budget,
             **self._call,
-            "least_room_mib": self._room.least_mib,
+            "least_free_mib": self._disk_space.least_mib,
             **(running if self.outcome == "running" else {}),
             "phases": [asdict(phase) for phase in self._phases],
             "waits": self._waits,

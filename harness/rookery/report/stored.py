@@ -70,7 +70,7 @@ TIMINGS: Mapping[str, Any] = {
     "budget_s?": NUMBER,
     "over_budget?": bool,
     "call": {"start_s": NUMBER, "seconds": NUMBER},
-    "under_way": {"stage": str, "phases": [{"name": str, "start_s": NUMBER}]},
+    "in_progress": {"stage": str, "phases": [{"name": str, "start_s": NUMBER}]},
     "phases": [_PHASE],
     "waits": [_WAIT],
     "waits_left_out": NUMBER,

@@ -100,7 +100,7 @@ class Rook:
         with self._phase("HEALTH_OK"):
             self._wait(self._healthy_and_clean)
 
-    def settle(self) -> None:
+    def wait_for_operator_convergence(self) -> None:
         """Do what the operator would do the next time it starts, and wait until that is over.
 
         Rook 1.18 gives a new OSD's pods a label `device-type` which it does not know any more when it looks at the
@@ -108,16 +108,16 @@ class Rook:
         long. A cluster that is saved should have that behind it.
         """
         osds = self.kube.list("Deployment", namespace=self.spec.namespace, labels=OSDS)
-        unsettled = [osd for osd in osds if DEVICE_TYPE in osd["spec"]["template"]["metadata"]["labels"]]
-        if not unsettled:
+        unconverged = [osd for osd in osds if DEVICE_TYPE in osd["spec"]["template"]["metadata"]["labels"]]
+        if not unconverged:
             return
-        with self._phase("OSDs settled"):
+        with self._phase("OSDs converged"):
             before = self.baseline.wait(within=OSDS_UP)
-            for osd in unsettled:
+            for osd in unconverged:
                 labels = {"metadata": {"labels": {DEVICE_TYPE: None}}}  # of the pods, and of the Deployment itself
                 forget = {**labels, "spec": {"template": labels}}
                 self.kube.patch("Deployment", osd["metadata"]["name"], forget, namespace=self.spec.namespace)
-            ids = {int(osd["metadata"]["labels"]["ceph-osd-id"]) for osd in unsettled}
+            ids = {int(osd["metadata"]["labels"]["ceph-osd-id"]) for osd in unconverged}
             self._wait(self._osds_restarted(ids, before.osdmap_epoch), OSDS_UP)
             self._wait(self.pgs_active_clean(newer_than=before.osdmap_epoch), OSDS_UP)
             self._wait(self.healthy)
@@ -297,7 +297,7 @@ class Rook:
 
         return Condition("mons in quorum", ask, within=MONS_IN_QUORUM, every=CEPH_POLL)
 
-    def says(self, code: str | Signature) -> Condition[str]:
+    def has_health_check(self, code: str | Signature) -> Condition[str]:
         """That check ("OSD_NEARFULL") is in Ceph's health, in a signature's words; its value is the summary."""
         wanted, signature = (code, None) if isinstance(code, str) else (code.of, code)
 

@@ -55,11 +55,11 @@ def _unwell(listing: Listing) -> Iterator[str]:
         yield str(reason)
 
 
-Found = Iterator[tuple[Any, ...]]
+Items = Iterator[tuple[Any, ...]]
 """Kind, name and value of each item, and what it is made again of, where that is another thing than its value."""
 
 
-def _map(listing: Listing) -> Found:
+def _map(listing: Listing) -> Items:
     """Who belongs to the cluster, and what was said of it as a whole."""
     yield "cluster", "fsid", listing["osds"]["fsid"]
     for osd in listing["osds"]["osds"]:
@@ -78,7 +78,7 @@ def _map(listing: Listing) -> Found:
         yield "erasure code profile", name, True
 
 
-def _pools(listing: Listing) -> Found:
+def _pools(listing: Listing) -> Items:
     for pool in listing["pools"]:
         about = {ours: pool.get(theirs) for theirs, ours in rules.POOL}
         flags = pool.get("flags_names", "").split(",")
@@ -86,7 +86,7 @@ def _pools(listing: Listing) -> Found:
         yield "pool", pool["pool_name"], about
 
 
-def _images(listing: Listing) -> Found:
+def _images(listing: Listing) -> Items:
     for pool in inventory.pools_of(listing["images"]):
         for image in pool.images:
             about = {"id": image.id, "parent": image.parent, "snapshots": sorted(image.snapshots)}
@@ -100,7 +100,7 @@ def _images(listing: Listing) -> Found:
             yield "object", f"{pool.name}/rbd_id.{name}", True
 
 
-def _filesystems(listing: Listing) -> Found:
+def _filesystems(listing: Listing) -> Items:
     names = {pool["pool_id"]: pool["pool_name"] for pool in listing["pools"]}
     for filesystem in listing["filesystems"]["filesystems"]:
         known = filesystem["mdsmap"]
@@ -128,13 +128,13 @@ def _filesystems(listing: Listing) -> Found:
                 yield "folder", f"{name}/{folder}", True
 
 
-def _users(listing: Listing) -> Found:
+def _users(listing: Listing) -> Items:
     for user in listing["auth"]["auth_dump"]:
         digest = hashlib.sha256(user["key"].encode()).hexdigest()[:12]
         yield "user", user["entity"], {"caps": user["caps"], "key": f"sha256:{digest}"}, user
 
 
-def _settings(listing: Listing) -> Found:
+def _settings(listing: Listing) -> Items:
     for setting in listing["config"]:
         name = f"{setting['section']}/{setting['name']}"
         if not rules.is_setting_ignored(name):
@@ -142,7 +142,7 @@ def _settings(listing: Listing) -> Found:
             yield "setting", f"{name} {mask}".rstrip(), setting["value"], setting
 
 
-def _crush(listing: Listing) -> Found:
+def _crush(listing: Listing) -> Items:
     """The map as it was made: without the shadow trees (`default~hdd`), which follow it."""
     crush = listing["crush"]
     for device in crush["devices"]:

@@ -25,7 +25,7 @@ CLONES = "/volumes/_index/clone"
 # Version 3 keeps its snapshots elsewhere, so they would be taken for gone.
 VERSIONS = ("", "2")
 LONGEST_PATH = 4096
-AT_ONCE = 65536  # bytes
+READ_BYTES = 65536  # bytes
 SETTINGS = {
     # Some of it is for root alone, and that is not who the toolbox runs as.
     "client_mount_uid": "0",
@@ -56,7 +56,7 @@ def content(mounted, path):
         return ""
     try:
         read = b""
-        while part := mounted.read(file, len(read), AT_ONCE):
+        while part := mounted.read(file, len(read), READ_BYTES):
             read += part
         return read.decode()
     finally:

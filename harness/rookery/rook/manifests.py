@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from rookery.errors import InfrastructureError, UsageError
-from rookery.machine import unfinished
+from rookery.machine import staging
 from rookery.machine.run import run
 from rookery.paths import cache_dir
 from rookery.rook.versions import Flavour, Version, known_versions, release_of
@@ -63,10 +63,10 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     cached = cache_dir() / "rook" / name
     if _is_complete(cached):
         return cached
-    with unfinished.staged(cached) as partial:
+    with staging.staged(cached) as partial:
         fetched = partial / "examples"
         _fetch(name, fetched, (from_go_module, from_release_archive, *fetch))
-        unfinished.discard(cached)
+        staging.discard(cached)
         fetched.rename(cached)
     return cached
 

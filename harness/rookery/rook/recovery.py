@@ -12,7 +12,7 @@ from rookery.kube import Kube
 from rookery.rook.deploy import CEPH_POLL, Rook
 from rookery.rook.status import CephBaseline, OsdMap
 from rookery.storage.recovery import every_pod_ready, nodes_back
-from rookery.storage.system import Reached
+from rookery.storage.system import Milestone
 from rookery.waiting import Condition, all_of, minutes
 
 # Deadlines of a recovery, each counted from the end of the one before.
@@ -24,15 +24,15 @@ CHECKS_IN_A_ROW = 5
 
 
 def recovered(
-    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, reached: Reached
+    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, milestone: Milestone
 ) -> None:
     """Wait until these nodes, and all mons, OSDs and PGs are back, by evidence newer than `since` (Unix time).
 
     Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another cluster came back.
     """
-    _ceph_back(kube, rook, baseline, names, since, reached)
+    _ceph_back(kube, rook, baseline, names, since, milestone)
     _pgs_clean(rook, baseline, times_in_a_row=CHECKS_IN_A_ROW)
-    reached("PGs active+clean")
+    milestone("PGs active+clean")
 
 
 def healthy(rook: Rook, baseline: CephBaseline) -> Condition[None]:
@@ -58,16 +58,16 @@ def healthy(rook: Rook, baseline: CephBaseline) -> Condition[None]:
 
 
 def restored(
-    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, reached: Reached
+    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, milestone: Milestone
 ) -> None:
     """Wait until a saved cluster is what it was when it was saved, as a scenario may use it: nodes, mons and OSDs as in
     `recovered`, HEALTH_OK, every pod Ready by containers started after `since`. Raises as that does."""
-    _ceph_back(kube, rook, baseline, names, since, reached)
+    _ceph_back(kube, rook, baseline, names, since, milestone)
     _pgs_clean(rook, baseline, times_in_a_row=1)
     rook.healthy.wait(within=PGS_CLEAN)
-    reached("HEALTH_OK")
+    milestone("HEALTH_OK")
     every_pod_ready(kube, [rook.spec.namespace], since=since).wait()
-    reached("every pod Ready")
+    milestone("every pod Ready")
 
 
 def require_same_cluster(found: OsdMap, baseline: CephBaseline) -> None:
@@ -80,14 +80,14 @@ def require_same_cluster(found: OsdMap, baseline: CephBaseline) -> None:
 
 
 def _ceph_back(
-    kube: Kube, rook: Rook, baseline: CephBaseline, names: Sequence[str], since: float, reached: Reached
+    kube: Kube, rook: Rook, baseline: CephBaseline, names: Sequence[str], since: float, milestone: Milestone
 ) -> None:
     """Wait for nodes, mons and OSDs that came back after `since` as what they were at the baseline."""
-    nodes_back(kube, names, since=since, reached=reached)
+    nodes_back(kube, names, since=since, milestone=milestone)
     rook.mons_in_quorum(elected_after=baseline.election_epoch).wait(within=MONS_IN_QUORUM)
-    reached("mons in quorum")
+    milestone("mons in quorum")
     found = rook.osds_up_from_boots_newer_than(baseline.osdmap_epoch).wait(within=OSDS_UP)
-    reached("OSDs up")
+    milestone("OSDs up")
     require_same_cluster(found, baseline)
 
 

@@ -18,7 +18,7 @@ from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.snapshots import digest_of_objects
 from rookery.csi import inventory
-from rookery.csi.leaks import NOTHING, Finding, Found, Wanted, compare
+from rookery.csi.leaks import NOTHING, Actual, Expected, Finding, compare
 from rookery.csi.operations import DriverPods
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build, recipes, resolve
@@ -39,7 +39,7 @@ from rookery.rook.versions import release_of, require_ceph, require_ceph_upgrade
 from rookery.settings import Settings
 from rookery.storage.baseline.fingerprint import CEPH, Difference, Fingerprint
 from rookery.storage.recovery import every_pod_ready
-from rookery.storage.system import Baseline, Phase, Reached, StorageSystem
+from rookery.storage.system import Baseline, Milestone, Phase, StorageSystem
 from rookery.waiting import Condition, NotYet
 
 STORAGE_CLASS = "rook-ceph-block"
@@ -141,12 +141,12 @@ class RookSystem(StorageSystem):
             kubelet_dir=kubelet_dir(self.nodes.topology),
         )
 
-    def deploy(self, nodes: KindCluster, phase: Phase, reached: Reached) -> None:
+    def deploy(self, nodes: KindCluster, phase: Phase, milestone: Milestone) -> None:
         self.found_on(nodes, phase)
         self.rook.deploy()
-        reached("HEALTH_OK")
+        milestone("HEALTH_OK")
         self._drivers.apply()  # which starts while the OSDs are at it
-        self.rook.settle()
+        self.rook.wait_for_operator_convergence()
         with phase("storage driver Ready"):
             self._drivers.ready()
 
@@ -161,7 +161,7 @@ class RookSystem(StorageSystem):
     def forget(self) -> None:
         super().forget()
         self._rook = None
-        if not self.as_deployed:
+        if not self.unaltered:
             self._become(self.settings)
 
     def _become(self, settings: Settings) -> None:
@@ -188,25 +188,25 @@ class RookSystem(StorageSystem):
         )
 
     @property
-    def as_deployed(self) -> bool:
+    def unaltered(self) -> bool:
         return self._now == self.settings
 
     def require_savable(self) -> None:
-        if not self.as_deployed:
+        if not self.unaltered:
             raise UsageError("a cluster that was upgraded is not saved", hint="save it before")
 
     def images_after(self, versions: Mapping[str, str]) -> tuple[str, ...]:
         return needed_images(self._after(versions)).all
 
-    def upgrade(self, versions: Mapping[str, str], phase: Phase, reached: Reached) -> Condition[None]:
+    def upgrade(self, versions: Mapping[str, str], phase: Phase, milestone: Milestone) -> Condition[None]:
         """Rook first, if it is among them, and to its end before Ceph is begun: the versions to come of both need not
         fit what was there before."""
         after = self._after(versions)
         steps = [replace(after, ceph=self._ceph)] if after.rook != self._now.rook else []
         steps += [after] if after.ceph != self._ceph else []
         for step in steps[:-1]:
-            self._begin(step, phase, reached).wait()
-        return self._begin(steps[-1], phase, reached)
+            self._begin(step, phase, milestone).wait()
+        return self._begin(steps[-1], phase, milestone)
 
     def _after(self, versions: Mapping[str, str]) -> Settings:
         """The settings of this cluster at these versions, its Ceph by name in any case; raises `UsageError`."""
@@ -231,7 +231,7 @@ class RookSystem(StorageSystem):
         """The version of Ceph, as its image is tagged."""
         return self.catalogue.ceph.rpartition(":v")[2]
 
-    def _begin(self, after: Settings, phase: Phase, reached: Reached) -> Condition[None]:
+    def _begin(self, after: Settings, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Begin with Rook or with Ceph: one of them is another than now."""
         before, began, kube = self._now, time.time(), self.nodes.kube
         upgrade.healthy_before(self.rook).wait()
@@ -248,7 +248,7 @@ class RookSystem(StorageSystem):
             handed_over = release_of(before.rook).flavour is not release_of(after.rook).flavour
             begun = began if handed_over else 0.0
         serving = [self.driver_pods.serve(node, since=begun) for node in self.nodes.workers]
-        return upgrade.done(kube, self._rook, target, reached, drivers=[*self._drivers.serving(), *serving])
+        return upgrade.done(kube, self._rook, target, milestone, drivers=[*self._drivers.serving(), *serving])
 
     def serve_filesystem(self, filesystem: Filesystem, storage_class: str = FILESYSTEM_CLASS) -> None:
         """Make a CephFS filesystem, and have its volumes served, by that class. Nothing of it is there by default."""
@@ -300,16 +300,16 @@ class RookSystem(StorageSystem):
         with suppress(NotYet):
             self.rook.healthy.now()
 
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
+    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
         before = CephBaseline.from_dict(baseline)
-        recovery.recovered(self.nodes.kube, self.rook, before, names=names, since=since, reached=reached)
+        recovery.recovered(self.nodes.kube, self.rook, before, names=names, since=since, milestone=milestone)
 
     def healthy(self, baseline: Baseline) -> Condition[None]:
         return recovery.healthy(self.rook, CephBaseline.from_dict(baseline))
 
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
+    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
         before = CephBaseline.from_dict(baseline)
-        recovery.restored(self.nodes.kube, self.rook, before, names=names, since=since, reached=reached)
+        recovery.restored(self.nodes.kube, self.rook, before, names=names, since=since, milestone=milestone)
 
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         return {CEPH: lambda: fingerprint.collect(self.nodes.kube, NAMESPACE)}
@@ -318,20 +318,20 @@ class RookSystem(StorageSystem):
         return undo.undo(self.nodes.kube, NAMESPACE, baseline, differences)
 
     @retry_while_api_unavailable()
-    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+    def leaks(self, also: Expected = NOTHING) -> list[Finding]:
         """Of the userspace drivers only. Raises `NotYet` while Ceph or the API does not answer, `CommandFailed` when a
         node is off."""
         kube = self.nodes.kube
-        found = Found(
+        actual = Actual(
             pools=inventory.pools(kube, NAMESPACE),
             filesystems=inventory.filesystems(kube, NAMESPACE),
             nodes=inventory.nodes(self.nodes.node_names, kubelet_dir(self.nodes.topology)),
-            dead_loops=tuple(self.nodes.stale_volume_loops()),
+            stale_loops=tuple(self.nodes.stale_volume_loops()),
         )
-        return compare(inventory.wanted_by(kube) | also, found)
+        return compare(inventory.expected_by(kube) | also, actual)
 
     @retry_while_api_unavailable()
-    def volumes_left(self, claims: Collection[str]) -> list[str]:
+    def leaked_volumes(self, claims: Collection[str]) -> list[str]:
         """Objects of the API, images and loop devices of block volumes, and what CephFS has.
 
         Ceph and the nodes are asked only when there is no claim, and nothing in the API any more: they hold what it

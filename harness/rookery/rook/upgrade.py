@@ -27,7 +27,7 @@ HEALTHY_BEFORE = minutes(5)
 HEALTHY_TIMES = 5  # in a row: a daemon that was replaced a moment ago is noticed seconds later
 
 Phase = Callable[[str], AbstractContextManager[object]]
-Reached = Callable[[str], None]
+Milestone = Callable[[str], None]
 Object = dict[str, Any]
 
 
@@ -94,10 +94,10 @@ def set_image(kube: Kube, deployment: str, namespace: str, image: str) -> None:
 
 
 def done(
-    kube: Kube, rook: Rook, target: Target, reached: Reached, *, drivers: Iterable[Condition[Any]]
+    kube: Kube, rook: Rook, target: Target, milestone: Milestone, *, drivers: Iterable[Condition[Any]]
 ) -> Condition[None]:
     """Every daemon's Deployment at the target and rolled out, the CephCluster Ready, `ceph versions` in agreement,
-    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `reached` is told of each of these.
+    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `milestone` is told of each of these.
     """
     ask: Callable[[Callable[[], Any]], Callable[[], Any]] = retry_while_api_unavailable()
     gates: dict[str, tuple[Condition[Any], ...]] = {
@@ -121,7 +121,7 @@ def done(
         ),
     }
     conditions = [
-        each if each is not of_gate[-1] else _telling(each, partial(reached, name))
+        each if each is not of_gate[-1] else _telling(each, partial(milestone, name))
         for name, of_gate in gates.items()
         for each in of_gate
     ]

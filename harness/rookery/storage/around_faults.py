@@ -40,7 +40,7 @@ class AroundFaults:
         """Gather what there is before a fault of that name, unless that was done some seconds ago."""
         whose, when = self._gathered
         if whose is results and time.monotonic() < when + RECENT_S:
-            self.settle(BEFORE_S)
+            self.finish_gathering(BEFORE_S)
             return
         with suppress(OSError), results.phase(f"evidence before {fault}"):
             if gather := self._gather(f"before {fault}", results, since=time.time() - JOURNAL_S, within=BEFORE_S):
@@ -59,7 +59,7 @@ class AroundFaults:
         """Something has been gathered into these results a moment ago, by whomever."""
         self._gathered = results, time.monotonic()
 
-    def settle(self, within: float = AFTER_S + END_S) -> None:
+    def finish_gathering(self, within: float = AFTER_S + END_S) -> None:
         """Wait until nothing is gathered any more, for at most so many seconds."""
         deadline = time.monotonic() + within
         for thread in self._going_on:

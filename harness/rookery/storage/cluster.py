@@ -11,10 +11,10 @@ from pathlib import Path
 from rookery.cluster.hanging import hanging
 from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours, refuse_others_entry
 from rookery.cluster.kubelet_dir import kubelet_dir
-from rookery.cluster.slots import Addresses
 from rookery.cluster.snapshots import Snapshot
+from rookery.cluster.subnets import SubnetAllocator
 from rookery.cluster.topology import Topology
-from rookery.csi.leaks import NOTHING, Finding, Wanted
+from rookery.csi.leaks import NOTHING, Expected, Finding
 from rookery.csi.operations import DriverPods
 from rookery.errors import InfrastructureError
 from rookery.faults.fault import Fault, injected
@@ -37,9 +37,9 @@ from rookery.settings import Settings
 from rookery.signatures import Signature
 from rookery.storage import images, log_bundle
 from rookery.storage.around_faults import AroundFaults
-from rookery.storage.baseline import Cleaning, Fingerprint, Subject, converge
+from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
 from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
-from rookery.storage.system import Baseline, Reached, system_named
+from rookery.storage.system import Baseline, Milestone, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class StorageCluster:
         self.settings = settings
         self.storage = system_named(settings.storage)(settings)
         self._slot, self._slots = slot, slots
-        self._addresses = Addresses(settings.cluster_name)
+        self._subnets = SubnetAllocator(settings.cluster_name)
         topology = Topology.named(settings.kind_config)
         if settings.kind_workers is not None:
             topology = topology.with_workers(settings.kind_workers)
@@ -85,7 +85,7 @@ class StorageCluster:
         if self.kind is None:
             self._prepare_machine()
         else:
-            self._addresses.hold(self.topology)
+            self._subnets.reserve(self.topology)
         self._have_images(results, storage=storage)
         if self.kind is None:
             self.kind = KindCluster(
@@ -107,7 +107,7 @@ class StorageCluster:
             refuse_others_entry(self.settings.cluster_name, Path(self.settings.kubeconfig))
         capacity.require_headroom()
         self._kind_binary = kind_binary(Path(self.settings.kind_bin).absolute() if self.settings.kind_bin else None)
-        self.topology = self._addresses.choose(self._topology, self._slot, step=self._slots)
+        self.topology = self._subnets.allocate(self._topology, self._slot, step=self._slots)
 
     def _guard(self, wanted: object, own_disks: Iterable[str]) -> None:
         """Refuse what is to be applied if it would take disks of this machine, or cannot be served here."""
@@ -158,9 +158,9 @@ class StorageCluster:
     def bring_up(self, results: Results) -> None:
         """From nothing to a healthy storage system, and a StorageClass whose volumes can be mounted."""
         self._prepare_to_create(results)
-        reached = results.stopwatch(time.monotonic_ns(), "nothing to ")
+        milestone = results.milestones(time.monotonic_ns(), "nothing to ")
         self._create_nodes(results)
-        self.storage.deploy(self.nodes, results.phase, reached)
+        self.storage.deploy(self.nodes, results.phase, milestone)
         self.ready = True
         self.note(results)
 
@@ -213,7 +213,7 @@ class StorageCluster:
         """Remove the cluster, and what scenarios saved of it; idempotent."""
         self._forget()
         with ExitStack() as whatever_happens:  # the last first
-            whatever_happens.callback(self._addresses.give_back)
+            whatever_happens.callback(self._subnets.release)
             if self.kind is not None:
                 whatever_happens.callback(self.kind.delete)
             self.saved.remove()
@@ -221,7 +221,7 @@ class StorageCluster:
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""
         self.nodes.keep()
-        self._addresses.give_back()  # its routes tell others from now on
+        self._subnets.release()  # its routes tell others from now on
 
     def _forget(self) -> None:
         self.storage.forget()
@@ -277,16 +277,16 @@ class StorageCluster:
         Raises `RookeryError` where there is no cluster.
         """
         kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
-        self.settle()
+        self.finish_gathering()
         folder = results.logs_folder(moment)
         said = self.storage.said() if self.storage.deployed else {}
         with results.phase("logs gathered"):
             log_bundle.gather(kube, self.nodes.node_names, said, folder, budget_bytes=LOGS_LIMIT // 4)
         self._around_faults.have_gathered(results)
 
-    def settle(self) -> None:
+    def finish_gathering(self) -> None:
         """Wait until what is gathered after a fault is written, which takes some seconds at most."""
-        self._around_faults.settle()
+        self._around_faults.finish_gathering()
 
     def baseline(self) -> Baseline:
         """What the recovery from a fault is compared with; take it right before the fault."""
@@ -309,13 +309,13 @@ class StorageCluster:
             if results is not None and fault.at:
                 self._around_faults.after(fault.name, results, since=fault.at)
 
-    def storage_recovered(self, since: Injected, baseline: Baseline, reached: Reached | None = None) -> None:
+    def storage_recovered(self, since: Injected, baseline: Baseline, milestone: Milestone | None = None) -> None:
         """Wait until nodes and storage are back from a node kill, by evidence newer than it.
 
-        `reached` is told of each step. Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if
+        `milestone` is told of each step. Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if
         another cluster came back.
         """
-        self.storage.recovered(baseline, names=since.targets, since=since.at, reached=reached or since.reached)
+        self.storage.recovered(baseline, names=since.targets, since=since.at, milestone=milestone or since.milestone)
 
     def healthy(self, baseline: Baseline) -> Condition[None]:
         """All of the storage is there again after a fault that took some of it, or none."""
@@ -337,10 +337,10 @@ class StorageCluster:
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
         before = dict(self.storage.versions())
-        reached = results.stopwatch(time.monotonic_ns(), "upgrade: ")
+        milestone = results.milestones(time.monotonic_ns(), "upgrade: ")
         with nullcontext() if self.history is None else self.history.fault(UPGRADE) as keep:
             at, started_ns = time.time(), time.monotonic_ns()
-            upgraded = self.storage.upgrade(versions, results.phase, reached)
+            upgraded = self.storage.upgrade(versions, results.phase, milestone)
             after = dict(self.storage.versions())
             if keep is not None:
                 proof = ", ".join(f"{part} {before[part]} is {after[part]}" for part in versions)
@@ -350,14 +350,14 @@ class StorageCluster:
 
     def health(self, code: str | Signature) -> Condition[str]:
         """Ceph says that check ("OSD_NEARFULL") of its health, in a signature's words; its value is the summary."""
-        return self.rook.says(code)
+        return self.rook.has_health_check(code)
 
     @property
-    def as_deployed(self) -> Condition[None]:
+    def all_healthy(self) -> Condition[None]:
         """All nodes are Ready, and the storage system, if there is one, is healthy."""
-        return Condition("the cluster as it was deployed", self._require_as_deployed, within=GOES_ON, every=1)
+        return Condition("all nodes Ready and the storage healthy", self._require_all_healthy, within=GOES_ON, every=1)
 
-    def _require_as_deployed(self) -> None:
+    def _require_all_healthy(self) -> None:
         nodes_ready(self.kube, self.nodes.node_names).now()
         if self.storage.deployed:
             self.storage.assert_healthy()
@@ -376,9 +376,9 @@ class StorageCluster:
         return converge(self._measured, baseline)
 
     @property
-    def _measured(self) -> Subject:
+    def _measured(self) -> MeasuredCluster:
         system = self.storage if self.storage.deployed else None
-        return Subject(self.kube, self.nodes.node_names, kubelet_dir(self.topology), system)
+        return MeasuredCluster(self.kube, self.nodes.node_names, kubelet_dir(self.topology), system)
 
     @condition("no process to hang on a volume", within=minutes(1))
     def nothing_hangs_on_volumes(self) -> None:
@@ -399,7 +399,7 @@ class StorageCluster:
         if stale := self.nodes.stale_volume_loops():
             raise NotYet(f"stale: {', '.join(str(loop.device(number)) for number in stale)}")
 
-    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+    def leaks(self, also: Expected = NOTHING) -> list[Finding]:
         """What is left of volumes that the API does not know, and what of those that it knows is gone.
 
         `also` is what should exist beside that. Raises `NotYet` while the storage or the API does not answer,
@@ -407,19 +407,19 @@ class StorageCluster:
         """
         return self.storage.leaks(also)
 
-    def nothing_leaked(self, also: Wanted = NOTHING) -> Condition[None]:
+    def no_leaks(self, also: Expected = NOTHING) -> Condition[None]:
         """There are no `leaks`. What is being deleted takes a moment."""
 
         def ask() -> None:
             if found := self.leaks(also):
                 raise NotYet("\n".join(map(str, found)))
 
-        return Condition("nothing of volumes left behind", ask, within=minutes(3), every=1)
+        return Condition("no leak of a volume", ask, within=minutes(3), every=1)
 
     @condition("nothing left of volumes", within=minutes(1))
     @retry_while_api_unavailable()
-    def no_volumes_left(self) -> None:
+    def no_leaked_volumes(self) -> None:
         """There is nothing of volumes beside those that have a claim."""
         claims = {claim["metadata"]["uid"] for claim in self.kube.list("PersistentVolumeClaim")}
-        if left := self.storage.volumes_left(claims):
+        if left := self.storage.leaked_volumes(claims):
             raise NotYet(", ".join(left))

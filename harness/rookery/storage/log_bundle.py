@@ -28,7 +28,7 @@ INDEX = "index.txt"
 STORAGE = "storage"  # the folder of what the storage system says
 LARGEST = 4 * 2**20  # bytes of one of its files
 SMALL = 2**20  # bytes of all files that are gathered around a fault
-AT_ONCE = 4  # steps around a fault: each mostly waits, and two cores have the scenario's work to do
+MAX_IN_FLIGHT = 4  # steps around a fault: each mostly waits, and two cores have the scenario's work to do
 
 # What there may be, in the order of the index, and why somebody would look there.
 WHAT = (
@@ -88,7 +88,7 @@ def gather_small(
         return max(begin + within - time.monotonic(), 0.0)
 
     found: dict[str, bytes] = {}
-    pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="around a fault")
+    pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="around a fault")
     try:
         if _told(pool.submit(kube.healthy), left()) is not True:
             missing = ["everything: the API server did not answer"]

@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready, not_ready
 from rookery.kube.objects import value_of
-from rookery.storage.system import Reached
+from rookery.storage.system import Milestone
 from rookery.waiting import Condition, NotYet, minutes
 
 NODES_READY = minutes(2)
 PODS_READY = minutes(3)
 
 
-def nodes_back(kube: Kube, names: Sequence[str], *, since: float, reached: Reached) -> None:
+def nodes_back(kube: Kube, names: Sequence[str], *, since: float, milestone: Milestone) -> None:
     """Wait until these nodes are Ready by heartbeats newer than `since` (Unix time)."""
     nodes_ready(kube, names, since=since).wait(within=NODES_READY)
-    reached("nodes Ready")
+    milestone("nodes Ready")
 
 
 def every_pod_ready(kube: Kube, namespaces: Collection[str], *, since: float) -> Condition[None]:

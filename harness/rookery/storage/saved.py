@@ -43,7 +43,7 @@ class Saved:
         on them; without it nothing of a storage system is asked for."""
         cluster = self._cluster
         system, nodes = cluster.storage, cluster.nodes
-        if not system.as_deployed:  # after an upgrade: what is kept is of the versions of before
+        if not system.unaltered:  # after an upgrade: what is kept is of the versions of before
             system = type(system)(system.settings)
             system.origins = cluster.origins
         needed = (images.node_image(cluster.settings), *(system.images if storage else ()))
@@ -87,7 +87,7 @@ class Saved:
         if not cluster.storage.deployed:
             with results.phase(f"{name} saved"):
                 snapshot = cluster.nodes.save(self.key(storage=False), name)
-                cluster.as_deployed.wait(within=recovery.NODES_READY, every=POLL)
+                cluster.all_healthy.wait(within=recovery.NODES_READY, every=POLL)
             return snapshot
         cluster.storage.require_savable()
         before = self._running.wait()
@@ -114,13 +114,13 @@ class Saved:
         system.forget()
         with results.phase(f"{snapshot.name} restored"):
             started = cluster.nodes.restore(snapshot)
-        reached = results.stopwatch(begin, "restored: ")
+        milestone = results.milestones(begin, "restored: ")
         names = cluster.nodes.node_names
         if "baseline" in snapshot.facts:
             system.found_on(cluster.nodes, results.phase)
-            system.restored(snapshot.facts["baseline"], names=names, since=started, reached=reached)
+            system.restored(snapshot.facts["baseline"], names=names, since=started, milestone=milestone)
         else:
-            recovery.nodes_back(cluster.kube, names, since=started, reached=reached)
+            recovery.nodes_back(cluster.kube, names, since=started, milestone=milestone)
         return started
 
     def remove(self) -> None:
@@ -142,4 +142,4 @@ class Saved:
         """All that was running has run on, and the cluster is healthy."""
         if interrupted := before.interrupted(self._running.now()):
             raise NotYet(", ".join(interrupted))
-        self._cluster.as_deployed.now()
+        self._cluster.all_healthy.now()

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from rookery.cluster.kind_cluster import KindCluster
-from rookery.csi.leaks import NOTHING, Finding, Wanted
+from rookery.csi.leaks import NOTHING, Expected, Finding
 from rookery.errors import InfrastructureError, UsageError
 from rookery.waiting import Condition
 
@@ -31,7 +31,7 @@ OWN = {"rook": "rookery.rook.system:RookSystem", "local": "rookery.local.system:
 Phase = Callable[[str], AbstractContextManager[object]]
 """Reports a phase while its `with` lasts."""
 
-Reached = Callable[[str], None]
+Milestone = Callable[[str], None]
 """Is told of each step when it is over."""
 
 Baseline = Mapping[str, Any]
@@ -112,7 +112,7 @@ class StorageSystem(ABC):
         self._nodes = None
 
     @abstractmethod
-    def deploy(self, nodes: KindCluster, phase: Phase, reached: Reached) -> None:
+    def deploy(self, nodes: KindCluster, phase: Phase, milestone: Milestone) -> None:
         """From bare nodes to volumes that can be mounted, and nothing that would still settle; raises
         `DeadlineExceeded`, `UsageError`."""
 
@@ -166,7 +166,7 @@ class StorageSystem(ABC):
         return
 
     @abstractmethod
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
+    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
         """Wait until it is back as what it was after these nodes were killed, by evidence newer than `since` (Unix).
 
         Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another one did.
@@ -178,12 +178,12 @@ class StorageSystem(ABC):
         does."""
 
     @abstractmethod
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, reached: Reached) -> None:
+    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
         """Wait as `recovered` does, and until a scenario may use it: healthy, every pod Ready by containers newer than
         `since`."""
 
     @property
-    def as_deployed(self) -> bool:
+    def unaltered(self) -> bool:
         """Whether it is of the versions that it was deployed in; once it is not, its cluster is not used again."""
         return True
 
@@ -194,8 +194,8 @@ class StorageSystem(ABC):
         """
         self._lacks("version to upgrade")
 
-    def upgrade(self, versions: Mapping[str, str], phase: Phase, reached: Reached) -> Condition[None]:
-        """Begin an upgrade to these versions; the condition is that it is done, and tells `reached` of each step.
+    def upgrade(self, versions: Mapping[str, str], phase: Phase, milestone: Milestone) -> Condition[None]:
+        """Begin an upgrade to these versions; the condition is that it is done, and tells `milestone` of each step.
 
         Raises `UsageError` before anything is touched, as `images_after` does, and `DeadlineExceeded`.
         """
@@ -211,12 +211,12 @@ class StorageSystem(ABC):
         """Ask for what it knows to undo of these; returns what was asked for, in words, and waits for none of it."""
         return []
 
-    def leaks(self, also: Wanted = NOTHING) -> list[Finding]:
+    def leaks(self, also: Expected = NOTHING) -> list[Finding]:
         """What is left of volumes that the API does not know, and what is gone of those that it knows or of `also`."""
         return []
 
     @abstractmethod
-    def volumes_left(self, claims: Collection[str]) -> list[str]:
+    def leaked_volumes(self, claims: Collection[str]) -> list[str]:
         """What there is of volumes beside those of these claims (UIDs), in words; what can be cleaned is."""
 
     # What not every system has

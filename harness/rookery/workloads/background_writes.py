@@ -35,8 +35,8 @@ class BackgroundWrite:
         )
         pod.sh(f"nohup sh -c '{write}' >/dev/null 2>&1 &")
 
-    @condition("the write of {self._path} under way", within=_STARTED)
-    def under_way(self) -> None:
+    @condition("the write of {self._path} in flight", within=_STARTED)
+    def in_flight(self) -> None:
         """It has begun, and neither ended nor failed."""
         if (state := self._state()) != _RUNNING:
             raise NotYet(f"it has ended with status {state}")
@@ -45,7 +45,7 @@ class BackgroundWrite:
     def ended(self) -> str:
         """It has ended; the SHA-256 of what was written, taken on its way. Raises `StorageFailure` if it failed."""
         if (state := self._state()) == _RUNNING:
-            raise NotYet("it is still under way")
+            raise NotYet("it is still in flight")
         if state != "0":
             raise StorageFailure(f"pod {self._pod.name}: {self._path}: {self._pod.sh(f'cat {self._log}.err').strip()}")
         return self._pod.sh(f"cat {self._log}.sum").split()[0]

@@ -82,9 +82,9 @@ class Files:
         """Begin to append numbered lines to one file, each synced before the next."""
         self.pod.sh(f"rm -f {_SYNCED}; nohup sh -c '{_APPEND}' >/tmp/append.err 2>&1 &")
 
-    def appended_beyond(self, line: int) -> Condition[int]:
+    def lines_above(self, line: int) -> Condition[int]:
         """A line after `line` was synced; its number."""
-        return self.pod.counted_beyond(line, _SYNCED)
+        return self.pod.counter_above(line, _SYNCED)
 
     def longest_gap(self) -> float:
         """The seconds of the longest time between two lines that were synced, so far."""
@@ -94,7 +94,7 @@ class Files:
         """The numbers in the file, as this pod or another one of the volume reads them."""
         return [int(line) for line in (of or self.pod).sh(f"cat {MOUNT}/log", timeout=READABLE).split()]
 
-    def beside(self, name: str, node: str) -> Pod:
+    def add_pod(self, name: str, node: str) -> Pod:
         """Start another pod on the same volume and wait until it is Ready; the claim has to allow it."""
         self._kube.apply([PodSpec(name, self.claim.spec, self._image, node=node).manifest()])
         pod = Pod(self._kube, name, self.namespace)

@@ -10,7 +10,7 @@ from rookery.history.rows import value_of
 
 SHOWN = 500  # characters of an error
 
-Found = tuple[set[int], dict[int, str]]
+ReadRows = tuple[set[int], dict[int, str]]
 """What a read found, as `rows.sort_out` tells it: the keys of rows that are right, and what is wrong with others."""
 
 
@@ -43,7 +43,7 @@ def record_write(record: Recorder, process: int, key: int, insert: Callable[[byt
     return "ok"
 
 
-def record_read(record: Recorder, f: Function, consistency: str, find: Callable[[], Found]) -> set[int]:
+def record_read(record: Recorder, f: Function, consistency: str, find: Callable[[], ReadRows]) -> set[int]:
     """Have `find` read a whole table, and record what it found, or that it failed. Returns the keys of the rows that
     are right; raises what `find` raises."""
     begin = record.invoke(f, process=record.new_process(), value=consistency)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 LARGEST = 4095  # bytes: "under 4 KB"
 IN_A_FOLDER = 250
-AT_ONCE = 8  # operations under way: a network filesystem makes each of them wait
+MAX_IN_FLIGHT = 8  # operations in flight: a network filesystem makes each of them wait
 
 
 def path_of(number: int) -> str:
@@ -38,7 +38,7 @@ def make(folder: Path, count: int, seed: int) -> None:
     """Write the files."""
     for number in range(0, count, IN_A_FOLDER):
         (folder / path_of(number)).parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
         for _ in pool.map(lambda n: (folder / path_of(n)).write_bytes(content_of(n, seed)), range(count)):
             pass
 
@@ -49,7 +49,7 @@ def sums(folder: Path) -> Iterator[tuple[str, str]]:
     def read(path: Path) -> tuple[str, str]:
         return str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest()
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
         yield from pool.map(read, sorted(path for path in folder.rglob("*") if not path.is_dir()))
 
 

@@ -31,9 +31,9 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass(frozen=True)
 class Load:
-    """Requests of `block` bytes, `total` bytes in all, within the first `region` bytes, `depth` of them in flight.
+    """Requests of `block` bytes, `total` bytes in all, within the first `span` bytes, `depth` of them in flight.
 
-    `random_access` they go anywhere in the region, else from its start to its end. `sync_writes`: a write is over
+    `random_access` they go anywhere in the span, else from its start to its end. `sync_writes`: a write is over
     when it is on stable storage; else all of them are in the end.
     """
 
@@ -41,7 +41,7 @@ class Load:
     write: bool
     block: int
     total: int
-    region: int
+    span: int
     random_access: bool = False
     sync_writes: bool = False
     depth: int = 16
@@ -55,7 +55,7 @@ class Load:
         """fio's command line for a file or a device. A file that is read has to be there in full."""
         kind = ("rand" if self.random_access else "") + ("write" if self.write else "read")
         options = [f"--filename={path}", f"--rw={kind}", f"--bs={self.block}", f"--iodepth={self.depth}"]
-        options += [f"--size={self.region}", f"--io_size={self.total}", "--ioengine=libaio", "--direct=1"]
+        options += [f"--size={self.span}", f"--io_size={self.total}", "--ioengine=libaio", "--direct=1"]
         if self.random_access:
             options += ["--norandommap", "--randrepeat=0"]
         if self.sync_writes:
@@ -73,7 +73,7 @@ class Load:
         options += ["--io-size", str(self.block), "--io-total", str(self.total), "--io-threads", str(self.depth)]
         return ["rbd", "bench", *options, image]
 
-    def of_fio(self, output: str) -> float:
+    def parse_fio(self, output: str) -> float:
         """Requests per second, by fio's JSON. Raises `InfrastructureError` unless it did what it was told to."""
         text = output[output.find("\n{") + 1 :]  # warnings stand before it
         try:
@@ -87,8 +87,8 @@ class Load:
             raise InfrastructureError(f"{self.name}: fio did {did}, error {error}")
         return self.requests / seconds
 
-    def of_rbd_bench(self, output: str) -> float:
-        """Requests per second, by what `rbd bench` sums up in the end; it has rounded the bytes. Raises as `of_fio`."""
+    def parse_rbd_bench(self, output: str) -> float:
+        """Requests per second, by what `rbd bench` sums up in the end, of rounded bytes. Raises as `parse_fio`."""
         ops, rate = (re.search(rf"\b{name}:\s*([0-9.e+]+)", output) for name in ("ops", "ops/sec"))
         if not ops or not rate:
             raise InfrastructureError(f"{self.name}: not what rbd bench prints: {output.strip()[-500:]!r}")

@@ -381,7 +381,7 @@ class Pod:
         return self.sh(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}").split()[0]
 
     def start_reading(self, name: str, checksum: str) -> None:
-        """Read a file past the page cache over and over, as long as it has that checksum (see `read_beyond`)."""
+        """Read a file past the page cache over and over, as long as it has that checksum (see `reads_above`)."""
         path = f"{MOUNT}/{name}"
         self._start_reading(f"dd if={path} iflag=nocache count=0 status=none; sha256sum {path}", checksum)
 
@@ -394,12 +394,12 @@ class Pod:
         loop = f"i=0; while {again}; do i=$((i+1)); echo $i > {_READS}; sleep {_BETWEEN_READS}; done"
         self.sh(f"rm -f {_READS}; nohup sh -c '{loop}' >/tmp/reads.err 2>&1 &")
 
-    def read_beyond(self, times: int) -> Condition[int]:
+    def reads_above(self, times: int) -> Condition[int]:
         """It was read more often than that, each time as it should be."""
-        return self.counted_beyond(times, _READS)
+        return self.counter_above(times, _READS)
 
-    @condition("pod {self.name} to count beyond {number} in {file}", within=COUNTED)
-    def counted_beyond(self, number: int, file: str) -> int:
+    @condition("pod {self.name} to count above {number} in {file}", within=COUNTED)
+    def counter_above(self, number: int, file: str) -> int:
         """What counts in the pod has written a number into the file that is beyond this one."""
         try:
             now = int(self.sh(f"cat {file}").strip())

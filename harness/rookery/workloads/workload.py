@@ -1,7 +1,7 @@
 """What every database is to a scenario: deployed, written to, there when a fault comes, and checked.
 
 A workload of one's own is a folder with a `KIND` (`registry.py`), a subclass of `Workload` and a client; see
-docs/workloads.md. What is the same for all is here, so that no database is judged by rules of its own.
+docs/workloads.md. What is the same for all is here, so that no database is checked by rules of its own.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Client(Protocol):
     @property
     def closed(self) -> bool: ...
     def close(self) -> None:
-        """Let go of all connections; requests under way end as `info`."""
+        """Let go of all connections; requests in flight end as `info`."""
 
     def write(self, process: int, key: int) -> Outcome:
         """Write the row of a key, once."""
@@ -131,7 +131,7 @@ class Workload(ABC, Generic[C]):
         """
 
     @property
-    def as_deployed(self) -> bool:
+    def unaltered(self) -> bool:
         """Whether the pods run as they were deployed, on their volumes, so that the next scenario may have them."""
         return not self._altered
 
@@ -255,7 +255,7 @@ class Workload(ABC, Generic[C]):
         return longest_gap(self._record.history())
 
     def check(self, rpo_seconds: float | None = None) -> WriteReport:
-        """Judge the history by what was read after the last fault, and write the verdict down with every missing row.
+        """Check the history by what was read after the last fault, and write the verdict down with every missing row.
 
         No acknowledged row may be lost but those of the last `rpo_seconds` before a fault; 0: none at all. Without it
         that is what the workload promises. Raises `StorageFailure` for a history that is invalid, and `Unknown` for one

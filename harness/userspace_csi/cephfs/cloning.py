@@ -55,7 +55,7 @@ class Clone:
     failure: str = ""
 
     @property
-    def under_way(self) -> bool:
+    def in_progress(self) -> bool:
         """Whether Ceph is at it."""
         return self.state in _UNDER_WAY
 
@@ -104,7 +104,7 @@ class Copy:
         return temporary_snapshot(self.target) if isinstance(self.source, SubvolumeId) else self.source.name
 
 
-def whole(filesystem: Filesystem, target: str) -> Subvolume | None:
+def completed(filesystem: Filesystem, target: str) -> Subvolume | None:
     """The subvolume if nothing is left to be done on it: it is a copy with its label, or none at all."""
     try:
         clone = filesystem.clone_status(target)
@@ -156,7 +156,7 @@ def remove(filesystem: Filesystem, volume: SubvolumeId, deadline: Deadline) -> N
             _drop(filesystem, name, snapshot, deadline)
         filesystem.remove(name)
         return
-    if clone.under_way:
+    if clone.in_progress:
         with suppress(InvalidArgument):  # it has ended meanwhile
             filesystem.cancel_clone(name)
         retry(lambda: _require_ended(filesystem, name), on=(ClonePending, Unavailable), deadline=deadline)
@@ -182,7 +182,7 @@ def _require_complete(filesystem: Filesystem, copy: Copy, seen: MutableMapping[S
         return
     if (clone.subvolume, clone.snapshot) != (copy.subvolume, copy.snapshot):
         raise AlreadyExists(f"volume {copy.target} is being made of {clone.subvolume}@{clone.snapshot}")
-    if clone.under_way:
+    if clone.in_progress:
         seen[copy.target] = copy.source
         raise ClonePending(f"volume {copy.target} is being made of {copy.source}: {clone.state}")
     filesystem.remove(target, force=True)
@@ -191,7 +191,7 @@ def _require_complete(filesystem: Filesystem, copy: Copy, seen: MutableMapping[S
 
 def _require_ended(filesystem: Filesystem, name: str) -> None:
     clone = filesystem.clone_status(name)
-    if clone is not None and clone.under_way:
+    if clone is not None and clone.in_progress:
         raise ClonePending(f"the copying into {name} has not ended yet")
 
 

@@ -20,7 +20,7 @@ from ..volumes import Capacity
 from ..waiting import Deadline
 from . import cloning
 from .cloning import Copy, SnapshotInfo, Subvolume
-from .subvolumes import CephfsParameters, SubvolumeId, SubvolumeSnapshotId, objection
+from .subvolumes import CephfsParameters, SubvolumeId, SubvolumeSnapshotId, unsupported_reason
 
 # Seconds within which Ceph should have copied a volume; then the caller is told to ask again, and it goes on meanwhile.
 # Well within the two minutes after which the sidecars hang up.
@@ -52,7 +52,7 @@ class Ceph(Clusters, Protocol):
 class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshotId]):
     """The RPCs of the controller service."""
 
-    objection = staticmethod(objection)
+    unsupported_reason = staticmethod(unsupported_reason)
     nodes_expand = False  # the MDS tells the clients of a new quota
     volume_ids, snapshot_ids = SubvolumeId, SubvolumeSnapshotId
     _ceph: Ceph
@@ -101,7 +101,7 @@ class CephfsController(BaseController[Filesystem, SubvolumeId, SubvolumeSnapshot
         capacity: Capacity,
         pool: str,
     ) -> Subvolume:
-        if made := cloning.whole(filesystem, volume.subvolume):
+        if made := cloning.completed(filesystem, volume.subvolume):
             return made
         if source.place != volume.place:
             raise InvalidArgument(f"{source} is not in filesystem {volume.filesystem} of cluster {volume.cluster}")

@@ -39,7 +39,7 @@ from ..volumes import require_supported
 from ..waiting import Deadline, retry
 from .client import MountFailed, Source
 from .cloning import Subvolume
-from .subvolumes import SubvolumeId, mount_options, objection
+from .subvolumes import SubvolumeId, mount_options, unsupported_reason
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class MountRecords(Records[SubvolumeId, MountState]):
     """The records of CephFS volumes."""
 
     def __init__(self, root: Path, boot: NodeBoot) -> None:
-        super().__init__(root, boot, fresh=MountState, read=MountState.from_json)
+        super().__init__(root, boot, new=MountState, read=MountState.from_json)
 
 
 class Filesystem(Protocol):
@@ -139,7 +139,7 @@ class CephfsNode:
         """
         if not request.volume_id or not request.staging_path:
             raise InvalidArgument("volume id and staging target path are required")
-        (capability,) = require_supported([request.capability], objection)
+        (capability,) = require_supported([request.capability], unsupported_reason)
         volume = SubvolumeId.parse(request.volume_id)
         credentials = Credentials.from_secrets(request.secrets)
         path, staging = request.context.get("subvolumePath", ""), Path(request.staging_path)
@@ -188,7 +188,7 @@ class CephfsNode:
         """Show the staged filesystem at the target path."""
         if not request.volume_id or not request.target_path:
             raise InvalidArgument("volume id and target path are required")
-        (capability,) = require_supported([request.capability], objection)
+        (capability,) = require_supported([request.capability], unsupported_reason)
         if not request.staging_path:
             raise FailedPrecondition("staging target path is required")
         volume = SubvolumeId.parse(request.volume_id)

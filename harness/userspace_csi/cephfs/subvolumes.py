@@ -108,7 +108,7 @@ def is_temporary(snapshot: str) -> bool:
     return snapshot.startswith(_TEMPORARY)
 
 
-def objection(capability: Capability) -> str:
+def unsupported_reason(capability: Capability) -> str:
     """Why CephFS cannot do it; empty if it can."""
     if capability.block:
         return "raw block volumes are not supported by CephFS"

@@ -4,7 +4,7 @@
 life of its own and is not compared; `undo` takes back what is known; `cleaning` puts it together.
 """
 
-from rookery.storage.baseline.cleaning import Cleaning, Subject, converge, listed
+from rookery.storage.baseline.cleaning import Cleaning, MeasuredCluster, converge, listed
 from rookery.storage.baseline.fingerprint import Difference, Fingerprint, Item, compare
 
-__all__ = ["Cleaning", "Difference", "Fingerprint", "Item", "Subject", "compare", "converge", "listed"]
+__all__ = ["Cleaning", "Difference", "Fingerprint", "Item", "MeasuredCluster", "compare", "converge", "listed"]

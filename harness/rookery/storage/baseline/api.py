@@ -18,7 +18,7 @@ from rookery.storage.baseline.fingerprint import API, Fingerprint, Item, Key
 
 Object = dict[str, Any]
 
-AT_ONCE = 8  # lists side by side; the client keeps ten connections on two cores
+MAX_IN_FLIGHT = 8  # lists side by side; the client keeps ten connections on two cores
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -28,7 +28,7 @@ def collect(kube: Kube, *, watched: Sequence[str]) -> Fingerprint:
     Raises `ApiUnavailable`.
     """
     types = [known for known in kube.listable_types() if known.kind not in rules.SKIPPED_KINDS]
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
         lists = pool.map(
             lambda known: kube.list_type(known, metadata_only=known.kind in rules.METADATA_ONLY),
             types,

@@ -29,7 +29,7 @@ SHOWN = 10  # differences in one message
 
 
 @dataclass(frozen=True)
-class Subject:
+class MeasuredCluster:
     """What is measured."""
 
     kube: Kube
@@ -39,12 +39,12 @@ class Subject:
 
     def fingerprint(self) -> Fingerprint:
         """Condition: all of it can be read; what there is now. Raises `RookeryError`."""
-        found = self.look()
+        found = self.measure()
         if found.unread:
             raise NotYet("; ".join(found.unwell))
         return found
 
-    def look(self) -> Fingerprint:
+    def measure(self) -> Fingerprint:
         """What there is now, its parts asked side by side; what does not answer is unread. Raises
         `RookeryError`."""
         watched = ["kube-system", *(self.storage.namespaces if self.storage else ())]
@@ -95,7 +95,7 @@ def listed(lines: Sequence[str]) -> str:
     return "; ".join(lines[:SHOWN]) + more
 
 
-def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
+def converge(measured: MeasuredCluster, baseline: Fingerprint) -> Cleaning:
     """Compare, undo what is known, and compare again, until nothing differs and all is well, or time is up.
 
     What cannot come right ends it at once. Raises `RookeryError` of a cluster that cannot be asked.
@@ -103,10 +103,10 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
     begin = time.monotonic()
     undone: dict[str, None] = {}  # in their order, each once
 
-    def settled() -> Cleaning:
+    def converged() -> Cleaning:
         """Condition: it is clean, or its time is up."""
         nonlocal undone
-        now = subject.look()
+        now = measured.measure()
         differences = compare(baseline, now)
         took = time.monotonic() - begin
         left = (*map(str, differences), *now.unwell)
@@ -114,13 +114,13 @@ def converge(subject: Subject, baseline: Fingerprint) -> Cleaning:
         if not left or late or any(map(is_for_good, differences)):
             return Cleaning(took, left, tuple(undone))
         if differences:
-            undone |= dict.fromkeys(subject.undo(baseline, now, differences))
+            undone |= dict.fromkeys(measured.undo(baseline, now, differences))
         if now.unwell:
-            subject.accept_warnings()
+            measured.accept_warnings()
         raise NotYet(listed(left))
 
     # How long it may take goes by what is left, so the condition sees to the time itself.
-    return wait_for(settled, what="the cluster as it was at its baseline", within=math.inf, every=PAUSE)
+    return wait_for(converged, what="the cluster as it was at its baseline", within=math.inf, every=PAUSE)
 
 
 def _read(part: str, collect: Callable[[], Fingerprint]) -> Fingerprint:

@@ -1,6 +1,6 @@
 """A client of Cassandra that never retries, and that knows what it was told.
 
-The driver is told to do nothing on its own: a write it sent twice could not be judged. It dials the pods' addresses,
+The driver is told to do nothing on its own: a write it sent twice could not be checked. It dials the pods' addresses,
 which the machine has to have routes to. After a node kill every address is another, and the driver does not follow:
 make a new client (https://github.com/scylladb/python-driver/issues/239).
 """
@@ -43,7 +43,7 @@ from rookery.history.recorder import Recorder
 from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
 from rookery.workloads.cassandra.manifests import DATACENTRE
-from rookery.workloads.recording import Found, NotAcknowledged, describe, record_read, record_write
+from rookery.workloads.recording import NotAcknowledged, ReadRows, describe, record_read, record_write
 from rookery.workloads.workload import SEED_TABLE
 
 CONSISTENCIES = ("ONE", "QUORUM", "ALL")
@@ -138,7 +138,7 @@ class Client:
             raise
 
     def close(self) -> None:
-        """Let go of all connections; requests under way end as `info`."""
+        """Let go of all connections; requests in flight end as `info`."""
         self._cluster.shutdown()
 
     @property
@@ -206,7 +206,7 @@ class Client:
         find = partial(self._find, f"{KEYSPACE}.{SEED_TABLE}", consistency)
         return record_read(self._record, "read-seed", consistency, find)
 
-    def _find(self, table: str, consistency: str) -> Found:
+    def _find(self, table: str, consistency: str) -> ReadRows:
         with not_yet_on_failure(f"reading {table} at {consistency}"):
             pages = self._pages(f"SELECT id, value FROM {table}", consistency)
             return sort_out((key, value) for page in pages for key, value in page)

@@ -69,9 +69,9 @@ class Cassandra(Workload[Client]):
         return Service(self._kube, self.spec.client_service())
 
     @property
-    def as_deployed(self) -> bool:
+    def unaltered(self) -> bool:
         """Whether no replica was started without its torn commit log, or without its volume."""
-        return super().as_deployed and not self.spec.ignore_replay_errors
+        return super().unaltered and not self.spec.ignore_replay_errors
 
     # The client
 
@@ -154,7 +154,7 @@ class Cassandra(Workload[Client]):
     @property
     def running(self) -> Condition[list[RingMember]]:
         """The ring is whole."""
-        return self.ring_whole
+        return self.ring_up_normal
 
     def _until_recovered(self) -> tuple[Condition[Any], ...]:
         return *super()._until_recovered(), self.dns_names_the_pods
@@ -175,7 +175,7 @@ class Cassandra(Workload[Client]):
     # Conditions
 
     @condition("Cassandra ring of {self.spec.replicas}", within=RING_WHOLE)
-    def ring_whole(self, *, since: float = 0.0) -> list[RingMember]:
+    def ring_up_normal(self, *, since: float = 0.0) -> list[RingMember]:
         """The ring has all replicas, Up and Normal, at their pods' present addresses, by containers started `since`.
 
         The pods are looked at first: they cost one request, nodetool a Java start.
@@ -250,7 +250,7 @@ def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], node
 
     `batch`: 0, since a replica answers after its fsync. `periodic`: a replica answers at once and syncs every
     `commitlog_sync_period` (10 s), counted from the start of one sync to the start of the next; what came after the
-    start of the last finished sync is in the page cache only. While a sync is due or under way that is older than one
+    start of the last finished sync is in the page cache only. While a sync is due or in flight that is older than one
     period, so the period alone is no bound. There is one: once the last finished sync began longer ago than
     `periodic_commitlog_sync_lag_block`, 1.5 periods (15 s) unless set, a replica holds back its answers.
     (PeriodicCommitLogService.maybeWaitForSync and AbstractCommitLogService.SyncRunnable in Cassandra 5.0.)

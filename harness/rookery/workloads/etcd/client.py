@@ -21,7 +21,7 @@ from rookery.history.recorder import Recorder
 from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
 from rookery.workloads.etcd.manifests import CLIENT_PORT
-from rookery.workloads.recording import Found, NotAcknowledged, describe, record_read, record_write
+from rookery.workloads.recording import NotAcknowledged, ReadRows, describe, record_read, record_write
 from rookery.workloads.workload import SEED_TABLE
 
 CONNECT_SECONDS = 2.0
@@ -71,7 +71,7 @@ class Client:
         self.closed = False
 
     def close(self) -> None:
-        """Let go of all connections; requests under way end as `info`."""
+        """Let go of all connections; requests in flight end as `info`."""
         self.closed = True
         self._pool.clear()
 
@@ -112,7 +112,7 @@ class Client:
         """Condition: every member answers; by its address, how often it has synced its log since it was started."""
         return {address: _metric(self._text(address, "/metrics"), FSYNCS) for address in self._addresses}
 
-    def _find(self, table: str, consistency: str) -> Found:
+    def _find(self, table: str, consistency: str) -> ReadRows:
         members = self._addresses if consistency == "ALL" else self._addresses[:1]
         whole: list[set[int]] = []
         torn: dict[int, str] = {}

@@ -17,7 +17,7 @@ from rookery.history.operations import Outcome
 from rookery.history.recorder import Recorder
 from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
-from rookery.workloads.recording import Found, NotAcknowledged, describe, record_read, record_write
+from rookery.workloads.recording import NotAcknowledged, ReadRows, describe, record_read, record_write
 from rookery.workloads.workload import SEED_TABLE
 
 CONNECT_SECONDS = 5
@@ -77,7 +77,7 @@ class Client:
         self.closed = False
 
     def close(self) -> None:
-        """Let go of all connections; nothing may be under way on them any more."""
+        """Let go of all connections; nothing may be in flight on them any more."""
         self.closed = True
         with self._lock:
             connections, self._connections = list(self._connections.values()), {}
@@ -119,7 +119,7 @@ class Client:
         """Condition: the same of the seed's table."""
         return record_read(self._record, "read-seed", consistency, partial(self._find, SEED_TABLE))
 
-    def _find(self, table: str) -> Found:
+    def _find(self, table: str) -> ReadRows:
         return sort_out(self._ask(f"SELECT id, value FROM {table}"))
 
     def _ask(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""Calls over HTTP to a gateway, and the programs that run in pods, which need modules that are only there."""
+"""Calls over HTTP to a node_agent, and the programs that run in pods, which need modules that are only there."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import pytest
 from fakes import plays_kube
-from rookery.csi import deployed, direct
-from rookery.csi.direct import DirectCalls, Reply
+from rookery.csi import csi_client, deployed
+from rookery.csi.csi_client import CsiClient, Reply
 from rookery.csi.execution import FILE_BYTES, checksum
 from rookery.errors import InfrastructureError
 from userspace_csi.cephfs.subvolumes import GROUP
@@ -41,7 +41,7 @@ def controller(uid: str, created: str, node: str = "worker") -> dict:
 
 
 @pytest.fixture
-def gateway(monkeypatch):
+def node_agent(monkeypatch):
     """A server that keeps what it was asked; of `held` it does not answer."""
     asked, held, released = [], threading.Event(), threading.Event()
 
@@ -65,7 +65,7 @@ def gateway(monkeypatch):
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setattr(direct, "PORT", server.server_port)
+    monkeypatch.setattr(csi_client, "PORT", server.server_port)
     yield SimpleNamespace(asked=asked, held=held)
     released.set()
     server.shutdown()
@@ -74,32 +74,32 @@ def gateway(monkeypatch):
 
 
 @pytest.fixture
-def calls() -> DirectCalls:
-    return DirectCalls(FakeKube(), driver_namespace="rook-ceph", image="csi:1", kubelet_dir=KUBELET, nodes=["worker"])
+def calls() -> CsiClient:
+    return CsiClient(FakeKube(), driver_namespace="rook-ceph", image="csi:1", kubelet_dir=KUBELET, nodes=["worker"])
 
 
-def test_a_call_goes_to_the_socket_of_its_service(calls: DirectCalls, gateway) -> None:
+def test_a_call_goes_to_the_socket_of_its_service(calls: CsiClient, node_agent) -> None:
     calls._kube.pods = [controller("old", "2026-01-01T00:00:00Z"), controller("new", "2026-01-01T00:00:09Z")]
     assert calls.node("worker", "NodeStageVolume", {}, seconds=5) == Reply("OK", "", {"size": 1})
     calls.controller("CreateVolume", {}, seconds=5)
-    sockets = [it["socket"] for it in gateway.asked]
+    sockets = [it["socket"] for it in node_agent.asked]
     assert sockets == [deployed.node_socket(KUBELET), deployed.ControllerPod("new", "worker").socket(KUBELET)]
-    assert [it["service"] for it in gateway.asked] == ["Node", "Controller"]
+    assert [it["service"] for it in node_agent.asked] == ["Node", "Controller"]
 
 
-def test_where_nobody_answers_the_call_is_unavailable(calls: DirectCalls, monkeypatch) -> None:
-    monkeypatch.setattr(direct, "PORT", 1)
+def test_where_nobody_answers_the_call_is_unavailable(calls: CsiClient, monkeypatch) -> None:
+    monkeypatch.setattr(csi_client, "PORT", 1)
     assert calls.node("worker", "NodeStageVolume", {}, seconds=1).code == "UNAVAILABLE"
     assert calls.controller("CreateVolume", {}, seconds=1).code == "UNAVAILABLE"  # there is no pod
     with pytest.raises(InfrastructureError):
         deployed.controller_pod(calls._kube, "rook-ceph")
 
 
-def test_calls_to_a_node_that_is_dead_are_given_up(calls: DirectCalls, gateway) -> None:
+def test_calls_to_a_node_that_is_dead_are_given_up(calls: CsiClient, node_agent) -> None:
     replies = []
     caller = threading.Thread(target=lambda: replies.append(calls.node("worker", "held", {}, seconds=30)))
     caller.start()
-    assert gateway.held.wait(5)
+    assert node_agent.held.wait(5)
     calls.abandon("another")
     assert caller.is_alive()
     calls.abandon("worker")
@@ -107,11 +107,11 @@ def test_calls_to_a_node_that_is_dead_are_given_up(calls: DirectCalls, gateway) 
     assert [reply.code for reply in replies] == ["UNAVAILABLE"]
 
 
-def test_closing_gives_up_the_calls_to_every_node(calls: DirectCalls, gateway) -> None:
+def test_closing_gives_up_the_calls_to_every_node(calls: CsiClient, node_agent) -> None:
     replies = []
     caller = threading.Thread(target=lambda: replies.append(calls.node("worker", "held", {}, seconds=30)))
     caller.start()
-    assert gateway.held.wait(5)
+    assert node_agent.held.wait(5)
     calls.close()
     caller.join(5)
     assert [reply.code for reply in replies] == ["UNAVAILABLE"]
@@ -129,13 +129,15 @@ def program(monkeypatch, path: Path, **modules: object) -> dict:
 
 
 @pytest.fixture
-def in_gateway(monkeypatch) -> dict:
+def in_node_agent(monkeypatch) -> dict:
     monkeypatch.setattr("os.path.ismount", lambda path: Path(path).is_dir())
-    return program(monkeypatch, direct._PROGRAM, csi_pb2={}, grpc={}, google={}, google__protobuf={"json_format": None})
+    return program(
+        monkeypatch, csi_client._PROGRAM, csi_pb2={}, grpc={}, google={}, google__protobuf={"json_format": None}
+    )
 
 
-def test_the_gateway_writes_and_reads_what_the_harness_expects(in_gateway, tmp_path) -> None:
-    read, write, target = in_gateway["read"], in_gateway["write"], str(tmp_path)
+def test_the_node_agent_writes_and_reads_what_the_harness_expects(in_node_agent, tmp_path) -> None:
+    read, write, target = in_node_agent["read"], in_node_agent["write"], str(tmp_path)
     assert read(target, FILE_BYTES)["response"]["sha256"] == checksum("") == ""
     for content in ("content-1", "content-2"):
         assert write(target, content, FILE_BYTES) == {"code": "OK"}
@@ -145,8 +147,8 @@ def test_the_gateway_writes_and_reads_what_the_harness_expects(in_gateway, tmp_p
     assert read(target, FILE_BYTES)["response"]["sha256"], "a file of zeros is not what was never written"
 
 
-def test_the_gateway_writes_to_the_start_of_a_device(in_gateway, tmp_path, monkeypatch) -> None:
-    read, write, device = in_gateway["read"], in_gateway["write"], tmp_path / "device"
+def test_the_node_agent_writes_to_the_start_of_a_device(in_node_agent, tmp_path, monkeypatch) -> None:
+    read, write, device = in_node_agent["read"], in_node_agent["write"], tmp_path / "device"
     device.write_bytes(bytes(2 * FILE_BYTES))
     monkeypatch.setattr("os.path.ismount", lambda path: True)
     monkeypatch.setattr("stat.S_ISBLK", lambda mode: True)
@@ -157,10 +159,10 @@ def test_the_gateway_writes_to_the_start_of_a_device(in_gateway, tmp_path, monke
     assert device.read_bytes()[FILE_BYTES:] == bytes(FILE_BYTES)
 
 
-def test_the_gateway_writes_nothing_beside_a_volume(in_gateway, tmp_path) -> None:
+def test_the_node_agent_writes_nothing_beside_a_volume(in_node_agent, tmp_path) -> None:
     nowhere = str(tmp_path / "not-mounted")
-    assert in_gateway["write"](nowhere, "content", 10)["code"] == "FAILED_PRECONDITION"
-    assert in_gateway["read"](nowhere, 10)["code"] == "FAILED_PRECONDITION"
+    assert in_node_agent["write"](nowhere, "content", 10)["code"] == "FAILED_PRECONDITION"
+    assert in_node_agent["read"](nowhere, 10)["code"] == "FAILED_PRECONDITION"
 
 
 class ObjectNotFound(Exception):
@@ -225,7 +227,7 @@ class FakeImage:
 
 @pytest.fixture
 def lister(monkeypatch) -> dict:
-    path = Path(direct.__file__).parents[1] / "rook/list_images.py"
+    path = Path(csi_client.__file__).parents[1] / "rook/list_images.py"
     return program(
         monkeypatch,
         path,
@@ -332,7 +334,7 @@ class FakeFilesystem:
 
 @pytest.fixture
 def subvolumes(monkeypatch) -> dict:
-    path = Path(direct.__file__).parents[1] / "rook/list_subvolumes.py"
+    path = Path(csi_client.__file__).parents[1] / "rook/list_subvolumes.py"
     return program(
         monkeypatch,
         path,

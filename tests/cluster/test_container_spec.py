@@ -9,8 +9,8 @@ import pytest
 from docker.errors import APIError
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.cluster import blueprint
-from rookery.cluster.blueprint import ADDED, DELETED, MODIFIED, ContainerSpec, outermost, save_changes
+from rookery.cluster import container_spec
+from rookery.cluster.container_spec import ADDED, DELETED, MODIFIED, ContainerSpec, outermost, save_changes
 from rookery.errors import InfrastructureError
 
 FOUND = {
@@ -47,7 +47,7 @@ def engine(monkeypatch):
         return iter([raw[:100], raw[100:]]), {}
 
     monkeypatch.setattr(
-        blueprint,
+        container_spec,
         "api",
         lambda: SimpleNamespace(
             inspect_container=lambda name: FOUND,
@@ -138,7 +138,7 @@ def test_what_the_engine_refuses_is_infrastructure(monkeypatch, tmp_path):
     def refuse(name):
         raise APIError("no such container")
 
-    monkeypatch.setattr(blueprint, "api", lambda: SimpleNamespace(inspect_container=refuse))
+    monkeypatch.setattr(container_spec, "api", lambda: SimpleNamespace(inspect_container=refuse))
     with pytest.raises(InfrastructureError, match="saving the files of c-worker: no such container"):
         save_changes("c-worker", tmp_path / "changes.tar")
 

@@ -24,7 +24,7 @@ def free_bytes(path: Path) -> int:
     return found.f_bfree * found.f_frsize
 
 
-class RoomSampler:
+class DiskSpaceSampler:
     """Watches the room under the state folder from a thread of its own."""
 
     def __init__(self, free: Callable[[Path], int] | None = None) -> None:
@@ -41,7 +41,7 @@ class RoomSampler:
         self._sample()
         return self._least // _MIB
 
-    def room_is_short(self) -> str:
+    def disk_space_is_short(self) -> str:
         """Where there was next to no room at some moment, and how much; empty if there always was."""
         self._sample()
         return f"{self._place}: {self._least // _MIB} MiB free at the least" if self._least < MARGIN else ""

@@ -1,9 +1,9 @@
-"""A history whose verdict is kept, judged again: the same, by another checker's, and where neither can be read."""
+"""A history whose verdict is kept, checked again: the same, by another checker's, and where neither can be read."""
 
 import json
 
 import pytest
-from rookery.history.rejudged import rejudge
+from rookery.history.rechecked import recheck
 from stories import Story
 
 
@@ -26,7 +26,7 @@ def kept(told, tmp_path):
 
 def test_the_same_checker_says_the_same(kept):
     path, verdict = kept
-    found = rejudge(path, verdict, rpo_seconds=None)
+    found = recheck(path, verdict, rpo_seconds=None)
     assert (found.before, found.now, found.differences, found.same) == ("invalid", "invalid", [], True)
 
 
@@ -42,14 +42,14 @@ def test_the_same_checker_says_the_same(kept):
 )
 def test_what_another_checker_found_is_told(kept, changed, difference):
     path, verdict = kept
-    found = rejudge(path, {**verdict, **changed}, rpo_seconds=None)
+    found = recheck(path, {**verdict, **changed}, rpo_seconds=None)
     assert not found.same
     assert any(each.startswith(difference) for each in found.differences), found.differences
 
 
 def test_a_row_that_may_be_lost_by_another_promise_is_told_with_the_verdict(kept):
     path, verdict = kept
-    found = rejudge(path, verdict, rpo_seconds=1)
+    found = recheck(path, verdict, rpo_seconds=1)
     assert (found.before, found.now) == ("invalid", "valid")
     assert "lost: row 3: not allowed then, allowed now" in found.differences
 
@@ -57,19 +57,19 @@ def test_a_row_that_may_be_lost_by_another_promise_is_told_with_the_verdict(kept
 def test_a_field_that_the_old_checker_did_not_have_is_no_difference(kept):
     path, verdict = kept
     del verdict["seed_missing"], verdict["unacknowledged"]
-    assert rejudge(path, verdict, rpo_seconds=None).same
+    assert recheck(path, verdict, rpo_seconds=None).same
 
 
 @pytest.mark.parametrize("text", ["", "no JSON\n", '{"process": 0}\n', "\x00" * 100])
 def test_a_history_that_is_refused_today_differs(kept, text):
     path, verdict = kept
     path.write_text(text)
-    found = rejudge(path, verdict, rpo_seconds=None)
+    found = recheck(path, verdict, rpo_seconds=None)
     assert not found.same
 
 
 @pytest.mark.parametrize("verdict", [{"verdict": "invalid", "lost": 7}, {"verdict": "invalid", "lost": [{"no": 1}]}])
 def test_a_verdict_of_another_layout_differs(kept, verdict):
-    found = rejudge(kept[0], verdict, rpo_seconds=None)
+    found = recheck(kept[0], verdict, rpo_seconds=None)
     assert found.now == "invalid"
     assert any("cannot be read" in each for each in found.differences)

@@ -20,7 +20,7 @@ _KINDS = ("route", "addresses")
 SLOTS = 256  # that are tried: so many networks of /16 are in 10.0.0.0/8
 
 
-class Addresses:
+class SubnetAllocator:
     """The addresses of one cluster: chosen, held against others, given back."""
 
     def __init__(self, cluster: str) -> None:
@@ -28,7 +28,7 @@ class Addresses:
         self._name = f"{cluster}.addresses"
         self._lease: Lease | None = None
 
-    def choose(self, topology: Topology, slot: int = 0, *, step: int = 1) -> Topology:
+    def allocate(self, topology: Topology, slot: int = 0, *, step: int = 1) -> Topology:
         """The topology in the first slot, from `slot` on by `step`, that no other cluster has; held from now on.
 
         Clusters that one run has side by side begin at different slots and take the same steps, so that each has the
@@ -39,7 +39,7 @@ class Addresses:
             taken = self._of_others()
             for tried in range(slot, slot + SLOTS * step, step):
                 if not _overlap(topology.shifted(tried), taken):
-                    self._hold(topology.shifted(tried))
+                    self._reserve(topology.shifted(tried))
                     return topology.shifted(tried)
         raise UsageError(
             f"{topology.source}: no addresses for pods and Services are free beside "
@@ -47,7 +47,7 @@ class Addresses:
             hint="give the topology a podSubnet and a serviceSubnet in another private range, such as 172.16.0.0/12",
         )
 
-    def hold(self, topology: Topology) -> None:
+    def reserve(self, topology: Topology) -> None:
         """The very addresses of this topology again, after they were given back. Idempotent.
 
         Raises `InfrastructureError` if another cluster has them by now.
@@ -60,15 +60,15 @@ class Addresses:
                     f"others on this machine have {', '.join(meanwhile)} by now",
                     hint="run it again: it gives way; or wait for the other run to end",
                 )
-            self._hold(topology)
+            self._reserve(topology)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let others have them. Idempotent."""
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.release()
 
-    def _hold(self, topology: Topology) -> None:
+    def _reserve(self, topology: Topology) -> None:
         if self._lease is None:
             self._lease = Lease.acquire(self._name)
         for resource in list(self._lease.resources):

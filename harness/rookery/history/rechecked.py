@@ -1,4 +1,4 @@
-"""A history that was judged before, judged by today's checker: in what the two differ."""
+"""A history that was checked before, checked by today's checker: in what the two differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VALUES = ("torn", "seed_torn")  # what was found, by key
 
 
 @dataclass(frozen=True)
-class Rejudged:
+class Rechecked:
     """Verdicts of `before` and `now`, and what else differs. Of a history that is refused today, `now` is empty."""
 
     before: str
@@ -30,18 +30,18 @@ class Rejudged:
         return self.before == self.now and not self.differences
 
 
-def rejudge(history: Path, verdict: Mapping[str, Any], *, rpo_seconds: float | None) -> Rejudged:
-    """Judge `history` by the promise that it was held against then. `verdict` is what report.json has of that time."""
+def recheck(history: Path, verdict: Mapping[str, Any], *, rpo_seconds: float | None) -> Rechecked:
+    """Check `history` by the promise that it was held against then. `verdict` is what report.json has of that time."""
     before = str(verdict.get("verdict", ""))
     try:
         report = check_writes(History.load(history), rpo_seconds=rpo_seconds)
     except (UsageError, OSError) as error:
-        return Rejudged(before, "", [f"it cannot be judged today: {error}"])
+        return Rechecked(before, "", [f"it cannot be checked today: {error}"])
     now = json.loads(json.dumps(report.as_dict()))  # as it would be read again
     try:
-        return Rejudged(before, now["verdict"], _differences(verdict, now))
+        return Rechecked(before, now["verdict"], _differences(verdict, now))
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # another layout, or edited
-        return Rejudged(before, now["verdict"], [f"the verdict of then cannot be read: {error!r}"])
+        return Rechecked(before, now["verdict"], [f"the verdict of then cannot be read: {error!r}"])
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

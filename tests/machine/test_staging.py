@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 from rookery.errors import InfrastructureError
 from rookery.images import build, recipes
-from rookery.machine import kind, leases, locks, unfinished
-from rookery.machine.unfinished import SUFFIX, staged
+from rookery.machine import kind, leases, locks, staging
+from rookery.machine.staging import SUFFIX, staged
 from rookery.metallb import manifests as metallb
 from rookery.paths import cache_dir
 from rookery.rook import manifests as rook
@@ -32,7 +32,7 @@ PLACES = [
 MAKE = """
 import sys
 from pathlib import Path
-from rookery.machine.unfinished import staged
+from rookery.machine.staging import staged
 with staged(Path(sys.argv[1])) as partial:
     (partial / "half").mkdir()
     print(partial, flush=True)
@@ -111,7 +111,7 @@ def maker(monkeypatch):
     "begin",
     [
         kind.install_kind,
-        lambda make: build._build_one(recipes.need("registry.k8s.io/kube-scheduler:v1.32.0")),
+        lambda make: build._build_one(recipes.require("registry.k8s.io/kube-scheduler:v1.32.0")),
         lambda make: metallb.manifests_for("0.15.2", make),
         lambda make: rook.manifests_for("1.18.8", fetch=[make]),
     ],
@@ -173,7 +173,7 @@ def test_what_something_still_writes_to_goes_another_time(monkeypatch):
     left = cache_dir() / "stores/a.partial"
     (left / "written").mkdir(parents=True)
     with monkeypatch.context() as patched:
-        patched.setattr(unfinished.shutil, "rmtree", lambda path, ignore_errors: None)
+        patched.setattr(staging.shutil, "rmtree", lambda path, ignore_errors: None)
         assert leases.sweep() == []
     assert leases.sweep() == [f"unfinished {left}"]
 
@@ -189,7 +189,7 @@ def swept(monkeypatch):
             shutil.rmtree(path.parent)
         return take(path)
 
-    monkeypatch.setattr(unfinished.locks, "take", late)
+    monkeypatch.setattr(staging.locks, "take", late)
     return swept
 
 

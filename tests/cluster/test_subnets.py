@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.cluster import others_networks
-from rookery.cluster.slots import Addresses
+from rookery.cluster.subnets import SubnetAllocator
 from rookery.cluster.topology import Topology
 from rookery.errors import InfrastructureError, UsageError
 from rookery.machine.leases import Lease, sweep
@@ -21,11 +21,11 @@ CHOOSE = """
 import sys
 from rookery.cluster import others_networks
 from rookery.cluster import others_networks
-from rookery.cluster.slots import Addresses
+from rookery.cluster.subnets import SubnetAllocator
 from rookery.cluster.topology import Topology
 others_networks.of_machine = dict
-mine = Addresses(sys.argv[1])
-topology = mine.choose(Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]}))
+mine = SubnetAllocator(sys.argv[1])
+topology = mine.allocate(Topology({"nodes": [{"role": "control-plane"}, {"role": "worker"}]}))
 print(*topology.networks, flush=True)
 sys.stdin.read()
 """
@@ -44,9 +44,9 @@ def slot_of(number):
 
 
 def chosen(slot=0, step=1, cluster="mine"):
-    addresses = Addresses(cluster)
-    found = [str(network) for network in addresses.choose(TOPOLOGY, slot, step=step).networks]
-    addresses.give_back()
+    addresses = SubnetAllocator(cluster)
+    found = [str(network) for network in addresses.allocate(TOPOLOGY, slot, step=step).networks]
+    addresses.release()
     return found
 
 
@@ -75,36 +75,36 @@ def test_its_own_routes_are_no_obstacle_and_neither_are_other_networks():
 
 
 def test_what_another_has_chosen_is_passed_over_until_it_is_given_back():
-    other = Addresses("other")
-    other.choose(TOPOLOGY)
+    other = SubnetAllocator("other")
+    other.allocate(TOPOLOGY)
     assert chosen() == slot_of(1)
-    other.give_back()
-    other.give_back()
+    other.release()
+    other.release()
     assert chosen() == slot_of(0)
     assert Lease.all() == []
 
 
 def test_choosing_again_keeps_the_place_unless_somebody_has_come_into_it():
-    mine = Addresses("mine")
+    mine = SubnetAllocator("mine")
     for _ in range(2):
-        assert [str(network) for network in mine.choose(TOPOLOGY).networks] == slot_of(0)
+        assert [str(network) for network in mine.allocate(TOPOLOGY).networks] == slot_of(0)
     Lease.acquire("other").add("route", "10.244.1.0/24", via="172.20.0.3")
-    assert [str(network) for network in mine.choose(TOPOLOGY).networks] == slot_of(1)
+    assert [str(network) for network in mine.allocate(TOPOLOGY).networks] == slot_of(1)
     (held,) = [lease for lease in Lease.all() if lease.name == "mine.addresses"]
     assert [resource.name for resource in held.resources] == slot_of(1)
 
 
 def test_the_same_addresses_are_held_again_unless_others_have_them_by_now():
-    mine, other = Addresses("mine"), Addresses("other")
-    topology = mine.choose(TOPOLOGY)
-    mine.give_back()
+    mine, other = SubnetAllocator("mine"), SubnetAllocator("other")
+    topology = mine.allocate(TOPOLOGY)
+    mine.release()
     for _ in range(2):
-        mine.hold(topology)
+        mine.reserve(topology)
     assert chosen(cluster="third") == slot_of(1)
-    mine.give_back()
-    other.choose(TOPOLOGY)
+    mine.release()
+    other.allocate(TOPOLOGY)
     with pytest.raises(InfrastructureError, match=r"have 10\.244\.0\.0/16 \(.*other.*\), 10\.96.* by now"):
-        mine.hold(topology)
+        mine.reserve(topology)
     assert [lease.name for lease in Lease.all()] == ["other.addresses"]
 
 
@@ -114,7 +114,7 @@ def test_processes_give_way_to_each_other_until_they_are_dead():
         assert other.stdout.readline().split() == slot_of(0)
         assert chosen() == slot_of(1)
         with pytest.raises(UsageError, match=rf"other\.addresses is in use by process {other.pid}"):
-            Addresses("other").choose(TOPOLOGY)
+            SubnetAllocator("other").allocate(TOPOLOGY)
         other.kill()
     assert sweep() == []  # nothing that was there is gone
     assert Lease.all() == []
@@ -138,12 +138,12 @@ def test_where_all_of_the_range_is_somebodys_it_is_refused_with_whose(machine):
 
 
 def test_addresses_are_not_held_again_where_this_machine_has_a_network_by_now(machine):
-    mine = Addresses("mine")
-    topology = mine.choose(TOPOLOGY)
-    mine.give_back()
+    mine = SubnetAllocator("mine")
+    topology = mine.allocate(TOPOLOGY)
+    mine.release()
     machine["10.244.3.0/24"] = "wg0"
     with pytest.raises(InfrastructureError, match=r"10\.244\.3\.0/24 \(wg0\) by now"):
-        mine.hold(topology)
+        mine.reserve(topology)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The driver called directly: its RPCs on its own sockets, beside kubelets and sidecars, and files on what it mounts.
 
-A pod on each worker takes the calls (see `rookery.csi.gateway`), so that a call costs no more than itself.
+A pod on each worker takes the calls (see `rookery.csi.node_agent`), so that a call costs no more than itself.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from rookery.waiting import NotYet, condition, minutes
 
 Object = dict[str, Any]
 
-NAMESPACE = "csi-gateway"
-LABELS = {"app": "csi-gateway"}
+NAMESPACE = "csi-node-agent"
+LABELS = {"app": "csi-node-agent"}
 PORT = 19810
-FOLDER = "csi-gateway"  # below the kubelet's: where volumes are staged and published
-_PROGRAM = Path(__file__).with_name("gateway.py")
-GATEWAYS_READY = minutes(4)
+FOLDER = "csi-node-agent"  # below the kubelet's: where volumes are staged and published
+_PROGRAM = Path(__file__).with_name("node_agent.py")
+NODE_AGENTS_READY = minutes(4)
 _CONNECT_SECONDS = 2.0
 _SLACK_SECONDS = 5.0  # for the way there and back
 _FILE_SECONDS = 90.0  # I/O waits while a part of Ceph is down
@@ -45,8 +45,8 @@ class Reply:
     response: Object = field(default_factory=dict)
 
 
-class DirectCalls:
-    """RPCs to the driver in `driver_namespace`; its gateways are a workload. Safe to use from several threads."""
+class CsiClient:
+    """RPCs to the driver in `driver_namespace`; its node agents are a workload. Safe to use from several threads."""
 
     namespace = NAMESPACE
 
@@ -63,13 +63,13 @@ class DirectCalls:
         self._open: dict[http.client.HTTPConnection, str] = {}  # and the node of each
 
     def deploy(self) -> None:
-        """Apply a gateway for each worker; does not wait."""
+        """Apply a node agent for each worker; does not wait."""
         self._kube.apply(_manifests(self._image, self._kubelet_dir))
 
-    @condition("the gateways Ready", within=GATEWAYS_READY)
+    @condition("the node agents Ready", within=NODE_AGENTS_READY)
     @retry_while_api_unavailable()
     def ready(self, *, since: float = 0.0) -> None:
-        """Each worker's gateway, started after `since` (seconds since 1970), takes calls."""
+        """Each worker's node agent, started after `since` (seconds since 1970), takes calls."""
         labels = ",".join(f"{name}={value}" for name, value in LABELS.items())
         pods_ready(self._kube, NAMESPACE, labels, len(self.nodes), since=since).now()
         for node in self.nodes:
@@ -78,7 +78,7 @@ class DirectCalls:
                 raise NotYet(f"{node}: {reply.message}")
 
     def close(self) -> None:
-        """Have every call that is under way fail."""
+        """Have every call that is in flight fail."""
         for node in self.nodes:
             self.abandon(node)
 
@@ -123,7 +123,7 @@ class DirectCalls:
         return self._ask(node, {"do": "read", "target": target, "bytes": size}, seconds=_FILE_SECONDS)
 
     def abandon(self, node: str) -> None:
-        """Have the calls under way to a node that is dead fail at once: nobody will answer, nor say so."""
+        """Have the calls in flight to a node that is dead fail at once: nobody will answer, nor say so."""
         with self._guard:
             for connection in [it for it, its_node in self._open.items() if its_node == node]:
                 if connection.sock is not None:
@@ -148,7 +148,7 @@ class DirectCalls:
         except (OSError, http.client.HTTPException, ValueError) as error:
             with self._guard:
                 self._addresses.pop(node, None)
-            return Reply("UNAVAILABLE", f"the gateway on {node}: {error!r}")
+            return Reply("UNAVAILABLE", f"the node agent on {node}: {error!r}")
         except InfrastructureError as error:
             return Reply("UNAVAILABLE", str(error))
         finally:
@@ -182,14 +182,14 @@ class DirectCalls:
 def _manifests(image: str, kubelet_dir: str) -> list[Object]:
     metadata = {"name": LABELS["app"], "namespace": NAMESPACE}
     container = {
-        "name": "gateway",
+        "name": "node-agent",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "/gateway/gateway.py", str(PORT)],
+        "command": ["python3", "/node-agent/node_agent.py", str(PORT)],
         "securityContext": {"privileged": True},  # whoever is not may not open block devices
         "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
         "volumeMounts": [
-            {"name": "gateway", "mountPath": "/gateway"},
+            {"name": "node-agent", "mountPath": "/node-agent"},
             {"name": "kubelet", "mountPath": kubelet_dir, "mountPropagation": "HostToContainer"},
         ],
     }
@@ -198,7 +198,7 @@ def _manifests(image: str, kubelet_dir: str) -> list[Object]:
         "terminationGracePeriodSeconds": 1,
         "containers": [container],
         "volumes": [
-            {"name": "gateway", "configMap": {"name": LABELS["app"]}},
+            {"name": "node-agent", "configMap": {"name": LABELS["app"]}},
             {"name": "kubelet", "hostPath": {"path": kubelet_dir, "type": "Directory"}},
         ],
     }
@@ -208,7 +208,7 @@ def _manifests(image: str, kubelet_dir: str) -> list[Object]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {"gateway.py": _PROGRAM.read_text()},
+            "data": {"node_agent.py": _PROGRAM.read_text()},
         },
         {
             "apiVersion": "apps/v1",

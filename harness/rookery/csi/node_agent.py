@@ -1,4 +1,4 @@
-"""`python3 gateway.py PORT`: what a kubelet or a sidecar would call on this node's sockets, asked for over HTTP.
+"""`python3 node_agent.py PORT`: what a kubelet or a sidecar would call on this node's sockets, asked for over HTTP.
 
 Runs in a pod of the driver's image, which has gRPC and the stubs of csi.proto; it is not part of the driver. A process
 of Python for each call would take longer than the call, so this one stays. It needs the kubelet's folder, with the

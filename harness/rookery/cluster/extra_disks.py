@@ -13,12 +13,12 @@ from rookery.machine.run import run
 MKFS_SECONDS = 60
 
 
-def spare_disk(cluster: KindCluster, name: str, size_bytes: int = MIN_DISK_BYTES) -> LoopDisk:
+def extra_disk(cluster: KindCluster, name: str, size_bytes: int = MIN_DISK_BYTES) -> LoopDisk:
     """A blank disk, attached to this machine, that no node sees. Raises what `create_disk` does."""
     return create_disk(cluster.path / f"{name}.img", size_bytes, cluster.lease)
 
 
-def show(disk: LoopDisk, node: str) -> None:
+def attach_disk(disk: LoopDisk, node: str) -> None:
     """Have the node see the disk, as if somebody had put it in."""
     show_device(node, disk)
 
