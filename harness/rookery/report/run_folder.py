@@ -108,8 +108,9 @@ def runs(root: Path) -> list[Path]:
 
 
 def timings_under(root: Path) -> list[Path]:
-    """timings.json of every scenario of every run under `root`, each once."""
-    return sorted(path for path in root.glob("*/*/timings.json") if path.parts[-3] != LATEST)
+    """timings.json of every scenario of every run under `root`, each once; a run may be in progress."""
+    # Not what begins with a dot: the link that becomes `latest` is gone before it is looked into, and glob raises.
+    return sorted(path for path in root.glob("[!.]*/*/timings.json") if path.parts[-3] != LATEST)
 
 
 def find(root: Path, name: str = "") -> Path:
