@@ -240,7 +240,7 @@ def test_a_full_disk_is_swept(tmp_path, monkeypatch):
             lease.make_directory(state / name)
             with lease.make_file(state / name / "disk.img"):
                 pass
-            lease.add("process", "goes first, and frees nothing", pid="1", started="-1")
+            lease.add("volume", "/dev/loop0", sequence="-1")  # goes first, and frees nothing
             lease._let_go()
         with (state / "swept/disk.img").open("wb", buffering=0) as disk, pytest.raises(OSError, match="No space left"):
             fill(disk)

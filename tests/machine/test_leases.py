@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,8 @@ from rookery.machine import docker, freezer, kind_nodes, leases, loop, removers,
 from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
 from rookery.machine.leases import Lease, SweepIncomplete, sweep
 from rookery.machine.processes import Process
-from rookery.machine.run import CommandFailed, run
-from rookery.paths import state_dir
+from rookery.machine.run import CommandFailed
+from rookery.paths import cache_dir, state_dir
 
 ROOT = Path(__file__).parents[2]
 
@@ -345,18 +344,20 @@ def test_whoever_could_not_remove_what_it_had_may_take_its_name_up_again(engine,
     assert (engine.containers, (tmp_path / "file").exists()) == ({}, False)
 
 
-@needs_root
-def test_mounts_that_could_not_be_removed_are_not_forgotten(tmp_path, monkeypatch):
-    """As those of another boot would be."""
+def test_what_could_not_be_removed_is_not_forgotten(monkeypatch):
+    """As that of another boot would be."""
+
+    def refused(resource, lease):
+        raise CommandFailed(["ip"], 2, "Operation not permitted")
+
     lease = Lease.acquire("mine")
-    lease.add("mount", tmp_path / "mount")
-    (tmp_path / "mount").mkdir()
-    mount_tmpfs(tmp_path / "mount")
+    lease.add("route", "198.51.100.0/24")
     with monkeypatch.context() as patched:
-        patched.setattr(removers, "run", lambda argv, timeout: run(["false"], timeout=timeout))
+        patched.setitem(removers.REMOVERS, "route", refused)
         with pytest.raises(CommandFailed):
             lease.release()
-    assert sweep() == [f"mount {tmp_path}/mount"]
+    monkeypatch.setitem(removers.REMOVERS, "route", lambda resource, lease: True)
+    assert sweep() == ["route 198.51.100.0/24"]
 
 
 def test_a_folder_that_cannot_be_removed_does_not_end_the_sweep(tmp_path, monkeypatch):
@@ -553,13 +554,16 @@ def test_what_must_never_be_removed_cannot_be_recorded(kind, name):
     assert lease.resources == []
 
 
-def test_numbers_of_another_boot_are_forgotten(state):
+def test_numbers_of_another_boot_are_forgotten(monkeypatch):
+    for kind in ("route", "volume"):
+        monkeypatch.setitem(removers.REMOVERS, kind, lambda resource, lease: True)
     lease = Lease.acquire("old")
-    lease.add_process("me", Process.current())
+    lease.add("route", "198.51.100.0/24")
+    lease.add("volume", "/dev/loop70", sequence="7")
     lease.owner = Process(lease.owner.pid, lease.owner.started, "another boot")
     lease._write()
     orphan(lease)
-    assert sweep() == []  # and this process still runs
+    assert sweep() == []
 
 
 @needs_loop
@@ -663,19 +667,6 @@ def test_devices_of_volumes_are_those_of_the_nodes_that_are_named(monkeypatch):
     assert volume_loops.volume_loops(["c-worker", "c-control-plane"]) == {3: 30}
 
 
-@needs_root
-def test_mounts_are_unmounted_the_youngest_first(tmp_path):
-    outer = tmp_path / "with space"
-    lease = dead_lease()
-    lease.add("mount", outer)
-    lease.add("mount", outer / "inner")
-    lease.make_directory(outer)
-    mount_tmpfs(outer)
-    (outer / "inner").mkdir()
-    mount_tmpfs(outer / "inner")
-    assert sweep() == [f"mount {outer}/inner", f"mount {outer}", f"directory {outer}"]
-
-
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("ip"), reason="needs root and ip")
 def test_a_route_is_removed(tmp_path):
     # 198.51.100.0/24 and 192.0.2.0/24 are for documentation (RFC 5737): no machine has them.
@@ -688,18 +679,30 @@ def test_a_route_is_removed(tmp_path):
     assert shown.stdout == ""
 
 
-def test_a_process_is_ended_and_one_that_has_its_number_is_not():
-    with (
-        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as ours,
-        subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other,
-    ):
-        lease = dead_lease()
-        lease.add_process("exporter", Process.of(ours.pid))
-        same_number = Process.of(other.pid)
-        lease.add_process("gone", Process(same_number.pid, same_number.started - 1, same_number.boot_id))
-        assert sweep() == ["process exporter"]
-        assert ours.wait(timeout=10) == -signal.SIGKILL
-        assert other.poll() is None
+def test_a_snapshot_goes_with_the_cluster_that_it_is_of(tmp_path, monkeypatch):
+    """And what others may use, or lies elsewhere, stays."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    saved = cache_dir() / "snapshots/mine-1/scenario-before"
+    others = [saved.with_name("storage-ready"), tmp_path / "cache/elsewhere/scenario-before"]
+    for folder in (saved, *others):
+        folder.mkdir(parents=True)
+        (folder / "snapshot.json").touch()
+    lease = dead_lease()
+    lease.add("snapshot", saved)
+    lease.add("snapshot", others[1])
+    lease.add("snapshot", saved.with_name("scenario-never-made"))
+    assert sweep() == [f"snapshot {saved}"]
+    assert not saved.exists()
+    assert all((each / "snapshot.json").exists() for each in others)
+
+
+def test_the_folder_of_snapshots_goes_with_the_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    saved = cache_dir() / "snapshots/mine-1/scenario-before"
+    saved.mkdir(parents=True)
+    dead_lease().add("snapshot", saved)
+    sweep()
+    assert not saved.parent.exists()
 
 
 def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
@@ -709,7 +712,3 @@ def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
     assert data["owner"]["pid"] == os.getpid()
     assert data["resources"] == [{"kind": "route", "name": "10.244.1.0/24", "details": {"via": "172.18.0.3"}}]
     assert Lease.all() == [lease]
-
-
-def mount_tmpfs(path: Path) -> None:
-    subprocess.run(["mount", "-t", "tmpfs", "test", str(path)], check=True, timeout=10)

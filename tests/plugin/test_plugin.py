@@ -870,23 +870,23 @@ def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those
     ]
 
 
-@pytest.fixture
-def sigterm():
-    """As it is by default, which the plugin of the run that this test is a part of may have changed."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGTERM, before)
+@pytest.fixture(params=["SIGTERM", "SIGHUP"])
+def ending(request):
+    """A signal, as it is by default, which the plugin of the run that this test is a part of may have changed."""
+    number = signal.Signals[request.param]
+    before = signal.signal(number, signal.SIG_DFL)
+    yield number
+    signal.signal(number, before)
 
 
-@pytest.mark.usefixtures("sigterm")
-def test_sigterm_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, pytester, cluster, monkeypatch):
+def test_a_signal_ends_a_run_as_ctrl_c_does_with_its_cluster_removed(scenario, pytester, cluster, monkeypatch, ending):
     removed = []
     monkeypatch.setattr(cluster, "delete", lambda self: removed.append(self.ready))
-    ran = scenario("import os, signal; os.kill(os.getpid(), signal.SIGTERM); signal.pause()")
+    ran = scenario(f"import os, signal; os.kill(os.getpid(), signal.{ending.name}); signal.pause()")
     assert ran.ret == pytest.ExitCode.INTERRUPTED
     assert removed == [False, True]  # before it was made, and at the end
     assert outcomes(pytester) == ("interrupted", "interrupted", None)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(ending) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

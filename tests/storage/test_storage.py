@@ -116,7 +116,8 @@ def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
 @pytest.fixture
 def saving(cluster, results, monkeypatch):
     """A cluster of that scenario with its snapshots in `stored`; `did` has what was done to it."""
-    saving = SimpleNamespace(cluster=cluster, did=[], stored={})
+    saving = SimpleNamespace(cluster=cluster, did=[], stored={}, recorded=[])
+    lease = SimpleNamespace(add=lambda kind, name: saving.recorded.append((kind, name)))
 
     def save(key, name, facts=None):
         saving.did.append(f"save {name}")
@@ -127,10 +128,10 @@ def saving(cluster, results, monkeypatch):
         saving.did.append(f"restore {snapshot.name}")
 
     monkeypatch.setattr(cluster.saved, "find", lambda name, **_: saving.stored.get(name))
-    monkeypatch.setattr(cluster.saved, "key", lambda *, storage: None)
+    monkeypatch.setattr(cluster.saved, "key", lambda *, storage: SimpleNamespace(folder=Path("c-1")))
     monkeypatch.setattr(cluster, "restore", restore)
     monkeypatch.setattr(cluster, "_require_all_healthy", lambda: saving.did.append("all healthy"))
-    cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[])
+    cluster.kind = SimpleNamespace(save=save, delete=lambda: saving.did.append("delete"), node_names=[], lease=lease)
     cluster.results, cluster.ready = results, True
     return saving
 
@@ -227,22 +228,21 @@ def test_what_a_scenario_saved_is_found_before_a_state_of_that_name_and_goes_wit
     assert set(saving.stored) == {"storage-ready", "scenario-storage-ready", "scenario-before-upgrade"}
     assert saving.cluster.saved.kept("storage-ready") is saving.stored["scenario-storage-ready"]
     assert saving.cluster.saved.kept("before-upgrade") is saving.stored["scenario-before-upgrade"]
+    assert set(saving.recorded) == {("snapshot", Path("c-1") / name) for name in saving.stored if name != state.name}
     saving.cluster.delete()
-    assert saving.stored == {"storage-ready": state}
     assert saving.did[-1] == "delete"
+    assert saving.cluster.saved.kept("storage-ready") is state
 
 
-def test_a_cluster_goes_though_nobody_can_say_where_its_snapshots_are(saving, monkeypatch):
-    def no_engine(name, **_):
-        raise InfrastructureError("no docker engine answers")
+def test_what_a_scenario_saves_is_on_record_before_it_is_there(saving):
+    """So that it goes though the run is killed in the middle of it."""
 
-    saving.cluster.save("before-upgrade")
-    saving.cluster._subnets.reserve(saving.cluster.topology)
-    monkeypatch.setattr(saving.cluster.saved, "find", no_engine)
-    with pytest.raises(InfrastructureError, match="no docker engine"):
-        saving.cluster.delete()
-    assert saving.did[-1] == "delete"
-    assert Lease.all() == []
+    def killed(key, name, facts=None):
+        raise InfrastructureError(f"nothing saved, {saving.recorded} on record")
+
+    saving.cluster.kind.save = killed
+    with pytest.raises(InfrastructureError, match=r"'c-1/scenario-before-upgrade'\)\)\] on record"):
+        saving.cluster.save("before-upgrade")
 
 
 def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_nodes_run(saving):

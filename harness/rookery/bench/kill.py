@@ -37,7 +37,7 @@ from rookery.machine import capacity, doctor
 from rookery.machine.docker import docker_output
 from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
 from rookery.machine.run import CommandFailed, run
-from rookery.machine.signals import sigterm_as_ctrl_c
+from rookery.machine.signals import ending_as_ctrl_c
 from rookery.paths import cache_dir, state_dir
 from rookery.report.files import write_json
 from rookery.report.run_folder import bench_folder, timings_under
@@ -285,7 +285,7 @@ def kill(
     try:
         folder.mkdir(parents=True)
         with ExitStack() as stack:
-            stack.callback(sigterm_as_ctrl_c())  # so that decoys go
+            stack.callback(ending_as_ctrl_c())  # so that decoys go
             rounds = stack.enter_context(_Rounds(settings, folder, scenarios, options))
             told = "seed %d; %d phases; logs under %s; decoys have %s in their names"
             log.info(told, seed, len(phases), folder, rounds.set_id)

@@ -20,7 +20,7 @@ from rookery import __version__
 from rookery.cli.parsers import CommandParser
 from rookery.errors import RookeryError
 from rookery.log_lines import LOGGER, TimeOfDay
-from rookery.machine.signals import sigterm_as_ctrl_c
+from rookery.machine.signals import ending_as_ctrl_c
 
 # By name, in the order of the help; NAME is in the module `rookery.cli.NAME`, which has `arguments` and `run`.
 COMMANDS = {
@@ -97,7 +97,7 @@ def parser() -> CommandParser:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
-    as_it_was = sigterm_as_ctrl_c()
+    as_it_was = ending_as_ctrl_c()
     try:
         _require_environment()
         with _log_shown(arguments):

@@ -45,7 +45,7 @@ VERSION = 2  # of the file: to be raised when a reader of before would take a le
 
 _SUFFIXES = (".json", ".tmp", ".lock")
 SWEPT = minutes(10)  # deadline for another process's sweep
-_PATHS = ("file", "directory", "mount", "kubeconfig")  # kinds whose names are paths
+_PATHS = ("file", "directory", "snapshot", "kubeconfig")  # kinds whose names are paths
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,60}[a-z0-9])?")
 
 
@@ -58,12 +58,11 @@ class Resource:
     | cluster | the kind cluster's | `nodes`: the folder of its nodes' /var |
     | container | a container's that is no node | |
     | network | docker's network of the cluster | |
-    | process | any | `pid`, `started` |
-    | mount | where it is mounted | |
     | volume | `/dev/loop<number>`, which served a volume on a node | `sequence` |
     | loop | `/dev/loop<number>` | `backing_file`; its `device`, `inode`; `existed`: it is not to be removed itself |
     | file | its path | its `device`, `inode` |
     | directory | its path | |
+    | snapshot | the path of one that a scenario has saved | |
     | route | destination, such as `10.244.1.0/24` | `via`: the gateway |
     | addresses | of pods or of Services, such as `10.244.0.0/16`: held, and nothing made of them yet | |
     | kubeconfig | the path of one that others use as well | `entry`: the cluster's name in it; `server` |
@@ -72,11 +71,12 @@ class Resource:
     | --- | --- |
     | cluster | a node's /var is mounted from the folder, or the node is on a network of this lease |
     | container, network | its label is the lease's id |
-    | process, mount, route | this boot, and the details |
+    | route | this boot, and the details |
     | volume | the sequence number of the attachment, and its server is dead |
     | loop | path, device and inode, of what the kernel says that it is attached to |
     | file | device and inode; before they are known, that it is empty |
     | directory | a file in it that bears the lease's id; before that is there, that it is empty |
+    | snapshot | where it lies: where only whoever has the lease of that name, in this state folder, saves |
     | kubeconfig | the entry leads to the server |
     """
 
@@ -165,10 +165,6 @@ class Lease:
             self.resources.append(resource)
             self._write()
         return resource
-
-    def add_process(self, name: str, process: Process) -> Resource:
-        """Record a process; the one thing that can only be recorded after it was made."""
-        return self.add("process", name, pid=str(process.pid), started=str(process.started))
 
     def make_directory(self, path: Path) -> None:
         """Make the folder, recorded, for root alone. One that this lease has made stays as it is.
@@ -281,7 +277,7 @@ class Lease:
         self._lock = lock
         if self.owner.boot_id != boot_id():
             # Numbers of another boot: the things are gone with it, and others may have the numbers now.
-            self.resources = [r for r in self.resources if r.kind not in ("process", "mount", "route", "volume")]
+            self.resources = [r for r in self.resources if r.kind not in ("route", "volume")]
 
     def _write(self, *, required: bool = True) -> None:
         """Raises `InfrastructureError` if that cannot be done, unless it is not required where there is no room."""
@@ -307,7 +303,7 @@ class Lease:
         removed = []
         try:
             while self.resources:  # removing one may put others on record
-                # The youngest first within a kind: a mount may lie on an older one.
+                # The youngest first within a kind: a folder may lie in an older one.
                 resource = min(self.resources[::-1], key=lambda r: order.index(r.kind))
                 if self.remove(resource.kind, resource.name):
                     removed.append(str(resource))

@@ -9,20 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import os
-import re
 import shutil
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rookery.machine import docker, kubeconfig, loop
+from rookery.machine import docker, kubeconfig, loop, staging
 from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL, networks_of, remove_nodes
 from rookery.machine.loop import FileId
-from rookery.machine.processes import Process, boot_id
 from rookery.machine.run import output, run
 from rookery.machine.volume_loops import detach_stale
+from rookery.paths import cache_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
 
 if TYPE_CHECKING:
@@ -53,25 +50,6 @@ def _remove_network(resource: Resource, lease: Lease) -> bool:
         docker.docker("rm", "-f", "-v", *late)
     docker.docker("network", "rm", own)
     return True
-
-
-def _end_process(resource: Resource, lease: Lease) -> bool:
-    process = Process(int(resource.details["pid"]), int(resource.details["started"]), boot_id())
-    return process.end(signal.SIGKILL, within=10)
-
-
-def _unmount(resource: Resource, lease: Lease) -> bool:
-    was_mounted = False
-    while _mounted(resource.name):  # mounts stack
-        run(["umount", resource.name], timeout=30)
-        was_mounted = True
-    return was_mounted
-
-
-def _mounted(path: str) -> bool:
-    # proc_pid_mountinfo(5): the fifth field, with spaces and backslashes as octal escapes.
-    escaped = re.sub(r"[\s\\]", lambda m: f"\\{ord(m[0]):03o}", os.path.realpath(path))
-    return any(line.split(" ")[4] == escaped for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 
 def _detach_volume(resource: Resource, lease: Lease) -> bool:
@@ -144,6 +122,16 @@ def _remove_marked(path: Path, marker: Path) -> None:
         raise
 
 
+def _discard_snapshot(resource: Resource, lease: Lease) -> bool:
+    path = Path(resource.name)
+    if path.parent.parent != cache_dir() / "snapshots" or not path.exists():
+        return False
+    staging.discard(path)
+    with contextlib.suppress(OSError):  # it holds those that runs to come may use
+        path.parent.rmdir()
+    return True
+
+
 def _remove_route(resource: Resource, lease: Lease) -> bool:
     family = f"-{ipaddress.ip_network(resource.name).version}"
     gateway = ["via", via] if (via := resource.details.get("via")) else []
@@ -157,18 +145,16 @@ def _remove_from_kubeconfig(resource: Resource, lease: Lease) -> bool:
     return kubeconfig.remove(resource.details["entry"], Path(resource.name), resource.details["server"])
 
 
-# In the order in which they are removed: the cluster uses all the others, containers the network, a mount the loop
-# under it, a loop its file.
+# In the order in which they are removed: the cluster uses all the others, containers the network, a loop its file.
 REMOVERS: dict[str, Callable[[Resource, Lease], bool]] = {
     "cluster": _remove_cluster,
     "container": _remove_container,
     "network": _remove_network,
-    "process": _end_process,
-    "mount": _unmount,
     "volume": _detach_volume,
     "loop": _detach_loop,
     "file": _remove_file,
     "directory": _remove_directory,
+    "snapshot": _discard_snapshot,
     "route": _remove_route,
     "addresses": lambda resource, lease: False,
     "kubeconfig": _remove_from_kubeconfig,

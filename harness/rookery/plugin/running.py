@@ -19,7 +19,7 @@ from rookery.cluster.topology import Topology
 from rookery.csi.leaks import LeakDetected
 from rookery.errors import InfrastructureError, RookeryError, UsageError
 from rookery.history.recorder import Recorder
-from rookery.machine.signals import sigterm_as_ctrl_c
+from rookery.machine.signals import ending_as_ctrl_c
 from rookery.plugin import (
     budgets,
     missing_fixtures,
@@ -128,7 +128,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def session_of(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
-        config.add_cleanup(sigterm_as_ctrl_c())
+        config.add_cleanup(ending_as_ctrl_c())
         config.stash[SESSION] = new_session(config, options.settings_of(config))
     return config.stash[SESSION]
 

@@ -216,7 +216,7 @@ class StorageCluster:
             whatever_happens.callback(self._subnets.release)
             if self.kind is not None:
                 whatever_happens.callback(self.kind.delete)
-            self.saved.remove()
+            self.saved.forget()
 
     def keep(self) -> None:
         """Leave the cluster running when this process ends (`--keep-cluster`)."""

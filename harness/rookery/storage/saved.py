@@ -73,9 +73,12 @@ class Saved:
     def save_of_scenario(self, name: str) -> None:
         """Keep what the cluster is now until it goes."""
         snapshots.check_name(name)
+        results = self._cluster.reporting_to(None)
         full = f"{_OF_A_SCENARIO}{name}"
-        self._of_scenarios.add(full)  # first: it may be there even if what follows fails
-        self.save(full, self._cluster.reporting_to(None))
+        path = self.key(storage=self._cluster.storage.deployed).folder / full
+        self._cluster.nodes.lease.add("snapshot", path)  # first: it may be there even if what follows fails
+        self._of_scenarios.add(full)
+        self.save(full, results)
 
     def save(self, name: str, results: Results) -> Snapshot:
         """Keep what the cluster is now for runs to come.
@@ -123,13 +126,9 @@ class Saved:
             recovery.nodes_back(cluster.kube, names, since=started, milestone=milestone)
         return started
 
-    def remove(self) -> None:
-        """Remove what scenarios saved."""
-        while self._of_scenarios:
-            name = self._of_scenarios.pop()
-            for storage in (True, False):
-                if (storage is False or self._cluster.has_images) and (found := self.find(name, storage=storage)):
-                    found.remove()
+    def forget(self) -> None:
+        """What scenarios saved is gone, with the lease that it is in."""
+        self._of_scenarios.clear()
 
     @condition("what is running before the nodes are frozen", within=GOES_ON)
     @retry_while_api_unavailable()
