@@ -29,6 +29,7 @@ from rookery.storage import log_bundle
 from rookery.storage import saved as saved_module
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
+from rookery.storage.images import ensure
 from rookery.waiting import Condition, NotYet, condition
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -329,12 +330,12 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
     assert swept == []
 
 
-def test_whoever_waits_for_the_images_of_another_run_says_so(new_cluster, images_missing, results, monkeypatch, logged):
+def test_whoever_waits_for_the_images_of_another_run_says_so(monkeypatch, logged):
+    """Be it a run, or `rookery images ensure`."""
     monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
-    monkeypatch.setattr(storage, "IMAGES_READY", 0.1)
-    cluster = new_cluster()
+    monkeypatch.setattr(storage.images, "READY", 0.1)
     with machine_lock("images"), pytest.raises(DeadlineExceeded):
-        cluster.prepare(results)
+        ensure(Settings(), ["localhost/rookery/debian:trixie"])
     assert len([line for line in logged.messages if "images.lock" in line]) == 1
 
 

@@ -27,7 +27,6 @@ from rookery.kube.conditions import nodes_ready
 from rookery.machine import capacity, host_engine, loop
 from rookery.machine.kind import kind_binary
 from rookery.machine.leases import SweepIncomplete, sweep
-from rookery.machine.locks import machine_lock
 from rookery.machine.volume_loops import volume_loops
 from rookery.report.logs import LOGS_LIMIT
 from rookery.report.results import Results
@@ -44,7 +43,6 @@ from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
 log = logging.getLogger(__name__)
 
-IMAGES_READY = minutes(60)  # another run may be building all of them
 UPGRADE = "upgrade"
 FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
 
@@ -120,7 +118,7 @@ class StorageCluster:
         missing = storage and not self.has_images
         if not wanted and not missing:
             return
-        with results.phase("images ready"), machine_lock("images", within=IMAGES_READY):
+        with results.phase("images ready"):
             wanted += self.storage.images if missing else ()
             found = images.ensure(self.settings, wanted)
         self.origins |= {image.reference: image.origin.value for image in found}
@@ -332,8 +330,7 @@ class StorageCluster:
         results = self.reporting_to(None)
         wanted = self.storage.images_after(versions)
         with results.uncounted(), results.phase("images of the upgrade ready"):
-            with machine_lock("images", within=IMAGES_READY):
-                found = images.ensure(self.settings, wanted)
+            found = images.ensure(self.settings, wanted)
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
         before = dict(self.storage.versions())

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 from rookery.images import engine, recipes, resolve
 from rookery.images.mirrors import Mirrors
 from rookery.images.resolve import Image
+from rookery.machine.locks import machine_lock
 from rookery.machine.network import reachable_registries
 from rookery.settings import Settings
 from rookery.storage.system import system_named
+from rookery.waiting import minutes
+
+READY = minutes(60)  # another run may be building all of them
 
 
 def node_image(settings: Settings) -> str:
@@ -23,12 +27,13 @@ def needed(settings: Settings) -> tuple[str, ...]:
 
 
 def ensure(settings: Settings, references: Iterable[str]) -> list[Image]:
-    """Have these images in docker; see `rookery.images.resolve.ensure`."""
-    return resolve.ensure(
-        tuple(dict.fromkeys(references)),
-        registries_reachable=lambda: bool(reachable_registries()),
-        mirrors=Mirrors.parse(settings.registry_mirror),
-    )
+    """Have these images in docker, one process of this machine at a time; see `rookery.images.resolve.ensure`."""
+    with machine_lock("images", within=READY):
+        return resolve.ensure(
+            tuple(dict.fromkeys(references)),
+            registries_reachable=lambda: bool(reachable_registries()),
+            mirrors=Mirrors.parse(settings.registry_mirror),
+        )
 
 
 def ids(references: Iterable[str]) -> dict[str, str]:
