@@ -40,7 +40,7 @@ ONE_OF_EACH = (drivers.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook
 @pytest.mark.slow
 @pytest.mark.bug("https://github.com/rook/rook/issues/1507", symptom=signatures.ATTACHED_ELSEWHERE)
 def test_volume_of_a_node_that_stays_off(cluster, cluster_volumes):
-    """The claim of a dead node's pod is used on another node, by what Kubernetes and Ceph each know of the dead."""
+    """The claim of a dead node's pod is used on another node, by what Kubernetes and Ceph each know of that node."""
     node = worker_to_lose(cluster)
     other = next(name for name in cluster.nodes.workers if name != node)
     claim = cluster_volumes.claim("data")

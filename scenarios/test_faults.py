@@ -1,7 +1,7 @@
 """Every fault takes effect and is got over: what the other scenarios stand on.
 
 A fault that does nothing would leave its scenario green for nothing. So each one is injected here into a cluster that
-is whole, has to prove its effect, is healed, and has to be got over: what it harmed is there again, and so are all
+is healthy, has to prove its effect, is healed, and has to be got over: what it harmed is there again, and so are all
 mons, OSDs and placement groups. Which daemon, node or pod it harms is drawn by `--fault-seed`.
 
 """

@@ -255,8 +255,8 @@ def test_shared_volume_comes_back_with_its_node(cluster, ceph_filesystems, cephf
     assert files.lines(of=elsewhere) == lines
     killed.milestone("every line readable elsewhere")
 
-    driver_says = cluster.driver_pods.log(node, drivers.CEPHFS)
-    assert signatures.DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_says), f"the driver did not fence {dead}"
+    driver_log = cluster.driver_pods.log(node, drivers.CEPHFS)
+    assert signatures.DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_log), f"the driver did not fence {dead}"
     mds_says = ceph_filesystems.log_of(cephfs, active).wait()
     assert not signatures.CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), (
         "others had to wait for the MDS"

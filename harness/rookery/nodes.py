@@ -1,4 +1,4 @@
-"""What a scenario says of nodes: taints, conditions, kubelets' folders, routes, disks that are shown to them.
+"""What a scenario says of nodes: taints, conditions, kubelets' folders, routes, disks that are attached to them.
 
 Exported as `nodes`.
 """

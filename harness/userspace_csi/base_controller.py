@@ -283,7 +283,7 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         volume = self.volume_ids.parse(volume_id)
         self._require(volume, secrets)
         reasons = (self.unsupported_reason(capability) for capability in capabilities)
-        return next((unsupported_reason for unsupported_reason in reasons if unsupported_reason), "")
+        return next((reason for reason in reasons if reason), "")
 
     def _require(self, volume: _Volume, secrets: Mapping[str, str]) -> None:
         """Raises `NotFound` unless the volume exists, `Unauthenticated` without secrets to ask with."""

@@ -81,7 +81,7 @@ class Copy:
 def make(copy: Copy, origin: Pool, target: Pool) -> None:
     """Copy an image of pool `origin` as it is now, into pool `target`.
 
-    The copy gets its name only when it is whole: whatever has been cut short before that is thrown away by the next
+    The copy gets its name only when it is complete: whatever has been cut short before that is thrown away by the next
     attempt. The snapshot that the copy stands on has the copy's name, so that attempt finds that one, too.
 
     Raises `NotFound` for the source, `AttemptHeld` as long as a client of such an attempt still holds what it has left.

@@ -128,12 +128,12 @@ class AttemptHeld(DriverError):
     """
 
     code = "ABORTED"
-    SAYS = "is what an attempt that was cut short has left"
+    MESSAGE = "is what an attempt that was cut short has left"
 
     def __init__(self, image: str) -> None:
         super().__init__(
-            f"image {image} {self.SAYS}, and its client still holds it: ask again; Ceph lets go of a dead client after "
-            "30 s"
+            f"image {image} {self.MESSAGE}, and its client still holds it: ask again; Ceph lets go of a dead client "
+            "after 30 s"
         )
 
 

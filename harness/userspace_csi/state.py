@@ -122,7 +122,7 @@ class Records(Generic[V, R]):
         return self._root / volume.slug
 
     def load(self, volume: V) -> R:
-        """What is known of the volume; a fresh record when nothing is."""
+        """What is known of the volume; a new record when nothing is."""
         return self._read(self.folder(volume) / "state.json") or self._new(volume, self.boot)
 
     def save(self, state: R) -> None:

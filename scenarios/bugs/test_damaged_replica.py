@@ -7,7 +7,7 @@ Symptom: OSD_SCRUB_ERRORS and PG_DAMAGED in Ceph's health.
 
 Workaround: `ceph pg repair`.
 
-Proof: the volume reads as it was written while Ceph says so, since the primary's copy is whole; HEALTH_OK after the
+Proof: the volume reads as it was written while Ceph says so, since the primary's copy is intact; HEALTH_OK after the
 repair, and the volume reads so again.
 """
 

@@ -10,7 +10,7 @@ Symptom: the kubelet says that its certificate is expired, and ends; the node is
 
 Workaround: kubeadm issues another certificate on the control plane, and the kubelet is restarted.
 
-Proof: pods of other nodes write meanwhile; then the node is Ready, the storage is whole, and a pod there has its file.
+Proof: pods of other nodes write meanwhile; then the node is Ready, the storage healthy, and a pod there has its file.
 """
 
 import pytest

@@ -8,8 +8,8 @@ Symptom: the others take it for the new owner of its tokens. It is Up and Normal
 
 Workaround: it is repaired (`nodetool repair --full`).
 
-Proof: the ring is whole, that replica has about as many rows as before, and every acknowledged row is there at QUORUM
-and at ALL.
+Proof: the ring is Up and Normal, that replica has about as many rows as before, and every acknowledged row is there at
+QUORUM and at ALL.
 """
 
 import pytest

@@ -11,8 +11,8 @@ Symptom: the replica ends at each start and says that it exits for its commit lo
 
 Workaround: it is started with `-Dcassandra.commitlog.ignorereplayerrors=true`.
 
-Proof: the ring is whole, and every acknowledged row is there at QUORUM and at ALL: what was in that file, the other
-replicas have.
+Proof: the ring is Up and Normal, and every acknowledged row is there at QUORUM and at ALL: what was in that file, the
+other replicas have.
 """
 
 import pytest

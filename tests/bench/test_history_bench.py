@@ -1,4 +1,4 @@
-"""The benchmark of the checker: that it notices what is checked wrongly, and measures what it says."""
+"""The benchmark of the checker: that it notices a wrong verdict, and measures what it says."""
 
 from concurrent.futures import Future
 

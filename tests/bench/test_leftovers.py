@@ -85,7 +85,7 @@ LEFT = {
     "a network": (lambda m: m.networks.append("dddd rookery-rookery"), "network rookery-rookery (dddd)"),
     "a volume": (lambda m: m.volumes.append("0123abcd 0123abcd"), "volume 0123abcd"),
     "a loop device": (lambda m: m.attached.update({64: "/s/w.img"}), "loop device /dev/loop64 (/s/w.img)"),
-    "one of the dead": (lambda m: m.attached.update({5: "/"}), "loop device /dev/loop5 (/)"),
+    "one of a dead process": (lambda m: m.attached.update({5: "/"}), "loop device /dev/loop5 (/)"),
     "another attachment": (attach_anew, "loop device /dev/loop3 (/home/me/disk.img)"),
     "another file": (lambda m: m.attached.update({3: "/s/w.img"}), "loop device /dev/loop3 (/s/w.img)"),
     "a number made on demand": (lambda m: (m.devices / "loop201").mkdir(), "loop device /dev/loop201 (free)"),

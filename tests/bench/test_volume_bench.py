@@ -1,4 +1,4 @@
-"""The benchmark of volumes: who is measured when and where, what counts as left behind; the cluster is faked."""
+"""The benchmark of volumes: who is measured when and where, what counts as a leak; the cluster is faked."""
 
 import json
 import time
@@ -218,7 +218,7 @@ def random_run(monkeypatch):
 
 @pytest.fixture
 def sanity(monkeypatch):
-    """What csi-sanity reports of each under_test, by its driver and way of use; it runs on no node."""
+    """What csi-sanity reports of each driver under test, by its name and way of use; it runs on no node."""
     reports = {}
 
     def run(kube, program, under_test, *, namespace):

@@ -1,4 +1,4 @@
-"""What hangs in a node: looked at for real where a FUSE server stands still, and checked by what it hangs on."""
+"""What hangs in a node: looked at for real where a FUSE server stands still, and by what it hangs on."""
 
 import signal
 import subprocess

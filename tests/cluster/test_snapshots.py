@@ -287,7 +287,7 @@ def removing_is_killed(monkeypatch):
     alive = [True]
 
     def rmtree(path, **_):
-        if alive:  # of the dead no `finally` removes anything
+        if alive:  # of a dead process no `finally` removes anything
             alive.clear()
             next(each for each in sorted(Path(path).rglob("*")) if each.is_file()).unlink()
             raise Killed
@@ -383,6 +383,6 @@ def test_such_a_name_is_accepted(name):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a.partial", "a b", "é", "ready\n"])
 def test_such_a_name_is_refused_before_anything_is_made(key, name):
-    with pytest.raises(UsageError, match="is no name for a snapshot"), staged(key, name):
+    with pytest.raises(UsageError, match="invalid snapshot name"), staged(key, name):
         pass
     assert not snapshots.folder().exists()

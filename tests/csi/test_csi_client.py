@@ -1,4 +1,4 @@
-"""Calls over HTTP to a node_agent, and the programs that run in pods, which need modules that are only there."""
+"""Calls over HTTP to a node agent, and the programs that run in pods, which need modules that are only there."""
 
 from __future__ import annotations
 

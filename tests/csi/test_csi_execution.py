@@ -155,7 +155,7 @@ HALF = str(AttemptHeld("csi-vol-1.partial"))
 
 @pytest.mark.usefixtures("long_past")
 @pytest.mark.parametrize(("code", "says"), [("FAILED_PRECONDITION", "as told"), ("ABORTED", HALF)])
-def test_what_the_dead_hold_is_counted_from_when_it_is_first_asked_for(
+def test_what_dead_clients_hold_is_counted_from_when_it_is_first_asked_for(
     system: FakeSystem, code: str, says: str
 ) -> None:
     system.replies = {1: CUT_SHORT.copy(), 3: [code, code]}

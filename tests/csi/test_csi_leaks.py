@@ -1,4 +1,4 @@
-"""What counts as left behind, and how what there is of volumes is read from the API, from Ceph, and on nodes."""
+"""What counts as a leak, and how what there is of volumes is read from the API, from Ceph, and on nodes."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_lease_is_held_by_one_living_process():
 
 @pytest.mark.parametrize("name", ["", "../up", "Upper", "a/b", ".hidden", "x" * 63])
 def test_a_name_that_makes_no_file_name_is_refused(name):
-    with pytest.raises(UsageError, match="no name for a lease"):
+    with pytest.raises(UsageError, match="invalid lease name"):
         Lease.acquire(name)
 
 

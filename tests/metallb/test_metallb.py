@@ -49,7 +49,7 @@ def test_addresses_are_the_last_of_the_nodes_network():
     ],
     ids=["IPv6 only", "too small", "somebody has one"],
 )
-def test_no_addresses_to_spare(kind):
+def test_no_free_addresses(kind):
     with pytest.raises(InfrastructureError, match="addresses"):
         free_at_the_end(kind, 8)
 

@@ -485,7 +485,7 @@ def test_a_label_that_rook_forgets_is_taken_away_where_it_is_and_the_boots_are_w
     assert kube.asked[-2:] == ["tools-1: pg dump pgs", "tools-1: health detail"]  # after all of it
 
 
-def test_osds_that_do_not_boot_anew_have_not_settled(monkeypatch):
+def test_osds_that_do_not_boot_anew_have_not_converged(monkeypatch):
     monkeypatch.setattr(deploy, "OSDS_UP", 0)
     monkeypatch.setattr(FakeOsds, "patch", lambda *_args, **_options: None)
     with pytest.raises(DeadlineExceeded, match="OSDs not restarted yet: 0, 1, 2"):

@@ -367,7 +367,7 @@ def test_a_state_is_restored_by_its_name(ceph, cluster, monkeypatch):
 @pytest.mark.parametrize(
     "stuck", ["heartbeat of worker0", "election", "boot of osd.1", "PG reports", "PGs", "health", "pods of worker2"]
 )
-def test_a_cluster_that_is_not_whole_again_has_not_been_restored(ceph, cluster, stuck):
+def test_a_cluster_that_is_not_healthy_again_has_not_been_restored(ceph, cluster, stuck):
     snapshot = saved(cluster)
     cluster.ready = True
     ceph.stuck.add(stuck)

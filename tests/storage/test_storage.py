@@ -110,7 +110,7 @@ def test_a_snapshot_that_is_kept_is_found_by_its_name(cluster, monkeypatch):
 
 
 def test_a_cluster_that_nobody_has_cannot_be_saved(cluster):
-    with pytest.raises(InfrastructureError, match="nobody has this cluster yet"):
+    with pytest.raises(InfrastructureError, match="no results folder to write to"):
         cluster.save("mine")
 
 
@@ -248,7 +248,7 @@ def test_what_a_scenario_saves_is_on_record_before_it_is_there(saving):
 
 def test_a_name_that_a_scenario_may_not_use_is_refused_while_the_nodes_run(saving):
     for name in ("", "../storage-ready"):
-        with pytest.raises(UsageError, match="is no name for a snapshot"):
+        with pytest.raises(UsageError, match="invalid snapshot name"):
             saving.cluster.save(name)
     assert saving.did == []
 
@@ -406,11 +406,11 @@ def test_a_cluster_that_was_deleted_holds_its_addresses_again_before_it_is_made_
     assert held == [["rookery.addresses"]]
 
 
-def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled(cluster, results, monkeypatch):
+def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_converged(cluster, results, monkeypatch):
     did = []
     rook = SimpleNamespace(
         deploy=lambda: did.append("Rook deployed"),
-        wait_for_operator_convergence=lambda: did.append(f"settled, ready: {cluster.ready}"),
+        wait_for_operator_convergence=lambda: did.append(f"converged, ready: {cluster.ready}"),
     )
     drivers = SimpleNamespace(
         apply=lambda: did.append("driver applied"), ready=lambda: did.append(f"driver, ready: {cluster.ready}")
@@ -426,7 +426,7 @@ def test_a_cluster_is_ready_once_its_storage_driver_is_and_its_osds_have_settled
         "nodes",
         "Rook deployed",
         "driver applied",
-        "settled, ready: False",
+        "converged, ready: False",
         "driver, ready: False",
         "noted",
     ]

@@ -542,7 +542,7 @@ def test_a_whole_ring(record):
         pytest.param("", id="nothing"),
     ],
 )
-def test_a_ring_that_is_not_whole(record, status):
+def test_a_ring_that_is_not_up_and_normal(record, status):
     with pytest.raises(NotYet, match="ring is"):
         on(PodApi(status), record).ring_up_normal.now()
 

@@ -1,4 +1,4 @@
-"""Cassandra is ready when its ring is whole and a client of these pods, no earlier one, has its table and settings."""
+"""Cassandra is ready when its ring is Up and Normal and a client of these pods, no other, has table and settings."""
 
 import pytest
 from fakes import Clock, pod
@@ -116,7 +116,7 @@ def test_pods_of_an_earlier_life_are_waited_for_no_longer_than_that(ring, cassan
     assert ring.clients == []
 
 
-def test_a_ring_with_a_replica_that_is_down_is_not_whole(ring, cassandra):
+def test_a_ring_with_a_replica_that_is_down_is_not_up_and_normal(ring, cassandra):
     ring.replaying = "10.1.0.2"
     with pytest.raises(DeadlineExceeded, match=r"'10.1.0.2': 'DN'"):
         cassandra.ready.wait(within=60)

@@ -82,7 +82,7 @@ class Bench:
 
     @property
     def passed(self) -> bool:
-        """Whether every run came to its end, nothing differed or disagreed, and nothing was left behind."""
+        """Whether every run came to its end, nothing differed or violated the model, and nothing leaked."""
         return not any(self.facts.get(fact) for fact in FAILURE_FACTS)
 
     @property

@@ -44,7 +44,7 @@ class Decoy(Protocol):
         """What it is now, by what that is about; empty where it is gone."""
 
     def remove(self) -> None:
-        """Remove it, whether it is whole or not."""
+        """Remove it, whether it is complete or not."""
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -22,7 +22,7 @@ from rookery.history.operations import NEMESIS, Function, History, Operation, Op
 log = logging.getLogger(__name__)
 
 RIGHT = "right"
-SHOWN = 3  # of each kind, of those that are checked wrongly
+SHOWN = 3  # of each kind, of those that get a wrong verdict
 CLIENTS = 8
 LOST_ALLOWED_WINDOW_S = 15.0
 SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
@@ -31,7 +31,7 @@ SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
 def history(*, samples: int, operations: int, seed: int) -> Bench:
     """Check so many generated histories of each kind, and one of so many operations; needs neither docker nor cluster.
 
-    What is checked otherwise than it has to be is a fact of the benchmark, with the seed that makes it again.
+    A wrong verdict is a fact of the benchmark, with the seed that makes it again.
     """
     bench = Bench(
         "history",
@@ -76,7 +76,7 @@ def _check_samples(pool: Executor, bench: Bench, samples: int, seed: int) -> Non
 
 
 def wrong_verdicts(kind: str, *, seeds: range) -> list[tuple[int, str]]:
-    """The seeds whose history of that kind is checked otherwise than it has to be, and what is said of it."""
+    """The seeds whose history of that kind gets a wrong verdict, and the verdict."""
     found = []
     for seed in seeds:
         rng = Random(seed)

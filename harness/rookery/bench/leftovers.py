@@ -40,7 +40,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _DEVICES = (Path("/sys/block"), Path("/dev"))
 _DEPTH = 3  # of what is listed of a folder; below that lies the inside of what is left as a whole
 
-# Names of what becomes something else when it is whole: folders in the making, drafts of files, scratch folders.
+# Names of what becomes something else when it is complete: folders in the making, drafts of files, scratch folders.
 _UNFINISHED = re.compile(r"\..*|tmp.*|.*\.(partial|tmp|new|module)|v?\d+\.\d+\.\d+\.[a-z0-9_]{8}")
 _LASTING = (".lock",)  # in the state folder: removing one would let two processes hold the lock of one name
 

@@ -119,7 +119,7 @@ def collect(folder: Path, pattern: str = "", *, versions: Mapping[str, str] | No
     if collected["errors"]:
         raise UsageError(
             "\n".join(f"{error['of']} cannot be collected:\n{_end(error['text'])}" for error in collected["errors"]),
-            hint=f"mend what it says; `pytest --collect-only {folder}` shows all of it",
+            hint=f"fix the collection error; `pytest --collect-only {folder}` shows all of it",
         )
     if done.returncode not in (0, NOTHING_COLLECTED):
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]

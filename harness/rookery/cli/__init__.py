@@ -66,7 +66,7 @@ examples:
   rookery bench core --of results   where the seconds of the last run went
   rookery bench history             whether the checker of histories finds what is wrong
   rookery bench kill --times 10     kill runs at random moments, and see that a sweep leaves nothing
-  rookery sweep                     remove what killed runs left behind
+  rookery sweep                     remove what killed runs have left
 """
 
 

@@ -1,4 +1,4 @@
-"""`rookery sweep`: remove what killed runs left behind."""
+"""`rookery sweep`: remove what killed runs have left."""
 
 from __future__ import annotations
 

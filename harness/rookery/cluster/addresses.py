@@ -25,7 +25,7 @@ def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, I
     subnets = [ipaddress.ip_network(each["Subnet"]) for each in network["IPAM"]["Config"]]
     subnet = next((each for each in subnets if each.version == 4), None)
     if subnet is None or subnet.num_addresses < 4 * count:
-        raise InfrastructureError(f"the nodes' network has no {count} addresses to spare: {subnets}")
+        raise InfrastructureError(f"the nodes' network has no {count} free addresses: {subnets}")
     last = IPv4Address(int(subnet.broadcast_address) - 1)
     first = IPv4Address(int(last) - count + 1)
     holders = {

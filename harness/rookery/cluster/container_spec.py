@@ -40,7 +40,7 @@ class ContainerSpec:
 
     @classmethod
     def of(cls, name: str, *, address: str) -> ContainerSpec:
-        """The spec of a container that exists, with the address to give to its likes."""
+        """The spec of an existing container; one made by it gets that address."""
         with _engine_asked(f"looking at {name}"):
             found = api().inspect_container(name)
         config = {key: value for key, value in found["Config"].items() if key not in ("Image", "Volumes")}

@@ -1,12 +1,12 @@
-"""More disks beside those that the nodes begin with: for a node, or for nobody.
+"""Extra disks beside those that the nodes begin with: for a node, or for none.
 
-They go with the cluster's lease. A node shows one until its next start.
+They go with the cluster's lease. A node has one attached until its next start.
 """
 
 from __future__ import annotations
 
 from rookery.cluster.kind_cluster import KindCluster
-from rookery.cluster.nodes import show_device
+from rookery.cluster.nodes import attach_device
 from rookery.machine.disks import MIN_DISK_BYTES, LoopDisk, create_disk
 from rookery.machine.run import run
 
@@ -19,8 +19,8 @@ def extra_disk(cluster: KindCluster, name: str, size_bytes: int = MIN_DISK_BYTES
 
 
 def attach_disk(disk: LoopDisk, node: str) -> None:
-    """Have the node see the disk, as if somebody had put it in."""
-    show_device(node, disk)
+    """Attach the disk to the node while it runs (hot-add)."""
+    attach_device(node, disk)
 
 
 def make_filesystem(disk: LoopDisk) -> None:

@@ -1,4 +1,4 @@
-"""What hangs in a node, checked by what it hangs on.
+"""What hangs in a node, and on what.
 
 A task in uninterruptible sleep is no finding about storage by itself: under load, with the machine's own disk busy or
 its kernel at something else, any program may be seen in it. It is one when it waits for a volume: a file that it has

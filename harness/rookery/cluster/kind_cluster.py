@@ -184,7 +184,7 @@ class KindCluster(PytestKindCluster):
         """Create the cluster: disks, network, nodes, routes.
 
         The topology was given to the constructor, so pytest-kind's `config_file` is refused. Whatever goes wrong,
-        nothing is left behind.
+        nothing of it is left.
 
         Raises `UsageError` for a name that is taken, `InfrastructureError` with kind's own words when kind fails.
         """
@@ -338,7 +338,7 @@ class KindCluster(PytestKindCluster):
         """Restore the cluster to what was saved, whatever became of it since, and start the nodes.
 
         Returns the time (Unix, seconds) right before the nodes started; the API answers by then. The cluster may be
-        one of another process that is gone: then all of it is made again. Whatever goes wrong, nothing is left behind.
+        one of another process that is gone: then all of it is made again. Whatever goes wrong, nothing is left of it.
 
         Raises `SnapshotRefused` where a loop device or the network's subnet has been taken by others.
         """

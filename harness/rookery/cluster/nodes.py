@@ -130,7 +130,7 @@ def prepare(name: str, disks: Sequence[LoopDisk], services: str) -> None:
     in_node(name, _PREPARE.format(spare=spare, make=make, services=services))
 
 
-def show_device(name: str, disk: LoopDisk) -> None:
+def attach_device(name: str, disk: LoopDisk) -> None:
     """Have a node see a disk that it did not begin with; `prepare` says what the entry for udev is for."""
     major, minor = disk.device_number
     in_node(name, _SHOW.format(device=disk.device, major=major, minor=minor))

@@ -157,7 +157,7 @@ def digest_of_objects(objects: Iterable[Mapping[str, Any]]) -> str:
 def check_name(name: str) -> None:
     """Raises `UsageError` for what cannot be the name of a snapshot."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-        raise UsageError(f"{name!r} is no name for a snapshot", hint="letters, digits, '-' and '_'")
+        raise UsageError(f"invalid snapshot name {name!r}", hint="letters, digits, '-' and '_'")
 
 
 @contextmanager

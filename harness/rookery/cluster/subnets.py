@@ -21,7 +21,7 @@ SLOTS = 256  # that are tried: so many networks of /16 are in 10.0.0.0/8
 
 
 class SubnetAllocator:
-    """The addresses of one cluster: chosen, held against others, given back."""
+    """Allocates the subnets of one cluster's pods and Services, reserves them against others, and releases them."""
 
     def __init__(self, cluster: str) -> None:
         self._cluster = cluster
@@ -29,11 +29,11 @@ class SubnetAllocator:
         self._lease: Lease | None = None
 
     def allocate(self, topology: Topology, slot: int = 0, *, step: int = 1) -> Topology:
-        """The topology in the first slot, from `slot` on by `step`, that no other cluster has; held from now on.
+        """The topology in the first slot, from `slot` on by `step`, that no other cluster has; reserved from now on.
 
         Clusters that one run has side by side begin at different slots and take the same steps, so that each has the
-        same addresses, and finds its snapshots, in every run. Raises `UsageError` if another process holds addresses
-        for a cluster of this name, or none are free.
+        same addresses, and finds its snapshots, in every run. Raises `UsageError` if another process has reserved
+        subnets for a cluster of this name, or none are free.
         """
         with machine_lock(_LOCK):
             taken = self._of_others()
@@ -48,7 +48,7 @@ class SubnetAllocator:
         )
 
     def reserve(self, topology: Topology) -> None:
-        """The very addresses of this topology again, after they were given back. Idempotent.
+        """Reserve the very subnets of this topology again, after they were released. Idempotent.
 
         Raises `InfrastructureError` if another cluster has them by now.
         """

@@ -202,7 +202,7 @@ class Execution:
     def _is_excused(self, step: m.Step, reply: Reply, asked: float, held: _Held) -> bool:
         """Whether a wrong answer, to a call made at `asked`, is a kill's fault."""
         of_controller = not isinstance(step.operation, m.OnNode)
-        in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.SAYS in reply.message)
+        in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.MESSAGE in reply.message)
         with self._guard:
             disturbed = self._kills_in_flight > 0 or self._last_kill > asked - GRACE_PERIOD
             if disturbed and of_controller and reply.code in NOT_NOW and not in_use:

@@ -1,4 +1,4 @@
-"""What must not be left behind: what Ceph and the nodes have, held against what the API says should exist.
+"""Leaks of volumes: what Ceph and the nodes have, compared with what the API says should exist.
 
 A volume that simply is still there is no leak: it has a PersistentVolume. Findings go both ways, since an image that is
 gone under its PersistentVolume is worse than one too many.

@@ -550,7 +550,7 @@ def waits(steps: Sequence[Step]) -> list[frozenset[int]]:
     killed under calls to it, too, but only under those on whose answers nothing depends any more (`_cut_short`).
     """
     found: list[frozenset[int]] = []
-    last: dict[str, int] = {}  # in each key
+    last: dict[str, int] = {}  # by the resource keys it works on
     last_kill: int | None = None
     node_kills: dict[str, int] = {}
     for place, step in enumerate(steps):

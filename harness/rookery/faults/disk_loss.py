@@ -2,7 +2,7 @@
 
 The loop device is of no size from one moment to the next: reads come back with nothing and writes with an error (ENOSPC
 of a write past the end; EIO of what the kernel itself asks), and the OSD aborts. Nothing that was written is touched.
-No lease is needed beside that of the disk: a device that is attached anew is whole, and a sweep detaches it.
+No lease is needed beside that of the disk: a device that is attached anew has all of it, and a sweep detaches it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ class ReplicaDamage(CephOrder):
     name = "replica damage"
     does = "Cuts one copy of an object short in the store of an OSD that is stopped; healed, its PG is told to repair."
     needs = "Rook; an object of a replicated pool, of more than 4 KiB."
-    loses = "that copy; the others are whole, the primary's among them."
+    loses = "that copy; the others are intact, the primary's among them."
 
     def __init__(self, pool: str, name: str) -> None:
         super().__init__(f"{pool}/{name}")

@@ -1,4 +1,4 @@
-"""A history that was checked before, checked by today's checker: in what the two differ."""
+"""A history checked again, by today's checker: in what the verdicts differ."""
 
 from __future__ import annotations
 

@@ -115,9 +115,7 @@ class Lease:
         owner left cannot be removed.
         """
         if not _NAME.fullmatch(name):
-            raise UsageError(
-                f"{name!r} is no name for a lease", hint="lower-case letters, digits, '.' and '-', at most 62"
-            )
+            raise UsageError(f"invalid lease name {name!r}", hint="lower-case letters, digits, '.' and '-', at most 62")
         _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)

@@ -1,4 +1,4 @@
-"""What is in the making: folders of the cache that get their place when they are whole.
+"""Staging folders of the cache, which get their place when they are complete.
 
 A process may be killed while it fills one. So it holds a lock on the folder itself, which the kernel releases when
 it ends: a folder that can be locked is nobody's, and may go. Each attempt has a folder of its own, so that what a
@@ -93,4 +93,7 @@ def _new_folder(target: Path) -> tuple[Path, locks.Lock]:
         held = locks.take(partial)
         if held is not None:
             return partial, held  # else somebody has swept it before it was ours
-    raise InfrastructureError(f"{target} cannot be made: its folder is removed each time", hint="who removes it?")
+    raise InfrastructureError(
+        f"{target} cannot be made: its folder is removed each time",
+        hint="see what empties the cache, such as systemd-tmpfiles",
+    )

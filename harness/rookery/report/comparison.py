@@ -1,4 +1,4 @@
-"""Runs side by side: what came of each scenario, what it was checked to be, its seconds, its phases, its rates.
+"""Runs side by side: what came of each scenario, its verdict, its seconds, its phases, its rates.
 
 Runs of one kind, which did the same on the same, are one column of medians where runs of more kinds are compared.
 """

@@ -40,7 +40,7 @@ PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
 LAST_RUNS = 10  # that a phase is compared with
 SLOWEST = 15
-_JUDGED = ("passed", "failed", "unknown", "broken")  # outcomes that say something of scenario or storage
+_CONCLUSIVE = ("passed", "failed", "unknown", "broken")  # outcomes that say something of scenario or storage
 LONGEST_WAITS, MOST_CLOSE, CLOSE = 15, 35, 0.8  # waits that are listed, and from which share of the deadline on others
 LARGEST_MEANWHILE = 2 * 2**20  # bytes of a history that is read while its scenario runs, in some 80 ms
 CHANGES = 80  # of the cluster are listed one by one, up to so many
@@ -183,7 +183,7 @@ def _earlier_outcomes(folder: Path, rows: list[dict[str, Any]]) -> dict[str, lis
             continue
         for path in (other / name / "timings.json" for name in kinds):
             outcome = timings_of(path.parent).get("outcome")
-            if outcome in _JUDGED and kind_of(run_json, report_of(path.parent)) == kinds[path.parent.name]:
+            if outcome in _CONCLUSIVE and kind_of(run_json, report_of(path.parent)) == kinds[path.parent.name]:
                 found.setdefault(path.parent.name, []).append(outcome == "passed")
     return found
 
@@ -191,7 +191,7 @@ def _earlier_outcomes(folder: Path, rows: list[dict[str, Any]]) -> dict[str, lis
 def _otherwise(row: Mapping[str, Any], earlier: Mapping[str, list[bool]]) -> tuple[int, int]:
     """Of how many earlier runs that scenario ended otherwise than now, and of how many in all."""
     before, outcome = earlier.get(row["folder"], []), row["timings"].get("outcome")
-    return (sum(each != (outcome == "passed") for each in before), len(before)) if outcome in _JUDGED else (0, 0)
+    return (sum(each != (outcome == "passed") for each in before), len(before)) if outcome in _CONCLUSIVE else (0, 0)
 
 
 def _repeated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

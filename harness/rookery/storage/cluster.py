@@ -78,7 +78,7 @@ class StorageCluster:
         """What does not count as deploying: room, kind, images. Bad input is found here, before any work.
 
         Without `storage` nothing of a storage system is asked for. What was done before is not done again, but that the
-        cluster's addresses are held again where they were given back.
+        cluster's subnets are reserved again where they were released.
         """
         if self.kind is None:
             self._prepare_machine()
@@ -193,7 +193,7 @@ class StorageCluster:
         """Where phases go: to these results, or to those of the scenario that has the cluster."""
         self.results = results or self.results
         if self.results is None:
-            raise InfrastructureError("nobody has this cluster yet: results are needed for what it takes")
+            raise InfrastructureError("used before anything got the cluster: there is no results folder to write to")
         return self.results
 
     def note(self, results: Results) -> None:

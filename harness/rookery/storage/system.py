@@ -184,7 +184,7 @@ class StorageSystem(ABC):
 
     @property
     def unaltered(self) -> bool:
-        """Whether it is of the versions that it was deployed in; once it is not, its cluster is not used again."""
+        """Whether it has the versions of its deployment; once it was upgraded, its cluster is not used again."""
         return True
 
     def images_after(self, versions: Mapping[str, str]) -> tuple[str, ...]:
@@ -262,7 +262,7 @@ def _loaded(point: Any) -> type[StorageSystem]:
     except Exception as error:  # of somebody else's code
         raise UsageError(
             f"--storage {point.name}: {point.value} cannot be loaded: {error}",
-            hint="mend or uninstall what registers it",
+            hint="fix or uninstall what registers it",
         ) from error
     if not (isinstance(found, type) and issubclass(found, StorageSystem)):
         raise UsageError(f"--storage {point.name}: {point.value} is no StorageSystem", hint="docs/storage-systems.md")

@@ -132,7 +132,7 @@ class Workload(ABC, Generic[C]):
 
     @property
     def unaltered(self) -> bool:
-        """Whether the pods run as they were deployed, on their volumes, so that the next scenario may have them."""
+        """Whether pods and volumes are those of the deployment, so that the next scenario may have them."""
         return not self._altered
 
     # Deploying and recovering

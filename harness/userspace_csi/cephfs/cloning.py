@@ -34,7 +34,7 @@ class Subvolume:
     size: int  # bytes: its quota, 0 if it has none
     path: str
     is_clone: bool = False
-    source: str = ""  # the label of a clone that is whole
+    source: str = ""  # the label of a clone that is complete
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def completed(filesystem: Filesystem, target: str) -> Subvolume | None:
 
 
 def make(filesystem: Filesystem, copy: Copy, seen: MutableMapping[SubvolumeId, Source], deadline: Deadline) -> None:
-    """Make the copy, or go on making it; returns when it is whole.
+    """Make the copy, or go on making it; returns when it is complete.
 
     `seen` has the targets that are not whole yet, and what they were seen to be made of.
 

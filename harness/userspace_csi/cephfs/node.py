@@ -249,7 +249,7 @@ class CephfsNode:
         """Fence the dead client of this node that is on record, and see that the filesystem is served.
 
         No client of the volume runs on this node, so the one on record is dead, in whichever life of the node it was
-        started. Rook's user of nodes may not fence anybody; its provisioner may. To fence the dead is a service to
+        started. Rook's user of nodes may not fence anybody; its provisioner may. To fence dead clients is a service to
         others, so it is no hindrance if nobody here is allowed to.
         """
         if (dead := state.client) is not None:

@@ -153,7 +153,7 @@ class Cassandra(Workload[Client]):
 
     @property
     def running(self) -> Condition[list[RingMember]]:
-        """The ring is whole."""
+        """The ring is Up and Normal."""
         return self.ring_up_normal
 
     def _until_recovered(self) -> tuple[Condition[Any], ...]:
