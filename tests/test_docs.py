@@ -16,10 +16,6 @@ READ = sorted([*DOCS.rglob("*.md"), *PROJECT.glob("*.md")])
 GENERATED = ("reference/api.md", "reference/fixtures.md", "reference/markers.md", "reference/options.md")
 LINK = re.compile(r"(?<!\\)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-# Words that needed a dictionary (docs/glossary.md has those that took their places).
-HOUSE_WORDS = re.compile(
-    r"\b(diary|twin|troubles? [123]|by chance|put back|at hand|as deployed|handed on|cure[sd]?)\b", re.IGNORECASE
-)
 
 
 def prose(page):
@@ -48,18 +44,6 @@ def broken(page):
 @pytest.mark.parametrize("page", READ, ids=lambda page: page.relative_to(PROJECT).as_posix())
 def test_every_link_leads_somewhere(page):
     assert list(broken(page)) == []
-
-
-@pytest.mark.parametrize("page", READ, ids=lambda page: page.relative_to(PROJECT).as_posix())
-def test_the_fields_own_words_are_used(page):
-    assert HOUSE_WORDS.findall(prose(page)) == []
-
-
-@pytest.mark.parametrize("folder", ["harness", "scenarios"])
-def test_messages_and_comments_use_them_too(folder):
-    files = [path for path in (PROJECT / folder).rglob("*") if path.suffix in (".py", ".toml", ".html", ".yaml")]
-    found = {path.relative_to(PROJECT).as_posix(): HOUSE_WORDS.findall(path.read_text("utf-8")) for path in files}
-    assert {path: words for path, words in found.items() if words} == {}
 
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
