@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,6 +148,16 @@ def tier(item: pytest.Item) -> str:
     if len(marked) > 1:
         raise pytest.UsageError(f"{item.nodeid}: it is marked as {CORE} and as {SLOW}; a scenario is of one tier")
     return marked[0] if marked else REST
+
+
+def tiers_counted(number: Mapping[str, int]) -> str:
+    """`5 core, 46 of the rest, 8 slow`, without those that are none."""
+    return ", ".join(f"{number[of]} {tier_in_words(of)}" for of in (CORE, REST, SLOW) if number.get(of))
+
+
+def tier_in_words(of: str) -> str:
+    """What stands behind a number of scenarios of that tier."""
+    return "of the rest" if of == REST else of
 
 
 def budget(item: pytest.Item) -> float | None:

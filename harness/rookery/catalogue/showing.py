@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rookery.catalogue.catalogue import Scenario
-from rookery.plugin import tiers
+from rookery.catalogue.markers import tiers_counted
 from rookery.report.results import LastResult
 
 HEAD = """\
@@ -42,7 +42,7 @@ def summary(scenarios: Sequence[Scenario], last: Mapping[str, LastResult]) -> st
     outcomes = sorted({result.outcome for result in known})
     counted = [f"{sum(result.outcome == outcome for result in known)} {outcome}" for outcome in outcomes]
     took = f"; last results: {', '.join(counted)}, {sum(r.seconds for r in known):.0f} s together" if known else ""
-    return f"{_counted(len(scenarios), 'scenario')}: {tiers.counted(Counter(each.tier for each in scenarios))}{took}"
+    return f"{_counted(len(scenarios), 'scenario')}: {tiers_counted(Counter(each.tier for each in scenarios))}{took}"
 
 
 def page(scenarios: Sequence[Scenario]) -> str:
@@ -52,7 +52,7 @@ def page(scenarios: Sequence[Scenario]) -> str:
         f"| [{_stem(file)}](#{file_anchor(file[0])}) | {_cell(file[0].module.title)} | {len(file)} |" for file in files
     ]
     table = "\n".join(["| file | what it shows | scenarios |", "| --- | --- | --- |", *rows])
-    of_tiers = f"Of {len(scenarios)}: {tiers.counted(Counter(each.tier for each in scenarios))}.\n"
+    of_tiers = f"Of {len(scenarios)}: {tiers_counted(Counter(each.tier for each in scenarios))}.\n"
     return "\n".join([HEAD, of_tiers, table, *("\n" + _section(file) for file in files)]) + "\n"
 
 

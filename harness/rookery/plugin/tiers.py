@@ -13,14 +13,13 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from rookery.catalogue.markers import CORE, REST, SLOW, tier
+from rookery.catalogue.markers import CORE, REST, SLOW, tier, tier_in_words
 
-TIERS = (CORE, REST, SLOW)
 _CURES = {REST: "`--all` has them as well", SLOW: "`--slow` has everything"}
 
 
@@ -59,14 +58,5 @@ def _asked_by(config: pytest.Config, item: pytest.Item) -> str:
 def told(left_out: Sequence[pytest.Item]) -> str:
     """How many were left out, and how to have them; empty if none was."""
     number = Counter(tier(item) for item in left_out)
-    parts = [f"{number[of]} {_named(of)} ({_CURES[of]})" for of in (REST, SLOW) if number[of]]
+    parts = [f"{number[of]} {tier_in_words(of)} ({_CURES[of]})" for of in (REST, SLOW) if number[of]]
     return f"scenarios left out: {', '.join(parts)}" if parts else ""
-
-
-def counted(number: Mapping[str, int]) -> str:
-    """`5 core, 46 of the rest, 8 slow`, without those that are none."""
-    return ", ".join(f"{number[of]} {_named(of)}" for of in TIERS if number.get(of))
-
-
-def _named(of: str) -> str:
-    return "of the rest" if of == REST else of
