@@ -16,6 +16,7 @@ from rookery.machine import docker, doctor
 from rookery.plugin import session
 from rookery.rook import versions
 from rookery.settings import Settings
+from rookery.settings_check import check
 
 KIND = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 FILES = {
@@ -280,7 +281,7 @@ def test_a_topology_of_a_scenarios_own_is_looked_at(place, pytester, monkeypatch
 
 
 def test_what_a_run_has_by_default_can_be(place):
-    assert Settings().check() == Settings()
+    assert check(Settings()) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -302,14 +303,14 @@ def test_what_a_run_has_by_default_can_be(place):
     ids=str,
 )
 def test_what_can_be_is_taken(place, given):
-    Settings(**given).check()
+    check(Settings(**given))
 
 
 def test_an_empty_kubeconfig_is_one(place, tmp_path):
     (tmp_path / "config").touch()
-    Settings(kubeconfig=str(tmp_path / "config")).check()
+    check(Settings(kubeconfig=str(tmp_path / "config")))
     (tmp_path / "config").write_text(json.dumps({"kind": "Config", "clusters": None, "users": [{"name": "a"}]}))
-    Settings(kubeconfig=str(tmp_path / "config")).check()
+    check(Settings(kubeconfig=str(tmp_path / "config")))
 
 
 def test_manifests_of_ones_own_may_be_of_what_is_not_released(place, tmp_path):
@@ -317,10 +318,10 @@ def test_manifests_of_ones_own_may_be_of_what_is_not_released(place, tmp_path):
         (tmp_path / name).touch()
     given = {"rook": "1.18.99", "ceph": "21.0.0", "kubernetes": "1.99.0"}
     with pytest.raises(UsageError, match=r"--ceph 21\.0\.0 does not fit .*\n  hint: .*--rook-manifests DIR takes any"):
-        Settings(**given).check()
-    Settings(**given, rook_manifests=str(tmp_path)).check()
+        check(Settings(**given))
+    check(Settings(**given, rook_manifests=str(tmp_path)))
     with pytest.raises(UsageError, match="--kubernetes banana"):
-        Settings(**{**given, "kubernetes": "banana"}, rook_manifests=str(tmp_path)).check()
+        check(Settings(**{**given, "kubernetes": "banana"}, rook_manifests=str(tmp_path)))
 
 
 @pytest.mark.parametrize("minor", versions.RELEASES)
@@ -343,37 +344,37 @@ def test_every_release_takes_what_it_is_documented_for(minor):
 
 def test_the_room_of_the_machine_bounds_workers_and_disks(place, monkeypatch):
     monkeypatch.setattr(settings_check, "memory_total", lambda: 8 * settings_check.GIB)
-    Settings(kind_workers=8).check(only=["kind_workers"])
+    check(Settings(kind_workers=8), only=["kind_workers"])
     with pytest.raises(UsageError, match=r"--kind-workers 9: this machine's 8 GiB .*\n  hint: at most 8 here"):
-        Settings(kind_workers=9).check(only=["kind_workers"])
+        check(Settings(kind_workers=9), only=["kind_workers"])
     monkeypatch.setattr(settings_check.shutil, "disk_usage", lambda path: type("", (), {"total": 9 << 30}))
-    Settings(disk_size="9GiB").check(only=["disk_size"])
+    check(Settings(disk_size="9GiB"), only=["disk_size"])
     with pytest.raises(UsageError, match=r"--disk-size 10GiB: .* is on a filesystem of 9 GiB"):
-        Settings(disk_size="10GiB").check(only=["disk_size"])
+        check(Settings(disk_size="10GiB"), only=["disk_size"])
 
 
 def test_a_kernel_without_rbd_has_no_ceph_csi(monkeypatch):
     monkeypatch.setattr(doctor, "kernel_has", lambda name: False)
-    Settings(csi_driver="userspace").check(only=["csi_driver"])
+    check(Settings(csi_driver="userspace"), only=["csi_driver"])
     with pytest.raises(UsageError, match="needs a kernel with rbd"):
-        Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
+        check(Settings(csi_driver="ceph-csi"), only=["csi_driver"])
     monkeypatch.setattr(doctor, "kernel_has", lambda name: name == "rbd")
-    Settings(csi_driver="ceph-csi").check(only=["csi_driver"])
+    check(Settings(csi_driver="ceph-csi"), only=["csi_driver"])
 
 
 def test_versions_that_fit_no_rook_are_of_no_concern_where_another_storage_system_serves():
     with pytest.raises(UsageError):
-        Settings(kubernetes="1.19.0").check(only=["kubernetes"])
-    Settings(kubernetes="1.19.0", storage="local").check(only=["kubernetes", "storage"])
+        check(Settings(kubernetes="1.19.0"), only=["kubernetes"])
+    check(Settings(kubernetes="1.19.0", storage="local"), only=["kubernetes", "storage"])
 
 
 def test_only_what_is_used_is_looked_at(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     given = Settings(results_dir="there", kind_config="nowhere.yaml")
     assert given.changed == ["kind_config", "results_dir"]
-    given.check(only=["results_dir"])
+    check(given, only=["results_dir"])
     with pytest.raises(UsageError, match="no such kind configuration"):
-        given.check()
+        check(given)
 
 
 def test_workers_of_xdist_are_not_begun_again_for_what_is_refused(pytester):

@@ -2,8 +2,8 @@
 
 from rookery.csi.deployment import StorageDriver, registered_nowhere, registered_on, registered_on_none_of
 from rookery.csi.manifests import CEPHFS, RBD, Plugin, filesystem_storage_class, storage_class
-from rookery.csi.random_operations import RandomisedRun, driver_under_test
 from rookery.csi.sanity import DriverUnderTest, run_sanity
+from rookery.random_operations import RandomisedRun, driver_under_test
 
 __all__ = [
     "CEPHFS",

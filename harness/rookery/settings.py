@@ -13,19 +13,25 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rookery.driver_names import DRIVERS
 from rookery.errors import UsageError
 from rookery.workloads.registry import kinds
 
-DRIVERS = ("auto", "ceph-csi", "userspace")
 UNEXPECTED = ("none", "note", "core", "all")
 PREFIX = "ROOKERY_"
 T = TypeVar("T")
+PRODUCTS = {"rook": "docker.io/rook/ceph", "ceph": "quay.io/ceph/ceph", "kubernetes": "kindest/node"}
 OTHER_VARIABLES = ("STATE_DIR", "CI_SLICES")  # that are no settings: of rookery.paths, of .ci/run
+
+
+def versioned_images() -> Mapping[str, str]:
+    """The image of each setting that is a version, without its tag, by the setting's name."""
+    return {**PRODUCTS, **{kind.name: kind.image for kind in kinds().values()}}
 
 
 def _meant(product: str, version: str) -> str:
@@ -34,7 +40,7 @@ def _meant(product: str, version: str) -> str:
         return version
     from rookery.images.available import newest
 
-    return newest(product, version)
+    return newest(product, PRODUCTS[product], version)
 
 
 def setting(
@@ -122,7 +128,7 @@ class Settings:
         """Settings from what was given; an option that is None was not.
 
         Raises `UsageError` for a name that is no setting and for a value that is not of its type. Whether the values
-        can be is for `check` to see.
+        can be is for `rookery.settings_check` to see.
         """
         environment = os.environ if environment is None else environment
         refuse_unknown_variables(environment)
@@ -136,16 +142,6 @@ class Settings:
                 values[name] = (option_name(name), options[name])
         return cls(**{name: _converted(name, value, source) for name, (source, value) in values.items()})
 
-    def check(self, *, only: Collection[str] | None = None) -> Settings:
-        """See that what is asked for can be, before anything is made: all settings, or those that are used (`only`).
-
-        Raises `UsageError`.
-        """
-        from rookery.settings_check import check
-
-        check(self, [setting_field.name for setting_field in fields(self)] if only is None else only)
-        return self
-
     @property
     def changed(self) -> list[str]:
         """The names of those that are not as they are by default."""
@@ -156,7 +152,7 @@ class Settings:
             raise UsageError(f"--csi-driver {self.csi_driver}: no such driver", hint=f"one of {', '.join(DRIVERS)}")
         if self.unexpected not in UNEXPECTED:
             raise UsageError(f"--unexpected {self.unexpected}: no such choice", hint=f"one of {', '.join(UNEXPECTED)}")
-        for name in ("rook", "ceph", "kubernetes"):  # v1.18.8 and 1.18.8 are the same
+        for name in PRODUCTS:  # v1.18.8 and 1.18.8 are the same
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _meant(name, value.removeprefix("v")))

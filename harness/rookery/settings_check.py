@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -23,13 +24,8 @@ from rookery.machine.capacity import memory_total, nearest_existing
 from rookery.machine.disks import GIB, parse_size, require_size
 from rookery.machine.kind import MINIMUM, version_of
 from rookery.paths import state_dir
-from rookery.rook import manifests
-from rookery.rook.own_disks import require_own_disks
-from rookery.rook.versions import require_ceph, require_kubernetes
+from rookery.settings import Settings
 from rookery.workloads.registry import kinds
-
-if TYPE_CHECKING:
-    from rookery.settings import Settings
 
 HOSTNAME_LETTERS = 63  # https://man7.org/linux/man-pages/man7/hostname.7.html
 # What may come behind a cluster's name: a worker of pytest-xdist, a second cluster beside it, kind's own.
@@ -42,12 +38,17 @@ _TAG = re.compile(r"\w[\w.-]{0,127}")
 _IMAGE = re.compile(rf"({HOST}/)?{PATH}(/{PATH})*(:\w[\w.-]{{0,127}})?(@sha256:[0-9a-f]{{64}})?")
 
 
-def check(settings: Settings, names: Collection[str]) -> None:
-    """Look at the settings of these names; raises `UsageError` for the first that cannot be."""
+def check(settings: Settings, *, only: Collection[str] | None = None) -> Settings:
+    """The settings, after a look at all of them, or at those that are used, by their names (`only`).
+
+    Raises `UsageError` for the first that cannot be.
+    """
     require_state_dir()
+    names = {each.name for each in fields(settings)} if only is None else {*only}
     for looked_at, one in _CHECKS:
-        if set(looked_at) & set(names):
+        if names & {*looked_at}:
             one(settings)
+    return settings
 
 
 def _cluster_name(settings: Settings) -> None:
@@ -151,36 +152,10 @@ def _disk_size(settings: Settings) -> None:
         )
 
 
-def _versions(settings: Settings) -> None:
-    """`--rook-manifests` and `--kind-image` are for what is not released yet: their versions need not fit."""
-    if settings.storage != "rook":
-        return
-    require_ceph(settings.ceph, rook=settings.rook, any_fits=settings.rook_manifests is not None)
-    any_fits = settings.rook_manifests is not None or settings.kind_image is not None
-    require_kubernetes(settings.kubernetes, rook=settings.rook, any_fits=any_fits)
-
-
 def _workloads(settings: Settings) -> None:
     for name, version in settings.workloads.items():
         if not _TAG.fullmatch(version):
             raise UsageError(f"--{name} {version!r}: no tag of an image", hint=f"one like {kinds()[name].version}")
-
-
-def _rook_manifests(settings: Settings) -> None:
-    if settings.rook_manifests is None:
-        return
-    option, hint = f"--rook-manifests {settings.rook_manifests}", "a checkout of Rook, or its folder deploy/examples"
-    directory = manifests.given(Path(settings.rook_manifests))
-    try:
-        objects = [each for path in manifests.applied_from(directory) for each in manifests.load(directory, [path])]
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{option}: {error}", hint=hint) from error
-    if strange := [each for each in objects if not isinstance(each, dict) or not each.get("kind")]:
-        raise UsageError(f"{option}: {strange[0]!r:.80} is no object of Kubernetes", hint=hint)
-    try:
-        require_own_disks(objects, ())
-    except UsageError as error:
-        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
 
 
 def _storage(settings: Settings) -> None:
@@ -213,10 +188,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("kubeconfig",), _kubeconfig),
     (("kind_image",), _kind_image),
     (("registry_mirror",), _registry_mirror),
-    (("storage", "rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _versions),
     (tuple(kinds()), _workloads),
-    (("rook_manifests",), _rook_manifests),
-    (("storage", "csi_driver"), _storage),
+    (("storage", "rook", "ceph", "kubernetes", "rook_manifests", "kind_image", "csi_driver"), _storage),
     (("kind_config", "kind_workers"), _topology),
     (("disk_size",), _disk_size),
     (("kind_bin",), _kind_bin),

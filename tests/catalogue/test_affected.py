@@ -5,7 +5,7 @@ from rookery import cli
 from rookery.catalogue import affected, catalogue, ledger
 from rookery.cli import reproduce
 from rookery.errors import UsageError
-from rookery.settings import Settings
+from rookery.settings import PRODUCTS, Settings
 
 THERE = {"rook": ["1.17.8", "1.17.10", "1.18.8", "1.20.6"], "kubernetes": ["1.29.0", "1.32.0", "nightly"], "ceph": []}
 FILE = '''\
@@ -78,7 +78,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
     (tmp_path / "scenarios/bugs/test_it.py").write_text(FILE)
     (tmp_path / "scenarios" / ledger.FILE).write_text(LEDGER)
-    monkeypatch.setattr(reproduce.available, "versions", THERE.__getitem__)
+    monkeypatch.setattr(reproduce.available, "versions", {PRODUCTS[name]: there for name, there in THERE.items()}.get)
     monkeypatch.setattr(reproduce, "reachable_registries", lambda: False)
     return tmp_path
 

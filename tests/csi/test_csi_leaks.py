@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.csi import inventory
+from rookery.csi.expected import expected_of
 from rookery.csi.leaks import (
     RETAINED,
     Actual,
@@ -271,7 +272,7 @@ def pod(phase: str = "Running", node: str = "worker", **volume) -> dict:
 
 def expected(**objects) -> Expected:
     everything = dict.fromkeys(("volumes", "contents", "claims", "pods", "attachments"), ())
-    return inventory.expected_of(**{**everything, "volumes": [persistent_volume()], "claims": [CLAIM], **objects})
+    return expected_of(**{**everything, "volumes": [persistent_volume()], "claims": [CLAIM], **objects})
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Running"])
@@ -343,49 +344,6 @@ def test_an_attachment_is_of_a_volume_that_there_is_or_of_none() -> None:
 
 
 # --- Ceph and nodes -----------------------------------------------------------------------------------------------
-
-
-def test_what_the_toolbox_lists() -> None:
-    known = {"id": "1f", "parent": "2f", "snapshots": ["csi-snap-1"], "for_clones": 1}
-    listing = {
-        "replicapool": {
-            "images": {"csi-vol-1": known},
-            "ids": ["1f"],
-            "trash": {"2f": {"name": "", "id": "", "parent": "", "snapshots": [], "for_clones": 0}},
-            "objects_of": ["1f"],
-            "names_of": ["csi-vol-1"],
-        }
-    }
-    (pool,) = inventory.pools_of(listing)
-    assert pool.images == (Image("csi-vol-1", "1f", "2f", ("csi-snap-1",), 1),)
-    assert pool.trash == (Image("", "2f"),)  # its removal has begun, so that nothing but the key is left
-
-
-def test_what_the_toolbox_lists_of_filesystems() -> None:
-    listing = {
-        "myfs": {
-            "subvolumes": {
-                "csi-vol-1": {"state": "complete", "snapshots": ["csi-snap-1"], "copied": {"1d": "csi-snap-1"}}
-            },
-            "trash": ["aa"],
-            "copies": {"1d": "csi-vol-2"},
-        }
-    }
-    (filesystem,) = inventory.filesystems_of(listing)
-    assert filesystem.subvolumes == (Subvolume("csi-vol-1", "complete", ("csi-snap-1",), (("1d", "csi-snap-1"),)),)
-    assert (filesystem.trash, filesystem.copies) == ({"aa"}, (("1d", "csi-vol-2"),))
-
-
-def test_ceph_is_not_asked_for_subvolumes_without_a_filesystem(monkeypatch) -> None:
-    def asked(*_):
-        raise AssertionError
-
-    monkeypatch.setattr(inventory.toolbox, "ask_program", asked)
-    kube = SimpleNamespace(list=lambda kind, namespace: [])
-    assert inventory.filesystems(kube, "rook-ceph") == ()
-    kube.list = lambda kind, namespace: [kind]
-    with pytest.raises(AssertionError):
-        inventory.filesystems(kube, "rook-ceph")
 
 
 MOUNTINFO = f"""\

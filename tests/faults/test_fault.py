@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from rookery.errors import Unknown, UsageError
 from rookery.faults import ALL, Fault, fault
-from rookery.faults.fault import injected
 from rookery.faults.random_faults import Random as Drawing
 from rookery.history.recorder import Recorder
 from rookery.report.results import Results
@@ -68,7 +67,7 @@ def impatient(monkeypatch):
 def test_a_fault_is_seen_on_record_and_healed(record, tmp_path):
     harm = Harm()
     with Results(tmp_path / "results", "harm") as results:
-        with injected(harm, CLUSTER, history=record, results=results) as told:
+        with harm.injected(CLUSTER, history=record, results=results) as told:
             assert harm.did == ["prepare", "act", "effective"]
         assert harm.did[3:] == ["undo"]
         told.milestone("seen")
@@ -84,7 +83,7 @@ def test_a_scenario_whose_fault_does_nothing_has_shown_nothing(record, impatient
     harm = Harm(works=False)
     with (
         pytest.raises(Unknown, match=r"harm did not take effect: .*all is as it was"),
-        injected(harm, CLUSTER, history=record),
+        harm.injected(CLUSTER, history=record),
     ):
         pytest.fail("there is no fault")
     assert harm.did[-1] == "undo"
@@ -94,7 +93,7 @@ def test_a_scenario_whose_fault_does_nothing_has_shown_nothing(record, impatient
 @pytest.mark.parametrize("what", ["prepare", "act", "effective"])
 def test_a_fault_that_fails_half_way_is_healed(record, what):
     harm = Harm(fails=what)
-    with pytest.raises(OSError, match=what), injected(harm, CLUSTER, history=record):
+    with pytest.raises(OSError, match=what), harm.injected(CLUSTER, history=record):
         pytest.fail("it failed")
     assert harm.did[-2:] == [what, "undo"]
     assert record.history().unverified_faults == 1
@@ -102,14 +101,14 @@ def test_a_fault_that_fails_half_way_is_healed(record, what):
 
 def test_a_fault_is_healed_where_its_scenario_dies():
     harm = Harm()
-    with pytest.raises(KeyboardInterrupt), injected(harm, CLUSTER):
+    with pytest.raises(KeyboardInterrupt), harm.injected(CLUSTER):
         raise KeyboardInterrupt
     assert harm.did[-1] == "undo"
 
 
 def test_what_is_not_available_does_nothing_and_has_nothing_to_heal():
     harm = Harm(why="no wind")
-    with pytest.raises(UsageError, match="harm cannot be injected here: no wind"), injected(harm, CLUSTER):
+    with pytest.raises(UsageError, match="harm cannot be injected here: no wind"), harm.injected(CLUSTER):
         pytest.fail("there is none")
     assert harm.did == []
 

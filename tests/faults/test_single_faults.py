@@ -8,7 +8,6 @@ from rookery.cluster.nodes import NodeState
 from rookery.errors import InfrastructureError, Unknown
 from rookery.faults import DaemonKill, KubeletRestart, NodeKill, NodePartition, fault, kubelet_restart, partition
 from rookery.faults.daemons import Daemon
-from rookery.faults.fault import injected
 from rookery.machine.run import CommandFailed
 from rookery.waiting import Condition, NotYet
 
@@ -195,6 +194,6 @@ def test_a_kubelet_that_was_not_restarted_has_not_got_over_it(monkeypatch):
         assert (record.name, record.targets) == ("kubelet restart", ("worker",))
         with pytest.raises(NotYet, match="the kubelet's process is 40"):
             kubelet.healed.now()
-    with injected(kubelet, there) as record:
+    with kubelet.injected(there) as record:
         assert record.proof == "the kubelet of worker was process 40, and is 41"
         kubelet.healed.now()

@@ -24,9 +24,9 @@ def known(monkeypatch, tmp_path):
 
 
 def test_what_recipes_make_and_what_was_pulled_can_be_had(known):
-    assert available.versions("rook") == ["1.17.8", "1.18.8", "1.18.10"]
-    assert available.versions("kubernetes") == ["1.9.0", "1.34.0"]
-    assert available.versions("ceph") == []
+    assert available.versions("docker.io/rook/ceph") == ["1.17.8", "1.18.8", "1.18.10"]
+    assert available.versions("kindest/node") == ["1.9.0", "1.34.0"]
+    assert available.versions("quay.io/ceph/ceph") == []
 
 
 @pytest.mark.parametrize(

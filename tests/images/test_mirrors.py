@@ -8,6 +8,7 @@ from rookery.images.mirrors import Mirrors
 from rookery.machine import network
 from rookery.rook import system
 from rookery.settings import Settings
+from rookery.settings_check import check
 
 CEPH, OPERATOR, NODE = "quay.io/ceph/ceph:v19.2.3", "rook/ceph:v1.18.8", "kindest/node:v1.32.0"
 
@@ -49,7 +50,7 @@ def test_nobody_mirrors_the_harness_own_images():
 )
 def test_what_is_no_mirror_is_refused(text, told):
     with pytest.raises(UsageError, match=told) as caught:
-        Settings(registry_mirror=text).check(only=["registry_mirror"])
+        check(Settings(registry_mirror=text), only=["registry_mirror"])
     assert caught.value.message.startswith("--registry-mirror ")
     assert caught.value.hint
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from rookery.bench.volumes import is_bound, is_scheduled, is_started
-from rookery.csi.inventory import expected_of
+from rookery.csi.expected import expected_of
 from rookery.kube import conditions, symptoms
 from rookery.kube.bundle import _log_sources
 from rookery.kube.objects import fields_of, is_true, items_of, reasons_of, still_there, title_of, value_of

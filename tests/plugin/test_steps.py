@@ -11,7 +11,6 @@ from rookery.cluster.nodes import NodeState
 from rookery.csi.manifests import RBD
 from rookery.errors import InfrastructureError
 from rookery.faults import DriverPodDelete
-from rookery.faults.fault import injected
 from rookery.report.results import Results
 from rookery.waiting import Condition, DeadlineExceeded, NotYet, condition, minutes
 
@@ -93,7 +92,7 @@ class Cycle:
         return "the baseline"
 
     def fault(self, fault):
-        return injected(fault, self, history=self.recorder, results=self.results)
+        return fault.injected(self, history=self.recorder, results=self.results)
 
     @property
     def nodes(self):
@@ -238,7 +237,7 @@ class DriverPods:
         self.clock.sleep(4)
 
     def fault(self, fault):
-        return injected(fault, self)
+        return fault.injected(self)
 
 
 def replaced(cluster, files, results, readers):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from rookery.errors import InfrastructureError, UsageError
 from rookery.rook import manifests
 from rookery.rook.cluster import CephSpec, block_pool, ceph_cluster
-from rookery.rook.own_disks import require_own_disks
 from rookery.rook.versions import RELEASES, Flavour, Version, known_versions, release_of
+from rookery.storage.own_disks import require_own_disks
 
 VERSIONS = ["1.17.9", "1.18.8", "1.19.4", "1.20.6"]
 SPEC = CephSpec(

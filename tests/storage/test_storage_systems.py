@@ -7,6 +7,7 @@ from rookery.errors import UsageError
 from rookery.local.system import LocalVolumes
 from rookery.rook.system import RookSystem
 from rookery.settings import Settings
+from rookery.settings_check import check
 from rookery.storage import images, system
 from rookery.storage.system import StorageSystem, names, system_named
 
@@ -32,7 +33,7 @@ def test_another_distributions_is_found_by_its_entry_point(monkeypatch):
 
 def test_one_that_nobody_has_is_bad_input_before_anything_is_made():
     with pytest.raises(UsageError, match="--storage nonsense: no such storage system") as caught:
-        Settings(storage="nonsense").check(only=["storage"])
+        check(Settings(storage="nonsense"), only=["storage"])
     assert "local" in caught.value.hint
 
 

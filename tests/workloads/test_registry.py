@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rookery.errors import UsageError
 from rookery.settings import Settings
+from rookery.settings_check import check
 from rookery.storage.states import workload_ready
 from rookery.workloads import registry
 from rookery.workloads.registry import Kind, kinds
@@ -57,7 +58,7 @@ def test_each_has_its_version_as_a_setting():
     assert (settings.workloads["etcd"], settings.workloads["cassandra"]) == ("3.6.1", "4.1")
     assert kinds()["etcd"].image_of("3.6.1") == "localhost/rookery/etcd:3.6.1"
     with pytest.raises(UsageError, match=r"--etcd '3 6': no tag"):
-        Settings(etcd="3 6").check(only=["etcd"])
+        check(Settings(etcd="3 6"), only=["etcd"])
 
 
 def test_an_option_that_it_does_not_have_is_refused_with_those_it_has():

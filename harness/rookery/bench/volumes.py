@@ -39,12 +39,12 @@ from rookery.bench.common import Bench, Goal, noting_failure
 from rookery.cluster.topology import Topology
 from rookery.csi.deployed import LoggedCall, logged_calls
 from rookery.csi.execution import ModelViolation
-from rookery.csi.random_operations import OPERATION_MIX, RandomisedRun, driver_under_test
 from rookery.csi.sanity import DriverUnderTest, SanityReport, run_sanity
 from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, UsageError
 from rookery.images import programs
 from rookery.kube.objects import fields_of, items_of, value_of
 from rookery.plugin.session import Session, deployed
+from rookery.random_operations import OPERATION_MIX, RandomisedRun, driver_under_test
 from rookery.report.results import Results
 from rookery.report.run_folder import bench_folder
 from rookery.rook.deploy import Rook

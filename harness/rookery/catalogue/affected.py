@@ -12,6 +12,7 @@ from packaging.version import InvalidVersion, Version
 from rookery.errors import UsageError
 from rookery.images.available import numbers
 from rookery.settings import Settings, option_name
+from rookery.settings_check import check
 
 Versions = Callable[[str], Sequence[str]]
 """The versions of a product that can be had."""
@@ -63,7 +64,7 @@ def _with(settings: Settings, product: str, version: str) -> Settings | None:
     """The settings with that version of a product; None where it does not fit them."""
     changed: dict[str, Any] = {product: version}
     try:
-        return replace(settings, **changed).check(only=[product])
+        return check(replace(settings, **changed), only=[product])
     except UsageError:
         return None
 

@@ -19,7 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from rookery.catalogue.catalogue import Scenario
 from rookery.catalogue.markers import Bug
 from rookery.errors import UsageError
-from rookery.images.available import images
+from rookery.settings import versioned_images
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -191,8 +191,8 @@ def _require_ranges(given: object) -> None:
     if not isinstance(given, Mapping):
         raise ValueError("versions: not a table")
     for name, affected in given.items():
-        if name not in images():
-            raise ValueError(f"versions: {name}: known: {', '.join(images())}")
+        if name not in versioned_images():
+            raise ValueError(f"versions: {name}: known: {', '.join(versioned_images())}")
         try:
             SpecifierSet(affected)
         except (InvalidSpecifier, AttributeError, TypeError) as error:

@@ -17,14 +17,14 @@ from rookery.catalogue import asked, catalogue
 from rookery.cli import options, tables
 from rookery.cli.reproduce import SELECTING
 from rookery.errors import UsageError
-from rookery.images import available
 from rookery.images.mirrors import Mirrors
 from rookery.machine.network import reachable_registries
 from rookery.machine.pytest_process import run_pytest
 from rookery.matrix import bisection
 from rookery.report.files import write_json
 from rookery.report.run_folder import STARTED
-from rookery.settings import Settings, option_name
+from rookery.settings import Settings, option_name, versioned_images
+from rookery.settings_check import check
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "rookery bisect rook/rook#5222 --of ceph --good 18.2.7 --bad 20.2.4 --scenario-repeat 3"
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="as `rookery scenarios` or pytest names it, or a report")
-    known = list(available.images())
+    known = list(versioned_images())
     parser.add_argument("--of", choices=known, default="rook", help="of what (default: %(default)s)")
     parser.add_argument("--good", metavar="VERSION", required=True, help="in which the scenario passes")
     parser.add_argument("--bad", metavar="VERSION", required=True, help="in which it fails")
@@ -96,7 +96,7 @@ def _versions(arguments: argparse.Namespace, settings: Settings) -> list[str]:
     of, mirrors = arguments.of, Mirrors.parse(settings.registry_mirror)
     good, bad = (_checked(settings, of, each) for each in (arguments.good, arguments.bad))
     also = [each.strip().removeprefix("v") for each in arguments.versions.split(",") if each]
-    registries = bool(mirrors.of(available.images()[of]) or reachable_registries())
+    registries = bool(mirrors.of(versioned_images()[of]) or reachable_registries())
     fitting = []
     for each in bisection.between(of, good, bad, also=also, registries=registries):
         try:
@@ -109,7 +109,7 @@ def _versions(arguments: argparse.Namespace, settings: Settings) -> list[str]:
 def _checked(settings: Settings, of: str, version: str) -> str:
     """The version that is meant. Raises `UsageError` for what is none, and for one that does not fit the others."""
     changed: dict[str, Any] = {of: version}
-    return str(getattr(replace(settings, **changed).check(only=[of]), of))
+    return str(getattr(check(replace(settings, **changed), only=[of]), of))
 
 
 def _end(of: str, versions: list[str], verdicts: dict[str, str]) -> int:

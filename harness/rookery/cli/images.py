@@ -13,7 +13,7 @@ from rookery.catalogue import catalogue
 from rookery.cli import options, tables
 from rookery.errors import UsageError
 from rookery.images import archives, available, engine, pruning, recipes, resolve
-from rookery.settings import Settings, option_name
+from rookery.settings import Settings, option_name, versioned_images
 from rookery.storage import images as storage
 from rookery.workloads.registry import kinds
 
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _available(*, as_json: bool) -> int:
-    found = {product: available.versions(product) for product in available.images()}
+    found = {product: available.versions(image) for product, image in versioned_images().items()}
     if as_json:
         print(json.dumps(found, indent=1))
         return 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from rookery.report import run_folder
 from rookery.settings import Joined, Settings, option_name
+from rookery.settings_check import check
 
 SCENARIOS = Path("scenarios")  # the folder that they are in, by default
 
@@ -68,7 +69,7 @@ def add_settings(parser: argparse._ActionsContainer, names: Collection[str]) -> 
 
 def settings(arguments: argparse.Namespace, only: Collection[str] | None = None) -> Settings:
     """What was asked for, looked at: all of it, or those settings that the command uses. Raises `UsageError`."""
-    return Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml")).check(only=only)
+    return check(Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml")), only=only)
 
 
 def given(arguments: argparse.Namespace) -> list[str]:

@@ -15,7 +15,7 @@ from rookery.images import available
 from rookery.machine.network import reachable_registries
 from rookery.machine.pytest_process import run_pytest
 from rookery.rook.versions import patches
-from rookery.settings import Settings
+from rookery.settings import Settings, versioned_images
 
 # What selects scenarios, which the report does here, and switches, which have no value.
 SELECTING = ("all", "slow", "shard", "keep_cluster", "no_snapshots", "scenario_until_failure")
@@ -61,10 +61,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _by_hand(arguments: argparse.Namespace, settings: Settings) -> list[str]:
     """What was asked for, by an option, or by the environment or pyproject.toml."""
-    return [name for name in available.images() if hasattr(arguments, name) or name in settings.changed]
+    return [name for name in versioned_images() if hasattr(arguments, name) or name in settings.changed]
 
 
 def _there(product: str) -> list[str]:
     """Of Rook, where registries are reached, all that are known; of the others nobody knows here which there are."""
-    there = available.versions(product)
+    there = available.versions(versioned_images()[product])
     return [*there, *patches()] if product == "rook" and reachable_registries() else there

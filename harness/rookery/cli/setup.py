@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rookery import settings_check
 from rookery.errors import UsageError
 from rookery.images import programs
 from rookery.machine import setup, setup_undo
@@ -34,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
         setup_undo.undo(dry_run=arguments.dry_run)
     else:
         settings = Settings.from_sources({}, pyproject=Path("pyproject.toml"))
-        settings.check(only=settings.changed)  # what the run after it would refuse
+        settings_check.check(settings, only=settings.changed)  # what the run after it would refuse
         setup.setup(programs.build_kind, dry_run=arguments.dry_run)
     return 0

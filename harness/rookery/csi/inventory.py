@@ -1,52 +1,21 @@
-"""What there is of volumes: by the API, in Ceph, and on the nodes; for `rookery.csi.leaks` to compare."""
+"""What the nodes have of volumes; for `rookery.csi.leaks` to compare."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from userspace_csi import CEPHFS_DRIVER_NAME, CEPHFS_UNITS, DRIVER_NAME, RBD_UNITS
-from userspace_csi.cephfs.subvolumes import SubvolumeId, SubvolumeSnapshotId
-from userspace_csi.errors import NotFound
 from userspace_csi.mounts import Mount, parse_mountinfo
 from userspace_csi.node import LOOP_MAJOR
-from userspace_csi.volumes import SnapshotId, VolumeId
 
-from rookery.csi.leaks import (
-    Attachment,
-    Expected,
-    Filesystem,
-    Helper,
-    Image,
-    Node,
-    Pool,
-    Subvolume,
-    VolumeMount,
-    VolumeUse,
-)
-from rookery.kube import Kube
-from rookery.kube.objects import fields_of, items_of, value_of
+from rookery.csi.leaks import Helper, Node, VolumeMount
 from rookery.machine import loop
 from rookery.machine.docker import docker_output
-from rookery.rook import toolbox
-
-Object = Mapping[str, Any]
 
 _LISTING_SECONDS = 30.0
-_LIST_IMAGES = Path(toolbox.__file__).with_name("list_images.py")
-_LIST_SUBVOLUMES = Path(toolbox.__file__).with_name("list_subvolumes.py")
-_VOLUMES: dict[str, Callable[[str], VolumeId | SubvolumeId]] = {
-    DRIVER_NAME: VolumeId.parse,
-    CEPHFS_DRIVER_NAME: SubvolumeId.parse,
-}
-_SNAPSHOTS: dict[str, Callable[[str], SnapshotId | SubvolumeSnapshotId]] = {
-    DRIVER_NAME: SnapshotId.parse,
-    CEPHFS_DRIVER_NAME: SubvolumeSnapshotId.parse,
-}
 _UNIT = re.compile(rf"(?:{RBD_UNITS}|{CEPHFS_UNITS})-(\S+)\.service")
 _FILE = re.compile(rf"/plugins/{re.escape(DRIVER_NAME)}/([^/\s]+)/([^/\s]+)/image")
 # The folder of a client's configuration bears the volume's slug; behind the path in the filesystem is the mount point.
@@ -55,150 +24,6 @@ _FUSE_CLIENT = "ceph-fuse"
 # What drivers and kubelets run for a moment.
 _HELPERS = "mount|umount|blkid|dumpe2fs|e2fsck|fsck[.a-z0-9]*|mke2fs|mkfs[.a-z0-9]*|resize2fs|xfs_growfs"
 MARK = "--- "  # begins the line that names a part of a listing
-
-# --- by the API ---------------------------------------------------------------------------------------------------
-
-
-def expected_by(kube: Kube) -> Expected:
-    """What should exist by the API. Raises `ApiUnavailable`."""
-    return expected_of(
-        volumes=kube.list("PersistentVolume"),
-        contents=kube.list("VolumeSnapshotContent"),
-        claims=kube.list("PersistentVolumeClaim"),
-        pods=kube.list("Pod"),
-        attachments=kube.list("VolumeAttachment"),
-    )
-
-
-def expected_of(
-    *,
-    volumes: Iterable[Object],
-    contents: Iterable[Object],
-    claims: Iterable[Object],
-    pods: Iterable[Object],
-    attachments: Iterable[Object],
-) -> Expected:
-    """What should exist by these objects of the API.
-
-    A pod that has ended uses its volumes no more; one that is being deleted still may.
-    """
-    by_name = {volume["metadata"]["name"]: found for volume in volumes if (found := _volume_of(volume))}
-    snapshots = [taken for content in contents if (taken := _snapshot_of(content))]
-    of_claims = {
-        (claim["metadata"]["namespace"], claim["metadata"]["name"]): value_of(claim, "spec", "volumeName", default="")
-        for claim in claims
-    }
-    uses = set()
-    for pod in pods:
-        node = pod["spec"].get("nodeName")
-        if not node or value_of(pod, "status", "phase") in ("Succeeded", "Failed"):
-            continue
-        for claim in _claims_of(pod):
-            if volume := by_name.get(of_claims.get((pod["metadata"]["namespace"], claim), "")):
-                uses.add(VolumeUse(node, volume.slug, pod["metadata"]["uid"]))
-    everything = [*by_name.values(), *snapshots]
-    return Expected(
-        images=frozenset(image.spec for image in everything if isinstance(image, VolumeId)),
-        uses=frozenset(uses),
-        attachments=tuple(_attachment(each, by_name) for each in attachments if each["spec"]["attacher"] in _VOLUMES),
-        subvolumes=frozenset(_spec(volume) for volume in everything if isinstance(volume, SubvolumeId)),
-        snapshots=frozenset(
-            f"{_spec(snapshot.source)}@{snapshot.name}"
-            for snapshot in everything
-            if isinstance(snapshot, SubvolumeSnapshotId)
-        ),
-    )
-
-
-def _volume_of(volume: Object) -> VolumeId | SubvolumeId | None:
-    source = fields_of(volume, "spec", "csi")
-    if parse := _VOLUMES.get(source.get("driver", "")):
-        with suppress(NotFound):
-            return parse(source["volumeHandle"])
-    return None
-
-
-def _snapshot_of(content: Object) -> SnapshotId | SubvolumeSnapshotId | None:
-    handle = value_of(content, "status", "snapshotHandle") or value_of(content, "spec", "source", "snapshotHandle")
-    if (parse := _SNAPSHOTS.get(content["spec"]["driver"])) and handle:
-        with suppress(NotFound):
-            return parse(handle)
-    return None
-
-
-def _spec(volume: SubvolumeId) -> str:
-    return f"{volume.filesystem}/{volume.subvolume}"
-
-
-def _claims_of(pod: Object) -> list[str]:
-    claims = []
-    for volume in items_of(pod, "spec", "volumes"):
-        if "persistentVolumeClaim" in volume:
-            claims.append(volume["persistentVolumeClaim"]["claimName"])
-        elif "ephemeral" in volume:  # its claim is made for the pod, and is named after both
-            claims.append(f"{pod['metadata']['name']}-{volume['name']}")
-    return claims
-
-
-def _attachment(attachment: Object, volumes: Mapping[str, VolumeId | SubvolumeId]) -> Attachment:
-    volume = volumes.get(value_of(attachment, "spec", "source", "persistentVolumeName", default=""))
-    return Attachment(attachment["metadata"]["name"], attachment["spec"]["nodeName"], volume.slug if volume else "")
-
-
-# --- in Ceph ------------------------------------------------------------------------------------------------------
-
-
-def pools(kube: Kube, namespace: str) -> tuple[Pool, ...]:
-    """What Ceph's pools hold of images. Raises `NotYet` while Ceph does not answer."""
-    return pools_of(toolbox.ask_program(kube, namespace, _LIST_IMAGES))
-
-
-def pools_of(listing: Mapping[str, Any]) -> tuple[Pool, ...]:
-    """Of what `list_images.py` printed."""
-    return tuple(
-        Pool(
-            name=name,
-            images=tuple(_image(each, known) for each, known in held["images"].items()),
-            trash=tuple(_image(known["name"], {**known, "id": image_id}) for image_id, known in held["trash"].items()),
-            ids=frozenset(held["ids"]),
-            objects_of=frozenset(held["objects_of"]),
-            names_of=frozenset(held["names_of"]),
-        )
-        for name, held in listing.items()
-    )
-
-
-def _image(name: str, known: Mapping[str, Any]) -> Image:
-    return Image(name, known["id"], known["parent"], tuple(known["snapshots"]), known["for_clones"])
-
-
-def filesystems(kube: Kube, namespace: str) -> tuple[Filesystem, ...]:
-    """What Ceph's filesystems hold of subvolumes; without a CephFilesystem nothing, and Ceph is not asked.
-
-    Raises `NotYet` while Ceph does not answer, and `ApiUnavailable`.
-    """
-    if not kube.list("CephFilesystem", namespace=namespace):
-        return ()
-    return filesystems_of(toolbox.ask_program(kube, namespace, _LIST_SUBVOLUMES))
-
-
-def filesystems_of(listing: Mapping[str, Any]) -> tuple[Filesystem, ...]:
-    """Of what `list_subvolumes.py` printed."""
-    return tuple(
-        Filesystem(
-            name=name,
-            subvolumes=tuple(
-                Subvolume(each, known["state"], tuple(known["snapshots"]), tuple(known["copied"].items()))
-                for each, known in held["subvolumes"].items()
-            ),
-            trash=frozenset(held["trash"]),
-            copies=tuple(held["copies"].items()),
-        )
-        for name, held in listing.items()
-    )
-
-
-# --- on the nodes -------------------------------------------------------------------------------------------------
 
 
 def nodes(names: Sequence[str], kubelet_dir: str) -> tuple[Node, ...]:

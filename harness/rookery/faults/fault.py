@@ -112,6 +112,27 @@ class Fault(ABC):
     def effective(self) -> str:
         """What proves that it took effect, by another look than that of `act`; raises `NotYet` until it has."""
 
+    @contextmanager
+    def injected(
+        self, cluster: StorageCluster, *, history: Recorder | None = None, results: Results | None = None
+    ) -> Iterator[Injected]:
+        """It while the block lasts; it is healed at the end in any case, also where its injection failed half-way.
+
+        The record is kept by the history, and by the results under `faults`.
+        """
+        try:
+            if history is None:
+                record = self.inject(cluster)
+            else:
+                with history.fault(self.name) as keep:
+                    record = self.inject(cluster)
+                    keep(record)
+            yield record if results is None else _noted(record, results)
+        finally:
+            self.heal()
+            if results is not None:
+                _note_healed(self, results)
+
     def heal(self) -> None:
         """Take it back; nothing where it was not injected, or healed before."""
         if self._cluster is not None:
@@ -128,28 +149,6 @@ class Fault(ABC):
     @abstractmethod
     def check_healed(self) -> None:
         """Raises `NotYet` with the reason as long as `healed` does not hold."""
-
-
-@contextmanager
-def injected(
-    fault: Fault, cluster: StorageCluster, *, history: Recorder | None = None, results: Results | None = None
-) -> Iterator[Injected]:
-    """The fault while the block lasts; it is healed at the end in any case, also where its injection failed half-way.
-
-    The record is kept by the history, and by the results under `faults`.
-    """
-    try:
-        if history is None:
-            record = fault.inject(cluster)
-        else:
-            with history.fault(fault.name) as keep:
-                record = fault.inject(cluster)
-                keep(record)
-        yield record if results is None else _noted(record, results)
-    finally:
-        fault.heal()
-        if results is not None:
-            _note_healed(fault, results)
 
 
 @contextmanager

@@ -7,26 +7,18 @@ where none may run.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from rookery.errors import UsageError
 from rookery.images import archives, recipes
-from rookery.workloads.registry import kinds
 
 LATEST = "latest"
-PRODUCTS = {"rook": "docker.io/rook/ceph", "ceph": "quay.io/ceph/ceph", "kubernetes": "kindest/node"}
 _PARTIAL = re.compile(r"v?\d{1,4}(\.\d{1,4})?")  # 1 or 1.17, of which the newest is meant
 _WHOLE = re.compile(r"\d[0-9A-Za-z.-]*")  # also that of a database's image, such as 15-bookworm
 
 
-def images() -> Mapping[str, str]:
-    """The image of each product that has a version, without its tag, by the name of its setting."""
-    return {**PRODUCTS, **{kind.name: kind.image for kind in kinds().values()}}
-
-
-def versions(product: str) -> list[str]:
-    """The versions of a product that can be had here, the oldest first."""
-    prefix = recipes.canonical(f"{images()[product]}:")
+def versions(image: str) -> list[str]:
+    """The versions of an image, named without its tag, that can be had here, the oldest first."""
+    prefix = recipes.canonical(f"{image}:")
     cached = [entry.reference for archive in archives.stored() for entry in archive.entries if not entry.recipe]
     known = [reference for reference in (*recipes.all_recipes(), *cached) if reference.startswith(prefix)]
     tags = {reference.removeprefix(prefix).removeprefix("v") for reference in known}
@@ -38,14 +30,15 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)))
 
 
-def newest(product: str, asked: str) -> str:
+def newest(product: str, image: str, asked: str) -> str:
     """The newest version that is meant by `latest`, `1` or `1.17`; any other text is returned as it is.
 
-    Raises `UsageError` where none can be had here.
+    `product` is what the image, named without its tag, is called as an option. Raises `UsageError` where none can be
+    had here.
     """
     if asked != LATEST and not _PARTIAL.fullmatch(asked):
         return asked
-    known = versions(product)
+    known = versions(image)
     prefix = "" if asked == LATEST else f"{asked.removeprefix('v')}."
     found = [version for version in known if version.startswith(prefix)]
     if not found:

@@ -18,6 +18,7 @@ from rookery.matrix.running import Run
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
 from rookery.rook.versions import patches
+from rookery.settings import versioned_images
 
 GOOD, BAD, SKIPPED = "good", "bad", "skipped"
 
@@ -42,7 +43,7 @@ def between(of: str, good: str, bad: str, *, also: Sequence[str] = (), registrie
     """
     if numbers(good) == numbers(bad):
         raise UsageError(f"--good {good} --bad {bad}: there is nothing between them", hint="two versions")
-    there = {*available.versions(of), *also}
+    there = {*available.versions(versioned_images()[of]), *also}
     if of == "rook" and registries:
         there |= {*patches()}
     first, last = sorted((good, bad), key=numbers)

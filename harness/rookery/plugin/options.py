@@ -151,20 +151,24 @@ def asked(config: pytest.Config) -> bool:
 
 def settings_of(config: pytest.Config) -> Settings:
     """What this run is asked for, with all that was given looked at, before anything is made."""
+    from rookery.settings_check import check
+
     if SETTINGS not in config.stash:
         with bad_input_ends_it():
             settings = Settings.from_sources(given(config), pyproject=config.rootpath / "pyproject.toml")
-            config.stash[SETTINGS] = settings.check(only=settings.changed)
+            config.stash[SETTINGS] = check(settings, only=settings.changed)
     return config.stash[SETTINGS]
 
 
 def check_all(config: pytest.Config, kind_configs: Iterable[str]) -> None:
     """Look at all settings of a run that makes a cluster, and at the kind configurations that scenarios ask for."""
+    from rookery.settings_check import check
+
     settings = settings_of(config)
     with bad_input_ends_it():
-        settings.check()
+        check(settings)
         for each in sorted(set(kind_configs) - {""}):
-            replace(settings, kind_config=each).check(only=["kind_config"])
+            check(replace(settings, kind_config=each), only=["kind_config"])
 
 
 @contextmanager

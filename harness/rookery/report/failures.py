@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rookery.driver_names import DRIVERS
 from rookery.report.known import scan
 from rookery.report.stored import report_of, run_of, timings_of, unix_of
-from rookery.settings import DRIVERS
 
 EXPLAINS_ITSELF = (
     "UsageError",

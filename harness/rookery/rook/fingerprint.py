@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rookery.csi import inventory
 from rookery.errors import InfrastructureError
 from rookery.kube import Kube
-from rookery.rook import status, toolbox
+from rookery.rook import ceph_inventory, status, toolbox
 from rookery.rook.filesystems import SUBVOLUME_GROUP
 from rookery.storage.baseline import rules
 from rookery.storage.baseline.fingerprint import CEPH, Fingerprint, Item, Key
@@ -87,7 +86,7 @@ def _pools(listing: Listing) -> Items:
 
 
 def _images(listing: Listing) -> Items:
-    for pool in inventory.pools_of(listing["images"]):
+    for pool in ceph_inventory.pools_of(listing["images"]):
         for image in pool.images:
             about = {"id": image.id, "parent": image.parent, "snapshots": sorted(image.snapshots)}
             yield "image", f"{pool.name}/{image.name}", {**about, "for_clones": image.for_clones}
@@ -110,7 +109,7 @@ def _filesystems(listing: Listing) -> Items:
             "data_pools": [names.get(pool) for pool in known["data_pools"]],
         }
         yield "filesystem", known["fs_name"], {"id": filesystem["id"], **pools, **about}
-    for filesystem in inventory.filesystems_of(listing["subvolumes"]):
+    for filesystem in ceph_inventory.filesystems_of(listing["subvolumes"]):
         for subvolume in filesystem.subvolumes:
             about = {"state": subvolume.state, "snapshots": sorted(subvolume.snapshots)}
             yield "subvolume", f"{filesystem.name}/{subvolume.name}", {**about, "copied": sorted(subvolume.copied)}

@@ -25,6 +25,7 @@ from rookery.machine import staging
 from rookery.machine.run import run
 from rookery.paths import cache_dir
 from rookery.rook.versions import Flavour, Version, known_versions, release_of
+from rookery.storage.own_disks import require_own_disks
 
 Object = dict[str, Any]
 Fetch = Callable[[str, Path], bool]
@@ -80,6 +81,22 @@ def given(directory: Path) -> Path:
         f"--rook-manifests {directory} does not hold Rook's manifests ({', '.join(REQUIRED)})",
         hint="a checkout of Rook, or its folder deploy/examples",
     )
+
+
+def require_usable(given_as: str) -> None:
+    """See that what `--rook-manifests` names can be read and takes no disk; raises `UsageError`."""
+    option, hint = f"--rook-manifests {given_as}", "a checkout of Rook, or its folder deploy/examples"
+    directory = given(Path(given_as))
+    try:
+        objects = [each for path in applied_from(directory) for each in load(directory, [path])]
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UsageError(f"{option}: {error}", hint=hint) from error
+    if strange := [each for each in objects if not isinstance(each, dict) or not each.get("kind")]:
+        raise UsageError(f"{option}: {strange[0]!r:.80} is no object of Kubernetes", hint=hint)
+    try:
+        require_own_disks(objects, ())
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.message}", hint=error.hint) from error
 
 
 def applied_from(directory: Path) -> list[str]:

@@ -20,6 +20,7 @@ from rookery.cluster.snapshots import digest_of_objects
 from rookery.csi import inventory
 from rookery.csi.leaks import NOTHING, Actual, Expected, Finding, compare
 from rookery.csi.operations import DriverPods
+from rookery.csi.expected import expected_by
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build, recipes, resolve
 from rookery.images.catalogue import Catalogue, catalogue
@@ -28,14 +29,14 @@ from rookery.kube import retry_while_api_unavailable
 from rookery.machine import doctor, loop
 from rookery.machine.network import reachable_registries
 from rookery.machine.volume_loops import volume_loops
-from rookery.rook import fingerprint, manifests, recovery, status, undo, upgrade
+from rookery.rook import ceph_inventory, fingerprint, manifests, recovery, status, undo, upgrade
 from rookery.rook.cluster import NAMESPACE, CephSpec
 from rookery.rook.deploy import Rook
 from rookery.rook.drivers import Drivers, chosen_driver, objects
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import CephBaseline
-from rookery.rook.versions import release_of, require_ceph, require_ceph_upgrade, require_upgrade
+from rookery.rook.versions import release_of, require_ceph, require_ceph_upgrade, require_kubernetes, require_upgrade
 from rookery.settings import Settings
 from rookery.storage.baseline.fingerprint import CEPH, Difference, Fingerprint
 from rookery.storage.recovery import every_pod_ready
@@ -91,6 +92,13 @@ class RookSystem(StorageSystem):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
+        """`--rook-manifests` and `--kind-image` are for what is not released yet: their versions need not fit."""
+        unreleased = settings.rook_manifests is not None
+        require_ceph(settings.ceph, rook=settings.rook, any_fits=unreleased)
+        any_fits = unreleased or settings.kind_image is not None
+        require_kubernetes(settings.kubernetes, rook=settings.rook, any_fits=any_fits)
+        if settings.rook_manifests is not None:
+            manifests.require_usable(settings.rook_manifests)
         if settings.csi_driver == "ceph-csi" and not doctor.kernel_has("rbd"):
             raise UsageError(
                 "--csi-driver ceph-csi needs a kernel with rbd, which this one is not", hint="--csi-driver userspace"
@@ -323,12 +331,12 @@ class RookSystem(StorageSystem):
         node is off."""
         kube = self.nodes.kube
         actual = Actual(
-            pools=inventory.pools(kube, NAMESPACE),
-            filesystems=inventory.filesystems(kube, NAMESPACE),
+            pools=ceph_inventory.pools(kube, NAMESPACE),
+            filesystems=ceph_inventory.filesystems(kube, NAMESPACE),
             nodes=inventory.nodes(self.nodes.node_names, kubelet_dir(self.nodes.topology)),
             stale_loops=tuple(self.nodes.stale_volume_loops()),
         )
-        return compare(inventory.expected_by(kube) | also, actual)
+        return compare(expected_by(kube) | also, actual)
 
     @retry_while_api_unavailable()
     def leaked_volumes(self, claims: Collection[str]) -> list[str]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rookery.cluster.hanging import hanging
 from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours, refuse_others_entry
@@ -17,7 +18,6 @@ from rookery.cluster.topology import Topology
 from rookery.csi.leaks import NOTHING, Expected, Finding
 from rookery.csi.operations import DriverPods
 from rookery.errors import InfrastructureError
-from rookery.faults.fault import Fault, injected
 from rookery.history.injected import Injected
 from rookery.history.recorder import Recorder
 from rookery.images import archives, engine
@@ -30,16 +30,19 @@ from rookery.machine.leases import SweepIncomplete, sweep
 from rookery.machine.volume_loops import volume_loops
 from rookery.report.logs import LOGS_LIMIT
 from rookery.report.results import Results
-from rookery.rook.deploy import Rook
-from rookery.rook.own_disks import require_own_disks
 from rookery.settings import Settings
 from rookery.signatures import Signature
 from rookery.storage import images, log_bundle
 from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
+from rookery.storage.own_disks import require_own_disks
 from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
 from rookery.storage.system import Baseline, Milestone, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
+
+if TYPE_CHECKING:  # what a scenario hands in, and what only one system has
+    from rookery.faults.fault import Fault
+    from rookery.rook.deploy import Rook
 
 log = logging.getLogger(__name__)
 
@@ -301,7 +304,7 @@ class StorageCluster:
         if results is not None:
             self._around_faults.before(fault.name, results)
         try:
-            with injected(fault, self, history=self.history, results=results) as record:
+            with fault.injected(self, history=self.history, results=results) as record:
                 yield record
         finally:
             if results is not None and fault.at:

@@ -1,6 +1,6 @@
 """Random calls to the storage driver of a cluster, while it and its nodes are killed, held against their model.
 
-What there is to do is `rookery.csi.model`'s, how it is done `rookery.csi.execution`'s; here are cluster and kills.
+What there is to do is `rookery.csi.plans`'s, how it is done `rookery.csi.execution`'s; here are cluster and kills.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from rookery.csi.execution import Driver, Execution, ModelViolation, StepResult,
 from rookery.csi.manifests import RBD
 from rookery.errors import DeadlineExceeded, Unknown
 from rookery.faults import DriverControllerKill, DriverKill, NodeKill
-from rookery.faults.fault import injected
 from rookery.machine.runc_without_caps import lacking_capabilities
 from rookery.plugin import session
 from rookery.report.results import Results
@@ -77,14 +76,14 @@ class RandomisedRun:
     def run(self) -> None:
         """Do all of it, read every content, and see that cluster and model agree; in the end nothing is there.
 
-        Raises `ModelViolation`, and `Unknown` if no call was in flight whenever something was killed.
+        Raises `ModelViolation`, and `Unknown` if no call was in progress whenever something was killed.
         """
         plan, results = self.plan, self._results
         with results.phase(f"{len(plan.steps)} operations"):
             self._perform(plan, "operations", self.done)
         results.note(operations=summary(self.done))
         if not any(it.in_flight for it in self.done):
-            raise Unknown("no call was in flight whenever something was killed")
+            raise Unknown("no call was in progress whenever something was killed")
 
         killed = [step.operation.node for step in plan.steps if isinstance(step.operation, m.KillNode)]
         drain = m.Plan.of(m.drain(plan.model, killed, m.volume_names(OPERATION_MIX)), plan.model)
@@ -128,8 +127,8 @@ def _kill_driver(cluster: StorageCluster, fault: DriverKill) -> None:
 def _kill_node(cluster: StorageCluster, calls: csi_client.CsiClient, node: str) -> None:
     """Kill a node, start it again, and wait for its driver and its part of Ceph."""
     baseline = cluster.baseline()
-    # Not `cluster.fault`, which first gathers what the cluster has to say: calls that are in flight might have ended.
-    with injected(NodeKill([node]), cluster, history=cluster.history, results=cluster.results) as killed:
+    # Not `cluster.fault`, which first gathers what the cluster has to say: calls that are in progress might have ended.
+    with NodeKill([node]).injected(cluster, history=cluster.history, results=cluster.results) as killed:
         calls.abandon(node)
     cluster.driver_pods.serve(node).since(killed).wait(within=DRIVER_BACK)
     calls.ready.wait(within=NODE_AGENTS_BACK)

@@ -3,7 +3,7 @@
 import pytest
 from rookery.errors import UsageError
 from rookery.rook.cluster import CephSpec, ceph_cluster
-from rookery.rook.own_disks import require_own_disks
+from rookery.storage.own_disks import require_own_disks
 
 OWN = frozenset(("/dev/loop64", "/dev/loop65"))
 SPEC = CephSpec(image="ceph", disks={"worker": ["/dev/loop64"], "worker2": ["/dev/loop65"]}, mons=1, pool_size=2)
