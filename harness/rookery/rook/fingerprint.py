@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from rookery.errors import InfrastructureError
 from rookery.kube import Kube
 from rookery.rook import ceph_inventory, status, toolbox
 from rookery.rook.filesystems import SUBVOLUME_GROUP
-from rookery.storage.baseline import rules
 from rookery.storage.baseline.fingerprint import CEPH, Fingerprint, Item, Key
 from rookery.waiting import NotYet
 
@@ -22,6 +22,38 @@ ANSWERED = 10.0  # seconds; it takes one where Ceph is well
 _READ = Path(__file__).with_name("read_ceph.py")
 _IN_THE_TOOLBOX = Path(toolbox.__file__).parent
 _LISTINGS = tuple(_IN_THE_TOOLBOX / name for name in ("list_images.py", "list_subvolumes.py"))
+
+# Of `ceph osd pool ls detail`; what is not here changes as data comes and goes (pg_num, last_change, snap_seq, ...).
+POOL = (
+    ("pool_id", "id"),
+    ("type", "type"),
+    ("size", "size"),
+    ("min_size", "min_size"),
+    ("crush_rule", "crush_rule"),
+    ("pg_autoscale_mode", "pg_autoscale_mode"),
+    ("erasure_code_profile", "erasure_code_profile"),
+    ("application_metadata", "application_metadata"),
+    ("quota_max_bytes", "quota_max_bytes"),
+    ("quota_max_objects", "quota_max_objects"),
+    ("options", "options"),
+)
+POOL_FLAGS_IGNORED = {
+    "selfmanaged_snaps": "set at a pool's first snapshot of an image, and never taken back",
+    "creating": "until its PGs are there",
+    "full": "follows how full it is",
+    "nearfull": "follows how full it is",
+    "backfillfull": "follows how full it is",
+}
+
+# Settings (`ceph config dump`, SECTION/NAME as a pattern) that Ceph or Rook write in their own time.
+SETTINGS_IGNORED = {
+    "osd.*/osd_mclock_max_capacity_iops_*": "what an OSD has measured when it started",
+    "mon/auth_allow_insecure_global_id_reclaim": "Rook sets it when every client is new enough",
+}
+
+# Of OSDs neither `up` nor addresses: the one is health, the other new with each start. Not asked for at all:
+# `ceph osd blocklist`, whose entries expire (a client that was fenced after a node kill stays for an hour or a day);
+# placement (upmaps, choose_args), which is the balancer's; counters and epochs.
 
 
 def collect(kube: Kube, namespace: str) -> Fingerprint:
@@ -79,9 +111,9 @@ def _map(listing: Listing) -> Items:
 
 def _pools(listing: Listing) -> Items:
     for pool in listing["pools"]:
-        about = {ours: pool.get(theirs) for theirs, ours in rules.POOL}
+        about = {ours: pool.get(theirs) for theirs, ours in POOL}
         flags = pool.get("flags_names", "").split(",")
-        about["flags"] = sorted(flag for flag in flags if flag and flag not in rules.POOL_FLAGS_IGNORED)
+        about["flags"] = sorted(flag for flag in flags if flag and flag not in POOL_FLAGS_IGNORED)
         yield "pool", pool["pool_name"], about
 
 
@@ -136,7 +168,7 @@ def _users(listing: Listing) -> Items:
 def _settings(listing: Listing) -> Items:
     for setting in listing["config"]:
         name = f"{setting['section']}/{setting['name']}"
-        if not rules.is_setting_ignored(name):
+        if not _is_setting_ignored(name):
             mask = setting.get("mask", "")
             yield "setting", f"{name} {mask}".rstrip(), setting["value"], setting
 
@@ -155,3 +187,8 @@ def _crush(listing: Listing) -> Items:
         about = {key: value for key, value in rule.items() if key != "rule_name"}
         yield "crush rule", rule["rule_name"], about
     yield "crush tunables", "all", crush.get("tunables")
+
+
+def _is_setting_ignored(name: str) -> bool:
+    """Whether a setting of Ceph, as SECTION/NAME, is not compared."""
+    return any(fnmatchcase(name, pattern) for pattern in SETTINGS_IGNORED)

@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-# --- the Kubernetes API -------------------------------------------------------------------------------------------
-
 # Kinds that are not listed at all.
 SKIPPED_KINDS = {
     "Event": "tells what happened, and goes after an hour",
@@ -128,42 +126,6 @@ JOBS_OF = frozenset({"CephCluster", "CronJob"})  # run anew whenever their owner
 # What a namespace that is going may still have is no difference, but for what uses storage.
 USES_STORAGE = frozenset({"Pod", "PersistentVolumeClaim", "VolumeSnapshot", "StatefulSet", "Deployment", "DaemonSet"})
 
-# --- Ceph ---------------------------------------------------------------------------------------------------------
-
-# Of `ceph osd pool ls detail`; what is not here changes as data comes and goes (pg_num, last_change, snap_seq, ...).
-POOL = (
-    ("pool_id", "id"),
-    ("type", "type"),
-    ("size", "size"),
-    ("min_size", "min_size"),
-    ("crush_rule", "crush_rule"),
-    ("pg_autoscale_mode", "pg_autoscale_mode"),
-    ("erasure_code_profile", "erasure_code_profile"),
-    ("application_metadata", "application_metadata"),
-    ("quota_max_bytes", "quota_max_bytes"),
-    ("quota_max_objects", "quota_max_objects"),
-    ("options", "options"),
-)
-POOL_FLAGS_IGNORED = {
-    "selfmanaged_snaps": "set at a pool's first snapshot of an image, and never taken back",
-    "creating": "until its PGs are there",
-    "full": "follows how full it is",
-    "nearfull": "follows how full it is",
-    "backfillfull": "follows how full it is",
-}
-
-# Settings (`ceph config dump`, SECTION/NAME as a pattern) that Ceph or Rook write in their own time.
-SETTINGS_IGNORED = {
-    "osd.*/osd_mclock_max_capacity_iops_*": "what an OSD has measured when it started",
-    "mon/auth_allow_insecure_global_id_reclaim": "Rook sets it when every client is new enough",
-}
-
-# Of OSDs neither `up` nor addresses: the one is health, the other new with each start. Not asked for at all:
-# `ceph osd blocklist`, whose entries expire (a client that was fenced after a node kill stays for an hour or a day);
-# placement (upmaps, choose_args), which is the balancer's; counters and epochs.
-
-# --- nodes --------------------------------------------------------------------------------------------------------
-
 # In mount points the UIDs of pods are left out, which are new when a pod is, and of loop devices the numbers, which
 # are those that were free. What is compared is how many there are.
 
@@ -176,8 +138,3 @@ def ignored(kind: str, name: str) -> list[Ignored]:
 def is_unordered(kind: str, name: str) -> bool:
     """Whether the data of a ConfigMap or Secret has no order."""
     return any(kind == each and fnmatchcase(name, pattern) for each, pattern in UNORDERED)
-
-
-def is_setting_ignored(name: str) -> bool:
-    """Whether a setting of Ceph, as SECTION/NAME, is not compared."""
-    return any(fnmatchcase(name, pattern) for pattern in SETTINGS_IGNORED)
