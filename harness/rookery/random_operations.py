@@ -13,7 +13,7 @@ from functools import partial
 from random import Random
 
 from rookery.cluster.kubelet_dir import kubelet_dir
-from rookery.csi import csi_client, deployed
+from rookery.csi import csi_client, deployed, plans
 from rookery.csi import model as m
 from rookery.csi.execution import Driver, Execution, ModelViolation, StepResult, summary
 from rookery.csi.manifests import RBD
@@ -27,7 +27,7 @@ from rookery.waiting import minutes
 
 log = logging.getLogger(__name__)
 
-OPERATION_MIX = m.OperationMix()
+OPERATION_MIX = plans.OperationMix()
 DRIVER_BACK = minutes(3)
 NODE_AGENTS_BACK = minutes(2)
 IN_AGREEMENT = minutes(2)
@@ -62,7 +62,7 @@ class RandomisedRun:
     def __init__(self, cluster: StorageCluster, driver: Driver, results: Results, seed: int) -> None:
         grows_in_use = "CAP_SYS_RESOURCE" not in lacking_capabilities()
         nothing = m.Model(tuple(cluster.nodes.workers), grows_in_use=grows_in_use)
-        self.plan = m.random_plan(nothing, Random(seed), OPERATION_MIX)
+        self.plan = plans.random_plan(nothing, Random(seed), OPERATION_MIX)
         self.seed = seed
         self.done: list[StepResult] = []
         self._cluster = cluster
@@ -86,7 +86,7 @@ class RandomisedRun:
             raise Unknown("no call was in progress whenever something was killed")
 
         killed = [step.operation.node for step in plan.steps if isinstance(step.operation, m.KillNode)]
-        drain = m.Plan.of(m.drain(plan.model, killed, m.volume_names(OPERATION_MIX)), plan.model)
+        drain = plans.Plan.of(plans.drain(plan.model, killed, plans.volume_names(OPERATION_MIX)), plan.model)
         with results.phase("every content read"):
             self._perform(drain, "reading", [])
         with results.phase("cluster and model agree"):
@@ -95,9 +95,9 @@ class RandomisedRun:
             except DeadlineExceeded as error:
                 raise ModelViolation(str(error)) from error
         with results.phase("everything deleted"):
-            self._perform(m.Plan.of(m.cleanup(drain.model), drain.model), "cleanup", [])
+            self._perform(plans.Plan.of(plans.cleanup(drain.model), drain.model), "cleanup", [])
 
-    def _perform(self, plan: m.Plan, name: str, done: list[StepResult]) -> None:
+    def _perform(self, plan: plans.Plan, name: str, done: list[StepResult]) -> None:
         """Do all of the plan; what was done is written down, however it ends."""
         execution = self._last = Execution(plan, self._driver, after=self._last)
         try:

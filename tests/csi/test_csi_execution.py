@@ -9,7 +9,7 @@ import pytest
 from fakes import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rookery.csi import execution
+from rookery.csi import execution, plans
 from rookery.csi import model as m
 from rookery.csi.csi_client import Reply
 from rookery.csi.execution import Driver, Execution, ModelViolation, summary
@@ -33,7 +33,7 @@ class FakeSystem:
         self.together = 0
         self.most_together = 0
 
-    def attempt(self, step: m.Step) -> Reply:
+    def attempt(self, step: plans.Step) -> Reply:
         with self.guard:
             self.asked.append(step.number)
             self.together += 1
@@ -47,7 +47,7 @@ class FakeSystem:
             self.together -= 1
         return Reply(code, self.says.get(step.number, "as told"))
 
-    def violation(self, step: m.Step, reply: Reply) -> str:
+    def violation(self, step: plans.Step, reply: Reply) -> str:
         return "another content" if reply.code == "OK" and step.number in self.replies.get(0, []) else ""
 
     def kill(self, operation: m.Kill) -> None:
@@ -68,7 +68,7 @@ def long_past(monkeypatch) -> None:
 
 
 def run(system: FakeSystem, *operations: m.Operation) -> Execution:
-    made = Execution(m.Plan.of(operations, m.Model(NODES)), system)
+    made = Execution(plans.Plan.of(operations, m.Model(NODES)), system)
     made.run()
     return made
 
@@ -81,7 +81,7 @@ def test_all_is_done_once_and_in_the_order_of_each_volume(system: FakeSystem) ->
 
 
 def test_no_more_calls_are_in_progress_than_there_are_slots(system: FakeSystem) -> None:
-    Execution(m.Plan.of([m.Create(f"v{n}", 64) for n in range(40)], m.Model(NODES)), system, max_in_flight=3).run()
+    Execution(plans.Plan.of([m.Create(f"v{n}", 64) for n in range(40)], m.Model(NODES)), system, max_in_flight=3).run()
     assert system.most_together <= 3
 
 
@@ -103,7 +103,7 @@ def test_a_right_code_with_a_wrong_content_is_found(system: FakeSystem) -> None:
 def test_a_kill_excuses_not_now_for_half_a_minute(system: FakeSystem, monkeypatch, ago: float, excused: bool) -> None:
     clock = Clock(monkeypatch)
     system.replies[1] = ["UNAVAILABLE"]
-    made = Execution(m.Plan.of([m.Create("a", 64)], m.Model(NODES)), system)
+    made = Execution(plans.Plan.of([m.Create("a", 64)], m.Model(NODES)), system)
     made._last_kill = clock.now - ago
     if not excused:
         with pytest.raises(ModelViolation, match="not UNAVAILABLE"):
@@ -164,7 +164,7 @@ def test_what_dead_clients_hold_is_counted_from_when_it_is_first_asked_for(
     assert first.done[-1].attempts == (code, code, "OK")
     system.replies[1] = [code]
     system.says[1] = says
-    later = Execution(m.Plan.of([m.Delete("a")], m.Model(NODES)), system, after=first)
+    later = Execution(plans.Plan.of([m.Delete("a")], m.Model(NODES)), system, after=first)
     later.run()
     assert later.done[-1].attempts == (code, "OK")
 
@@ -214,14 +214,11 @@ def test_an_answer_that_never_comes_is_a_violation(system: FakeSystem, monkeypat
 @settings(deadline=None, max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_any_plan_gets_to_its_end(random) -> None:
-    mix = m.OperationMix(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
-    plan = m.random_plan(m.Model(NODES), random, mix)
+    mix = plans.OperationMix(length=30, node_kills=1, driver_kills=1, controller_kills=1, volumes=3, snapshots=2)
+    plan = plans.random_plan(m.Model(NODES), random, mix)
     made = Execution(plan, FakeSystem())
     made.run()
     assert Counter(it.step.number for it in made.done) == Counter(range(1, 31))
-
-
-# --- as RPCs ------------------------------------------------------------------------------------------------------
 
 
 class FakeCalls:
@@ -282,7 +279,7 @@ STAGED = m.Model(NODES, {"a": m.Volume(64, node="worker", published=True, conten
     ids=lambda it: type(it).__name__ if isinstance(it, m.Operation) else "",
 )
 def test_each_operation_is_a_call(driver: Driver, operation: m.Operation, where: str, method: str) -> None:
-    driver.attempt(m.Step(1, operation, STAGED))
+    driver.attempt(plans.Step(1, operation, STAGED))
     ((node, made, request, _),) = driver.calls.made
     assert (node, made) == (where, method)
     assert request.get("volume_id", VOLUME) == VOLUME
@@ -296,7 +293,7 @@ def test_each_operation_is_a_call(driver: Driver, operation: m.Operation, where:
 def test_a_volume_is_always_asked_for_in_its_mode(driver: Driver, mode: str, access: dict) -> None:
     model = m.Model(NODES, modes={"a": mode})
     for operation in (m.Create("a", 320), m.Stage("a", "worker"), m.Publish("a", "worker")):
-        driver.attempt(m.Step(1, operation, model))
+        driver.attempt(plans.Step(1, operation, model))
     create, stage, publish = (request for _, _, request, _ in driver.calls.made)
     wanted = {**access, "access_mode": {"mode": "SINGLE_NODE_WRITER"}}
     assert create["volume_capabilities"] == [wanted]
@@ -305,12 +302,12 @@ def test_a_volume_is_always_asked_for_in_its_mode(driver: Driver, mode: str, acc
 
 def test_every_kind_of_operation_can_be_drawn_and_made() -> None:
     makeable = set(vars(Driver)["_make"].dispatcher.registry) - {object, m.Operation}
-    assert makeable == set(m._WEIGHTS)
+    assert makeable == set(plans._WEIGHTS)
 
 
 def test_a_stage_that_is_to_be_refused_is_not_waited_for_long(driver: Driver) -> None:
     for node in NODES:
-        driver.attempt(m.Step(1, m.Stage("a", node), STAGED))
+        driver.attempt(plans.Step(1, m.Stage("a", node), STAGED))
     (_, _, _, long), (_, _, _, short) = driver.calls.made
     assert short < 20 < long
 
@@ -333,7 +330,7 @@ def test_a_stage_that_is_to_be_refused_is_not_waited_for_long(driver: Driver) ->
 )
 def test_what_an_answer_says_beside_its_code(driver: Driver, operation: m.Operation, response: dict, violation) -> None:
     before = STAGED if not isinstance(operation, m.Create) else m.Model(NODES)
-    found = driver.violation(m.Step(1, operation, before), Reply("OK", "", response))
+    found = driver.violation(plans.Step(1, operation, before), Reply("OK", "", response))
     assert violation in found
     assert bool(violation) == bool(found)
 

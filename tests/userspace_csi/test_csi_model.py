@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rookery.csi import model as m
+from rookery.csi import plans
 from test_csi_controller import FakeCeph, FakeImage, FakeNodes, FakePool
 from userspace_csi.controller import Controller
 from userspace_csi.errors import DriverError, FailedPrecondition
@@ -31,18 +32,17 @@ from userspace_csi.volumes import MIB, Capability, Capacity, SnapshotId, VolumeI
 from userspace_csi.waiting import Deadline
 
 NODES = ("worker", "worker2", "worker3")
-SMALL = m.OperationMix(length=40, node_kills=2, driver_kills=2, controller_kills=1, volumes=4, snapshots=2, staged=3)
+SMALL = plans.OperationMix(
+    length=40, node_kills=2, driver_kills=2, controller_kills=1, volumes=4, snapshots=2, staged=3
+)
 SECRETS = {"userID": "csi", "userKey": "AQ=="}
 PARAMETERS = {"clusterID": "rook-ceph", "pool": "replicapool"}
 randoms = st.randoms(use_true_random=False)
 quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def plan(random: Random, mix: m.OperationMix = SMALL) -> m.Plan:
-    return m.random_plan(m.Model(NODES), random, mix)
-
-
-# --- sequences ----------------------------------------------------------------------------------------------------
+def plan(random: Random, mix: plans.OperationMix = SMALL) -> plans.Plan:
+    return plans.random_plan(m.Model(NODES), random, mix)
 
 
 @quick
@@ -68,9 +68,9 @@ def test_a_seed_makes_one_sequence() -> None:
 
 
 def test_a_long_sequence_has_every_kind_of_call_in_order_and_out_of_order() -> None:
-    steps = plan(Random(1), m.OperationMix()).steps
+    steps = plan(Random(1), plans.OperationMix()).steps
     answers = {(type(step.operation), step.answer.code) for step in steps}
-    assert {kind for kind, code in answers if code == m.OK} >= set(m._WEIGHTS)
+    assert {kind for kind, code in answers if code == m.OK} >= set(plans._WEIGHTS)
     refused = {code for _, code in answers} - {m.OK}
     assert {m.ALREADY_EXISTS, m.FAILED_PRECONDITION, m.NOT_FOUND} <= refused
     in_order = sum(1 for step in steps if step.answer.code == m.OK)
@@ -82,12 +82,12 @@ def test_a_long_sequence_has_every_kind_of_call_in_order_and_out_of_order() -> N
 def test_after_tidying_and_clearing_there_is_nothing(random: Random) -> None:
     made = plan(random)
     killed = [step.operation.node for step in made.steps if isinstance(step.operation, m.KillNode)]
-    drained = m.Plan.of(m.drain(made.model, killed, m.volume_names(SMALL)), made.model)
+    drained = plans.Plan.of(plans.drain(made.model, killed, plans.volume_names(SMALL)), made.model)
     assert all(step.answer.code == m.OK for step in drained.steps)
     read = {step.operation.volume for step in drained.steps if isinstance(step.operation, m.Verify)}
     assert read == set(made.model.volumes)
     assert not any(volume.node for volume in drained.model.volumes.values())
-    cleared = m.Plan.of(m.cleanup(drained.model), drained.model)
+    cleared = plans.Plan.of(plans.cleanup(drained.model), drained.model)
     assert all(step.answer.code == m.OK for step in cleared.steps)
     assert not cleared.model.volumes
     assert not cleared.model.snapshots
@@ -95,11 +95,11 @@ def test_after_tidying_and_clearing_there_is_nothing(random: Random) -> None:
 
 def test_a_sequence_with_something_impossible_is_refused() -> None:
     with pytest.raises(ValueError, match="not possible"):
-        m.Plan.of([m.Write("v", "worker", "content")], m.Model(NODES))
+        plans.Plan.of([m.Write("v", "worker", "content")], m.Model(NODES))
 
 
 def test_volumes_are_of_every_mode_and_copies_of_their_sources() -> None:
-    made = plan(Random(1), m.OperationMix())
+    made = plan(Random(1), plans.OperationMix())
     assert set(made.model.modes.values()) == set(m.MODES)
     used = {made.model.mode(it.operation.volume) for it in made.steps if isinstance(it.operation, m.Write)}
     assert used == set(m.MODES)
@@ -117,11 +117,8 @@ def test_only_ext4_may_not_grow_while_it_is_mounted() -> None:
         assert refused == (mode == m.EXT4)
 
 
-# --- what may happen at the same time -----------------------------------------------------------------------------
-
-
 def deps(*operations: m.Operation) -> list[set[int]]:
-    return [set(places) for places in m.waits(m.Plan.of(operations, m.Model(NODES)).steps)]
+    return [set(places) for places in plans.waits(plans.Plan.of(operations, m.Model(NODES)).steps)]
 
 
 def test_operations_on_different_volumes_do_not_wait_for_each_other() -> None:
@@ -162,11 +159,8 @@ def test_a_node_is_killed_under_the_last_calls_to_it_and_under_nothing_else() ->
 @quick
 @given(randoms)
 def test_steps_wait_for_earlier_ones_only(random: Random) -> None:
-    for place, places in enumerate(m.waits(plan(random).steps)):
+    for place, places in enumerate(plans.waits(plan(random).steps)):
         assert all(earlier < place for earlier in places)
-
-
-# --- the driver answers as the model says -------------------------------------------------------------------------
 
 
 @dataclass
@@ -391,7 +385,7 @@ class Driver:
         self.modes: Mapping[str, str] = {}
         self.machines = {name: Machine(name, root, self.pool, grows_in_use) for name in NODES}
 
-    def run(self, plan: m.Plan) -> None:
+    def run(self, plan: plans.Plan) -> None:
         self.modes = plan.model.modes
         for step in plan.steps:
             code, size = self.perform(step.operation)
@@ -490,9 +484,9 @@ def _target(name: str) -> Path:
 @quick
 @given(randoms, st.booleans())
 def test_the_driver_answers_as_the_model_says_and_leaves_nothing(random: Random, grows_in_use: bool) -> None:
-    made = m.random_plan(m.Model(NODES, grows_in_use=grows_in_use), random, SMALL)
+    made = plans.random_plan(m.Model(NODES, grows_in_use=grows_in_use), random, SMALL)
     killed = [step.operation.node for step in made.steps if isinstance(step.operation, m.KillNode)]
-    drained = m.Plan.of(m.drain(made.model, killed, m.volume_names(SMALL)), made.model)
+    drained = plans.Plan.of(plans.drain(made.model, killed, plans.volume_names(SMALL)), made.model)
     with TemporaryDirectory() as root:
         driver = Driver(Path(root), grows_in_use=grows_in_use)
         for part in (made, drained):
@@ -502,5 +496,5 @@ def test_the_driver_answers_as_the_model_says_and_leaves_nothing(random: Random,
             *(snapshot_name(name) for name in drained.model.snapshots),
         }
         assert all(machine.is_clean() for machine in driver.machines.values())
-        driver.run(m.Plan.of(m.cleanup(drained.model), drained.model))
+        driver.run(plans.Plan.of(plans.cleanup(drained.model), drained.model))
         assert driver.ceph.is_empty()

@@ -1,6 +1,6 @@
 """A planned sequence of operations, made on the driver: side by side where the plan allows it, each answer checked.
 
-The plan knows every answer beforehand, whatever happens at the same time (see `rookery.csi.model`). What is killed cuts
+The plan knows every answer beforehand, whatever happens at the same time (see `rookery.csi.plans`). What is killed cuts
 calls short; they are made again until the answer is there, as kubelet and sidecars do. Only then may the driver say
 "not now": in quiet times such an answer is a finding like any other. What a call of the controller that was cut short
 held, though, may be found in use long after (see `WATCH_TIMEOUT`).
@@ -23,6 +23,7 @@ from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, SnapshotId, VolumeId, image_name, snapshot_name
 
 from rookery.csi import model as m
+from rookery.csi import plans
 from rookery.csi.csi_client import CsiClient, Reply
 from rookery.csi.leaks import Expected, VolumeUse
 from rookery.errors import DeadlineExceeded, StorageFailure
@@ -56,9 +57,9 @@ class ModelViolation(StorageFailure):
 class SystemUnderTest(Protocol):
     """What operations are made on."""
 
-    def attempt(self, step: m.Step) -> Reply: ...
+    def attempt(self, step: plans.Step) -> Reply: ...
 
-    def violation(self, step: m.Step, reply: Reply) -> str: ...
+    def violation(self, step: plans.Step, reply: Reply) -> str: ...
 
     def kill(self, operation: m.Kill) -> None: ...
 
@@ -67,7 +68,7 @@ class SystemUnderTest(Protocol):
 class StepResult:
     """What became of a step."""
 
-    step: m.Step
+    step: plans.Step
     seconds: float
     attempts: tuple[str, ...] = ()  # the code of each answer
     cut: bool = False  # its node was killed under it, or before it; nothing depends on its answer
@@ -93,7 +94,7 @@ class Execution:
 
     def __init__(
         self,
-        plan: m.Plan,
+        plan: plans.Plan,
         system: SystemUnderTest,
         *,
         after: Execution | None = None,
@@ -118,7 +119,7 @@ class Execution:
         lives: Counter[str] = Counter()
         # A thread for each step that may wait for others; the slots bound what is really in flight.
         with ThreadPoolExecutor(len(self._plan.steps) or 1) as pool:
-            for step, places in zip(self._plan.steps, m.waits(self._plan.steps), strict=True):
+            for step, places in zip(self._plan.steps, plans.waits(self._plan.steps), strict=True):
                 before = [futures[place] for place in sorted(places)]
                 futures.append(pool.submit(self._do, step, before, lives[m.node_of(step.operation)]))
                 if isinstance(step.operation, m.KillNode):
@@ -127,7 +128,7 @@ class Execution:
         if errors:
             raise errors[0]
 
-    def _do(self, step: m.Step, before: list[Future[None]], life: int) -> None:
+    def _do(self, step: plans.Step, before: list[Future[None]], life: int) -> None:
         wait(before)
         if self._stopped.is_set():
             return
@@ -140,7 +141,7 @@ class Execution:
             self._stopped.set()
             raise
 
-    def _kill(self, step: m.Step, operation: m.Kill) -> None:
+    def _kill(self, step: plans.Step, operation: m.Kill) -> None:
         began = time.monotonic()
         with self._guard:
             in_flight = self._calls_in_flight
@@ -157,7 +158,7 @@ class Execution:
                 self._last_kill = time.monotonic()
         self._note(StepResult(step, time.monotonic() - began, in_flight=in_flight))
 
-    def _call(self, step: m.Step, life: int) -> None:
+    def _call(self, step: plans.Step, life: int) -> None:
         began, attempts = time.monotonic(), []
         held = _Held()
 
@@ -184,7 +185,7 @@ class Execution:
             raise ModelViolation(f"{error}; {self._circumstances(began, attempts)}") from error
         self._note(StepResult(step, time.monotonic() - began, tuple(attempts), cut=not whole))
 
-    def _attempt(self, step: m.Step) -> Reply:
+    def _attempt(self, step: plans.Step) -> Reply:
         with self._slots:
             with self._guard:
                 self._calls_in_flight += 1
@@ -194,12 +195,12 @@ class Execution:
                 with self._guard:
                     self._calls_in_flight -= 1
 
-    def _is_cut(self, step: m.Step, life: int) -> bool:
+    def _is_cut(self, step: plans.Step, life: int) -> bool:
         """Whether the step belongs to a life of its node that is over."""
         with self._guard:
             return self._lives[m.node_of(step.operation)] > life
 
-    def _is_excused(self, step: m.Step, reply: Reply, asked: float, held: _Held) -> bool:
+    def _is_excused(self, step: plans.Step, reply: Reply, asked: float, held: _Held) -> bool:
         """Whether a wrong answer, to a call made at `asked`, is a kill's fault."""
         of_controller = not isinstance(step.operation, m.OnNode)
         in_use = of_controller and (reply.code == m.FAILED_PRECONDITION or AttemptHeld.MESSAGE in reply.message)
@@ -257,9 +258,6 @@ def summary(done: list[StepResult]) -> dict[str, Any]:
     }
 
 
-# --- operations as RPCs -------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Driver:
     """The deployed driver: operations as its RPCs, in one pool, with names that no PersistentVolume has."""
@@ -271,11 +269,11 @@ class Driver:
     node_secret: Mapping[str, str] = field(repr=False)
     kill: Callable[[m.Kill], None]
 
-    def attempt(self, step: m.Step) -> Reply:
+    def attempt(self, step: plans.Step) -> Reply:
         """Make the call once."""
         return self._make(step.operation, step)
 
-    def violation(self, step: m.Step, reply: Reply) -> str:
+    def violation(self, step: plans.Step, reply: Reply) -> str:
         """What is wrong with an answer whose code is right; "" if nothing is."""
         operation = step.operation
         if isinstance(operation, m.Verify):
@@ -314,11 +312,11 @@ class Driver:
         return SnapshotId.of(self.cluster_id, self.pool, snapshot_name(name))
 
     @singledispatchmethod
-    def _make(self, operation: m.Operation, step: m.Step) -> Reply:
+    def _make(self, operation: m.Operation, step: plans.Step) -> Reply:
         raise TypeError(f"{operation} is no call")
 
     @_make.register
-    def _(self, it: m.Create, step: m.Step) -> Reply:
+    def _(self, it: m.Create, step: plans.Step) -> Reply:
         request = {
             "name": it.volume,
             "capacity_range": {"required_bytes": it.size * MIB},
@@ -330,25 +328,25 @@ class Driver:
         return self._controller("CreateVolume", request)
 
     @_make.register
-    def _(self, it: m.Delete, step: m.Step) -> Reply:
+    def _(self, it: m.Delete, step: plans.Step) -> Reply:
         return self._controller("DeleteVolume", {"volume_id": str(self.volume(it.volume))})
 
     @_make.register
-    def _(self, it: m.Expand, step: m.Step) -> Reply:
+    def _(self, it: m.Expand, step: plans.Step) -> Reply:
         request = {"volume_id": str(self.volume(it.volume)), "capacity_range": {"required_bytes": it.size * MIB}}
         return self._controller("ControllerExpandVolume", request)
 
     @_make.register
-    def _(self, it: m.TakeSnapshot, step: m.Step) -> Reply:
+    def _(self, it: m.TakeSnapshot, step: plans.Step) -> Reply:
         request = {"name": it.snapshot, "source_volume_id": str(self.volume(it.volume))}
         return self._controller("CreateSnapshot", request)
 
     @_make.register
-    def _(self, it: m.DeleteSnapshot, step: m.Step) -> Reply:
+    def _(self, it: m.DeleteSnapshot, step: plans.Step) -> Reply:
         return self._controller("DeleteSnapshot", {"snapshot_id": str(self.snapshot(it.snapshot))})
 
     @_make.register
-    def _(self, it: m.Stage, step: m.Step) -> Reply:
+    def _(self, it: m.Stage, step: plans.Step) -> Reply:
         request = {
             "staging_target_path": self.calls.staging(it.volume),
             "volume_capability": _capability(step, it.volume),
@@ -358,11 +356,11 @@ class Driver:
         return self._node(it, "NodeStageVolume", request, seconds)
 
     @_make.register
-    def _(self, it: m.Unstage, step: m.Step) -> Reply:
+    def _(self, it: m.Unstage, step: plans.Step) -> Reply:
         return self._node(it, "NodeUnstageVolume", {"staging_target_path": self.calls.staging(it.volume)})
 
     @_make.register
-    def _(self, it: m.Publish, step: m.Step) -> Reply:
+    def _(self, it: m.Publish, step: plans.Step) -> Reply:
         request = {
             "staging_target_path": self.calls.staging(it.volume),
             "target_path": self.calls.target(it.volume),
@@ -371,21 +369,21 @@ class Driver:
         return self._node(it, "NodePublishVolume", request)
 
     @_make.register
-    def _(self, it: m.Unpublish, step: m.Step) -> Reply:
+    def _(self, it: m.Unpublish, step: plans.Step) -> Reply:
         return self._node(it, "NodeUnpublishVolume", {"target_path": self.calls.target(it.volume)})
 
     @_make.register
-    def _(self, it: m.ExpandOnNode, step: m.Step) -> Reply:
+    def _(self, it: m.ExpandOnNode, step: plans.Step) -> Reply:
         path = self.calls.staging(it.volume)
         request = {"volume_path": path, "capacity_range": {"required_bytes": it.size * MIB}}
         return self._node(it, "NodeExpandVolume", request)
 
     @_make.register
-    def _(self, it: m.Write, step: m.Step) -> Reply:
+    def _(self, it: m.Write, step: plans.Step) -> Reply:
         return self.calls.write(it.node, self.calls.target(it.volume), it.content, FILE_BYTES)
 
     @_make.register
-    def _(self, it: m.Verify, step: m.Step) -> Reply:
+    def _(self, it: m.Verify, step: plans.Step) -> Reply:
         return self.calls.read(it.node, self.calls.target(it.volume), FILE_BYTES)
 
     def _controller(self, method: str, request: dict[str, Any]) -> Reply:
@@ -396,7 +394,7 @@ class Driver:
         return self.calls.node(it.node, method, request, seconds=seconds)
 
 
-def _capability(step: m.Step, volume: str) -> dict[str, Any]:
+def _capability(step: plans.Step, volume: str) -> dict[str, Any]:
     """How the volume of that name is used."""
     mode = step.before.mode(volume)
     access: dict[str, Any] = {"block": {}} if mode == m.BLOCK else {"mount": {"fs_type": mode}}

@@ -18,9 +18,9 @@ from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.snapshots import digest_of_objects
 from rookery.csi import inventory
+from rookery.csi.expected import expected_by
 from rookery.csi.leaks import NOTHING, Actual, Expected, Finding, compare
 from rookery.csi.operations import DriverPods
-from rookery.csi.expected import expected_by
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build, recipes, resolve
 from rookery.images.catalogue import Catalogue, catalogue
