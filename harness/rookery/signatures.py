@@ -56,8 +56,6 @@ class Signature:
         return f"{self.text!r} ({self.shown_by.value}: {self.of}{self.reason and f', {self.reason}'})"
 
 
-# --- the volume is bound, the pod cannot mount it -----------------------------------------------------------------
-
 # What a kubelet says of a volume that is attached to its node, by a driver that has not registered with it: the
 # driver's sockets are in another folder than the one this kubelet watches, or gone since the node's start.
 DRIVER_NOT_REGISTERED = Signature(
@@ -80,8 +78,6 @@ DRIVER_NOT_ON_NODE = Signature(
     source="https://github.com/kubernetes-csi/external-attacher/pull/299",
 )
 
-# --- a node that does not come back -------------------------------------------------------------------------------
-
 # The kubelet's own certificate has run out while it did not run. It then looks for a token to ask for another one by,
 # which kubeadm has removed when the node had joined, and ends.
 KUBELET_CERTIFICATE_EXPIRED = Signature(
@@ -90,8 +86,6 @@ KUBELET_CERTIFICATE_EXPIRED = Signature(
     of="the kubelet, in its node's journal",
     source="https://github.com/kubernetes-sigs/kind/issues/3492",
 )
-
-# --- everything stops after a node kill ---------------------------------------------------------------------------
 
 # Cassandra's SimpleSeedProvider looks each seed up by name; with none left the node ends ("The seed provider lists no
 # seeds"). A node whose lookup comes before the cluster's DNS is back says the same, and finds it at its next start.
@@ -146,8 +140,6 @@ LOG_REPLAYED = Signature(
     source="https://github.com/postgres/postgres/blob/REL_15_STABLE/src/backend/access/transam/xlogrecovery.c",
 )
 
-# --- no new volumes -----------------------------------------------------------------------------------------------
-
 # The operator refuses the pool, with an event and a line of its log each time it looks. The pool's `status.phase` does
 # not say so: Rook 1.18 to 1.20 return before they would set Failure (pkg/operator/ceph/pool/controller.go), so a new
 # pool stays in Progressing, and an edited one in Ready.
@@ -196,8 +188,6 @@ CLASS_IS_IMMUTABLE = Signature(
     of="the StorageClass",
     source="https://github.com/rook/rook/issues/11398",
 )
-
-# --- a volume that does not go, or does not come back -------------------------------------------------------------
 
 # The volume is Released: it names the claim that it was bound to by UID, so a new claim of that name is another one.
 BOUND_TO_ANOTHER_CLAIM = Signature(
@@ -265,8 +255,6 @@ POOL_HAS_IMAGES = Signature(
     source="https://github.com/rook/rook/issues/5222",
 )
 
-# --- a volume that somebody else has ------------------------------------------------------------------------------
-
 # A client that lives has the image open for writing: most often a node that is cut off from Kubernetes, but not from
 # Ceph. ceph-csi and the userspace driver say it in the same words.
 IMAGE_IN_USE = Signature(
@@ -296,8 +284,6 @@ USED_BY_ANOTHER_POD = Signature(
     reason="FailedScheduling",
     source="https://kubernetes.io/docs/concepts/storage/persistent-volumes/#access-modes",
 )
-
-# --- a volume that does not take a write --------------------------------------------------------------------------
 
 READ_ONLY_FILESYSTEM = Signature(
     text="Read-only file system",
@@ -341,8 +327,6 @@ QUOTA_EXCEEDED = Signature(
     source="https://docs.ceph.com/en/reef/cephfs/quota/",
 )
 
-# --- disks --------------------------------------------------------------------------------------------------------
-
 DISK_HAS_FILESYSTEM = Signature(
     text='skipping device "…" because it contains a filesystem "ext4"',
     # Where lsblk does not tell, ceph-volume does.
@@ -368,8 +352,6 @@ UNKNOWN_FIELD_DIRECTORIES = Signature(
     source="https://github.com/rook/rook/issues/4724",
 )
 
-# --- mons ---------------------------------------------------------------------------------------------------------
-
 # Two mons that do not hear each other, and a third that hears both: each of the two calls for an election in turn.
 ELECTION_CALLED = Signature(
     text="calling monitor election",
@@ -387,8 +369,6 @@ MON_NOT_OK_TO_STOP = Signature(
     source="https://github.com/rook/rook/issues/15866",
 )
 
-# --- the dashboard ------------------------------------------------------------------------------------------------
-
 # The operator watches the Services that it owns and sets each to what it makes of the CephCluster
 # (pkg/operator/ceph/controller/predicate.go), so `kubectl edit` of one lasts for seconds.
 SERVICE_RECONCILED = Signature(
@@ -397,8 +377,6 @@ SERVICE_RECONCILED = Signature(
     of="the operator",
     source="https://github.com/rook/rook/issues/3013",
 )
-
-# --- CephFS -------------------------------------------------------------------------------------------------------
 
 # An MDS that does not keep up: it has missed its own heartbeat and sends no beacon, or no mon answers its beacons
 # (src/mds/Beacon.cc). What should not be seen, where the other texts should.
@@ -441,8 +419,6 @@ CLIENT_EVICTED = Signature(
     of="container mds",
     source="https://docs.ceph.com/en/reef/cephfs/eviction/",
 )
-
-# --- Ceph that does not serve -------------------------------------------------------------------------------------
 
 # An OSD's number is given out again while a key of that name is still there (`ceph osd new`, in ceph-volume's log).
 OSD_KEY_IS_LEFT = Signature(

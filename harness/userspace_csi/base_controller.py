@@ -76,8 +76,6 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         self._nodes = nodes
         self._operations = Operations()
 
-    # --- what the subclass knows --------------------------------------------------------------------------------
-
     @abstractmethod
     def _names(self, cluster: str, credentials: Credentials) -> list[str]:
         """The places of a cluster."""
@@ -129,8 +127,6 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
     ) -> Iterator[Snapshot]:
         """The snapshots in a place, only the `wanted` one if it is given; those of volumes beside `source` may be left
         out. What goes meanwhile is not listed."""
-
-    # --- volumes ------------------------------------------------------------------------------------------------
 
     def create(self, request: CreateVolume) -> Volume:
         """Make the volume of this name, or find that it is there.
@@ -186,8 +182,6 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         if not capacity.allows(current):
             raise OutOfRange(f"volume {volume} has {current} bytes, more than limit_bytes {capacity.limit}")
         return current
-
-    # --- snapshots ----------------------------------------------------------------------------------------------
 
     def create_snapshot(
         self, name: str, source_volume_id: str, secrets: Mapping[str, str], parameters: Mapping[str, str]
@@ -252,8 +246,6 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
                     if not source_id or snapshot.source_id == source_id:
                         yield snapshot
 
-    # --- nodes --------------------------------------------------------------------------------------------------
-
     def publish(
         self, volume_id: str, node_id: str, capability: Capability | None, readonly: bool, secrets: Mapping[str, str]
     ) -> None:
@@ -289,8 +281,6 @@ class BaseController(ABC, Generic[_Opened, _Volume, _Snapshot]):
         """Raises `NotFound` unless the volume exists, `Unauthenticated` without secrets to ask with."""
         with self._existing(volume, Credentials.from_secrets(secrets)) as opened:
             self._size(opened, volume)
-
-    # --- places -------------------------------------------------------------------------------------------------
 
     def _places(self, credentials: Credentials) -> Iterator[Place]:
         for cluster in self._ceph.clusters():

@@ -117,9 +117,6 @@ def test_closing_gives_up_the_calls_to_every_node(calls: CsiClient, node_agent) 
     assert [reply.code for reply in replies] == ["UNAVAILABLE"]
 
 
-# --- programs that run in pods ------------------------------------------------------------------------------------
-
-
 def program(monkeypatch, path: Path, **modules: object) -> dict:
     for name, contents in modules.items():
         module = ModuleType(name)

@@ -251,9 +251,6 @@ def test_what_should_exist_beside_the_rest_is_added_to_it() -> None:
     assert OF_CEPHFS | EXPECTED == EXPECTED | OF_CEPHFS
 
 
-# --- the API ------------------------------------------------------------------------------------------------------
-
-
 def persistent_volume(name: str = "pvc-1", driver: str = DRIVER_NAME, handle: str = str(VOLUME)) -> dict:
     return {"metadata": {"name": name}, "spec": {"csi": {"driver": driver, "volumeHandle": handle}}}
 
@@ -341,9 +338,6 @@ def test_an_attachment_is_of_a_volume_that_there_is_or_of_none() -> None:
         Attachment("csi-gone", "worker", ""),
         Attachment("csi-shared", "worker", SHARED.slug),
     )
-
-
-# --- Ceph and nodes -----------------------------------------------------------------------------------------------
 
 
 MOUNTINFO = f"""\

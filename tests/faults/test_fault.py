@@ -149,9 +149,6 @@ def test_only_a_fault_that_ends_nodes_may_lose_what_was_not_synced():
     assert [each.name for each in ALL if each.loses_unsynced] == ["node kill"]
 
 
-# --- drawing ---
-
-
 def kind(name, *, why=None, aims=True, heals=True):
     members = {
         "name": name,

@@ -76,9 +76,6 @@ def says(reason):
     return pytest.raises(NotYet, match=f"^{re.escape(reason)}$")
 
 
-# --- one pod ---
-
-
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
@@ -159,9 +156,6 @@ def test_a_container_that_does_not_run_was_not_started_whoever_asks_since_when(s
     assert not_started(found, since=since) == "a: not started since"
 
 
-# --- pods ---
-
-
 def test_pods_are_ready_if_they_are_as_many_as_there_should_be():
     pods = [pod("a"), pod("b"), pod("ended", ready="False", phase="Succeeded"), pod("evicted", phase="Failed")]
     others = [pod("c", ready="False", namespace="other"), pod("d", ready="False", labels={"app": "other"})]
@@ -189,9 +183,6 @@ def test_a_pod_of_which_nothing_is_known_yet_counts():
 def test_a_pod_from_before_is_as_good_as_any_if_nobody_asks_since_when():
     api = Api(Pod=[pod(started=())])
     assert pods_ready(api, "ns", "app=mine", 1).now() == api.objects["Pod"]
-
-
-# --- nodes ---
 
 
 def node(name="worker", ready="True"):
@@ -248,9 +239,6 @@ def test_why_a_node_is_not_lost(nodes, reason):
 @pytest.mark.parametrize("found", [node(ready="Unknown"), node(ready="False"), {"metadata": {"name": "worker"}}])
 def test_a_node_is_lost_that_is_not_taken_for_ready(found):
     node_lost(Api(Node=[found]), "worker").now()
-
-
-# --- rollouts ---
 
 
 def deployment(*, generation=2, replicas=2, **status):
@@ -370,9 +358,6 @@ def test_what_is_not_there_has_not_been_rolled_out():
         rollout_done(Api(Deployment=[elsewhere]), "Deployment", "op", "ns").now()
 
 
-# --- CRDs and claims ---
-
-
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
@@ -436,9 +421,6 @@ def test_a_claim_that_is_not_bound_says_the_newest_warning(warnings, why):
 def test_a_claim_without_a_phase_is_not_bound(found):
     with says("claim data is None"):
         bound(Api(PersistentVolumeClaim=[found]), "data", "ns").now()
-
-
-# --- all of them ---
 
 
 @pytest.mark.parametrize(

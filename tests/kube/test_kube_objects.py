@@ -64,8 +64,6 @@ def test_what_is_terminating_names_what_holds_it():
     assert still_there(namespace) == held
 
 
-# --- objects of which only what must be there is there ------------------------------------------------------------
-
 METADATA = {"name": "it", "namespace": "volumes", "uid": "1", "resourceVersion": "7"}
 OPTIONAL = {
     "status": (

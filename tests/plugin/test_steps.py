@@ -183,9 +183,6 @@ def test_a_node_that_was_not_booted_anew_was_not_killed(cycle):
         steps.kill_node(cycle, "worker")
 
 
-# --- another pod of the driver ---
-
-
 class Counter:
     """A file's lines or a pod's reads: one more a second as long as it goes on. Begins at its start."""
 
@@ -303,8 +300,6 @@ def test_one_read_is_enough_for_a_reader_to_be_at_work(clock, results):
     assert json.loads(results.path("report.json").read_text())["read_before"] == [1]
 
 
-# --- what a node's driver says of its earlier life ---
-
 FENCED = "I fencing '10.0.0.1:0/7', which is of this node's earlier life"
 STAGED = "I NodeStageVolume pvc-1 in 3 s"
 IN_USE = "E rbd image replicapool/csi-vol-1 is still being used"
@@ -369,9 +364,6 @@ def test_a_blocklist_that_cannot_be_had_is_waited_for_a_minute(clock, results):
 
 def test_another_driver_is_asked_for_nothing(results):
     steps.fenced_its_earlier_client(Driver(driver="ceph-csi"), "worker", "10.0.0.1:0/7", results)
-
-
-# --- lines of a file ---
 
 
 @pytest.mark.parametrize("lines", [[], [1], [1, 2, 3], [1, 2, 3, 4]])

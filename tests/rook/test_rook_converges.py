@@ -177,9 +177,6 @@ def test_an_api_that_is_down_has_not_seen_the_cluster_ready(operator, monkeypatc
             getattr(operator.rook, condition).now()
 
 
-# --- OSDs restarted ---
-
-
 @pytest.mark.parametrize(
     ("boots", "old"),
     [

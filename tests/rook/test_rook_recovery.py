@@ -243,9 +243,6 @@ def test_the_marks_osds_are_compared_whatever_their_order(ceph):
     recovery.require_same_cluster(found, CephBaseline(ceph.fsid, frozenset({2, 1, 0}), 1, 1))
 
 
-# --- the same, as a scenario has it ---
-
-
 class Nodes:
     """The nodes of such a cluster, which can be killed, started, and restored."""
 

@@ -222,9 +222,6 @@ def _facts(cluster: StorageCluster) -> dict[str, Any]:
     }
 
 
-# --- bandwidth and random writes --------------------------------------------------------------------------------
-
-
 @dataclass
 class VolumeTarget:
     """A claim, for each load on a node that had no part in the load before."""
@@ -332,9 +329,6 @@ def _measure(
                 log.info("round %d: %s: %s %s", number + 1, step, run[step], UNITS[step])
 
 
-# --- latency ----------------------------------------------------------------------------------------------------
-
-
 def _latency(context: BenchContext, rounds: int) -> None:
     """`SAMPLES` volumes one after another, whatever the rounds; each is gone before the next one comes."""
     for number in range(SAMPLES):
@@ -417,9 +411,6 @@ def is_started(pod: dict[str, Any]) -> None:
         raise NotYet(f"its container is {states or 'not there'}")
 
 
-# --- many at once -----------------------------------------------------------------------------------------------
-
-
 def _parallel(context: BenchContext, rounds: int) -> None:
     """`CONCURRENT_VOLUMES` over all workers, once, whatever the rounds: made, mounted, written, deleted together."""
     volumes, failures, run = context.volumes, list[str](), dict[str, float]()
@@ -482,9 +473,6 @@ def _left_at_last(cluster: StorageCluster) -> list[str]:
     except DeadlineExceeded as error:
         return error.reason.splitlines()
     return []
-
-
-# --- random calls, and the specification's test ----------------------------------------------------------------
 
 
 def _operations(context: BenchContext, rounds: int) -> None:

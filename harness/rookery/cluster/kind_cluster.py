@@ -132,8 +132,6 @@ class KindCluster(PytestKindCluster):
         self._images_seen: dict[str, str] = {}  # in every worker, since the nodes were made last
         self._lease: Lease | None = None
 
-    # --- what it is made of -------------------------------------------------------------------------------------
-
     @property
     def node_names(self) -> list[str]:
         return self.topology.node_names(self.name)
@@ -169,8 +167,6 @@ class KindCluster(PytestKindCluster):
         if self._lease is None:
             raise InfrastructureError(f"cluster {self.name} has not been created")
         return self._lease
-
-    # --- coming and going ---------------------------------------------------------------------------------------
 
     def fill_store(self, images: Mapping[str, str], *, archive: Callable[[Sequence[str]], Path]) -> None:
         """Have the nodes of the cluster to be created begin with these images (their ids by name), unpacked.
@@ -291,8 +287,6 @@ class KindCluster(PytestKindCluster):
         """Leave the cluster running when this process ends (`--keep-cluster`)."""
         self.lease.keep()
 
-    # --- saving and restoring -----------------------------------------------------------------------------------
-
     def save(self, key: SnapshotKey, name: str, facts: Mapping[str, object] | None = None) -> Snapshot:
         """Keep what the cluster is at this instant under that name, in place of what had it before; it goes on.
 
@@ -397,8 +391,6 @@ class KindCluster(PytestKindCluster):
         self._deployed = snapshot.created
         self._publish_kubeconfig()
 
-    # --- nodes --------------------------------------------------------------------------------------------------
-
     def kill_nodes(self, names: Sequence[str]) -> None:
         """Kill these nodes at once; returns when they are seen dead. See `rookery.faults.node_kill`."""
         self._remember_volume_loops()
@@ -470,8 +462,6 @@ class KindCluster(PytestKindCluster):
             if node["metadata"]["name"].endswith("-control-plane"):
                 routes.add_route(str(self.topology.networks[1]), _internal_address(node), self.lease)
 
-    # --- images -------------------------------------------------------------------------------------------------
-
     def require_images(self, images: Mapping[str, str]) -> None:
         """Have these images (ids by whole names) in every worker; what one lacks is brought from docker.
 
@@ -509,8 +499,6 @@ class KindCluster(PytestKindCluster):
                 list(pool.map(bring, nodes))
         finally:
             archive.unlink(missing_ok=True)
-
-    # --- pytest-kind's surface ----------------------------------------------------------------------------------
 
     def ensure_kind(self) -> None:
         """kind is found or installed by `rookery setup`, never downloaded by a test."""

@@ -28,9 +28,6 @@ class LeakDetected(StorageFailure):
     """A scenario has left what should not exist any more: a finding about the storage, not about the machine."""
 
 
-# --- what should exist --------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class VolumeUse:
     """A volume may be on a node because of this."""
@@ -70,9 +67,6 @@ class Expected:
 
 
 NOTHING = Expected()
-
-
-# --- what exists --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -160,9 +154,6 @@ class Actual:
     nodes: tuple[Node, ...] = ()
     stale_loops: tuple[int, ...] = ()  # loop devices whose server died with an earlier life of its node
     filesystems: tuple[Filesystem, ...] = ()
-
-
-# --- the difference -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

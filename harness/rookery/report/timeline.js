@@ -34,7 +34,7 @@
     new Date((data.started + s) * 1000).toISOString().slice(11, digits ? 20 + digits : 19).replace("Z", "") + " UTC";
   const seconds = (s) => (Math.abs(s) < 0.1 ? (s * 1000).toFixed(2) + " ms" : s.toFixed(3) + " s");
 
-  // --- lanes: each has a name, a top, a height, and what is in it ---
+  // Each lane has a name, a top, a height, and what is in it.
   const lanes = [];
   const add = (lane) => {
     const before = lanes[lanes.length - 1];
@@ -195,7 +195,6 @@
     }
   }
 
-  // --- rates ---
   const charts = [];
   const fault = { hooks: { drawClear: [(u) => {
     const { left, top, width: w, height: h } = u.bbox;
@@ -227,7 +226,6 @@
     chart("how long acknowledged operations took", [["median", "median", "ok"], ["99 %", "p99", "fail"]], "s", seconds);
   }
 
-  // --- looking closer ---
   let waiting = 0;
   function look(from, to) {
     const least = 0.01, span = Math.min(Math.max(to - from, least), whole[1] - whole[0]);

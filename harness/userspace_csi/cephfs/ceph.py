@@ -39,8 +39,6 @@ class Filesystem:
         self._cluster = cluster
         self._name = name
 
-    # --- subvolumes ---------------------------------------------------------------------------------------------
-
     def create(self, subvolume: str, size: int, pool: str = "") -> None:
         """Make a subvolume with a quota of `size` bytes, in the group, which is made as well if it is missing.
 
@@ -94,8 +92,6 @@ class Filesystem:
         """Note what it is a copy of. Raises `NotFound`."""
         self._ask("fs subvolume metadata set", sub_name=subvolume, key_name=_SOURCE, value=source)
 
-    # --- snapshots ----------------------------------------------------------------------------------------------
-
     def take_snapshot(self, subvolume: str, snapshot: str) -> None:
         """Take a snapshot of it as it is now; one that is there already stays as it is. Raises `NotFound`."""
         self._ask("fs subvolume snapshot create", sub_name=subvolume, snap_name=snapshot)
@@ -125,8 +121,6 @@ class Filesystem:
         """
         self._ask("fs subvolume snapshot rm", sub_name=subvolume, snap_name=snapshot)
 
-    # --- copies -------------------------------------------------------------------------------------------------
-
     def clone(self, subvolume: str, snapshot: str, target: str, pool: str) -> None:
         """Have a snapshot copied into a new subvolume, which goes on when this returns.
 
@@ -155,8 +149,6 @@ class Filesystem:
     def cancel_clone(self, target: str) -> None:
         """Have the copying given up. Raises `InvalidArgument` if it has ended meanwhile."""
         self._ask("fs clone cancel", clone_name=target)
-
-    # --- clients ------------------------------------------------------------------------------------------------
 
     def require_served(self) -> None:
         """Raises `Unavailable` unless an MDS is active."""

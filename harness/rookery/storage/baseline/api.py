@@ -101,9 +101,6 @@ def _comes_anew(kind: str, each: Object, owner: Object | None) -> bool:
     return kind == "ReplicaSet" or (kind == "Job" and owner["kind"] in rules.JOBS_OF)
 
 
-# --- one object ---------------------------------------------------------------------------------------------------
-
-
 def normalised(each: Object) -> Object:
     """What is compared of an object."""
     kind, name = each["kind"], name_of(each)
@@ -184,9 +181,6 @@ def _sorted_list(found: Object, path: Sequence[str], key: str) -> Object:
     if len(outer) == 1:
         return {**found, outer[0]: changed}
     return changed
-
-
-# --- what is on its way -------------------------------------------------------------------------------------------
 
 
 def _unwell(objects: Iterable[Object], watched: Sequence[str]) -> Iterable[str]:
