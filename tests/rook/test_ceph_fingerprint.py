@@ -171,8 +171,8 @@ def test_everything_is_asked_in_one_exec_and_with_the_listings_of_volumes(monkey
     assert (CEPH, "pool", "replicapool") in ceph.collect(None, "rook-ceph").items
     ((program, (images, subvolumes)),) = asked
     assert program == "read_ceph.py"
-    assert "def pool(ioctx)" in images
-    assert "def filesystem(mounted)" in subvolumes
+    assert "def pool(" in images
+    assert "def filesystem(" in subvolumes
 
 
 @pytest.mark.parametrize("path", [("pools", 0, "pool_name"), ("osds", "osds"), ("auth", "auth_dump")])

@@ -13,14 +13,18 @@ Requests are JSON objects, answered by {"code": ..., "message": ..., "response":
   cache; "" if there is no file, or if nothing was ever written there
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import random
 import stat
 import sys
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import csi_pb2
 import grpc
@@ -28,8 +32,11 @@ from google.protobuf import json_format
 
 FILE = "content"
 
+Json = dict[str, Any]
+"""A request or an answer, as JSON has it."""
 
-def call(socket, service, method, request, seconds):
+
+def call(socket: str, service: str, method: str, request: Json, seconds: float) -> Json:
     described = csi_pb2.DESCRIPTOR.services_by_name[service].methods_by_name[method]
     wanted, given = (getattr(csi_pb2, it.name) for it in (described.input_type, described.output_type))
     with grpc.insecure_channel(f"unix://{socket}") as channel:
@@ -45,7 +52,7 @@ def call(socket, service, method, request, seconds):
     return {"code": "OK", "response": json_format.MessageToDict(response, preserving_proto_field_name=True)}
 
 
-def write(target, content, bytes):
+def write(target: str, content: str, bytes: int) -> Json:
     if not os.path.ismount(target):
         return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
     device = is_device(target)
@@ -62,7 +69,7 @@ def write(target, content, bytes):
     return {"code": "OK"}
 
 
-def read(target, bytes):
+def read(target: str, bytes: int) -> Json:
     if not os.path.ismount(target):
         return {"code": "FAILED_PRECONDITION", "message": f"nothing is mounted at {target}"}
     device = is_device(target)
@@ -76,30 +83,33 @@ def read(target, bytes):
     return {"code": "OK", "response": {"sha256": "" if unwritten else hashlib.sha256(found).hexdigest()}}
 
 
-def is_device(target):
+def is_device(target: str) -> bool:
     return stat.S_ISBLK(os.stat(target).st_mode)
 
 
+DOES: dict[str, Callable[..., Json]] = {"call": call, "write": write, "read": read}
+
+
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.answer({"code": "OK"})
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
-            answer = {"call": call, "write": write, "read": read}[wanted.pop("do")](**wanted)
+            answer = DOES[wanted.pop("do")](**wanted)
         except OSError as error:  # of the filesystem on the volume
             answer = {"code": "DATA_LOSS", "message": str(error)}
         self.answer(answer)
 
-    def answer(self, answer):
+    def answer(self, answer: Json) -> None:
         body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):  # requests carry secrets
+    def log_message(self, *_: object) -> None:  # requests carry secrets
         pass
 
 

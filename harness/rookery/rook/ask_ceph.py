@@ -7,6 +7,8 @@ all commands there are, and takes four times the processor time of this (0.22 an
 https://docs.ceph.com/en/latest/rados/api/python/ (mon_command, mgr_command)
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -16,7 +18,7 @@ import rados
 CONNECT_SECONDS = 5  # as long as the `ceph` command is given
 
 
-def main():
+def main() -> None:
     target, command = sys.argv[1], json.dumps({**json.loads(sys.argv[2]), "format": "json"})
     patience = {"client_mount_timeout": str(CONNECT_SECONDS)}
     with rados.Rados(conffile=rados.Rados.DEFAULT_CONF_FILES, conf=patience) as ceph:

@@ -7,8 +7,11 @@ what an operation cut short has left is just what `rbd ls` does not show.
 https://docs.ceph.com/en/latest/dev/rbd-layering/ ; src/include/rbd_types.h names the objects
 """
 
+from __future__ import annotations
+
 import json
 import re
+from typing import Any
 
 import rados
 import rbd
@@ -22,9 +25,10 @@ OF_AN_IMAGE = re.compile(
 BY_NAME = "rbd_id."
 
 
-def omap(ioctx, name):
+def omap(ioctx: rados.Ioctx, name: str) -> dict[str, bytes]:
     """An object's omap, as a dict of bytes; empty for an object that is not there."""
-    found, last = {}, ""
+    found: dict[str, bytes] = {}
+    last = ""
     while True:
         with rados.ReadOpCtx() as operation:
             values, _ = ioctx.get_omap_vals(operation, last, "", KEYS_AT_ONCE)
@@ -39,7 +43,7 @@ def omap(ioctx, name):
         last = max(page)
 
 
-def name_in_trash(entry):
+def name_in_trash(entry: bytes) -> str:
     """The name that an image in the trash had.
 
     librbd's own list leaves out the images whose removal has begun, which are those that a crash leaves behind; and its
@@ -51,7 +55,7 @@ def name_in_trash(entry):
     return entry[11 : 11 + length].decode()
 
 
-def image(ioctx, **which):
+def image(ioctx: rados.Ioctx, **which: str) -> dict[str, Any]:
     """What is known of an image (by `name` or `image_id`); its id is "" if there is a name and nothing behind it."""
     try:
         with rbd.Image(ioctx, read_only=True, **which) as opened:
@@ -71,7 +75,7 @@ def image(ioctx, **which):
         return {"id": "", "parent": "", "snapshots": [], "for_clones": 0}
 
 
-def pool(ioctx):
+def pool(ioctx: rados.Ioctx) -> dict[str, Any] | None:
     """What one pool holds; None if it has nothing to do with RBD."""
     objects = [it.key for it in ioctx.list_objects() if it.key.startswith("rbd_")]
     if not objects:
@@ -90,7 +94,7 @@ def pool(ioctx):
     }
 
 
-def main():
+def main() -> None:
     found = {}
     with rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="admin") as cluster:
         for name in cluster.list_pools():

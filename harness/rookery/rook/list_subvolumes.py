@@ -12,9 +12,12 @@ keeps, such as the record of a copy whose subvolume is gone.
 https://docs.ceph.com/en/reef/cephfs/fs-volumes/ ; src/pybind/mgr/volumes/fs/operations/versions/subvolume_v2.py
 """
 
+from __future__ import annotations
+
 import configparser
 import json
 import os
+from typing import Any
 
 import cephfs
 import rados
@@ -36,7 +39,7 @@ SETTINGS = {
 }
 
 
-def entries(mounted, path):
+def entries(mounted: cephfs.LibCephFS, path: str) -> dict[str, cephfs.DirEntry]:
     """The entries of a folder by their names, in order; none of one that is not there."""
     found = {}
     try:
@@ -48,7 +51,7 @@ def entries(mounted, path):
     return {name: found[name] for name in sorted(found) if name not in (".", "..")}
 
 
-def content(mounted, path):
+def content(mounted: cephfs.LibCephFS, path: str) -> str:
     """A file's text; "" of one that is not there."""
     try:
         file = mounted.open(path, os.O_RDONLY)
@@ -63,12 +66,12 @@ def content(mounted, path):
         mounted.close(file)
 
 
-def target(mounted, path):
+def target(mounted: cephfs.LibCephFS, path: str) -> str:
     """What a symbolic link shows to; of the buffer it is read into, the binding (18.2.7) returns more than that."""
     return mounted.readlink(path, LONGEST_PATH)[: mounted.lstat(path).st_size].decode()
 
 
-def subvolume(mounted, path):
+def subvolume(mounted: cephfs.LibCephFS, path: str) -> dict[str, Any]:
     """What is known of a subvolume; its state is "" if it was never finished."""
     meta = configparser.ConfigParser(interpolation=None)
     try:
@@ -86,7 +89,7 @@ def subvolume(mounted, path):
     }
 
 
-def filesystem(mounted):
+def filesystem(mounted: cephfs.LibCephFS) -> dict[str, Any]:
     """What one filesystem holds."""
     subvolumes = [name for name, entry in entries(mounted, GROUP).items() if entry.is_dir()]
     copies = {record: target(mounted, f"{CLONES}/{record}") for record in entries(mounted, CLONES)}
@@ -97,7 +100,7 @@ def filesystem(mounted):
     }
 
 
-def mount(cluster, name):
+def mount(cluster: rados.Rados, name: str) -> cephfs.LibCephFS:
     """A filesystem, until it is shut down."""
     mounted = cephfs.LibCephFS(rados_inst=cluster)
     for key, value in SETTINGS.items():
@@ -106,7 +109,7 @@ def mount(cluster, name):
     return mounted
 
 
-def main():
+def main() -> None:
     found = {}
     with rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="admin") as cluster:
         status, answer, error = cluster.mon_command(json.dumps({"prefix": "fs ls", "format": "json"}), b"")

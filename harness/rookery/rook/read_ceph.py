@@ -5,9 +5,12 @@ questions: each `ceph` command would take a process of its own. It is given the 
 and subvolumes, and uses their functions, so that they are read in one way.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import types
+from typing import Any
 
 import rados
 
@@ -26,7 +29,7 @@ COMMANDS = {
 ARGUMENTS = {"health": {"detail": "detail"}, "pools": {"detail": "detail"}}
 
 
-def ask(cluster, what):
+def ask(cluster: rados.Rados, what: str) -> Any:
     """What Ceph answers to one of the commands."""
     command = {"prefix": COMMANDS[what], "format": "json", **ARGUMENTS.get(what, {})}
     status, answer, error = cluster.mon_command(json.dumps(command), b"", timeout=10)
@@ -35,14 +38,14 @@ def ask(cluster, what):
     return json.loads(answer)
 
 
-def module(name, text):
+def module(name: str, text: str) -> types.ModuleType:
     """A program's functions, without running it."""
     made = types.ModuleType(name)
     exec(text, made.__dict__)  # of this project, given by it
     return made
 
 
-def images(cluster, listing):
+def images(cluster: rados.Rados, listing: types.ModuleType) -> dict[str, Any]:
     """What each pool holds of images."""
     found = {}
     for name in cluster.list_pools():
@@ -53,7 +56,7 @@ def images(cluster, listing):
     return found
 
 
-def subvolumes(cluster, listing, names):
+def subvolumes(cluster: rados.Rados, listing: types.ModuleType, names: list[str]) -> dict[str, Any]:
     """What each filesystem holds of subvolumes, and which groups and folders there are."""
     found = {}
     for name in names:
@@ -67,7 +70,7 @@ def subvolumes(cluster, listing, names):
     return found
 
 
-def main(list_images, list_subvolumes):
+def main(list_images: str, list_subvolumes: str) -> None:
     with rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="admin") as cluster:
         found = {what: ask(cluster, what) for what in COMMANDS}
         # Of each module that could be enabled there is a page of options.

@@ -4,13 +4,15 @@ Runs inside Rook's toolbox, as `read_ceph.py` does. What is printed is a JSON li
 why it was not.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 
 import rados
 
 
-def main(commands):
+def main(commands: str) -> None:
     answers = []
     with rados.Rados(conffile="/etc/ceph/ceph.conf", rados_id="admin") as cluster:
         for command, given in json.loads(commands):
