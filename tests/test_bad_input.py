@@ -391,18 +391,16 @@ def test_workers_of_xdist_are_not_begun_again_for_what_is_refused(pytester):
     assert (ran.ret, "crashed" in said, "nowhere.yaml: no such kind configuration" in said) == (2, False, True), said
 
 
-def test_each_error_of_usage_has_a_hint():
-    raised = [
-        (f"{path.name}:{node.lineno}", node.exc)
-        for path in sorted(Path(rookery.__file__).parent.rglob("*.py"))
+def test_each_error_of_usage_or_of_the_machine_has_a_hint():
+    """What is raised, and what is made to be raised later; `CommandFailed` and the like have the output for that."""
+    package = Path(rookery.__file__).parent
+    made = [
+        (f"{path.relative_to(package)}:{node.lineno}", node)
+        for path in sorted(package.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UsageError", "InfrastructureError")
     ]
-    of_usage = {where: call for where, call in raised if getattr(call.func, "id", "") == "UsageError"}
-    without = [
-        where
-        for where, call in of_usage.items()
-        if len(call.args) < 2 and "hint" not in {each.arg for each in call.keywords}
-    ]
-    assert of_usage
+    hints = [(where, next((each.value for each in call.keywords if each.arg == "hint"), None)) for where, call in made]
+    without = [where for where, hint in hints if hint is None or getattr(hint, "value", hint) == ""]
+    assert {call.func.id for _, call in made} == {"UsageError", "InfrastructureError"}
     assert without == []

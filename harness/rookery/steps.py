@@ -42,7 +42,9 @@ def kill_node(cluster: StorageCluster, node: str) -> Injected:
         pass
     after = [state.boot for state in cluster.nodes.node_states() if state.name == node]
     if [state.boot for state in kill.before] == after:
-        raise InfrastructureError(f"{node} has not been booted anew")
+        raise InfrastructureError(
+            f"{node} has not been booted anew", hint=f"docker inspect {node}: is it on, and since when?"
+        )
     return killed
 
 

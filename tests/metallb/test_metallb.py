@@ -31,7 +31,8 @@ OBJECTS = [
 
 def network(*subnets, holders=()):
     containers = {str(number): {"Name": "node", "IPv4Address": each} for number, each in enumerate(holders)}
-    return {"IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}, "Containers": containers}
+    config = [{"Subnet": subnet} for subnet in subnets]
+    return {"Name": "cluster", "IPAM": {"Config": config}, "Containers": containers}
 
 
 def test_addresses_are_the_last_of_the_nodes_network():

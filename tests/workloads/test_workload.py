@@ -219,7 +219,7 @@ def test_what_came_back_of_a_saved_state_is_known_by_its_keys(kube, server, reco
     server.tables[SEED_TABLE] = {0, 1, 4, 5}
     rows.keep_seed(noted)
     if told:
-        with pytest.raises(InfrastructureError, match=f"^{told}$"):
+        with pytest.raises(InfrastructureError, match=rf"^{told}\n"):
             rows.require_seed(1)
     else:
         rows.require_seed(1)

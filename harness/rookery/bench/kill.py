@@ -316,7 +316,9 @@ def _require_machine(settings: Settings, scenarios: Sequence[str]) -> None:
     for line in swept.removed:
         log.info("removed %s, which a killed run had left", line)
     if swept.failure:  # nor could it after a kill
-        raise InfrastructureError(*swept.failure)
+        raise InfrastructureError(
+            "\n".join(swept.failure), hint="what its hints say, until `rookery sweep` ends with 0"
+        )
     name = settings.cluster_name
     label = f"label={KIND_CLUSTER_LABEL}={name}"
     if nodes := docker_output("ps", "-a", "--filter", label, "--format", "{{.Names}}").split():

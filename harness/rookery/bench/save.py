@@ -94,4 +94,7 @@ def _check(record: Recorder, snapshot: Snapshot, results: Results, bench: Bench)
     log.info("%s", report.describe().partition("\n")[0])
     bench.facts["verdicts"].append(report.verdict.value)
     if report.verdict is not Verdict.VALID:
-        raise InfrastructureError(f"what was restored is not what was saved: {report.describe()}")
+        raise InfrastructureError(
+            f"what was restored is not what was saved: {report.describe()}",
+            hint=f"history.jsonl in {results.folder} has each write",
+        )

@@ -512,7 +512,10 @@ def _sanity(context: BenchContext, rounds: int) -> None:
         with results.phase(f"csi-sanity, {name}"):
             report = run_sanity(cluster.kube, program, under_test, namespace=context.rook.spec.namespace)
         if not report.passed:
-            raise InfrastructureError(f"csi-sanity, {name}: no spec has passed")
+            raise InfrastructureError(
+                f"csi-sanity, {name}: no spec has passed",
+                hint="is the driver up? kubectl --namespace rook-ceph get pods, with --keep-cluster",
+            )
         run |= _counted(name, report)
         failed |= {f"{name}: {spec}": text for spec, text in report.failed.items()}
         skipped |= {f"{name}: {spec}": reason for spec, reason in report.skipped.items()}

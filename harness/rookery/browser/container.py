@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PORT = 9515
 STARTED = minutes(1)
 SHARED_MEMORY = "256m"  # docker's 64 MiB are little for a browser
+_NOT_STARTED = "its log says why; is there memory for it? rookery doctor"
 
 
 @contextmanager
@@ -42,7 +43,10 @@ def browser_on(network: str, lease: Lease, *, image: str) -> Iterator[Browser]:
         try:
             wait_for_machine(lambda: _start(browser, name), what="a browser", within=STARTED)
         except (DeadlineExceeded, InfrastructureError) as error:
-            raise InfrastructureError(f"the browser did not start: {error}\n{_log(name)}") from error
+            raise InfrastructureError(
+                f"the browser did not start: {error.message}\n{_log(name)}",
+                hint=_NOT_STARTED,
+            ) from error
         try:
             yield browser
         finally:
@@ -59,7 +63,7 @@ def container_of(network: str) -> str:
 
 def _start(browser: Browser, name: str) -> None:
     if docker_output("inspect", "-f", "{{.State.Running}}", name) != "true":
-        raise InfrastructureError(f"container {name} has ended")
+        raise InfrastructureError(f"container {name} has ended", hint=_NOT_STARTED)
     browser.start()
 
 
@@ -67,7 +71,10 @@ def _address(name: str, network: str) -> str:
     networks = json.loads(docker_output("inspect", "-f", "{{json .NetworkSettings.Networks}}", name))
     address = networks[network]["IPAddress"]
     if not address:
-        raise InfrastructureError(f"container {name} has no address: it ended at once\n{_log(name)}")
+        raise InfrastructureError(
+            f"container {name} has no address: it ended at once\n{_log(name)}",
+            hint=_NOT_STARTED,
+        )
     return address
 
 

@@ -165,7 +165,9 @@ class Browser:
     @property
     def _started(self) -> Remote:
         if self._driver is None:
-            raise InfrastructureError("the browser has not been started")
+            raise InfrastructureError(
+                "the browser has not been started", hint="browser.start() comes first; `browser_on` waits for it"
+            )
         return self._driver
 
     @contextmanager
@@ -180,4 +182,7 @@ class Browser:
             told = f"{type(error).__name__}: {error.msg}"
             if isinstance(error, _PASSING) or "net::ERR_" in told:  # the latter: nothing answers at a URL
                 raise NotYet(told) from error
-            raise InfrastructureError(f"the browser's driver: {told}") from error
+            raise InfrastructureError(
+                f"the browser's driver: {told}",
+                hint="is that browser of the driver's version? rookery images ensure",
+            ) from error

@@ -25,7 +25,10 @@ def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, I
     subnets = [ipaddress.ip_network(each["Subnet"]) for each in network["IPAM"]["Config"]]
     subnet = next((each for each in subnets if each.version == 4), None)
     if subnet is None or subnet.num_addresses < 4 * count:
-        raise InfrastructureError(f"the nodes' network has no {count} free addresses: {subnets}")
+        raise InfrastructureError(
+            f"the nodes' network has no {count} free addresses: {subnets}",
+            hint="larger default-address-pools in /etc/docker/daemon.json, for networks of IPv4; then restart docker",
+        )
     last = IPv4Address(int(subnet.broadcast_address) - 1)
     first = IPv4Address(int(last) - count + 1)
     holders = {
@@ -35,5 +38,8 @@ def free_at_the_end(network: dict[str, Any], count: int) -> tuple[IPv4Address, I
     }
     for address, name in holders.items():
         if first <= address <= last:
-            raise InfrastructureError(f"{name} has {address}, one of the last {count} addresses of {subnet}")
+            raise InfrastructureError(
+                f"{name} has {address}, one of the last {count} addresses of {subnet}",
+                hint=f"docker network disconnect {network['Name']} {name}, if it is no node of the cluster",
+            )
     return first, last

@@ -87,7 +87,10 @@ def _save_changes(name: str, target: Path) -> None:
     changes = api().diff(name) or []
     deleted = [change["Path"] for change in changes if change["Kind"] == DELETED]
     if deleted:
-        raise InfrastructureError(f"{name} removed files of its image, which cannot be saved: {', '.join(deleted)}")
+        raise InfrastructureError(
+            f"{name} removed files of its image, which cannot be saved: {', '.join(deleted)}",
+            hint="--no-snapshots, or a node image whose nodes remove nothing of it",
+        )
     with tarfile.open(target, "w") as archive:
         for path in [path for path in outermost(changes) if path not in mounted]:
             _add(archive, name, path)

@@ -159,13 +159,17 @@ class KindCluster(PytestKindCluster):
     def store(self) -> Path:
         """The folder that the nodes' /var began as, and that they share images with."""
         if self._store is None:
-            raise InfrastructureError(f"the images for {self.name} have not been prepared")
+            raise InfrastructureError(
+                f"the images for {self.name} have not been prepared", hint="fill_store() comes first; fixtures do it"
+            )
         return self._store
 
     @property
     def lease(self) -> Lease:
         if self._lease is None:
-            raise InfrastructureError(f"cluster {self.name} has not been created")
+            raise InfrastructureError(
+                f"cluster {self.name} has not been created", hint="create() comes first; fixtures do it"
+            )
         return self._lease
 
     def fill_store(self, images: Mapping[str, str], *, archive: Callable[[Sequence[str]], Path]) -> None:
@@ -582,7 +586,10 @@ def _free_port() -> int:
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> None:
     if process.poll() is not None:
-        raise InfrastructureError(f"kubectl port-forward ended with status {process.returncode}")
+        raise InfrastructureError(
+            f"kubectl port-forward ended with status {process.returncode}",
+            hint="its last line on stderr says why; has the pod or Service an endpoint?",
+        )
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError as error:

@@ -172,7 +172,7 @@ class CsiClient:
         if known is None:
             found = self._kube.get("Node", node)
             if found is None:
-                raise InfrastructureError(f"there is no node {node}")
+                raise InfrastructureError(f"there is no node {node}", hint="kubectl get nodes")
             known = next(it["address"] for it in items_of(found, "status", "addresses") if it["type"] == "InternalIP")
             with self._guard:
                 self._addresses[node] = known

@@ -61,7 +61,9 @@ def controller_pod(kube: Kube, namespace: str, plugin: Plugin = RBD) -> Controll
     labels = f"app={plugin.controller}"
     pods = [pod for pod in kube.list("Pod", namespace=namespace, labels=labels) if pod["spec"].get("nodeName")]
     if not pods:
-        raise InfrastructureError(f"no pod of the CSI controller in {namespace}")
+        raise InfrastructureError(
+            f"no pod of the CSI controller in {namespace}", hint=f"kubectl --namespace {namespace} get pods -l {labels}"
+        )
     newest: dict[str, Any] = max(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])
     return ControllerPod(newest["metadata"]["uid"], newest["spec"]["nodeName"])
 
@@ -70,5 +72,8 @@ def secret(kube: Kube, namespace: str, name: str) -> dict[str, str]:
     """A Secret's content. Raises `InfrastructureError` if there is none of that name."""
     found = kube.get("Secret", name, namespace=namespace)
     if found is None:
-        raise InfrastructureError(f"no Secret {name} in {namespace}")
+        raise InfrastructureError(
+            f"no Secret {name} in {namespace}",
+            hint=f"kubectl --namespace {namespace} get secrets: does the operator get to its end?",
+        )
     return {key: base64.b64decode(value).decode() for key, value in found["data"].items()}

@@ -103,7 +103,10 @@ def run_sanity(kube: Kube, program: Path, under_test: DriverUnderTest, *, namesp
         done = docker("exec", node, *_command(pod, under_test), timeout=RUN_SECONDS, check=False)
         report = docker("exec", node, "cat", f"{_FOLDER}/junit.xml", check=False)
         if report.returncode != 0:
-            raise InfrastructureError(f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}")
+            raise InfrastructureError(
+                f"csi-sanity did not get to its end\n{(done.stdout + done.stderr)[-3000:]}",
+                hint=f"does the driver answer? kubectl -n {namespace} logs -l app={plugin.controller} --tail 30",
+            )
         return SanityReport.parse(report.stdout)
     finally:
         docker("exec", node, "rm", "-rf", _FOLDER, check=False)  # the secrets are in it

@@ -41,7 +41,10 @@ class NodeKill(Fault):
         """Raises `InfrastructureError` if a node is off already: then there is nothing to kill."""
         self.before = self._states()
         if off := [state.name for state in self.before if not state.running]:
-            raise InfrastructureError(f"nothing to kill: {', '.join(off)} is off already")
+            raise InfrastructureError(
+                f"nothing to kill: {', '.join(off)} is off already",
+                hint=f"docker logs {off[0]}; did anything else on this machine stop it?",
+            )
 
     def act(self) -> None:
         self.cluster.nodes.kill_nodes(self.targets)

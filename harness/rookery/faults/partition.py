@@ -60,10 +60,14 @@ def require_heard(cluster: StorageCluster, node: str, addresses: Iterable[str], 
     try:
         silent = dropped(cluster, node, addresses, port=port, pid=pid)
     except CommandFailed as error:
-        raise InfrastructureError(f"nothing can be asked from {node}: {error}") from error
+        raise InfrastructureError(
+            f"nothing can be asked from {node}: {error.message}",
+            hint=f"docker exec {node} true; is the node on, and has it bash?",
+        ) from error
     if silent:
         raise InfrastructureError(
-            f"no partition is needed: from {node} nothing is heard of {', '.join(sorted(silent))}"
+            f"no partition is needed: from {node} nothing is heard of {', '.join(sorted(silent))}",
+            hint="another fault may last still; wait for the workload's `recovered` before",
         )
 
 

@@ -107,7 +107,10 @@ def record(disk: LoopDisk, lease: Lease) -> None:
     """Have the lease know the disk's file, which was made or replaced, for what it is: before it is attached."""
     file = FileId.of(disk.path)
     if file is None:
-        raise InfrastructureError(f"{disk.path}, the file of {disk.device}, is gone")
+        raise InfrastructureError(
+            f"{disk.path}, the file of {disk.device}, is gone",
+            hint="who removes files there? a run's disks go by `rookery sweep`",
+        )
     lease.add("file", disk.path, **file.details)
     lease.add("loop", disk.device, **{**lease.details("loop", disk.device), **file.details})
 

@@ -95,7 +95,10 @@ def frozen(names: Sequence[str]) -> Iterator[Freeze]:
         if end - begin > IDLE_NS
     ]
     if worked:
-        raise InfrastructureError(f"frozen containers were at work: {', '.join(worked)}")
+        raise InfrastructureError(
+            f"frozen containers were at work: {', '.join(worked)}",
+            hint="run it again; if it stays so, --no-snapshots, and tell which kernel it is: uname -r",
+        )
 
 
 def missing() -> str | None:
@@ -168,7 +171,10 @@ def _inside(control: _Control, container_id: str) -> _Control:
     own = control.file.parent
     found = next((path for path in own.rglob(f"*{container_id}*") if path.is_dir()), None)
     if found is None:
-        raise InfrastructureError(f"{control.name} runs no container {container_id[:12]}")
+        raise InfrastructureError(
+            f"{control.name} runs no container {container_id[:12]}",
+            hint=f"docker exec {control.name} crictl ps: has it ended meanwhile?",
+        )
     return replace(
         control,
         name=f"{container_id[:12]} on {control.name}",
@@ -238,7 +244,10 @@ def _running(names: Sequence[str], *, required: bool = True) -> list[tuple[str, 
         if state["Running"]:
             found.append((name, container["Id"], state["Pid"]))
         elif required:
-            raise InfrastructureError(f"{name} is off: there is nothing to freeze")
+            raise InfrastructureError(
+                f"{name} is off: there is nothing to freeze",
+                hint=f"docker logs {name}; did anything else on this machine stop it?",
+            )
     return found
 
 
@@ -246,7 +255,9 @@ def _control_of(name: str, container_id: str, pid: int) -> _Control:
     try:
         lines = [line.split(":", 2) for line in (PROC / str(pid) / "cgroup").read_text().splitlines()]
     except OSError as error:
-        raise InfrastructureError(f"{name} has ended: {error}") from error
+        raise InfrastructureError(
+            f"{name} has ended: {error}", hint=f"docker logs {name}; did anything else on this machine stop it?"
+        ) from error
     paths = {controller: path for _, controllers, path in lines for controller in controllers.split(",")}
     try:
         if "freezer" in paths:

@@ -130,7 +130,9 @@ def attach(number: int, backing_file: Path) -> bool:
     except OSError as error:
         if error.errno == errno.EBUSY:
             return False
-        raise InfrastructureError(f"cannot attach {backing_file} to {node}: {error.strerror}") from error
+        raise InfrastructureError(
+            f"cannot attach {backing_file} to {node}: {error.strerror}", hint="rookery doctor; losetup -a; dmesg | tail"
+        ) from error
     return True
 
 
@@ -204,7 +206,10 @@ def _show_from(number: int, offset: int, only_if: Callable[[int], bool]) -> bool
             struct.pack_into("=Q", status, _OFFSET_AT, offset)
             fcntl.ioctl(loop, _SET_STATUS64, bytes(status))
     except OSError as error:
-        raise InfrastructureError(f"the kernel does not let {device(number)} show another part: {error}") from error
+        raise InfrastructureError(
+            f"the kernel does not let {device(number)} show another part: {error}",
+            hint=f"losetup {device(number)}; dmesg | tail",
+        ) from error
     return True
 
 
@@ -228,7 +233,10 @@ def detach(number: int, only_if: Callable[[int], bool] | None = None, *, within:
     except OSError as error:
         if error.errno == errno.ENXIO:  # free by now
             return False
-        raise InfrastructureError(f"cannot detach {device(number)}: {error.strerror}") from error
+        raise InfrastructureError(
+            f"cannot detach {device(number)}: {error.strerror}",
+            hint=f"losetup {device(number)}; dmesg | tail; then: rookery sweep",
+        ) from error
 
     def gone() -> None:
         if attached().get(number) == before and sequence(number) == attachment:

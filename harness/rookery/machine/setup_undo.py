@@ -141,7 +141,10 @@ def _remove_files(changes: Sequence[Change]) -> None:
                 path.parent.rmdir()
         log.info("%s: removed", path)
     if in_use:
-        raise InfrastructureError(f"an engine that set-up did not start has {in_use} among its runtimes")
+        raise InfrastructureError(
+            f"an engine that set-up did not start has {in_use} among its runtimes",
+            hint="take it out of /etc/docker/daemon.json, restart docker, then: rookery setup --undo",
+        )
 
 
 # In the order in which they are taken back: nothing may use what goes.

@@ -89,5 +89,8 @@ def _module(version: str, scratch: Path, fetch: Fetch) -> Path:
     done = run(["go", "mod", "download", "-json", f"{MODULE}@v{version}"], timeout=GO_SECONDS, check=False)
     answer = json.loads(done.stdout) if done.stdout.strip().startswith("{") else {}
     if done.returncode != 0 or "Dir" not in answer:
-        raise InfrastructureError(f"go mod download {MODULE}: {(answer.get('Error') or done.stderr).strip()}")
+        raise InfrastructureError(
+            f"go mod download {MODULE}: {(answer.get('Error') or done.stderr).strip()}",
+            hint="which module proxy is asked: go env GOPROXY",
+        )
     return Path(answer["Dir"])

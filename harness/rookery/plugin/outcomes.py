@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rookery.errors import InfrastructureError, StorageFailure, Unknown, UsageError
+from rookery.errors import InfrastructureError, RookeryError, StorageFailure, Unknown, UsageError
 
 if TYPE_CHECKING:
     from rookery.report.results import Outcome
@@ -34,6 +34,8 @@ _MISTAKES = (AttributeError, NameError, TypeError, ImportError, SyntaxError, Rec
 
 # The harness's own files are on this machine, and what is on a volume is never read but in a pod.
 _ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+_UNEXPECTED = "its traceback says which fixture; nothing there expects that, so it is a mistake, or nobody knew"
 
 
 def outcome_of(error: BaseException | None, *, at_setup: bool) -> Outcome:
@@ -70,7 +72,8 @@ def blamed(error: BaseException, when: str | None, *, machine: InfrastructureErr
     if machine is not None and known in ("failed", "unknown"):
         found = InfrastructureError(f"{machine.message}; meanwhile {type(error).__name__}: {error}", hint=machine.hint)
     elif known == "infrastructure" and not isinstance(error, InfrastructureError):
-        found = InfrastructureError(f"{type(error).__name__}: {error}")
+        message, hint = (error.message, error.hint) if isinstance(error, RookeryError) else (str(error), "")
+        found = InfrastructureError(f"{type(error).__name__}: {message}", hint=hint or _UNEXPECTED)
     else:
         return error
     found.__cause__ = error

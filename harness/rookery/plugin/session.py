@@ -118,7 +118,10 @@ class Session:
             try:
                 self._put(cluster, state, results)
             except StorageFailure as error:  # of what the harness has saved, before anybody's fault was made
-                raise InfrastructureError(f"{state.name} is not what was saved: {error.message}") from error
+                raise InfrastructureError(
+                    f"{state.name} is not what was saved: {error.message}",
+                    hint="--no-snapshots deploys it anew",
+                ) from error
             self._take_baseline(state, cluster, results)
         cluster.note(results)
         results.record(state=state.name)

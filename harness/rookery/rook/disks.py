@@ -29,7 +29,10 @@ class OsdDisks:
         spec = self._rook.spec
         found = self._rook.kube.get("CephCluster", spec.name, namespace=spec.namespace)
         if found is None:
-            raise InfrastructureError(f"there is no CephCluster {spec.name}")
+            raise InfrastructureError(
+                f"there is no CephCluster {spec.name}",
+                hint=f"kubectl --namespace {spec.namespace} get cephclusters: who deleted it?",
+            )
         nodes = [with_devices(each, devices) if each["name"] == node else each for each in _nodes(found)]
         patch = {"spec": {"storage": {"nodes": nodes}}}
         self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)

@@ -43,6 +43,8 @@ TOOLBOX = "rook-ceph-tools"
 CSI_GROUP = "csi.ceph.io"
 CSI_OPERATOR = "csi-operator.yaml"
 
+GIVEN = "--rook-manifests DIR, the folder deploy/examples of that version"
+
 
 class NoSuchRelease(Exception):
     """A source answered, and says that there is no such version."""
@@ -116,7 +118,9 @@ def from_go_module(version: str, dest: Path) -> bool:
         reason = answer.get("Error") or done.stderr
         if "unknown revision" in reason:
             raise NoSuchRelease(reason)
-        raise InfrastructureError(f"go mod download: {reason.strip()}")
+        raise InfrastructureError(
+            f"go mod download: {reason.strip()}", hint=f"which module proxy is asked: go env GOPROXY; else {GIVEN}"
+        )
     _copy_examples(Path(answer["Dir"]) / EXAMPLES, dest)
     return True
 
@@ -130,9 +134,11 @@ def from_release_archive(version: str, dest: Path) -> bool:
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 raise NoSuchRelease(f"{url}: {error}") from error
-            raise InfrastructureError(f"{url}: {error}") from error
+            raise InfrastructureError(f"{url}: {error}", hint=GIVEN) from error
         except OSError as error:
-            raise InfrastructureError(f"{url}: {error}") from error
+            raise InfrastructureError(
+                f"{url}: {error}", hint=f"is a proxy needed (https_proxy)? else {GIVEN}"
+            ) from error
         _extract_examples(Path(archive.name), dest)
     return True
 
@@ -286,11 +292,11 @@ def _fetch(version: str, dest: Path, sources: Sequence[Fetch]) -> None:
         except NoSuchRelease as error:
             raise UsageError(f"there is no Rook {version}: {error}", hint=f"known are {known_versions()}") from error
         except InfrastructureError as error:
-            failures.append(str(error))
+            failures.append(error.message)
         shutil.rmtree(dest, ignore_errors=True)
     raise InfrastructureError(
         "\n  ".join([f"no source has the manifests of Rook {version}", *failures]),
-        hint="--rook-manifests DIR, the folder deploy/examples of that version",
+        hint=GIVEN,
     )
 
 
@@ -314,7 +320,7 @@ def _extract_examples(archive: Path, dest: Path) -> None:
                     (dest / inside).parent.mkdir(parents=True, exist_ok=True)
                     (dest / inside).write_bytes(content.read())
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise InfrastructureError(f"{archive}: {error}") from error
+        raise InfrastructureError(f"{archive}: {error}", hint=f"run it again, it may be cut; else {GIVEN}") from error
 
 
 def _is_wanted(path: Path) -> bool:

@@ -55,7 +55,10 @@ def idle(rook: Rook, kind: str, name: str) -> Iterator[Idle]:
     with rook.operator.away():
         found = rook.kube.get("Deployment", deployment, namespace=namespace)
         if found is None:
-            raise InfrastructureError(f"there is no Deployment {deployment}")
+            raise InfrastructureError(
+                f"there is no Deployment {deployment}",
+                hint=f"kubectl --namespace {namespace} get deployments: is there such a daemon?",
+            )
         own = items_of(found, "spec", "template", "spec", "containers")
         try:
             _run(rook, deployment, [_idling(each) if each["name"] == kind else each for each in own])

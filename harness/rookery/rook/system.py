@@ -133,7 +133,9 @@ class RookSystem(StorageSystem):
     @property
     def rook(self) -> Rook:
         if self._rook is None:
-            raise InfrastructureError("Rook has not been deployed")
+            raise InfrastructureError(
+                "Rook has not been deployed", hint="the fixture `cluster` deploys it; `kind_cluster` has nodes alone"
+            )
         return self._rook
 
     @property

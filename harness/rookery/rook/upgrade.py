@@ -87,7 +87,10 @@ def set_image(kube: Kube, deployment: str, namespace: str, image: str) -> None:
     """Have all containers of a Deployment run `image`, as `kubectl set image` does."""
     found = kube.get("Deployment", deployment, namespace=namespace)
     if found is None:
-        raise InfrastructureError(f"there is no Deployment {deployment} in {namespace}")
+        raise InfrastructureError(
+            f"there is no Deployment {deployment} in {namespace}",
+            hint=f"kubectl --namespace {namespace} get deployments",
+        )
     containers = [{**each, "image": image} for each in found["spec"]["template"]["spec"]["containers"]]
     patch = {"spec": {"template": {"spec": {"containers": containers}}}}
     kube.patch("Deployment", deployment, patch, namespace=namespace)

@@ -196,7 +196,10 @@ class StorageCluster:
         """Where phases go: to these results, or to those of the scenario that has the cluster."""
         self.results = results or self.results
         if self.results is None:
-            raise InfrastructureError("used before anything got the cluster: there is no results folder to write to")
+            raise InfrastructureError(
+                "used before anything got the cluster: there is no results folder to write to",
+                hint="prepare(results) comes first; fixtures do it",
+            )
         return self.results
 
     def note(self, results: Results) -> None:
@@ -237,7 +240,9 @@ class StorageCluster:
     def nodes(self) -> KindCluster:
         """The kind cluster."""
         if self.kind is None:
-            raise InfrastructureError("the cluster has not been prepared")
+            raise InfrastructureError(
+                "the cluster has not been prepared", hint="prepare(results) comes first; fixtures do it"
+            )
         return self.kind
 
     @property

@@ -96,7 +96,10 @@ class StorageSystem(ABC):
     def nodes(self) -> KindCluster:
         """The nodes that it is deployed on."""
         if self._nodes is None:
-            raise InfrastructureError(f"{self.name} has not been deployed")
+            raise InfrastructureError(
+                f"{self.name} has not been deployed",
+                hint="the fixture `cluster` deploys it; `kind_cluster` has nodes alone",
+            )
         return self._nodes
 
     @property

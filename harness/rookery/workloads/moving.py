@@ -97,7 +97,10 @@ def moved(stats: str, seconds: float) -> TransferResult:
     files = re.search(r"Number of (?:regular )?files transferred: ([\d,]+)", stats)
     size = re.search(r"Total transferred file size: ([\d,]+)", stats)
     if not files or not size:
-        raise InfrastructureError(f"rsync said something else: {stats[-1000:]}")
+        raise InfrastructureError(
+            f"rsync said something else: {stats[-1000:]}",
+            hint="does the image have rsync 3, and nothing that prints before it?",
+        )
     return TransferResult(int(files[1].replace(",", "")), int(size[1].replace(",", "")), seconds)
 
 

@@ -81,17 +81,28 @@ class Load:
             side = job["write" if self.write else "read"]
             error, done, seconds = job["error"], side["io_bytes"], side["runtime"] / 1000
         except (ValueError, KeyError, TypeError) as wrong:
-            raise InfrastructureError(f"{self.name}: not what fio prints: {output.strip()[-500:]!r}") from wrong
+            raise InfrastructureError(
+                f"{self.name}: not what fio prints: {output.strip()[-500:]!r}", hint="does the image have fio 3?"
+            ) from wrong
         if error or done != self.total or not seconds:
             did = f"{done} of {self.total} bytes in {seconds} s"
-            raise InfrastructureError(f"{self.name}: fio did {did}, error {error}")
+            raise InfrastructureError(
+                f"{self.name}: fio did {did}, error {error}",
+                hint="the pod's events and the node's dmesg: is the volume full, or gone?",
+            )
         return self.requests / seconds
 
     def parse_rbd_bench(self, output: str) -> float:
         """Requests per second, by what `rbd bench` sums up in the end, of rounded bytes. Raises as `parse_fio`."""
         ops, rate = (re.search(rf"\b{name}:\s*([0-9.e+]+)", output) for name in ("ops", "ops/sec"))
         if not ops or not rate:
-            raise InfrastructureError(f"{self.name}: not what rbd bench prints: {output.strip()[-500:]!r}")
+            raise InfrastructureError(
+                f"{self.name}: not what rbd bench prints: {output.strip()[-500:]!r}",
+                hint="which Ceph is it? rbd --version in the toolbox",
+            )
         if int(ops[1]) != self.requests:
-            raise InfrastructureError(f"{self.name}: rbd bench did {ops[1]} of {self.requests} requests")
+            raise InfrastructureError(
+                f"{self.name}: rbd bench did {ops[1]} of {self.requests} requests",
+                hint="ceph status in the toolbox: is the pool full?",
+            )
         return float(rate[1])

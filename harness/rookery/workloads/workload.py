@@ -291,7 +291,10 @@ class Workload(ABC, Generic[C]):
         while acknowledged < rows:
             more = self.write(rows - acknowledged)
             if not more:
-                raise InfrastructureError(f"{acknowledged} of {rows} rows were acknowledged, and no more")
+                raise InfrastructureError(
+                    f"{acknowledged} of {rows} rows were acknowledged, and no more",
+                    hint="history.jsonl has the error of each; is the machine too slow? rookery doctor",
+                )
             acknowledged += more
         self.keep_seed(write.key for write in self._record.history().writes() if write.outcome == "ok")
 
@@ -306,7 +309,10 @@ class Workload(ABC, Generic[C]):
         # By their keys: rows that nobody was told of may be there as well, and would make up for others in number.
         if not seed or seed - found:
             lost = f": {format_keys(seed - found)}" if seed else ""
-            raise InfrastructureError(f"{len(seed & found)} rows came back as they were of {len(seed)}{lost}")
+            raise InfrastructureError(
+                f"{len(seed & found)} rows came back as they were of {len(seed)}{lost}",
+                hint="--no-snapshots deploys it anew",
+            )
 
     def keep_seed(self, keys: Iterable[int]) -> None:
         """Note in the cluster which rows of `SEED_TABLE` were acknowledged."""

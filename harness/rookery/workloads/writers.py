@@ -105,7 +105,10 @@ class Writers:
             thread.join(max(0.0, deadline - time.monotonic()))
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
         if stuck:
-            raise InfrastructureError(f"{', '.join(stuck)}: still writing after every deadline of a write")
+            raise InfrastructureError(
+                f"{', '.join(stuck)}: still writing after every deadline of a write",
+                hint="a client without a time-out: give each request one, shorter than the write's",
+            )
         if self._fault:
             raise self._fault
         return self.outcomes

@@ -259,7 +259,10 @@ def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], node
     """
     modes = {address: setting[_SYNC] for address, setting in settings.items()}
     if len(modes) != nodes or set(modes.values()) != {mode}:
-        raise InfrastructureError(f"commitlog_sync should be {mode} on {nodes} nodes, and is {modes}")
+        raise InfrastructureError(
+            f"commitlog_sync should be {mode} on {nodes} nodes, and is {modes}",
+            hint="does the image take the settings of its ConfigMap? a node that is missing did not answer",
+        )
     return 0.0 if mode == "batch" else max(_sync_lag(setting) for setting in settings.values())
 
 

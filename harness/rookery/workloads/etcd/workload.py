@@ -80,6 +80,9 @@ class Etcd(Workload[Client]):
         client.probe()
         idle = sorted(address for address, times in client.fsyncs().items() if times <= before[address])
         if len(idle) > self.spec.replicas // 2:
-            raise InfrastructureError(f"etcd acknowledges what it has not synced, at {', '.join(idle)}")
+            raise InfrastructureError(
+                f"etcd acknowledges what it has not synced, at {', '.join(idle)}",
+                hint="are its members run with --unsafe-no-fsync?",
+            )
         if idle:
             raise NotYet(f"{', '.join(idle)} did not sync a put yet that was acknowledged")

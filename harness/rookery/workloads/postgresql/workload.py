@@ -81,4 +81,7 @@ class PostgreSQL(Workload[Client]):
     def _prove_durable(self) -> None:
         found = self._connected().settings(*DURABLE)
         if found != DURABLE:
-            raise InfrastructureError(f"PostgreSQL should have {DURABLE}, and has {found}")
+            raise InfrastructureError(
+                f"PostgreSQL should have {DURABLE}, and has {found}",
+                hint="what sets them otherwise: the image's postgresql.conf, or ALTER SYSTEM?",
+            )
