@@ -17,8 +17,7 @@ import functools
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Concatenate, Generic, Literal, NoReturn, ParamSpec, Protocol, TypeVar, overload
@@ -26,6 +25,7 @@ from typing import Any, Concatenate, Generic, Literal, NoReturn, ParamSpec, Prot
 import tenacity
 
 from rookery.errors import ConditionCeased, DeadlineExceeded, MachineTooSlow
+from rookery.listeners import Listeners
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -58,26 +58,15 @@ class Wait:
 
 
 _BROKEN_OFF: Ended = "broken off"  # unless it ended otherwise
-_listeners: tuple[Callable[[Wait], None], ...] = ()  # replaced and never changed, as any thread may go through them
 
-
-@contextmanager
-def told_to(listener: Callable[[Wait], None]) -> Iterator[None]:
-    """While it lasts, `listener` is told each wait of `TOLD_FROM` seconds and more as it ends, by the thread that has
-    waited."""
-    global _listeners
-    _listeners = (*_listeners, listener)
-    try:
-        yield
-    finally:
-        _listeners = tuple(each for each in _listeners if each is not listener)
+waits: Listeners[[Wait]] = Listeners()
+"""Who is told each wait of `TOLD_FROM` seconds and more as it ends."""
 
 
 def _over(name: str, began: float, within: float, ended: Ended) -> None:
     seconds = time.monotonic() - began
     if seconds >= TOLD_FROM:
-        for listener in _listeners:
-            listener(Wait(name, seconds, within, ended))
+        waits.tell(Wait(name, seconds, within, ended))
 
 
 class Moment(Protocol):

@@ -7,39 +7,27 @@ out what is from before a fault: events are kept for an hour, and a log is as ol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 from rookery.kube.client import Kube
 from rookery.kube.conditions import unix_time
 from rookery.kube.errors import ApiUnavailable, KubeError, retry_while_api_unavailable
 from rookery.kube.objects import Object, items_of, title_of, value_of
+from rookery.listeners import Listeners
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, minutes
-
-Listener = Callable[[Signature, str], None]
 
 SHOWN = minutes(2)
 TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of the program, or a moment ago
 
 
-_listeners: list[Listener] = []
-
-
-@contextmanager
-def told_to(listener: Listener) -> Iterator[None]:
-    """While it lasts, `listener` is told each signature that is seen, with the line that shows it."""
-    _listeners.append(listener)
-    try:
-        yield
-    finally:
-        _listeners.remove(listener)
+sightings: Listeners[[Signature, str]] = Listeners()
+"""Who is told each signature that is seen, with the line that shows it."""
 
 
 def seen(signature: Signature, line: str) -> str:
     """Tell those who listen that a signature has been seen; returns the line that shows it."""
-    for listener in _listeners:
-        listener(signature, line)
+    sightings.tell(signature, line)
     return line
 
 
