@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from rookery.errors import UsageError
+from rookery.kube.objects import Object
+from rookery.workloads.stateful_set import StatefulSetSpec
 
 CommitlogSync = Literal["periodic", "batch"]
 
-NAME = "cassandra"  # of the StatefulSet, its Service, the container and the label `app`
+NAME = "cassandra"
 CLIENT_SERVICE = "cassandracl"  # the Service for clients outside the cluster
 VOLUME = "cassandra-data"
 MOUNT = "/var/lib/cassandra"
@@ -55,12 +57,14 @@ IGNORE_REPLAY_ERRORS = "-Dcassandra.commitlog.ignorereplayerrors=true"
 
 
 @dataclass(frozen=True)
-class CassandraSpec:
+class CassandraSpec(StatefulSetSpec):
     """What differs from one deployment to another."""
 
-    image: str
-    storage_class: str
-    namespace: str = "cassandra"
+    name: ClassVar[str] = NAME
+    ports: ClassVar[dict[str, int]] = {"cql": CQL_PORT}
+    volume: ClassVar[str] = VOLUME
+
+    namespace: str = NAME
     replicas: int = 3
     commitlog_sync: CommitlogSync = "periodic"
     one_by_one: bool = False
@@ -72,10 +76,6 @@ class CassandraSpec:
                 f"{self.replicas} replicas of Cassandra cannot start together: {MOST_TOGETHER} are the most",
                 hint="one_by_one=True",
             )
-
-    @property
-    def labels(self) -> str:
-        return f"app={NAME}"
 
     @property
     def service_dns(self) -> str:
@@ -99,32 +99,7 @@ class CassandraSpec:
         flags += () if self.one_by_one else TOGETHER_FLAGS
         return " ".join((*flags, IGNORE_REPLAY_ERRORS) if self.ignore_replay_errors else flags)
 
-    def objects(self) -> list[dict[str, Any]]:
-        """Namespace, headless Service and StatefulSet, in the order in which they have to be applied."""
-        return [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
-            self.headless_service(),
-            *([] if self.one_by_one else [self._java_settings()]),
-            self._stateful_set(),
-        ]
-
-    def headless_service(self) -> dict[str, Any]:
-        """The Service that gives each pod its name, and under whose own name all of them are found."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": self._metadata(),
-            "spec": {
-                "clusterIP": "None",
-                # A node is not ready before it has found its seed, and it finds the seed by this name. Were only ready
-                # pods published, the name would be empty after a node kill, just when all look for each other.
-                "publishNotReadyAddresses": True,
-                "ports": [{"name": "cql", "port": CQL_PORT}],
-                "selector": {"app": NAME},
-            },
-        }
-
-    def client_service(self) -> dict[str, Any]:
+    def client_service(self) -> Object:
         """A Service of type LoadBalancer for clients outside; it names no pod, so it cannot stand in for the other."""
         return {
             "apiVersion": "v1",
@@ -137,64 +112,42 @@ class CassandraSpec:
             },
         }
 
-    def _java_settings(self) -> dict[str, Any]:
+    def _service(self) -> Object:
+        # A node is not ready before it has found its seed, and it finds the seed by this name. Were only ready pods
+        # published, the name would be empty after a node kill, just when all look for each other.
+        return {"publishNotReadyAddresses": True}
+
+    def _settings(self) -> list[Object]:
+        return [] if self.one_by_one else [self._java_settings()]
+
+    def _java_settings(self) -> Object:
         """Security properties, which no option of the command line can say: Java remembers for 10 s that a name was not
         there. https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/net/doc-files/net-properties.html
         """
         settings = {FORGET_UNKNOWN_NAMES: "networkaddress.cache.negative.ttl=0\n"}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": self._metadata(), "data": settings}
 
-    def _stateful_set(self) -> dict[str, Any]:
+    def _updates(self) -> Object:
         return {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": self._metadata(),
-            "spec": {
-                "replicas": self.replicas,
-                "serviceName": NAME,
-                # Those that look for a place in the ring have to wait their turn: two that join at once are refused
-                # ("Other bootstrapping/leaving/moving nodes detected"). With a token each and nothing to fetch none
-                # joins. A restart is the same in both: the pods exist, and the kubelets start them all at once.
-                "podManagementPolicy": "OrderedReady" if self.one_by_one else "Parallel",
-                # A changed template is for the pods that are deleted, not a reason to restart the others.
-                "updateStrategy": {"type": "OnDelete"},
-                "selector": {"matchLabels": {"app": NAME}},
-                "template": {"metadata": {"labels": {"app": NAME}}, "spec": self._pod()},
-                "volumeClaimTemplates": [
-                    {
-                        "metadata": {"name": VOLUME},
-                        "spec": {
-                            "accessModes": ["ReadWriteOnce"],
-                            "resources": {"requests": {"storage": "1Gi"}},
-                            "storageClassName": self.storage_class,
-                        },
-                    }
-                ],
-            },
+            # Those that look for a place in the ring have to wait their turn: two that join at once are refused ("Other
+            # bootstrapping/leaving/moving nodes detected"). With a token each and nothing to fetch none joins. A
+            # restart is the same in both: the pods exist, and the kubelets start them all at once.
+            "podManagementPolicy": "OrderedReady" if self.one_by_one else "Parallel",
+            # A changed template is for the pods that are deleted, not a reason to restart the others.
+            "updateStrategy": {"type": "OnDelete"},
         }
 
-    def _metadata(self) -> dict[str, Any]:
-        return {"name": NAME, "namespace": self.namespace, "labels": {"app": NAME}}
-
-    def _pod(self) -> dict[str, Any]:
+    def _pod(self) -> Object:
         settings = {"name": "java-settings", "configMap": {"name": NAME}}
         return {
             # Time for SIGTERM's drain (flush of memtables) of a small node; what is not done by then is replayed.
             "terminationGracePeriodSeconds": 30,
-            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [self._apart()]}},
-            "containers": [self._container()],
+            "affinity": self._apart(),
             **({} if self.one_by_one else {"volumes": [settings]}),
         }
 
-    def _apart(self) -> dict[str, Any]:
-        """Each replica on another worker, so that one node's death takes one replica; preferred, for small clusters."""
-        term = {"labelSelector": {"matchLabels": {"app": NAME}}, "topologyKey": "kubernetes.io/hostname"}
-        return {"weight": 100, "podAffinityTerm": term}
-
-    def _container(self) -> dict[str, Any]:
+    def _container(self) -> Object:
         return {
-            "name": NAME,
-            "image": self.image,
             "env": self._environment(),
             "ports": [{"name": "cql", "containerPort": CQL_PORT}, {"name": "internode", "containerPort": 7000}],
             # Heap, off-heap memtables and the JVM's own. No limit: a kill by the cgroup would look like a fault.
@@ -208,7 +161,7 @@ class CassandraSpec:
             ],
         }
 
-    def _environment(self) -> list[dict[str, Any]]:
+    def _environment(self) -> list[Object]:
         """Variables of the official image: https://hub.docker.com/_/cassandra"""
         variables = {
             # The official image insists on both or neither.

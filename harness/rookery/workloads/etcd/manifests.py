@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-NAME = "etcd"  # of the StatefulSet, its Service, the container and the label `app`
+from rookery.kube.objects import Object
+from rookery.workloads.stateful_set import StatefulSetSpec
+
+NAME = "etcd"
 CLIENT_PORT, PEER_PORT = 2379, 2380
 MOUNT = "/var/lib/etcd"
 
@@ -16,72 +19,33 @@ HEARTBEAT, ELECTION = 300, 3000
 
 
 @dataclass(frozen=True)
-class EtcdSpec:
+class EtcdSpec(StatefulSetSpec):
     """What differs from one deployment to another."""
 
-    image: str
-    storage_class: str
-    namespace: str = "etcd"
-    replicas: int = 3
+    name: ClassVar[str] = NAME
+    ports: ClassVar[dict[str, int]] = {"client": CLIENT_PORT, "peer": PEER_PORT}
 
-    @property
-    def labels(self) -> str:
-        return f"app={NAME}"
+    namespace: str = NAME
+    replicas: int = 3
 
     def peer_url(self, pod: str) -> str:
         """By the pod's stable name: its address is another one after each restart."""
         return f"http://{pod}.{NAME}.{self.namespace}.svc.cluster.local:{PEER_PORT}"
 
-    def objects(self) -> list[dict[str, Any]]:
-        """Namespace, headless Service and StatefulSet, in the order in which they have to be applied."""
-        service = {
-            "clusterIP": "None",
-            # A member is ready once there is a leader, and finds the others, who elect it, by these names.
-            "publishNotReadyAddresses": True,
-            "selector": {"app": NAME},
-            "ports": [{"name": "client", "port": CLIENT_PORT}, {"name": "peer", "port": PEER_PORT}],
-        }
-        return [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": self._metadata(), "spec": service},
-            self._stateful_set(),
-        ]
+    def _service(self) -> Object:
+        # A member is ready once there is a leader, and finds the others, who elect it, by these names.
+        return {"publishNotReadyAddresses": True}
 
-    def _stateful_set(self) -> dict[str, Any]:
-        claim = {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": self.storage_class,
-        }
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": self._metadata(),
-            "spec": {
-                "replicas": self.replicas,
-                "serviceName": NAME,
-                "podManagementPolicy": "Parallel",  # none is ready before there are enough for a quorum
-                "selector": {"matchLabels": {"app": NAME}},
-                "template": {"metadata": {"labels": {"app": NAME}}, "spec": self._pod()},
-                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim}],
-            },
-        }
+    def _updates(self) -> Object:
+        return {"podManagementPolicy": "Parallel"}  # none is ready before there are enough for a quorum
 
-    def _pod(self) -> dict[str, Any]:
-        # Each member on another worker, so that one node's death takes one; preferred, for small clusters.
-        apart = {"labelSelector": {"matchLabels": {"app": NAME}}, "topologyKey": "kubernetes.io/hostname"}
-        preferred = [{"weight": 100, "podAffinityTerm": apart}]
-        return {
-            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}},
-            "containers": [self._container()],
-        }
+    def _pod(self) -> Object:
+        return {"affinity": self._apart()}
 
-    def _container(self) -> dict[str, Any]:
+    def _container(self) -> Object:
         members = [f"{NAME}-{ordinal}={self.peer_url(f'{NAME}-{ordinal}')}" for ordinal in range(self.replicas)]
         own = "$(POD)"  # which the kubelet replaces
         return {
-            "name": NAME,
-            "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "command": ["etcd"],
             "args": [
@@ -106,6 +70,3 @@ class EtcdSpec:
             },
             "volumeMounts": [{"name": "data", "mountPath": MOUNT}],
         }
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"name": NAME, "namespace": self.namespace, "labels": {"app": NAME}}

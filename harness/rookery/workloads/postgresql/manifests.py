@@ -2,65 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import secrets
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-NAME = "postgresql"  # of the StatefulSet, its Service, the container and the label `app`
+from rookery.kube.objects import Object
+from rookery.workloads.stateful_set import StatefulSetSpec
+
+NAME = "postgresql"
 PORT = 5432
 USER = "postgres"
 MOUNT = "/var/lib/postgresql/data"
 
 
 @dataclass(frozen=True)
-class PostgreSQLSpec:
+class PostgreSQLSpec(StatefulSetSpec):
     """What differs from one deployment to another."""
 
-    image: str
-    password: str
-    storage_class: str
-    namespace: str = "postgresql"
+    name: ClassVar[str] = NAME
+    ports: ClassVar[dict[str, int]] = {"sql": PORT}
+
+    namespace: str = NAME
     replicas: int = 1
+    password: str = field(default_factory=lambda: secrets.token_hex(16))
 
-    @property
-    def labels(self) -> str:
-        return f"app={NAME}"
-
-    def objects(self) -> list[dict[str, Any]]:
-        """Namespace, headless Service and StatefulSet, in the order in which they have to be applied."""
-        service = {"clusterIP": "None", "selector": {"app": NAME}, "ports": [{"name": "sql", "port": PORT}]}
-        return [
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}},
-            {"apiVersion": "v1", "kind": "Service", "metadata": self._metadata(), "spec": service},
-            self._stateful_set(),
-        ]
-
-    def _stateful_set(self) -> dict[str, Any]:
+    def _container(self) -> Object:
         return {
-            "apiVersion": "apps/v1",
-            "kind": "StatefulSet",
-            "metadata": self._metadata(),
-            "spec": {
-                "replicas": self.replicas,
-                "serviceName": NAME,
-                "selector": {"matchLabels": {"app": NAME}},
-                "template": {"metadata": {"labels": {"app": NAME}}, "spec": {"containers": [self._container()]}},
-                "volumeClaimTemplates": [
-                    {
-                        "metadata": {"name": "data"},
-                        "spec": {
-                            "accessModes": ["ReadWriteOnce"],
-                            "resources": {"requests": {"storage": "1Gi"}},
-                            "storageClassName": self.storage_class,
-                        },
-                    }
-                ],
-            },
-        }
-
-    def _container(self) -> dict[str, Any]:
-        return {
-            "name": NAME,
-            "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "env": [
                 {"name": "POSTGRES_USER", "value": USER},
@@ -78,6 +45,3 @@ class PostgreSQLSpec:
             },
             "volumeMounts": [{"name": "data", "mountPath": MOUNT}],
         }
-
-    def _metadata(self) -> dict[str, Any]:
-        return {"name": NAME, "namespace": self.namespace, "labels": {"app": NAME}}

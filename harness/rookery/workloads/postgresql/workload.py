@@ -6,7 +6,6 @@ a read of it is all that a read at QUORUM or at ALL could be; it is recorded as 
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 from rookery.errors import InfrastructureError
@@ -44,7 +43,7 @@ class PostgreSQL(Workload[Client]):
         storage_class: str,
         table: str | None = None,
     ) -> None:
-        self.spec = PostgreSQLSpec(image, secrets.token_hex(16), storage_class, namespace)
+        self.spec = PostgreSQLSpec(image, storage_class, namespace)
         super().__init__(kube, self.spec, image=image, record=record, results=results, table=table)
 
     def _until_ready(self) -> tuple[Condition[Any], ...]:
