@@ -9,9 +9,9 @@ what does not exist, or on the wrong node; calls to different volumes are in fli
 again, as the kubelet would; then the answer has to be the right one, and whatever half of it was done before must not
 matter.
 
-Proof: every answer had the code that the model (`rookery.csi.model`) names. After the last one each volume has the size
-and the content that the model says, by SHA-256, on whichever node it is mounted; and neither Ceph nor any node has
-anything that the model does not.
+Proof: every answer had the code that the model (`userspace_csi.conformance`) names. After the last one each volume has
+the size and the content that the model says, by SHA-256, on whichever node it is mounted; and neither Ceph nor any node
+has anything that the model does not.
 
 The calls go to the driver's own sockets, beside kubelets and sidecars. The seed is printed and stands in report.json;
 `--fault-seed N` (or ROOKERY_FAULT_SEED) makes the same sequence again, which plan.txt shows. What came of each call

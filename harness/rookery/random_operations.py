@@ -1,6 +1,7 @@
 """Random calls to the storage driver of a cluster, while it and its nodes are killed, held against their model.
 
-What there is to do is `rookery.csi.plans`'s, how it is done `rookery.csi.execution`'s; here are cluster and kills.
+What there is to do is `userspace_csi.conformance`'s, how it is done `rookery.csi.execution`'s; here are
+cluster and kills.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from contextlib import contextmanager
 from functools import partial
 from random import Random
 
+from userspace_csi.conformance import model as m
+from userspace_csi.conformance import plans
+
 from rookery.cluster.kubelet_dir import kubelet_dir
-from rookery.csi import csi_client, deployed, plans
-from rookery.csi import model as m
+from rookery.csi import csi_client, deployed
 from rookery.csi.execution import Driver, Execution, ModelViolation, StepResult, summary
 from rookery.csi.manifests import RBD
 from rookery.errors import DeadlineExceeded, Unknown

@@ -9,11 +9,12 @@ import pytest
 from fakes import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rookery.csi import execution, plans
-from rookery.csi import model as m
+from rookery.csi import execution
 from rookery.csi.csi_client import Reply
 from rookery.csi.execution import Driver, Execution, ModelViolation, summary
 from rookery.csi.leaks import VolumeUse
+from userspace_csi.conformance import model as m
+from userspace_csi.conformance import plans
 from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, VolumeId, image_name
 

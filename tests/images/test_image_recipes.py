@@ -149,6 +149,13 @@ def test_the_drivers_code_belongs_to_its_image() -> None:
     assert not any("__pycache__" in name or name.endswith("recipe.toml") for name in inside)
 
 
+def test_the_drivers_project_and_what_asks_them_do_not_belong_to_their_image() -> None:
+    inside = [name for name, _ in recipes.require(USERSPACE_CSI).files()]
+
+    assert [name for name in inside if not name.endswith(".py")] == ["Dockerfile"]
+    assert not any("conformance" in name for name in inside)
+
+
 def test_what_cannot_be_made_is_refused_with_what_can() -> None:
     with pytest.raises(UsageError, match=r"v18\.2\.7") as refused:
         recipes.require("quay.io/ceph/ceph:v99.0.0")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import pytest
-from rookery.signatures import IMAGE_IN_USE
 from userspace_csi.clusters import Credentials
 from userspace_csi.controller import Controller
 from userspace_csi.copying import MAX_DEPTH, ImageInfo
@@ -318,7 +317,7 @@ def test_a_volume_with_snapshots_of_others_is_not_called_in_use(controller: Cont
     pool.images[volume.image].snapshots["an-operators"] = "content"
     with pytest.raises(HasSnapshots, match=f"rbd image replicapool/{volume.image} has snapshots") as caught:
         controller.delete(str(volume), SECRETS)
-    assert IMAGE_IN_USE.line_in(str(caught.value)) is None
+    assert "still being used" not in str(caught.value)  # by which a reader knows the other
     assert volume.image in pool.images
 
 

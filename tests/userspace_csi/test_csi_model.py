@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rookery.csi import model as m
-from rookery.csi import plans
 from test_csi_controller import FakeCeph, FakeImage, FakeNodes, FakePool
+from userspace_csi.conformance import model as m
+from userspace_csi.conformance import plans
 from userspace_csi.controller import Controller
 from userspace_csi.errors import DriverError, FailedPrecondition
 from userspace_csi.exporter import Source

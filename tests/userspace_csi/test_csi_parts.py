@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from unittest.mock import MagicMock
 
 import pytest
-import userspace_csi as driver
 from hypothesis import given
 from hypothesis import strategies as st
-from rookery.machine import loop
-from rookery.machine.volume_loops import volume_loops
 from userspace_csi.clusters import ClusterConfig, Credentials, client_files, remove_client_files
 from userspace_csi.commands import CommandFailed, CommandTimedOut, Completed, run
 from userspace_csi.errors import (
@@ -87,40 +81,6 @@ def test_the_store_keeps_replaces_and_forgets(tmp_path: Path) -> None:
     assert [path.name for path in store.folder(VOLUME).iterdir()] == ["state.json"]
     store.forget(VOLUME)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The driver's program, without what only its image has."""
-    for name in ("grpc", "csi_pb2_grpc", "pluginregistration_pb2_grpc"):
-        monkeypatch.setitem(sys.modules, name, MagicMock())
-    for name in ("connections", "images", "services", "registration"):
-        monkeypatch.setitem(sys.modules, f"{driver.__name__}.{name}", fake := MagicMock())
-        monkeypatch.setattr(driver, name, fake, raising=False)
-    program = importlib.import_module(f"{driver.__name__}.__main__")
-    yield program
-    del sys.modules[program.__name__], driver.__main__  # bound to the fakes
-
-
-def test_the_devices_of_a_nodes_volumes_are_told_by_their_folder(
-    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[StateStore] = []
-    monkeypatch.setattr(program, "Node", lambda states, **_: made.append(states) or MagicMock())
-    arguments = [
-        "userspace_csi",
-        "node",
-        "--node-id=c-worker",
-        f"--kubelet-dir={tmp_path}",
-        f"--ready-file={tmp_path}/ready",
-    ]
-    monkeypatch.setattr(sys, "argv", arguments)
-    program.serve_node(program._arguments())
-    (states,) = made
-    monkeypatch.setattr(loop, "attached", lambda: {203: str(states.image(VOLUME))})
-    monkeypatch.setattr(loop, "sequence", lambda number: 7)
-    assert volume_loops(["c-control-plane", "c-worker"]) == {203: 7}
-    assert volume_loops(["c-worker2", "other-c-worker"]) == {}
 
 
 def test_a_torn_state_is_no_state(tmp_path: Path) -> None:

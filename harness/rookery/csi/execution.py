@@ -1,9 +1,9 @@
 """A planned sequence of operations, made on the driver: side by side where the plan allows it, each answer checked.
 
-The plan knows every answer beforehand, whatever happens at the same time (see `rookery.csi.plans`). What is killed cuts
-calls short; they are made again until the answer is there, as kubelet and sidecars do. Only then may the driver say
-"not now": in quiet times such an answer is a finding like any other. What a call of the controller that was cut short
-held, though, may be found in use long after (see `WATCH_TIMEOUT`).
+The plan knows every answer beforehand, whatever happens at the same time (see `userspace_csi.conformance`). What is
+killed cuts calls short; they are made again until the answer is there, as kubelet and sidecars do. Only then may the
+driver say "not now": in quiet times such an answer is a finding like any other. What a call of the controller that was
+cut short held, though, may be found in use long after (see `WATCH_TIMEOUT`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from hashlib import sha256
 from random import Random
 from typing import Any, Protocol
 
+from userspace_csi.conformance import model as m
+from userspace_csi.conformance import plans
 from userspace_csi.errors import AttemptHeld
 from userspace_csi.volumes import MIB, SnapshotId, VolumeId, image_name, snapshot_name
 
-from rookery.csi import model as m
-from rookery.csi import plans
 from rookery.csi.csi_client import CsiClient, Reply
 from rookery.csi.leaks import Expected, VolumeUse
 from rookery.errors import DeadlineExceeded, StorageFailure

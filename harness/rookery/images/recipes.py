@@ -5,7 +5,8 @@ A recipe is a folder with a `recipe.toml` and, but for the Debian base itself, a
 - `image`: the name it makes, as manifests and the vendor call the image; `also`: further names of the same image;
 - `versions`: a table for each tag, with its build `args` and, for images that carry others in an archive
   (`images.tar` in the build context), the list `archive`;
-- `include`: more folders for the build context, named relative to the package `harness`;
+- `include`: more folders for the build context, named relative to the package `harness`, and `exclude`: the names of
+  files and folders that are left out of it;
 - `module`: the build context is a folder of a published Go module: its `path`, `version` and `folder`, and the `target`
   stage of the Dockerfile there;
 - `debootstrap`: the image is the root filesystem of the Debian suite its tag names.
@@ -58,6 +59,7 @@ class Recipe:
     aliases: tuple[str, ...] = ()
     archive: tuple[str, ...] = ()
     include: Mapping[str, str] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
     module: Module | None = None
     debootstrap: bool = False
 
@@ -70,8 +72,9 @@ class Recipe:
         folders = {"": self.folder} | {name: PACKAGE / path for name, path in self.include.items()}
         for name, folder in folders.items():
             for path in sorted(folder.rglob("*")):
-                if path.is_file() and path.name != "recipe.toml" and "__pycache__" not in path.parts:
-                    yield str(Path(name) / path.relative_to(folder)), path
+                inside = path.relative_to(folder)
+                if path.is_file() and not {"recipe.toml", "__pycache__", *self.exclude}.intersection(inside.parts):
+                    yield str(Path(name) / inside), path
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -119,6 +122,7 @@ def all_recipes() -> dict[str, Recipe]:
                 aliases=aliases,
                 archive=tuple(version.get("archive", ())),
                 include=table.get("include", {}),
+                exclude=tuple(table.get("exclude", ())),
                 module=Module(**table["module"]) if "module" in table else None,
                 debootstrap=table.get("debootstrap", False),
             )

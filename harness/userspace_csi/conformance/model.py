@@ -1,4 +1,4 @@
-"""What the driver has to answer to any sequence of calls; `rookery.csi.plans` makes such sequences.
+"""What the driver has to answer to any sequence of calls; `userspace_csi.conformance.plans` makes such sequences.
 
 The model is a few names and sizes: which volumes there are, what is in them, where they are staged and published. Each
 operation says by it what the driver has to answer, and what there is afterwards; the codes are those of the CSI

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from random import Random
 
-from rookery.csi.model import (
+from userspace_csi.conformance.model import (
     MODES,
     OK,
     SIZES,
