@@ -9,11 +9,9 @@ from typing import Any
 from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import still_there, value_of
-from rookery.kube.symptoms import event_shown
 from rookery.rook import status
 from rookery.rook.cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, CEPH_POLL, Rook
-from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 FILESYSTEM_SERVED = minutes(4)
@@ -218,10 +216,6 @@ class Filesystems:
             if pod["metadata"]["name"].startswith(f"rook-ceph-mds-{mds.name}-"):
                 return pod
         raise NotYet(f"there is no pod of MDS {mds.name}")
-
-    def event(self, filesystem: Filesystem, signature: Signature) -> Condition[str]:
-        """An event of the CephFilesystem says it."""
-        return event_shown(self._kube, filesystem.namespace, signature, of=filesystem.name)
 
     def in_ceph(self) -> set[str]:
         """Condition: Ceph answers; the names of the filesystems it has (`ceph fs ls`)."""

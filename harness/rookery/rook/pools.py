@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 
 from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
+from rookery.kube.named import NamedObject
 from rookery.kube.objects import still_there, value_of
-from rookery.kube.symptoms import event_shown
 from rookery.rook.cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, POOL_READY, Rook
-from rookery.signatures import Signature
-from rookery.waiting import Condition, NotYet, condition
+from rookery.waiting import NotYet, condition
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,13 @@ class BlockPool:
         return {"apiVersion": "ceph.rook.io/v1", "kind": "CephBlockPool", "metadata": metadata, "spec": spec}
 
 
-class Pool:
+class Pool(NamedObject):
     """A pool as an operator has it: its CephBlockPool, and what Ceph has by its name. `spec` is what it should be."""
 
     def __init__(self, rook: Rook, spec: BlockPool) -> None:
+        super().__init__(rook.kube, "CephBlockPool", spec.name, spec.namespace)
         self.spec = spec
         self._rook = rook
-        self._kube = rook.kube
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
 
     def with_both_layouts(self) -> Pool:
         """The same pool, as `BlockPool.with_both_layouts` has it."""
@@ -100,10 +95,6 @@ class Pool:
         generation = value_of(found, "metadata", "generation", default=0)
         if value_of(found, "status", "observedGeneration", default=generation) < generation:
             raise NotYet(f"pool {self.name}: Ready, but as it was before the last change")
-
-    def event(self, signature: Signature) -> Condition[str]:
-        """An event of the CephBlockPool says it."""
-        return event_shown(self._kube, self.spec.namespace, signature, of=self.name)
 
     @condition("the images in pool {self.name}", within=CEPH_ANSWERS)
     def images(self) -> list[str]:

@@ -24,6 +24,7 @@ from rookery.images import archives, engine
 from rookery.images.catalogue import Catalogue
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready
+from rookery.kube.named import NamedObject
 from rookery.machine import capacity, host_engine, loop
 from rookery.machine.kind import kind_binary
 from rookery.machine.leases import SweepIncomplete, sweep
@@ -235,6 +236,10 @@ class StorageCluster:
     def kube(self) -> Kube:
         """The Kubernetes API."""
         return self.nodes.kube
+
+    def named(self, kind: str, name: str, namespace: str = "") -> NamedObject:
+        """Any object of the API, such as a StatefulSet or a Node, by what its events and finalizers show."""
+        return NamedObject(self.kube, kind, name, namespace)
 
     @property
     def nodes(self) -> KindCluster:

@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Literal
 
 from rookery.kube import Kube, retry_while_api_unavailable
+from rookery.kube.named import NamedObject
 from rookery.kube.objects import Object, still_there, title_of, value_of
-from rookery.kube.symptoms import event_shown, held_by_finalizer
-from rookery.signatures import Signature
-from rookery.waiting import Condition, NotYet, condition, minutes
+from rookery.waiting import NotYet, condition, minutes
 
 RELEASED = minutes(1)
 REMOVED = minutes(2)
-_EVENTS = "default"  # where the API has the events of what has no namespace
 
 
-class PersistentVolume:
+class PersistentVolume(NamedObject):
     """The volume of that name."""
 
     def __init__(self, kube: Kube, name: str) -> None:
-        self.name = name
-        self._kube = kube
+        super().__init__(kube, "PersistentVolume", name)
 
     @condition("volume {self.name} {phase}", within=RELEASED)
     @retry_while_api_unavailable()
@@ -36,14 +33,6 @@ class PersistentVolume:
         """There is no such volume any more."""
         if found := self._kube.get("PersistentVolume", self.name):
             raise NotYet(still_there(found))
-
-    def event(self, signature: Signature) -> Condition[str]:
-        """An event of the volume says it; its value is the line that does."""
-        return event_shown(self._kube, _EVENTS, signature, of=self.name)
-
-    def held_by(self, signature: Signature) -> Condition[str]:
-        """It is being deleted, and held by the finalizer that the signature names."""
-        return held_by_finalizer(self._kube, "PersistentVolume", self.name, None, signature)
 
     def reclaim(self, policy: Literal["Delete", "Retain"]) -> None:
         """Say what becomes of it when its claim is gone."""

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from rookery.kube import Kube, retry_while_api_unavailable
+from rookery.kube.named import NamedObject
 from rookery.kube.objects import Object, items_of, still_there
 from rookery.waiting import NotYet, condition, minutes
 
 GONE_WITHIN = 30.0
 
 
-class Service:
+class Service(NamedObject):
     """One Service, by its manifest."""
 
     def __init__(self, kube: Kube, manifest: Object) -> None:
-        self._kube = kube
+        metadata = manifest["metadata"]
+        super().__init__(kube, "Service", metadata["name"], metadata["namespace"])
         self._manifest = manifest
-
-    @property
-    def name(self) -> str:
-        return self._manifest["metadata"]["name"]
-
-    @property
-    def namespace(self) -> str:
-        return self._manifest["metadata"]["namespace"]
 
     def create(self) -> None:
         """Apply it; idempotent."""

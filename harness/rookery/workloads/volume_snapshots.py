@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from rookery.kube import Kube
+from rookery.kube.named import NamedObject
 from rookery.kube.objects import Object
-from rookery.kube.symptoms import event_shown, held_by_finalizer
-from rookery.signatures import Signature
-from rookery.waiting import Condition
 
 KIND = "VolumeSnapshot"
 
 
-class VolumeSnapshot:
+class VolumeSnapshot(NamedObject):
     """The snapshot of that name, ready to use or not."""
 
     def __init__(self, kube: Kube, name: str, namespace: str) -> None:
-        self.name = name
-        self.namespace = namespace
-        self._kube = kube
-
-    def event(self, signature: Signature) -> Condition[str]:
-        """An event of the snapshot says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace, signature, of=self.name)
-
-    def held_by(self, signature: Signature) -> Condition[str]:
-        """It is being deleted, and held by the finalizer that the signature names."""
-        return held_by_finalizer(self._kube, KIND, self.name, self.namespace, signature)
+        super().__init__(kube, KIND, name, namespace)
 
     def delete(self) -> None:
         """Ask for it to be deleted."""

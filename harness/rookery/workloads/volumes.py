@@ -8,8 +8,9 @@ from typing import Any
 from rookery.errors import StorageFailure, UsageError
 from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import bound, not_ready, not_started
+from rookery.kube.named import NamedObject
 from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
-from rookery.kube.symptoms import event_shown, held_by_finalizer, seen
+from rookery.kube.symptoms import seen
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 from rookery.workloads.background_writes import BackgroundWrite
@@ -149,29 +150,17 @@ class PodSpec:
         return _object("v1", "Pod", self.name, self.claim.namespace, spec)
 
 
-class Claim:
+class Claim(NamedObject):
     """A claim that has been applied, as `spec` has it."""
 
     def __init__(self, kube: Kube, spec: ClaimSpec) -> None:
+        super().__init__(kube, "PersistentVolumeClaim", spec.name, spec.namespace)
         self.spec = spec
-        self._kube = kube
-
-    @property
-    def name(self) -> str:
-        return self.spec.name
-
-    @property
-    def namespace(self) -> str:
-        return self.spec.namespace
 
     @property
     def bound(self) -> Condition[str]:
         """The claim is bound; its value is the name of the PersistentVolume."""
         return bound(self._kube, self.name, self.namespace)
-
-    def event(self, signature: Signature) -> Condition[str]:
-        """An event of the claim says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace, signature, of=self.name)
 
     def delete(self) -> None:
         """Ask for it to be deleted."""
@@ -183,10 +172,6 @@ class Claim:
         """There is no such claim any more; its volume may still be there."""
         if found := self._kube.get("PersistentVolumeClaim", self.name, namespace=self.namespace):
             raise NotYet(still_there(found))
-
-    def held_by(self, signature: Signature) -> Condition[str]:
-        """It is being deleted, and held by the finalizer that the signature names."""
-        return held_by_finalizer(self._kube, "PersistentVolumeClaim", self.name, self.namespace, signature)
 
     def reference(self) -> Object:
         return self.spec.reference()
@@ -267,15 +252,13 @@ class Claim:
         return claim
 
 
-class Pod:
+class Pod(NamedObject):
     """A pod that has been applied; `mount` is where it has its volume, if that is no raw block device."""
 
     mount = MOUNT
 
     def __init__(self, kube: Kube, name: str, namespace: str) -> None:
-        self.name = name
-        self.namespace = namespace
-        self._kube = kube
+        super().__init__(kube, "Pod", name, namespace)
 
     @condition("pod {self.name} Ready", within=POD_READY)
     @retry_while_api_unavailable()
@@ -299,10 +282,6 @@ class Pod:
         """There is no such pod any more."""
         if found := self._kube.get("Pod", self.name, namespace=self.namespace):
             raise NotYet(still_there(found))
-
-    def event(self, signature: Signature) -> Condition[str]:
-        """An event of the pod says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace, signature, of=self.name)
 
     def delete(self) -> None:
         """Delete it and wait until it is gone; its volume may still be mounted on its node for a moment."""
