@@ -3,6 +3,11 @@
 import pytest
 from rookery.catalogue import markers
 from rookery.catalogue.images import images_used_by, uses_images
+from rookery.images import recipes
+from rookery.images.catalogue import DEBIAN
+from rookery.local.system import LocalVolumes
+from rookery.rook.system import RookSystem
+from rookery.settings import Settings
 
 CONFTEST = """
 import pytest
@@ -69,6 +74,23 @@ def test_scenarios_together_ask_for_all_of_it(pytester):
     items = pytester.getitems(FILE)
     assert images_used_by(items) == {"postgres:15", "postgres:16", "controller:1", "speaker:1", "own:1"}
     assert images_used_by([]) == frozenset()
+
+
+@pytest.mark.parametrize(("of_pods", "images"), [("debian:1", {"debian:1"}), ("", set())])
+def test_pods_run_in_what_the_storage_system_has_them_in(pytester, of_pods, images):
+    for item in pytester.getitems("def test_files(cluster_files): pass\ndef test_volumes(cluster_volumes): pass"):
+        assert images_used_by([item], of_pods=lambda: of_pods) == images
+
+
+def test_who_asks_for_no_pods_asks_for_no_image_of_theirs(pytester):
+    (item,) = pytester.getitems("def test_it(cluster): pass")
+    assert images_used_by([item], of_pods=lambda: "debian:1") == frozenset()
+
+
+def test_local_volumes_are_used_from_an_image_of_their_own_and_rooks_from_one_that_is_there():
+    assert LocalVolumes.pods_run == LocalVolumes(Settings(storage="local")).pod_image == DEBIAN
+    assert recipes.find(DEBIAN) is not None
+    assert RookSystem.pods_run == ""
 
 
 def test_what_is_named_is_called_as_before():

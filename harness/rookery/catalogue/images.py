@@ -24,7 +24,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _ATTRIBUTE = "_rookery_images"
 
 
-def uses_images(*references: str | Kind) -> Callable[[Function], Function]:
+class OfPods:
+    """Stands for the image of the storage system's `pods_run`, which is another one with each."""
+
+
+def uses_images(*references: str | Kind | type[OfPods]) -> Callable[[Function], Function]:
     """Name the images of what a fixture deploys, or the workload; stands below `@pytest.fixture`."""
 
     def named(function: Function) -> Function:
@@ -34,14 +38,21 @@ def uses_images(*references: str | Kind) -> Callable[[Function], Function]:
     return named
 
 
-def images_used_by(items: Iterable[pytest.Item], *, versions: Mapping[str, str] | None = None) -> frozenset[str]:
+def images_used_by(
+    items: Iterable[pytest.Item],
+    *,
+    versions: Mapping[str, str] | None = None,
+    of_pods: Callable[[], str] = lambda: "",
+) -> frozenset[str]:
     """What these scenarios and all of their fixtures have named; a workload's image in its version of `versions`, by
-    the workload's name, or else in its default version."""
+    the workload's name, or else in its default version. `of_pods` is asked for the image of `OfPods`, "" for none that
+    the storage system does not have by itself."""
     functions = (function for item in items for function in _functions_of(item))
     named = {reference for function in functions for reference in getattr(function, _ATTRIBUTE, ())}
-    return frozenset(
-        each if isinstance(each, str) else each.image_of((versions or {}).get(each.name)) for each in named
-    )  # fmt: skip
+    kinds = {each for each in named if isinstance(each, Kind)}
+    images = {each for each in named if isinstance(each, str)}
+    images |= {kind.image_of((versions or {}).get(kind.name)) for kind in kinds}
+    return frozenset(filter(None, images | ({of_pods()} if OfPods in named else set())))
 
 
 def _functions_of(item: pytest.Item) -> Iterator[Callable[..., Any]]:

@@ -9,6 +9,7 @@ USERSPACE_CSI = "localhost/rookery/userspace-csi:1"
 CSI_SANITY = "localhost/rookery/csi-sanity:1"
 CHROMIUM = "localhost/rookery/chromium:1"
 FIO = "localhost/rookery/fio:1"
+DEBIAN = "localhost/rookery/debian:trixie"
 KIND = "localhost/rookery/kind:v0.33.0"
 
 # Of Rook's images.txt, what ceph-csi is deployed from; the object storage images (COSI) serve no scenario.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rookery.catalogue import markers
-from rookery.catalogue.images import uses_images
+from rookery.catalogue.images import OfPods, uses_images
 from rookery.metallb import IMAGES as METALLB
 from rookery.workloads import registry
 
@@ -244,23 +244,25 @@ def storage_driver(cluster: StorageCluster) -> StorageDriver:
 
 
 @pytest.fixture
+@uses_images(OfPods)
 def cluster_files(cluster: StorageCluster, rookery_results: Results) -> Iterator[Files]:
     """One pod, one claim, one volume; not deployed yet, and removed at the end."""
     from rookery.plugin import session
     from rookery.workloads.files import Files
 
-    workload = Files(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class)
+    workload = Files(cluster.kube, image=cluster.storage.pod_image, storage_class=cluster.storage_class)
     with session.removed(workload, cluster, rookery_results):
         yield workload
 
 
 @pytest.fixture
+@uses_images(OfPods)
 def cluster_volumes(cluster: StorageCluster, rookery_results: Results) -> Iterator[Volumes]:
     """Claims and pods of the scenario's own choosing; removed at its end, with everything in them."""
     from rookery.plugin import session
     from rookery.workloads.volumes import Volumes
 
-    workload = Volumes(cluster.kube, image=cluster.images.ceph, storage_class=cluster.storage_class)
+    workload = Volumes(cluster.kube, image=cluster.storage.pod_image, storage_class=cluster.storage_class)
     with session.deployed(workload, cluster, rookery_results):
         yield workload
 

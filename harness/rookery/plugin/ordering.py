@@ -17,6 +17,7 @@ from rookery.plugin.scenarios import LEFT, is_scenario
 from rookery.plugin.session import USUAL, Which
 from rookery.rook.states import FILESYSTEM_READY
 from rookery.storage.states import NODES_READY, STORAGE_READY, State, workload_ready
+from rookery.storage.system import system_named
 from rookery.workloads import registry
 from rookery.workloads.registry import Kind
 
@@ -78,11 +79,14 @@ def workload_options(item: pytest.Item, kind: Kind) -> dict[str, Any]:
 
 
 def images_of(item: pytest.Item) -> frozenset[str]:
-    """What it asks for beside what every run has, its workloads in the versions of this run, and the operator of the
-    Rook to which it upgrades: where that has to be built, nothing takes longer."""
+    """What it asks for beside what every run has, its workloads in the versions of this run, pods in the image that the
+    storage system has them in, and the operator of the Rook to which it upgrades: where that has to be built, nothing
+    takes longer."""
+    settings = options.settings_of(item.config)
     version = markers.rook(item)
     operators = {image_of_operator(version.upgrade)} if version and version.upgrade else set()
-    return images_used_by([item], versions=options.settings_of(item.config).workloads) | operators
+    used = images_used_by([item], versions=settings.workloads, of_pods=lambda: system_named(settings.storage).pods_run)
+    return used | operators
 
 
 def by_state(items: list[pytest.Item]) -> None:

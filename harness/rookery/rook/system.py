@@ -82,6 +82,7 @@ class RookSystem(StorageSystem):
     """Rook with one Ceph cluster, and `rook-ceph-block` served by Rook's CSI driver or the userspace one."""
 
     name = "rook"
+    pods_run = ""
     storage_classes = (STORAGE_CLASS,)
     namespaces = (NAMESPACE,)
 
@@ -115,6 +116,11 @@ class RookSystem(StorageSystem):
     @cached_property
     def catalogue(self) -> Catalogue:  # type: ignore[override]
         return needed_images(self._now)
+
+    @property
+    def pod_image(self) -> str:
+        """Ceph's, which every worker has already."""
+        return self.catalogue.ceph
 
     @property
     def images(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from rookery.cluster.kind_cluster import KindCluster
 from rookery.csi.leaks import NOTHING, Expected, Finding
 from rookery.errors import InfrastructureError, UsageError
+from rookery.images.catalogue import DEBIAN
 from rookery.waiting import Condition
 
 if TYPE_CHECKING:  # what only some have is theirs to make
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # what only some have is theirs to make
     from rookery.storage.baseline.fingerprint import Difference, Fingerprint
 
 GROUP = "rookery.storage"
+# Not entry points of this distribution, which an editable install has as they were when it was installed: what a
+# checkout has of its own is there without installing it anew, as it is with workloads, whose folders are looked for.
 OWN = {"rook": "rookery.rook.system:RookSystem", "local": "rookery.local.system:LocalVolumes"}
 
 Phase = Callable[[str], AbstractContextManager[object]]
@@ -51,6 +54,10 @@ class StorageSystem(ABC):
     driver: str
     """What mounts the volumes: a name for reports."""
 
+    pods_run: ClassVar[str] = DEBIAN
+    """The image of the pods by which `cluster_files` and `cluster_volumes` use volumes: it has sh and coreutils. Empty:
+    one of `images`, which `pod_image` names."""
+
     finds_leaks: bool = False
     """Whether `leaks` sees all that volumes may leave behind."""
 
@@ -71,6 +78,11 @@ class StorageSystem(ABC):
     @abstractmethod
     def images(self) -> tuple[str, ...]:
         """The images that every worker is to have for it."""
+
+    @property
+    def pod_image(self) -> str:
+        """The image of `pods_run`."""
+        return self.pods_run
 
     @property
     @abstractmethod
