@@ -82,3 +82,26 @@ def test_the_reference_has_all_that_is_exported(monkeypatch):
             assert f"\n::: {found.__module__}.{found.__qualname__}\n" in page
     assert "\n::: rookery.faults.node_kill.NodeKill\n" in page
     assert "_exported" not in page
+
+
+def test_the_walk_through_the_code_names_what_is_there():
+    """Each file; each function that is said to be in one; and each that is called."""
+    walk, package = prose(DOCS / "walkthrough.md"), PROJECT / "harness" / "rookery"
+
+    def found(name):
+        return next((path for folder in (package, package.parent, PROJECT) if (path := folder / name).exists()), None)
+
+    def defined(text):
+        return set(re.findall(r"^ *(?:def|class) (\w+)", text, re.MULTILINE))
+
+    files = re.findall(r"`([\w/]+(?:\.py|/))`", walk)
+    assert len(files) > 30
+    assert [name for name in files if found(name) is None] == []
+    within = [*re.findall(r"`([\w/]+\.py)`, `(\w+)`", walk)]
+    within += [(file, name) for name, file in re.findall(r"`(\w+)`\s(?:of|\()\s?`([\w/]+\.py)`", walk)]
+    assert len(within) > 3
+    assert [(file, name) for file, name in within if name not in defined(found(file).read_text("utf-8"))] == []
+    everywhere = defined("\n".join(path.read_text("utf-8") for path in package.rglob("*.py")))
+    called = re.findall(r"`[\w.]*?(\w+)\([^`]*\)`", walk)
+    assert len(called) > 3
+    assert [name for name in called if name not in everywhere] == []
