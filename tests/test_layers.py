@@ -20,7 +20,7 @@ PACKAGE = Path(rookery.__file__).parent
 
 # From the bottom to the top. A room imports from the rows below its own, and from none beside it.
 ROWS = (
-    ("errors", "log_lines", "driver_names", "signatures"),
+    ("errors", "listeners", "log_lines", "driver_names", "signatures"),
     ("paths", "waiting"),
     ("machine",),
     ("history", "images", "report"),
@@ -44,27 +44,15 @@ RANK = {room: rank for rank, row in enumerate(ROWS) for room in row}
 
 TYPING = "for types only"
 NAMED = "by name"  # "rookery.rook.system:RookSystem", which is imported when it is asked for
-MAX_IN_FLIGHT, IN_FUNCTION = "at once", "in a function"
+AT_IMPORT, IN_FUNCTION = "at import", "in a function"
 
 # What points upwards all the same: who, what, how, and why.
 EXCEPTIONS = {
-    (
-        "rookery.report.machine",
-        "rookery",
-        MAX_IN_FLIGHT,
-    ): "the version is there for the build to read, and imports nothing",
+    ("rookery.report.machine", "rookery", AT_IMPORT): "the version is there for the build to read, and imports nothing",
     ("rookery.storage.system", "rookery.rook.system", NAMED): "the harness's own systems, by the names of --storage",
     ("rookery.storage.system", "rookery.local.system", NAMED): "the harness's own systems, by the names of --storage",
-    (
-        "rookery.storage.system",
-        "rookery.rook.deploy",
-        TYPING,
-    ): "scenarios say `cluster.rook`, which one system has",
-    (
-        "rookery.storage.cluster",
-        "rookery.rook.deploy",
-        TYPING,
-    ): "scenarios say `cluster.rook`, which one system has",
+    ("rookery.storage.system", "rookery.rook.deploy", TYPING): "scenarios say `cluster.rook`, which one system has",
+    ("rookery.storage.cluster", "rookery.rook.deploy", TYPING): "scenarios say `cluster.rook`, which one system has",
     ("rookery.storage.cluster", "rookery.faults.fault", TYPING): "`cluster.fault` is given one, and asks it for all",
 }
 
@@ -140,12 +128,12 @@ def imports_of(module: str, source: str, known: set[str]) -> Iterator[Edge]:
             elif isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
                 yield from walk(ast.Module(child.body, []), TYPING)
                 yield from walk(ast.Module(child.orelse, []), how)
-            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and how == MAX_IN_FLIGHT:
+            elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and how == AT_IMPORT:
                 yield from walk(child, IN_FUNCTION)
             else:
                 yield from walk(child, how)
 
-    yield from walk(ast.parse(source), MAX_IN_FLIGHT)
+    yield from walk(ast.parse(source), AT_IMPORT)
 
 
 def edges() -> list[Edge]:
@@ -191,8 +179,8 @@ def test_each_exception_occurs_and_is_one():
 @pytest.mark.parametrize(
     ("source", "how"),
     [
-        ("from rookery.plugin import session", MAX_IN_FLIGHT),
-        ("import rookery.plugin.session", MAX_IN_FLIGHT),
+        ("from rookery.plugin import session", AT_IMPORT),
+        ("import rookery.plugin.session", AT_IMPORT),
         ("def f():\n    from rookery.plugin.session import Session", IN_FUNCTION),
         ("class A:\n    def f(self):\n        if self:\n            import rookery.plugin.session", IN_FUNCTION),
         ("if TYPE_CHECKING:\n    from rookery.plugin.session import Session", TYPING),

@@ -12,7 +12,7 @@ from rookery.waiting import NotYet
 
 FULL = Signature("The node is full", ShownBy.EVENT, "the node", "https://example.org")
 EVENT = {"message": "The node is full", "reason": "Full", "lastTimestamp": "2026-11-24T10:00:00Z"}
-HELD = {"name": "it", "deletionTimestamp": "2026-11-24T10:00:00Z", "finalizers": ["kubernetes.io/pv-protection"]}
+KEPT = {"name": "it", "deletionTimestamp": "2026-11-24T10:00:00Z", "finalizers": ["kubernetes.io/pv-protection"]}
 
 
 @plays_kube
@@ -27,7 +27,7 @@ class Kube:
 
     def get(self, kind, name, *, namespace):
         self.asked.append((kind, name, namespace))
-        return {"metadata": HELD}
+        return {"metadata": KEPT}
 
 
 @pytest.mark.parametrize(
