@@ -765,3 +765,30 @@ def test_a_module_is_put_into_a_folder_that_selinux_has_not_labelled(
     (argv,) = ran
     assert argv[argv.index("--security-opt") + 1] == "label=disable"
     assert argv.index("--security-opt") < argv.index(recipes.GOLANG)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "base"),
+    [(True, "localhost/rookery/registry.k8s.io/etcd:3.5.16-0"), (False, "registry.k8s.io/etcd:3.5.16-0")],
+)
+def test_an_image_is_built_on_another_by_the_name_that_the_engine_has_that_by(
+    docker, monkeypatch, tmp_path, recipe, base
+):
+    """Whether a recipe made it or a registry had it: docker asks a registry for any other name."""
+    etcd = "registry.k8s.io/etcd:3.5.16-0"
+    docker.has(etcd, recipes.require(etcd).digest if recipe else "")
+    commands = []
+    monkeypatch.setattr(build, "docker_logged", lambda *command, **_: commands.append(command))
+    build._docker_build(recipes.require("localhost/rookery/etcd:3.5.16"), tmp_path / "context", tmp_path / "log")
+    assert f"ETCD={base}" in commands[0]
+
+
+def test_no_dockerfile_names_an_image_of_a_vendor():
+    """It would not be found under that name where a recipe made it; an argument is looked up."""
+    named = {
+        (path.parent.name, base)
+        for path in recipes.RECIPES.glob("*/Dockerfile")
+        for base in re.findall(r"(?im)^FROM\s+(\S+)", path.read_text())
+        if "/" in base and not base.startswith((recipes.OWN, "$"))
+    }
+    assert named == set()

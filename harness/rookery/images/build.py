@@ -207,7 +207,8 @@ def _debootstrap(recipe: Recipe, folder: Path, log_file: Path) -> None:
 def _docker_build(recipe: Recipe, folder: Path, log_file: Path) -> None:
     options = ["--label", f"{engine.RECIPE_LABEL}={recipe.digest}", "--tag", recipes.local_name(recipe.reference)]
     for name, value in recipe.args.items():
-        options += ["--build-arg", f"{name}={value}"]
+        # An image goes by another name in the engine if it was built there, and by its own if a registry had it.
+        options += ["--build-arg", f"{name}={engine.name_of(value) if value in recipe.needs else value}"]
     if CERTIFICATES.exists():
         # Registries behind a proxy with a certificate of its own: the build may use the machine's, the image gets none.
         options += ["--secret", f"id=ca,src={CERTIFICATES}"]
