@@ -17,7 +17,7 @@ from rookery import steps
 
 pytestmark = [pytest.mark.slow, pytest.mark.budget(1500)]
 
-KILLS = 10
+KILLS, WRITES_BEFORE_EACH = 10, 100
 
 
 @pytest.mark.requires("the image of PostgreSQL")
@@ -36,7 +36,7 @@ def kill_ten_times(cluster, database):
     """Kill every node, wait for everything, check every row; ten times."""
     assert database.write(rows=200) == 200
     for _ in range(KILLS):
-        killed = steps.kill_nodes_under_load(cluster, database)
+        killed = steps.kill_nodes_under_load(cluster, database, writes=WRITES_BEFORE_EACH)
         database.recovered.since(killed).wait()
         cluster.nothing_hangs_on_volumes.wait()
         cluster.no_stale_loop_devices.wait()

@@ -20,10 +20,15 @@ from rookery.workloads.workload import Workload
 WRITES_BEFORE_A_FAULT = 500
 
 
-def kill_nodes_under_load(cluster: StorageCluster, workload: Workload[Any]) -> Injected:
-    """Kill every node while the workload writes, start them again, and wait for nodes, mons, OSDs and PGs."""
+def kill_nodes_under_load(
+    cluster: StorageCluster, workload: Workload[Any], *, writes: int = WRITES_BEFORE_A_FAULT
+) -> Injected:
+    """Kill every node while the workload writes, start them again, and wait for nodes, mons, OSDs and PGs.
+
+    So many `writes` are acknowledged before.
+    """
     with workload.writers() as writers:
-        writers.acknowledged(WRITES_BEFORE_A_FAULT).wait()
+        writers.acknowledged(writes).wait()
         results = cluster.reporting_to(None)
         cluster.gather_logs(results, results.numbered("before node kill"))
         baseline = cluster.baseline()
