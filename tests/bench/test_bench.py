@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays, plays_cluster
 from rookery.bench import common as bench
 from rookery.bench.common import Bench, Goal, Row, rows
 from rookery.cluster import stores
@@ -12,7 +13,7 @@ from rookery.cluster.container_spec import ContainerSpec
 from rookery.errors import DeadlineExceeded, InfrastructureError
 from rookery.report.results import Results
 from rookery.settings import Settings
-from rookery.workloads.workload import SEED_TABLE
+from rookery.workloads.workload import SEED_TABLE, Workload
 
 
 def test_a_median_is_over_the_runs_that_reached_the_step():
@@ -79,6 +80,7 @@ def clusters(monkeypatch, tmp_path):
     """The clusters that a bench made; the second one does not come up."""
     made = []
 
+    @plays_cluster
     class Cluster:
         def __init__(self, settings):
             self.deleted = False
@@ -197,6 +199,7 @@ def test_with_cassandra_a_run_ends_when_its_rows_are_read(session, tmp_path, mon
 def test_the_client_that_reads_the_rows_is_closed_whatever_it_finds(tmp_path, monkeypatch):
     did = []
 
+    @plays(Workload)
     class Rows:
         def require_seed(self, within):
             did.append("read")

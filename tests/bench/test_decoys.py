@@ -7,6 +7,7 @@ import shutil
 import pytest
 import yaml
 from fake_engine import FakeEngine
+from fakes import plays
 from rookery.bench import decoys
 from rookery.bench.decoys import (
     LABEL,
@@ -223,6 +224,7 @@ def test_those_that_changed_are_told_and_made_anew(engine, folder):
     assert not folder.path.exists()
 
 
+@plays(decoys.Decoy)
 class Ending:
     """A decoy at whose making, or removal, something ends."""
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from fake_engine import FakeEngine
+from fakes import plays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rookery import cli
@@ -57,6 +58,7 @@ TOOK = {  # seconds of each phase, of those runs
 }
 
 
+@plays(kill_bench.Run)
 class Timeline:
     """A run by a clock of its own, whose results tell the ends of phases at those seconds."""
 
@@ -188,6 +190,7 @@ def test_phases_follow_those_that_the_project_prints():
             assert f'"{own}"' in sources.replace(Path(kill_bench.__file__).read_text(), ""), name
 
 
+@plays(kill_bench.Run)
 class FakeRun:
     """A run of which `bench` says how it ends; it has made what it makes by then."""
 

@@ -4,11 +4,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays, plays_cluster
 from rookery.bench import save as save_bench
 from rookery.errors import InfrastructureError
 from rookery.machine.freezer import Freeze
 from rookery.settings import Settings
 from rookery.waiting import condition
+from rookery.workloads.workload import Workload
 
 MS = 1_000_000
 
@@ -21,6 +23,7 @@ def machine(monkeypatch):
     clock = SimpleNamespace(ns=0)
     snapshot = SimpleNamespace(frozen=None)
 
+    @plays_cluster
     class Cluster:
         kube, started, harmed, storage_class = None, 0.0, [], "fast"
 
@@ -46,6 +49,7 @@ def machine(monkeypatch):
         def restore(self, saved, results):
             machine.did.append("restore")
 
+    @plays(Workload)
     class Cassandra:
         def __init__(self, kind, kube, *, record, **_):
             self.record = machine.record = record
@@ -60,7 +64,7 @@ def machine(monkeypatch):
         def ready(self):
             pass
 
-        def write(self):
+        def _write(self):
             begin = self.record.invoke("write", process=self.record.new_process(), key=self.record.new_key())
             self.record.ok(begin)
             self.acked.append((begin.key, clock.ns))
@@ -72,7 +76,7 @@ def machine(monkeypatch):
             @condition("{rows} rows acknowledged", within=0)
             def acknowledged(rows):
                 while len(self.acked) < rows:
-                    self.write()
+                    self._write()
                 return len(self.acked)
 
             yield SimpleNamespace(acknowledged=acknowledged)

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays_kube
+from fakes import plays, plays_kube, plays_rook
+from rookery import random_operations
 from rookery.bench import volumes as volume_bench
 from rookery.bench.volumes import (
     BLOCK,
@@ -117,6 +118,7 @@ def kind_of(load):
     return "--rw=randwrite" if load.random_access else "--rw=write" if load.write else "--rw=read"
 
 
+@plays_rook
 class Rook:
     """Ceph, with the images that `rbd create` made."""
 
@@ -193,6 +195,7 @@ def measure(kube, tmp_path):
     return measure
 
 
+@plays(random_operations.RandomisedRun)
 class RandomisedRun:
     """A sequence of which three operations were done."""
 

@@ -6,11 +6,11 @@ import threading
 from collections import Counter
 
 import pytest
-from fakes import Clock
+from fakes import Clock, plays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rookery.csi import execution
-from rookery.csi.csi_client import Reply
+from rookery.csi.csi_client import CsiClient, Reply
 from rookery.csi.execution import Driver, Execution, ModelViolation, summary
 from rookery.csi.leaks import VolumeUse
 from userspace_csi.conformance import model as m
@@ -21,6 +21,7 @@ from userspace_csi.volumes import MIB, VolumeId, image_name
 NODES = ("worker", "worker2")
 
 
+@plays(execution.SystemUnderTest)
 class FakeSystem:
     """Answers as the plan says, but for what `replies` has for a number, one after another."""
 
@@ -222,6 +223,7 @@ def test_any_plan_gets_to_its_end(random) -> None:
     assert Counter(it.step.number for it in made.done) == Counter(range(1, 31))
 
 
+@plays(CsiClient)
 class FakeCalls:
     folder = "csi-node-agent"
 

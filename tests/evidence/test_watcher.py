@@ -8,16 +8,18 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays_kube
+from fakes import plays, plays_kube
 from rookery.evidence import watcher
 from rookery.evidence.cluster_log import entry
 from rookery.evidence.happenings import Ceph
 from rookery.kube import ApiUnavailable
+from rookery.kube.streams import Stream
 from rookery.report.results import Results
 
 NS = "rook-ceph"
 
 
+@plays(Stream)
 class FakeStream:
     """What `say` is told comes at the next turn; ends when it is told to."""
 

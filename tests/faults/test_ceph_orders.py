@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_rook
 from rookery.errors import Unknown, UsageError
 from rookery.faults import ClientBlocklisting, ClientEviction, FullRatio, PoolQuota, fault
 from rookery.rook.filesystems import Filesystem, Mounted
@@ -25,6 +26,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(fault, "EFFECT_SEEN", 0.0)
 
 
+@plays_rook
 class Ceph:
     """It does what it is ordered, unless it is `deaf`."""
 

@@ -4,10 +4,14 @@ from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays, plays_kube
+from rookery.cluster.kind_cluster import KindCluster
 from rookery.errors import Unknown, UsageError
 from rookery.faults import AddressReuse, FileDamage, VolumeLoss, WorkloadStop, fault
-from rookery.kube import ExecFailed
+from rookery.kube import ExecFailed, Kube
 from rookery.waiting import Condition, NotYet
+from rookery.workloads import volumes
+from rookery.workloads.workload import Workload
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +19,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(fault, "EFFECT_SEEN", 0.0)
 
 
+@plays(volumes.Claim)
 class Claim:
     namespace, name = "rows", "data-rows-1"
 
@@ -26,6 +31,7 @@ class Claim:
         return Condition("bound", lambda: self.volume, within=0)
 
 
+@plays(Workload)
 class Rows:
     """A database of one pod, which does as it is told unless it is `deaf`."""
 
@@ -93,6 +99,7 @@ def test_a_claim_that_keeps_its_volume_has_lost_none():
         VolumeLoss(Rows(deaf=True), 1).inject(SimpleNamespace())
 
 
+@plays_kube
 class Shell:
     """Answers each script by the word that it begins with."""
 
@@ -137,6 +144,7 @@ def test_a_file_that_is_as_it_was_or_gone_is_not_damaged(shell):
         FileDamage("rows-0", namespace="rows", path="/data/log").inject(SimpleNamespace(kube=shell))
 
 
+@plays(KindCluster, Kube)
 class Addresses:
     """A node whose next pod has the address after the last; a pod that is deleted comes back, unless it is `deaf`."""
 

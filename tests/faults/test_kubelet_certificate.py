@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from fakes import plays_nodes
 from rookery.cluster import kubelet_log
 from rookery.errors import Unknown
 from rookery.faults import KubeletCertificateExpiry, fault
@@ -23,6 +24,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(fault, "EFFECT_SEEN", 0.0)
 
 
+@plays_nodes
 class Nodes:
     """A control plane that issues certificates, and a worker with the file of its own."""
 

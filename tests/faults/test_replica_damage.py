@@ -4,10 +4,12 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays, plays_rook
 from rookery.errors import Unknown, UsageError
 from rookery.faults import ReplicaDamage, fault, replica_damage
 from rookery.rook.status import Pg, Placed
 from rookery.waiting import Condition, NotYet
+from rookery.workloads.background_writes import HasShell
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(fault, "EFFECT_SEEN", 0.0)
 
 
+@plays(HasShell)
 class Store:
     """Of an OSD that idles: one object of so many bytes, which does not change if it is `read_only`."""
 
@@ -28,6 +31,7 @@ class Store:
         return f"noise\n{self.size}\n" if "get-bytes" in script else ""
 
 
+@plays_rook
 class Ceph:
     def __init__(self):
         self.ordered, self.state = [], "active+clean+inconsistent"

@@ -4,6 +4,7 @@ import re
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_nodes
 from rookery.cluster.nodes import NodeState
 from rookery.errors import InfrastructureError, Unknown
 from rookery.faults import DaemonKill, KubeletRestart, NodeKill, NodePartition, fault, kubelet_restart, partition
@@ -17,6 +18,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(fault, "EFFECT_SEEN", 0.0)
 
 
+@plays_nodes
 class Nodes:
     """Two nodes; killed ones are off, unless they do not die."""
 
@@ -173,6 +175,7 @@ def test_a_partition_is_over_when_its_rules_are_gone():
     partition.heard(it, "worker", ["172.18.0.3"], port=1)
 
 
+@plays_nodes
 class Systemd:
     """The kubelet of a node, which has another process after each restart."""
 

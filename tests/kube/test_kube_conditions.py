@@ -4,6 +4,7 @@ import re
 from functools import partial
 
 import pytest
+from fakes import plays_kube
 from rookery.kube import ApiUnavailable
 from rookery.kube.conditions import (
     bound,
@@ -24,6 +25,7 @@ AT = unix_time(STARTED)
 EARLIER = "2026-11-24T08:00:09Z"
 
 
+@plays_kube
 class Api:
     """Objects of a cluster by kind, as `Kube` gives them; what is asked for must be there to be asked for."""
 

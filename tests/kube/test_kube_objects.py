@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube, plays_rook
 from rookery.bench.volumes import is_bound, is_scheduled, is_started
 from rookery.csi.expected import expected_of
 from rookery.kube import conditions, symptoms
@@ -105,6 +106,7 @@ def of_a_newer_version(found):
 SHAPES = [with_nulls, without_parts, with_a_null_status, of_a_newer_version]
 
 
+@plays_kube
 class Api:
     """Has one object of every kind that is asked for, in one of the shapes."""
 
@@ -136,6 +138,7 @@ CLAIM = ClaimSpec("it", "volumes", "rook-ceph-block")
 POOL, FILESYSTEM = BlockPool("it", replicas=3), Filesystem("it")
 
 
+@plays_rook
 class Rook(deploy.Rook):
     """Rook as it is being deployed; Ceph knows nothing yet."""
 

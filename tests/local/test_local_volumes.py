@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube
 from rookery.errors import AnotherCluster, DeadlineExceeded, UsageError
 from rookery.local import system as local
 from rookery.local.manifests import name_of
@@ -14,6 +15,7 @@ from rookery.waiting import NotYet
 WORKERS = ("c-worker", "c-worker2")
 
 
+@plays_kube
 class Api:
     """The volumes of the workers; `patch` frees one as the API server does."""
 

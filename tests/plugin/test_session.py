@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from fakes import plays
-from rookery.cluster.snapshots import SnapshotRefused
+from fakes import plays, plays_kube
+from rookery.cluster.snapshots import Snapshot, SnapshotRefused
 from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, Unknown, UsageError
-from rookery.kube import KubeError
+from rookery.kube import Kube, KubeError
 from rookery.machine.run import CommandFailed
 from rookery.plugin import session
 from rookery.plugin.session import Session, Which, finish
@@ -63,6 +63,7 @@ def test_the_exit_status_is_that_of_the_weightiest_failure(failures, status):
     assert running.exit_status(5) == status
 
 
+@plays(Snapshot)
 @dataclass(frozen=True)
 class Saved:
     """A snapshot; there is one as long as its name is in `Cluster.stored`."""
@@ -574,6 +575,7 @@ def test_a_cluster_that_did_not_come_up_is_not_kept(running, results, machine):
     assert cluster.did_since() == ["delete"]
 
 
+@plays(session.Workload)
 class Workload:
     """Remembers what was done to it, and since when it was asked to be ready."""
 
@@ -623,6 +625,7 @@ def test_finish_settles_the_outcome_by_the_calls(results, calls, outcome):
     assert results.outcome == outcome
 
 
+@plays(Kube, StorageCluster)
 @dataclass
 class Namespaces:
     """A cluster with one namespace that is going, and a pod that goes when it is asked to."""
@@ -702,6 +705,7 @@ def test_on_a_full_disk_nobody_blames_the_storage(tmp_path, monkeypatch, error, 
     assert results.outcome == outcome
 
 
+@plays_kube
 class Held(Namespaces):
     """A claim of which a snapshot is being taken stays as long as that is there."""
 

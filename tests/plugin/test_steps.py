@@ -5,13 +5,18 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock
+from fakes import Clock, plays
 from rookery import steps
+from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.nodes import NodeState
+from rookery.csi import operations
 from rookery.csi.manifests import RBD
 from rookery.errors import InfrastructureError
 from rookery.faults import DriverPodDelete
+from rookery.history.recorder import Recorder
+from rookery.kube import Kube
 from rookery.report.results import Results
+from rookery.storage.cluster import StorageCluster
 from rookery.waiting import Condition, DeadlineExceeded, NotYet, condition, minutes
 
 
@@ -26,6 +31,7 @@ def results(tmp_path, clock):
         yield results
 
 
+@plays(Recorder)
 class History:
     """A recorder with so many faults in it; `open` says whether one is being recorded just now."""
 
@@ -43,6 +49,7 @@ class History:
         self.number += 1
 
 
+@plays(StorageCluster, KindCluster)
 class Cycle:
     """A cluster whose nodes are killed and started again, and a workload that writes 100 rows a second while somebody
     has it do so; each step tells in what state it found both, in `did`."""
@@ -205,6 +212,7 @@ class Counter:
     lines_above = reads_above = beyond
 
 
+@plays(StorageCluster, Kube)
 class DriverPods:
     """A storage driver whose pods are replaced in four seconds; what is in `ends_with_it` goes with the old one."""
 
@@ -305,6 +313,7 @@ STAGED = "I NodeStageVolume pvc-1 in 3 s"
 IN_USE = "E rbd image replicapool/csi-vol-1 is still being used"
 
 
+@plays(StorageCluster, operations.DriverPods)
 class Driver:
     """A cluster whose driver on `worker` has said these lines; Ceph does not serve the clients in `blocked`."""
 

@@ -4,6 +4,8 @@ import base64
 
 import pytest
 import yaml
+from fakes import plays, plays_rook_and_kube
+from rookery.browser import webdriver
 from rookery.errors import UsageError
 from rookery.rook.cluster import CephSpec
 from rookery.rook.dashboard import LOGIN, Dashboard, DashboardPage, DashboardStatus, osds_of
@@ -21,6 +23,7 @@ EXAMPLE = {
 }
 
 
+@plays_rook_and_kube
 class Rook:
     """Rook with a Kubernetes that has the operator's Service."""
 
@@ -106,6 +109,7 @@ def test_no_row_about_osds(row):
         osds_of(row)
 
 
+@plays(webdriver.Browser)
 class Browser:
     """Shows the first page to whoever has sent the form."""
 

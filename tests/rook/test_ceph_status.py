@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from fakes import plays_kube, plays_rook_and_kube
 from hypothesis import given
 from hypothesis import strategies as st
 from rookery.errors import DeadlineExceeded
@@ -226,6 +227,7 @@ def test_a_health_without_checks_is_its_status():
     assert (str(found), found.ok, found.checks) == ("HEALTH_OK", True, ())
 
 
+@plays_kube
 class FakeToolbox:
     """A cluster whose toolbox answers `ceph` commands from a dictionary, and keeps what it was asked."""
 
@@ -291,6 +293,7 @@ def test_a_command_without_output_answers_none():
 def test_a_command_that_knows_no_json_is_asked_for_none():
     asked = []
 
+    @plays_kube
     class Toolbox(FakeToolbox):
         def exec(self, pod, argv, *, namespace, timeout):
             asked.append(argv)
@@ -360,6 +363,7 @@ def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
     ]
 
 
+@plays_kube
 class FakeCluster(FakeToolbox):
     """A cluster where everything is as soon as it is applied; `log` tells what happened in which order."""
 
@@ -423,6 +427,7 @@ def test_deploy_applies_all_it_can_before_it_waits(monkeypatch):
     ]
 
 
+@plays_rook_and_kube
 class FakeOsds(FakeToolbox):
     """OSDs that boot anew when the pods of one are made anew; `types` are the labels that Rook gave those of each."""
 

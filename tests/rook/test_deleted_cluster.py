@@ -4,7 +4,7 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock
+from fakes import Clock, plays_kube
 from rookery.errors import DeadlineExceeded, UsageError
 from rookery.kube.client import ResourceType
 from rookery.rook.deleted_cluster import DeletedCluster
@@ -21,6 +21,7 @@ CLUSTER = {
 }
 
 
+@plays_kube
 class Api:
     """The API with an operator that can be stopped; what loses its finalizers while it is being deleted goes, and takes
     along what names it as its owner."""

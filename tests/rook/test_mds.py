@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_rook_and_kube
 from rookery.rook import mds
 from rookery.rook.filesystems import Filesystem
 from rookery.rook.mds import Cache, MdsWatch, raised
@@ -26,6 +27,7 @@ LAGGY = "mds.beacon.source-a MDS connection to Monitors appears to be laggy; 16s
 SOURCE, TARGET = Filesystem("source"), Filesystem("target")
 
 
+@plays_rook_and_kube
 class Rook:
     """Two filesystems, each served by one MDS with a standby; all is well."""
 

@@ -1,6 +1,7 @@
 """Disks offered to Rook, and those that it has made OSDs of."""
 
 import pytest
+from fakes import plays_rook_and_kube
 from rookery.rook.cluster import CephSpec, ceph_cluster
 from rookery.rook.disks import OsdDisks, with_devices
 from rookery.rook.status import Osd, OsdMap
@@ -9,6 +10,7 @@ from rookery.waiting import Condition, NotYet
 SPEC = CephSpec(image="ceph", disks={"worker": ["/dev/loop64"], "worker2": ["/dev/loop65"]}, mons=1, pool_size=2)
 
 
+@plays_rook_and_kube
 class Rook:
     def __init__(self, metadata=(), up=(0, 1)):
         self.spec, self.kube = SPEC, self

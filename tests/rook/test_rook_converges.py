@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock, FakeCeph
+from fakes import Clock, FakeCeph, plays_kube
 from rookery.kube import ApiUnavailable
 from rookery.rook import Rook, deploy
 from rookery.waiting import DeadlineExceeded, NotYet
 
 
+@plays_kube
 class Operator(FakeCeph):
     """Rook's operator at work: each object that is applied gets its status from it, some seconds later and by steps.
 
@@ -63,10 +64,10 @@ class Operator(FakeCeph):
         healthy = age >= self.USABLE and "usable health" not in self.stuck
         return {"phase": "Ready", "ceph": {"health": "HEALTH_WARN" if healthy else "HEALTH_ERR"}}
 
-    def exec(self, name, argv, *, namespace, timeout):
+    def exec(self, pod, argv, *, namespace, timeout):
         if '"osd pool ls"' in argv[-1]:
             return json.dumps([])
-        return super().exec(name, argv, namespace=namespace, timeout=timeout)
+        return super().exec(pod, argv, namespace=namespace, timeout=timeout)
 
 
 @pytest.fixture

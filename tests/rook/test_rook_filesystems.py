@@ -1,6 +1,7 @@
 """Filesystems as objects and as what Ceph has."""
 
 import pytest
+from fakes import plays_rook_and_kube
 from rookery.errors import UsageError
 from rookery.rook.filesystems import Filesystem, Filesystems, FilesystemStatus, Mds, Mounted
 from rookery.rook.status import Health, Pg
@@ -19,6 +20,7 @@ def health(*checks, muted=False):
     return {"status": "HEALTH_WARN" if checks else "HEALTH_OK", "checks": found}
 
 
+@plays_rook_and_kube
 class Rook:
     """One CephFilesystem, its pods, and what Ceph answers to each question."""
 

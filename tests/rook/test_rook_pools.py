@@ -1,6 +1,7 @@
 """Pools as objects and as what Ceph has, and the figures of Ceph's commands."""
 
 import pytest
+from fakes import plays_rook_and_kube
 from rookery.csi.manifests import storage_class
 from rookery.errors import UsageError
 from rookery.rook.pools import BlockPool, ErasureCode, Pool, Pools
@@ -10,6 +11,7 @@ from rookery.waiting import NotYet
 GOOD = BlockPool("blocks", replicas=3)
 
 
+@plays_rook_and_kube
 class Rook:
     """One pool object, Ceph's list of pools, and images."""
 

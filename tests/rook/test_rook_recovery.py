@@ -4,7 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock, FakeCeph, pod
+from fakes import Clock, FakeCeph, plays_nodes, pod
 from rookery.cluster.nodes import NodeState
 from rookery.errors import AnotherCluster
 from rookery.faults import NodeKill
@@ -243,6 +243,7 @@ def test_the_marks_osds_are_compared_whatever_their_order(ceph):
     recovery.require_same_cluster(found, CephBaseline(ceph.fsid, frozenset({2, 1, 0}), 1, 1))
 
 
+@plays_nodes
 class Nodes:
     """The nodes of such a cluster, which can be killed, started, and restored."""
 

@@ -5,6 +5,7 @@ from copy import deepcopy
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays_kube
 from rookery.errors import InfrastructureError
 from rookery.rook.operator_control import Operator
 from rookery.rook.surgery import idle
@@ -13,6 +14,7 @@ OSD = {"name": "osd", "command": ["ceph-osd"], "args": ["--id", "2"], "image": "
 LOGS = {"name": "log-collector", "command": ["logrotate"]}
 
 
+@plays_kube
 class Kube:
     """Deployments whose pods are at once what they should be; it writes down what was done."""
 

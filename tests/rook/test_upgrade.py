@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock, FakeCeph
+from fakes import Clock, FakeCeph, plays_kube
 from rookery.csi import manifests as csi
 from rookery.errors import DeadlineExceeded, InfrastructureError, Unknown, UsageError
 from rookery.images.catalogue import Catalogue
@@ -20,6 +20,7 @@ from rookery.waiting import Condition, NotYet
 TARGET = upgrade.Target.of_rook("1.18.8", ceph="18.2.7")
 
 
+@plays_kube
 class Api:
     """Deployments, DaemonSets and pods, and what was done to them, in its order."""
 
@@ -169,6 +170,7 @@ def test_ceph_versions_has_to_know_all_daemons_and_one_version():
         upgrade.check_versions({"overall": {}}, rook, "18.2.7")
 
 
+@plays_kube
 class Upgrading(FakeCeph):
     """A Rook whose operator has done the upgrade but for what is `stuck`."""
 
@@ -186,10 +188,10 @@ class Upgrading(FakeCeph):
         status = {"observedGeneration": 1, "updatedReplicas": replicas, "availableReplicas": replicas}
         return {"kind": kind, "metadata": {"generation": 1}, "spec": {"replicas": 1}, "status": status}
 
-    def exec(self, name, argv, *, namespace, timeout):
+    def exec(self, pod, argv, *, namespace, timeout):
         if '"versions"' in argv[-1]:
             return json.dumps(versions(**({"ceph version 17.2.8 (x)": 1} if "versions" in self.stuck else {})))
-        return super().exec(name, argv, namespace=namespace, timeout=timeout)
+        return super().exec(pod, argv, namespace=namespace, timeout=timeout)
 
 
 @pytest.fixture

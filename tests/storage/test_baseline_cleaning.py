@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from fakes import plays
 from rookery.errors import InfrastructureError
 from rookery.kube import ApiUnavailable
 from rookery.storage.baseline import cleaning as cleaning_module
@@ -17,6 +18,7 @@ def picture(*names, gone=False, **rest):
     return Fingerprint({(API, kind, name): Item(1) for name in names}, **rest)
 
 
+@plays(MeasuredCluster)
 class Cluster:
     """Looks like `looks`, one after another, and like the last from then on; each look takes a second."""
 

@@ -4,8 +4,9 @@ import errno
 import json
 
 import pytest
-from fakes import plays_kube
+from fakes import plays, plays_kube, plays_rook
 from rookery.errors import RookeryError
+from rookery.kube.client import ResourceType
 from rookery.rook import system as rook_system
 from rookery.settings import Settings
 from rookery.storage import log_bundle
@@ -75,6 +76,7 @@ def test_full_disk_raises_nothing(gather, monkeypatch):
 class Kube:
     """Serves two kinds of Rook and one of somebody else's."""
 
+    @plays(ResourceType)
     class Listed:
         def __init__(self, group, kind):
             self.group, self.kind = group, kind
@@ -89,6 +91,7 @@ class Kube:
 def test_rook_says_what_the_mons_know_and_its_own_objects(monkeypatch):
     asked = []
 
+    @plays_rook
     class Rook:
         kube = Kube()
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from fakes import plays
 from rookery.cluster.hanging import Hanging
 from rookery.cluster.topology import Topology
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
@@ -20,6 +21,7 @@ from rookery.machine.leases import Lease, SweepIncomplete
 from rookery.machine.locks import machine_lock
 from rookery.report.results import Results
 from rookery.rook import drivers as rook_drivers
+from rookery.rook import filesystems as rook_filesystems
 from rookery.rook import system as rook_system
 from rookery.rook.status import Osd
 from rookery.rook.system import RookSystem
@@ -30,6 +32,7 @@ from rookery.storage import saved as saved_module
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
 from rookery.storage.images import ensure
+from rookery.storage.system import StorageSystem
 from rookery.waiting import Condition, NotYet, condition
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -439,6 +442,7 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
 ):
     did = []
 
+    @plays(StorageSystem)
     class System:
         at = "1.17.8"
 
@@ -652,6 +656,7 @@ def test_a_cluster_that_cannot_be_read_has_no_baseline(cluster, monkeypatch):
         cluster.fingerprint()
 
 
+@plays(rook_filesystems.Filesystems)
 class Made:
     """What is asked for when a filesystem is served, in its order."""
 

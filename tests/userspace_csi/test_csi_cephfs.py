@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import userspace_csi as driver
+from fakes import plays
 from userspace_csi.cephfs.controller import CephfsController
 from userspace_csi.cephfs.subvolumes import SubvolumeId, SubvolumeSnapshotId, mount_options
 from userspace_csi.clusters import ClusterConfig, Credentials
@@ -35,6 +36,7 @@ from userspace_csi.errors import (
     Unavailable,
 )
 from userspace_csi.messages import ContentSource, CreateVolume
+from userspace_csi.nodes import RegisteredNodes
 from userspace_csi.takeover import Client
 from userspace_csi.volumes import Capability, Capacity
 
@@ -301,6 +303,7 @@ class FakeCluster:
         return labels[key]
 
 
+@plays(RegisteredNodes)
 class FakeNodes:
     def knows(self, node_id: str) -> bool:
         return node_id == "worker"

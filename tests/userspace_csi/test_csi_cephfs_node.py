@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import plays
+from userspace_csi.cephfs import node
 from userspace_csi.cephfs.client import FuseClients, MountFailed, Source, ask_admin_socket
 from userspace_csi.cephfs.node import CephfsNode, MountRecords, MountState
 from userspace_csi.cephfs.subvolumes import SubvolumeId
@@ -48,6 +50,7 @@ class Injected(DriverError):
     """The failure that a test asked for."""
 
 
+@plays(node.Ceph, node.Filesystem, node.Clients, FuseClients, Mounts)
 @dataclass
 class World:
     root: Path
@@ -416,6 +419,7 @@ def test_inodes_that_are_not_limited_are_not_told(tmp_path: Path, monkeypatch: p
 # ceph-fuse as a service of the node
 
 
+@plays(Mounts)
 @dataclass
 class Node:
     """systemd, and the mount that appears once the service has been started."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import pytest
+from fakes import plays
+from userspace_csi import controller as controller_of_images
 from userspace_csi.clusters import Credentials
 from userspace_csi.controller import Controller
 from userspace_csi.copying import MAX_DEPTH, ImageInfo
@@ -26,6 +28,7 @@ from userspace_csi.errors import (
     Unauthenticated,
 )
 from userspace_csi.messages import ContentSource, CreateVolume
+from userspace_csi.nodes import RegisteredNodes
 from userspace_csi.volumes import Capability, Capacity, VolumeId, image_name
 
 GIB = 1 << 30
@@ -49,6 +52,7 @@ class Injected(DriverError):
     """The failure that a test asked for."""
 
 
+@plays(controller_of_images.Pool)
 @dataclass
 class FakePool:
     """A pool in which librbd's rules for clones hold."""
@@ -150,6 +154,7 @@ class FakePool:
         return found
 
 
+@plays(controller_of_images.Ceph)
 @dataclass
 class FakeCeph:
     by_name: dict[str, FakePool] = field(default_factory=dict)
@@ -189,6 +194,7 @@ class FakeCeph:
         return not any(pool.images or pool.trash for pool in self.by_name.values())
 
 
+@plays(RegisteredNodes)
 class FakeNodes:
     def knows(self, node_id: str) -> bool:
         return node_id == "worker"

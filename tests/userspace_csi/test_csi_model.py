@@ -15,16 +15,19 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
+from fakes import plays
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_csi_controller import FakeCeph, FakeImage, FakeNodes, FakePool
+from userspace_csi import devices, filesystems
 from userspace_csi.conformance import model as m
 from userspace_csi.conformance import plans
 from userspace_csi.controller import Controller
 from userspace_csi.errors import DriverError, FailedPrecondition
-from userspace_csi.exporter import Source
+from userspace_csi.exporter import Exporter, Source
+from userspace_csi.loops import Loops
 from userspace_csi.messages import ContentSource, CreateVolume
-from userspace_csi.mounts import Mount
+from userspace_csi.mounts import Mount, Mounts
 from userspace_csi.node import Node, Publish, Stage
 from userspace_csi.state import LoopRef, NodeBoot, StateStore
 from userspace_csi.takeover import Blocklist, Client, ImageUse, Locker, Verdict
@@ -163,6 +166,7 @@ def test_steps_wait_for_earlier_ones_only(random: Random) -> None:
         assert all(earlier < place for earlier in places)
 
 
+@plays(devices.Pool)
 @dataclass
 class SharedPool(FakePool):
     """A pool whose images have watchers."""
@@ -192,6 +196,7 @@ class SharedPool(FakePool):
         self.watchers = {image: [it for it in of if it.id not in self.dead] for image, of in self.watchers.items()}
 
 
+@plays(Exporter, Loops, Mounts)
 class Machine:
     """A node: what the driver's node part needs of exporters, loop devices, mounts and filesystems."""
 
@@ -333,6 +338,7 @@ class Machine:
         return found
 
 
+@plays(filesystems.Filesystems)
 class Filesystems:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -360,6 +366,7 @@ class Filesystems:
             self.expand(device, fs_type, point, deadline)
 
 
+@plays(devices.Ceph)
 class CephOf:
     """The way to the one pool there is."""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from fakes import plays
+from userspace_csi import devices
 from userspace_csi.clusters import Credentials
 from userspace_csi.errors import (
     AlreadyExists,
@@ -25,8 +27,10 @@ from userspace_csi.errors import (
     PoolNotFound,
     Unavailable,
 )
-from userspace_csi.exporter import Source
-from userspace_csi.mounts import Mount, Usage
+from userspace_csi.exporter import Exporter, Source
+from userspace_csi.filesystems import Filesystems
+from userspace_csi.loops import Loops
+from userspace_csi.mounts import Mount, Mounts, Usage
 from userspace_csi.node import Node, Publish, Stage
 from userspace_csi.state import LoopRef, NodeBoot, StateStore
 from userspace_csi.takeover import Blocklist, Client, ImageUse, Locker, Verdict
@@ -44,6 +48,7 @@ class Injected(DriverError):
     """The failure that a test asked for."""
 
 
+@plays(devices.Ceph, devices.Pool, Exporter, Loops, Mounts, Filesystems)
 @dataclass
 class World:
     root: Path

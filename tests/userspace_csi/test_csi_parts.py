@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from fakes import plays
 from hypothesis import given
 from hypothesis import strategies as st
 from userspace_csi.clusters import ClusterConfig, Credentials, client_files, remove_client_files
@@ -376,6 +377,7 @@ def test_a_damaged_filesystem_is_not_mounted(device: Path) -> None:
 # The exporter's service
 
 
+@plays(Mounts)
 @dataclass
 class FakeTable:
     """A mount table in which the exporter's file appears when the service has been started."""

@@ -3,14 +3,16 @@
 import subprocess
 
 import pytest
+from fakes import plays
 from rookery.errors import StorageFailure
 from rookery.waiting import NotYet
-from rookery.workloads import background_writes
+from rookery.workloads import background_writes, volumes
 from rookery.workloads.background_writes import BackgroundWrite
 
 WRITE = "head -c 1M /dev/urandom | tee /volume/file | sha256sum"
 
 
+@plays(volumes.Pod)
 class Pod:
     """A shell in a folder that stands for a pod's root."""
 

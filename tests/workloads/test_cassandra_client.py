@@ -20,6 +20,7 @@ from cassandra.protocol import (
     UnavailableErrorMessage,
     WriteTimeoutErrorMessage,
 )
+from fakes import plays, plays_kube
 from rookery.errors import InfrastructureError, StorageFailure, UsageError
 from rookery.history.recorder import Recorder
 from rookery.history.rows import value_of
@@ -387,6 +388,7 @@ def test_what_is_not_a_duration(text):
 # Writers
 
 
+@plays(Client)
 class ScriptedClient:
     """Ends each write as told and counts; sets `enough` after `limit` writes."""
 
@@ -505,6 +507,7 @@ def pod(name, address, *, ready=True):
     }
 
 
+@plays_kube
 class PodApi:
     """Stands in for Kube: three pods, and a program's output or failure for every exec."""
 

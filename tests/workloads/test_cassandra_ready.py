@@ -1,16 +1,17 @@
 """Cassandra is ready when its ring is Up and Normal and a client of these pods, no other, has table and settings."""
 
 import pytest
-from fakes import Clock, pod
+from fakes import Clock, plays, plays_kube, pod
 from rookery.errors import InfrastructureError
 from rookery.waiting import DeadlineExceeded, NotYet
-from rookery.workloads.cassandra import workload
+from rookery.workloads.cassandra import client, workload
 from rookery.workloads.cassandra.workload import Cassandra
 from rookery.workloads.workload import READY
 
 HOST_ID = "5f1e2f4e-0000-4000-8000-00000000000"
 
 
+@plays_kube
 class Ring:
     """Three pods of Cassandra, which have other addresses in each life; a client knows those of one life."""
 
@@ -40,7 +41,7 @@ class Ring:
     def get(self, kind, name, *, namespace):
         assert (kind, name, namespace) == ("ConfigMap", "cassandra-seed", "cassandra")  # it came without a seed
 
-    def exec(self, name, argv, *, namespace, container, timeout):
+    def exec(self, pod, argv, *, namespace, container, timeout):
         assert argv == ["nodetool", "status"]
         lines = [
             f"{'DN' if address == self.replaying else 'UN'}  {address}  1 MiB  16  100%  {HOST_ID}{number}  rack"
@@ -57,6 +58,7 @@ class Ring:
         return self.clients[-1]
 
 
+@plays(client.Client)
 class Client:
     """A connection to the pods of one life; it is of no use in the next one."""
 

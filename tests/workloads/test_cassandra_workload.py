@@ -4,11 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays_kube
+from fakes import plays, plays_kube
 from rookery.history.recorder import Recorder
 from rookery.kube import ApiUnavailable, ExecFailed, KubeError
 from rookery.signatures import COMMIT_LOG_REFUSED
 from rookery.waiting import Condition, NotYet
+from rookery.workloads.cassandra.client import Client
 from rookery.workloads.cassandra.manifests import IGNORE_REPLAY_ERRORS
 from rookery.workloads.cassandra.workload import Cassandra
 from rookery.workloads.workload import SEED_TABLE
@@ -172,6 +173,7 @@ def test_ready_asks_for_containers_that_started_since(cassandra, monkeypatch):
     assert asked == [SINCE]
 
 
+@plays(Client)
 class Reader:
     """A client that can be asked for all that `ready` and `read_all` ask for."""
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+from fakes import plays_kube
 from rookery.errors import StorageFailure
 from rookery.kube import ExecFailed
 from rookery.signatures import LOCK_IS_HELD
@@ -16,6 +17,7 @@ from rookery.workloads.volumes import Pod
 pytestmark = pytest.mark.skipif(not shutil.which("flock"), reason="needs flock of util-linux")
 
 
+@plays_kube
 class Kube:
     """Runs what a pod is told to here, in one process group, so that all of it ends with the pod."""
 

@@ -1,11 +1,13 @@
 """What every database's pods and volumes are asked for: stopped and started, restarted, and without their volume."""
 
 import pytest
+from fakes import plays_kube
 from rookery.waiting import NotYet
 from rookery.workloads.etcd.workload import Etcd
 from rookery.workloads.postgresql.workload import PostgreSQL
 
 
+@plays_kube
 class Kube:
     """Has pods; remembers what it was asked to change."""
 

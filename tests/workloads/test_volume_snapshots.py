@@ -1,7 +1,7 @@
 """A VolumeSnapshot is gone when its content in the storage is, and no other is waited for."""
 
 import pytest
-from fakes import Clock
+from fakes import Clock, plays_kube
 from rookery.kube import ApiUnavailable
 from rookery.waiting import DeadlineExceeded
 from rookery.workloads import volumes as workload
@@ -10,6 +10,7 @@ from rookery.workloads.volumes import ClaimSpec, Snapshot, Volumes
 CLAIM = ClaimSpec("data", "volumes", "rook-ceph-block")
 
 
+@plays_kube
 class SnapshotController:
     """An API with the snapshot controller behind it: a snapshot that is deleted goes at once, and its content once the
     driver has deleted what it stands for, `takes` seconds later. While the API is `down` it answers nothing."""

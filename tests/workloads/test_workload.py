@@ -5,7 +5,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays_kube
+from fakes import plays, plays_kube
 from rookery.errors import InfrastructureError, StorageFailure, Unknown
 from rookery.history.injected import Injected
 from rookery.history.recorder import Recorder
@@ -46,6 +46,7 @@ class Server:
         self.tables.setdefault(table, set()).add(key)
 
 
+@plays(workload.Client)
 class Client:
     def __init__(self, server, table, record):
         self.server, self.table, self.record, self.closed = server, table, record, False
