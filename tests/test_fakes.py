@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import plays
+from playing import plays
 
 TESTS = Path(__file__).parent
 HARNESS = TESTS.parent / "harness"

@@ -5,7 +5,8 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_cluster
+from fakes import plays_cluster
+from playing import plays
 from rookery.bench import common as bench
 from rookery.bench.common import Bench, Goal, Row, rows
 from rookery.cluster import stores

@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 from fake_engine import FakeEngine
-from fakes import plays
+from playing import plays
 from rookery.bench import decoys
 from rookery.bench.decoys import (
     LABEL,

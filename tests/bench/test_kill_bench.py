@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 from fake_engine import FakeEngine
-from fakes import plays
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playing import plays
 from rookery import cli
 from rookery.bench import decoys, leftovers
 from rookery.bench import kill as kill_bench

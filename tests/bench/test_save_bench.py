@@ -4,7 +4,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_cluster
+from fakes import plays_cluster
+from playing import plays
 from rookery.bench import save as save_bench
 from rookery.errors import InfrastructureError
 from rookery.machine.freezer import Freeze

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_kube, plays_rook
+from fakes import plays_kube, plays_rook
+from playing import plays
 from rookery import random_operations
 from rookery.bench import volumes as volume_bench
 from rookery.bench.volumes import (

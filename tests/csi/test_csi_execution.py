@@ -6,9 +6,10 @@ import threading
 from collections import Counter
 
 import pytest
-from fakes import Clock, plays
+from fakes import Clock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from playing import plays
 from rookery.csi import execution
 from rookery.csi.csi_client import CsiClient, Reply
 from rookery.csi.execution import Driver, Execution, ModelViolation, summary

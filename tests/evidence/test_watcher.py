@@ -8,7 +8,8 @@ from threading import Event
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.evidence import watcher
 from rookery.evidence.cluster_log import entry
 from rookery.evidence.happenings import Ceph

@@ -4,7 +4,8 @@ from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.cluster.kind_cluster import KindCluster
 from rookery.errors import Unknown, UsageError
 from rookery.faults import AddressReuse, FileDamage, VolumeLoss, WorkloadStop, fault

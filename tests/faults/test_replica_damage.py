@@ -4,7 +4,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_rook
+from fakes import plays_rook
+from playing import plays
 from rookery.errors import Unknown, UsageError
 from rookery.faults import ReplicaDamage, fault, replica_damage
 from rookery.rook.status import Pg, Placed

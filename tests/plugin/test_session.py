@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.cluster.snapshots import Snapshot, SnapshotRefused
 from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, Unknown, UsageError
 from rookery.kube import Kube, KubeError

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from fakes import Clock, plays
+from fakes import Clock
+from playing import plays
 from rookery import steps
 from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.nodes import NodeState

@@ -4,7 +4,8 @@ import base64
 
 import pytest
 import yaml
-from fakes import plays, plays_rook_and_kube
+from fakes import plays_rook_and_kube
+from playing import plays
 from rookery.browser import webdriver
 from rookery.errors import UsageError
 from rookery.rook.cluster import CephSpec

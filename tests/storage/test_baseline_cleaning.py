@@ -4,7 +4,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays
+from playing import plays
 from rookery.errors import InfrastructureError
 from rookery.kube import ApiUnavailable
 from rookery.storage.baseline import cleaning as cleaning_module

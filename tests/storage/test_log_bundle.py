@@ -4,7 +4,8 @@ import errno
 import json
 
 import pytest
-from fakes import plays, plays_kube, plays_rook
+from fakes import plays_kube, plays_rook
+from playing import plays
 from rookery.errors import RookeryError
 from rookery.kube.client import ResourceType
 from rookery.rook import system as rook_system

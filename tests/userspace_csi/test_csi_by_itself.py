@@ -17,8 +17,8 @@ else:
 
 PACKAGE = Path(__file__).parents[2] / "harness" / "userspace_csi"
 PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())
-FILES = [*PACKAGE.rglob("*.py"), *Path(__file__).parent.glob("*.py")]
-OF_THE_TESTS = {"hypothesis", "pytest", "tomli"}
+FILES = [*PACKAGE.rglob("*.py"), *Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "playing.py"]
+OF_THE_TESTS = {"hypothesis", "playing", "pytest", "tomli"}  # tests/playing.py needs nothing
 OF_THE_IMAGE = {
     *("cephfs", "grpc", "rados", "rbd"),
     *("csi_pb2", "csi_pb2_grpc", "pluginregistration_pb2", "pluginregistration_pb2_grpc"),

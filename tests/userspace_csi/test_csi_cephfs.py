@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import userspace_csi as driver
-from fakes import plays
+from playing import plays
 from userspace_csi.cephfs.controller import CephfsController
 from userspace_csi.cephfs.subvolumes import SubvolumeId, SubvolumeSnapshotId, mount_options
 from userspace_csi.clusters import ClusterConfig, Credentials

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import plays
+from playing import plays
 from userspace_csi.cephfs import node
 from userspace_csi.cephfs.client import FuseClients, MountFailed, Source, ask_admin_socket
 from userspace_csi.cephfs.node import CephfsNode, MountRecords, MountState

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import permutations
 
 import pytest
-from fakes import plays
+from playing import plays
 from userspace_csi import controller as controller_of_images
 from userspace_csi.clusters import Credentials
 from userspace_csi.controller import Controller

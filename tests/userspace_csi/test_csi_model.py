@@ -15,9 +15,9 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
-from fakes import plays
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from playing import plays
 from test_csi_controller import FakeCeph, FakeImage, FakeNodes, FakePool
 from userspace_csi import devices, filesystems
 from userspace_csi.conformance import model as m

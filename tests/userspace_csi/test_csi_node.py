@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from fakes import plays
+from playing import plays
 from userspace_csi import devices
 from userspace_csi.clusters import Credentials
 from userspace_csi.errors import (

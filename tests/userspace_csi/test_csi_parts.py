@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fakes import plays
 from hypothesis import given
 from hypothesis import strategies as st
+from playing import plays
 from userspace_csi.clusters import ClusterConfig, Credentials, client_files, remove_client_files
 from userspace_csi.commands import CommandFailed, CommandTimedOut, Completed, run
 from userspace_csi.errors import (

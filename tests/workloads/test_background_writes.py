@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from fakes import plays
+from playing import plays
 from rookery.errors import StorageFailure
 from rookery.waiting import NotYet
 from rookery.workloads import background_writes, volumes

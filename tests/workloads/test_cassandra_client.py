@@ -20,7 +20,8 @@ from cassandra.protocol import (
     UnavailableErrorMessage,
     WriteTimeoutErrorMessage,
 )
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.errors import InfrastructureError, StorageFailure, UsageError
 from rookery.history.recorder import Recorder
 from rookery.history.rows import value_of

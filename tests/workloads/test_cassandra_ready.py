@@ -1,7 +1,8 @@
 """Cassandra is ready when its ring is Up and Normal and a client of these pods, no other, has table and settings."""
 
 import pytest
-from fakes import Clock, plays, plays_kube, pod
+from fakes import Clock, plays_kube, pod
+from playing import plays
 from rookery.errors import InfrastructureError
 from rookery.waiting import DeadlineExceeded, NotYet
 from rookery.workloads.cassandra import client, workload

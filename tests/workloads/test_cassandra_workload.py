@@ -4,7 +4,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.history.recorder import Recorder
 from rookery.kube import ApiUnavailable, ExecFailed, KubeError
 from rookery.signatures import COMMIT_LOG_REFUSED

@@ -5,7 +5,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from fakes import plays, plays_kube
+from fakes import plays_kube
+from playing import plays
 from rookery.errors import InfrastructureError, StorageFailure, Unknown
 from rookery.history.injected import Injected
 from rookery.history.recorder import Recorder
