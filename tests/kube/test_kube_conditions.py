@@ -48,7 +48,7 @@ class Api:
         found = self.list(kind, namespace=namespace, api_version=api_version)
         return next((each for each in found if each["metadata"]["name"] == name), None)
 
-    def events(self, namespace, *, name):
+    def events(self, namespace, *, name="", kind=""):
         return [event for event in self.warnings if event["of"] == (namespace, name)]
 
     def _answer(self, kind, api_version):

@@ -17,13 +17,14 @@ KEPT = {"name": "it", "deletionTimestamp": "2026-11-24T10:00:00Z", "finalizers":
 
 @plays_kube
 class Kube:
-    """An API with an event of `it` in one namespace, and with objects of that name that are being deleted."""
+    """An API with an event of `it`, of one kind, in one namespace, and with objects of that name that are being
+    deleted."""
 
-    def __init__(self, has_events):
-        self.has_events, self.asked = has_events, []
+    def __init__(self, has_events, kind=""):
+        self.has_events, self.kind, self.asked = has_events, kind, []
 
-    def events(self, namespace, *, name):
-        return [EVENT] if (namespace, name) == (self.has_events, "it") else []
+    def events(self, namespace, *, name="", kind=""):
+        return [EVENT] if (namespace, name) == (self.has_events, "it") and self.kind in ("", kind) else []
 
     def get(self, kind, name, *, namespace):
         self.asked.append((kind, name, namespace))
@@ -38,6 +39,14 @@ def test_an_event_is_looked_for_where_the_api_has_it(kind, namespace, has_events
     assert NamedObject(Kube(has_events), kind, "it", namespace).event(FULL).now() == "The node is full"
     with pytest.raises(NotYet, match="there is none"):
         NamedObject(Kube("elsewhere"), kind, "it", namespace).event(FULL).now()
+
+
+def test_an_event_of_another_kind_of_object_of_that_name_is_none():
+    """A StatefulSet and its Service are called the same."""
+    kube = Kube("cassandra", kind="StatefulSet")
+    NamedObject(kube, "StatefulSet", "it", "cassandra").event(FULL).now()
+    with pytest.raises(NotYet, match="there is none"):
+        NamedObject(kube, "Service", "it", "cassandra").event(FULL).now()
 
 
 @pytest.mark.parametrize("namespace", ["volumes", ""])

@@ -14,7 +14,7 @@ from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-from fakes import plays
+from playing import plays
 from rookery.catalogue import markers
 from rookery.cluster import kind_config
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
@@ -530,7 +530,7 @@ def test_the_line_that_showed_a_symptom_is_in_the_report(pytester, cluster):
 
         def test_it(cluster):
             said = {"reason": "FailedMount", "message": "rbd image p/i is still being used"}
-            kube = SimpleNamespace(events=lambda namespace, name: [said])
+            kube = SimpleNamespace(events=lambda namespace, **_: [said])
             assert event_shown(kube, "volumes", IMAGE_IN_USE, of="writer").now()
         """
     )

@@ -19,7 +19,7 @@ class Kube:
     def get(self, kind, name, *, namespace=None):
         return self.found
 
-    def events(self, namespace, *, name):
+    def events(self, namespace, *, name="", kind=""):
         self.did.append((namespace, name))
         return [{"reason": "VolumeFailedDelete", "message": "image has snapshots"}]
 

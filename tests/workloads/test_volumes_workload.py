@@ -44,7 +44,7 @@ class Kube:
     def list(self, kind, *, namespace=None):
         return [found for (kind_of_it, _), found in self.objects.items() if kind_of_it == kind]
 
-    def events(self, namespace, *, name):
+    def events(self, namespace, *, name="", kind=""):
         return [{"reason": "ProvisioningFailed", "message": message} for message in self.messages]
 
     def volume_stats(self, node):

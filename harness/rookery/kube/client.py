@@ -318,9 +318,10 @@ class Kube:
         volumes = [volume for pod in items_of(summary, "pods") for volume in items_of(pod, "volume")]
         return [volume for volume in volumes if volume.get("pvcRef")]
 
-    def events(self, namespace: str, *, name: str | None = None) -> builtins.list[Object]:
-        """The events of a namespace, or of the objects called `name` in it."""
-        fields = f"involvedObject.name={name}" if name else ""
+    def events(self, namespace: str, *, name: str = "", kind: str = "") -> builtins.list[Object]:
+        """The events of a namespace, or of the objects called `name`, or of that `kind`, in it."""
+        wanted = {"name": name, "kind": kind}
+        fields = ",".join(f"involvedObject.{field}={value}" for field, value in wanted.items() if value)
         return self.list("Event", namespace=namespace, fields=fields, api_version="v1")
 
     def _apply_within_deadline(self, wanted: Object) -> None:

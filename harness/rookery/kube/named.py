@@ -21,7 +21,7 @@ class NamedObject:
 
     def event(self, signature: Signature) -> Condition[str]:
         """An event of the object says it; its value is the line that does."""
-        return event_shown(self._kube, self.namespace or _OF_NO_NAMESPACE, signature, of=self.name)
+        return event_shown(self._kube, self.namespace or _OF_NO_NAMESPACE, signature, of=self.name, kind=self.kind)
 
     def held_by(self, signature: Signature) -> Condition[str]:
         """It is being deleted, and held by the finalizer that the signature names."""

@@ -52,12 +52,15 @@ def refused_with(kube: Kube, manifest: Object, signature: Signature) -> Conditio
     return Condition(f"the API server to say {signature.text!r}", condition, within=SHOWN)
 
 
-def event_shown(kube: Kube, namespace: str, signature: Signature, *, of: str, since: float = 0.0) -> Condition[str]:
-    """An event of the object called `of` says it, with the signature's reason if it names one."""
+def event_shown(
+    kube: Kube, namespace: str, signature: Signature, *, of: str, kind: str = "", since: float = 0.0
+) -> Condition[str]:
+    """An event of the object called `of`, of that `kind` if it is given, says it, with the signature's reason if it
+    names one."""
 
     @retry_while_api_unavailable()
     def condition(since: float = since) -> str:
-        events = sorted(kube.events(namespace, name=of), key=last_seen)
+        events = sorted(kube.events(namespace, name=of, kind=kind), key=last_seen)
         # Events have whole seconds, rounded down.
         recent = [event for event in events if last_seen(event) >= math.floor(since)]
         for event in reversed(recent):
