@@ -452,6 +452,15 @@ def test_a_lease_of_another_format_is_left_to_the_version_that_wrote_it(state, v
     assert (state / "leases/dead.json").exists()
 
 
+def test_a_lease_of_things_that_nobody_can_remove_ends_no_other_sweep(tmp_path):
+    rewrite(dead_lease(), resources=[{"kind": "moon", "name": "it", "details": {}}])
+    dead_lease("other").add("file", tmp_path / "file")
+    (tmp_path / "file").touch()
+    with pytest.raises(SweepIncomplete, match="unknown kinds: moon") as caught:
+        sweep()
+    assert caught.value.removed == [f"file {tmp_path}/file"]
+
+
 def test_a_folder_is_the_leases_own_and_roots_alone(state):
     lease = Lease.acquire("mine")
     lease.make_directory(state / "clusters/mine")

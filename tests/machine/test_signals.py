@@ -1,9 +1,12 @@
 """Signals that end a run, and those that do not."""
 
 import os
+import pty
 import signal
+import sys
 
 import pytest
+from rookery.machine import signals
 from rookery.machine.signals import Terminated, ending_as_ctrl_c
 
 
@@ -35,6 +38,38 @@ def test_the_removal_that_the_first_began_is_not_ended_by_the_next():
         removed.append(number)
     end()
     assert removed == [signal.SIGHUP, signal.SIGTERM]
+
+
+def test_a_signal_that_comes_later_ends_what_hangs(monkeypatch):
+    times = iter([100.0, 100.0, 106.0, 106.0])
+    monkeypatch.setattr(signals.time, "monotonic", lambda: next(times))
+    end = ending_as_ctrl_c()
+    for _ in range(2):
+        with pytest.raises(Terminated):
+            os.kill(os.getpid(), signal.SIGTERM)
+    end()
+
+
+def test_what_is_written_to_a_terminal_that_is_closed_goes_nowhere():
+    """Else the line that says so would end the removal."""
+    program = (
+        "from rookery.machine.signals import Terminated, ending_as_ctrl_c\n"
+        "import signal, sys\n"
+        "ending_as_ctrl_c()\n"
+        "try:\n"
+        "    print('ready', flush=True)\n"
+        "    signal.pause()\n"
+        "except Terminated:\n"
+        "    print('removing', flush=True)\n"
+        "    sys.stderr.write('removed')\n"
+        "    sys.exit(42)\n"
+    )
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", program])
+    assert b"ready" in os.read(terminal, 100)
+    os.close(terminal)  # SIGHUP comes
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 42
 
 
 def test_what_nohup_has_made_of_it_stays():

@@ -41,7 +41,7 @@ from rookery.paths import state_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
 
 LEASE_LABEL = "io.rookery.lease"  # of containers and networks: the lease's id
-VERSION = 2  # of the file: to be raised when a reader of before would take a lease for something else
+VERSION = 3  # of the file: to be raised when a reader of before would take a lease for something else
 
 _SUFFIXES = (".json", ".tmp", ".lock")
 SWEPT = minutes(10)  # deadline for another process's sweep
@@ -257,6 +257,8 @@ class Lease:
             if version == VERSION:
                 known = {each.name: data[each.name] for each in fields(cls)}
                 resources = [Resource(r["kind"], r["name"], r["details"]) for r in data["resources"]]
+                if unknown := {r.kind for r in resources} - REMOVERS.keys():
+                    raise ValueError(f"it names things of unknown kinds: {', '.join(sorted(unknown))}")
                 return cls(**{**known, "owner": Process(**data["owner"]), "resources": resources})
         except FileNotFoundError:
             return None

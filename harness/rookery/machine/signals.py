@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import stat
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+
+_ONE_END = 5.0
 
 
 class Terminated(KeyboardInterrupt):
@@ -14,19 +20,22 @@ class Terminated(KeyboardInterrupt):
 def ending_as_ctrl_c() -> Callable[[], None]:
     """Have SIGTERM, and SIGHUP of a terminal that is closed, raise `Terminated` from now on; returns what ends that.
 
-    Not of a signal of which somebody has made something else, as nohup(1) ignores SIGHUP. Only the first one does: a
-    terminal that is closed sends SIGHUP, and whoever has started this process SIGTERM on top of it, in the middle of
-    the removal. Does nothing in a thread, where Python knows no signals.
+    Not of a signal of which somebody has made something else, as nohup(1) ignores SIGHUP. One that follows another
+    within `_ONE_END` seconds does nothing: a terminal that is closed sends SIGHUP, and whoever has started this
+    process SIGTERM on top of it, in the middle of the removal. What was on the terminal goes nowhere then, since each
+    write to it would be an error. Does nothing in a thread, where Python knows no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 
-    came = False
+    came = -_ONE_END
 
     def terminate(number: int, frame: object) -> None:
         nonlocal came
-        if not came:
-            came = True
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        if time.monotonic() - came >= _ONE_END:
+            came = time.monotonic()
             raise Terminated(signal.Signals(number).name)
 
     ours = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
@@ -38,3 +47,14 @@ def ending_as_ctrl_c() -> Callable[[], None]:
             signal.signal(each, signal.SIG_DFL)
 
     return end
+
+
+def _leave_terminal() -> None:
+    """Have standard input, output and error lead nowhere where they are a terminal's."""
+    with open(os.devnull, "r+b", buffering=0) as nowhere:
+        null = os.fstat(nowhere.fileno()).st_rdev
+        for number in (0, 1, 2):
+            with suppress(OSError):  # closed
+                found = os.fstat(number)
+                if stat.S_ISCHR(found.st_mode) and found.st_rdev != null:
+                    os.dup2(nowhere.fileno(), number)
