@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from fakes import plays
+from playing import plays
 from rookery.cluster.hanging import Hanging
 from rookery.cluster.topology import Topology
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
@@ -31,7 +31,6 @@ from rookery.storage import log_bundle
 from rookery.storage import saved as saved_module
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.images import ensure
 from rookery.storage.system import StorageSystem
 from rookery.waiting import Condition, NotYet, condition
 
@@ -337,8 +336,8 @@ def test_whoever_waits_for_the_images_of_another_run_says_so(monkeypatch, logged
     """Be it a run, or `rookery images ensure`."""
     monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
     monkeypatch.setattr(storage.images, "READY", 0.1)
-    with machine_lock("images"), pytest.raises(DeadlineExceeded):
-        ensure(Settings(), ["localhost/rookery/debian:trixie"])
+    with machine_lock("images"), pytest.raises(DeadlineExceeded), storage.images.alone():
+        pytest.fail("two at once")
     assert len([line for line in logged.messages if "images.lock" in line]) == 1
 
 

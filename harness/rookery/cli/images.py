@@ -130,7 +130,8 @@ def _of_scenarios(arguments: argparse.Namespace, settings: Settings) -> list[str
 def _ensure(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     settings = options.settings(arguments, SETTINGS)
-    images = storage.ensure(settings, _wanted(arguments))
+    with storage.alone():
+        images = storage.ensure(settings, _wanted(arguments))
     for image in images:
         print(f"{image.reference}: {image.origin.value}")
     print(f"{len(images)} images in {time.monotonic() - started:.0f} s")

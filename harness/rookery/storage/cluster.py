@@ -122,7 +122,7 @@ class StorageCluster:
         missing = storage and not self.has_images
         if not wanted and not missing:
             return
-        with results.phase("images ready"):
+        with results.phase("images ready"), images.alone():
             wanted += self.storage.images if missing else ()
             found = images.ensure(self.settings, wanted)
         self.origins |= {image.reference: image.origin.value for image in found}
@@ -341,8 +341,8 @@ class StorageCluster:
         upgraded so, before anything is touched.
         """
         results = self.reporting_to(None)
-        wanted = self.storage.images_after(versions)
-        with results.uncounted(), results.phase("images of the upgrade ready"):
+        with results.uncounted(), results.phase("images of the upgrade ready"), images.alone():
+            wanted = self.storage.images_after(versions)
             found = images.ensure(self.settings, wanted)
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 
 from rookery.images import engine, recipes, resolve
 from rookery.images.mirrors import Mirrors
@@ -26,14 +27,19 @@ def needed(settings: Settings) -> tuple[str, ...]:
     return (node_image(settings), *system_named(settings.storage)(settings).images)
 
 
+def alone() -> AbstractContextManager[None]:
+    """One process of this machine at a time finds out which images it wants, for which others may have to be built,
+    and has them made. Raises `DeadlineExceeded`."""
+    return machine_lock("images", within=READY)
+
+
 def ensure(settings: Settings, references: Iterable[str]) -> list[Image]:
-    """Have these images in docker, one process of this machine at a time; see `rookery.images.resolve.ensure`."""
-    with machine_lock("images", within=READY):
-        return resolve.ensure(
-            tuple(dict.fromkeys(references)),
-            registries_reachable=lambda: bool(reachable_registries()),
-            mirrors=Mirrors.parse(settings.registry_mirror),
-        )
+    """Have these images in docker; see `rookery.images.resolve.ensure`."""
+    return resolve.ensure(
+        tuple(dict.fromkeys(references)),
+        registries_reachable=lambda: bool(reachable_registries()),
+        mirrors=Mirrors.parse(settings.registry_mirror),
+    )
 
 
 def ids(references: Iterable[str]) -> dict[str, str]:
