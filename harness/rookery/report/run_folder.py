@@ -103,7 +103,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def runs(root: Path) -> list[Path]:
     """The folders of runs under `root`, the oldest first."""
-    found = [path for path in root.glob("*/run.json") if path.parent.name != LATEST]
+    found = [
+        path for path in root.glob("[!.]*/run.json") if path.parent.name != LATEST
+    ]  # no link or draft in the making
     return sorted((path.parent for path in found), key=lambda path: str(read_json(path / "run.json").get("started")))
 
 
