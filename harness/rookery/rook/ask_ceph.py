@@ -7,8 +7,6 @@ all commands there are, and takes four times the processor time of this (0.22 an
 https://docs.ceph.com/en/latest/rados/api/python/ (mon_command, mgr_command)
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -4,8 +4,6 @@ Runs inside Rook's toolbox, as `read_ceph.py` does. What is printed is a JSON li
 why it was not.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 
