@@ -164,6 +164,12 @@ def _storage(settings: Settings) -> None:
     system_named(settings.storage).check(settings)
 
 
+def _driver(settings: Settings) -> None:
+    from rookery.storage.system import system_named
+
+    system_named(settings.storage).check_driver(settings)
+
+
 def _require_place(folder: str, option: str, hint: str) -> None:
     """A folder that is there or can be made."""
     path = Path(folder)
@@ -189,7 +195,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[[Settings], None]], ...] = (
     (("kind_image",), _kind_image),
     (("registry_mirror",), _registry_mirror),
     (tuple(kinds()), _workloads),
-    (("storage", "rook", "ceph", "kubernetes", "rook_manifests", "kind_image", "csi_driver"), _storage),
+    (("storage", "rook", "ceph", "kubernetes", "rook_manifests", "kind_image"), _storage),
+    (("storage", "csi_driver"), _driver),
     (("kind_config", "kind_workers"), _topology),
     (("disk_size",), _disk_size),
     (("kind_bin",), _kind_bin),

@@ -100,6 +100,10 @@ class RookSystem(StorageSystem):
         require_kubernetes(settings.kubernetes, rook=settings.rook, any_fits=any_fits)
         if settings.rook_manifests is not None:
             manifests.require_usable(settings.rook_manifests)
+
+    @classmethod
+    def check_driver(cls, settings: Settings) -> None:
+        """ceph-csi is the kernel's own clients."""
         if settings.csi_driver == "ceph-csi" and not doctor.kernel_has("rbd"):
             raise UsageError(
                 "--csi-driver ceph-csi needs a kernel with rbd, which this one is not", hint="--csi-driver userspace"

@@ -71,7 +71,12 @@ class StorageSystem(ABC):
 
     @classmethod
     def check(cls, settings: Settings) -> None:
-        """See that what is asked of this system can be. Raises `UsageError`."""
+        """See that the versions and manifests asked for can be, and fit each other. Raises `UsageError`."""
+        return
+
+    @classmethod
+    def check_driver(cls, settings: Settings) -> None:
+        """See that the CSI driver asked for can serve on this machine. Raises `UsageError`."""
         return
 
     @property
