@@ -58,7 +58,7 @@ examples:
   rookery tuning                    which intervals and limits are not those of a real cluster
   rookery report                    the pages of the last run, and what failed in it
   rookery compare A B C             phases, rates and verdicts of runs side by side
-  rookery recheck                     what today's checker says of the last run's histories
+  rookery recheck                   what today's checker says of the last run's histories
   rookery snapshots                 saved clusters, from which scenarios begin
   rookery matrix                    the combinations of versions in matrix.toml
   rookery bench restore --runs 3    how long it takes to restore one
