@@ -44,7 +44,7 @@ def test_only_what_is_blank_is_used(cluster, osd_disks):
     nodes.make_filesystem(formatted)
     nodes.partition(Path(partitioned.device))
     for disk in (formatted, partitioned, decoy):
-        nodes.scribble(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
+        nodes.overwrite(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
     theirs = {disk.path: nodes.digest(disk.path) for disk in (formatted, partitioned, decoy)}
     for disk in (blank, formatted, partitioned):
         nodes.attach_disk(disk, worker)

@@ -42,7 +42,7 @@ def clock(monkeypatch):
 def told(clock):
     """The waits of which others were told."""
     found = []
-    with waiting.waits.told_to(found.append):
+    with waiting.waits.subscribe(found.append):
         yield found
 
 
@@ -481,7 +481,7 @@ def test_how_a_wait_ended_is_told(told, wait, ended, within):
 
 def test_waits_of_every_thread_are_told_and_none_that_ends_when_nobody_listens(clock):
     found = []
-    with waiting.waits.told_to(found.append):
+    with waiting.waits.subscribe(found.append):
         thread = threading.Thread(target=late_for_nothing)
         thread.start()
         thread.join()

@@ -32,6 +32,8 @@ NAMES = {
     # of the rest
     *("Filled", "Moved", "Shown", "Stated", "by_chance", "BY_CHANCE", "each_stored", "of_fio", "of_rbd_bench"),
     *("TELLING", "LEFT_OUT", "TROUBLE", "role_first", "settle", "SERVICE_PUT_RIGHT", "at_hand"),
+    *("told_to", "ONE_END", "leave_terminal", "let_go", "LET_GO", "heard_by", "require_heard"),
+    *("RING_WHOLE", "last_words", "unwell", "scribble"),
 }
 MODULES = {"blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(

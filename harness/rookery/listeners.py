@@ -1,4 +1,4 @@
-"""Telling whoever listens: what is known deep inside reaches the report, and neither knows of the other."""
+"""Listeners: what is known deep inside reaches the report, and neither knows of the other."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ P = ParamSpec("P")
 
 
 class Listeners(Generic[P]):
-    """Those who are told of one kind of thing, each while it lasts; a tale has the same arguments for all."""
+    """Those who are notified of one kind of event, each while it is subscribed; all get the same arguments."""
 
     def __init__(self) -> None:
-        self._listening: tuple[Callable[P, None], ...] = ()  # replaced and never changed: any thread may go through it
+        self._subscribed: tuple[Callable[P, None], ...] = ()  # replaced and never changed: any thread may go through it
 
     @contextmanager
-    def told_to(self, listener: Callable[P, None]) -> Iterator[None]:
-        """While it lasts, `listener` is told each as it happens, by the thread in which it does."""
-        self._listening = (*self._listening, listener)
+    def subscribe(self, listener: Callable[P, None]) -> Iterator[None]:
+        """While it lasts, `listener` is called at each event, by the thread in which it happens."""
+        self._subscribed = (*self._subscribed, listener)
         try:
             yield
         finally:
-            self._listening = tuple(each for each in self._listening if each is not listener)
+            self._subscribed = tuple(each for each in self._subscribed if each is not listener)
 
-    def tell(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Tell those who listen now."""
-        for listener in self._listening:
+    def notify(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call those who are subscribed now."""
+        for listener in self._subscribed:
             listener(*args, **kwargs)

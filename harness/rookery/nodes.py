@@ -10,7 +10,7 @@ from rookery.cluster.kubelet_log import kubelet_log
 from rookery.cluster.peering import peered
 from rookery.kube.conditions import node_lost, nodes_ready
 from rookery.kube.taints import OUT_OF_SERVICE, add_taint, remove_taint
-from rookery.machine.contents import digest, partition, scribble
+from rookery.machine.contents import digest, overwrite, partition
 from rookery.machine.runc_without_caps import lacking_capabilities
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "make_folders",
     "node_lost",
     "nodes_ready",
+    "overwrite",
     "partition",
     "peered",
     "remove_folders",
     "remove_taint",
-    "scribble",
 ]

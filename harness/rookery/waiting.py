@@ -34,7 +34,7 @@ P = ParamSpec("P")
 
 POLL = 0.2  # seconds between two questions; short, so that waiting adds little to what is measured
 LOGGED_EVERY = 10.0  # seconds
-TOLD_FROM = 1.0  # seconds that a wait took, of which others are told
+NOTIFIED_FROM = 1.0  # seconds that a wait took, of which listeners are notified
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +60,13 @@ class Wait:
 _BROKEN_OFF: Ended = "broken off"  # unless it ended otherwise
 
 waits: Listeners[[Wait]] = Listeners()
-"""Who is told each wait of `TOLD_FROM` seconds and more as it ends."""
+"""Notified of each wait of `NOTIFIED_FROM` seconds and more as it ends."""
 
 
 def _over(name: str, began: float, within: float, ended: Ended) -> None:
     seconds = time.monotonic() - began
-    if seconds >= TOLD_FROM:
-        waits.tell(Wait(name, seconds, within, ended))
+    if seconds >= NOTIFIED_FROM:
+        waits.notify(Wait(name, seconds, within, ended))
 
 
 class Moment(Protocol):
@@ -341,7 +341,7 @@ def wait_for(
             raise NotYet(f"held {held} of {times_in_a_row} times in a row")
         return value
 
-    def tell(attempt: tenacity.RetryCallState) -> None:
+    def log_reason(attempt: tenacity.RetryCallState) -> None:
         nonlocal told
         now = time.monotonic()
         if now - told >= LOGGED_EVERY and attempt.outcome:
@@ -352,7 +352,7 @@ def wait_for(
         retry=tenacity.retry_if_exception_type(NotYet),
         stop=tenacity.stop_after_delay(within),
         wait=tenacity.wait_fixed(every),
-        before_sleep=tell,
+        before_sleep=log_reason,
         reraise=True,
     )
     try:

@@ -118,7 +118,7 @@ class Exporter:
         if self._mounts.at(image) is not None and os.stat(image).st_size > 0:
             return
         if not self.is_running(volume):
-            words = self._units.last_words(volume.slug)
+            words = self._units.last_log_lines(volume.slug)
             raise ExporterFailed(f"the exporter of {volume.spec} ended: {words}")
         raise Unavailable(f"the exporter of {volume.spec} does not serve yet")
 

@@ -92,7 +92,7 @@ class Units:
         self._run([*_ON_THE_NODE, "systemctl", "kill", "--signal=KILL", self.name(slug)], timeout=_ASK, check=False)
         self.stop(slug)
 
-    def last_words(self, slug: str) -> str:
+    def last_log_lines(self, slug: str) -> str:
         """What it has printed last."""
         name = f"--unit={self.name(slug)}"
         argv = [*_ON_THE_NODE, "journalctl", name, "--lines=10", "--output=cat", "--no-pager"]

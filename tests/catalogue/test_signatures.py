@@ -343,7 +343,7 @@ def test_whoever_listens_is_told_the_line_that_showed_it_and_only_then():
     told = []
     kube = Kube([event(POOL_GONE)], logs={("cassandra-0", False): "x\nSeed provider couldn't lookup host a\n"})
     shown = event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")
-    with symptoms.sightings.told_to(lambda signature, line: told.append((signature, line))):
+    with symptoms.sightings.subscribe(lambda signature, line: told.append((signature, line))):
         with pytest.raises(NotYet):
             event_shown(kube, "files", signatures.IMAGE_IN_USE, of="writer").now()
         assert told == []

@@ -419,7 +419,7 @@ def half_removed(tmp_path, monkeypatch):
     left = Lease.acquire("c")
     with left.make_file(tmp_path / "c-worker.img"):
         left.keep()
-    left._let_go()
+    left._release_lock()
     return left
 
 

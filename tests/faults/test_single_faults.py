@@ -172,7 +172,7 @@ def test_a_partition_is_over_when_its_rules_are_gone():
     cut = NodePartition("worker")
     cut.inject(it)
     cut.heal()
-    partition.heard(it, "worker", ["172.18.0.3"], port=1)
+    partition.reachable(it, "worker", ["172.18.0.3"], port=1)
 
 
 @plays_nodes

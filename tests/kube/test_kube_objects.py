@@ -222,7 +222,7 @@ def test_what_reads_objects_without_waiting_takes_what_is_not_there_for_nothing(
     found = expected_of(volumes=[volume], contents=[], claims=[claim], pods=[pod], attachments=[])
     assert found.uses == frozenset()
     objects = [pod, node, claim, volume, api.get("Namespace", "it"), api.get("ConfigMap", "it")]
-    assert fingerprint_of(objects, watched=["volumes"]).unwell
+    assert fingerprint_of(objects, watched=["volumes"]).unhealthy
     add_taint(api, "it", OUT_OF_SERVICE)
     remove_taint(api, "it", OUT_OF_SERVICE["key"])
 

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rookery.machine.contents import digest, partition, scribble
+from rookery.machine.contents import digest, overwrite, partition
 
 MIB = 1 << 20
 
@@ -44,10 +44,10 @@ def test_the_size_is_part_of_the_content(tmp_path):
     assert digest(sparse(tmp_path / "a", MIB)) != digest(sparse(tmp_path / "b", 2 * MIB))
 
 
-def test_a_scribble_changes_the_content(tmp_path):
+def test_overwriting_changes_the_content(tmp_path):
     disk = sparse(tmp_path / "disk", 4 * MIB)
     before = digest(disk)
-    scribble(disk, at=2 * MIB, size=512)
+    overwrite(disk, at=2 * MIB, size=512)
 
     assert digest(disk) != before
     assert os.stat(disk).st_size == 4 * MIB

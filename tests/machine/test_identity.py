@@ -41,7 +41,7 @@ def dead(name):
     lease = Lease.acquire(name)
     lease.make_directory(folder(name))
     lease.add("cluster", name, nodes=str(folder(name) / "nodes"))
-    lease._let_go()
+    lease._release_lock()
     return lease
 
 

@@ -121,19 +121,19 @@ def test_a_lock_is_exclusive_or_shared_and_goes_with_its_file(tmp_path):
     assert locks.take(path, shared=True) is None
     path.unlink()
     second = locks.take(path, create=True)
-    first.let_go()
-    first.let_go()
+    first.release()
+    first.release()
     assert locks.take(path) is None
-    second.let_go()
+    second.release()
     shared = [locks.take(path, shared=True) for _ in range(2)]
     assert locks.take(path) is None
     for lock in shared:
-        lock.let_go()
+        lock.release()
     assert locks.take(tmp_path / "none") is None
 
 
 def test_whoever_waits_for_a_machine_lock_says_so_once(logged, monkeypatch):
-    monkeypatch.setattr(locks, "TOLD_AFTER", 0.1)
+    monkeypatch.setattr(locks, "LOGGED_AFTER", 0.1)
     with machine_lock("images"):
         with pytest.raises(DeadlineExceeded), machine_lock("images", within=0.3):
             pass
@@ -150,7 +150,7 @@ def slow_sweep(monkeypatch, tmp_path):
         lease = Lease.acquire(name)
         lease.add("file", tmp_path / name)
         (tmp_path / name).touch()
-        lease._let_go()
+        lease._release_lock()
     in_progress, goes_on = threading.Event(), threading.Event()
 
     def slow(resource, lease):
@@ -198,7 +198,7 @@ def test_a_sweep_takes_one_lease_at_a_time(slow_sweep, tmp_path):
 
 
 def test_a_second_sweep_waits_for_the_first_and_says_so(slow_sweep, logged, monkeypatch):
-    monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
+    monkeypatch.setattr(locks, "LOGGED_AFTER", 0.0)
     removed = []
     with slow_sweep() as sweeping:
         other = threading.Thread(target=lambda: removed.extend(sweep()))
@@ -241,7 +241,7 @@ def test_a_full_disk_is_swept(tmp_path, monkeypatch):
             with lease.make_file(state / name / "disk.img"):
                 pass
             lease.add("volume", "/dev/loop0", sequence="-1")  # goes first, and frees nothing
-            lease._let_go()
+            lease._release_lock()
         with (state / "swept/disk.img").open("wb", buffering=0) as disk, pytest.raises(OSError, match="No space left"):
             fill(disk)
         with pytest.raises(InfrastructureError, match="No space left"):
@@ -266,7 +266,7 @@ def test_a_name_is_taken_up_again_on_a_full_disk(tmp_path, monkeypatch):
     dead = Lease.acquire("dead")
     dead.add("file", tmp_path / "file")
     (tmp_path / "file").touch()
-    dead._let_go()
+    dead._release_lock()
     real = os.fsync
     monkeypatch.setattr(os, "fsync", full)
     lease = Lease.acquire("dead")
@@ -275,7 +275,7 @@ def test_a_name_is_taken_up_again_on_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_what_was_killed_before_it_wrote_anything_leaves_nothing():
-    locks.take(_directory() / "early.lock", create=True).let_go()
+    locks.take(_directory() / "early.lock", create=True).release()
     (_directory() / "writing.tmp").touch()
     assert sweep() == []
     assert list(_directory().iterdir()) == []

@@ -103,7 +103,7 @@ def remove_nodes(lease: Lease) -> bool:
 
 def orphan(lease: Lease) -> Lease:
     """Have the lease without a living owner: as the kernel does, when that dies."""
-    lease._let_go()
+    lease._release_lock()
     return lease
 
 

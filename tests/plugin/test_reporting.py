@@ -314,7 +314,7 @@ def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch,
 
 
 def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(pytester, monkeypatch):
-    monkeypatch.setattr(waiting, "TOLD_FROM", 0)
+    monkeypatch.setattr(waiting, "NOTIFIED_FROM", 0)
     pytester.makepyfile(
         """
         import threading

@@ -123,7 +123,7 @@ def test_a_phase_that_failed_is_in_progress_no_more_and_a_scenario_that_ended_ha
 
 def test_whoever_listens_hears_of_each_change_until_it_does_no_more(results):
     heard = []
-    with results.heard_by(lambda: heard.append(list(timings(results)["in_progress"]["phases"]))):
+    with results.subscribe(lambda: heard.append(list(timings(results)["in_progress"]["phases"]))):
         with results.phase("OSDs up"):
             results.record(driver="userspace")
         assert [len(each) for each in heard] == [1, 1, 0]

@@ -156,8 +156,8 @@ def test_a_key_is_not_told():
 def test_health_is_on_its_way():
     check = {"severity": "HEALTH_WARN", "summary": {"message": "1 osds down"}}
     listing = changed("health", to={"status": "HEALTH_WARN", "checks": {"OSD_DOWN": check}, "mutes": []})
-    assert "1 osds down" in ceph.fingerprint_of(listing).unwell[0]
-    assert ceph.fingerprint_of(LISTING).unwell == ()
+    assert "1 osds down" in ceph.fingerprint_of(listing).unhealthy[0]
+    assert ceph.fingerprint_of(LISTING).unhealthy == ()
 
 
 def test_everything_is_asked_in_one_exec_and_with_the_listings_of_volumes(monkeypatch):

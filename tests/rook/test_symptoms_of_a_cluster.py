@@ -20,7 +20,7 @@ def cluster(code, summary):
 def test_a_check_is_known_by_its_code_and_a_signature_is_told():
     full, told = cluster("POOL_FULL", "1 pool(s) full"), []
     assert Rook.has_health_check(full, "POOL_FULL").now() == "1 pool(s) full"
-    with symptoms.sightings.told_to(lambda signature, line: told.append((signature, line))):
+    with symptoms.sightings.subscribe(lambda signature, line: told.append((signature, line))):
         assert Rook.has_health_check(full, POOL_IS_FULL).now() == "1 pool(s) full"
     assert told == [(POOL_IS_FULL, "1 pool(s) full")]
 

@@ -102,18 +102,18 @@ def asked(monkeypatch):
 
 @pytest.fixture
 def cluster(kube, results, asked, monkeypatch):
-    """A real one, of nodes that are none; `said` is what its storage says. It has all the time there is."""
+    """A real one, of nodes that are none; `diagnostics` is what its storage says. It has all the time there is."""
     monkeypatch.setattr(around_faults, "BEFORE_S", FOREVER)
     monkeypatch.setattr(around_faults, "AFTER_S", FOREVER)
     found = StorageCluster(Settings(storage="local"))
     found.kind = SimpleNamespace(kube=kube, node_names=["control-plane", "worker"])
-    found.results, said = results, {"ceph-report.json": lambda: "{}"}
-    monkeypatch.setattr(type(found.storage), "said", lambda self: said)
+    found.results, diagnostics = results, {"ceph-report.json": lambda: "{}"}
+    monkeypatch.setattr(type(found.storage), "diagnostics", lambda self: diagnostics)
     monkeypatch.setattr(type(found.storage), "deployed", True)
     around = found._around_faults
     yield SimpleNamespace(
         fault=found.fault,
-        said=said,
+        diagnostics=diagnostics,
         own=found,
         around=around,
         finish_gathering=lambda: around.finish_gathering(FOREVER),
@@ -171,9 +171,9 @@ def test_a_fault_has_what_the_cluster_says_before_it_and_after_it(cluster, resul
 
 def test_a_fault_waits_for_what_is_before_it_alone_and_that_is_a_phase(cluster, results, kube):
     did = []
-    cluster.said["ceph-report.json"] = lambda: did.append("asked") or "{}"
+    cluster.diagnostics["ceph-report.json"] = lambda: did.append("asked") or "{}"
     with cluster.fault(Harm("harm", did)):
-        cluster.said["ceph-report.json"] = lambda: did.append("asked") or str(kube.released.wait(FOREVER))
+        cluster.diagnostics["ceph-report.json"] = lambda: did.append("asked") or str(kube.released.wait(FOREVER))
     assert did[:3] == ["asked", "acted", "healed"]
     assert list(results.seconds()) == ["evidence before harm"]
 
@@ -190,8 +190,8 @@ def test_what_does_not_come_in_time_is_left_out_and_the_fault_is_not_kept_waitin
 
     monkeypatch.setattr(log_bundle, "wait", all_but_one)
     monkeypatch.setattr(around_faults, "BEFORE_S", 20.0)
-    cluster.said["ceph-report.json"] = lambda: str(kube.released.wait(FOREVER))
-    cluster.said["more.json"] = lambda: "more"
+    cluster.diagnostics["ceph-report.json"] = lambda: str(kube.released.wait(FOREVER))
+    cluster.diagnostics["more.json"] = lambda: "more"
     with cluster.fault(Harm()):
         folder = results.path("logs/001-before-harm")
         assert files(folder) == (FILES - {"storage/ceph-report.json"}) | {"storage/more.json"}
@@ -217,8 +217,8 @@ def test_what_cannot_be_had_is_told_and_fails_no_scenario(cluster, results, kube
         raise error
 
     kube.error = error
-    cluster.said["ceph-report.json"] = fails
-    cluster.said["odd.json"] = lambda: 7
+    cluster.diagnostics["ceph-report.json"] = fails
+    cluster.diagnostics["odd.json"] = lambda: 7
     monkeypatch.setattr(log_bundle.node_containers, "state_and_journal", fails)
     with cluster.fault(Harm()):
         told = results.path("logs/001-before-harm/index.txt").read_text()
@@ -294,7 +294,7 @@ def test_a_fault_of_a_scenario_that_fails_has_its_after(cluster, results):
 
 def test_all_that_is_gathered_around_a_fault_is_bounded(cluster, results, monkeypatch):
     monkeypatch.setattr(log_bundle, "SMALL", 2000)
-    cluster.said["ceph-report.json"] = lambda: "old\n" * 10_000 + "new\n"
+    cluster.diagnostics["ceph-report.json"] = lambda: "old\n" * 10_000 + "new\n"
     with cluster.fault(Harm()):
         folder = results.path("logs/001-before-harm")
         sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}

@@ -208,17 +208,17 @@ def test_the_order_in_which_drivers_register_says_nothing():
     ],
 )
 def test_what_is_on_its_way_is_told(each, why):
-    (line,) = fingerprint_of([each], watched=WATCHED).unwell
+    (line,) = fingerprint_of([each], watched=WATCHED).unhealthy
     assert why in line
 
 
 def test_a_pod_that_nobody_watches_may_be_on_its_way():
-    assert fingerprint_of([pod("cassandra/cassandra-0", status={"phase": "Pending"})], watched=WATCHED).unwell == ()
+    assert fingerprint_of([pod("cassandra/cassandra-0", status={"phase": "Pending"})], watched=WATCHED).unhealthy == ()
 
 
 def test_a_pod_of_a_job_is_to_end_and_nobody_waits_for_it():
     job = pod("rook-ceph/osd-prepare-1", ("Job", "osd-prepare"), status={"phase": "Pending"})
-    assert fingerprint_of([job], watched=WATCHED).unwell == ()
+    assert fingerprint_of([job], watched=WATCHED).unhealthy == ()
 
 
 def test_what_rook_runs_to_find_out_a_version_comes_and_goes():

@@ -76,13 +76,13 @@ def test_what_does_not_converge_in_ten_seconds_is_told(after):
 
 
 def test_what_is_on_its_way_has_longer(after):
-    cleaning, did = after(*[picture(unwell=("1 osds down",))] * 15, picture())
+    cleaning, did = after(*[picture(unhealthy=("1 osds down",))] * 15, picture())
     assert cleaning.clean
-    assert cleaning_module.CONVERGED < cleaning.seconds < cleaning_module.WELL
+    assert cleaning_module.CONVERGED < cleaning.seconds < cleaning_module.UNHEALTHY_FOR
     assert set(did) == {"mute"}
-    cleaning, _ = after(picture(unwell=("1 osds down",)))
+    cleaning, _ = after(picture(unhealthy=("1 osds down",)))
     assert cleaning.left == ("1 osds down",)
-    assert cleaning.seconds >= cleaning_module.WELL
+    assert cleaning.seconds >= cleaning_module.UNHEALTHY_FOR
 
 
 def test_what_cannot_come_right_ends_it_at_once(after):
@@ -128,7 +128,7 @@ def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, erro
     measured = MeasuredCluster(None, ["worker"], "/var/lib/kubelet", parts.storage)
     found = measured.measure()
     assert found.unread == {part}
-    assert str(error) in found.unwell[0]
+    assert str(error) in found.unhealthy[0]
     with pytest.raises(NotYet, match=f"{part} cannot be read"):
         measured.fingerprint()
 

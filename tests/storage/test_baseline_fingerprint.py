@@ -67,9 +67,9 @@ def test_of_a_part_that_could_not_be_read_nothing_is_said():
 
 
 def test_parts_are_put_together():
-    whole = picture(1, unwell=("a pod is not Ready",)) | picture(2, (NODES, "worker", "mounts"), unread={CEPH})
+    whole = picture(1, unhealthy=("a pod is not Ready",)) | picture(2, (NODES, "worker", "mounts"), unread={CEPH})
     assert set(whole.items) == {SERVICE, (NODES, "worker", "mounts")}
-    assert (whole.unwell, whole.unread) == (("a pod is not Ready",), {CEPH})
+    assert (whole.unhealthy, whole.unread) == (("a pod is not Ready",), {CEPH})
 
 
 def test_things_that_are_told_apart_by_nothing_are_counted():

@@ -102,7 +102,7 @@ def test_rook_says_what_the_mons_know_and_its_own_objects(monkeypatch):
 
     system = rook_system.RookSystem(Settings())
     system._rook = Rook()
-    told = {name: json.loads(ask()) for name, ask in system.said().items()}
+    told = {name: json.loads(ask()) for name, ask in system.diagnostics().items()}
     assert told["ceph-report.json"] == {"prefix": "report"}
     assert told["custom-resources.json"] == [{"kind": "CephCluster", "metadata": {"name": "it"}}]
     assert ("mgr", "crash ls", {}) in asked

@@ -334,9 +334,9 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
 
 def test_whoever_waits_for_the_images_of_another_run_says_so(monkeypatch, logged):
     """Be it a run, or `rookery images ensure`."""
-    monkeypatch.setattr(locks, "TOLD_AFTER", 0.0)
+    monkeypatch.setattr(locks, "LOGGED_AFTER", 0.0)
     monkeypatch.setattr(storage.images, "READY", 0.1)
-    with machine_lock("images"), pytest.raises(DeadlineExceeded), storage.images.alone():
+    with machine_lock("images"), pytest.raises(DeadlineExceeded), storage.images.lock():
         pytest.fail("two at once")
     assert len([line for line in logged.messages if "images.lock" in line]) == 1
 
@@ -647,7 +647,7 @@ def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(ne
 
 
 def test_a_cluster_that_cannot_be_read_has_no_baseline(cluster, monkeypatch):
-    unread = Fingerprint(unwell=("Ceph cannot be read: no quorum",), unread=frozenset({"Ceph"}))
+    unread = Fingerprint(unhealthy=("Ceph cannot be read: no quorum",), unread=frozenset({"Ceph"}))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])
     monkeypatch.setattr(storage.MeasuredCluster, "measure", lambda measured: unread)
     monkeypatch.setattr(storage, "FINGERPRINT_TAKEN", 0)

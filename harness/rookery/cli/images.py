@@ -130,7 +130,7 @@ def _of_scenarios(arguments: argparse.Namespace, settings: Settings) -> list[str
 def _ensure(arguments: argparse.Namespace) -> int:
     started = time.monotonic()
     settings = options.settings(arguments, SETTINGS)
-    with storage.alone():
+    with storage.lock():
         images = storage.ensure(settings, _wanted(arguments))
     for image in images:
         print(f"{image.reference}: {image.origin.value}")

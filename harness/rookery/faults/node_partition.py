@@ -45,14 +45,14 @@ class NodePartition(Fault):
         self._others = [state.address for state in states if state.name != self._node]
         ranges = self.cluster.nodes.pod_ranges()
         self._their_pods = [cidr for cidr, node in ranges.items() if node in self._others and ":" not in cidr]
-        partition.require_heard(self.cluster, self._node, self._others, port=KUBELET)
+        partition.require_reachable(self.cluster, self._node, self._others, port=KUBELET)
 
     def act(self) -> None:
         pairs = [("", each) for each in [*self._others, *self._their_pods]]
         partition.drop(self.cluster, self._node, pairs)
 
     def effective(self) -> str:
-        return partition.unheard(self.cluster, self._node, self._others, port=KUBELET)
+        return partition.unreachable(self.cluster, self._node, self._others, port=KUBELET)
 
     def undo(self) -> None:
         partition.stop_dropping(self.cluster, self._node)
@@ -60,5 +60,5 @@ class NodePartition(Fault):
 
     @retry_while_api_unavailable()
     def check_healed(self) -> None:
-        partition.heard(self.cluster, self._node, self._others, port=KUBELET)
+        partition.reachable(self.cluster, self._node, self._others, port=KUBELET)
         nodes_ready(self.cluster.kube, [self._node]).since(self._back).now()

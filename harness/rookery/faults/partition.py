@@ -55,7 +55,7 @@ def dropped(cluster: StorageCluster, node: str, addresses: Iterable[str], *, por
     return {line.split()[0] for line in told if line.endswith(f" {_TIMED_OUT}")}
 
 
-def require_heard(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> None:
+def require_reachable(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> None:
     """Raises `InfrastructureError` where an address does not answer yet before anything is dropped."""
     try:
         silent = dropped(cluster, node, addresses, port=port, pid=pid)
@@ -71,15 +71,15 @@ def require_heard(cluster: StorageCluster, node: str, addresses: Iterable[str], 
         )
 
 
-def unheard(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> str:
-    """Condition: nothing is heard of any of them; how that was seen."""
+def unreachable(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> str:
+    """Condition: none of them answers; how that was seen."""
     wanted = set(addresses)
-    if heard := wanted - dropped(cluster, node, sorted(wanted), port=port, pid=pid):
-        raise NotYet(f"{', '.join(sorted(heard))} answer still")
+    if answering := wanted - dropped(cluster, node, sorted(wanted), port=port, pid=pid):
+        raise NotYet(f"{', '.join(sorted(answering))} answer still")
     return f"from {node} nothing is heard of {', '.join(sorted(wanted))} (port {port}) within a second"
 
 
-def heard(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> None:
-    """Condition: all of them are heard again."""
+def reachable(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> None:
+    """Condition: all of them answer again."""
     if silent := dropped(cluster, node, addresses, port=port, pid=pid):
         raise NotYet(f"nothing is heard of {', '.join(sorted(silent))}")

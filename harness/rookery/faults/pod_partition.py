@@ -56,17 +56,17 @@ class PodPartition(Fault):
         self._others = [pod["status"]["podIP"] for pod in others]
         container = own["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
         self._pid = daemons.process_of(self.cluster, self._node, container)
-        partition.require_heard(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)
+        partition.require_reachable(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)
 
     def act(self) -> None:
         partition.drop(self.cluster, self._node, [(self._address, other) for other in self._others])
 
     def effective(self) -> str:
-        return partition.unheard(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)
+        return partition.unreachable(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)
 
     def undo(self) -> None:
         if self._node:
             partition.stop_dropping(self.cluster, self._node)
 
     def check_healed(self) -> None:
-        partition.heard(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)
+        partition.reachable(self.cluster, self._node, self._others, port=_PORT, pid=self._pid)

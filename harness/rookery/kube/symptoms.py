@@ -22,12 +22,12 @@ TAIL_LINES = 2000  # of a log; what is looked for was said at the last start of 
 
 
 sightings: Listeners[[Signature, str]] = Listeners()
-"""Who is told each signature that is seen, with the line that shows it."""
+"""Notified of each signature that is seen, with the line that shows it."""
 
 
 def seen(signature: Signature, line: str) -> str:
-    """Tell those who listen that a signature has been seen; returns the line that shows it."""
-    sightings.tell(signature, line)
+    """Notify listeners that a signature has been seen; returns the line that shows it."""
+    sightings.notify(signature, line)
     return line
 
 

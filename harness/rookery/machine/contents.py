@@ -48,7 +48,7 @@ def _next_data(descriptor: int, start: int) -> int | None:
         return None
 
 
-def scribble(path: Path, *, at: int, size: int = _CHUNK) -> None:
+def overwrite(path: Path, *, at: int, size: int = _CHUNK) -> None:
     """Random bytes at that place of a disk, synced."""
     _write(path, at, secrets.token_bytes(size))
 

@@ -87,7 +87,7 @@ def frozen(names: Sequence[str]) -> Iterator[Freeze]:
         with _groups_reached():
             after = [control.processor_ns() for control in controls]
     finally:
-        _let_go(controls)
+        _thaw_all(controls)
     freeze.thawed_ns = time.monotonic_ns()
     worked = [
         f"{control.name} for {(end - begin) / 1e6:.1f} ms"
@@ -190,8 +190,8 @@ def thaw(names: Sequence[str]) -> None:
     for found in _running(names, required=False):
         with suppress(InfrastructureError):  # it ended just now, or there is no freezer: nothing is frozen
             controls.append(_control_of(*found))
-    _let_go(controls)
-    _let_go([each for control in controls for each in _frozen_inside(control)])
+    _thaw_all(controls)
+    _thaw_all([each for control in controls for each in _frozen_inside(control)])
 
 
 def _frozen_inside(control: _Control) -> list[_Control]:
@@ -214,7 +214,7 @@ def _groups_reached() -> Iterator[None]:
         ) from error
 
 
-def _let_go(controls: Sequence[_Control]) -> None:
+def _thaw_all(controls: Sequence[_Control]) -> None:
     """All of them, whatever becomes of one."""
     failed = []
     for control in controls:

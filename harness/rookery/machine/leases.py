@@ -134,7 +134,7 @@ class Lease:
                     found._remove_resources()
             lease._write()
         except BaseException:
-            lock.let_go()
+            lock.release()
             raise
         return lease
 
@@ -230,7 +230,7 @@ class Lease:
         """
         removed = self._remove_resources()
         self._remove_files()
-        self._let_go()
+        self._release_lock()
         return removed
 
     def _remove_files(self) -> None:
@@ -308,14 +308,14 @@ class Lease:
                 if self.remove(resource.kind, resource.name):
                     removed.append(str(resource))
         except BaseException:
-            self._let_go()
+            self._release_lock()
             raise
         return removed
 
-    def _let_go(self) -> None:
+    def _release_lock(self) -> None:
         """Leave the lease with its resources to whoever comes next, as if the owner had died."""
         if self._lock is not None:
-            self._lock.let_go()
+            self._lock.release()
 
 
 class SweepIncomplete(InfrastructureError):
@@ -369,7 +369,7 @@ def _sweep_one(name: str, everything: bool) -> list[str]:
         lease._take_over(lock)
         return lease.release()
     finally:
-        lock.let_go()
+        lock.release()
 
 
 def _locked_for_life(name: str) -> locks.Lock:
@@ -378,7 +378,7 @@ def _locked_for_life(name: str) -> locks.Lock:
     if (lock := locks.take(path, create=True)) is not None:
         return lock
     if (swept := locks.take(path, shared=True)) is not None:
-        swept.let_go()
+        swept.release()
     if swept is not None or not path.exists():
         raise NotYet("a sweep is removing what a dead run left there")
     found = Lease._load(_path(name))

@@ -18,19 +18,19 @@ from rookery.waiting import NotYet, wait_for_machine
 
 log = logging.getLogger(__name__)
 
-TOLD_AFTER = 1.0  # seconds of waiting; most locks are held for less
+LOGGED_AFTER = 1.0  # seconds of waiting; most locks are held for less
 
 _held: set[Lock] = set()
 
 
 class Lock:
-    """What `take` got: held until it is let go, or this process ends."""
+    """What `take` got: held until it is released, or this process ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: int | None = descriptor
         _held.add(self)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give it back. Idempotent."""
         descriptor, self._descriptor = self._descriptor, None
         _held.discard(self)
@@ -41,7 +41,7 @@ class Lock:
 def take(path: Path, *, create: bool = False, shared: bool = False) -> Lock | None:
     """The lock on this file or folder; None if somebody else has it, or the path is gone by now.
 
-    With `create` a file is made where there is none. A holder may remove the path before it lets go: whoever waited
+    With `create` a file is made where there is none. A holder may remove the path before it releases it: whoever waited
     sees that what it got the lock on is not there any more. Programs that this process runs do not get the lock.
     """
     flags = os.O_RDWR | os.O_CREAT if create else os.O_RDONLY
@@ -59,20 +59,20 @@ def take(path: Path, *, create: bool = False, shared: bool = False) -> Lock | No
     return None
 
 
-def _leave_to_the_parent() -> None:
+def _release_in_child() -> None:
     """A child by fork(2) has the same locks: one that outlives its parent would keep it among the living."""
     for lock in list(_held):
-        lock.let_go()
+        lock.release()
 
 
-os.register_at_fork(after_in_child=_leave_to_the_parent)
+os.register_at_fork(after_in_child=_release_in_child)
 
 
 @contextmanager
 def machine_lock(name: str, *, within: float = 30) -> Iterator[None]:
     """Hold the lock `name`, of which this machine has one; not re-entrant. To wait for longer than a moment is logged.
 
-    Raises `DeadlineExceeded` if another process (or thread) does not let go of it within that many seconds.
+    Raises `DeadlineExceeded` if another process (or thread) does not release it within that many seconds.
     """
     path = state_dir() / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def held(path: Path, *, create: bool = False, within: float) -> Iterator[None]:
         taken = take(path, create=create)
         if taken is not None:
             return taken
-        if not told and time.monotonic() - began >= TOLD_AFTER:
+        if not told and time.monotonic() - began >= LOGGED_AFTER:
             told = True
             log.info("waiting for another run, for at most %.0f s: it holds %s", within, path)
         raise NotYet("another process holds it")
@@ -100,4 +100,4 @@ def held(path: Path, *, create: bool = False, within: float) -> Iterator[None]:
     try:
         yield
     finally:
-        taken.let_go()
+        taken.release()

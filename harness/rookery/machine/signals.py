@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-_ONE_END = 5.0
+_REPEAT_SECONDS = 5.0  # within which a second signal belongs to the first
 
 
 class Terminated(KeyboardInterrupt):
@@ -21,21 +21,21 @@ def ending_as_ctrl_c() -> Callable[[], None]:
     """Have SIGTERM, and SIGHUP of a terminal that is closed, raise `Terminated` from now on; returns what ends that.
 
     Not of a signal of which somebody has made something else, as nohup(1) ignores SIGHUP. One that follows another
-    within `_ONE_END` seconds does nothing: a terminal that is closed sends SIGHUP, and whoever has started this
+    within `_REPEAT_SECONDS` seconds does nothing: a terminal that is closed sends SIGHUP, and whoever has started this
     process SIGTERM on top of it, in the middle of the removal. What was on the terminal goes nowhere then, since each
     write to it would be an error. Does nothing in a thread, where Python knows no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 
-    came = -_ONE_END
+    last = -_REPEAT_SECONDS
 
     def terminate(number: int, frame: object) -> None:
-        nonlocal came
+        nonlocal last
         if number == signal.SIGHUP:
-            _leave_terminal()
-        if time.monotonic() - came >= _ONE_END:
-            came = time.monotonic()
+            _redirect_terminal_to_null()
+        if time.monotonic() - last >= _REPEAT_SECONDS:
+            last = time.monotonic()
             raise Terminated(signal.Signals(number).name)
 
     ours = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) == signal.SIG_DFL]
@@ -49,7 +49,7 @@ def ending_as_ctrl_c() -> Callable[[], None]:
     return end
 
 
-def _leave_terminal() -> None:
+def _redirect_terminal_to_null() -> None:
     """Have standard input, output and error lead nowhere where they are a terminal's."""
     with open(os.devnull, "r+b", buffering=0) as nowhere:
         null = os.fstat(nowhere.fileno()).st_rdev

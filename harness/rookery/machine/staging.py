@@ -34,7 +34,7 @@ def staged(target: Path) -> Iterator[Path]:
         yield partial
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        held.let_go()
+        held.release()
 
 
 def discard(target: Path) -> None:
@@ -79,7 +79,7 @@ def remove_abandoned(path: Path) -> bool:
         else:  # as versions before this one made archives
             path.unlink()
     finally:
-        held.let_go()
+        held.release()
     with suppress(OSError):  # it holds something else
         path.parent.rmdir()
     return not path.exists()

@@ -73,8 +73,8 @@ def rookery_results(request: pytest.FixtureRequest) -> Iterator[Results]:
     run = workers.reporting_of(request.config).open(session.settings)
     with (
         Results(run.path, scenario_name(node.name)) as results,
-        symptoms.sightings.told_to(results.saw),
-        waiting.waits.told_to(results.waited),
+        symptoms.sightings.subscribe(results.saw),
+        waiting.waits.subscribe(results.waited),
     ):
         began, title = request.config.stash[workers.RUN], running.title_of(node)
         results.record(run=began, test=node.nodeid, tier=markers.tier(node), title=title)

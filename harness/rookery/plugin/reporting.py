@@ -219,7 +219,7 @@ class Reporting:
         """While it lasts there are pages that say how far the scenario is, so that a run that is killed has them."""
         file = self._config.rootpath / str(results.noted("test", "")).partition("::")[0]
         keeping = _Meanwhile(partial(self._pages, results.folder, file, meanwhile=True))
-        with results.heard_by(keeping.changed):
+        with results.subscribe(keeping.changed):
             keeping.make()
             try:
                 yield

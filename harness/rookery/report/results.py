@@ -281,7 +281,7 @@ class Results:
         self.record(outcome=outcome, logs_bytes_dropped=dropped + self._notes.get("logs_bytes_dropped", 0))
 
     @contextmanager
-    def heard_by(self, changed: Callable[[], None]) -> Iterator[None]:
+    def subscribe(self, changed: Callable[[], None]) -> Iterator[None]:
         """While it lasts, `changed` is called whenever there is more to read in the folder, by whatever thread."""
         self._changed = changed
         try:

@@ -16,7 +16,7 @@ from rookery.rook.deploy import Rook
 from rookery.waiting import NotYet, condition, minutes
 
 KIND = "CephCluster"
-LET_GO = minutes(1)
+RELEASED = minutes(1)
 _OF_THE_API = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink")
 _OF_ITS_END = ("deletionTimestamp", "deletionGracePeriodSeconds", "finalizers")
 
@@ -38,7 +38,7 @@ class DeletedCluster:
             )
         self._kube.delete(KIND, self._rook.spec.name, namespace=self._namespace)
 
-    @condition("the CephCluster being deleted", within=LET_GO)
+    @condition("the CephCluster being deleted", within=RELEASED)
     @retry_while_api_unavailable()
     def pending(self) -> None:
         """Its deletion was asked for and is not done."""
@@ -80,7 +80,7 @@ class DeletedCluster:
                     owned += 1
         return owned
 
-    @condition("the CephCluster let go", within=LET_GO)
+    @condition("the CephCluster let go", within=RELEASED)
     @retry_while_api_unavailable()
     def _gone(self) -> None:
         """There is no such object any more."""

@@ -76,10 +76,10 @@ def fingerprint_of(listing: Listing) -> Fingerprint:
     for part in (_map, _pools, _images, _filesystems, _users, _settings, _crush):
         for kind, name, value, *original in part(listing):
             items[CEPH, kind, str(name)] = Item(value, *original)
-    return Fingerprint(items, tuple(_unwell(listing)))
+    return Fingerprint(items, tuple(_unhealthy(listing)))
 
 
-def _unwell(listing: Listing) -> Iterator[str]:
+def _unhealthy(listing: Listing) -> Iterator[str]:
     try:
         status.check_health(status.Health.parse(listing["health"]))
     except NotYet as reason:

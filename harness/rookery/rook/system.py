@@ -284,7 +284,7 @@ class RookSystem(StorageSystem):
         """
         self._drivers.serve_filesystem(filesystem, storage_class)
 
-    def said(self) -> Mapping[str, Callable[[], str]]:
+    def diagnostics(self) -> Mapping[str, Callable[[], str]]:
         def ceph(prefix: str, *, of: Literal["mon", "mgr"] = "mon", **arguments: object) -> Callable[[], str]:
             return lambda: json.dumps(self.rook.ask(prefix, of=of, **arguments), indent=1)
 

@@ -70,8 +70,8 @@ class AroundFaults:
         """What gathers; its folder is made now, for its place in the order. None where there is no cluster or room."""
         cluster = self._cluster
         with suppress(RookeryError, OSError):
-            said = cluster.storage.said() if cluster.storage.deployed else {}
+            diagnostics = cluster.storage.diagnostics() if cluster.storage.deployed else {}
             kube, names = cluster.kube, cluster.nodes.node_names
             folder = results.fault_folder(moment)
-            return partial(log_bundle.gather_small, kube, names, said, folder, since=since, within=within)
+            return partial(log_bundle.gather_small, kube, names, diagnostics, folder, since=since, within=within)
         return None

@@ -122,7 +122,7 @@ class StorageCluster:
         missing = storage and not self.has_images
         if not wanted and not missing:
             return
-        with results.phase("images ready"), images.alone():
+        with results.phase("images ready"), images.lock():
             wanted += self.storage.images if missing else ()
             found = images.ensure(self.settings, wanted)
         self.origins |= {image.reference: image.origin.value for image in found}
@@ -290,9 +290,9 @@ class StorageCluster:
         kube = self.kube  # first: of a cluster that was not made, or is gone, not even a folder is left
         self.finish_gathering()
         folder = results.logs_folder(moment)
-        said = self.storage.said() if self.storage.deployed else {}
+        diagnostics = self.storage.diagnostics() if self.storage.deployed else {}
         with results.phase("logs gathered"):
-            log_bundle.gather(kube, self.nodes.node_names, said, folder, budget_bytes=LOGS_LIMIT // 4)
+            log_bundle.gather(kube, self.nodes.node_names, diagnostics, folder, budget_bytes=LOGS_LIMIT // 4)
         self._around_faults.have_gathered(results)
 
     def finish_gathering(self) -> None:
@@ -341,7 +341,7 @@ class StorageCluster:
         upgraded so, before anything is touched.
         """
         results = self.reporting_to(None)
-        with results.uncounted(), results.phase("images of the upgrade ready"), images.alone():
+        with results.uncounted(), results.phase("images of the upgrade ready"), images.lock():
             wanted = self.storage.images_after(versions)
             found = images.ensure(self.settings, wanted)
             self.origins |= {image.reference: image.origin.value for image in found}

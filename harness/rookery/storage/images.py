@@ -27,9 +27,9 @@ def needed(settings: Settings) -> tuple[str, ...]:
     return (node_image(settings), *system_named(settings.storage)(settings).images)
 
 
-def alone() -> AbstractContextManager[None]:
-    """One process of this machine at a time finds out which images it wants, for which others may have to be built,
-    and has them made. Raises `DeadlineExceeded`."""
+def lock() -> AbstractContextManager[None]:
+    """The lock of this machine under which one process at a time finds out which images it wants, for which others may
+    have to be built, and has them made. Raises `DeadlineExceeded`."""
     return machine_lock("images", within=READY)
 
 

@@ -47,19 +47,27 @@ WHAT = (
 
 
 def gather(
-    kube: Kube, node_names: Iterable[str], said: Mapping[str, Callable[[], str]], folder: Path, *, budget_bytes: int
+    kube: Kube,
+    node_names: Iterable[str],
+    diagnostics: Mapping[str, Callable[[], str]],
+    folder: Path,
+    *,
+    budget_bytes: int,
 ) -> None:
-    """Fill the folder. `said` has what the storage system says, by file; `budget_bytes` is for objects and logs."""
+    """Fill the folder. `diagnostics` has what the storage system says, by file.
+
+    `budget_bytes` is for objects and logs.
+    """
     names = list(node_names)
     with ThreadPoolExecutor() as pool:
         journals = pool.map(node_containers.journal, names)
         states = pool.map(node_containers.state, names)
-        answers = pool.map(_answer, said.values())
+        answers = pool.map(_answer, diagnostics.values())
         bundle.collect(kube, folder, budget_bytes=budget_bytes)
         for name, journal, state in zip(names, journals, states, strict=True):
             _write(folder / f"{name}.journal", _bytes(journal), LARGEST)
             _write(folder / f"{name}.node.txt", _bytes(state), LARGEST)
-        for file, answer in zip(said, answers, strict=True):
+        for file, answer in zip(diagnostics, answers, strict=True):
             _write(folder / STORAGE / file, _bytes(answer), LARGEST)
     _write(folder / INDEX, _bytes(index(folder)), LARGEST)
 
@@ -70,7 +78,7 @@ Step = Callable[[], Mapping[str, bytes]]  # gives what is to be written by file
 def gather_small(
     kube: Kube,
     node_names: Iterable[str],
-    said: Mapping[str, Callable[[], str]],
+    diagnostics: Mapping[str, Callable[[], str]],
     folder: Path,
     *,
     since: float,
@@ -93,7 +101,7 @@ def gather_small(
         if _told(pool.submit(kube.healthy), left()) is not True:
             missing = ["everything: the API server did not answer"]
         else:
-            found, missing = _in_time(pool, _small_steps(kube, node_names, said, since, left), left)
+            found, missing = _in_time(pool, _small_steps(kube, node_names, diagnostics, since, left), left)
     finally:  # a step that hangs has a deadline of its own, and nobody waits for that
         pool.shutdown(wait=False, cancel_futures=True)
     share = fair_share(map(len, found.values()), SMALL)
@@ -107,7 +115,7 @@ def gather_small(
 def _small_steps(
     kube: Kube,
     node_names: Iterable[str],
-    said: Mapping[str, Callable[[], str]],
+    diagnostics: Mapping[str, Callable[[], str]],
     since: float,
     left: Callable[[], float],
 ) -> dict[str, Step]:
@@ -123,7 +131,7 @@ def _small_steps(
     return {
         "events": partial(_events, kube, since),
         **{name: partial(of_node, name) for name in node_names},
-        **{f"{STORAGE}/{file}": partial(answer, file, ask) for file, ask in said.items()},
+        **{f"{STORAGE}/{file}": partial(answer, file, ask) for file, ask in diagnostics.items()},
     }
 
 

@@ -141,7 +141,7 @@ class StorageSystem(ABC):
         """Its namespaces, all pods of which are to be Ready."""
         return ()
 
-    def said(self) -> Mapping[str, Callable[[], str]]:
+    def diagnostics(self) -> Mapping[str, Callable[[], str]]:
         """What it has to say for itself in a log bundle: each file by its name, with what reads it.
 
         That may raise `NotYet` or `RookeryError`, which is then what the file says.

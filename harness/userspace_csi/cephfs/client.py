@@ -166,7 +166,7 @@ class FuseClients:
         if self._mounts.at(point) is not None:
             return
         if not self.is_running(volume):
-            raise MountFailed(f"ceph-fuse did not mount {volume}: {self._units.last_words(volume.slug)}")
+            raise MountFailed(f"ceph-fuse did not mount {volume}: {self._units.last_log_lines(volume.slug)}")
         raise Unavailable(f"ceph-fuse has not mounted {volume} yet")
 
     def _socket(self, volume: SubvolumeId) -> Path:

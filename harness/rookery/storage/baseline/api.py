@@ -23,7 +23,7 @@ _ENDED = ("Succeeded", "Failed")
 
 
 def collect(kube: Kube, *, watched: Sequence[str]) -> Fingerprint:
-    """All there is. A pod of the `watched` namespaces that is not Ready, or a node, is `unwell`.
+    """All there is. A pod of the `watched` namespaces that is not Ready, or a node, is `unhealthy`.
 
     Raises `ApiUnavailable`.
     """
@@ -61,7 +61,7 @@ def fingerprint_of(objects: Iterable[Object], *, watched: Sequence[str]) -> Fing
     for (kind, name), count in pods.items():
         title = kind if kind == "VolumeAttachment" else f"Pods of {kind}"
         items[API, title, name] = Item({"count": count})
-    return Fingerprint(items, tuple(_unwell(objects, watched)))
+    return Fingerprint(items, tuple(_unhealthy(objects, watched)))
 
 
 def name_of(each: Object) -> str:
@@ -183,7 +183,7 @@ def _sorted_list(found: Object, path: Sequence[str], key: str) -> Object:
     return changed
 
 
-def _unwell(objects: Iterable[Object], watched: Sequence[str]) -> Iterable[str]:
+def _unhealthy(objects: Iterable[Object], watched: Sequence[str]) -> Iterable[str]:
     for each in objects:
         if each["kind"] == "Node":
             if not is_true(each, "Ready"):

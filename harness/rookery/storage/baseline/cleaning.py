@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rookery.storage.system import StorageSystem
 
 CONVERGED = 10.0  # seconds; restoring takes longer
-WELL = 30.0  # for what is known to be on its way: nodes and daemons after a node was killed
+UNHEALTHY_FOR = 30.0  # for what is known to be on its way: nodes and daemons after a node was killed
 PAUSE = 0.5  # between two looks; each takes a second or two
 SHOWN = 10  # differences in one message
 
@@ -41,7 +41,7 @@ class MeasuredCluster:
         """Condition: all of it can be read; what there is now. Raises `RookeryError`."""
         found = self.measure()
         if found.unread:
-            raise NotYet("; ".join(found.unwell))
+            raise NotYet("; ".join(found.unhealthy))
         return found
 
     def measure(self) -> Fingerprint:
@@ -109,13 +109,13 @@ def converge(measured: MeasuredCluster, baseline: Fingerprint) -> Cleaning:
         now = measured.measure()
         differences = compare(baseline, now)
         took = time.monotonic() - begin
-        left = (*map(str, differences), *now.unwell)
-        late = took >= (CONVERGED if differences else WELL)
+        left = (*map(str, differences), *now.unhealthy)
+        late = took >= (CONVERGED if differences else UNHEALTHY_FOR)
         if not left or late or any(map(is_for_good, differences)):
             return Cleaning(took, left, tuple(undone))
         if differences:
             undone |= dict.fromkeys(measured.undo(baseline, now, differences))
-        if now.unwell:
+        if now.unhealthy:
             measured.accept_warnings()
         raise NotYet(listed(left))
 
@@ -128,4 +128,4 @@ def _read(part: str, collect: Callable[[], Fingerprint]) -> Fingerprint:
         with retry_while_api_unavailable():
             return collect()
     except NotYet as reason:
-        return Fingerprint(unwell=(f"{part} cannot be read: {reason}",), unread=frozenset({part}))
+        return Fingerprint(unhealthy=(f"{part} cannot be read: {reason}",), unread=frozenset({part}))

@@ -38,17 +38,19 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A cluster at one moment; `unwell` says what is on its way down or up, and is no difference for good.
+    """A cluster at one moment; `unhealthy` says what is on its way down or up, and is no difference for good.
 
-    Of parts that are `unread` it is not known what they hold; `unwell` says why.
+    Of parts that are `unread` it is not known what they hold; `unhealthy` says why.
     """
 
     items: Mapping[Key, Item] = field(default_factory=dict)
-    unwell: tuple[str, ...] = ()
+    unhealthy: tuple[str, ...] = ()
     unread: frozenset[str] = frozenset()
 
     def __or__(self, other: Fingerprint) -> Fingerprint:
-        return Fingerprint({**self.items, **other.items}, (*self.unwell, *other.unwell), self.unread | other.unread)
+        return Fingerprint(
+            {**self.items, **other.items}, (*self.unhealthy, *other.unhealthy), self.unread | other.unread
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from rookery.workloads.cassandra.ring import RingMember, parse_ring
 from rookery.workloads.services import Service
 from rookery.workloads.workload import SEED_TABLE, Workload
 
-RING_WHOLE = minutes(3)
+RING_UP = minutes(3)
 REPAIRED = minutes(3)
 NODETOOL_TIMEOUT = 30.0  # a Java program: 3 s on two idle cores, far more on busy ones
 PROBE_TIMEOUT = 0.5
@@ -86,7 +86,7 @@ class Cassandra(Workload[Client]):
             raise NotYet(f"nothing listens on port {CQL_PORT} of {pods or 'any pod'}")
         return Client.connect(listening, self._record, self._table_name)
 
-    @condition("a client of Cassandra through {address}", within=RING_WHOLE)
+    @condition("a client of Cassandra through {address}", within=RING_UP)
     def connect_through(self, address: str) -> None:
         """A new client is connected to `address` and to nothing else; the old one is closed.
 
@@ -106,7 +106,7 @@ class Cassandra(Workload[Client]):
         return [
             pod["metadata"]["name"]
             for pod in self._pods()
-            if _ended_after(pod, since) and COMMIT_LOG_REFUSED.line_in(self._last_words(pod["metadata"]["name"]))
+            if _ended_after(pod, since) and COMMIT_LOG_REFUSED.line_in(self._last_log_lines(pod["metadata"]["name"]))
         ]
 
     def ignore_replay_errors(self, pod: str) -> None:
@@ -141,7 +141,7 @@ class Cassandra(Workload[Client]):
         argv = ["nodetool", *arguments]
         return self._kube.exec(pod, argv, namespace=self.namespace, container=NAME, timeout=timeout)
 
-    def _last_words(self, pod: str) -> str:
+    def _last_log_lines(self, pod: str) -> str:
         try:
             return self._kube.logs(pod, namespace=self.spec.namespace, container=NAME, previous=True, tail_lines=200)
         except KubeError as error:
@@ -174,7 +174,7 @@ class Cassandra(Workload[Client]):
 
     # Conditions
 
-    @condition("Cassandra ring of {self.spec.replicas}", within=RING_WHOLE)
+    @condition("Cassandra ring of {self.spec.replicas}", within=RING_UP)
     def ring_up_normal(self, *, since: float = 0.0) -> list[RingMember]:
         """The ring has all replicas, Up and Normal, at their pods' present addresses, by containers started `since`.
 
@@ -187,7 +187,7 @@ class Cassandra(Workload[Client]):
             raise NotYet(f"ring is {states}, pods are {self.pod_addresses()}")
         return ring
 
-    @condition("the volumes of Cassandra mounted", within=RING_WHOLE)
+    @condition("the volumes of Cassandra mounted", within=RING_UP)
     @retry_while_api_unavailable()
     def volumes_mounted(self, *, since: float = 0.0) -> None:
         """Every pod's container was started, which its volume comes before."""
