@@ -9,25 +9,13 @@ from pathlib import Path
 
 import pytest
 import rookery
+from ledgers import report
 
 PROJECT = Path(__file__).parents[1]
 SCENARIO = PROJECT / "tests" / "stranger" / "scenario.py"
 
 # What a stranger has beside the scenario: an entry of its report, once it has been seen.
-LEDGER = """
-[[report]]
-url = "https://github.com/rook/rook/issues/3168"
-title = "a"
-product = "Rook"
-affected = "all"
-fixed = ""
-cause = "a"
-workaround = "a"
-status = "reproduced"
-seen = "a"
-sabotage = "the cause: red after 20 s"
-run = { date = 2026-11-29, versions = "Rook 1.18.8", command = "pytest", seconds = 40 }
-"""
+LEDGER = report(url="https://github.com/rook/rook/issues/3168", sabotage="the cause: red after 20 s")
 
 
 @pytest.fixture

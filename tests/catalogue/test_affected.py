@@ -1,6 +1,7 @@
 """With which version a report is run."""
 
 import pytest
+from ledgers import report
 from rookery import cli
 from rookery.catalogue import affected, catalogue, ledger
 from rookery.cli import reproduce
@@ -17,20 +18,7 @@ import pytest
 def test_it(cluster):
     pass
 '''
-LEDGER = """\
-[[report]]
-url = "https://github.com/rook/rook/issues/1"
-title = "a"
-product = "Rook"
-affected = "to 1.17"
-fixed = "1.18"
-cause = "a"
-workaround = "a"
-status = "guard"
-seen = "a"
-sabotage = ""
-versions = { rook = "<1.18" }
-"""
+LEDGER = report(affected="to 1.17", fixed="1.18", status="guard", run=None, versions={"rook": "<1.18"})
 
 
 def chosen(ranges, by_hand=(), **settings):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from ledgers import RUN, report
 from rookery.catalogue import bugs_page, catalogue, ledger
 from rookery.catalogue.catalogue import Prose, Scenario
 from rookery.catalogue.markers import Bug
@@ -11,20 +12,15 @@ from rookery.errors import UsageError
 PROJECT = Path(__file__).parents[2]
 SCENARIOS = PROJECT / "scenarios"
 
-GOOD = """\
-[[report]]
-url = "https://github.com/rook/rook/issues/5222"
-title = "A pool is deleted"
-product = "Rook"
-affected = "all to 1.18"
-fixed = ""
-cause = "as designed"
-workaround = "delete what is in it"
-status = "reproduced"
-seen = "the operator's log"
-sabotage = ""
-run = { date = 2026-11-29, versions = "Rook 1.18.8", command = "pytest scenarios/bugs", seconds = 40 }
-"""
+GOOD = report(
+    url="https://github.com/rook/rook/issues/5222",
+    title="A pool is deleted",
+    affected="all to 1.18",
+    cause="as designed",
+    workaround="delete what is in it",
+    seen="the operator's log",
+    run={**RUN, "command": "pytest scenarios/bugs"},
+)
 
 
 @pytest.mark.parametrize("text", [GOOD, "[[report", None], ids=["good", "torn", "none"])

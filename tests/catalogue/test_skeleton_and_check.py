@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from ledgers import report
 from rookery import cli
 from rookery.catalogue import catalogue, checking, ledger, skeleton
 from rookery.errors import UsageError
@@ -30,20 +31,7 @@ def test_it(cluster, cluster_volumes):
     claim.delete()  # cause
     claim.event(signatures.POOL_NOT_FOUND).wait()
 '''
-LEDGER = """\
-[[report]]
-url = "https://github.com/rook/rook/issues/1"
-title = "a"
-product = "Rook"
-affected = "all"
-fixed = ""
-cause = "a"
-workaround = "a"
-status = "reproduced"
-seen = "a"
-sabotage = "the cause: red after 20 s"
-run = { date = 2026-11-29, versions = "Rook 1.18.8", command = "pytest", seconds = 40 }
-"""
+LEDGER = report(sabotage="the cause: red after 20 s")
 
 
 @pytest.fixture

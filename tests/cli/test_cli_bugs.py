@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from ledgers import report
 from rookery import cli, signatures
 from rookery.catalogue import ledger, reproducing
 from rookery.catalogue.markers import Bug
@@ -36,38 +37,20 @@ def test_it(cluster):
 def test_other(cluster):
     pass
 '''
-LEDGER = """\
-[[report]]
-url = "https://github.com/rook/rook/issues/1"
-title = "A pool is missing"
-product = "Rook"
-affected = "all"
-fixed = "1.20"
-cause = "a misspelt name"
-workaround = "a"
-status = "reproduced"
-seen = "a"
-sabotage = ""
-run = { date = 2026-11-29, versions = "Rook 1.18.8", command = "pytest", seconds = 40 }
-
-[[report]]
-url = "https://github.com/rook/rook/issues/3"
-title = "Nothing happens"
-product = "Rook"
-affected = "all"
-fixed = ""
-cause = "a"
-workaround = "a"
-status = "not reproduced"
-seen = "the claim was Bound after all"
-sabotage = ""
-"""
+FIRST = report(title="A pool is missing", fixed="1.20", cause="a misspelt name")
+SECOND = report(
+    url="https://github.com/rook/rook/issues/3",
+    title="Nothing happens",
+    status="not reproduced",
+    seen="the claim was Bound after all",
+    run=None,
+)
 
 
 @pytest.fixture
 def folder(folder):
     """The folder, with a ledger."""
-    (folder / "scenarios" / ledger.FILE).write_text(LEDGER)
+    (folder / "scenarios" / ledger.FILE).write_text(FIRST + SECOND)
     return folder
 
 

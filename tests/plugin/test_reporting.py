@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from ledgers import report
 from rookery import cli, signatures, waiting
 from rookery.history.operations import Operation
 from rookery.plugin import reporting
@@ -79,19 +80,7 @@ def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
     assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text()
 
 
-LEDGER = f"""
-[[report]]
-url = "{signatures.SEED_LOOKUP_FAILED.source}"
-title = "A ring does not start"
-product = "Cassandra"
-affected = "all"
-fixed = ""
-cause = "Seeds are looked up by name."
-workaround = "The Service is applied."
-status = "reproduced"
-seen = "the log"
-sabotage = ""
-"""
+LEDGER = report(url=signatures.SEED_LOOKUP_FAILED.source, cause="Seeds are looked up by name.")
 
 
 def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_tells(pytester, monkeypatch):
