@@ -376,6 +376,39 @@ def test_all_of_without_a_deadline_ends_at_the_first_that_is_late_by_its_own(clo
     assert (caught.value.what, caught.value.seconds) == ("both", 30)
 
 
+def test_all_of_without_a_deadline_asks_none_more_often_than_by_its_own_pause(clock):
+    first, second = Volume(*["no"] * 9, 1), Volume("no", "no", 1)
+    own = (
+        Condition("first", first.bound.now, within=10, every=0.25),
+        Condition("second", second.bound.now, within=10, every=2, times_in_a_row=2),
+    )
+    all_of("both", *own, every=0.25).wait()
+    assert (first.answer.asked, second.answer.asked) == (10, 4)
+    assert clock.now == 1000 + 9 * 0.25 + 3 * 2
+
+
+def test_the_steps_of_what_is_noted_are_told_to_what_they_are_asked_since_when_they_have_held(clock):
+    first, second = Volume("no", "no", 1), Volume("no", 1)
+    both = all_of(
+        "both",
+        Condition("first", first.bound.now, within=10),
+        Condition("second", second.mounted.now, within=10),
+        Condition("third", lambda since: since, within=10),
+        every=1,
+        noted=True,
+    )
+    steps = []
+    noted = both.since(waiting.Noted(5, lambda step: steps.append((step, clock.now - 1000))))
+    assert not noted.holds()
+    assert steps == [], "nobody waited"
+    noted.wait()
+    assert steps == [("first", 1), ("second", 2), ("third", 2)]
+
+
+def test_what_is_not_noted_tells_nobody(clock):
+    all_of("one", Condition("one", lambda since: since, within=1)).since(waiting.Noted(5, pytest.fail)).wait()
+
+
 def test_all_of_several_times_in_a_row_asks_all_each_time(clock):
     first, second = Volume(1), Volume(1)
 

@@ -36,7 +36,7 @@ def kill_nodes_under_load(
             pass
         killed.milestone("Kubernetes API answers")
     workload.close()
-    cluster.storage_recovered(killed, baseline)
+    cluster.storage_recovered(baseline).since(killed).wait()
     return killed
 
 

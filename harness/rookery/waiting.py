@@ -16,6 +16,7 @@ import copy
 import functools
 import inspect
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +75,14 @@ class Moment(Protocol):
 
     @property
     def at(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A moment (Unix seconds) whose steps are noted: `milestone` is called with the name of each when it is over."""
+
+    at: float
+    milestone: Callable[[str], None]
 
 
 def minutes(count: float) -> float:
@@ -182,30 +191,46 @@ class Condition(Generic[T_co]):
         return self.now
 
 
-def all_of(name: str, *conditions: Condition[Any], within: float | None = None, every: float = POLL) -> Condition[None]:
+def all_of(
+    name: str,
+    *conditions: Condition[Any],
+    within: float | None = None,
+    every: float = POLL,
+    noted: bool = False,
+) -> Condition[None]:
     """All of these, in this order: one is asked when those before it have held, which are not asked again in that wait.
 
     `within` is for all of them together. Without it each has its own deadline, counted from the end of the one before,
-    and a wait ends with `DeadlineExceeded` at the first that is late; `.wait(within=…)` is for all of them again.
+    and a wait ends with `DeadlineExceeded` at the first that is late; `.wait(within=…)` is for all of them again. None
+    is asked more often than by its own `every` then.
 
-    One that has to hold several times in a row does so here, with `every` between its questions.
+    One that has to hold several times in a row does so here, with a pause between its questions.
 
     The order is that in which things come back, so a reason names the first that is missing. With `since`, those hold
-    by newer evidence whose evidence has an age.
+    by newer evidence whose evidence has an age. With `noted` as well, a wait since a fault, or whatever else has a
+    `milestone`, notes each of them by its name when it has held.
     """
     if not conditions:
         raise TypeError(f"{name}: all of nothing would hold at once")
-    return _AllOf(name, conditions, within=within, every=every)
+    return _AllOf(name, conditions, within=within, every=every, noted=noted)
 
 
 class _AllOf(Condition[None]):
     def __init__(
-        self, name: str, conditions: tuple[Condition[Any], ...], *, within: float | None, every: float
+        self,
+        name: str,
+        conditions: tuple[Condition[Any], ...],
+        *,
+        within: float | None,
+        every: float,
+        noted: bool,
+        milestone: Callable[[str], None] | None = None,
     ) -> None:
         whole = sum(each.within for each in conditions) if within is None else within
         super().__init__(name, self._each, within=whole, every=every)
         self._conditions = conditions
         self._together = within
+        self._noted, self._milestone = noted, milestone
 
     @property
     def has_evidence(self) -> bool:
@@ -215,30 +240,48 @@ class _AllOf(Condition[None]):
         if not self.has_evidence:
             return super().since(when)  # which refuses
         newer = tuple(each.since(when) if each.has_evidence else each for each in self._conditions)
-        return _AllOf(self.name, newer, within=self._together, every=self.every)
+        return _AllOf(
+            self.name,
+            newer,
+            within=self._together,
+            every=self.every,
+            noted=self._noted,
+            milestone=getattr(when, "milestone", None) if self._noted else None,
+        )
 
     def _each(self) -> None:
-        self._attempt()()
+        self._asking(None)()
 
     def _attempt(self, *, each_by_its_own: bool = False) -> Callable[[], None]:
+        return self._asking(self._milestone, each_by_its_own=each_by_its_own)
+
+    def _asking(self, milestone: Callable[[str], None] | None, *, each_by_its_own: bool = False) -> Callable[[], None]:
         left, held = list(self._conditions), 0
         own, began = each_by_its_own and self._together is None, time.monotonic()
+        asked, last = -math.inf, ""
 
         def ask() -> None:
-            nonlocal held, began
+            nonlocal held, began, asked, last
             while left:
                 first = left[0]
+                now = time.monotonic()
+                if self._together is None and now - asked < first.every:
+                    raise NotYet(last)
                 try:
                     first.now()
                 except NotYet as reason:
                     held, waited = 0, time.monotonic() - began
                     if own and waited >= first.within:
                         raise DeadlineExceeded(f"{self.name}: {first.name}", waited, str(reason)) from reason
-                    raise NotYet(f"{first.name}: {reason}") from reason
+                    asked, last = now, f"{first.name}: {reason}"
+                    raise NotYet(last) from reason
                 held += 1
                 if held < first.times_in_a_row:
-                    raise NotYet(f"{first.name}: held {held} of {first.times_in_a_row} times")
-                held, began = 0, time.monotonic()
+                    asked, last = now, f"{first.name}: held {held} of {first.times_in_a_row} times"
+                    raise NotYet(last)
+                if milestone is not None:
+                    milestone(first.name)
+                held, began, asked = 0, time.monotonic(), -math.inf
                 del left[0]
             left.extend(self._conditions)  # for the next of several times in a row
 

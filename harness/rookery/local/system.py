@@ -19,7 +19,7 @@ from rookery.machine.run import CommandFailed
 from rookery.storage.baseline.fingerprint import Difference, Fingerprint, Item
 from rookery.storage.recovery import NODES_READY, every_pod_ready, nodes_back
 from rookery.storage.system import Baseline, Milestone, Phase, StorageSystem
-from rookery.waiting import NotYet, condition, minutes
+from rookery.waiting import Condition, NotYet, all_of, condition, minutes
 
 VOLUMES_KNOWN = minutes(1)
 MOUNTED = minutes(3)
@@ -62,7 +62,7 @@ class LocalVolumes(StorageSystem):
             self._volumes_known.wait()
         with phase("nodes and pods Ready"):
             nodes_ready(self._kube, nodes.node_names).wait(within=NODES_READY)
-            every_pod_ready(self._kube, (), since=0).wait()
+            every_pod_ready(self._kube, ()).wait()
         milestone("volumes")
 
     def require_savable(self) -> None:
@@ -104,14 +104,19 @@ class LocalVolumes(StorageSystem):
         }
 
     def assert_healthy(self) -> None:
-        every_pod_ready(self._kube, (), since=0).now()
+        every_pod_ready(self._kube, ()).now()
         self._volumes_known.now()
 
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
+    def recovered(self, baseline: Baseline) -> Condition[None]:
+        return all_of("local volumes recovered", *self._back(baseline), noted=True)
+
+    def _back(self, baseline: Baseline) -> tuple[Condition[None], ...]:
         """A node's mounts are of the boot it runs in, so one that is there is newer than the kill."""
-        nodes_back(self._kube, names, since=since, milestone=milestone)
-        self.healthy(baseline).wait()
-        milestone("volumes mounted in nodes")
+        mounted = self.healthy(baseline)
+        return (
+            nodes_back(self._kube, self.nodes.node_names),
+            Condition("volumes mounted in nodes", mounted.now, within=mounted.within, every=mounted.every),
+        )
 
     @condition("local volumes as before the fault", within=MOUNTED)
     def healthy(self, baseline: Baseline) -> None:
@@ -124,10 +129,9 @@ class LocalVolumes(StorageSystem):
         if lacking := [worker for worker, before in baseline.items() if before["mounted"] and not is_mounted[worker]]:
             raise NotYet(f"not mounted: {', '.join(lacking)}")
 
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
-        self.recovered(baseline, names=names, since=since, milestone=milestone)
-        every_pod_ready(self._kube, (), since=since).wait()
-        milestone("every pod Ready")
+    def restored(self, baseline: Baseline) -> Condition[None]:
+        pods = every_pod_ready(self._kube, ())
+        return all_of("local volumes restored", *self._back(baseline), pods, noted=True)
 
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         return {PART: self._fingerprint}

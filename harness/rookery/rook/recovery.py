@@ -1,18 +1,18 @@
 """What "recovered" means of Ceph: all of it is there again, as what it was, by evidence newer than the fault.
 
-Each function waits, and takes what it asks: `kube` and `rook`, and the `CephBaseline` from right before the fault.
+Each function makes a condition of what it asks: `kube` and `rook`, and the `CephBaseline` from right before the fault.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from rookery.errors import AnotherCluster
 from rookery.kube import Kube
 from rookery.rook.deploy import CEPH_POLL, Rook
 from rookery.rook.status import CephBaseline, OsdMap
 from rookery.storage.recovery import every_pod_ready, nodes_back
-from rookery.storage.system import Milestone
 from rookery.waiting import Condition, all_of, minutes
 
 # Deadlines of a recovery, each counted from the end of the one before.
@@ -23,16 +23,23 @@ PGS_CLEAN = minutes(3)
 CHECKS_IN_A_ROW = 5
 
 
-def recovered(
-    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, milestone: Milestone
-) -> None:
-    """Wait until these nodes, and all mons, OSDs and PGs are back, by evidence newer than `since` (Unix time).
+def recovered(kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str]) -> Condition[None]:
+    """These nodes, and all mons, OSDs and PGs are back from a kill of every node.
 
-    Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another cluster came back.
+    Each step has its own deadline. Ends with `AnotherCluster` if another cluster came back.
     """
-    _ceph_back(kube, rook, baseline, names, since, milestone)
-    _pgs_clean(rook, baseline, times_in_a_row=CHECKS_IN_A_ROW)
-    milestone("PGs active+clean")
+    return all_of(
+        "Ceph recovered",
+        *_ceph_back(kube, rook, baseline, names),
+        Condition(
+            "PGs active+clean",
+            _clean(rook, baseline).now,
+            within=PGS_CLEAN,
+            every=CEPH_POLL,
+            times_in_a_row=CHECKS_IN_A_ROW,
+        ),
+        noted=True,
+    )
 
 
 def healthy(rook: Rook, baseline: CephBaseline) -> Condition[None]:
@@ -45,29 +52,26 @@ def healthy(rook: Rook, baseline: CephBaseline) -> Condition[None]:
     def same_osds() -> None:
         require_same_cluster(rook.osds_up.now(), baseline)
 
-    def clean() -> None:
-        rook.pgs_active_clean(newer_than=baseline.osdmap_epoch).now()
-
     return all_of(
         "Ceph as before the fault",
         Condition("mons in quorum", rook.mons_in_quorum().now, within=MONS_IN_QUORUM),
         Condition("OSDs up", same_osds, within=OSDS_UP),
-        Condition("PGs active+clean", clean, within=PGS_CLEAN, times_in_a_row=CHECKS_IN_A_ROW),
+        Condition("PGs active+clean", _clean(rook, baseline).now, within=PGS_CLEAN, times_in_a_row=CHECKS_IN_A_ROW),
         every=CEPH_POLL,
     )
 
 
-def restored(
-    kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str], since: float, milestone: Milestone
-) -> None:
-    """Wait until a saved cluster is what it was when it was saved, as a scenario may use it: nodes, mons and OSDs as in
-    `recovered`, HEALTH_OK, every pod Ready by containers started after `since`. Raises as that does."""
-    _ceph_back(kube, rook, baseline, names, since, milestone)
-    _pgs_clean(rook, baseline, times_in_a_row=1)
-    rook.healthy.wait(within=PGS_CLEAN)
-    milestone("HEALTH_OK")
-    every_pod_ready(kube, [rook.spec.namespace], since=since).wait()
-    milestone("every pod Ready")
+def restored(kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[str]) -> Condition[None]:
+    """A saved cluster is what it was when it was saved, as a scenario may use it: nodes, mons and OSDs as in
+    `recovered`, PGs active+clean and HEALTH_OK, every pod Ready by newer containers. Ends as that does."""
+    return all_of(
+        "Ceph restored",
+        *_ceph_back(kube, rook, baseline, names),
+        Condition("PGs active+clean", _clean(rook, baseline).now, within=PGS_CLEAN, every=CEPH_POLL),
+        Condition("HEALTH_OK", rook.healthy.now, within=PGS_CLEAN, every=CEPH_POLL),
+        every_pod_ready(kube, [rook.spec.namespace]),
+        noted=True,
+    )
 
 
 def require_same_cluster(found: OsdMap, baseline: CephBaseline) -> None:
@@ -79,21 +83,22 @@ def require_same_cluster(found: OsdMap, baseline: CephBaseline) -> None:
         raise AnotherCluster(f"other OSDs came back: {_listed(ids)} instead of {_listed(baseline.osd_ids)}")
 
 
-def _ceph_back(
-    kube: Kube, rook: Rook, baseline: CephBaseline, names: Sequence[str], since: float, milestone: Milestone
-) -> None:
-    """Wait for nodes, mons and OSDs that came back after `since` as what they were at the baseline."""
-    nodes_back(kube, names, since=since, milestone=milestone)
-    rook.mons_in_quorum(elected_after=baseline.election_epoch).wait(within=MONS_IN_QUORUM)
-    milestone("mons in quorum")
-    found = rook.osds_up_from_boots_newer_than(baseline.osdmap_epoch).wait(within=OSDS_UP)
-    milestone("OSDs up")
-    require_same_cluster(found, baseline)
+def _ceph_back(kube: Kube, rook: Rook, baseline: CephBaseline, names: Sequence[str]) -> tuple[Condition[Any], ...]:
+    """Nodes, mons and OSDs have come back as what they were at the baseline, by newer evidence."""
+
+    def same_osds() -> None:
+        require_same_cluster(rook.osds_up_from_boots_newer_than(baseline.osdmap_epoch).now(), baseline)
+
+    elected = rook.mons_in_quorum(elected_after=baseline.election_epoch)
+    return (
+        nodes_back(kube, names),
+        Condition("mons in quorum", elected.now, within=MONS_IN_QUORUM, every=CEPH_POLL),
+        Condition("OSDs up", same_osds, within=OSDS_UP, every=CEPH_POLL),
+    )
 
 
-def _pgs_clean(rook: Rook, baseline: CephBaseline, *, times_in_a_row: int) -> None:
-    clean = rook.pgs_active_clean(newer_than=baseline.osdmap_epoch)
-    clean.wait(within=PGS_CLEAN, times_in_a_row=times_in_a_row)
+def _clean(rook: Rook, baseline: CephBaseline) -> Condition[Any]:
+    return rook.pgs_active_clean(newer_than=baseline.osdmap_epoch)
 
 
 def _listed(ids: Collection[int]) -> str:

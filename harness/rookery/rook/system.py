@@ -313,23 +313,23 @@ class RookSystem(StorageSystem):
         return self.rook.baseline.now().as_dict()
 
     def assert_healthy(self) -> None:
-        every_pod_ready(self.nodes.kube, self.namespaces, since=0).now()
+        every_pod_ready(self.nodes.kube, self.namespaces).now()
         self.rook.healthy.now()
 
     def accept_warnings(self) -> None:
         with suppress(NotYet):
             self.rook.healthy.now()
 
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
-        before = CephBaseline.from_dict(baseline)
-        recovery.recovered(self.nodes.kube, self.rook, before, names=names, since=since, milestone=milestone)
+    def recovered(self, baseline: Baseline) -> Condition[None]:
+        before, nodes = CephBaseline.from_dict(baseline), self.nodes
+        return recovery.recovered(nodes.kube, self.rook, before, names=nodes.node_names)
 
     def healthy(self, baseline: Baseline) -> Condition[None]:
         return recovery.healthy(self.rook, CephBaseline.from_dict(baseline))
 
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
-        before = CephBaseline.from_dict(baseline)
-        recovery.restored(self.nodes.kube, self.rook, before, names=names, since=since, milestone=milestone)
+    def restored(self, baseline: Baseline) -> Condition[None]:
+        before, nodes = CephBaseline.from_dict(baseline), self.nodes
+        return recovery.restored(nodes.kube, self.rook, before, names=nodes.node_names)
 
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         return {CEPH: lambda: fingerprint.collect(self.nodes.kube, NAMESPACE)}

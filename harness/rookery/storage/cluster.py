@@ -38,7 +38,7 @@ from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
 from rookery.storage.own_disks import require_own_disks
 from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
-from rookery.storage.system import Baseline, Milestone, system_named
+from rookery.storage.system import Baseline, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
 if TYPE_CHECKING:  # what a scenario hands in, and what only one system has
@@ -320,13 +320,13 @@ class StorageCluster:
             if results is not None and fault.at:
                 self._around_faults.after(fault.name, results, since=fault.at)
 
-    def storage_recovered(self, since: Injected, baseline: Baseline, milestone: Milestone | None = None) -> None:
-        """Wait until nodes and storage are back from a node kill, by evidence newer than it.
+    def storage_recovered(self, baseline: Baseline) -> Condition[None]:
+        """Nodes and storage are back from a kill of every node: `cluster.storage_recovered(baseline).since(killed)`.
 
-        `milestone` is told of each step. Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if
+        A wait notes each step in the scenario's phases, each with its own deadline. Ends with `AnotherCluster` if
         another cluster came back.
         """
-        self.storage.recovered(baseline, names=since.targets, since=since.at, milestone=milestone or since.milestone)
+        return self.storage.recovered(baseline)
 
     def healthy(self, baseline: Baseline) -> Condition[None]:
         """All of the storage is there again after a fault that took some of it, or none."""

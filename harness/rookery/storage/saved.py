@@ -16,7 +16,7 @@ from rookery.paths import state_dir
 from rookery.report.results import Results
 from rookery.storage import images, recovery
 from rookery.storage.continuity import Running
-from rookery.waiting import POLL, NotYet, condition, minutes
+from rookery.waiting import POLL, Noted, NotYet, all_of, condition, minutes
 
 if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
@@ -118,12 +118,13 @@ class Saved:
         with results.phase(f"{snapshot.name} restored"):
             started = cluster.nodes.restore(snapshot)
         milestone = results.milestones(begin, "restored: ")
-        names = cluster.nodes.node_names
         if "baseline" in snapshot.facts:
             system.found_on(cluster.nodes, results.phase)
-            system.restored(snapshot.facts["baseline"], names=names, since=started, milestone=milestone)
+            restored = system.restored(snapshot.facts["baseline"])
         else:
-            recovery.nodes_back(cluster.kube, names, since=started, milestone=milestone)
+            nodes = recovery.nodes_back(cluster.kube, cluster.nodes.node_names)
+            restored = all_of("nodes restored", nodes, noted=True)
+        restored.since(Noted(started, milestone)).wait()
         return started
 
     def forget(self) -> None:

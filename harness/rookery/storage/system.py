@@ -186,11 +186,9 @@ class StorageSystem(ABC):
         return
 
     @abstractmethod
-    def recovered(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
-        """Wait until it is back as what it was after these nodes were killed, by evidence newer than `since` (Unix).
-
-        Raises `DeadlineExceeded` for what did not come back, `AnotherCluster` if another one did.
-        """
+    def recovered(self, baseline: Baseline) -> Condition[None]:
+        """It is back as what it was, nodes and all, by evidence newer than the kill of every node that it is asked
+        `since`. Its steps are noted (`all_of(…, noted=True)`). Ends with `AnotherCluster` if another one came back."""
 
     @abstractmethod
     def healthy(self, baseline: Baseline) -> Condition[None]:
@@ -198,9 +196,8 @@ class StorageSystem(ABC):
         does."""
 
     @abstractmethod
-    def restored(self, baseline: Baseline, *, names: Sequence[str], since: float, milestone: Milestone) -> None:
-        """Wait as `recovered` does, and until a scenario may use it: healthy, every pod Ready by containers newer than
-        `since`."""
+    def restored(self, baseline: Baseline) -> Condition[None]:
+        """It is `recovered`, and a scenario may use it: healthy, every pod Ready by newer containers."""
 
     @property
     def unaltered(self) -> bool:
