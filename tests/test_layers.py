@@ -69,10 +69,8 @@ KNOW_ROOK = {
     "rookery.faults.foreign_watcher": "a fault of Ceph's",
     "rookery.faults.replica_damage": "a fault of Ceph's",
     "rookery.matrix.bisection": "the versions of it that registries have",
-    "rookery.matrix.cells": "a cell is of one version of it",
     "rookery.plugin.fixtures": "the fixtures of pools and filesystems",
     "rookery.plugin.ordering": "the state of a cluster with a filesystem",
-    "rookery.plugin.running": "a scenario of a version that does not fit the others is skipped",
     "rookery.storage.cluster": "`cluster.rook`, for types",
     "rookery.storage.system": "`storage.rook`, for types; the name itself",
 }

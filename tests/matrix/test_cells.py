@@ -132,3 +132,7 @@ def test_what_is_expected_holds_until_its_day():
 def test_ranges_of_rook_are_of_no_concern_where_another_storage_system_serves():
     assert cells.why_not({"kubernetes": "1.40.0"})
     assert cells.why_not({"kubernetes": "1.40.0", "storage": "local"}) == ""
+
+
+def test_a_cell_is_looked_at_as_its_run_would_be():
+    assert cells.why_not({"kubernetes": "1.40.0", "kind_image": "mine/node:v1.40.0"}) == ""

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from rookery.errors import UsageError
-from rookery.rook import versions
 from rookery.settings import Settings, option_name
+from rookery.storage.system import system_named
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,13 +152,10 @@ def name_of(settings: Mapping[str, Any]) -> str:
 
 
 def why_not(settings: Mapping[str, Any]) -> str:
-    """Why versions do not fit one another, by the ranges that Rook documents; empty if they do."""
+    """Why versions do not fit one another, by what the storage system says of them; empty if they do."""
     given = Settings(**settings)
-    if given.storage != "rook":
-        return ""
     try:
-        versions.require_kubernetes(given.kubernetes, rook=given.rook)
-        versions.require_ceph(given.ceph, rook=given.rook)
+        system_named(given.storage).check(given)
     except UsageError as error:
         return error.message
     return ""

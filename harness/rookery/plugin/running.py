@@ -36,7 +36,6 @@ from rookery.plugin.outcomes import USAGE, blamed
 from rookery.plugin.scenarios import fixtures_of_others, is_scenario
 from rookery.plugin.session import Session
 from rookery.report.results import Results
-from rookery.rook.versions import require_ceph, require_kubernetes
 from rookery.settings import Settings
 from rookery.storage.system import system_named
 
@@ -176,12 +175,12 @@ def _unmet(item: pytest.Item) -> str:
 
 def _unfit(version: markers.RookVersion | None, settings: Settings) -> str:
     """Why that Rook cannot be had with the other versions that the run is asked for; empty if it can."""
-    if version is None or settings.storage != "rook":
+    if version is None:
         return ""
     try:
         for rook in filter(None, (version.deployed, version.upgrade)):
-            require_ceph(settings.ceph, rook=rook)
-            require_kubernetes(settings.kubernetes, rook=rook, any_fits=settings.kind_image is not None)
+            # Manifests that are given are of what is not released yet, and not of a version that a scenario names.
+            system_named(settings.storage).check(replace(settings, rook=rook, rook_manifests=None))
     except UsageError as error:
         return error.message
     return ""
