@@ -116,6 +116,40 @@ def test_a_reader_that_is_gone_on_both_sides_is_none_either(unread):
     assert rookery("snapshots", stdout=unread, stderr=unread).returncode == 1
 
 
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize(("argv", "status"), [("faults", 0), ("unknown", 2)])
+def test_a_command_without_output_ends_as_it_would_with_it(argv, status, closed):
+    shut = " ".join(f"{descriptor}>&-" for descriptor in closed)
+    command = ["sh", "-c", f'exec "$0" -m rookery {argv} {shut}', sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_output_without_room_is_the_machine_s(unbuffered):
+    with open("/dev/full", "w") as full:
+        done = rookery("faults", "--json", unbuffered=unbuffered, stdout=full, stderr=subprocess.PIPE)
+    said = "rookery: No space left on device\n  hint: `df` says which filesystem is full\n"
+    assert (done.returncode, done.stderr) == (3, said)
+
+
+def test_another_error_of_the_system_is_not_hidden(monkeypatch):
+    def fail(**_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sweeping, "sweep", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        cli.main(["sweep"])
+
+
+def test_what_the_encoding_lacks_is_an_escape(monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios/test_it.py").write_text('"""Größer."""\n\n\ndef test_it(cluster):\n    """It."""\n')
+    done = rookery("scenarios", "--markdown", cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (done.returncode, "Gr\\xf6\\xdfer" in done.stdout) == (0, True)
+
+
 def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
     def fail(**_):
         raise BrokenPipeError("docker's socket")

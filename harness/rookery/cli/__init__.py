@@ -2,12 +2,14 @@
 
 Exit status: 0 all is well, 1 something is degraded (doctor), left or touched (bench kill), another verdict than
 before (recheck), or nobody read all of the output, 2 bad input or something missing, also of a command line without a
-command, 3 the infrastructure failed, 130 interrupted.
+command, 3 the infrastructure failed, also where there is no room for the output, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import logging
 import os
 import select
@@ -70,7 +72,11 @@ examples:
 """
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
+    _have_streams()
     try:
         try:
             return _run(argv)
@@ -80,6 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _nobody_reads():
             raise
         return 1
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _to_nowhere(sys.stdout.fileno())  # what is left of the output, which would be tried again at the end
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rookery: {where}{error.strerror}\n  hint: `df` says which filesystem is full", file=sys.stderr)
+        return 3
 
 
 def parser() -> CommandParser:
@@ -150,6 +163,21 @@ def _require_environment() -> None:
     require_state_dir()
 
 
+def _have_streams() -> None:
+    """Standard output and error lead nowhere where they are closed, and take whatever the encoding lacks as an escape.
+
+    A file that is opened later would get the number of a closed one, and with it what child processes print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _nobody_reads() -> bool:
     """Whether what we print into has been closed, as by `| head`; then the rest goes to nowhere, without a word.
 
@@ -157,10 +185,14 @@ def _nobody_reads() -> bool:
     """
     closed = [stream.fileno() for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream.fileno())]
     for descriptor in closed:  # what is still in a buffer is written when the interpreter ends
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        _to_nowhere(descriptor)
     return bool(closed)
+
+
+def _to_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _has_no_reader(descriptor: int) -> bool:
