@@ -85,6 +85,25 @@ def test_a_wrong_command_line_is_bad_input(argv, capsys):
     assert end.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["--unknown"], "rookery"),
+        (["scenarios", "--unknown"], "rookery scenarios"),
+        (["snapshots", "prune", "--unknown"], "rookery snapshots prune"),
+        (["images", "--unknown", "ensure"], "rookery images"),
+        (["bench", "page", "--unknown"], "rookery bench page"),
+    ],
+    ids=str,
+)
+def test_an_unknown_option_is_told_with_the_usage_of_its_command(argv, command, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(argv)
+    told = capsys.readouterr().err
+    assert told.startswith(f"usage: {command} [")
+    assert told.endswith(f"{command}: error: unrecognized arguments: --unknown\n")
+
+
 @pytest.fixture
 def unread():
     """A pipe that nobody reads any more, as the one to `head` that has ended."""
@@ -473,6 +492,17 @@ def test_what_is_no_terminal_gets_whole_words(monkeypatch, capsys):
     hint = f"a hint of {'many words, ' * 30}and /a{'/folder' * 30}"
     tables.show(Table("check", box=None), doctor.table([Check("loop", "missing", "none", hint)]))
     assert hint in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["0", "30"])
+def test_a_narrow_table_loses_nothing(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table("options", "why", box=None)
+    table.add_row("--kubernetes=1.33.0", "a newer one, in a few words")
+    tables.show(table)
+    told = capsys.readouterr().out
+    options = [line[: told.index("why")].strip() for line in told.splitlines()[1:]]
+    assert "".join(options) == "--kubernetes=1.33.0"
 
 
 def test_the_history_benchmark_begins_at_the_seed_that_is_given(monkeypatch, capsys):

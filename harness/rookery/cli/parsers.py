@@ -46,8 +46,12 @@ class CommandParser(argparse.ArgumentParser):
             each.fill(inner=True)
 
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """Whatever is unknown ends it here, so that the usage beside the message is this command's."""
         self.fill()
-        return super().parse_known_args(*args, **kwargs)
+        known, unknown = super().parse_known_args(*args, **kwargs)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
 
 
 def _print_help(parser: CommandParser, arguments: argparse.Namespace) -> int:

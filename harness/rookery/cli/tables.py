@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
+from rich.table import Table
 
 GIB = 1024**3
 _UNBOUNDED = 10_000  # columns; nothing here is padded to the width
@@ -15,12 +16,15 @@ _UNBOUNDED = 10_000  # columns; nothing here is padded to the width
 def show(*renderables: RenderableType) -> None:
     """Print them; where no terminal has a width, each line as long as it is, so that logs have whole words.
 
-    COLUMNS is heeded in both cases, by rich.
+    COLUMNS is heeded in both cases, by rich, but not 0. A word that is longer than its column goes on in the next line,
+    as no part of an option or a name is to be lost.
     """
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
+    if (not console.is_terminal and "COLUMNS" not in os.environ) or not console.width:
         console = Console(width=_UNBOUNDED)
     for renderable in renderables:
+        for column in renderable.columns if isinstance(renderable, Table) else ():
+            column.overflow = "fold"
         console.print(renderable)
 
 

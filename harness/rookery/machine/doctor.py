@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Column, Table
+from rich.table import Table
 
 from rookery.errors import InfrastructureError
 from rookery.machine import capacity, docker, host_engine, loop, network, other_engines
@@ -84,7 +84,7 @@ def as_json(checks: Iterable[Check]) -> str:
 
 def table(checks: Sequence[Check]) -> Table:
     """The checks for a terminal."""
-    lines = Table(*(Column(name, overflow="fold") for name in ("check", "state", "found", "hint")), box=None)
+    lines = Table("check", "state", "found", "hint", box=None)
     for check in checks:
         style = _STYLES[check.state]
         lines.add_row(check.name, f"[{style}]{check.state}[/{style}]", _plain(check.found), _plain(check.hint))
