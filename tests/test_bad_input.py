@@ -187,7 +187,7 @@ def test_a_pyproject_that_cannot_be(place, refused, monkeypatch, tmp_path, comma
 def test_a_pyproject_that_is_a_folder(refused, monkeypatch, tmp_path):
     (tmp_path / "other" / "pyproject.toml").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "other")
-    assert "pyproject.toml cannot be read" in refused("images")
+    assert "pyproject.toml cannot be read: Is a directory\n" in refused("images")
 
 
 def archive(*names):
@@ -211,7 +211,9 @@ WHOLE = archive("manifest.json", "layer.tar")
 )  # fmt: skip
 def test_images_are_loaded_from_a_whole_archive_of_images(refused, tmp_path, content):
     (tmp_path / "bad.tar").write_bytes(content)
-    assert "bad.tar" in refused("images", "load", str(tmp_path / "bad.tar"))
+    told = refused("images", "load", str(tmp_path / "bad.tar"))
+    assert "bad.tar" in told
+    assert len(told.splitlines()) == 2
 
 
 def test_a_good_archive_is_given_to_docker(place, tmp_path, monkeypatch):

@@ -73,3 +73,8 @@ class Unknown(Exception):
 
     Neither a pass nor a fault of the storage; ends as outcome `unknown`, and not as a success.
     """
+
+
+def in_words(error: BaseException) -> str:
+    """What it says; of an error of the system without its number and its path, which whoever tells it names."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

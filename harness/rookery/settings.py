@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rookery.driver_names import DRIVERS
-from rookery.errors import UsageError
+from rookery.errors import UsageError, in_words
 from rookery.workloads.registry import kinds
 
 UNEXPECTED = ("none", "note", "core", "all")
@@ -159,7 +159,7 @@ class Settings:
         if self.shard is not None:
             _slice_of(self.shard)
         if self.scenario_repeat < 1:
-            raise UsageError(f"--scenario-repeat {self.scenario_repeat}: not so often", hint="once or more")
+            raise UsageError(f"--scenario-repeat {self.scenario_repeat}: too few", hint="1 or more")
         if self.scenario_until_failure and self.scenario_repeat == 1:
             raise UsageError(
                 "--scenario-until-failure: how often at most was not said",
@@ -217,7 +217,7 @@ def _from_pyproject(path: Path | None) -> dict[str, Any]:
     try:
         tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
     except (OSError, ValueError, RecursionError) as error:  # ValueError: no TOML, not UTF-8
-        raise UsageError(f"{path} cannot be read: {error}", hint=f"TOML; {hint}") from error
+        raise UsageError(f"{path} cannot be read: {in_words(error)}", hint=f"TOML; {hint}") from error
     table = tool.get("rookery", {}) if isinstance(tool, dict) else tool
     if not isinstance(table, dict):
         raise UsageError(f"[tool.rookery] in {path}: {table!r:.80} is no table", hint=hint)
@@ -254,7 +254,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
     if not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
         raise UsageError(f"{name} = {value!r:.60}: not text", hint="put it in quotes")
     if not value.strip() or "\0" in value:
-        raise UsageError(f"{told} is empty, or no text", hint="give it a value, or leave it away")
+        raise UsageError(f"{told} is empty, or not text", hint="give it a value, or leave it away")
     if name in PATHS:
         return os.path.expanduser(
             value

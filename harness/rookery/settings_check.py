@@ -18,7 +18,7 @@ import yaml
 
 from rookery.cluster.kubelet_dir import kubelet_dir
 from rookery.cluster.topology import Topology
-from rookery.errors import UsageError
+from rookery.errors import UsageError, in_words
 from rookery.images.mirrors import HOST, PATH, Mirrors
 from rookery.machine.capacity import memory_total, nearest_existing
 from rookery.machine.disks import GIB, parse_size, require_size
@@ -77,9 +77,9 @@ def _kubeconfig(settings: Settings) -> None:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{option}: no kubeconfig: {error}", hint=hint) from error
+        raise UsageError(f"{option}: not a kubeconfig: {in_words(error)}", hint=hint) from error
     if config is not None and not _is_kubeconfig(config):
-        raise UsageError(f"{option}: no kubeconfig", hint=hint)
+        raise UsageError(f"{option}: not a kubeconfig", hint=hint)
 
 
 def _is_kubeconfig(config: Any) -> bool:

@@ -213,7 +213,7 @@ def matches(text, pattern):
 def test_a_folder_that_is_not_there_and_an_empty_one(tmp_path):
     with pytest.raises(UsageError, match=r"no such folder\n  hint: .*--scenarios DIR"):
         collect(tmp_path / "scenarios")
-    with pytest.raises(UsageError, match="no scenario in it"):
+    with pytest.raises(UsageError, match=r"no scenario in it\n  hint: .*--scenarios DIR"):
         collect(tmp_path)
 
 

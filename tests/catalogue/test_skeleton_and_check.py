@@ -58,7 +58,7 @@ def test_a_complete_scenario_lacks_nothing(folder, capsys):
     [
         ("  # cause", "", "test_it: no cause is marked: end the line of the statement"),
         ('"data")\n', '"data")  # cause\n', "test_it.py:19: line 21 needs the name 'claim' without it"),
-        ("@pytest.mark.budget(60)\n", "", "no `budget(seconds)`"),
+        ("@pytest.mark.budget(60)\n", "", "test_it: it lacks `budget(seconds)`"),
         ("Workaround: one.\n", "", "has no paragraph `Workaround:`"),
         ("Proof: one.", "Proof: TODO", "line 9: still to be filled in: Proof: TODO"),
         (

@@ -144,3 +144,8 @@ def test_what_is_missing_as_json(folder, capsys):
     told = json.loads(capsys.readouterr().out)
     assert any("test_unmarked: no cause is marked" in each for each in told)
     assert not any("test_guard: no cause is marked" in each for each in told)
+
+
+def test_a_folder_is_told_as_one(folder, capsys):
+    assert cli.main(["check", "scenarios/bugs"]) == 2
+    assert capsys.readouterr().err.startswith("rookery: scenarios/bugs: a folder\n  hint: a file of scenarios")

@@ -40,10 +40,10 @@ def test_nobody_mirrors_the_harness_own_images():
     [
         ("quay=m:5000", "'quay' is no registry"),
         ("https://quay.io=m:5000", "'https://quay.io' is no registry"),
-        ("quay.io=", "no registry's host"),
+        ("quay.io=", "not the host of a registry"),
         ("=m:5000", "'' is no registry"),
-        ("quay.io=https://m", "no registry's host"),
-        ("m:5000,", "no registry's host"),
+        ("quay.io=https://m", "not the host of a registry"),
+        ("m:5000,", "not the host of a registry"),
         ("m:5000,n:5000", "all registries had m:5000 already"),
         ("quay.io=m,docker.io=m,quay.io=n", "quay.io had m already"),
     ],

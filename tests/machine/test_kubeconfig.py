@@ -61,7 +61,7 @@ def test_a_file_that_is_no_kubeconfig_is_refused_and_left_as_it_was(tmp_path, co
     content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
     (tmp_path / "config").write_bytes(content)
-    with pytest.raises(UsageError, match="config is no kubeconfig"):
+    with pytest.raises(UsageError, match="config is not a kubeconfig"):
         kubeconfig.merge(tmp_path / "own", tmp_path / "config")
     assert not kubeconfig.remove("kind-c", tmp_path / "config")
     assert (tmp_path / "config").read_bytes() == content

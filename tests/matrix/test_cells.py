@@ -87,6 +87,12 @@ def test_what_is_no_matrix_is_refused_with_a_hint(matrix, text, told):
     assert caught.value.hint
 
 
+def test_a_matrix_that_is_not_there_is_told_once(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        cells.load(tmp_path / "none.toml")
+    assert caught.value.message == f"{tmp_path / 'none.toml'} cannot be read: No such file or directory"
+
+
 def test_the_projects_own_says_what_it_needs():
     found = cells.load(OWN)
     assert found.impossible == ()

@@ -159,6 +159,25 @@ def compared(path, *argv):
     return cli.main(["matrix", "compare", *argv, "--matrix", str(path), "--results-dir", str(path.parent)])
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["x", "20261201T020000Z"], "x: no such night\n  hint: there are: 20261201T010000Z, 20261201T020000Z\n"),
+        (["20261201T020000Z"], "20261201T020000Z: two nights are compared\n"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(own_matrix, capsys, asked, told):
+    assert compared(own_matrix, *asked) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_without_a_night_it_is_told_how_one_begins(tmp_path, capsys):
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n')
+    assert compared(tmp_path / "matrix.toml") == 2
+    said = f"rookery: there is no night in {tmp_path / 'nightly'}\n  hint: `rookery matrix run` begins one\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_new_failure_is_a_text_for_an_issue(own_matrix, tmp_path, capsys):
     (folder,) = (tmp_path / "nightly" / "20261201T020000Z").rglob("*-claim")
     failure = {"when": "call", "outcome": "failed", "type": "StorageFailure", "reason": "lost ``` @everyone"}

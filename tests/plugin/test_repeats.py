@@ -115,7 +115,7 @@ def test_a_list_has_each_once(run):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--scenario-repeat=0"], "--scenario-repeat 0: not so often"),
+        (["--scenario-repeat=0"], "--scenario-repeat 0: too few"),
         (["--scenario-repeat=often"], "--scenario-repeat often: not a number"),
         (["--scenario-until-failure"], "--scenario-until-failure: how often at most was not said"),
     ],

@@ -128,8 +128,10 @@ def collect(folder: Path, pattern: str = "", *, versions: Mapping[str, str] | No
             hint=f"see `pytest --collect-only {folder}`",
         )
     if not collected["found"]:
+        if not pattern:
+            raise UsageError(f"{folder}: no scenario in it", hint="a test that asks for `cluster`; see --scenarios DIR")
         raise UsageError(
-            f"{folder}: no scenario" + (f" matches {pattern!r}" if pattern else " in it"),
+            f"{folder}: no scenario matches {pattern!r}",
             hint="PATTERN is what pytest's -k takes: a part of a name, 'pools or kill', 'not slow'",
         )
     return [_scenario(found) for found in collected["found"]]

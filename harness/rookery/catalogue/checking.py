@@ -50,7 +50,7 @@ def _unfilled(source: str) -> Iterator[tuple[int, str]]:
 
 
 def _of_prose(scenario: Scenario) -> Iterator[str]:
-    yield from (f"no {what}" for what in scenario.missing)
+    yield from (f"it lacks {what}" for what in scenario.missing)
     told = reproducing.sections_of(scenario)
     wanted = ["Symptom", "Workaround", "Proof"]
     if missing := [name for name in wanted if not told.get(name)]:

@@ -79,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _name(file: Path, folder: Path) -> str:
     """The file as the catalogue has it. Raises `UsageError` for one that is not there, or elsewhere."""
     if not file.is_file():
-        raise UsageError(f"{file}: no such file", hint="a file of scenarios, such as scenarios/test_pools.py")
+        what = "a folder" if file.is_dir() else "no such file"
+        raise UsageError(f"{file}: {what}", hint="a file of scenarios, such as scenarios/test_pools.py, or several")
     try:
         return file.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:

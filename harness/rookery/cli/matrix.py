@@ -132,10 +132,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     results = _results(arguments)
     known = {night.name: night for night in nights.nights(results) if nights.cells_of(night)}
     named = arguments.nights
-    if not known or (named and (len(named) != 2 or not set(named) <= known.keys())):
-        raise UsageError(
-            f"{' '.join(named) or 'no night'}: two nights are compared", hint=f"there are: {', '.join(known) or 'none'}"
-        )
+    if not known:
+        raise UsageError(f"there is no night in {nights.folder_of(results)}", hint="`rookery matrix run` begins one")
+    if unknown := [name for name in named if name not in known]:
+        raise UsageError(f"{unknown[0]}: no such night", hint=f"there are: {', '.join(known)}")
+    if named and len(named) != 2:
+        raise UsageError(f"{' '.join(named)}: two nights are compared", hint=f"there are: {', '.join(known)}")
     last = named[1] if named else list(known)[-1]
     before, after = _scenarios(known[named[0]]) if named else nights.last_before(results, last), _scenarios(known[last])
     found = nights.compare(before, after)
@@ -173,5 +175,5 @@ def _duration(text: str) -> float:
     """Seconds of `6h`, `90m` or `300s`."""
     match = re.fullmatch(r"(\d+)([hms])", text)
     if match is None or int(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text}: no time; one like 6h or 90m")
+        raise argparse.ArgumentTypeError(f"{text}: not a duration; one like 6h or 90m")
     return float(int(match[1]) * {"h": 3600, "m": 60, "s": 1}[match[2]])

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rookery.errors import UsageError
+from rookery.errors import UsageError, in_words
 from rookery.images import engine, recipes
 from rookery.machine import staging
 from rookery.paths import cache_dir
@@ -145,6 +145,7 @@ def require_archive(path: Path) -> None:
         with tarfile.open(path) as archive:
             names = {member.name for member in archive}
     except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
-        raise UsageError(f"{path}: no archive of images, or not a whole one: {error}", hint=hint) from error
+        said = in_words(error).partition("\n")[0].rstrip(":")  # a line for each way of compression follows
+        raise UsageError(f"{path}: no archive of images, or not a whole one: {said}", hint=hint) from error
     if not names & {"manifest.json", "index.json"}:
         raise UsageError(f"{path}: an archive, but not of images", hint=hint)

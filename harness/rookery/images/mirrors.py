@@ -42,7 +42,7 @@ class Mirrors:
                     hint="quay.io, docker.io, registry.k8s.io, ...",
                 )
             if not _MIRROR.fullmatch(mirror):
-                raise UsageError(f"--registry-mirror {each}: no registry's host", hint=_HINT)
+                raise UsageError(f"--registry-mirror {each}: not the host of a registry", hint=_HINT)
             if registry in found:
                 raise UsageError(
                     f"--registry-mirror {each}: {registry or 'all registries'} had {found[registry]} already",

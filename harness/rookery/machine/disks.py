@@ -70,7 +70,7 @@ def require_size(size_bytes: int) -> None:
     """Raises `UsageError` for a disk that no OSD could use."""
     if size_bytes < MIN_DISK_BYTES:
         raise UsageError(
-            f"a disk of {size_bytes / GIB:.1f} GiB is too small: Ceph needs {MIN_DISK_BYTES / GIB:.0f} GiB or more",
+            f"--disk-size: {size_bytes / GIB:.1f} GiB is too small: Ceph needs {MIN_DISK_BYTES / GIB:.0f} GiB or more",
             hint=f"--disk-size {MIN_DISK_BYTES // GIB}GiB",
         )
 

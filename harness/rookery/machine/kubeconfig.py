@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError, in_words
 from rookery.machine import yaml_text
 from rookery.machine.locks import machine_lock
 from rookery.machine.processes import Process
@@ -107,9 +107,11 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_bytes().decode() if path.exists() else ""
         config = yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is no kubeconfig: {error}", hint="--kubeconfig with another file") from error
+        raise UsageError(
+            f"{path} is not a kubeconfig: {in_words(error)}", hint="--kubeconfig with another file"
+        ) from error
     if not isinstance(config or {}, dict):
-        raise UsageError(f"{path} is no kubeconfig", hint="--kubeconfig with another file")
+        raise UsageError(f"{path} is not a kubeconfig", hint="--kubeconfig with another file")
     return text, config or {}
 
 

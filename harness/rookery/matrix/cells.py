@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rookery.errors import UsageError
+from rookery.errors import UsageError, in_words
 from rookery.settings import Settings, option_name
 from rookery.storage.system import system_named
 
@@ -119,7 +119,7 @@ def load(path: Path) -> Matrix:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}", hint="a TOML file of [[cell]] and [[axes]] tables"
+            f"{path} cannot be read: {in_words(error)}", hint="a TOML file of [[cell]] and [[axes]] tables"
         ) from error
     if unknown := sorted(tables.keys() - {"cell", "axes"}):
         raise UsageError(f"{path}: no such table: {unknown[0]}", hint="[[cell]] and [[axes]]")
