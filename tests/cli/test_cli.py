@@ -169,6 +169,14 @@ def test_what_the_encoding_lacks_is_an_escape(monkeypatch, tmp_path):
     assert (done.returncode, "Gr\\xf6\\xdfer" in done.stdout) == (0, True)
 
 
+@pytest.mark.parametrize("argv", [["images", "--available"], ["faults"]], ids=" ".join)
+def test_our_own_files_are_read_under_any_locale(monkeypatch, argv):
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    done = rookery(*argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
     def fail(**_):
         raise BrokenPipeError("docker's socket")

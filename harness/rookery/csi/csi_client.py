@@ -208,7 +208,7 @@ def _manifests(image: str, kubelet_dir: str) -> list[Object]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": metadata,
-            "data": {"node_agent.py": _PROGRAM.read_text()},
+            "data": {"node_agent.py": _PROGRAM.read_text(encoding="utf-8")},
         },
         {
             "apiVersion": "apps/v1",

@@ -124,7 +124,7 @@ def _plugin(plugin: Plugin, namespace: str, image: str, kubelet_dir: str, cluste
 
 def crds(path: Path) -> list[Object]:
     """The CRDs of a YAML file, external-snapshotter's for example. They have to be there before `objects`."""
-    return [found for found in yaml.safe_load_all(path.read_text()) if found]
+    return [found for found in yaml.safe_load_all(path.read_text(encoding="utf-8")) if found]
 
 
 def storage_class(

@@ -83,7 +83,7 @@ class Recipe:
             return ()
         if self.module:
             return (GOLANG, *(value for value in self.args.values() if "/" in value))
-        dockerfile = (self.folder / "Dockerfile").read_text()
+        dockerfile = (self.folder / "Dockerfile").read_text(encoding="utf-8")
         stages = set(re.findall(r"(?im)^FROM\s+\S+\s+AS\s+(\S+)", dockerfile))
         bases = (self._substitute(base) for base in re.findall(r"(?im)^FROM\s+(\S+)", dockerfile))
         return tuple(dict.fromkeys([b for b in bases if b != "scratch" and b not in stages] + list(self.archive)))
@@ -111,7 +111,7 @@ def all_recipes() -> dict[str, Recipe]:
     """Every image that can be made here, by its reference (NAME:TAG), aliases included."""
     made: dict[str, Recipe] = {}
     for path in sorted(RECIPES.glob("*/recipe.toml")):
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
         for tag, version in table["versions"].items():
             aliases = tuple(f"{name}:{tag}" for name in table.get("also", ()))
             recipe = Recipe(

@@ -42,7 +42,7 @@ def manifests_for(version: str, fetch: Fetch) -> list[Object]:
             found = partial / cached.name
             shutil.copyfile(_module(version, partial / "module", fetch) / _NATIVE, found)
             found.rename(cached)
-    return [each for each in yaml.safe_load_all(cached.read_text()) if each]
+    return [each for each in yaml.safe_load_all(cached.read_text(encoding="utf-8")) if each]
 
 
 def on_workers(objects: Sequence[Object]) -> list[Object]:
