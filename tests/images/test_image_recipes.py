@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rookery.errors import UsageError
-from rookery.images import recipes
+from rookery.images import build, recipes
 from rookery.images.catalogue import USERSPACE_CSI, catalogue
 
 IMAGES_1_18_8 = [
@@ -98,6 +98,31 @@ def test_the_node_image_carries_the_control_plane() -> None:
 
     assert "registry.k8s.io/kube-apiserver:v1.32.0" in node.needs
     assert recipes.require("registry.k8s.io/kube-apiserver:v1.32.0").reference == "localhost/rookery/kubernetes:v1.32.0"
+
+
+def test_the_recipes_of_two_ceph_releases_are_kept_apart(own_recipes: Path) -> None:
+    before = digests()
+    (own_recipes / "ceph-debian-sid" / "Dockerfile").open("a").write("# changed\n")
+
+    changed = {name for name, digest in digests().items() if digest != before[name]}
+
+    assert changed == {"localhost/rookery/ceph:v20.2.4", "quay.io/ceph/ceph:v20.2.4"}
+
+
+@pytest.mark.parametrize(
+    ("suite", "options"), [("bookworm", []), ("trixie", []), ("sid", ['--aptopt=Acquire::Check-Valid-Until "false"'])]
+)
+def test_an_index_that_is_past_its_date_is_taken_of_the_unstable_suite_alone(monkeypatch, tmp_path, suite, options):
+    commands: list[list[str]] = []
+    monkeypatch.setattr(build, "run_logged", lambda command, timeout, log: commands.append(command))
+    monkeypatch.setattr(build, "docker", lambda *arguments, **options: None)
+
+    build._debootstrap(recipes.require(f"localhost/rookery/debian:{suite}"), tmp_path, tmp_path / "log")
+
+    [command] = commands
+    assert [word for word in command if "--aptopt" in word] == options
+    assert any("no-cache.conf /etc/apt" in word for word in command if "--customize-hook=copy-in" in word)
+    assert command[-2:] == [suite, str(tmp_path / "root.tar")]
 
 
 def test_a_change_reaches_all_that_stands_on_it_and_nothing_else(own_recipes: Path) -> None:

@@ -91,6 +91,18 @@ def test_a_mirror_of_ceph_is_asked_for_the_ceph_that_rook_names(monkeypatch, mir
     assert system.needed_images(Settings(registry_mirror=mirror)).ceph == f"quay.io/ceph/ceph:{ceph}"
 
 
+@pytest.mark.parametrize(("rook", "ceph"), [("1.17.8", "18.2.7"), ("1.18.8", "18.2.7"), ("1.19.10", "20.2.4")])
+def test_where_only_recipes_serve_ceph_is_the_oldest_that_fits(monkeypatch, rook, ceph):
+    """A recipe for a newer one changes nothing of what a run without options tests."""
+    monkeypatch.setattr(system, "rook_examples", lambda settings: None)
+    monkeypatch.setattr(system.manifests, "images_txt", lambda folder: [OPERATOR, CEPH])
+    monkeypatch.setattr(system, "chosen_driver", lambda settings: "userspace")
+    monkeypatch.setattr(system.resolve, "is_cached", lambda reference: False)
+    monkeypatch.setattr(system, "reachable_registries", set)
+    monkeypatch.setattr(system.recipes, "versions_of", lambda image: ["v20.2.4", "v18.2.7", "v20.2.10"])
+    assert system.needed_images(Settings(rook=rook)).ceph == f"quay.io/ceph/ceph:v{ceph}"
+
+
 @pytest.mark.parametrize(
     ("mirror", "reached", "has"),
     [

@@ -194,9 +194,13 @@ def _build_one(recipe: Recipe) -> float:
 
 
 def _debootstrap(recipe: Recipe, folder: Path, log_file: Path) -> None:
-    """The suite's root filesystem without documentation, and with the recipe's files as settings of apt."""
+    """The suite's root filesystem without documentation, and with the recipe's files as settings of apt.
+
+    Those are for what is installed later: mmdebstrap itself needs the packages that it has downloaded.
+    """
     archive = folder / "root.tar"
     mmdebstrap = ["mmdebstrap", "--variant=minbase", "--dpkgopt=path-exclude=/usr/share/doc/*"]
+    mmdebstrap += [f'--aptopt={name} "{value}"' for name, value in recipe.args.items()]
     mmdebstrap += [f"--customize-hook=copy-in {path} /etc/apt/apt.conf.d" for _, path in recipe.files()]
     mmdebstrap += ['--customize-hook=rm -f "$1"/var/cache/apt/*.bin']  # apt does not clean what it is told not to use
     run_logged([*mmdebstrap, recipe.tag, str(archive)], timeout=BUILD_SECONDS, log=log_file)

@@ -9,7 +9,8 @@ A recipe is a folder with a `recipe.toml` and, but for the Debian base itself, a
   files and folders that are left out of it;
 - `module`: the build context is a folder of a published Go module: its `path`, `version` and `folder`, and the `target`
   stage of the Dockerfile there;
-- `debootstrap`: the image is the root filesystem of the Debian suite its tag names.
+- `debootstrap`: the image is the root filesystem of the Debian suite its tag names; `args` are options of apt, both of
+  the one that makes it and of the one in it.
 
 The engine, which is the user's, never has a built image by the vendor's name: `quay.io/ceph/ceph:v18.2.7` is
 `localhost/rookery/quay.io/ceph/ceph:v18.2.7` there (`local_name`), and gets the other name inside nodes alone.

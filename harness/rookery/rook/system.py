@@ -23,6 +23,7 @@ from rookery.csi.leaks import NOTHING, Actual, Expected, Finding, compare
 from rookery.csi.operations import DriverPods
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build, recipes, resolve
+from rookery.images.available import numbers
 from rookery.images.catalogue import Catalogue, catalogue
 from rookery.images.mirrors import Mirrors
 from rookery.kube import retry_while_api_unavailable
@@ -36,7 +37,14 @@ from rookery.rook.drivers import Drivers, chosen_driver, objects
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import CephBaseline
-from rookery.rook.versions import release_of, require_ceph, require_ceph_upgrade, require_kubernetes, require_upgrade
+from rookery.rook.versions import (
+    release_of,
+    require_ceph,
+    require_ceph_upgrade,
+    require_kubernetes,
+    require_upgrade,
+    takes_ceph,
+)
 from rookery.settings import Settings
 from rookery.storage.baseline.fingerprint import CEPH, Difference, Fingerprint
 from rookery.storage.recovery import every_pod_ready
@@ -64,18 +72,24 @@ def _examples_by_docker(version: str, target: Path) -> bool:
 
 
 def needed_images(settings: Settings) -> Catalogue:
-    """Without `--ceph` it is the Ceph that Rook names, unless only another one can be had here."""
+    """Without `--ceph` it is the Ceph that Rook names.
+
+    Where only what is built here can be had, it is the oldest that this Rook takes: a recipe for a newer one is not to
+    change what a run without options tests.
+    """
     images_txt = manifests.images_txt(rook_examples(settings))
     ceph_csi = chosen_driver(settings) == "ceph-csi"
     named = catalogue(images_txt=images_txt, ceph=settings.ceph, ceph_csi=ceph_csi)
     mirror = Mirrors.parse(settings.registry_mirror).of(named.ceph)  # whether or not it is there: else it is told
     if settings.ceph or resolve.is_cached(named.ceph) or mirror or reachable_registries():
         return named
-    buildable = [tag.removeprefix("v") for tag in recipes.versions_of("quay.io/ceph/ceph")]
+    tags = recipes.versions_of("quay.io/ceph/ceph")
+    buildable = sorted((tag.removeprefix("v") for tag in tags), key=numbers)
     if not buildable:
         return named
-    require_ceph(buildable[-1], rook=settings.rook, any_fits=settings.rook_manifests is not None)
-    return catalogue(images_txt=images_txt, ceph=buildable[-1], ceph_csi=ceph_csi)
+    chosen = next((version for version in buildable if takes_ceph(settings.rook, version)), buildable[-1])
+    require_ceph(chosen, rook=settings.rook, any_fits=settings.rook_manifests is not None)
+    return catalogue(images_txt=images_txt, ceph=chosen, ceph_csi=ceph_csi)
 
 
 class RookSystem(StorageSystem):

@@ -128,6 +128,11 @@ def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> N
         )
 
 
+def takes_ceph(rook: str, version: str) -> bool:
+    """Whether the operator of this Rook accepts a version of Ceph."""
+    return _ceph_numbers(version)[:2] in map(_numbers, release_of(rook).ceph)
+
+
 def require_upgrade(rook: str, *, to: str, ceph: str, kubernetes: str, any_kubernetes: bool = False) -> None:
     """Raise `UsageError` for a version to which this Rook is not upgraded: an older one or the same, one beyond the
     next minor, and one that does not take the Ceph and the Kubernetes that are there.
@@ -145,7 +150,7 @@ def require_upgrade(rook: str, *, to: str, ceph: str, kubernetes: str, any_kuber
             f"Rook {rook} is not upgraded to {to}: that skips a minor",
             hint=f"one minor after the other: to {step.last_patch if step else 'the next one'} first",
         )
-    if _minor(_CEPH, ceph, f"Ceph {ceph}", f"one like {release.ceph[0]}.0") not in map(_numbers, release.ceph):
+    if not takes_ceph(to, ceph):
         raise UsageError(
             f"Rook {rook} is not upgraded to {to}: that takes Ceph {', '.join(release.ceph)}, and {ceph} is there",
             hint="upgrade Ceph first, to a version that both take",
@@ -168,11 +173,9 @@ def require_ceph_upgrade(ceph: str, *, to: str, rook: str) -> None:
             f"Ceph {ceph} is not upgraded to {to}: more than two releases later",
             hint=f"to {before[0] + 2}.2 first",
         )
-    known = release_of(rook).ceph
-    if after[:2] not in map(_numbers, known):
-        raise UsageError(
-            f"Ceph {ceph} is not upgraded to {to}: Rook {rook} takes {', '.join(known)}", hint="upgrade Rook first"
-        )
+    if not takes_ceph(rook, to):
+        known = ", ".join(release_of(rook).ceph)
+        raise UsageError(f"Ceph {ceph} is not upgraded to {to}: Rook {rook} takes {known}", hint="upgrade Rook first")
 
 
 def _ceph_numbers(version: str) -> tuple[int, ...]:
