@@ -3,17 +3,19 @@
 import os
 import pty
 import signal
+import subprocess
 import sys
 
 import pytest
 from rookery.machine import signals
-from rookery.machine.signals import Terminated, ending_as_ctrl_c
+from rookery.machine.signals import Terminated, ending_as_ctrl_c, ending_once
 
 
 @pytest.fixture(autouse=True)
 def as_they_were():
     """Both as they are by default, which the plugin of the run that these tests are a part of may have changed."""
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -78,3 +80,34 @@ def test_what_nohup_has_made_of_it_stays():
     os.kill(os.getpid(), signal.SIGHUP)
     end()
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+ALL = [signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("first", ALL)
+def test_where_others_wait_for_the_end_the_first_alone_counts_however_late_the_next_comes(monkeypatch, first):
+    monkeypatch.setattr(signals.time, "monotonic", iter(range(0, 1000, 100)).__next__)
+    ending_once()
+    with pytest.raises(Terminated, match=first.name):
+        os.kill(os.getpid(), first)
+    for number in ALL:
+        os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_the_removal_that_a_run_comes_to_by_itself_is_not_ended(number):
+    ends_by_itself = ending_once()
+    ends_by_itself()
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_where_it_does_not_apply_a_signal_does_what_it_does_by_default(number):
+    program = (
+        "from rookery.machine.signals import ending_as_ctrl_c\n"
+        "import os\n"
+        "ending_as_ctrl_c(applies=lambda: False)\n"
+        f"os.kill(os.getpid(), {number:d})\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=30).returncode == -number

@@ -11,7 +11,7 @@ import pytest
 from rookery.catalogue import markers
 from rookery.plugin import scenarios
 
-pytest_plugins = ["rookery.plugin.options", "rookery.plugin.workers"]
+pytest_plugins = ["rookery.plugin.options", "rookery.plugin.workers", "rookery.plugin.ending"]
 
 RUNNING, FIXTURES = "rookery-running", "rookery-fixtures"
 

@@ -22,6 +22,7 @@ from rookery.history.recorder import Recorder
 from rookery.machine.signals import ending_as_ctrl_c
 from rookery.plugin import (
     budgets,
+    ending,
     missing_fixtures,
     options,
     ordering,
@@ -127,7 +128,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def session_of(config: pytest.Config) -> Session:
     """One for the whole run, made when the first scenario asks; under pytest-xdist, one for each worker."""
     if SESSION not in config.stash:
-        config.add_cleanup(ending_as_ctrl_c())
+        if hasattr(config, "workerinput"):
+            ending.remove_cluster_first(config)
+        else:
+            config.add_cleanup(ending_as_ctrl_c())
         config.stash[SESSION] = new_session(config, options.settings_of(config))
     return config.stash[SESSION]
 
