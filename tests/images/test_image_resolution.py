@@ -7,16 +7,19 @@ import re
 import subprocess
 import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from rookery.errors import InfrastructureError, UsageError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.images import archives, build, catalogue, durations, engine, pruning, recipes, resolve
 from rookery.images.engine import LocalImage
 from rookery.images.mirrors import Mirrors
 from rookery.images.resolve import Origin
 from rookery.machine import staging
+from rookery.machine.locks import machine_lock
 from rookery.machine.run import CommandFailed
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -421,6 +424,31 @@ def test_builds_run_when_what_they_need_is_there(builder: FakeDocker) -> None:
     assert len(begun) == len(set(begun))
     assert engine.usable("registry.k8s.io/kube-scheduler:v1.32.0")
     assert REAL_BUILD(["kindest/node:v1.32.0"]) == []
+
+
+def test_one_process_builds_at_a_time(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks, be it a run, a program that it needs, or set-up for kind."""
+    monkeypatch.setattr(build, "OTHERS_BUILT", 0.1)
+    with machine_lock("builds"):
+        assert REAL_BUILD([recipes.GOLANG]) == [], "within a build nobody waits for what it has built"
+        with pytest.raises(DeadlineExceeded, match="another process holds it"):
+            REAL_BUILD([catalogue.KIND])
+    assert builder.asked == []
+    assert catalogue.KIND in REAL_BUILD([catalogue.KIND])
+
+
+def test_what_another_process_built_meanwhile_is_not_built_again(
+    builder: FakeDocker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def lock(name: str, *, within: float) -> Iterator[None]:
+        for recipe in build.plan([catalogue.KIND]):
+            builder.has(recipe.reference, recipe.digest)
+        yield
+
+    monkeypatch.setattr(build, "machine_lock", lock)
+    assert REAL_BUILD([catalogue.KIND]) == []
+    assert builder.asked == []
 
 
 def test_so_many_builds_run_side_by_side_and_no_more(builder: FakeDocker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,6 +241,21 @@ def test_hooks_are_asked_in_order_and_their_answer_is_cached(offline, tmp_path):
     assert sorted(path.name for path in first.parent.iterdir()) == ["1.18.8"]
 
 
+def test_what_another_process_has_fetched_meanwhile_stays(offline):
+    read = []
+
+    def opened(version, dest):
+        if not read:
+            read.append(None)
+            others = manifests.manifests_for(version, fetch=[opened])
+            read[0] = (others, others.stat().st_ino)
+        return write_examples(dest)
+
+    found = manifests.manifests_for("1.18.8", fetch=[opened])
+    assert read == [(found, found.stat().st_ino)]
+    assert sorted(path.name for path in found.parent.iterdir()) == ["1.18.8"]
+
+
 def test_no_source_at_all_names_the_option_that_helps(offline):
     with pytest.raises(InfrastructureError, match="--rook-manifests") as failure:
         manifests.manifests_for("1.18.8")

@@ -16,6 +16,7 @@ from rookery.images import durations, engine, recipes
 from rookery.images.recipes import Recipe
 from rookery.machine import staging
 from rookery.machine.docker import docker, docker_logged
+from rookery.machine.locks import machine_lock
 from rookery.machine.run import CommandFailed, run_logged
 from rookery.paths import cache_dir
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 SIDE_BY_SIDE = 3
 TOLD_EVERY = 10.0  # seconds
 BUILD_SECONDS = 1800
+OTHERS_BUILT = 3600.0  # deadline for all that another process builds
 SPACE_NEEDED = 12 * 1024**3  # bytes in docker's root; measured: 9 GiB with the build cache of everything
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -50,12 +52,19 @@ def plan(references: Iterable[str]) -> list[Recipe]:
 
 
 def build(references: Iterable[str]) -> list[str]:
-    """Build the images and what they need; returns the references built.
+    """Build the images and what they need, one process of this machine at a time; returns the references built.
 
     Raises `UsageError` for an image without a recipe, `InfrastructureError` with the log's last lines when a build
-    fails.
+    fails, `DeadlineExceeded` if another process does not come to its end.
     """
-    todo = plan(references)
+    references = tuple(references)
+    if not plan(references):  # as within a build of what needs them
+        return []
+    with machine_lock("builds", within=OTHERS_BUILT):
+        return _build(plan(references))  # another process may have built them meanwhile
+
+
+def _build(todo: Sequence[Recipe]) -> list[str]:
     if not todo:
         return []
     _check_space()

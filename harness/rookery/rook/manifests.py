@@ -21,11 +21,12 @@ from typing import Any
 import yaml
 
 from rookery.errors import InfrastructureError, UsageError
-from rookery.machine import staging
+from rookery.machine import locks, staging
 from rookery.machine.run import run
 from rookery.paths import cache_dir
 from rookery.rook.versions import Flavour, Version, known_versions, release_of
 from rookery.storage.own_disks import require_own_disks
+from rookery.waiting import minutes
 
 Object = dict[str, Any]
 Fetch = Callable[[str, Path], bool]
@@ -36,6 +37,7 @@ REQUIRED = ("crds.yaml", "common.yaml", "operator.yaml", "toolbox.yaml", "images
 GO_SECONDS = 300.0
 PROBE_SECONDS = 5.0
 ARCHIVE_SECONDS = 300.0
+PLACED = minutes(1)  # deadline for another process's renaming
 
 OPERATOR_CONFIG = "rook-ceph-operator-config"
 OPERATOR = "rook-ceph-operator"
@@ -69,8 +71,11 @@ def manifests_for(version: str, directory: Path | None = None, fetch: Sequence[F
     with staging.staged(cached) as partial:
         fetched = partial / "examples"
         _fetch(name, fetched, (from_go_module, from_release_archive, *fetch))
-        staging.discard(cached)
-        fetched.rename(cached)
+        with locks.held(partial.parent, within=PLACED):
+            # Another process may have fetched them meanwhile, and be reading them.
+            if not _is_complete(cached):
+                staging.discard(cached)
+                fetched.rename(cached)
     return cached
 
 
