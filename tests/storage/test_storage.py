@@ -237,6 +237,20 @@ def test_what_a_scenario_saved_is_found_before_a_state_of_that_name_and_goes_wit
     assert saving.cluster.saved.kept("storage-ready") is state
 
 
+def test_what_scenarios_saved_is_gone_with_a_cluster_whose_nodes_cannot_be_restored(saving, results):
+    state = saving.cluster.saved.save("storage-ready", results)
+    saving.cluster.save("storage-ready")
+
+    def restore(snapshot):
+        del saving.stored["scenario-storage-ready"]  # with the lease that it was in
+        raise InfrastructureError("no room")
+
+    saving.cluster.kind.restore = restore
+    with pytest.raises(InfrastructureError, match="no room"):
+        saving.cluster.saved.restore(state, results)
+    assert saving.cluster.saved.kept("storage-ready") is state
+
+
 def test_what_a_scenario_saves_is_on_record_before_it_is_there(saving):
     """So that it goes though the run is killed in the middle of it."""
 

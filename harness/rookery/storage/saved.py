@@ -116,7 +116,11 @@ class Saved:
         begin = time.monotonic_ns()
         system.forget()
         with results.phase(f"{snapshot.name} restored"):
-            started = cluster.nodes.restore(snapshot)
+            try:
+                started = cluster.nodes.restore(snapshot)
+            except BaseException:
+                self.forget()  # nothing is left of the cluster
+                raise
         milestone = results.milestones(begin, "restored: ")
         if "baseline" in snapshot.facts:
             system.found_on(cluster.nodes, results.phase)
