@@ -1,7 +1,7 @@
 """Every node is killed ten times in a row, each time while a database is being written to.
 
 Purpose: what a node kill leaves behind and what recovers too slowly adds up, which no single kill shows. Two of these
-side by side (`pytest -n 2`, a cluster for each) are the test that the nodes of one cluster are not disturbed by what
+side by side (`pytest -n 2 -k commits`, a cluster for each) show that the nodes of one cluster are not disturbed by what
 goes on in another's: the kernel tells every network namespace of each loop and FUSE device that comes or goes, and a
 node in which a udevd listens fills with processes that hang on devices of others.
 
@@ -21,7 +21,8 @@ KILLS, WRITES_BEFORE_EACH = 10, 100
 
 
 @pytest.mark.requires("the image of PostgreSQL")
-def test_commits_survive_each_of_ten(cluster, postgresql):
+@pytest.mark.parametrize("cluster_of", ["one", "another"])
+def test_commits_survive_each_of_ten(cluster, postgresql, cluster_of):
     """Nothing acknowledged is lost by any of them, and the tenth is recovered from as the first was."""
     kill_ten_times(cluster, postgresql)
 
