@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import runpy
@@ -28,6 +29,10 @@ KUBELET = "/var/lib/kubelet"
 class FakeKube:
     def __init__(self) -> None:
         self.pods: list[dict] = []
+        self.applied: list[dict] = []
+
+    def apply(self, objects):
+        self.applied += objects
 
     def get(self, kind, name, *, namespace=None):
         return {"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}}
@@ -43,12 +48,13 @@ def controller(uid: str, created: str, node: str = "worker") -> dict:
 @pytest.fixture
 def node_agent(monkeypatch):
     """A server that keeps what it was asked; of `held` it does not answer."""
-    asked, held, released = [], threading.Event(), threading.Event()
+    asked, tokens, held, released = [], [], threading.Event(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked.append(wanted)
+            tokens.append(self.headers["Authorization"])
             if wanted.get("method") == "held":
                 held.set()
                 released.wait(20)
@@ -66,7 +72,7 @@ def node_agent(monkeypatch):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     monkeypatch.setattr(csi_client, "PORT", server.server_port)
-    yield SimpleNamespace(asked=asked, held=held)
+    yield SimpleNamespace(asked=asked, tokens=tokens, held=held)
     released.set()
     server.shutdown()
     thread.join()
@@ -85,6 +91,43 @@ def test_a_call_goes_to_the_socket_of_its_service(calls: CsiClient, node_agent) 
     sockets = [it["socket"] for it in node_agent.asked]
     assert sockets == [deployed.node_socket(KUBELET), deployed.ControllerPod("new", "worker").socket(KUBELET)]
     assert [it["service"] for it in node_agent.asked] == ["Node", "Controller"]
+
+
+def test_each_client_has_a_token_of_its_own_which_its_agents_are_given(node_agent) -> None:
+    given = []
+    for _ in range(2):
+        kube = FakeKube()
+        client = CsiClient(kube, driver_namespace="rook-ceph", image="csi:1", kubelet_dir=KUBELET, nodes=["worker"])
+        client.deploy()
+        client.read("worker", "/target", 1)
+        [secret] = [each for each in kube.applied if each["kind"] == "Secret"]
+        given.append(f"Bearer {secret['stringData']['token']}")
+    assert node_agent.tokens == given
+    assert given[0] != given[1]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"Authorization": "Bearer "}, 401), ({"Authorization": "Bearer another"}, 401), (None, 200)],
+)
+def test_the_node_agent_does_nothing_for_whoever_lacks_its_token(in_node_agent, headers, status, tmp_path) -> None:
+    handler = in_node_agent["Handler"]
+    handler.token = "of-this-run"
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        wanted = {"do": "write", "target": str(tmp_path), "content": "a", "bytes": 10}
+        known = {"Authorization": "Bearer of-this-run"}
+        connection.request("POST", "/", json.dumps(wanted), known if headers is None else headers)
+        assert connection.getresponse().status == status
+        connection.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert bool(list(tmp_path.iterdir())) == (status == 200)
 
 
 def test_where_nobody_answers_the_call_is_unavailable(calls: CsiClient, monkeypatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import socket
 import threading
 from contextlib import suppress
@@ -57,6 +58,7 @@ class CsiClient:
         self._driver_namespace = driver_namespace
         self._image = image
         self._kubelet_dir = kubelet_dir
+        self._token = secrets.token_hex(32)  # the agents are privileged, and every pod of the cluster reaches them
         self._guard = threading.Lock()
         self._addresses: dict[str, str] = {}
         self._controller: ControllerPod | None = None
@@ -64,7 +66,7 @@ class CsiClient:
 
     def deploy(self) -> None:
         """Apply a node agent for each worker; does not wait."""
-        self._kube.apply(_manifests(self._image, self._kubelet_dir))
+        self._kube.apply(_manifests(self._image, self._kubelet_dir, self._token))
 
     @condition("the node agents Ready", within=NODE_AGENTS_READY)
     @retry_while_api_unavailable()
@@ -142,7 +144,7 @@ class CsiClient:
             connection.sock.settimeout(seconds)
             with self._guard:
                 self._open[connection] = node
-            connection.request("POST", "/", json.dumps(wanted))
+            connection.request("POST", "/", json.dumps(wanted), {"Authorization": f"Bearer {self._token}"})
             answer = json.loads(connection.getresponse().read())
             return Reply(answer["code"], answer.get("message", ""), answer.get("response", {}))
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -179,13 +181,14 @@ class CsiClient:
         return known
 
 
-def _manifests(image: str, kubelet_dir: str) -> list[Object]:
+def _manifests(image: str, kubelet_dir: str, token: str) -> list[Object]:
     metadata = {"name": LABELS["app"], "namespace": NAMESPACE}
     container = {
         "name": "node-agent",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/node-agent/node_agent.py", str(PORT)],
+        "env": [{"name": "NODE_AGENT_TOKEN", "valueFrom": {"secretKeyRef": {"name": LABELS["app"], "key": "token"}}}],
         "securityContext": {"privileged": True},  # whoever is not may not open block devices
         "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
         "volumeMounts": [
@@ -210,6 +213,7 @@ def _manifests(image: str, kubelet_dir: str) -> list[Object]:
             "metadata": metadata,
             "data": {"node_agent.py": _PROGRAM.read_text(encoding="utf-8")},
         },
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}},
         {
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",

@@ -2,7 +2,8 @@
 
 Runs in a pod of the driver's image, which has gRPC and the stubs of csi.proto; it is not part of the driver. A process
 of Python for each call would take longer than the call, so this one stays. It needs the kubelet's folder, with the
-mounts that come and go in it (mountPropagation HostToContainer), and, to open the devices among them, privileges.
+mounts that come and go in it (mountPropagation HostToContainer), and, to open the devices among them, privileges. So it
+does nothing for whoever lacks the token that its environment has as NODE_AGENT_TOKEN (RFC 6750): every pod reaches it.
 
 Requests are JSON objects, answered by {"code": ..., "message": ..., "response": {...}}, where the code is gRPC's:
 
@@ -16,6 +17,7 @@ Requests are JSON objects, answered by {"code": ..., "message": ..., "response":
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import random
@@ -91,10 +93,16 @@ DOES: dict[str, Callable[..., Json]] = {"call": call, "write": write, "read": re
 
 
 class Handler(BaseHTTPRequestHandler):
+    token: str
+
     def do_GET(self) -> None:
         self.answer({"code": "OK"})
 
     def do_POST(self) -> None:
+        given = self.headers.get("Authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
+            self.send_error(401)
+            return
         wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         try:
             answer = DOES[wanted.pop("do")](**wanted)
@@ -114,4 +122,5 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    Handler.token = os.environ["NODE_AGENT_TOKEN"]
     ThreadingHTTPServer(("", int(sys.argv[1])), Handler).serve_forever()
