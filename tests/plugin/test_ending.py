@@ -5,6 +5,7 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_b(cluster):
 CLUSTERS = ["rookery-gw0", "rookery-gw1"]
 
 
+@contextmanager
+def _signals_by_default():
+    """A process that is started here has none of them ignored: it inherits that, and handlers are not inherited."""
+    before = {each: signal.signal(each, lambda *_: None) for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 class TwoWorkers:
     """pytest with two workers; `lines` are what these tell."""
 
@@ -72,7 +84,8 @@ class TwoWorkers:
         self._pipe = os.open(folder / "pipe", os.O_RDWR)
         self._text = ""
         argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2", "--all"]
-        self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder)
+        with _signals_by_default():  # whoever has started these tests in the background ignores some
+            self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=folder)
 
     def lines(self, number, within):
         """So many, if they come in time."""
