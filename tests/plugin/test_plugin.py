@@ -989,7 +989,7 @@ def test_a_rook_that_is_no_version_is_a_wrong_use(pytester, cluster, marker):
     [
         ([], ""),
         (["--kubernetes=1.34.0"], "--kubernetes 1.34.0 does not fit Rook 1.17.8"),
-        (["--ceph=20.2.4"], "--ceph 20.2.4 does not fit Rook 1.17.8"),
+        (["--ceph=20.2.3"], "--ceph 20.2.3 does not fit Rook 1.17.8"),
         (["--storage=local", "--kubernetes=1.34.0"], ""),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 from rookery.errors import UsageError
-from rookery.rook.versions import require_ceph_upgrade, require_upgrade
+from rookery.rook.versions import require_ceph, require_ceph_upgrade, require_upgrade
 
 THERE = {"ceph": "18.2.7", "kubernetes": "1.32.0"}
 
@@ -53,3 +53,24 @@ def test_ceph_is_upgraded_to_no_other_version(ceph, to, why, hint):
     with pytest.raises(UsageError, match=why) as caught:
         require_ceph_upgrade(ceph, to=to, rook="1.18.8")
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rook", "ceph"),
+    [
+        *[("1.18.8", ceph) for ceph in ("18.2.7", "19.2.5", "19.2.5-20260101", "20.2.3")],
+        *[(rook, ceph) for rook in ("1.19.9", "1.20.5") for ceph in ("19.2.6", "20.2.4", "20.2.10")],
+    ],
+)
+def test_a_cluster_is_begun_by_a_rook_that_makes_the_keys_of_its_ceph(rook, ceph):
+    require_ceph(ceph, rook=rook)
+
+
+@pytest.mark.parametrize("rook", ["1.18.8", "1.19.8", "1.20.0", "1.20.4"])
+@pytest.mark.parametrize("ceph", ["19.2.6", "20.2.4", "20.2.10"])
+def test_a_ceph_that_takes_other_keys_than_rook_makes_is_refused_and_may_be_upgraded_to(rook, ceph):
+    with pytest.raises(UsageError, match="AES256K") as caught:
+        require_ceph(ceph, rook=rook)
+    assert f'cluster.upgrade(ceph="{ceph}")' in caught.value.hint
+    require_ceph(ceph, rook=rook, any_fits=True)
+    require_ceph_upgrade("19.2.3", to=ceph, rook=rook)

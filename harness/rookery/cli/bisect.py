@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples: rookery bisect test_pools.py::test_pool_with_both_layouts --good 1.17.8 --bad 1.18.8; "
-        "rookery bisect rook/rook#5222 --of ceph --good 18.2.7 --bad 20.2.4 --scenario-repeat 3"
+        "rookery bisect rook/rook#5222 --of ceph --good 18.2.7 --bad 19.2.3 --scenario-repeat 3"
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="as `rookery scenarios` or pytest names it, or a report")
     known = list(versioned_images())
