@@ -1,15 +1,17 @@
-"""Rook is upgraded to the next minor under clients that write, and nothing that was acknowledged is lost.
+"""Rook is upgraded to the next minor, or Ceph by two releases, under clients that write; nothing acknowledged is lost.
 
-An upgrade replaces the operator, and the operator replaces every mon, the mgr and every OSD, one after the other, with
-everybody's volumes mounted; the storage driver's pods are replaced meanwhile as well.
+An upgrade of Rook replaces the operator, and the operator replaces every mon, the mgr and every OSD, one after the
+other, with everybody's volumes mounted; the storage driver's pods are replaced meanwhile as well. An upgrade of Ceph
+does the same with another image, and leaves the driver alone.
 
 Purpose: what an upgrade by [the documented procedure](https://rook.io/docs/rook/v1.18/Upgrade/rook-upgrade/) costs its
 clients, and that it ends where it should.
 
 Steps: Rook 1.17.8 is HEALTH_OK; CRDs and common resources of 1.18.8 are applied; the operator's image is set to 1.18.8.
 In 1.17 Rook's operator deploys the storage driver, in 1.18 the CSI operator does: the driver's pods of before go, and
-others take the mounted volumes over. The userspace driver is handed over in the same way. Cassandra writes at QUORUM,
-a pod appends lines and syncs each; a volume is made before the upgrade, and one in the middle of it.
+others take the mounted volumes over. The userspace driver is handed over in the same way. Or Ceph 18.2.7 is HEALTH_OK,
+and the CephCluster's image [is set](https://rook.io/docs/rook/v1.18/Upgrade/ceph-upgrade/) to 20.2.4. Cassandra writes
+at QUORUM, a pod appends lines and syncs each; a volume is made before the upgrade, and one in the middle of it.
 
 Proof, in this order: the Deployment of every daemon has the label `rook-version` of 1.18.8 and is rolled out; the
 CephCluster is Ready; `ceph versions` knows all daemons, of one version; the driver is registered on every node; all PGs
@@ -23,6 +25,7 @@ import pytest
 from rookery import UsageError, faults, steps
 
 FROM, TO = "1.17.8", "1.18.8"
+CEPH_TO = "20.2.4"
 MOST_INACTIVE_S = 30  # of one PG; an OSD that is replaced leaves its PGs to others at once, and those peer
 
 pytestmark = pytest.mark.requires(storage="rook")
@@ -37,35 +40,51 @@ REPLACED = ("MON_DOWN", "MGR_DOWN", "OSD_DOWN", "OSD_HOST_DOWN", "PG_AVAILABILIT
 @pytest.mark.requires(workers=3)
 def test_rook_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_volumes):
     """To the next minor, with a database, a file and two volumes on it."""
-    claim = cluster_volumes.claim("before")
-    old = cluster_volumes.pod("before", claim)
+    upgrade_under_load(cluster, cassandra, cluster_files, cluster_volumes, rook=TO)
+
+
+@pytest.mark.slow
+@pytest.mark.budget(720)
+@pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.expects(*REPLACED)
+@pytest.mark.requires(workers=3)
+def test_ceph_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_volumes):
+    """By two releases, with a database, a file and two volumes on it, which clients of the release before serve."""
+    upgrade_under_load(cluster, cassandra, cluster_files, cluster_volumes, ceph=CEPH_TO)
+
+
+def upgrade_under_load(cluster, cassandra, files, volumes, **versions):
+    """A database, a file and a volume are there before it; another volume is made in the middle of it."""
+    claim = volumes.claim("before")
+    old = volumes.pod("before", claim)
     written = old.write("random", mebibytes=16)
     baseline = cluster.baseline()
 
-    cluster_files.deploy()
-    cluster_files.ready.wait()
-    cluster_files.start_appending()
+    files.deploy()
+    files.ready.wait()
+    files.start_appending()
     with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
         writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
-        upgraded = cluster.upgrade(rook=TO)
-        cluster.rook.partly_at(TO).wait()
-        during = cluster_volumes.pod("during", cluster_volumes.claim("during"))
+        upgraded = cluster.upgrade(**versions)
+        if "rook" in versions:
+            cluster.rook.partly_at(versions["rook"]).wait()
+        during = volumes.pod("during", volumes.claim("during"))
         made = during.write("random", mebibytes=16)
         upgraded.wait()
         writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
-    synced = cluster_files.lines_above(0).wait()
-    gaps = {"cassandra": cassandra.longest_gap(), "files": cluster_files.longest_gap()}
+    synced = files.lines_above(0).wait()
+    gaps = {"cassandra": cassandra.longest_gap(), "files": files.longest_gap()}
     cluster.results.note(longest_gap_s=gaps, pgs_inactive=pgs.as_dict())
 
     cluster.healthy(baseline).wait()
     cassandra.read_all("QUORUM").wait()
     cassandra.read_all("ALL").wait()
     cassandra.check(rpo_seconds=0)
-    steps.assert_no_lost_lines(cluster_files, synced)
+    steps.assert_no_lost_lines(files, synced)
     assert pgs.longest_inactive <= MOST_INACTIVE_S
     assert (old.checksum("random"), old.restarts) == (written, 0)
     assert (during.checksum("random"), during.restarts) == (made, 0)
-    moved = cluster_volumes.move(old, claim, next(node for node in cluster.nodes.workers if node != old.node))
+    moved = volumes.move(old, claim, next(node for node in cluster.nodes.workers if node != old.node))
     assert moved.checksum("random") == written
 
 

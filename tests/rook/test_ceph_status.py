@@ -364,6 +364,30 @@ def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
 
 
 @plays_kube
+class InError(FakeToolbox):
+    """A cluster that Rook has done with, and whose Ceph was in HEALTH_ERR when Rook last looked."""
+
+    def get(self, kind, name, *, namespace="", api_version=""):
+        return {"status": {"phase": "Ready", "ceph": {"health": "HEALTH_ERR"}}}
+
+
+@pytest.mark.parametrize("code", ["AUTH_INSECURE_SERVICE_KEY_TYPE", "AUTH_INSECURE_SERVICE_TICKETS"])
+def test_what_ceph_makes_of_old_keys_keeps_no_cluster_from_being_ready(code):
+    mute = f"health mute {code} --sticky"
+    kube = InError({"health detail": json.dumps(health(**{code: False})), mute: ""})
+    with pytest.raises(NotYet, match=f"muted {code}"):
+        rook(kube).cluster_ready.now()
+    assert f"tools-1: {mute}" in kube.asked
+
+
+def test_any_other_error_of_ceph_does_and_is_not_muted():
+    kube = InError({"health detail": json.dumps(health(PG_DAMAGED=False))})
+    with pytest.raises(NotYet, match="no usable status of Ceph yet: HEALTH_ERR"):
+        rook(kube).cluster_ready.now()
+    assert not any("mute" in asked for asked in kube.asked)
+
+
+@plays_kube
 class FakeCluster(FakeToolbox):
     """A cluster where everything is as soon as it is applied; `log` tells what happened in which order."""
 

@@ -326,11 +326,14 @@ class Rook:
     def healthy(self) -> Health:
         """HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
         health = self.health()
+        self._mute_accepted(health)
+        return status.check_health(health)
+
+    def _mute_accepted(self, health: Health) -> None:
         for check in health.checks:
             if check.code in status.ACCEPTED_WARNINGS and not check.muted:
                 self.ceph("health", "mute", check.code, "--sticky")
                 raise NotYet(f"muted {check.code}")
-        return status.check_health(health)
 
     def _apply_operator_and_cluster(self) -> None:
         stages = self.rendering.operator_stages()
@@ -360,6 +363,8 @@ class Rook:
         if cluster.get("phase") != "Ready":
             raise NotYet(self._progress(cluster))
         health = value_of(cluster, "ceph", "health", default="unknown")
+        if health == "HEALTH_ERR":  # also what a Ceph that was upgraded makes of the old keys of its daemons
+            self._mute_accepted(self.health())
         if health not in ("HEALTH_OK", "HEALTH_WARN"):
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")
 

@@ -15,7 +15,8 @@ from rookery.rook.stamps import unix_time
 from rookery.waiting import NotYet
 
 CLEAN = "active+clean"
-# Keys of the old type are what kernels before 7.0 can use (Ceph 19.2.6, 20.2.4 and later warn about them):
+# Keys of the old type are what kernels before 7.0 can use (Ceph 19.2.6, 20.2.4 and later warn about them), and all that
+# Rook makes and rotates before 1.19.9 and 1.20.5; they are on clients, then on daemons and their tickets:
 # https://rook.io/docs/rook/latest-release/Storage-Configuration/Advanced/cephx-key-rotation/
 ACCEPTED_WARNINGS = frozenset(
     {
@@ -23,6 +24,8 @@ ACCEPTED_WARNINGS = frozenset(
         "AUTH_INSECURE_KEYS_ALLOWED",
         "AUTH_INSECURE_KEYS_CREATABLE",
         "AUTH_INSECURE_ROTATING_SERVICE_KEY_TYPE",
+        "AUTH_INSECURE_SERVICE_KEY_TYPE",
+        "AUTH_INSECURE_SERVICE_TICKETS",
     }
 )
 
