@@ -31,9 +31,9 @@ def mons_by_rank(cluster):
 
 
 @condition("mons to call for elections all the time", within=minutes(1), every=5)
-def elections_go_on(cluster):
-    """One of them has done so in the last seconds."""
-    return cluster.rook.log("mon", signatures.ELECTION_CALLED).since(time.time() - LATELY).now()
+def elections_go_on(cluster, cut):
+    """One of them has done so in the last seconds, and because of this fault."""
+    return cluster.rook.log("mon", signatures.ELECTION_CALLED).since(max(cut.at, time.time() - LATELY)).now()
 
 
 @pytest.mark.bug("https://github.com/rook/rook/issues/15866", symptom=signatures.MON_NOT_OK_TO_STOP)
@@ -65,9 +65,9 @@ def test_two_mons_do_not_hear_each_other(cluster, cluster_files):
     mons, baseline = mons_by_rank(cluster), cluster.rook.baseline.wait()
     first, second, _ = mons.values()
     cut = faults.PodPartition(first, [second], namespace=cluster.rook.spec.namespace)
-    with cluster.fault(cut):  # cause
-        elections_go_on(cluster).wait()
-        elections_go_on(cluster).stays(60)
+    with cluster.fault(cut) as injected:  # cause
+        elections_go_on(cluster, injected).wait()
+        elections_go_on(cluster, injected).stays(60)
         cut.heal()  # workaround
         cluster.rook.mons_in_quorum(elected_after=baseline.election_epoch).wait(within=minutes(3))
     synced = cluster_files.lines_above(0).wait()
