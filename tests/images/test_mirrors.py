@@ -77,28 +77,28 @@ def test_settings_have_them_from_anywhere(tmp_path):
     assert found == ["m:5000,quay.io=q:5000", "quay.io=e:5000"]
 
 
+@pytest.fixture
+def no_registry(monkeypatch):
+    """No registry is reached, no archive is cached, and Rook names a Ceph of its own."""
+    monkeypatch.setattr(system, "rook_examples", lambda settings: None)
+    monkeypatch.setattr(system.manifests, "images_txt", lambda folder: [OPERATOR, CEPH])
+    monkeypatch.setattr(system, "chosen_driver", lambda settings: "userspace")
+    monkeypatch.setattr(system.resolve, "is_cached", lambda reference: False)
+    monkeypatch.setattr(system, "reachable_registries", set)
+
+
 @pytest.mark.parametrize(
     ("mirror", "ceph"),
     [("m:5000", "v19.2.3"), ("quay.io=m:5000", "v19.2.3"), ("docker.io=m:5000", "v18.2.7"), (None, "v18.2.7")],
 )
-def test_a_mirror_of_ceph_is_asked_for_the_ceph_that_rook_names(monkeypatch, mirror, ceph):
+def test_a_mirror_of_ceph_is_asked_for_the_ceph_that_rook_names(no_registry, mirror, ceph):
     """Whether it has that one is not asked here: it is told once it is pulled, and no other is taken in its place."""
-    monkeypatch.setattr(system, "rook_examples", lambda settings: None)
-    monkeypatch.setattr(system.manifests, "images_txt", lambda folder: [OPERATOR, CEPH])
-    monkeypatch.setattr(system, "chosen_driver", lambda settings: "userspace")
-    monkeypatch.setattr(system.resolve, "is_cached", lambda reference: False)
-    monkeypatch.setattr(system, "reachable_registries", set)
     assert system.needed_images(Settings(registry_mirror=mirror)).ceph == f"quay.io/ceph/ceph:{ceph}"
 
 
 @pytest.mark.parametrize(("rook", "ceph"), [("1.17.8", "18.2.7"), ("1.18.8", "18.2.7"), ("1.19.10", "20.2.4")])
-def test_where_only_recipes_serve_ceph_is_the_oldest_that_fits(monkeypatch, rook, ceph):
+def test_where_only_recipes_serve_ceph_is_the_oldest_that_fits(no_registry, monkeypatch, rook, ceph):
     """A recipe for a newer one changes nothing of what a run without options tests."""
-    monkeypatch.setattr(system, "rook_examples", lambda settings: None)
-    monkeypatch.setattr(system.manifests, "images_txt", lambda folder: [OPERATOR, CEPH])
-    monkeypatch.setattr(system, "chosen_driver", lambda settings: "userspace")
-    monkeypatch.setattr(system.resolve, "is_cached", lambda reference: False)
-    monkeypatch.setattr(system, "reachable_registries", set)
     monkeypatch.setattr(system.recipes, "versions_of", lambda image: ["v20.2.4", "v18.2.7", "v20.2.10"])
     assert system.needed_images(Settings(rook=rook)).ceph == f"quay.io/ceph/ceph:v{ceph}"
 

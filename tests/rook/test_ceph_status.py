@@ -380,6 +380,11 @@ def test_what_ceph_makes_of_old_keys_keeps_no_cluster_from_being_ready(code):
     assert f"tools-1: {mute}" in kube.asked
 
 
+def test_what_is_muted_is_allowed_in_the_evidence_of_a_run():
+    allowed = (Path(deploy.__file__).parents[1] / "evidence" / "allowed.toml").read_text().splitlines()
+    assert {f'code = "{code}"' for code in deploy.status.ACCEPTED_WARNINGS} <= set(allowed)
+
+
 def test_any_other_error_of_ceph_does_and_is_not_muted():
     kube = InError({"health detail": json.dumps(health(PG_DAMAGED=False))})
     with pytest.raises(NotYet, match="no usable status of Ceph yet: HEALTH_ERR"):
