@@ -246,7 +246,9 @@ def test_a_command_that_cannot_be(refused, argv):
 # One of each: that all others are refused as well is seen above, where it takes less.
 @pytest.mark.parametrize(
     ("name", "value"),
-    dict([*OPTIONS, *OF_A_CLUSTER, ("fault_seed", "x"), ("shard", "9/5")]).items(),
+    dict(
+        [*OPTIONS, *OF_A_CLUSTER, ("fault_seed", "x"), ("shard", "9/5"), ("csi_driver", "zfs"), ("unexpected", "x")]
+    ).items(),
     ids=lambda text: text[:30],
 )
 def test_a_scenario_is_not_begun(place, pytester, monkeypatch, name, value):

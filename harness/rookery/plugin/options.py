@@ -61,8 +61,8 @@ def _add(group: pytest.OptionGroup, setting: Field) -> None:
     options: dict[str, Any] = (
         {"action": "store_true"} if setting.default is False else {"metavar": meta["metavar"] or None}
     )
-    if meta["choices"]:
-        options = {"choices": meta["choices"]}
+    if meta["choices"]:  # shown here, and checked with all other settings: bad input has one exit status
+        options = {"metavar": f"{{{','.join(meta['choices'])}}}"}
     if meta["repeated"]:
         options["action"] = Joined
     shown = "" if setting.default in (None, False) else f" (default: {setting.default})"
