@@ -1,7 +1,6 @@
 """Null, absent and empty are the same; and every condition reads objects of which only what must be there is there."""
 
 import ast
-import copy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,23 +65,34 @@ def test_what_is_terminating_names_what_holds_it():
 
 
 METADATA = {"name": "it", "namespace": "volumes", "uid": "1", "resourceVersion": "7"}
-OPTIONAL = {
-    "status": (
-        "conditions", "phase", "containerStatuses", "initContainerStatuses", "capacity", "readyToUse", "error", "ceph",
-        "loadBalancer", "observedGeneration", "replicas", "updatedReplicas", "availableReplicas", "podIP", "addresses",
-        "numberAvailable", "updatedNumberScheduled", "desiredNumberScheduled", "snapshotHandle", "message",
-    ),
-    "spec": ("volumeName", "nodeName", "renewTime", "taints", "replicas", "volumes", "csi", "finalizers"),
-    "metadata": ("labels", "annotations", "ownerReferences", "finalizers", "deletionTimestamp", "generation"),
-}  # fmt: skip
+
+
+class Nulls(dict):
+    """An object in which every field that is not given is there, and null."""
+
+    def __missing__(self, key):
+        return None
+
+    def __contains__(self, key):
+        return True
+
+    def get(self, key, default=None):
+        return self[key]
+
+    def setdefault(self, key, default=None):
+        return self[key]
 
 
 def with_nulls(found):
-    """As some servers have it: each optional field is null."""
-    nulled = copy.deepcopy(found)
-    for part, names in OPTIONAL.items():
-        nulled[part] = {**dict.fromkeys(names), **(nulled.get(part) or {})}
-    return nulled
+    """As some servers have it: whatever is not given is null, at every depth."""
+    whole = {"status": {}, "spec": {}, "metadata": {}} | found
+    return Nulls({key: with_nulls_within(value) for key, value in whole.items()})
+
+
+def with_nulls_within(value):
+    if isinstance(value, dict):
+        return Nulls({key: with_nulls_within(inner) for key, inner in value.items()})
+    return [with_nulls_within(each) for each in value] if isinstance(value, list) else value
 
 
 def without_parts(found):
@@ -98,7 +108,7 @@ def of_a_newer_version(found):
     """Fields and conditions that nobody has heard of."""
     newer = with_nulls(found)
     strange = {"type": "Strange", "status": "Perhaps", "reason": None, "depth": {"of": ["things"]}}
-    newer["status"] |= {"conditions": [strange, {"type": "StillStranger"}], "strangeness": {"level": None}}
+    newer["status"] |= {"conditions": [strange, Nulls(type="StillStranger")], "strangeness": {"level": None}}
     newer["spec"] |= {"strange": [None]}
     return newer
 

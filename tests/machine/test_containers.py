@@ -14,7 +14,10 @@ from rookery.waiting import NotYet, wait_for
 NAMES = ["c-control-plane", "c-worker"]
 PIDS = {"c-control-plane": 101, "c-worker": 102}
 # What the engine mounts in them; the control plane's is how it tells of none.
-GIVEN = {"c-control-plane": "null", "c-worker": '[{"Destination": "/var"}, {"Destination": "/data"}]'}
+GIVEN = {
+    "c-control-plane": "null",
+    "c-worker": '[{"Destination": "/var"}, {"Destination": "/data"}, {"Destination": "/shared"}]',
+}
 # proc_pid_mountinfo(5); fusectl is what tells of connections, and none itself.
 MOUNTS = {
     101: """\
@@ -27,6 +30,7 @@ MOUNTS = {
 33 31 0:42 / /var/volumes/2 rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
 36 31 0:43 / /data/below rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
 37 31 0:45 / /database rw,nosuid - fuse /dev/fuse rw,user_id=0,group_id=0
+38 31 0:46 / /shared rw,nosuid - fuse.sshfs server: rw,user_id=0,group_id=0
 34 31 0:44 / /home rw - fuse.sshfs server: rw
 35 31 7:1 / /ntfs rw - fuseblk /dev/loop1 rw
 """,
@@ -35,9 +39,9 @@ MOUNTS = {
 
 @pytest.fixture
 def control(tmp_path, monkeypatch):
-    """FUSE's control filesystem, with five connections; (un)mounting it is only recorded."""
+    """FUSE's control filesystem, with six connections; (un)mounting it is only recorded."""
     control = SimpleNamespace(path=tmp_path / "connections", mounted=[])
-    for connection in range(41, 46):
+    for connection in range(41, 47):
         (control.path / str(connection)).mkdir(parents=True)
         (control.path / str(connection) / "abort").touch()
     control.aborted = lambda: {int(file.parent.name) for file in control.path.glob("*/abort") if file.read_text()}

@@ -43,6 +43,7 @@ class Server:
         if self.refuses:
             raise psycopg.OperationalError("connection refused")
         assert parameters["autocommit"] is True
+        assert "enable_indexonlyscan=off" in parameters["options"]  # an index says nothing of the rows
         self.connected += 1
         return Connection(self)
 
