@@ -28,3 +28,11 @@ def state_dir() -> Path:
     if not path.is_absolute():
         raise UsageError(f"ROOKERY_STATE_DIR={given} is relative", hint=f"ROOKERY_STATE_DIR={path.absolute()}")
     return path
+
+
+def make_state_dir() -> Path:
+    """`state_dir`, made for its owner alone unless it is there; kubeconfigs and logs of clusters lie below it."""
+    path = state_dir()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path

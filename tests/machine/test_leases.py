@@ -14,6 +14,7 @@ from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.machine import docker, freezer, kind_nodes, leases, loop, removers, volume_loops
 from rookery.machine.kind_nodes import KIND_CLUSTER_LABEL
 from rookery.machine.leases import Lease, SweepIncomplete, sweep
+from rookery.machine.locks import machine_lock
 from rookery.machine.processes import Process
 from rookery.machine.run import CommandFailed
 from rookery.paths import cache_dir, state_dir
@@ -462,11 +463,14 @@ def test_a_lease_of_things_that_nobody_can_remove_ends_no_other_sweep(tmp_path):
 
 
 def test_a_folder_is_the_leases_own_and_roots_alone(state):
+    with machine_lock("first"):  # whoever comes first makes the folder of all
+        pass
     lease = Lease.acquire("mine")
     lease.make_directory(state / "clusters/mine")
     lease.make_directory(state / "clusters/mine")  # that very one
     (state / "clusters/mine/nodes").mkdir()
-    assert [(state / each).stat().st_mode & 0o777 for each in ("clusters", "clusters/mine", "leases")] == [0o700] * 3
+    folders = ["", "clusters", "clusters/mine", "leases"]
+    assert {each: (state / each).stat().st_mode & 0o777 for each in folders} == dict.fromkeys(folders, 0o700)
     assert lease.release() == [f"directory {state}/clusters/mine"]
 
 

@@ -291,7 +291,7 @@ def test_what_failed_is_told_beside_what_the_machine_was_short_of_and_its_cure()
 
 
 def test_a_lock_that_nobody_gives_back_is_the_machines_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks, "state_dir", lambda: tmp_path)
+    monkeypatch.setattr(locks, "make_state_dir", lambda: tmp_path)
     with locks.machine_lock("images"), pytest.raises(MachineTooSlow), locks.machine_lock("images", within=0):
         pass
 

@@ -37,7 +37,7 @@ from rookery.machine import locks, staging
 from rookery.machine.loop import FileId
 from rookery.machine.processes import Process, boot_id
 from rookery.machine.removers import REMOVERS
-from rookery.paths import state_dir
+from rookery.paths import make_state_dir, state_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
 
 LEASE_LABEL = "io.rookery.lease"  # of containers and networks: the lease's id
@@ -116,7 +116,8 @@ class Lease:
         """
         if not _NAME.fullmatch(name):
             raise UsageError(f"invalid lease name {name!r}", hint="lower-case letters, digits, '.' and '-', at most 62")
-        _directory().mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_state_dir()
+        _directory().mkdir(mode=0o700, exist_ok=True)
         try:
             lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)
         except DeadlineExceeded as error:

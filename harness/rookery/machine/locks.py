@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rookery.paths import state_dir
+from rookery.paths import make_state_dir
 from rookery.waiting import NotYet, wait_for_machine
 
 log = logging.getLogger(__name__)
@@ -74,8 +74,7 @@ def machine_lock(name: str, *, within: float = 30) -> Iterator[None]:
 
     Raises `DeadlineExceeded` if another process (or thread) does not release it within that many seconds.
     """
-    path = state_dir() / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = make_state_dir() / f"{name}.lock"
     # The file stays: most of these locks are taken often.
     with held(path, create=True, within=within):
         yield

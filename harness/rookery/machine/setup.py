@@ -25,7 +25,7 @@ from rookery.machine.kind import VERSION, install_kind, installed, kind_binary
 from rookery.machine.processes import Process
 from rookery.machine.run import run
 from rookery.machine.setup_record import Change, Changes, of_this_boot
-from rookery.paths import state_dir
+from rookery.paths import make_state_dir, state_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ def _start_dockerd(wrapper_needed: bool, changes: Changes) -> None:
 
     def start() -> None:
         pid_file().unlink(missing_ok=True)  # of a dead one, or dockerd would refuse if its number is in use again
-        state_dir().mkdir(parents=True, exist_ok=True)
+        make_state_dir()
         with log_file().open("ab") as output:
             # Not by run(): a daemon does not end. Its session is its own, so that Ctrl-C in ours does not reach it.
             subprocess.Popen(

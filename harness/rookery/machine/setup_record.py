@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rookery.errors import InfrastructureError
 from rookery.machine.processes import boot_id
-from rookery.paths import state_dir
+from rookery.paths import make_state_dir, state_dir
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def _path() -> Path:
 
 def _write(changes: list[Change]) -> None:
     path = _path()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_state_dir()
     draft = path.with_suffix(".tmp")
     draft.write_text(json.dumps([asdict(change) for change in changes], indent=1))
     draft.replace(path)
