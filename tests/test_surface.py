@@ -52,7 +52,7 @@ def test_each_fault_is_exported():
 
 
 def test_what_type_checkers_see_is_what_is_imported():
-    tree = ast.parse(Path(rookery.__file__).read_text())
+    tree = ast.parse(Path(rookery.__file__).read_text(encoding="utf-8"))
     (checking,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {name: module for module, names in imports(checking) for name in names}
     assert seen.keys() == {*rookery.__all__}

@@ -153,7 +153,7 @@ class Records(Generic[V, R]):
 
     def _read(self, path: Path) -> R | None:
         try:
-            return self._parse(path.read_text())
+            return self._parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:

@@ -187,7 +187,7 @@ def test_phases_follow_those_that_the_project_prints():
     for phase in PHASES:
         for name in filter(None, (phase.begins, phase.ends, phase.unless)):
             own = name.removeprefix("restored: ").removesuffix(" saved")
-            assert f'"{own}"' in sources.replace(Path(kill_bench.__file__).read_text(), ""), name
+            assert f'"{own}"' in sources.replace(Path(kill_bench.__file__).read_text(encoding="utf-8"), ""), name
 
 
 @plays(kill_bench.Run)
@@ -233,7 +233,7 @@ def bench(monkeypatch, tmp_path, logged):
         monkeypatch.setattr(module, "docker_output", engine.output)
     monkeypatch.setattr(decoys, "docker", engine)
     monkeypatch.setattr(leftovers, "output", lambda argv, **_: "[]")
-    monkeypatch.setattr(leftovers, "_MOUNTS", SimpleNamespace(read_text=lambda: ""))
+    monkeypatch.setattr(leftovers, "_MOUNTS", SimpleNamespace(read_text=lambda encoding: ""))
     monkeypatch.setattr(leftovers, "_DEVICES", ())
     monkeypatch.setattr(leftovers.loop, "attached", dict)
     monkeypatch.setattr(kill_bench, "SETTLED", 0.0)

@@ -57,7 +57,7 @@ def machine(monkeypatch, tmp_path):
 
     monkeypatch.setattr(leftovers, "docker_output", engine)
     monkeypatch.setattr(leftovers, "output", ip)
-    monkeypatch.setattr(leftovers, "_MOUNTS", SimpleNamespace(read_text=lambda: mounts().read_text()))
+    monkeypatch.setattr(leftovers, "_MOUNTS", SimpleNamespace(read_text=lambda encoding: mounts().read_text(encoding)))
     monkeypatch.setattr(leftovers, "_DEVICES", (machine.devices,))
     monkeypatch.setattr(leftovers.loop, "attached", lambda: dict(machine.attached))
     monkeypatch.setattr(leftovers.loop, "sequence", lambda number: machine.sequences.get(number, 0))

@@ -146,7 +146,7 @@ def test_a_command_without_output_ends_as_it_would_with_it(argv, status, closed)
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_output_without_room_is_the_machine_s(unbuffered):
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         done = rookery("faults", "--json", unbuffered=unbuffered, stdout=full, stderr=subprocess.PIPE)
     said = "rookery: No space left on device\n  hint: `df` says which filesystem is full\n"
     assert (done.returncode, done.stderr) == (3, said)

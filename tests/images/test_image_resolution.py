@@ -45,7 +45,7 @@ class FakeDocker:
         return self.images.get(recipes.canonical(reference))
 
     def save(self, references: list[str], path: str) -> None:
-        Path(path).write_text(json.dumps([recipes.canonical(reference) for reference in references]))
+        Path(path).write_text(json.dumps([recipes.canonical(reference) for reference in references]), encoding="utf-8")
 
     def load(self, path: str) -> None:
         self.asked.append("load")
@@ -719,7 +719,7 @@ def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_pa
         did.append((command, *args))
         if command == "cp":
             assert not target.exists()
-            Path(args[-1]).write_text("the program")
+            Path(args[-1]).write_text("the program", encoding="utf-8")
             if fails:
                 raise CommandFailed(["docker", "cp"], 1, "no space left on device")
         return subprocess.CompletedProcess([], 0, stdout="container\n", stderr="")

@@ -197,7 +197,7 @@ CONDITIONS = {
 
 def the_conditions_of(module):
     """The functions of the module in which a function is decorated by `retry_while_api_unavailable`."""
-    tree = ast.parse(Path(module.__file__).read_text())
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     made = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     return {node.name for node in made if any(isinstance(part, ast.FunctionDef) for part in node.body)}
 

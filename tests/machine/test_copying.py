@@ -19,7 +19,7 @@ MIB = 1024**2
 def write(path: Path, text: str, at: float = 1_700_000_000.25) -> Path:
     """A file of that text, written at that time (Unix, seconds)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     os.utime(path, ns=(int(at * 1e9), int(at * 1e9)))
     return path
 

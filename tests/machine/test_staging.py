@@ -146,7 +146,7 @@ def test_keys_of_a_client_of_the_api_do_not_outlive_it(tmp_path):
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd=ROOT, text=True, env=environment) as killed:
         key = Path(killed.stdout.readline().rstrip())
         assert leases.sweep() == []
-        assert key.read_text() == "key"
+        assert key.read_text(encoding="utf-8") == "key"
         killed.kill()
     assert leases.sweep() == [f"unfinished {key.parent}"]
     assert list((tmp_path / "tmp").iterdir()) == []

@@ -141,7 +141,9 @@ def test_what_ends_the_run_as_well_does_not_end_the_removal_that_goes_on(run):
     """A terminal sends Ctrl-C to all at once, and so does whoever ends a group of processes."""
     running = run()
     assert running.lines(2, SECONDS) == [f"began {name}" for name in CLUSTERS]
-    workers = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text().split()
+    workers = (
+        Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text(encoding="utf-8").split()
+    )
     for pid in workers:
         os.kill(int(pid), signal.SIGINT)
     assert running.lines(2, SECONDS) == [f"removing {name}" for name in CLUSTERS]

@@ -45,7 +45,7 @@ def test_a_device_shows_the_file(loops: Loops, image: Path, loop: LoopRef) -> No
 
 
 def test_requests_do_not_wait_for_each_other(loop: LoopRef) -> None:
-    assert Path(f"/sys/block/loop{loop.number}/loop/dio").read_text() == "1\n"
+    assert Path(f"/sys/block/loop{loop.number}/loop/dio").read_text(encoding="utf-8") == "1\n"
 
 
 def test_a_second_attach_finds_the_first(loops: Loops, image: Path, loop: LoopRef) -> None:

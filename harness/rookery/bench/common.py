@@ -199,7 +199,7 @@ def _present() -> dict[str, int]:
     return {
         "loop devices": len([file for file in loop.attached().values() if _may_be_a_nodes(file)]),
         "routes": len(output(["ip", "route", "show"], timeout=10).splitlines()),
-        "mounts": len(Path("/proc/self/mountinfo").read_text().splitlines()),
+        "mounts": len(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()),
         "networks": len(docker_output("network", "ls", "-q").splitlines()),
         "containers": len(docker_output("ps", "-aq").splitlines()),
         "volumes": len(docker_output("volume", "ls", "-q").splitlines()),

@@ -137,5 +137,5 @@ def _long(number: int) -> Iterator[Operation]:
 
 def _peak_kib() -> int:
     """The most memory that this process has had. Of `getrusage`, a new process inherits its parent's."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))

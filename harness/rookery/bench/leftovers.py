@@ -140,7 +140,7 @@ def _loop_devices() -> Entries:
 def _mounts() -> Entries:
     """See proc_pid_mountinfo(5); mounts stack, so each is known by how many there are as well."""
     found, seen = {}, Counter[str]()
-    for line in _MOUNTS.read_text().splitlines():
+    for line in _MOUNTS.read_text(encoding="utf-8").splitlines():
         mount, _, filesystem = line.partition(" - ")
         _, _, _, root, place, *_ = mount.split(" ")
         kind, source, *_ = filesystem.split(" ")

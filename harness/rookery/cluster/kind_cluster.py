@@ -560,12 +560,12 @@ def _with_free_port(specs: Iterable[ContainerSpec]) -> list[ContainerSpec]:
 
 
 def _write_kubeconfig(saved: Path, target: Path, specs: Iterable[ContainerSpec]) -> None:
-    config = yaml.safe_load(saved.read_text())
+    config = yaml.safe_load(saved.read_text(encoding="utf-8"))
     port = next(spec.api_port for spec in specs if spec.api_port)
     for each in config["clusters"]:
         address, _, _ = each["cluster"]["server"].rpartition(":")
         each["cluster"]["server"] = f"{address}:{port}"
-    target.write_text(yaml.safe_dump(config, sort_keys=False))
+    target.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 def _is_free(port: int) -> bool:

@@ -62,7 +62,7 @@ def stored() -> list[Archive]:
 def _read(index: Path) -> tuple[Entry, ...] | None:
     """What the index says is in its archive; None if it is torn, or was removed by another process just now."""
     try:
-        return tuple(Entry(**entry) for entry in json.loads(index.read_text()))
+        return tuple(Entry(**entry) for entry in json.loads(index.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

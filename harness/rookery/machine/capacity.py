@@ -113,7 +113,7 @@ def memory_total() -> int:
 
 
 def _meminfo(name: str) -> int:
-    for line in Path("/proc/meminfo").read_text().splitlines():
+    for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise InfrastructureError(f"/proc/meminfo has no {name}", hint="a kernel of 3.14 or later")

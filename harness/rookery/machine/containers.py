@@ -83,7 +83,7 @@ def _mounted_connections(pid: str, given: Sequence[PurePosixPath] = ()) -> set[i
     """A connection's number is the minor one of its filesystem's device; see proc_pid_mountinfo(5). Not of what is
     mounted where something was `given`, or below it: but for a node's own /var, on which the node mounts its volumes.
     """
-    mounts = (line.partition(" - ") for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines())
+    mounts = (line.partition(" - ") for line in Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines())
     own = [mount.split() for mount, _, filesystem in mounts if filesystem.startswith(("fuse ", "fuse."))]
     return {int(fields[2].partition(":")[2]) for fields in own if not _came_with(PurePosixPath(fields[4]), given)}
 

@@ -252,7 +252,7 @@ def _has_word(path: Path, word: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""
 

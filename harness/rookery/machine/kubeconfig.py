@@ -192,7 +192,7 @@ def _locked(config: Path) -> Iterator[None]:
 
         def lock() -> None:
             try:
-                with open(path, "x") as file:
+                with open(path, "x", encoding="utf-8") as file:
                     try:
                         json.dump(asdict(Process.current()), file)
                         file.flush()
@@ -219,7 +219,7 @@ def _locked(config: Path) -> Iterator[None]:
 def _holder_is_gone(lock: Path) -> bool:
     """Whether a process of ours that is dead has left it; of kubectl's nobody can tell."""
     try:
-        return not Process(**json.loads(lock.read_text())).alive()
+        return not Process(**json.loads(lock.read_text(encoding="utf-8"))).alive()
     except (OSError, ValueError, TypeError):
         return False
 
@@ -227,7 +227,7 @@ def _holder_is_gone(lock: Path) -> bool:
 def server_of(name: str, path: Path) -> str | None:
     """Where the cluster of that name in a kubeconfig has its API; None if there is none, or it is no kubeconfig."""
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         return next((each["cluster"]["server"] for each in config["clusters"] if each["name"] == name), None)
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return None

@@ -253,7 +253,7 @@ class Lease:
     def _load(cls, path: Path) -> Lease | None:
         """What the file says; None if there is none (any more). What a later version added to it is left out."""
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(path.read_text(encoding="utf-8"))
             version = int(data.get("version", 1))
             if version == VERSION:
                 known = {each.name: data[each.name] for each in fields(cls)}

@@ -103,7 +103,7 @@ def running() -> list[int]:
 
 def _living(file: Path) -> int | None:
     try:
-        pid = int(file.read_text())
+        pid = int(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return pid if Process.of(pid) else None

@@ -14,7 +14,7 @@ from rookery.waiting import NotYet, wait_for_machine
 @lru_cache(maxsize=1)
 def boot_id() -> str:
     """The kernel's name for this boot; pids, loop numbers and routes of another boot mean nothing any more."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Process:
     def of(cls, pid: int) -> Process | None:
         """The living process of that number, or None; one that only waits to be reaped is dead."""
         try:
-            stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
         # proc_pid_stat(5): the program's name stands in parentheses and may itself hold spaces and parentheses.

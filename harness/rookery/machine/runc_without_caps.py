@@ -36,9 +36,9 @@ _SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def lacking_capabilities() -> list[str]:
     """Capabilities that the kernel knows and that are not in the bounding set of this process."""
-    with open("/proc/self/status") as status:
+    with open("/proc/self/status", encoding="utf-8") as status:
         bounding = next(int(line.split()[1], 16) for line in status if line.startswith("CapBnd:"))
-    with open("/proc/sys/kernel/cap_last_cap") as last:
+    with open("/proc/sys/kernel/cap_last_cap", encoding="utf-8") as last:
         known = CAPABILITIES[: int(last.read()) + 1]
     return [name for bit, name in enumerate(known) if not bounding >> bit & 1]
 
@@ -55,12 +55,12 @@ def process_file(arguments: list[str]) -> str | None:
 
 def drop_capabilities(path: str, lacking: list[str]) -> None:
     """Take the lacking capabilities out of that file: a whole spec, whose `process` counts, or the process alone."""
-    with open(path) as file:
+    with open(path, encoding="utf-8") as file:
         spec = json.load(file)
     sets = spec.get("process", spec).get("capabilities") or {}
     for name, capabilities in sets.items():
         sets[name] = [capability for capability in capabilities or [] if capability not in lacking]
-    with open(path, "w") as file:
+    with open(path, "w", encoding="utf-8") as file:
         json.dump(spec, file)
 
 

@@ -149,7 +149,7 @@ def _ensure_engine(changes: Changes) -> None:
 
 def _install_runtime(changes: Changes) -> None:
     program = _runtime_program()
-    if RUNTIME_PATH.exists() and RUNTIME_PATH.read_text() == program:
+    if RUNTIME_PATH.exists() and RUNTIME_PATH.read_text(encoding="utf-8") == program:
         return
 
     def install() -> None:
@@ -166,7 +166,7 @@ def _runtime_program() -> str:
     """The wrapper, to be run by an interpreter that stays when our virtual environment goes, and starts quickly."""
     system = Path("/usr/bin/python3")
     interpreter = system if system.exists() else Path(sys.base_prefix) / "bin/python3"
-    _, _, body = Path(runc_without_caps.__file__).read_text().partition("\n")
+    _, _, body = Path(runc_without_caps.__file__).read_text(encoding="utf-8").partition("\n")
     return f"#!{interpreter} -IS\n{body}"
 
 
@@ -185,7 +185,7 @@ def _start_by_systemd(wrapper_needed: bool, changes: Changes) -> None:
 
         def write() -> None:
             DAEMON_SETTINGS.parent.mkdir(parents=True, exist_ok=True)
-            DAEMON_SETTINGS.write_text(text)
+            DAEMON_SETTINGS.write_text(text, encoding="utf-8")
 
         changes.make(
             f"docker engine: writing {DAEMON_SETTINGS}", write, [Change("file", str(DAEMON_SETTINGS), "", text)]
@@ -232,7 +232,7 @@ def _start_dockerd(wrapper_needed: bool, changes: Changes) -> None:
 
 def _dockerd_options(wrapper_needed: bool) -> list[str]:
     """dockerd refuses to start with an option that its configuration file has as well; the file's owner wins."""
-    configured = json.loads(DAEMON_SETTINGS.read_text()) if DAEMON_SETTINGS.exists() else {}
+    configured = json.loads(DAEMON_SETTINGS.read_text(encoding="utf-8")) if DAEMON_SETTINGS.exists() else {}
     options = {"pidfile": pid_file(), "storage-driver": "overlay2"}
     if wrapper_needed:
         options |= {"add-runtime": f"{RUNTIME_NAME}={RUNTIME_PATH}", "default-runtime": RUNTIME_NAME}
@@ -297,7 +297,7 @@ def _raise_inotify_limits(changes: Changes) -> None:
 
         def write(path: Path = path, wanted: int = wanted) -> None:
             try:
-                path.write_text(str(wanted))
+                path.write_text(str(wanted), encoding="utf-8")
             except OSError as error:  # read-only in a container: the limit is that of the machine around it
                 sysctl = f"sysctl -w fs.inotify.{path.name}={wanted}"
                 log.warning("fs.inotify.%s: %s; outside of this container: %s", path.name, error.strerror, sysctl)

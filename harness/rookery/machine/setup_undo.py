@@ -85,12 +85,13 @@ def _containers() -> list[str]:
 def _lower_limits(changes: Sequence[Change]) -> None:
     for change in changes:
         path = Path(change.name)
-        if (now := path.read_text().strip()) == change.before:  # it may not be written to in a container
+        now = path.read_text(encoding="utf-8").strip()
+        if now == change.before:  # it may not be written to in a container
             continue
         if now != change.after:
             log.info("%s: left as it is, as others have changed it since", path)
             continue
-        path.write_text(change.before)
+        path.write_text(change.before, encoding="utf-8")
         log.info("%s: %s again", path, change.before)
 
 
@@ -129,7 +130,7 @@ def _remove_files(changes: Sequence[Change]) -> None:
         path = Path(change.name)
         if not path.exists():
             continue
-        if change.after and path.read_text() != change.after:
+        if change.after and path.read_text(encoding="utf-8") != change.after:
             log.info("%s: left as it is, as others have changed it since", path)
             continue
         if path == setup.RUNTIME_PATH and setup.RUNTIME_NAME in (docker.engine_info() or {}).get("Runtimes", {}):

@@ -44,7 +44,9 @@ def ask(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECO
 
 def ask_program(kube: Kube, namespace: str, program: Path, *arguments: str, timeout: float = COMMAND_SECONDS) -> Any:
     """What a Python program prints as JSON, run in the toolbox, where Ceph's bindings are; raises as `ask` does."""
-    return _answer(kube, namespace, ["python3", "-c", program.read_text(), *arguments], program.name, timeout)
+    return _answer(
+        kube, namespace, ["python3", "-c", program.read_text(encoding="utf-8"), *arguments], program.name, timeout
+    )
 
 
 def output_of(kube: Kube, namespace: str, *command: str, timeout: float = COMMAND_SECONDS) -> str:

@@ -34,7 +34,7 @@ read only = no
 END
 exec rsync --daemon --config=/tmp/rsyncd.conf </dev/null >/dev/null 2>&1"""
 
-_PROGRAM = Path(small_files.__file__).read_text()
+_PROGRAM = Path(small_files.__file__).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
