@@ -14,8 +14,9 @@ from . import copying
 from .base_controller import BaseController, Clusters, Made, Nodes, Place
 from .clusters import Credentials
 from .copying import Copy, ImageInfo
-from .errors import AlreadyExists, FailedPrecondition, HasSnapshots, InvalidArgument, NotFound
+from .errors import AlreadyExists, FailedPrecondition, HasSnapshots, ImageInUse, InvalidArgument, NotFound
 from .messages import CreateVolume, Snapshot
+from .takeover import Client, ImageUse
 from .volumes import Capability, Parameters, SnapshotId, VolumeId, image_name, snapshot_name
 from .waiting import Deadline, retry
 
@@ -31,6 +32,8 @@ class Pool(copying.Pool, Protocol):
     def size(self, image: str) -> int: ...
 
     def list_images(self) -> list[str]: ...
+
+    def use(self, image: str) -> ImageUse: ...
 
 
 class Ceph(Clusters, Protocol):
@@ -105,7 +108,13 @@ class Controller(BaseController[Pool, VolumeId, SnapshotId]):
         except HasSnapshots as error:
             raise HasSnapshots(f"rbd image {it.spec} has snapshots that this driver has not made: {error}") from error
         except FailedPrecondition as error:
-            raise FailedPrecondition(f"rbd image {it.spec} is still being used: {error}") from error
+            raise ImageInUse(it.spec, self._watchers(pool, it.image), error) from error
+
+    def _watchers(self, pool: Pool, image: str) -> tuple[Client, ...]:
+        """Who has it open; it may just have gone to the trash, where it has no name to be asked by."""
+        with suppress(NotFound):
+            return pool.use(image).watchers
+        return ()
 
     def _size(self, pool: Pool, volume: VolumeId) -> int:
         return pool.size(volume.image)

@@ -217,7 +217,7 @@ class Devices:
         def claim(pool: Pool) -> None:
             verdict = examine(pool.use(volume.image), ours=ours, blocklist=pool.blocklist(), reading=reading)
             if verdict.others:
-                raise ImageInUse(volume.spec)
+                raise ImageInUse(volume.spec, verdict.others)
             if verdict.dead:
                 log.info("%s: fencing %s, dead or without a watch", volume, verdict.dead)
                 pool.fence(volume.image, verdict)
@@ -239,7 +239,7 @@ class Devices:
             if not watching:
                 raise Unavailable(f"the exporter of {volume.spec} does not watch its image yet")
             if len(watching) > 1:
-                raise ImageInUse(volume.spec)
+                raise ImageInUse(volume.spec, watching)
             return watching[0]
 
         try:

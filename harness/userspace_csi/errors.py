@@ -6,6 +6,8 @@ search for are ceph-csi's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DriverError(Exception):
     """An answer that is not OK; `code` is the name of a `grpc.StatusCode`."""
@@ -138,7 +140,8 @@ class AttemptHeld(DriverError):
 
 
 class ImageInUse(FailedPrecondition):
-    """Another living client has the image open; the text is ceph-csi's."""
+    """Other living clients have the image open; the text begins as ceph-csi's."""
 
-    def __init__(self, image: str) -> None:
-        super().__init__(f"rbd image {image} is still being used")
+    def __init__(self, image: str, by: Sequence[object], error: DriverError | None = None) -> None:
+        clients = ", ".join(map(str, by)) or "nobody who still watches it"
+        super().__init__(f"rbd image {image} is still being used by {clients}" + (f": {error}" if error else ""))

@@ -24,6 +24,9 @@ class Client:
     id: int
     address: str  # "10.244.1.1:0/3212345": the number after the slash is the nonce, new with each instance
 
+    def __str__(self) -> str:
+        return f"client.{self.id} at {self.address}"
+
 
 @dataclass(frozen=True)
 class Locker:

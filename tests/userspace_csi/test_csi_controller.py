@@ -19,6 +19,7 @@ from userspace_csi.errors import (
     DriverError,
     FailedPrecondition,
     HasSnapshots,
+    ImageInUse,
     InvalidArgument,
     InvalidToken,
     NotFound,
@@ -29,6 +30,7 @@ from userspace_csi.errors import (
 )
 from userspace_csi.messages import ContentSource, CreateVolume
 from userspace_csi.nodes import RegisteredNodes
+from userspace_csi.takeover import Client, ImageUse
 from userspace_csi.volumes import Capability, Capacity, VolumeId, image_name
 
 GIB = 1 << 30
@@ -61,6 +63,7 @@ class FakePool:
     images: dict[str, FakeImage | None] = field(default_factory=dict)  # None: the name is taken, without an image
     trash: dict[str, FakeImage] = field(default_factory=dict)
     in_use: set[str] = field(default_factory=set)
+    watchers: tuple[Client, ...] = ()  # of each image that is in use
 
     def create(self, image: str, size: int, features: Sequence[str], data_pool: str = "") -> None:
         self.cluster.change()
@@ -79,6 +82,10 @@ class FakePool:
 
     def list_images(self) -> list[str]:
         return list(self.images)
+
+    def use(self, image: str) -> ImageUse:
+        self._open(image)
+        return ImageUse(self.watchers if image in self.in_use else ())
 
     def resize(self, image: str, size: int) -> None:
         self.cluster.change()
@@ -313,9 +320,29 @@ def test_delete_is_idempotent(controller: Controller, pool: FakePool) -> None:
 def test_a_volume_in_use_is_not_deleted(controller: Controller, pool: FakePool) -> None:
     volume = controller.create(request()).id
     pool.in_use.add(volume.image)
-    with pytest.raises(FailedPrecondition, match=f"rbd image replicapool/{volume.image} is still being used"):
+    pool.watchers = (Client(4711, "10.244.1.7:0/99"), Client(4712, "10.244.2.7:0/98"))
+    with pytest.raises(ImageInUse) as caught:
         controller.delete(str(volume), SECRETS)
+    assert str(caught.value) == (
+        f"rbd image replicapool/{volume.image} is still being used by client.4711 at 10.244.1.7:0/99, "
+        "client.4712 at 10.244.2.7:0/98: image has watchers"
+    )
+    assert caught.value.code == "FAILED_PRECONDITION"
     assert volume.image in pool.images
+
+
+def test_an_image_in_use_that_has_lost_its_name_meanwhile_is_said_to_be_in_use(
+    controller: Controller, pool: FakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = controller.create(request()).id
+    pool.in_use.add(volume.image)
+
+    def gone(image: str) -> ImageUse:
+        raise NotFound(image)
+
+    monkeypatch.setattr(pool, "use", gone)
+    with pytest.raises(ImageInUse, match="still being used by nobody who still watches it: image has watchers"):
+        controller.delete(str(volume), SECRETS)
 
 
 def test_a_volume_with_snapshots_of_others_is_not_called_in_use(controller: Controller, pool: FakePool) -> None:

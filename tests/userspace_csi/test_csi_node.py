@@ -440,7 +440,7 @@ def test_a_living_stranger_keeps_the_image(world: World) -> None:
     world.watchers = [STRANGER]
     with pytest.raises(ImageInUse) as caught:
         stage(world.driver(patience=0.3))
-    assert str(caught.value) == "rbd image replicapool/csi-vol-1 is still being used"
+    assert str(caught.value) == f"rbd image replicapool/csi-vol-1 is still being used by {STRANGER}"
     assert caught.value.code == "FAILED_PRECONDITION"
     assert world.exporter is None
     assert world.watchers == [STRANGER]
