@@ -88,6 +88,7 @@ CEPH = (
     ("global.mon_warn_on_pool_no_redundancy", "true", "such a pool is no HEALTH_WARN"),
     ("global.mon_data_avail_warn", "30", "the disk is the machine's, and its room is checked before a run"),
     ("global.mon_data_avail_crit", "5", "likewise"),
+    ("global.osd_pool_default_pg_autoscale_mode", "on", "a pool has all of its PGs at once: none moves later"),
     ("global.bdev_flock_retry", "3", "a restarted OSD meets the lock of the one before"),
     ("global.bluefs_buffered_io", "true", "what is cached for reading is not in the machine's memory twice"),
     ("global.ms_max_backoff", "15", "mons that boot together find each other sooner"),

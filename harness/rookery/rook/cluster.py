@@ -158,6 +158,12 @@ def _ceph_config(spec: CephSpec) -> dict[str, dict[str, str]]:
             # Of the machine's disk, whose room is checked before a run (machine/capacity.py), once the mons run.
             "mon_data_avail_warn": "3",
             "mon_data_avail_crit": "2",
+            # A pool is made with all of its PGs. The autoscaler makes it with one, finds within a minute that it is to
+            # have 32, and moves those to their own OSDs one after another, two seconds each: no PG would be where it
+            # was for the first two minutes, under whatever fault there is then. A PG that is moved forgets for how long
+            # it has not heard of a client that watches an image (PrimaryLogPG::populate_obc_watchers), so that of a
+            # killed one was held for twice its 30 s.
+            "osd_pool_default_pg_autoscale_mode": "off",
             "bdev_flock_retry": "20",  # a restarted OSD may meet its predecessor's lock on the device
             "bluefs_buffered_io": "false",
             **RECOVERY_GLOBAL,
