@@ -107,7 +107,7 @@ def _survivor(name: str) -> Survivor:
 
 
 def _explained() -> dict[Survivor, str]:
-    entries = tomllib.loads(EXPLAINED.read_text())["survivor"]
+    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["survivor"]
     return {(entry["of"], change.strip()): entry["why"] for entry in entries for change in entry["changes"]}
 
 

@@ -6,12 +6,20 @@ import re
 from pathlib import Path
 
 import pytest
-from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError, MachineTooSlow, Unknown, UsageError
+from rookery.errors import (
+    AnotherCluster,
+    DeadlineExceeded,
+    InfrastructureError,
+    MachineTooSlow,
+    RookeryError,
+    Unknown,
+    UsageError,
+)
 from rookery.evidence import gate
 from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.machine import containers, locks
 from rookery.machine.run import CommandFailed
-from rookery.plugin import expectations, session
+from rookery.plugin import expectations, outcomes, session
 from rookery.plugin.outcomes import blamed, exit_status, outcome_of
 from rookery.workloads.volumes import VolumeFailed
 from test_plugin import Cluster
@@ -266,6 +274,16 @@ def test_what_a_fixture_could_not_provide_or_clean_up_is_infrastructure_with_its
         assert found.__cause__ is error
         assert type(error).__name__ in str(found)
     assert blamed(error, "call") is error
+
+
+def test_a_fixtures_error_is_told_in_its_own_words_with_its_own_cure_if_it_has_one():
+    cured = RookeryError("no such tag", hint="another tag")
+    told = {error: blamed(error, "setup") for error in (cured, RookeryError("no tag"), TimeoutError("slow"))}
+    assert [(found.message, found.hint) for found in told.values()] == [
+        ("RookeryError: no such tag", "another tag"),
+        ("RookeryError: no tag", outcomes._UNEXPECTED),
+        ("TimeoutError: slow", outcomes._UNEXPECTED),
+    ]
 
 
 @pytest.mark.parametrize("error", [LOST, AnotherCluster("fsid"), Unknown("u"), UsageError("b"), NameError("n")])

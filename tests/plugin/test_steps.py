@@ -190,8 +190,9 @@ def test_one_node_is_killed_and_seen_to_have_been_booted_anew(cycle, results):
 
 def test_a_node_that_was_not_booted_anew_was_not_killed(cycle):
     cycle.broken = "boot"
-    with pytest.raises(InfrastructureError, match="worker has not been booted anew"):
+    with pytest.raises(InfrastructureError, match="worker has not been booted anew") as caught:
         steps.kill_node(cycle, "worker")
+    assert caught.value.hint == "docker inspect worker: is it on, and since when?"
 
 
 class Counter:

@@ -69,6 +69,13 @@ def test_a_recovery_is_over_when_all_is_back_and_each_step_is_told_when_it_is(ce
     assert pgs >= ceph.ALL_CLEAN + (recovery.CHECKS_IN_A_ROW - 1) * CEPH_POLL
 
 
+def test_what_is_to_be_done_in_a_time_for_all_steps_is_named_as_a_whole(ceph):
+    fault = Fault(ceph)
+    back = recovery.recovered(ceph, ceph.rook, fault.baseline, names=fault.names)
+    with pytest.raises(DeadlineExceeded, match=r"^Ceph recovered"):
+        back.since(fault.since).wait(within=1)
+
+
 def test_a_restored_cluster_is_what_it_was_when_its_health_and_its_pods_are(ceph):
     fault = Fault(ceph)
     fault.restored()
