@@ -10,6 +10,7 @@ from rookery.errors import DeadlineExceeded, StorageFailure, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed
 from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM
 from rookery.waiting import NotYet
+from rookery.workloads.files import Files
 from rookery.workloads.volumes import (
     DEVICE,
     MOUNT,
@@ -326,7 +327,17 @@ def test_a_checksum_of_a_device_is_that_of_what_was_written_there(volume, tmp_pa
     assert (pod.checksum_device(2), pod.checksum_device(1, at=7)) == (start, end)
 
 
-@pytest.mark.parametrize("write", [lambda pod: pod.write("a", 2), lambda pod: pod.write_device(2)], ids=["file", "raw"])
+def write_to_shared(pod):
+    """To a volume of CephFS that several pods may mount."""
+    shared = Files(pod._kube, image="any", storage_class="rook-cephfs", access_mode="ReadWriteMany")
+    shared.pod.write("a", 2)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda pod: pod.write("a", 2), lambda pod: pod.write_device(2), write_to_shared],
+    ids=["file", "raw", "CephFS"],
+)
 def test_a_volume_that_keeps_zeros_is_found_by_the_first_read(volume, write):
     """The sum of what is read back would be right each time, had it been taken from what was read back."""
     zeros = sha256(bytes(2 << 20)).hexdigest()
