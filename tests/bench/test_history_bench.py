@@ -37,7 +37,7 @@ def here(monkeypatch):
 def test_every_kind_is_checked_and_a_long_history_measured():
     measured = history_bench.history(samples=3, operations=2_000, seed=5)
 
-    assert measured.passed
+    assert (measured.passed, measured.exit_status) == (True, 0)
     assert list(measured.facts["right verdicts"]) == ["right", *generated.WRONG]
     assert measured.facts["right verdicts"]["lost"] == "3 of 3 invalid"
     (figures,) = measured.runs
@@ -52,7 +52,7 @@ def test_a_checker_that_calls_everything_valid_is_found_out(monkeypatch):
     monkeypatch.setattr(history_bench, "check_writes", lambda *_, **__: report)
     measured = history_bench.history(samples=2, operations=100, seed=7)
 
-    assert not measured.passed
+    assert (measured.passed, measured.exit_status) == (False, 1)
     assert measured.facts["right verdicts"]["right"] == "2 of 2 valid"
     assert measured.facts["right verdicts"]["torn"] == "0 of 2 invalid"
     assert "torn, seed 8: valid instead of invalid" in measured.facts["failures"]

@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Makes random histories of clients: of a store that keeps its promises, and the same ones made wrong in each "
         "way that is known. Each has to get its verdict. Then one long history is loaded and checked, in "
-        "seconds of the processor and MiB. Needs neither docker nor a cluster; exit status 3 if a verdict is wrong."
+        "seconds of the processor and MiB. Needs neither docker nor a cluster; exit status 1 if a verdict is wrong."
     )
     parser.epilog = "examples: rookery bench history --samples 1000; rookery bench history --fault-seed 7 --json"
     more: dict[str, Any] = {"type": options.at_least_one, "metavar": "N"}
