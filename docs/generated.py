@@ -1,6 +1,8 @@
-"""The pages of the reference that are made from the code when the site is built, so that they cannot become untrue.
+"""The pages of the reference that are made from the code, so that they cannot become untrue.
 
-mkdocs calls `on_files` (mkdocs.yml, `hooks`). What is needed is the package itself, no cluster and no docker.
+`python docs/generated.py` writes those of options, markers and fixtures, which are read in the repository as well; a
+test compares them. That of the API has directives of mkdocstrings, so it is made when the site is built: mkdocs calls
+`on_files` (mkdocs.yml, `hooks`). What is needed is the package itself, no cluster and no docker.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +25,8 @@ from rookery.catalogue import markers
 from rookery.faults import Fault
 from rookery.settings import PREFIX, Settings, option_name
 
+COLLECTED = "--collected"
+MADE = "<!-- Made by `python docs/generated.py` of the code: change that. -->"
 SHOWN_BY_PYTEST = 60.0  # seconds that pytest may take to collect nothing
 
 
@@ -112,26 +117,26 @@ def _has_others(found: Any) -> str:
     return "false" if inspect.isclass(found) and issubclass(found, (Fault, Exception)) else "true"
 
 
-PAGES: dict[str, Callable[[], str]] = {
+DOCS = Path(__file__).parent
+COMMITTED: dict[str, Callable[[], str]] = {
     "reference/options.md": options,
     "reference/markers.md": marks,
     "reference/fixtures.md": fixtures,
-    "reference/api.md": api,
 }
+API = "reference/api.md"
 
 
 def on_files(files, config):
     from mkdocs.structure.files import File
 
-    for path, made in PAGES.items():
-        files.append(File.generated(config, path, content=made()))
+    files.append(File.generated(config, API, content=api()))
     return files
 
 
 def _fixtures_of_the_plugin() -> Iterator[tuple[str, str, str]]:
     """Name, scope and docstring of each, as pytest itself sees them: in a process of its own, in an empty folder."""
     with tempfile.TemporaryDirectory() as empty:
-        argv = [sys.executable, __file__, empty]
+        argv = [sys.executable, __file__, COLLECTED, empty]
         done = subprocess.run(argv, cwd=empty, capture_output=True, text=True, timeout=SHOWN_BY_PYTEST, check=True)
     yield from json.loads(done.stdout.splitlines()[-1])
 
@@ -153,7 +158,7 @@ class _Fixtures:
 
 
 def _page(title: str, text: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [f"# {title}", "", text, "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines = [f"# {title}", "", MADE, "", text, "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
@@ -165,7 +170,16 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def _show_fixtures(folder: str) -> None:
+    """Print what `_fixtures_of_the_plugin` reads: pytest prints lines of its own before."""
+    there = _Fixtures()
+    pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", folder], plugins=[there])
+    print(f"\n{json.dumps(there.found)}")
+
+
 if __name__ == "__main__":
-    fixtures_there = _Fixtures()
-    pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", sys.argv[1]], plugins=[fixtures_there])
-    print(f"\n{json.dumps(fixtures_there.found)}")
+    if sys.argv[1:2] == [COLLECTED]:
+        _show_fixtures(sys.argv[2])
+    else:
+        for name, made in COMMITTED.items():
+            (DOCS / name).write_text(made(), encoding="utf-8")
