@@ -17,7 +17,7 @@ def collected(request, tmp_path_factory):
 def folder(request, tmp_path, monkeypatch, collected):
     """The current folder, with scenarios/bugs/test_it.py."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalogue, "collect", lambda folder: collected)
+    monkeypatch.setattr(catalogue, "collect", lambda folder, **_: collected)
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
     (tmp_path / "scenarios/bugs/test_it.py").write_text(request.module.FILE)
     return tmp_path

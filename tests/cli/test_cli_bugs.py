@@ -1,6 +1,7 @@
 """`rookery bugs` and `rookery reproduce`: what they print, and with which status they end."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from rookery.catalogue import ledger, reproducing
 from rookery.catalogue.markers import Bug
 from rookery.cli import reproduce
 from rookery.report.results import Results
+from rookery.storage import images
 
 FILE = '''\
 """A title.
@@ -156,6 +158,40 @@ def test_an_earlier_result_is_not_taken_for_this_runs(folder, monkeypatch, capsy
     ended(monkeypatch, None, 3)
     assert cli.main(["reproduce", "rook/rook#1"]) == 3
     assert "has no result" in capsys.readouterr().out
+
+
+@pytest.fixture
+def of_cassandra(folder, monkeypatch, collected):
+    """The scenarios as those of Cassandra 9.9, which is nowhere; returns which registries can be reached."""
+    there = [replace(each, images=("docker.io/library/cassandra:9.9",)) for each in collected]
+    monkeypatch.setattr(reproduce.catalogue, "collect", lambda folder, **_: there)
+    monkeypatch.setattr(images.resolve, "is_cached", lambda reference: False)
+    reached = set()
+    monkeypatch.setattr(images, "reachable_registries", lambda: reached)
+    return reached
+
+
+def test_a_version_that_nobody_has_is_refused_before_anything_runs(of_cassandra, monkeypatch, capsys):
+    ran = ended(monkeypatch, "passed", 0)
+    assert cli.main(["reproduce", "rook/rook#1", "--cassandra", "9.9"]) == 2
+    told = capsys.readouterr().err
+    assert "cassandra:9.9: not in docker, not in the archive cache, no registry can be reached" in told
+    assert "a version that can be built here (5.0.6)" in told
+    assert ran == []
+
+
+@pytest.mark.parametrize("more", [[], ["--registry-mirror", "mirror.example:5000"]], ids=["registry", "mirror"])
+def test_a_version_that_a_registry_may_have_is_run(of_cassandra, monkeypatch, more):
+    ran = ended(monkeypatch, "passed", 0)
+    if not more:
+        of_cassandra.add("docker.io")
+    assert cli.main(["reproduce", "rook/rook#1", "--cassandra", "9.9", *more]) == 0
+    assert len(ran) == 1
+
+
+def test_a_version_of_a_workload_that_no_scenario_uses_is_not_looked_at(folder, monkeypatch):
+    ended(monkeypatch, "passed", 0)
+    assert cli.main(["reproduce", "rook/rook#1", "--cassandra", "9.9"]) == 0
 
 
 def test_a_report_without_a_scenario_says_what_was_seen_of_it(folder, capsys):

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -258,6 +258,23 @@ def test_what_no_recipe_makes_is_refused_before_anything_is_built(
     with pytest.raises(UsageError, match=r"v18\.2\.7"):
         ensure(CASSANDRA, "quay.io/ceph/ceph:v99.0.0")
     assert docker.asked == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "reachable", "mirror", "says"),
+    [
+        ("docker.io/library/cassandra:5.0.6", False, None, ""),
+        ("docker.io/library/cassandra:9.9", True, None, ""),
+        ("docker.io/library/cassandra:9.9", False, "mirror.example", ""),
+        ("docker.io/library/cassandra:9.9", False, None, "no registry can be reached"),
+        ("localhost/rookery/etcd:9.9", True, "mirror.example", "no registry has the harness's own images"),
+    ],
+)
+def test_what_nobody_can_be_asked_for_is_known_before(
+    docker: FakeDocker, reference: str, reachable: bool, mirror: str | None, says: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{says}, and no recipe") if says else nullcontext():
+        resolve.require_obtainable([reference], registries_reachable=lambda: reachable, mirrors=Mirrors.parse(mirror))
 
 
 def test_an_image_of_another_recipe_is_stale(docker: FakeDocker) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
 from rookery.catalogue import affected, catalogue, ledger, reproducing
+from rookery.catalogue.catalogue import Scenario
 from rookery.cli import options
 from rookery.errors import UsageError
 from rookery.images import available
@@ -16,6 +18,8 @@ from rookery.machine.network import reachable_registries
 from rookery.machine.pytest_process import run_pytest
 from rookery.rook.versions import patches
 from rookery.settings import Settings, versioned_images
+from rookery.storage import images
+from rookery.workloads.registry import kinds
 
 # What selects scenarios, which the report does here, and switches, which have no value.
 SELECTING = ("all", "slow", "shard", "keep_cluster", "no_snapshots", "scenario_until_failure")
@@ -37,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     short = ledger.Bug(ledger.address_of(arguments.report)).short
     settings = options.settings(arguments)
-    scenarios = catalogue.collect(arguments.scenarios)
+    scenarios = catalogue.collect(arguments.scenarios, versions=settings.workloads)
     entries = ledger.join(ledger.load(arguments.scenarios), scenarios)
     entry = next((each for each in entries if each.report.short.lower() == short.lower()), None)
     found = ledger.of_report(short, scenarios)
@@ -46,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"no scenario is made of {short}{known}", hint="rookery bugs lists reports; rookery new ADDRESS"
         )
+    images.require_obtainable(settings, _of_workloads(found, settings))
     chosen = affected.choose(entry.report.versions if entry else {}, settings, _by_hand(arguments, settings), _there)
     for line in reproducing.before(short, found, entry, chosen):
         print(line)
@@ -57,6 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     for line in reproducing.after(short, found, entry, results, outcome):
         print(line)
     return outcome.exit_status
+
+
+def _of_workloads(scenarios: Sequence[Scenario], settings: Settings) -> list[str]:
+    """The images of workloads that they use, in the versions asked for."""
+    used = {image for each in scenarios for image in each.images}
+    return [image for kind in kinds().values() if (image := kind.image_of(settings.workloads[kind.name])) in used]
 
 
 def _by_hand(arguments: argparse.Namespace, settings: Settings) -> list[str]:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 PULL_SECONDS = 900
 # What registries answer by way of the engine, which has no codes for it; in lower case.
 _ABSENT = ("manifest unknown", "name unknown", "not found")
+_NO_REGISTRY = ": no registry has the harness's own images"
 _DENIED = ("denied", "unauthorized", "authentication required", "no basic auth credentials")
 
 
@@ -86,6 +87,22 @@ def ensure(
     return [inspect(reference) for reference in references]
 
 
+def require_obtainable(
+    references: Iterable[str], *, registries_reachable: Callable[[], bool], mirrors: Mirrors = NONE
+) -> None:
+    """Raise `UsageError` for an image that is neither here nor made by a recipe, and that nobody can be asked for.
+
+    What a registry or a mirror lacks, only `ensure` can tell.
+    """
+    for reference in references:
+        if recipes.find(reference) or is_cached(reference):
+            continue
+        if reference.startswith("localhost/"):
+            recipes.require(reference, why=_NO_REGISTRY)
+        elif not mirrors.of(reference) and not registries_reachable():
+            recipes.require(reference)
+
+
 @dataclass(frozen=True)
 class Refusal:
     """Why an image was not pulled, as what is said behind its name, and what helps."""
@@ -130,7 +147,7 @@ def _load(reference: str) -> bool:
 def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool]) -> Refusal | None:
     """Have it from its mirror, or from its registry where it has none; why not, if it cannot be had there."""
     if reference.startswith("localhost/"):
-        return Refusal(": no registry has the harness's own images")
+        return Refusal(_NO_REGISTRY)
     mirror = mirrors.of(reference)
     if not mirror and not reachable():
         return Refusal(recipes.NOWHERE)

@@ -42,6 +42,15 @@ def ensure(settings: Settings, references: Iterable[str]) -> list[Image]:
     )
 
 
+def require_obtainable(settings: Settings, references: Iterable[str]) -> None:
+    """See `rookery.images.resolve.require_obtainable`."""
+    resolve.require_obtainable(
+        references,
+        registries_reachable=lambda: bool(reachable_registries()),
+        mirrors=Mirrors.parse(settings.registry_mirror),
+    )
+
+
 def ids(references: Iterable[str]) -> dict[str, str]:
     """The id that docker has for each, by whole names; one that it has not got is left out."""
     found = {name: engine.usable(name) for name in map(recipes.canonical, references)}
