@@ -42,7 +42,7 @@ def test_reads_and_writes_go_on_without_the_drivers_pod(cluster, files, cluster_
     device.start_reading_device(4, device.write_device(4))
     replaced = faults.DriverPodDelete(files.node, drivers.RBD)
     with (
-        steps.goes_on(files, cluster.results, readers=[files.pod, device]),
+        steps.io_continues(files, cluster.results, readers=[files.pod, device]),
         cluster.fault(replaced),  # cause
     ):
         replaced.healed.wait()

@@ -215,7 +215,7 @@ def test_shared_volume_goes_on_without_the_drivers_pod(cluster, files):
     files.pod.start_reading("read", files.write("read", mebibytes=4))
     replaced = faults.DriverPodDelete(files.node, drivers.CEPHFS)
     with (
-        steps.goes_on(files, cluster.results, readers=[files.pod]),
+        steps.io_continues(files, cluster.results, readers=[files.pod]),
         cluster.fault(replaced),  # cause
     ):
         replaced.healed.wait()

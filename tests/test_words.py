@@ -34,6 +34,7 @@ NAMES = {
     *("TELLING", "LEFT_OUT", "TROUBLE", "role_first", "settle", "SERVICE_PUT_RIGHT", "at_hand"),
     *("told_to", "ONE_END", "leave_terminal", "let_go", "LET_GO", "heard_by", "require_heard"),
     *("RING_WHOLE", "last_words", "unwell", "scribble"),
+    *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
 }
 MODULES = {"blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(

@@ -54,13 +54,13 @@ def kill_node(cluster: StorageCluster, node: str) -> Injected:
 
 
 @contextmanager
-def goes_on(files: Files, results: Results, *, readers: Sequence[Pod]) -> Iterator[None]:
+def io_continues(files: Files, results: Results, *, readers: Sequence[Pod]) -> Iterator[None]:
     """Lines are appended and synced, and `readers` read over and over: before the block, when it has ended, and after
     that as well."""
     files.start_appending()
     before = files.lines_above(0).wait()
     read_before = _each_read(readers, [0 for _ in readers])
-    with results.phase("gone on"):
+    with results.phase("I/O continued"):
         yield
         after = files.lines_above(before).wait()
         read_after = _each_read(readers, read_before)

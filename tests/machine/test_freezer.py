@@ -169,9 +169,9 @@ def inside(machine, name, container):
     return state
 
 
-def standstill(**where):
+def freeze_proof(**where):
     """Of the worker, looked at once."""
-    looked = freezer.Standstill(["c-worker"], **where)
+    looked = freezer.FreezeProof(["c-worker"], **where)
     with pytest.raises(NotYet, match="looked at once"):
         looked.seen()
     return looked
@@ -180,7 +180,7 @@ def standstill(**where):
 def test_what_works_between_two_looks_does_not_stand_still(machine):
     freezer.freeze(["c-worker"])
     machine.working["c-worker"] = iter([0, 10**8, 10**8])
-    looked = standstill()
+    looked = freeze_proof()
     with pytest.raises(NotYet, match="c-worker still at work"):
         looked.seen()
     assert looked.seen().startswith("c-worker: frozen")
@@ -191,10 +191,10 @@ def test_one_container_inside_another_is_frozen_by_its_id(machine):
     freezer.freeze(["c-worker"], inside="c0ffee")
     assert (state.read_text(), other.read_text()) == (machine.frozen[0], machine.thawed[0])
     assert machine.states() == ["as it was"] * 2
-    seen = standstill(inside="c0ffee").seen()
+    seen = freeze_proof(inside="c0ffee").seen()
     assert seen.startswith("c0ffee on c-worker: frozen")
     with pytest.raises(NotYet, match="decaf on c-worker is"):
-        standstill(inside="decaf").seen()
+        freeze_proof(inside="decaf").seen()
     with pytest.raises(InfrastructureError, match="c-worker runs no container beef"):
         freezer.freeze(["c-worker"], inside="beef")
 

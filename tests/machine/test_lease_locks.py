@@ -145,17 +145,17 @@ def test_whoever_waits_for_a_machine_lock_says_so_once(logged, monkeypatch):
 
 @pytest.fixture
 def slow_sweep(monkeypatch, tmp_path):
-    """A sweep in a thread, of the leases `first` and `second`, which takes the time until `goes_on` for the first."""
+    """A sweep in a thread, of the leases `first` and `second`, which takes the time until `released` for the first."""
     for name in ("first", "second"):
         lease = Lease.acquire(name)
         lease.add("file", tmp_path / name)
         (tmp_path / name).touch()
         lease._release_lock()
-    in_progress, goes_on = threading.Event(), threading.Event()
+    in_progress, released = threading.Event(), threading.Event()
 
     def slow(resource, lease):
         in_progress.set()
-        assert goes_on.wait(20)
+        assert released.wait(20)
         return removers._remove_file(resource, lease)
 
     monkeypatch.setitem(removers.REMOVERS, "file", slow)
@@ -167,9 +167,9 @@ def slow_sweep(monkeypatch, tmp_path):
         thread.start()
         try:
             assert in_progress.wait(20)
-            yield SimpleNamespace(removed=removed, goes_on=goes_on)
+            yield SimpleNamespace(removed=removed, released=released)
         finally:
-            goes_on.set()
+            released.set()
             thread.join(20)
 
     return begun
@@ -183,7 +183,7 @@ def test_a_run_waits_for_the_sweep_of_its_lease_and_goes_on(slow_sweep, tmp_path
         with pytest.raises(NotYet, match="a sweep is removing"):
             leases._locked_for_life("first")
         assert waited == []
-        sweeping.goes_on.set()
+        sweeping.released.set()
         run.join(20)
         assert waited[0].resources == []
     assert sweeping.removed == [f"file {tmp_path}/{name}" for name in ("first", "second")]
@@ -191,7 +191,7 @@ def test_a_run_waits_for_the_sweep_of_its_lease_and_goes_on(slow_sweep, tmp_path
 
 def test_a_sweep_takes_one_lease_at_a_time(slow_sweep, tmp_path):
     with slow_sweep() as sweeping:
-        sweeping.goes_on.set()
+        sweeping.released.set()
         second = Lease.acquire("second")  # by the sweep or by us: it is free or being swept, and never in use
         assert second.resources == []
         assert not (tmp_path / "second").exists()
@@ -204,7 +204,7 @@ def test_a_second_sweep_waits_for_the_first_and_says_so(slow_sweep, logged, monk
         other = threading.Thread(target=lambda: removed.extend(sweep()))
         other.start()
         wait_for(lambda: logged.messages or _not_yet(), what="the second sweep to wait", within=20)
-        sweeping.goes_on.set()
+        sweeping.released.set()
         other.join(20)
     assert (len(logged.messages), removed) == (1, [])
 

@@ -15,7 +15,7 @@ from rookery.errors import AnotherCluster, DeadlineExceeded, InfrastructureError
 from rookery.kube import Kube, KubeError
 from rookery.machine.run import CommandFailed
 from rookery.plugin import session
-from rookery.plugin.session import Session, Which, finish
+from rookery.plugin.session import ClusterVariant, Session, finish
 from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.baseline import Cleaning, Fingerprint, Item
@@ -240,7 +240,7 @@ def test_a_state_is_made_on_the_cluster_that_scenarios_have_left_clean(running, 
 def test_a_state_of_another_topology_is_another_one(machine, results):
     running = Session(Settings())
     running.expect(ROOK)
-    running.expect(ROOK, Which("one-node.yaml"))
+    running.expect(ROOK, ClusterVariant("one-node.yaml"))
     assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
 
 
@@ -499,34 +499,34 @@ SPECIAL = "kind-configs/kubelet-root-dir.yaml"
 def test_a_scenario_that_needs_another_topology_gets_another_cluster(running, results):
     usual = running.cluster(ROOK, results)
     usual.did_since()
-    special = running.cluster(ROOK, results, Which(SPECIAL))
+    special = running.cluster(ROOK, results, ClusterVariant(SPECIAL))
     assert (usual.topology, special.topology) == (Settings().kind_config, SPECIAL)
     assert usual.did_since() == ["delete"]
     assert special.did_since() == ["restore rook"]  # untouched, but another one
-    assert running.cluster(ROOK, results, Which(SPECIAL)) is special
+    assert running.cluster(ROOK, results, ClusterVariant(SPECIAL)) is special
     assert running.cluster(ROOK, results).topology == usual.topology
 
 
 def test_a_scenario_that_needs_another_rook_gets_another_cluster(running, results):
     usual = running.cluster(ROOK, results)
-    older = running.cluster(ROOK, results, Which(rook="1.17.8"))
+    older = running.cluster(ROOK, results, ClusterVariant(rook="1.17.8"))
     assert (usual.settings.rook, older.settings.rook) == (Settings().rook, "1.17.8")
-    assert running.cluster(ROOK, results, Which(rook="1.17.8")) is older
-    assert running.cluster(ROOK, results, Which(rook=Settings().rook)) is not older
+    assert running.cluster(ROOK, results, ClusterVariant(rook="1.17.8")) is older
+    assert running.cluster(ROOK, results, ClusterVariant(rook=Settings().rook)) is not older
 
 
 def test_the_runs_manifests_are_of_its_own_version_alone(running, results):
     running.settings = Settings(rook_manifests="here")
     assert running.cluster(ROOK, results).settings.rook_manifests == "here"
-    assert running.cluster(ROOK, results, Which(rook="1.17.8")).settings.rook_manifests is None
+    assert running.cluster(ROOK, results, ClusterVariant(rook="1.17.8")).settings.rook_manifests is None
 
 
 def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, results):
     running.settings = Settings(no_snapshots=True)
     for _ in range(2):
-        running.expect(ROOK, Which(SPECIAL))
+        running.expect(ROOK, ClusterVariant(SPECIAL))
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
-    assert running.cluster(ROOK, results, Which(SPECIAL)).did_since() == DEPLOYED
+    assert running.cluster(ROOK, results, ClusterVariant(SPECIAL)).did_since() == DEPLOYED
     assert running.cluster(ROOK, results).did_since() == ["restore rook"]
 
 

@@ -253,7 +253,7 @@ class DriverPods:
 def replaced(cluster, files, results, readers):
     """The driver's pod, under a load; returns the last line that was synced."""
     fault = DriverPodDelete(files.node, RBD)
-    with steps.goes_on(files, results, readers=readers), cluster.fault(fault):
+    with steps.io_continues(files, results, readers=readers), cluster.fault(fault):
         fault.healed.wait()
     return files.lines_above(0).wait()
 
@@ -268,7 +268,7 @@ def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_n
     assert last == 6
     assert noted["read_before"] == [51]
     assert noted["read_after"] == [55]
-    assert results.seconds() == {"gone on": 4}
+    assert results.seconds() == {"I/O continued": 4}
 
 
 @pytest.mark.parametrize("who", ["the file", "a reader", "another reader"])
@@ -290,7 +290,7 @@ def test_what_ends_under_the_new_pod_is_named(clock, results, who):
     with pytest.raises(DeadlineExceeded, match=f"^{name} beyond 5: .*still at 5$") as caught:
         replaced(DriverPods(clock), files, results, [reader])
     assert minutes(1) <= caught.value.seconds <= minutes(1) + 1
-    assert list(results.seconds()) == ["gone on"]
+    assert list(results.seconds()) == ["I/O continued"]
 
 
 @pytest.mark.parametrize("who", ["the file", "the reader"])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from rookery.errors import Unknown
-from rookery.rook.pg_watch import PgWatch, Spells
+from rookery.rook.pg_watch import InactivePeriods, PgWatch
 from rookery.rook.status import Pg, pgs_of
 from rookery.waiting import Condition, NotYet
 
@@ -14,28 +14,28 @@ def pg(state="active+clean", became_active=0.0, name="1.0"):
 
 
 def spells(*looks):
-    seen = Spells()
+    seen = InactivePeriods()
     for now, pgs in looks:
         seen.look(pgs, now)
     return seen
 
 
-def test_a_pg_that_was_active_at_every_look_and_between_has_no_spell():
+def test_a_pg_that_was_active_at_every_look_and_between_has_no_inactive_period():
     seen = spells((100, [pg(became_active=50)]), (101, [pg(became_active=50)]), (105, [pg(became_active=50)]))
     assert (seen.longest, seen.unseen, seen.looks) == ({}, 4, 3)
 
 
 @pytest.mark.parametrize("state", ["peering", "stale+active+clean", "undersized+peered", "activating+degraded"])
-def test_a_spell_ends_when_the_pg_became_active_not_when_that_was_seen(state):
+def test_a_period_ends_when_the_pg_became_active_not_when_that_was_seen(state):
     seen = spells((100, [pg()]), (102, [pg(state)]), (104, [pg(state)]), (110, [pg(became_active=105.5)]))
     assert seen.longest == {"1.0": 5.5}
 
 
-def test_a_spell_that_nobody_saw_counts_from_the_look_before():
+def test_a_period_that_nobody_saw_counts_from_the_look_before():
     assert spells((100, [pg()]), (109, [pg(became_active=107)])).longest == {"1.0": 7}
 
 
-def test_a_spell_that_has_not_ended_counts_so_far():
+def test_a_period_that_has_not_ended_counts_so_far():
     assert spells((100, [pg()]), (103, [pg("peering")])).longest == {"1.0": 3}
 
 

@@ -42,7 +42,7 @@ class Tuned:
     why: str
 
 
-SOON = "a restarted cluster is there sooner"
+FASTER_RESTART = "a restarted cluster is there sooner"
 
 # Of kubeadm's and the kubelet's configuration: path in the kind configuration's patches, usual value, why.
 KUBERNETES = (
@@ -71,14 +71,14 @@ CEPH_CLUSTER = (
     ("healthCheck.daemonHealth.mon.interval", "45s", "its default"),
     ("healthCheck.daemonHealth.mon.timeout", "600s", "its default: no node kill is so long that a mon is replaced"),
     ("healthCheck.daemonHealth.status.interval", "60s", "pools and filesystems wait for it"),
-    ("healthCheck.startupProbe.mon.probe.initialDelaySeconds", "10", SOON),
-    ("healthCheck.startupProbe.mon.probe.periodSeconds", "10", SOON),
+    ("healthCheck.startupProbe.mon.probe.initialDelaySeconds", "10", FASTER_RESTART),
+    ("healthCheck.startupProbe.mon.probe.periodSeconds", "10", FASTER_RESTART),
     ("healthCheck.startupProbe.mon.probe.failureThreshold", "6", "300 s in all, where a busy machine needs them"),
-    ("healthCheck.startupProbe.mgr.probe.initialDelaySeconds", "10", SOON),
-    ("healthCheck.startupProbe.mgr.probe.periodSeconds", "10", SOON),
+    ("healthCheck.startupProbe.mgr.probe.initialDelaySeconds", "10", FASTER_RESTART),
+    ("healthCheck.startupProbe.mgr.probe.periodSeconds", "10", FASTER_RESTART),
     ("healthCheck.startupProbe.mgr.probe.failureThreshold", "6", "as of mons"),
-    ("healthCheck.startupProbe.osd.probe.initialDelaySeconds", "10", SOON),
-    ("healthCheck.startupProbe.osd.probe.periodSeconds", "10", SOON),
+    ("healthCheck.startupProbe.osd.probe.initialDelaySeconds", "10", FASTER_RESTART),
+    ("healthCheck.startupProbe.osd.probe.periodSeconds", "10", FASTER_RESTART),
     ("healthCheck.startupProbe.osd.probe.failureThreshold", "720", "7,200 s in all, as usual"),
 )
 # Of Ceph's own settings, likewise.

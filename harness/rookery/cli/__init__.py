@@ -76,20 +76,20 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    _have_streams()
+    _open_missing_streams()
     try:
         try:
             return _run(argv)
         finally:
             sys.stdout.flush()  # here, where it can be caught, and not when the interpreter ends
     except BrokenPipeError:
-        if not _nobody_reads():
+        if not _reader_is_gone():
             raise
         return 1
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        _to_nowhere(sys.stdout.fileno())  # what is left of the output, which would be tried again at the end
+        _redirect_to_devnull(sys.stdout.fileno())  # what is left of the output, which would be tried again at the end
         where = f"{error.filename}: " if error.filename else ""
         print(f"rookery: {where}{error.strerror}\n  hint: `df` says which filesystem is full", file=sys.stderr)
         return 3
@@ -163,8 +163,8 @@ def _require_environment() -> None:
     require_state_dir()
 
 
-def _have_streams() -> None:
-    """Standard output and error lead nowhere where they are closed, and take whatever the encoding lacks as an escape.
+def _open_missing_streams() -> None:
+    """Standard output and error lead to /dev/null where they are closed, and escape what the encoding lacks.
 
     A file that is opened later would get the number of a closed one, and with it what child processes print.
     """
@@ -178,18 +178,18 @@ def _have_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _nobody_reads() -> bool:
-    """Whether what we print into has been closed, as by `| head`; then the rest goes to nowhere, without a word.
+def _reader_is_gone() -> bool:
+    """Whether what we print into has been closed, as by `| head`; then the rest goes to /dev/null, without a word.
 
     https://docs.python.org/3/library/signal.html#note-on-sigpipe
     """
     closed = [stream.fileno() for stream in (sys.stdout, sys.stderr) if _has_no_reader(stream.fileno())]
     for descriptor in closed:  # what is still in a buffer is written when the interpreter ends
-        _to_nowhere(descriptor)
+        _redirect_to_devnull(descriptor)
     return bool(closed)
 
 
-def _to_nowhere(descriptor: int) -> None:
+def _redirect_to_devnull(descriptor: int) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, descriptor)
     os.close(nowhere)

@@ -41,18 +41,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "examples: rookery images --all; rookery images ensure --all --cassandra 4.1.10; "
         "rookery images save --all images.tar"
     )
-    _which(parser)
+    _add_selection(parser)
     options.add_json(parser)
     parser.add_argument(
         "--available", action="store_true", help="list the versions that can be had here without a registry"
     )
     inner = parser.add_subparsers(metavar="COMMAND")
     ensure = inner.add_parser("ensure", help="have them: from docker, the cache, a registry, or their recipes")
-    _which(ensure)
+    _add_selection(ensure)
     ensure.set_defaults(run=_ensure)
     save = inner.add_parser("save", help="write them to one file, for a machine without registries")
     save.add_argument("file", metavar="FILE", type=options.path)
-    _which(save)
+    _add_selection(save)
     save.set_defaults(run=_save)
     load = inner.add_parser("load", help="read them from such a file")
     load.add_argument("file", metavar="FILE", type=options.path)
@@ -66,7 +66,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     prune.set_defaults(run=_prune)
 
 
-def _which(parser: argparse.ArgumentParser) -> None:
+def _add_selection(parser: argparse.ArgumentParser) -> None:
     options.add_settings(parser, SETTINGS)
     # Suppressed as the others are; see `add_settings`.
     more: dict[str, Any] = {"action": "store_true", "dest": "all_images", "default": argparse.SUPPRESS}

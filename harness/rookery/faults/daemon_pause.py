@@ -39,13 +39,13 @@ class DaemonPause(Fault):
         return cls(found) if found else None
 
     def prepare(self) -> None:
-        self._standstill = freezer.Standstill([self.daemon.node], inside=self.daemon.container)
+        self._proof = freezer.FreezeProof([self.daemon.node], inside=self.daemon.container)
 
     def act(self) -> None:
         freezer.freeze([self.daemon.node], inside=self.daemon.container)
 
     def effective(self) -> str:
-        return self._standstill.seen()
+        return self._proof.seen()
 
     def undo(self) -> None:
         freezer.thaw([self.daemon.node])

@@ -34,13 +34,13 @@ class NodePause(Fault):
         return cls([random.choice(cluster.nodes.workers)])
 
     def prepare(self) -> None:
-        self._standstill = freezer.Standstill(self.targets)
+        self._proof = freezer.FreezeProof(self.targets)
 
     def act(self) -> None:
         freezer.freeze(self.targets)
 
     def effective(self) -> str:
-        return self._standstill.seen()
+        return self._proof.seen()
 
     def undo(self) -> None:
         freezer.thaw(self.targets)

@@ -121,7 +121,7 @@ def freeze(names: Sequence[str], *, inside: str = "") -> None:
             control.write(control.freeze)
 
 
-class Standstill:
+class FreezeProof:
     """What `freeze` stopped does nothing any more, as two looks tell, of which the earlier is kept."""
 
     def __init__(self, names: Sequence[str], *, inside: str = "") -> None:

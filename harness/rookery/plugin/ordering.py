@@ -14,7 +14,7 @@ from rookery.errors import UsageError
 from rookery.images.catalogue import image_of_operator
 from rookery.plugin import options, slices
 from rookery.plugin.scenarios import LEFT, is_scenario
-from rookery.plugin.session import USUAL, Which
+from rookery.plugin.session import DEFAULT, ClusterVariant
 from rookery.rook.states import FILESYSTEM_READY
 from rookery.storage.states import NODES_READY, STORAGE_READY, State, workload_ready
 from rookery.storage.system import system_named
@@ -22,18 +22,18 @@ from rookery.workloads import registry
 from rookery.workloads.registry import Kind
 
 
-def state_of(item: pytest.Item) -> tuple[Which, State | None]:
+def state_of(item: pytest.Item) -> tuple[ClusterVariant, State | None]:
     """Which cluster and which state it needs, if it needs a cluster."""
     asked = getattr(item, "fixturenames", [])
     if "cluster" in asked:
         return cluster_of(item), wanted_state(item)
-    return USUAL, NODES_READY if "kind_cluster" in asked else None
+    return DEFAULT, NODES_READY if "kind_cluster" in asked else None
 
 
-def cluster_of(item: pytest.Item) -> Which:
+def cluster_of(item: pytest.Item) -> ClusterVariant:
     """Which cluster its markers want. Raises `pytest.UsageError` for markers that say nothing of use."""
     version = markers.rook(item)
-    return Which(kind_config_of(item) or "", version.deployed if version else "")
+    return ClusterVariant(kind_config_of(item) or "", version.deployed if version else "")
 
 
 def kind_config_of(item: pytest.Item) -> str | None:
@@ -97,16 +97,16 @@ def by_state(items: list[pytest.Item]) -> None:
     places = [number for number, item in enumerate(items) if is_scenario(item)]
     scenarios = [items[number] for number in places]
     states = {item: state_of(item) for item in scenarios}
-    first: dict[tuple[Which, State | None], int] = {}
-    for position, (which, state) in enumerate(states.values()):
-        first.setdefault((which, state), position)
+    first: dict[tuple[ClusterVariant, State | None], int] = {}
+    for position, (variant, state) in enumerate(states.values()):
+        first.setdefault((variant, state), position)
         if state and state.base:
-            first.setdefault((which, state.base), position)
+            first.setdefault((variant, state.base), position)
 
     def place(item: pytest.Item) -> tuple[int, int]:
-        which, state = states[item]
-        own = first[which, state]
-        return (first[which, state.base], own) if state and state.base else (own, -1)
+        variant, state = states[item]
+        own = first[variant, state]
+        return (first[variant, state.base], own) if state and state.base else (own, -1)
 
     for number, item in zip(places, sorted(scenarios, key=place), strict=True):
         items[number] = item
@@ -117,6 +117,6 @@ def slice_of(items: Sequence[pytest.Item], index: int, number: int) -> slices.Sl
     pieces = []
     for item in filter(is_scenario, items):
         seconds = markers.budget(item) or slices.UNKNOWN_S
-        which, state = state_of(item)
-        pieces.append(slices.Piece(item.nodeid, " ".join([*which, state.name]) if state else "", seconds))
+        variant, state = state_of(item)
+        pieces.append(slices.Piece(item.nodeid, " ".join([*variant, state.name]) if state else "", seconds))
     return slices.Slice(index, number, slices.cut(pieces, number)[index - 1])

@@ -112,12 +112,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     scenarios = [item for item in session.items if is_scenario(item)]
     states = ((item, *ordering.state_of(item)) for item in scenarios if not _unmet(item))
-    needed = [(item, which, state) for item, which, state in states if state]
+    needed = [(item, variant, state) for item, variant, state in states if state]
     if needed and not config.option.collectonly:
         if not hasattr(config, "workerinput"):  # pytest-xdist would have another worker try again, and again
-            options.check_all(config, {which.kind_config for _, which, _ in needed})
-        for item, which, state in needed:
-            session_of(config).expect(state, which, images=ordering.images_of(item))
+            options.check_all(config, {variant.kind_config for _, variant, _ in needed})
+        for item, variant, state in needed:
+            session_of(config).expect(state, variant, images=ordering.images_of(item))
     # Under pytest-xdist whoever has the terminal has collected nothing, so the first worker says it for all.
     if getattr(config, "workerinput", {}).get("workerid") == "gw0":
         workers.reporting_of(config)

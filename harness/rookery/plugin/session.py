@@ -35,14 +35,14 @@ LEAKS_GONE = minutes(2)  # deletes go on after what was deleted is gone from the
 AT_THE_END = "at-the-end"  # of logs
 
 
-class Which(NamedTuple):
-    """Which of a run's clusters, by what is not as the run's settings have it; empty where it is."""
+class ClusterVariant(NamedTuple):
+    """A kind of cluster that a run has, by what is not as the run's settings have it; empty where it is."""
 
     kind_config: str = ""
     rook: str = ""
 
 
-USUAL = Which()
+DEFAULT = ClusterVariant()
 
 
 class Workload(Protocol):
@@ -71,21 +71,21 @@ class Session:
         self._cluster: StorageCluster | None = None
         self._clean: State | None = None  # the state it was handed out in, unless it is known to differ
         self._baseline: Fingerprint | None = None  # what the cluster was then
-        self._earlier: dict[tuple[Which, str], Fingerprint] = {}  # the baselines before it, by cluster and state
+        self._earlier: dict[tuple[ClusterVariant, str], Fingerprint] = {}  # the baselines before it
         self._restored = False  # whether that state was restored, not made
-        self._which = USUAL  # of the cluster there is
+        self._variant = DEFAULT  # of the cluster there is
         # Clusters and states made in this run: `--no-snapshots` trusts no others.
-        self._made: set[tuple[Which, str]] = set()
-        self._expected: Counter[tuple[Which, State]] = Counter()  # scenarios to come that begin in it or on it
+        self._made: set[tuple[ClusterVariant, str]] = set()
+        self._expected: Counter[tuple[ClusterVariant, State]] = Counter()  # scenarios to come that begin in it or on it
 
-    def expect(self, state: State, which: Which = USUAL, *, images: Iterable[str] = ()) -> None:
+    def expect(self, state: State, variant: ClusterVariant = DEFAULT, *, images: Iterable[str] = ()) -> None:
         """Say of a scenario to come in what state it begins, and what images it asks for beside those of the state.
 
         A state is saved when a second one will need it. Nodes are made with the images of all of them.
         """
         self._images.update(images)
         for each in state.bases:
-            self._expected[self._usual(which), each] += 1
+            self._expected[self._normalised(variant), each] += 1
             self._images.update(each.images)
 
     def failed(self, error: BaseException) -> None:
@@ -97,13 +97,13 @@ class Session:
         """A scenario leaves what no measurement would show: the next one has the cluster restored."""
         self._clean = None
 
-    def cluster(self, state: State, results: Results, which: Which = USUAL) -> StorageCluster:
+    def cluster(self, state: State, results: Results, variant: ClusterVariant = DEFAULT) -> StorageCluster:
         """The cluster in that state: the one there is, if it is seen to be clean, or else restored or made.
 
-        Where it is another one than there is (`which`), it takes that one's place.
+        Where it is another one than there is (`variant`), it takes that one's place.
         """
-        wanted = self._usual(which)
-        if self._cluster is not None and self._which != wanted:
+        wanted = self._normalised(variant)
+        if self._cluster is not None and self._variant != wanted:
             self._cluster.delete()
             self._cluster = None
         if self._cluster is None:
@@ -111,7 +111,7 @@ class Session:
             self._cluster = self._new_cluster(wanted)
         cluster = self._cluster
         for each in state.bases:
-            self._expected[self._which, each] -= 1
+            self._expected[self._variant, each] -= 1
         if not self._is_in(state, cluster, results):
             with results.uncounted():
                 cluster.prepare(results, storage=state.with_storage)
@@ -165,19 +165,19 @@ class Session:
         except RookeryError as error:
             log.warning("no baseline: %s", error)
             return
-        which = (self._which, state.name)
-        if self._restored and which in self._earlier:
+        begun = (self._variant, state.name)
+        if self._restored and begun in self._earlier:
             # The same saved state twice: what differs lives a life of its own, and belongs into `baseline.rules`.
-            drift = [str(each) for each in compare(self._earlier[which], self._baseline)]
+            drift = [str(each) for each in compare(self._earlier[begun], self._baseline)]
             if drift:
                 log.warning("%s was restored, and is not what it was before: %s", state.name, listed(drift))
                 results.record(drift=drift)
-        self._earlier[which] = self._baseline
+        self._earlier[begun] = self._baseline
 
     def _put(self, cluster: StorageCluster, state: State, results: Results) -> None:
         """Put the cluster into that state, from its snapshot; where there is none that may be used, make it from what
         it is made on, or from nothing."""
-        trusted = not self.settings.no_snapshots or (self._which, state.name) in self._made
+        trusted = not self.settings.no_snapshots or (self._variant, state.name) in self._made
         snapshot = cluster.saved.find(state.name, storage=state.with_storage) if trusted and state.saved else None
         if snapshot is not None:
             try:
@@ -201,7 +201,7 @@ class Session:
         except Exception:
             _gather_what_there_is(cluster, results, "not-made")
             raise
-        if state.saved and self._expected[self._which, state] > 0:
+        if state.saved and self._expected[self._variant, state] > 0:
             self._save(cluster, state, results)
 
     def _save(self, cluster: StorageCluster, state: State, results: Results) -> None:
@@ -214,7 +214,7 @@ class Session:
             # It may have stood still for long before that failed, and the scenario begins on it.
             cluster.all_healthy.wait(within=GOES_ON)
             return
-        self._made.add((self._which, state.name))
+        self._made.add((self._variant, state.name))
 
     def _restore(self, cluster: StorageCluster, snapshot: Snapshot, results: Results) -> None:
         begin = time.monotonic()
@@ -234,19 +234,19 @@ class Session:
         spent, whole = sum(self.restored_s), time.monotonic() - self._began
         return f"a cluster was restored {len(self.restored_s)} times in {spent:.0f} s, {spent / whole:.0%} of the run"
 
-    def _usual(self, which: Which) -> Which:
+    def _normalised(self, variant: ClusterVariant) -> ClusterVariant:
         """The same, with nothing that is as the run's settings have it anyway."""
-        usual = {name: "" for name, own in which._asdict().items() if own == getattr(self.settings, name)}
-        return which._replace(**usual)
+        as_set = {name: "" for name, own in variant._asdict().items() if own == getattr(self.settings, name)}
+        return variant._replace(**as_set)
 
-    def _new_cluster(self, which: Which) -> StorageCluster:
+    def _new_cluster(self, variant: ClusterVariant) -> StorageCluster:
         if self._slots > 1:
             capacity.require_memory_for(self._slots)
-        self._which, settings = which, self.settings
-        if which.kind_config:
-            settings = replace(settings, kind_config=which.kind_config)
-        if which.rook:  # the manifests of `--rook-manifests` are of the run's version
-            settings = replace(settings, rook=which.rook, rook_manifests=None)
+        self._variant, settings = variant, self.settings
+        if variant.kind_config:
+            settings = replace(settings, kind_config=variant.kind_config)
+        if variant.rook:  # the manifests of `--rook-manifests` are of the run's version
+            settings = replace(settings, rook=variant.rook, rook_manifests=None)
         return StorageCluster(settings, slot=self._slot, slots=self._slots, images=self._images)
 
     def another(self) -> StorageCluster:

@@ -19,12 +19,12 @@ UNKNOWN = "unknown"
 ENDED_WITHIN = 30.0  # seconds: one question has a deadline of its own
 
 
-class Spells:
+class InactivePeriods:
     """The times in which each PG was not active, from one look at all of them to the next.
 
-    A spell is counted from the look at which its PG was last seen active until it became active, by its OSD's clock, so
-    one that nobody saw counts as well. It is right to within the time between two looks and the two seconds between
-    two reports of an OSD; of several spells between two looks the whole time to the end of the last counts. A PG that
+    A period is counted from the look at which its PG was last seen active until it became active, by its OSD's clock,
+    so one that nobody saw counts as well. It is right to within the time between two looks and the two seconds between
+    two reports of an OSD; of several periods between two looks the whole time to the end of the last counts. A PG that
     the mgr has not heard of since it started ("unknown") tells nothing yet.
     """
 
@@ -46,13 +46,13 @@ class Spells:
                 continue
             since = self._active_at.setdefault(pg.id, now)
             if not pg.active:
-                self._spell(pg.id, now - since)
+                self._record(pg.id, now - since)
                 continue
             if pg.became_active > since:
-                self._spell(pg.id, min(pg.became_active, now) - since)
+                self._record(pg.id, min(pg.became_active, now) - since)
             self._active_at[pg.id] = now
 
-    def _spell(self, pg: str, seconds: float) -> None:
+    def _record(self, pg: str, seconds: float) -> None:
         self.longest[pg] = max(self.longest.get(pg, 0.0), seconds)
 
 
@@ -63,7 +63,7 @@ class PgWatch:
         """`ask` gives the PGs, or raises `NotYet` or `KubeError` while nobody can tell."""
         self._ask = ask
         self._every = every
-        self._spells = Spells()
+        self._inactive = InactivePeriods()
         self._stop = threading.Event()
         self._broke: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pg-watch", daemon=True)
@@ -86,24 +86,24 @@ class PgWatch:
 
         Raises `Unknown` if they were not looked at twice.
         """
-        if self._spells.looks < 2:
-            raise Unknown(f"PGs were looked at {self._spells.looks} times: nobody knows whether they were active")
-        return max(self._spells.longest.values(), default=0.0)
+        if self._inactive.looks < 2:
+            raise Unknown(f"PGs were looked at {self._inactive.looks} times: nobody knows whether they were active")
+        return max(self._inactive.longest.values(), default=0.0)
 
     def as_dict(self) -> Mapping[str, Any]:
-        """For report.json: seconds of the longest spell of each PG that had one, and how closely it was looked."""
-        longest = sorted(dict(self._spells.longest).items(), key=lambda spell: -spell[1])
+        """For report.json: seconds of the longest inactive period of each PG, and how closely it was looked."""
+        longest = sorted(dict(self._inactive.longest).items(), key=lambda each: -each[1])
         return {
             "longest_s": {pg: round(seconds, 1) for pg, seconds in longest},
-            "looks": self._spells.looks,
-            "longest_unseen_s": round(self._spells.unseen, 1),
+            "looks": self._inactive.looks,
+            "longest_unseen_s": round(self._inactive.unseen, 1),
         }
 
     def _run(self) -> None:
         try:
             while True:
                 with suppress(NotYet, KubeError):  # the next look sees what was meanwhile
-                    self._spells.look(self._ask(), time.time())
+                    self._inactive.look(self._ask(), time.time())
                 if self._stop.wait(self._every):
                     return
         except BaseException as broke:

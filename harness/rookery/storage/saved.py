@@ -98,7 +98,7 @@ class Saved:
         with results.phase(f"{name} saved"):
             snapshot = cluster.nodes.save(self.key(storage=True), name, facts)
             try:
-                self._goes_on(before).wait()
+                self._resumed(before).wait()
                 return snapshot
             except DeadlineExceeded as error:
                 self.harmed.append(error.reason)
@@ -142,7 +142,7 @@ class Saved:
         return Running.of(self._cluster.kube.list("Pod"), self._cluster.storage.running())
 
     @condition("the cluster to go on", within=GOES_ON, every=1, times_in_a_row=CHECKS_IN_A_ROW)
-    def _goes_on(self, before: Running) -> None:
+    def _resumed(self, before: Running) -> None:
         """All that was running has run on, and the cluster is healthy."""
         if interrupted := before.interrupted(self._running.now()):
             raise NotYet(", ".join(interrupted))
