@@ -461,3 +461,13 @@ PG_IS_INCONSISTENT = Signature(
     of="PG_DAMAGED",
     source="https://github.com/rook/rook/issues/11591",
 )
+
+# No OSD answers the driver, which gives up after some seconds; the provisioner asks again. ceph-csi goes on asking
+# Ceph, and says `an operation with the given Volume ID … already exists` to the next call.
+OSDS_DO_NOT_ANSWER = Signature(
+    text="create image …: [errno 110] RBD operation timeout",
+    shown_by=ShownBy.EVENT,
+    of="the PersistentVolumeClaim",
+    reason="ProvisioningFailed",
+    source="https://github.com/ceph/ceph-csi/issues/2712",
+)

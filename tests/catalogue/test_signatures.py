@@ -190,6 +190,12 @@ SAID = [
         'AttachVolume.Attach failed for volume "pvc-9ae5fb45" : rpc error: code = NotFound desc = image '
         "csi-vol-9ae5fb45: [errno 2] RBD image not found (error opening image b'csi-vol-9ae5fb45' at snapshot None)",
     ),
+    # 2026-11-30
+    (
+        signatures.OSDS_DO_NOT_ANSWER,
+        "rpc error: code = Unavailable desc = create image csi-vol-90f53f67-2ca7-4756-839a-946df8e4253f: [errno 110] "
+        "RBD operation timeout (error creating image)",
+    ),
     (signatures.PG_IS_INCONSISTENT, "Possible data damage: 1 pg inconsistent"),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (

@@ -7,6 +7,7 @@ from rookery.faults.client_blocklisting import ClientBlocklisting
 from rookery.faults.client_eviction import ClientEviction
 from rookery.faults.daemon_kill import DaemonKill
 from rookery.faults.daemon_pause import DaemonPause
+from rookery.faults.daemon_stop import DaemonStop
 from rookery.faults.daemons import daemons_of
 from rookery.faults.disk_loss import DiskLoss
 from rookery.faults.disk_wipe import DiskWipe
@@ -40,6 +41,7 @@ ALL: tuple[type[Fault], ...] = (
     AddressReuse,
     DaemonKill,
     DaemonPause,
+    DaemonStop,
     NodeKill,
     NodePause,
     NodePartition,
@@ -78,6 +80,7 @@ __all__ = [
     "ClientEviction",
     "DaemonKill",
     "DaemonPause",
+    "DaemonStop",
     "DiskLoss",
     "DiskWipe",
     "DriverControllerKill",
