@@ -471,3 +471,11 @@ OSDS_DO_NOT_ANSWER = Signature(
     reason="ProvisioningFailed",
     source="https://github.com/ceph/ceph-csi/issues/2712",
 )
+
+# The operator's controllers have no key to ask Ceph by, and one of them goes on without.
+CLUSTER_SECRET_NOT_FOUND = Signature(
+    text="failed to populate cluster info: not expected to create new cluster info and did not find existing secret",
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/9314",
+)

@@ -196,6 +196,12 @@ SAID = [
         "rpc error: code = Unavailable desc = create image csi-vol-90f53f67-2ca7-4756-839a-946df8e4253f: [errno 110] "
         "RBD operation timeout (error creating image)",
     ),
+    (
+        signatures.CLUSTER_SECRET_NOT_FOUND,
+        '2026-11-30 08:55:37.385457 E | ceph-block-pool-controller: failed to reconcile CephBlockPool "rook-ceph/'
+        'replicapool". failed to populate cluster info: not expected to create new cluster info and did not find '
+        "existing secret",
+    ),
     (signatures.PG_IS_INCONSISTENT, "Possible data damage: 1 pg inconsistent"),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (

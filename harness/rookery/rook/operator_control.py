@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rookery.kube import Kube
+from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_gone, rollout_done
-from rookery.kube.objects import value_of
+from rookery.kube.objects import items_of, value_of
 from rookery.rook.manifests import OPERATOR
-from rookery.waiting import minutes
+from rookery.waiting import NotYet, condition, minutes
 
 STOPPED = minutes(1)
 STARTED = minutes(2)
+CRASHED = minutes(3)
+_LABELS = f"app={OPERATOR}"
 
 
 class Operator:
@@ -25,7 +27,7 @@ class Operator:
     def stop(self) -> None:
         """Have no pod of it left; Ceph's daemons go on."""
         self._scale(0)
-        pods_gone(self._kube, self._namespace, f"app={OPERATOR}").wait(within=STOPPED)
+        pods_gone(self._kube, self._namespace, _LABELS).wait(within=STOPPED)
 
     def start(self) -> None:
         """Have it Ready. It then looks at everything that it looks after."""
@@ -36,6 +38,18 @@ class Operator:
         """Have it look at everything anew."""
         self.stop()
         self.start()
+
+    @condition("Rook's operator ended {times} times", within=CRASHED)
+    @retry_while_api_unavailable()
+    def crashed(self, times: int) -> None:
+        """Its container has ended and was started anew that often, as in a crash loop."""
+        restarts = [
+            value_of(status, "restartCount", default=0)
+            for pod in self._kube.list("Pod", namespace=self._namespace, labels=_LABELS)
+            for status in items_of(pod, "status", "containerStatuses")
+        ]
+        if max(restarts, default=0) < times:
+            raise NotYet(f"it has been started anew {max(restarts, default=0)} times")
 
     @contextmanager
     def away(self) -> Iterator[None]:
