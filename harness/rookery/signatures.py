@@ -479,3 +479,11 @@ CLUSTER_SECRET_NOT_FOUND = Signature(
     of="the operator",
     source="https://github.com/rook/rook/issues/9314",
 )
+
+# The disk has an OSD with another fsid; Rook looks at the next one.
+DISK_IS_ANOTHER_CLUSTERS = Signature(
+    text='belonging to a different ceph cluster "…"',
+    shown_by=ShownBy.LOG,
+    of="the pod rook-ceph-osd-prepare of the disk's node",
+    source="https://github.com/rook/rook/issues/15523",
+)

@@ -202,6 +202,11 @@ SAID = [
         'replicapool". failed to populate cluster info: not expected to create new cluster info and did not find '
         "existing secret",
     ),
+    (
+        signatures.DISK_IS_ANOTHER_CLUSTERS,
+        '2026-11-30 08:52:41.594349 I | cephosd: skipping osd.0: "85e99a57-c4a6-4706-8ea3-605fda4626f6" belonging to a '
+        'different ceph cluster "7b08d9f2-2f81-4fb3-8822-4dc67144f20e"',
+    ),
     (signatures.PG_IS_INCONSISTENT, "Possible data damage: 1 pg inconsistent"),
     (signatures.UNKNOWN_FIELD_DIRECTORIES, 'strict decoding error: unknown field "spec.storage.directories"'),
     (

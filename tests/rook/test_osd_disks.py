@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import plays_rook_and_kube
+from rookery.errors import InfrastructureError
 from rookery.rook.cluster import CephSpec, ceph_cluster
 from rookery.rook.disks import OsdDisks, with_devices
 from rookery.rook.status import Osd, OsdMap
@@ -71,3 +72,23 @@ def test_an_osd_is_taken_out_of_kubernetes_first_and_then_out_of_ceph(with_key, 
 
     assert told[:5] == ["delete rook-ceph-osd-3", "osd out 3", "osd down 3", "osd crush rm osd.3", "osd rm 3"]
     assert told[-1] == last
+
+
+def test_an_osd_of_another_cluster_is_made_by_an_osds_pod_of_that_node():
+    rook, did = Rook(), []
+    rook.list = lambda kind, *, namespace, labels, fields: [{"metadata": {"name": f"osd on {fields}"}}]
+    rook.exec = lambda pod, argv, *, namespace, container, timeout: did.append((pod, container, argv))
+
+    OsdDisks(rook).make_osd_of_another_cluster("worker", "/dev/loop66", fsid="f51d")
+
+    ((pod, container, (*_, script, _, device, fsid, _)),) = did
+    assert (pod, container) == ("osd on spec.nodeName=worker", "osd")
+    assert (device, fsid) == ("/dev/loop66", "f51d")
+    assert "--no-mon-config" in script
+
+
+def test_without_an_osd_on_that_node_none_of_another_cluster_is_made():
+    rook = Rook()
+    rook.list = lambda kind, *, namespace, labels, fields: []
+    with pytest.raises(InfrastructureError, match="worker"):
+        OsdDisks(rook).make_osd_of_another_cluster("worker", "/dev/loop66", fsid="f51d")

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 from rookery.errors import InfrastructureError
 from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import items_of
 from rookery.kube.symptoms import log_shown
 from rookery.rook.cluster import Object
-from rookery.rook.deploy import CEPH_ANSWERS, Rook
+from rookery.rook.deploy import CEPH_ANSWERS, OSDS, Rook
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 OSD_MADE = minutes(6)
 PREPARE_LABELS = "app=rook-ceph-osd-prepare"
 PREPARE_CONTAINER = "provision"
+MAKE_OSD_SECONDS = 60.0
+_MAKE_OSD = """
+unset CEPH_ARGS
+at=$(mktemp -d)
+trap 'rm -rf $at' EXIT
+ln -s "$1" $at/block
+ceph-osd --conf /dev/null --no-mon-config --mkfs -i 0 --osd-data $at --osd-objectstore bluestore \
+  --fsid "$2" --osd-uuid "$3" >&2
+"""
 
 
 class OsdDisks:
@@ -36,6 +46,23 @@ class OsdDisks:
         nodes = [with_devices(each, devices) if each["name"] == node else each for each in _nodes(found)]
         patch = {"spec": {"storage": {"nodes": nodes}}}
         self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)
+
+    def make_osd_of_another_cluster(self, node: str, device: str, *, fsid: str) -> None:
+        """Make an OSD of the Ceph cluster `fsid` on a blank device of a node.
+
+        The pod of an OSD there makes it, and no mon is told.
+        """
+        namespace = self._rook.spec.namespace
+        pods = self._rook.kube.list("Pod", namespace=namespace, labels=OSDS, fields=f"spec.nodeName={node}")
+        if not pods:
+            raise InfrastructureError(f"no OSD has a pod on {node}", hint="another node, which has one")
+        self._rook.kube.exec(
+            pods[0]["metadata"]["name"],
+            ["sh", "-ec", _MAKE_OSD, "sh", device, fsid, str(uuid4())],
+            namespace=namespace,
+            container="osd",
+            timeout=MAKE_OSD_SECONDS,
+        )
 
     @condition("the OSDs' devices", within=CEPH_ANSWERS)
     def in_use(self) -> dict[str, int]:
