@@ -7,6 +7,7 @@ from rookery.rook.disks import OsdDisks
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.manifests import load
 from rookery.rook.mds import MdsWatch
+from rookery.rook.mon_failover import MonFailover
 from rookery.rook.mon_secret import MonSecret
 from rookery.rook.pools import BlockPool, ErasureCode, Pool, Pools
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
@@ -22,6 +23,7 @@ __all__ = [
     "Filesystem",
     "Filesystems",
     "MdsWatch",
+    "MonFailover",
     "MonSecret",
     "OsdDisks",
     "Pool",
