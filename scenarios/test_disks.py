@@ -42,9 +42,9 @@ def test_only_what_is_blank_is_used(cluster, osd_disks):
         nodes.extra_disk(cluster.nodes, name) for name in ("blank", "formatted", "partitioned", "decoy")
     )
     nodes.make_filesystem(formatted)
-    nodes.partition(Path(partitioned.device))
+    nodes.partition(partitioned)
     for disk in (formatted, partitioned, decoy):
-        nodes.overwrite(Path(disk.device), at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
+        nodes.overwrite(disk, at=GIBIBYTE)  # where no signature is looked for: the decoy looks blank
     theirs = {disk.path: nodes.digest(disk.path) for disk in (formatted, partitioned, decoy)}
     for disk in (blank, formatted, partitioned):
         nodes.attach_disk(disk, worker)

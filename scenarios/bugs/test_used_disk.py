@@ -13,7 +13,6 @@ Proof: until then Ceph has the OSDs that it had; then one more is up, on that di
 """
 
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -30,14 +29,14 @@ def test_disk_was_in_another_cluster(cluster):
     worker, disks, fsid = cluster.nodes.workers[0], ceph.OsdDisks(cluster.rook), str(uuid4())
     disk, before = nodes.extra_disk(cluster.nodes, "used"), disks.in_use.wait()
     nodes.attach_disk(disk, worker)
-    disks.make_osd_of_another_cluster(worker, disk.device, fsid=fsid)  # cause
+    disks.make_osd_of_another_cluster(worker, disk, fsid=fsid)  # cause
     offered = time.time()
     disks.offer(worker, [disk.device])
     disks.log(signatures.DISK_IS_ANOTHER_CLUSTERS.about(fsid)).since(offered).wait()
     assert disks.in_use.wait() == before
 
     for at in LABELS:  # workaround
-        nodes.overwrite(Path(disk.device), at=at)
+        nodes.overwrite(disk, at=at)
     cluster.rook.operator.restart()
     disks.used(disk.device).wait(within=minutes(3))
     assert disks.in_use.wait().keys() == before.keys() | {disk.device}

@@ -3,11 +3,13 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rookery.machine.contents import digest, overwrite, partition
+from rookery.machine.disks import LoopDisk
 
 MIB = 1 << 20
 
@@ -44,13 +46,31 @@ def test_the_size_is_part_of_the_content(tmp_path):
     assert digest(sparse(tmp_path / "a", MIB)) != digest(sparse(tmp_path / "b", 2 * MIB))
 
 
+class Detached(LoopDisk):
+    """Its file in place of a device, which not everybody may attach."""
+
+    @property
+    def device(self):
+        return str(self.path)
+
+
 def test_overwriting_changes_the_content(tmp_path):
     disk = sparse(tmp_path / "disk", 4 * MIB)
     before = digest(disk)
-    overwrite(disk, at=2 * MIB, size=512)
+    overwrite(Detached(disk, 0), at=2 * MIB, size=512)
 
     assert digest(disk) != before
     assert os.stat(disk).st_size == 4 * MIB
+
+
+@pytest.mark.parametrize("write", [partition, lambda path: overwrite(path, at=0)], ids=["partition", "overwrite"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_path_is_no_disk_of_the_harness(tmp_path, write, kind):
+    precious = tmp_path / "sda"
+    precious.write_bytes(b"precious" * MIB)
+    with pytest.raises(AttributeError, match="device"):
+        write(kind(precious))
+    assert precious.read_bytes() == b"precious" * MIB
 
 
 @pytest.fixture
@@ -58,7 +78,7 @@ def partitioned(tmp_path):
     if not shutil.which("sfdisk"):
         pytest.skip("no sfdisk here")
     disk = sparse(tmp_path / "disk", 64 * MIB)
-    partition(disk)
+    partition(Detached(disk, 0))
     return disk
 
 

@@ -1,13 +1,17 @@
 """Disks offered to Rook, and those that it has made OSDs of."""
 
+from pathlib import Path
+
 import pytest
 from fakes import plays_rook_and_kube
 from rookery.errors import InfrastructureError
+from rookery.machine.disks import LoopDisk
 from rookery.rook.cluster import CephSpec, ceph_cluster
 from rookery.rook.disks import OsdDisks, with_devices
 from rookery.rook.status import Osd, OsdMap
 from rookery.waiting import Condition, NotYet
 
+DISK = LoopDisk(Path("/disk.img"), 66)
 SPEC = CephSpec(image="ceph", disks={"worker": ["/dev/loop64"], "worker2": ["/dev/loop65"]}, mons=1, pool_size=2)
 
 
@@ -79,7 +83,7 @@ def test_an_osd_of_another_cluster_is_made_by_an_osds_pod_of_that_node():
     rook.list = lambda kind, *, namespace, labels, fields: [{"metadata": {"name": f"osd on {fields}"}}]
     rook.exec = lambda pod, argv, *, namespace, container, timeout: did.append((pod, container, argv))
 
-    OsdDisks(rook).make_osd_of_another_cluster("worker", "/dev/loop66", fsid="f51d")
+    OsdDisks(rook).make_osd_of_another_cluster("worker", DISK, fsid="f51d")
 
     ((pod, container, (*_, script, _, device, fsid, _)),) = did
     assert (pod, container) == ("osd on spec.nodeName=worker", "osd")
@@ -91,4 +95,4 @@ def test_without_an_osd_on_that_node_none_of_another_cluster_is_made():
     rook = Rook()
     rook.list = lambda kind, *, namespace, labels, fields: []
     with pytest.raises(InfrastructureError, match="worker"):
-        OsdDisks(rook).make_osd_of_another_cluster("worker", "/dev/loop66", fsid="f51d")
+        OsdDisks(rook).make_osd_of_another_cluster("worker", DISK, fsid="f51d")

@@ -13,6 +13,7 @@ import secrets
 import struct
 from pathlib import Path
 
+from rookery.machine.disks import LoopDisk
 from rookery.machine.run import run
 
 _CHUNK = 1 << 20
@@ -48,17 +49,17 @@ def _next_data(descriptor: int, start: int) -> int | None:
         return None
 
 
-def overwrite(path: Path, *, at: int, size: int = _CHUNK) -> None:
-    """Random bytes at that place of a disk, synced."""
-    _write(path, at, secrets.token_bytes(size))
+def overwrite(disk: LoopDisk, *, at: int, size: int = _CHUNK) -> None:
+    """Random bytes at that place of a disk of the harness's own, synced."""
+    _write(Path(disk.device), at, secrets.token_bytes(size))
 
 
-def partition(path: Path) -> None:
-    """An empty partition over all of a disk, in a GUID partition table; its device or file, synced.
+def partition(disk: LoopDisk) -> None:
+    """An empty partition over all of a disk of the harness's own, in a GUID partition table, synced.
 
     The kernel is not told: what reads the table is the disk's user.
     """
-    argv = ["sfdisk", "--quiet", "--label", "gpt", "--wipe", "always", "--no-reread", "--no-tell-kernel", str(path)]
+    argv = ["sfdisk", "--quiet", "--label", "gpt", "--wipe", "always", "--no-reread", "--no-tell-kernel", disk.device]
     run(argv, stdin='type=linux, name="somebody\'s data"\n', timeout=30)
 
 

@@ -9,6 +9,7 @@ from rookery.errors import InfrastructureError
 from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import items_of
 from rookery.kube.symptoms import log_shown
+from rookery.machine.disks import LoopDisk
 from rookery.rook.cluster import Object
 from rookery.rook.deploy import CEPH_ANSWERS, OSDS, Rook
 from rookery.signatures import Signature
@@ -47,8 +48,8 @@ class OsdDisks:
         patch = {"spec": {"storage": {"nodes": nodes}}}
         self._rook.kube.patch("CephCluster", spec.name, patch, namespace=spec.namespace)
 
-    def make_osd_of_another_cluster(self, node: str, device: str, *, fsid: str) -> None:
-        """Make an OSD of the Ceph cluster `fsid` on a blank device of a node.
+    def make_osd_of_another_cluster(self, node: str, disk: LoopDisk, *, fsid: str) -> None:
+        """Make an OSD of the Ceph cluster `fsid` on a blank disk of the harness's own that is attached to the node.
 
         The pod of an OSD there makes it, and no mon is told.
         """
@@ -58,7 +59,7 @@ class OsdDisks:
             raise InfrastructureError(f"no OSD has a pod on {node}", hint="another node, which has one")
         self._rook.kube.exec(
             pods[0]["metadata"]["name"],
-            ["sh", "-ec", _MAKE_OSD, "sh", device, fsid, str(uuid4())],
+            ["sh", "-ec", _MAKE_OSD, "sh", disk.device, fsid, str(uuid4())],
             namespace=namespace,
             container="osd",
             timeout=MAKE_OSD_SECONDS,
