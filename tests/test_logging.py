@@ -31,7 +31,7 @@ def trees():
     return {named(path): ast.parse(path.read_text()) for path in MODULES}
 
 
-def test_no_print_function_is_handed_on(trees):
+def test_no_print_function_is_passed_on(trees):
     assert len(trees) > 100
     taken = [
         f"{name}:{each.lineno}"

@@ -35,6 +35,7 @@ NAMES = {
     *("told_to", "ONE_END", "leave_terminal", "let_go", "LET_GO", "heard_by", "require_heard"),
     *("RING_WHOLE", "last_words", "unwell", "scribble"),
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
+    *("stranger", "strangers", "cured"),
 }
 MODULES = {"blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(
@@ -43,6 +44,7 @@ WORDS = re.compile(
     r"(ring|storage) (is )?whole|its likes)\b",
     re.IGNORECASE | re.MULTILINE,
 )
+OF_TESTS = re.compile(rf"{WORDS.pattern}|\b(strangers?|is whole|let go)\b", WORDS.flags)  # what a test's name says
 
 
 def names_in(source):
@@ -62,7 +64,9 @@ def names_in(source):
 
 
 def old(name):
-    return name.lstrip("_") in NAMES
+    """Whether it was replaced; of a test by the words that its name consists of."""
+    bare = name.lstrip("_")
+    return bare in NAMES or (bare.startswith("test_") and OF_TESTS.search(bare.replace("_", " ")) is not None)
 
 
 @pytest.mark.parametrize("folder", ["harness", "scenarios", "tests"])
@@ -97,6 +101,10 @@ def test_messages_and_comments_have_none_either(folder):
         "f(under_way=1)",
         "def f(judge): pass",
         "_HELD = 1",
+        "def test_a_socket_is_left_behind(): pass",
+        "def test_a_cluster_is_as_deployed(): pass",
+        "def test_a_store_that_is_whole_is_used(): pass",
+        "def test_a_network_of_strangers_is_refused(): pass",
     ],
 )
 def test_a_name_that_comes_back_is_found(source):

@@ -178,7 +178,7 @@ def test_pages_are_opened_in_a_browser_before_which_its_image_is_made():
     assert [path.name for path in using if str(path.relative_to(PROJECT)) not in ran[last:]] == []
 
 
-def test_history_is_whole_where_turns_go_by_the_number_of_commits():
+def test_history_is_complete_where_turns_go_by_the_number_of_commits():
     for path in WORKFLOWS:
         for job in jobs(path).values():
             if any(".ci/run" in step.get("run", "") for step in job["steps"]):

@@ -67,7 +67,7 @@ def test_a_goal_of_what_was_not_measured_is_neither_met_nor_missed(run):
     assert all("met" not in row.reached for row in rows(checked(run)))
 
 
-def test_what_is_left_behind_is_named_and_less_of_it_is_no_trouble():
+def test_what_a_restore_leaks_is_named_and_less_of_it_is_no_error():
     before = {"loop devices": 3, "mounts": 40, "routes": 5}
     bench._require_same(before, {"loop devices": 3, "mounts": 39, "routes": 5}, 1)
     left = "restore 2 left something behind: 4 loop devices, 3 before; 6 routes, 5 before"

@@ -266,7 +266,7 @@ def test_a_decoy_that_is_gone_is_told_in_one_line(engine, folder):
 
 
 def test_a_set_goes_with_whatever_an_interrupt_left_of_it_and_takes_nothing_else(engine, folder):
-    stranger = engine.made("rookery-worker-9", **{LABEL: "9999"})
+    foreign = engine.made("rookery-worker-9", **{LABEL: "9999"})
     engine.images.append("rookery-decoy:9999")
 
     def interrupted():
@@ -275,7 +275,7 @@ def test_a_set_goes_with_whatever_an_interrupt_left_of_it_and_takes_nothing_else
 
     with pytest.raises(KeyboardInterrupt):
         have(folder, Container("rookery-worker-0123", "image", "0123"), Ending(made=interrupted))
-    assert list(engine.containers) == [stranger]
+    assert list(engine.containers) == [foreign]
     assert engine.images == ["rookery-decoy:9999"]
     assert not folder.path.exists()
 

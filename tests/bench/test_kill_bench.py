@@ -563,10 +563,10 @@ def test_decoys_that_cannot_be_made_begin_nothing(bench, tmp_path, command):
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_is_made(bench):
-    stranger = bench.engine.made("web", **{"io.x-k8s.kind.cluster": "rookery"})
+    foreign = bench.engine.made("web", **{"io.x-k8s.kind.cluster": "rookery"})
     with pytest.raises(UsageError, match="there is a kind cluster rookery already: web"):
         bench.kill()
-    assert list(bench.engine.containers) == [stranger]
+    assert list(bench.engine.containers) == [foreign]
     assert bench.engine.images == []
 
 

@@ -280,7 +280,7 @@ def test_an_entry_of_its_name_that_is_somebody_elses_is_refused_and_stays(cluste
     assert cluster.kubeconfig_path.read_bytes() == before
 
 
-def test_an_entry_that_a_lease_knows_is_no_strangers(cluster, tmp_path, snapshot):
+def test_an_entry_that_a_lease_knows_is_ours(cluster, tmp_path, snapshot):
     cluster.kubeconfig_path = tmp_path / "config"
     cluster.restore(snapshot)
     kind_cluster.refuse_others_entry("c", tmp_path / "config")

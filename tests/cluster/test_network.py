@@ -62,14 +62,14 @@ def test_a_network_gets_a_free_subnet_that_is_named(engine, lease):
 
 @pytest.mark.parametrize("labels", [{}, {LEASE_LABEL: "another"}])
 @pytest.mark.parametrize("on_record", [False, True])
-def test_a_network_of_strangers_is_refused_and_left_alone(engine, lease, labels, on_record):
+def test_a_network_that_is_not_ours_is_refused_and_left_alone(engine, lease, labels, on_record):
     """Even if we had one of that name, which somebody has removed."""
-    stranger = engine.networks[NAME] = SimpleNamespace(subnets=[FREE], labels=labels)
+    foreign = engine.networks[NAME] = SimpleNamespace(subnets=[FREE], labels=labels)
     if on_record:
         lease.add("network", NAME)
     with pytest.raises(InfrastructureError, match="the harness did not make"):
         network.create(NAME, lease)
-    assert engine.networks[NAME] is stranger
+    assert engine.networks[NAME] is foreign
 
 
 @pytest.mark.parametrize("subnet", [None, FREE])

@@ -153,7 +153,7 @@ def test_what_has_something_else_under_the_same_name_is_neither_used_nor_built_o
 
 
 @pytest.mark.parametrize("index", ["", "{", "{}", "[]", '{"node": 1}', None])
-def test_a_store_whose_index_is_torn_is_not_used_for_what_it_may_lack_but_is_whole(filling, index):
+def test_a_store_whose_index_is_torn_is_not_used_for_what_it_may_lack_but_is_complete(filling, index):
     store = filling.filled(BASE)
     path = store.with_name(f"{store.name}.json")
     path.unlink() if index is None else path.write_text(index)

@@ -82,7 +82,7 @@ def test_a_volume_that_nobody_uses_is_in_ceph_and_nowhere_else() -> None:
     assert len(texts(unused, ACTUAL)) == 7  # loop device, FUSE file, unit, process, record, and two mounts
 
 
-def test_an_image_that_nobody_has_is_left_behind_and_one_that_is_gone_is_missed() -> None:
+def test_an_image_that_nobody_has_is_a_leak_and_one_that_is_gone_is_missed() -> None:
     assert in_pool(images=(IMAGE, Image("csi-vol-2.partial", "2f"))) == [
         "replicapool: image csi-vol-2.partial: no PersistentVolume and no VolumeSnapshotContent has it"
     ]
@@ -127,7 +127,7 @@ def test_the_objects_in_a_data_pool_belong_to_images_of_another_pool() -> None:
     assert text == "ec-data: objects of image id 2f: there is no such image"
 
 
-def test_a_mount_for_a_pod_that_is_gone_is_left_behind_though_another_one_uses_the_volume() -> None:
+def test_a_mount_for_a_pod_that_is_gone_is_a_leak_though_another_one_uses_the_volume() -> None:
     old = VolumeMount(PurePosixPath(TARGET.replace(POD, "99999999-2222-4333-8444-555555555555")), SLUG)
     (text,) = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, mounts=(*SERVING.mounts, old)),)))
     assert text.startswith(f"worker: mount of {SLUG} at {old.point}: ")
@@ -140,20 +140,20 @@ def test_a_raw_block_volume_is_published_below_the_plugins() -> None:
     assert "of-a-pod-that-is-gone" in text
 
 
-def test_a_mount_of_a_device_that_serves_no_volume_is_left_behind() -> None:
+def test_a_mount_of_a_device_that_serves_no_volume_is_a_leak() -> None:
     dead = VolumeMount(PurePosixPath(STAGING), "")
     (text,) = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, mounts=(dead,)),)))
     assert "a loop device that serves no volume" in text
 
 
-def test_a_volume_on_another_node_than_its_pod_is_left_behind() -> None:
+def test_a_volume_on_another_node_than_its_pod_is_a_leak() -> None:
     moved = replace(EXPECTED, uses=frozenset({VolumeUse("other", SLUG, POD)}))
     found = texts(moved, ACTUAL)
     assert f"worker: loop device 3 of {SLUG}: no pod on this node uses the volume" in found
     assert "API: VolumeAttachment csi-1 to worker: no pod on that node uses the volume" in found
 
 
-def test_loop_devices_of_an_earlier_life_are_left_behind() -> None:
+def test_stale_loop_devices_are_leaks() -> None:
     assert texts(EXPECTED, replace(ACTUAL, stale_loops=(7,))) == ["machine: loop device 7: what served it is dead"]
 
 
@@ -161,7 +161,7 @@ def in_filesystem(expected: Expected = OF_CEPHFS, **changes) -> list[str]:
     return texts(expected, Actual(filesystems=(replace(FILESYSTEM, **changes),)))
 
 
-def test_a_subvolume_that_nobody_has_is_left_behind_and_one_that_is_gone_is_missed() -> None:
+def test_a_subvolume_that_nobody_has_is_a_leak_and_one_that_is_gone_is_missed() -> None:
     assert in_filesystem() == []
     assert in_filesystem(subvolumes=(SUBVOLUME, Subvolume("csi-vol-2"))) == [
         "myfs: subvolume csi-vol-2: no PersistentVolume has it"
@@ -216,7 +216,7 @@ def test_a_snapshot_of_a_subvolume_of_the_users_own_is_none_of_the_drivers() -> 
     assert in_filesystem(subvolumes=(replace(SUBVOLUME, snapshots=(SNAPSHOT, "before-lunch")),)) == []
 
 
-def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_without_one() -> None:
+def test_a_client_of_a_volume_that_no_pod_uses_is_a_leak_and_so_is_a_mount_without_one() -> None:
     dead = VolumeMount(PurePosixPath(STAGING), "", served_by="ceph-fuse")
     assert texts(Expected(), Actual(nodes=(Node("worker", clients=frozenset({SHARED.slug}), mounts=(dead,)),))) == [
         f"worker: ceph-fuse of {SHARED.slug}: no pod on this node uses the volume",
@@ -224,7 +224,7 @@ def test_a_client_of_a_volume_that_no_pod_uses_is_left_behind_and_so_is_a_mount_
     ]
 
 
-def test_a_socket_is_left_behind_unless_a_pod_on_its_node_uses_the_volume() -> None:
+def test_a_socket_is_a_leak_unless_a_pod_on_its_node_uses_the_volume() -> None:
     node = Node("worker", sockets=frozenset({SHARED.digest}))
     (text,) = texts(Expected(uses=frozenset({VolumeUse("other", SHARED.slug, POD)})), Actual(nodes=(node,)))
     assert text.startswith(f"worker: socket {SHARED.digest}.asok: ")
@@ -241,7 +241,7 @@ def test_a_socket_is_left_behind_unless_a_pod_on_its_node_uses_the_volume() -> N
         (Helper("umount /mnt/of-somebody", 121), True),
     ],
 )
-def test_a_helper_is_left_behind_when_no_call_can_want_it_any_more(helper: Helper, left: bool) -> None:
+def test_a_helper_is_a_leak_when_no_call_can_want_it_any_more(helper: Helper, left: bool) -> None:
     found = texts(EXPECTED, replace(ACTUAL, nodes=(replace(SERVING, helpers=(helper,)),)))
     assert [text.split(": ")[:2] for text in found] == ([["worker", helper.command]] if left else [])
 

@@ -196,7 +196,7 @@ def test_damage_elsewhere_is_named(recorder, damage):
         History.load(recorder.path)
 
 
-def test_a_last_line_without_its_end_is_an_operation_if_it_is_whole(recorder):
+def test_a_last_line_without_its_end_is_an_operation_if_it_is_complete(recorder):
     recorder.ok(recorder.invoke("write", process=0, key=1))
     recorder.path.write_text(recorder.path.read_text().rstrip("\n"))
 

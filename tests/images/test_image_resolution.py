@@ -729,7 +729,7 @@ def test_an_archive_that_docker_cannot_read_is_removed_and_the_image_had_another
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_file_of_an_image_is_in_its_place_when_it_is_whole(monkeypatch, tmp_path, fails) -> None:
+def test_a_file_of_an_image_is_in_its_place_when_it_is_complete(monkeypatch, tmp_path, fails) -> None:
     target, did = tmp_path / "bin/kind", []
 
     def docker(command: str, *args: str, **_: object) -> subprocess.CompletedProcess[str]:
@@ -776,7 +776,7 @@ def test_an_image_that_was_pulled_has_the_digest_of_its_registry(
 
 
 @pytest.mark.parametrize("status", [None, 1])
-def test_an_archive_that_is_whole_is_kept_when_an_engine_is_busy_or_full(
+def test_a_complete_archive_is_kept_when_an_engine_is_busy_or_full(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, status: int | None
 ) -> None:
     def busy(path: str) -> None:

@@ -190,7 +190,7 @@ def test_a_kernel_without_fuse_has_nothing_to_abort(control, monkeypatch):
     assert control.mounted == []
 
 
-def test_a_real_connection_is_aborted_and_its_device_is_one_of_the_dead(fuse_file, loop_number, tmp_path, monkeypatch):
+def test_a_real_connection_is_aborted_and_its_device_is_stale(fuse_file, loop_number, tmp_path, monkeypatch):
     control = tmp_path / "connections"
     control.mkdir()
     monkeypatch.setattr(containers, "_FUSE_CONTROL", control)

@@ -42,7 +42,7 @@ def test_json_and_table_say_the_same():
     ]
 
 
-def test_every_check_that_is_not_ok_has_a_cure(tmp_path, monkeypatch):
+def test_every_check_that_is_not_ok_has_a_hint(tmp_path, monkeypatch):
     """On a machine that has nothing at all."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -139,7 +139,7 @@ def test_registries_that_are_out_of_reach_are_named():
 NOTHING_NEEDED = capacity.Needs(memory=0, engine=0, state=0, images=0, snapshots=0, copies=0, free_share=0)
 
 
-def test_too_little_room_is_told_with_the_numbers(monkeypatch):
+def test_insufficient_space_is_reported_with_the_numbers(monkeypatch):
     monkeypatch.setattr(capacity, "engine_info", lambda: None)
     with pytest.raises(capacity.InfrastructureError) as caught:
         capacity.require_headroom(replace(NOTHING_NEEDED, memory=2**60, state=2**60))

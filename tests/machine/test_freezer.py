@@ -75,7 +75,7 @@ def test_all_are_frozen_while_it_lasts_as_whole_containers(machine):
     assert machine.states() == machine.thawed
 
 
-def test_all_are_let_go_whatever_happens(machine):
+def test_all_are_thawed_whatever_happens(machine):
     with pytest.raises(KeyboardInterrupt), freezer.frozen(NAMES):
         raise KeyboardInterrupt
     assert machine.states() == machine.thawed
@@ -121,7 +121,7 @@ def test_a_group_that_is_not_to_be_seen_from_here_is_told(machine):
     assert machine.states() == ["as it was"] * 2
 
 
-def test_what_a_killed_run_has_left_frozen_is_let_go(machine):
+def test_what_a_killed_run_has_left_frozen_is_thawed(machine):
     machine.off = {"c-control-plane"}
     freezer.thaw(NAMES)
     assert machine.states() == ["as it was", machine.thawed[1]]
@@ -199,7 +199,7 @@ def test_one_container_inside_another_is_frozen_by_its_id(machine):
         freezer.freeze(["c-worker"], inside="beef")
 
 
-def test_what_was_frozen_inside_is_let_go_with_the_whole(machine):
+def test_what_was_frozen_inside_is_thawed_with_the_whole(machine):
     state = inside(machine, "c-worker", "c0ffee")
     freezer.freeze(["c-worker"], inside="c0ffee")
     freezer.thaw(NAMES)

@@ -91,7 +91,7 @@ def test_a_living_run_of_another_state_folder_is_named_and_not_advised_to_be_del
     assert "kind delete" not in caught.value.hint
 
 
-def test_what_a_killed_run_left_here_is_no_stranger(name, node, dead):
+def test_what_a_killed_run_left_here_is_ours(name, node, dead):
     node("ours", var=folder(name) / "nodes/ours")
     ensure_name_is_ours(name)
 
@@ -133,7 +133,7 @@ def test_a_folder_that_was_there_is_refused_and_stays(name, tmp_path):
 
 def test_a_browser_that_finds_its_name_taken_leaves_who_has_it(real_engine, name):
     taken = f"rookery-{name}-browser"
-    stranger = real_engine.create(taken)
+    foreign = real_engine.create(taken)
     lease = Lease.acquire(name)
     with (
         pytest.raises(InfrastructureError, match="Conflict"),
@@ -141,7 +141,7 @@ def test_a_browser_that_finds_its_name_taken_leaves_who_has_it(real_engine, name
     ):
         pass
     assert lease.release() == []
-    assert docker.docker_output("inspect", "-f", "{{.Id}}", taken) == stranger
+    assert docker.docker_output("inspect", "-f", "{{.Id}}", taken) == foreign
 
 
 def test_a_container_goes_with_the_lease_that_is_its_label(real_engine, name):

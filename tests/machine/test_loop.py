@@ -29,7 +29,7 @@ def test_a_device_is_one_of_the_dead_once_the_server_of_its_file_is(loop_number,
     assert loop.is_stale(loop_number)
 
 
-def test_a_device_that_is_free_or_on_a_disk_is_none_of_the_dead(loop_number, tmp_path):
+def test_a_device_that_is_free_or_on_a_disk_is_not_stale(loop_number, tmp_path):
     assert not loop.is_stale(loop_number)
     (tmp_path / "file").write_bytes(bytes(1 << 20))
     assert loop.attach(loop_number, tmp_path / "file")
@@ -55,7 +55,7 @@ def test_a_device_that_is_torn_away_is_of_no_size_for_whoever_has_it_open(loop_n
         os.close(device)
 
 
-def test_a_torn_device_is_whole_when_it_is_attached_anew(loop_number, tmp_path):
+def test_a_torn_device_has_its_size_when_it_is_attached_anew(loop_number, tmp_path):
     path = tmp_path / "disk"
     path.write_bytes(bytes(1 << 20))
     loop.attach(loop_number, path)

@@ -40,7 +40,7 @@ with staged(Path(sys.argv[1])) as partial:
 """
 
 
-def test_what_is_made_takes_its_place_when_it_is_whole():
+def test_what_is_made_takes_its_place_when_it_is_complete():
     target = cache_dir() / "stores/a"
     with staged(target) as partial:
         assert (partial.parent, partial.suffix, list(partial.iterdir())) == (target.parent, SUFFIX, [])
@@ -155,7 +155,7 @@ def test_keys_of_a_client_of_the_api_do_not_outlive_it(tmp_path):
     assert not Path(ended.stdout.rstrip()).parent.exists()
 
 
-def test_what_is_whole_or_lies_elsewhere_is_not_swept():
+def test_what_is_complete_or_lies_elsewhere_is_not_swept():
     kept = [cache_dir() / place for place in (*PLACES, "stores/a/lib/b.partial", "logs/c.partial")]
     for path in kept:
         path.mkdir(parents=True)

@@ -45,7 +45,7 @@ def test_what_a_scenario_needs_is_imported_with_the_first_one(run, heavy, pytest
     ran.stdout.fnmatch_lines(["heavy: *'kubernetes'*'rookery.plugin.running'*"])
 
 
-STRANGERS = """
+OTHERS_TESTS = """
 import logging
 import pytest
 
@@ -72,7 +72,7 @@ def test_missing(setings): pass
 
 @pytest.mark.parametrize("options", [[], ["-n1"]], ids=["alone", "pytest-xdist"])
 def test_tests_of_others_run_as_if_it_were_not_there(run, pytester, options):
-    pytester.makepyfile(STRANGERS)
+    pytester.makepyfile(OTHERS_TESTS)
     ran = run("--junitxml=all.xml", *options)
     ran.assert_outcomes(passed=7, failed=1, errors=1)
     assert ran.ret == 1

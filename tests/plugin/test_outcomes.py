@@ -276,9 +276,9 @@ def test_what_a_fixture_could_not_provide_or_clean_up_is_infrastructure_with_its
     assert blamed(error, "call") is error
 
 
-def test_a_fixtures_error_is_told_in_its_own_words_with_its_own_cure_if_it_has_one():
-    cured = RookeryError("no such tag", hint="another tag")
-    told = {error: blamed(error, "setup") for error in (cured, RookeryError("no tag"), TimeoutError("slow"))}
+def test_a_fixtures_error_is_reported_in_its_own_words_with_its_own_hint_if_it_has_one():
+    hinted = RookeryError("no such tag", hint="another tag")
+    told = {error: blamed(error, "setup") for error in (hinted, RookeryError("no tag"), TimeoutError("slow"))}
     assert [(found.message, found.hint) for found in told.values()] == [
         ("RookeryError: no such tag", "another tag"),
         ("RookeryError: no tag", outcomes._UNEXPECTED),
@@ -301,7 +301,7 @@ def test_a_machine_without_room_excuses_what_failed_and_no_mistake(error, excuse
     assert ("no room in /var" in str(found)) is excused
 
 
-def test_what_failed_is_told_beside_what_the_machine_was_short_of_and_its_cure():
+def test_what_failed_is_reported_beside_what_the_machine_was_short_of_and_its_hint():
     found = blamed(LOST, "call", machine=InfrastructureError("no room in /var", hint="remove something"))
     assert isinstance(found, InfrastructureError)
     assert (found.hint, found.__cause__) == ("remove something", LOST)

@@ -397,9 +397,7 @@ def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
         ("assert False", True, 3),
     ],
 )
-def test_a_cluster_with_cassandra_is_handed_on_if_it_is_as_deployed(
-    pytester, cluster, monkeypatch, body, unaltered, restored
-):
+def test_a_cluster_with_cassandra_is_reused_if_it_is_clean(pytester, cluster, monkeypatch, body, unaltered, restored):
     workload = SimpleNamespace(unaltered=unaltered, images=("cassandra:5",))
     monkeypatch.setattr(workload_module, "new", lambda *_, **__: workload)
     monkeypatch.setattr(session, "in_use", lambda *_: nullcontext())

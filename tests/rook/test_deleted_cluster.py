@@ -113,7 +113,7 @@ def test_a_cluster_whose_data_would_go_is_not_deleted(api, it):
     assert "deletionTimestamp" not in api.cluster["metadata"]
 
 
-def test_nothing_is_let_go_while_the_operator_runs(api, it, monkeypatch):
+def test_no_finalizer_is_removed_while_the_operator_runs(api, it, monkeypatch):
     Clock(monkeypatch)
     api.deaf = True
     it.delete()

@@ -401,7 +401,7 @@ def test_nodes_that_were_saved_without_rook_are_restored_when_they_are_ready(cep
 
 
 @pytest.mark.parametrize("ill", ["a node", "a pod", "Ceph", ""])
-def test_a_cluster_is_as_deployed_when_nodes_pods_and_ceph_are_well(ceph, cluster, ill):
+def test_a_cluster_is_healthy_when_nodes_pods_and_ceph_are(ceph, cluster, ill):
     if ill == "a node":
         cluster.kind.node_names.append("worker9")
     if ill == "a pod":

@@ -330,9 +330,7 @@ def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_
         new_cluster(kubeconfig=str(config)).prepare(results)
 
 
-def test_nothing_is_swept_where_a_cluster_of_that_name_is_a_strangers(
-    new_cluster, images_missing, results, monkeypatch
-):
+def test_nothing_is_swept_where_a_cluster_of_that_name_is_not_ours(new_cluster, images_missing, results, monkeypatch):
     """The lease of a dead run may be of that very name."""
     swept = []
 

@@ -41,7 +41,7 @@ VOLUME = VolumeId("rook-ceph", "replicapool", "csi-vol-1")
 STAGING = Path("/staging")
 WRITER = Capability("SINGLE_NODE_WRITER", fs_type="ext4")
 SECRETS = {"userID": "csi-rbd-node", "userKey": "AQ=="}
-STRANGER = Client(7, "10.244.9.9:0/7")
+OTHER = Client(7, "10.244.9.9:0/7")
 
 
 class Injected(DriverError):
@@ -436,22 +436,22 @@ def test_the_exporter_alone_died(world: World) -> None:
     assert world.watchers == [world.exporter]
 
 
-def test_a_living_stranger_keeps_the_image(world: World) -> None:
-    world.watchers = [STRANGER]
+def test_another_living_client_keeps_the_image(world: World) -> None:
+    world.watchers = [OTHER]
     with pytest.raises(ImageInUse) as caught:
         stage(world.driver(patience=0.3))
-    assert str(caught.value) == f"rbd image replicapool/csi-vol-1 is still being used by {STRANGER}"
+    assert str(caught.value) == f"rbd image replicapool/csi-vol-1 is still being used by {OTHER}"
     assert caught.value.code == "FAILED_PRECONDITION"
     assert world.exporter is None
-    assert world.watchers == [STRANGER]
+    assert world.watchers == [OTHER]
     assert world.blocklisted == set()
 
 
 def test_a_node_that_was_cut_off_is_fenced_before_another_writes(world: World) -> None:
     """Ceph has dropped its watch, but not its lock."""
-    world.lockers = [Locker(STRANGER, "auto 7")]
+    world.lockers = [Locker(OTHER, "auto 7")]
     stage(world.driver())
-    assert STRANGER.address in world.blocklisted
+    assert OTHER.address in world.blocklisted
     assert world.serves()
     assert world.holds_the_lock()
 
@@ -468,7 +468,7 @@ def test_an_exporter_that_was_not_ended_takes_the_lock_before_there_is_a_device_
 
 
 def test_two_nodes_that_claim_the_image_at_one_moment_both_give_way(world: World) -> None:
-    world.after_start = STRANGER
+    world.after_start = OTHER
     with pytest.raises(ImageInUse):
         stage(world.driver())
     assert world.exporter is None
@@ -477,7 +477,7 @@ def test_two_nodes_that_claim_the_image_at_one_moment_both_give_way(world: World
 
 def test_who_only_passes_by_is_waited_for(world: World) -> None:
     """The controller, for example, which removes a snapshot of the image."""
-    world.after_start, world.leaves_after = STRANGER, 2
+    world.after_start, world.leaves_after = OTHER, 2
     stage(world.driver(patience=10))
     assert world.serves()
 
@@ -648,11 +648,11 @@ def test_a_volume_is_staged_in_one_way_at_a_time(world: World, first: Capability
 def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
     node, target = world.driver(), tmp_path / "pod"
     world.filesystem = "ext4"
-    world.watchers = [STRANGER]  # a reader, too: it has not taken the lock
+    world.watchers = [OTHER]  # a reader, too: it has not taken the lock
     for _ in range(2):
         node.stage(stage_request(capability=READER), soon())
     node.publish(publish_request(target, READER), soon())
-    assert world.watchers == [STRANGER, world.exporter]
+    assert world.watchers == [OTHER, world.exporter]
     staged, published = world.at(STAGING), world.at(target)
     assert staged is not None
     assert staged.read_only
@@ -663,7 +663,7 @@ def test_many_nodes_may_read(world: World, tmp_path: Path) -> None:
         node.expand(str(VOLUME), str(target), Capacity(2 * GIB), soon())
     node.unpublish(str(VOLUME), str(target), soon())
     unstage(node)
-    assert world.watchers == [STRANGER]
+    assert world.watchers == [OTHER]
     with pytest.raises(ImageInUse):
         stage(node)
 
@@ -673,7 +673,7 @@ def test_a_reader_makes_no_filesystem_and_meets_no_writer(world: World) -> None:
     with pytest.raises(FailedPrecondition):
         node.stage(stage_request(capability=READER), soon())
     unstage(node)
-    world.watchers, world.lockers = [STRANGER], [Locker(STRANGER, "auto 1")]
+    world.watchers, world.lockers = [OTHER], [Locker(OTHER, "auto 1")]
     with pytest.raises(ImageInUse):
         node.stage(stage_request(capability=READER), soon())
     assert world.filesystem == ""

@@ -114,7 +114,7 @@ def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(kube, cassandra
         cassandra.refusing_commit_log(since=SINCE)
 
 
-def test_the_cure_restarts_only_that_pod_with_replay_errors_ignored(kube, cassandra):
+def test_the_workaround_restarts_only_that_pod_with_replay_errors_ignored(kube, cassandra):
     cassandra.deploy()
     before = stateful_set(kube)
     cassandra.ignore_replay_errors("cassandra-1")

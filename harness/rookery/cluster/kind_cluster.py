@@ -52,17 +52,17 @@ def ensure_name_is_ours(name: str) -> None:
     found = kind_nodes(name)
     lease = next((lease for lease in Lease.all() if lease.name == name), None) if found else None
     own = own_nodes(found, _folder(name) / "nodes", lease)
-    strangers = [node for node in found if node not in own]
-    if not strangers:
+    foreign = [node for node in found if node not in own]
+    if not foreign:
         return
-    folders = {Path(node.var).parent for node in strangers if node.var}
+    folders = {Path(node.var).parent for node in foreign if node.var}
     if state := next((each.parents[2] for each in folders if each.parts[-3:] == ("clusters", name, "nodes")), None):
         raise UsageError(
             f"a run with the state folder {state} has a cluster {name}",
             hint=f"choose another --cluster-name; ROOKERY_STATE_DIR={state} is that run's, for `rookery sweep` as well",
         )
     raise UsageError(
-        f"a kind cluster {name} exists that the harness did not make ({len(strangers)} nodes)",
+        f"a kind cluster {name} exists that the harness did not make ({len(foreign)} nodes)",
         hint=f"choose another --cluster-name, or delete it: kind delete cluster --name {name}",
     )
 

@@ -54,7 +54,7 @@ def usable(reference: str) -> LocalImage | None:
         image = inspect(reference)
         if image and (recipe is None or not image.recipe):
             return image
-    # Nobody but a recipe makes the harness's own images: one without its label is a stranger.
+    # Nobody but a recipe makes the harness's own images: one without its label is not theirs.
     built = inspect(recipes.local_name(reference)) if recipe else None
     return built if built and recipe and built.recipe == recipe.digest else None
 
