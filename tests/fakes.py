@@ -24,7 +24,7 @@ plays_cluster, plays_nodes = plays(StorageCluster), plays(KindCluster)
 
 
 class Clock:
-    """Time that passes in `time.sleep` alone; `wall` is Unix time."""
+    """Time that passes in `time.sleep` alone; `unix_time` is in seconds."""
 
     def __init__(self, monkeypatch) -> None:
         self.now = 1000.0
@@ -36,13 +36,13 @@ class Clock:
         self.now += seconds
 
     @property
-    def wall(self) -> float:
+    def unix_time(self) -> float:
         return BOOTED + self.now
 
 
-def timestamp(wall: float) -> str:
+def timestamp(at: float) -> str:
     """Unix time as Kubernetes has it, with a Lease's microseconds."""
-    return datetime.datetime.fromtimestamp(wall, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.datetime.fromtimestamp(at, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @dataclass
@@ -87,7 +87,7 @@ class FakeCeph:
     HEARTBEAT, MON, OSD, PEERING, CLEAN, PEERING_AGAIN, ALL_CLEAN, PODS, HEALTHY = 3, 5, 9, 12, 16, 18, 21, 24, 30
 
     def __post_init__(self) -> None:
-        self.nodes = {f"worker{number}": FakeNode("abc"[number], number, self.clock.wall) for number in range(3)}
+        self.nodes = {f"worker{number}": FakeNode("abc"[number], number, self.clock.unix_time) for number in range(3)}
 
     @property
     def rook(self) -> Rook:
@@ -127,7 +127,7 @@ class FakeCeph:
 
     def _heartbeat(self, name: str) -> None:
         if f"heartbeat of {name}" not in self.stuck:
-            self.nodes[name].heartbeat = self.clock.wall
+            self.nodes[name].heartbeat = self.clock.unix_time
 
     def _mon_back(self, name: str) -> None:
         self.nodes[name].mon_runs = f"mon.{self.nodes[name].mon}" not in self.stuck
@@ -163,7 +163,7 @@ class FakeCeph:
 
     def _pods_back(self, name: str) -> None:
         if f"pods of {name}" not in self.stuck:
-            self.nodes[name].pods_started = self.clock.wall
+            self.nodes[name].pods_started = self.clock.unix_time
 
     def _get_well(self) -> None:
         if "health" not in self.stuck:
@@ -191,7 +191,7 @@ class FakeCeph:
             ]
         assert kind == "Pod", kind
         if labels == "app=rook-ceph-tools":
-            return [pod("tools", "rook-ceph", self.clock.wall)]
+            return [pod("tools", "rook-ceph", self.clock.unix_time)]
         osds = [pod(f"osd-{node.osd}", "rook-ceph", node.pods_started) for node in self.nodes.values()]
         proxies = [pod(f"kube-proxy-{name}", "kube-system", node.pods_started) for name, node in self.nodes.items()]
         pods = [*osds, *proxies, *self.other_pods]

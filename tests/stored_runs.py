@@ -34,7 +34,7 @@ FILES: dict[str, dict[str, Any]] = {
             }
         ],
         "symptoms": [{"symptom": "a text", "line": "a line with a text", "at_s": 2.0}],
-        "faults": [{"name": "node kill", "wall": 1_795_902_173.0, "healed_wall": 1_795_902_183.0, "proof": "dead"}],
+        "faults": [{"name": "node kill", "at": 1_795_902_173.0, "healed_at": 1_795_902_183.0, "proof": "dead"}],
         "verdict": {
             "verdict": "invalid",
             "reasons": ["it is so"],
@@ -91,8 +91,8 @@ FILES: dict[str, dict[str, Any]] = {
 }
 EVENTS = [
     {"schema": "rookery.events/1", "began": 1_795_902_163.0},
-    {"wall": 1_795_902_173.0, "kind": "node", "name": "n1", "state": "NotReady", "text": "taints"},
-    {"wall": 1_795_902_183.0, "kind": "node", "name": "n1", "state": "Ready", "text": ""},
+    {"at": 1_795_902_173.0, "kind": "node", "name": "n1", "state": "NotReady", "text": "taints"},
+    {"at": 1_795_902_183.0, "kind": "node", "name": "n1", "state": "Ready", "text": ""},
 ]
 
 

@@ -35,7 +35,7 @@ NAMES = {
     *("told_to", "ONE_END", "leave_terminal", "let_go", "LET_GO", "heard_by", "require_heard"),
     *("RING_WHOLE", "last_words", "unwell", "scribble"),
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
-    *("stranger", "strangers", "cured"),
+    *("stranger", "strangers", "cured", "wall", "healed_wall"),
 }
 MODULES = {"blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(
@@ -48,7 +48,7 @@ OF_TESTS = re.compile(rf"{WORDS.pattern}|\b(strangers?|is whole|let go)\b", WORD
 
 
 def names_in(source):
-    """Every name that a module gives to something, or uses."""
+    """Every name that a module gives to something, or uses; also those in what it writes as JSON."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
@@ -61,6 +61,10 @@ def names_in(source):
                 yield node.attr
             case ast.alias():
                 yield from node.name.split(".")
+            case ast.Dict():
+                yield from (
+                    key.value for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)
+                )
 
 
 def old(name):
@@ -101,6 +105,7 @@ def test_messages_and_comments_have_none_either(folder):
         "f(under_way=1)",
         "def f(judge): pass",
         "_HELD = 1",
+        "{'wall': 1.0}",
         "def test_a_socket_is_left_behind(): pass",
         "def test_a_cluster_is_as_deployed(): pass",
         "def test_a_store_that_is_whole_is_used(): pass",

@@ -33,7 +33,7 @@ SCRUB = line("1.f scrub 1 errors", "ERR")
 def test_an_entry_is_read_with_its_time_and_its_code():
     found = entry(DOWN)
     assert (found.who, found.number, found.level, found.code) == ("mon.a", 274, "WRN", "OSD_DOWN")
-    assert found.wall == pytest.approx(BEGIN + 9.307562)
+    assert found.at == pytest.approx(BEGIN + 9.307562)
     assert entry(line("Health check cleared: OSD_DOWN (was: 1 osds down)", "INF")).cleared == "OSD_DOWN"
 
 
@@ -97,7 +97,7 @@ def test_a_fault_explains_what_it_does_while_it_is_got_over():
 
 
 def test_the_window_of_a_fault_ends_some_time_after_it_was_healed():
-    healed, open_ = windows_of([{"name": "a", "wall": 100.0, "healed_wall": 110.0}, {"name": "b", "wall": 100.0}])
+    healed, open_ = windows_of([{"name": "a", "at": 100.0, "healed_at": 110.0}, {"name": "b", "at": 100.0}])
     assert (healed.begin, healed.end, open_.end) == (99.0, 350.0, math.inf)
 
 

@@ -67,9 +67,9 @@ class FakeKube:
 
 @pytest.fixture
 def clock(monkeypatch):
-    now = SimpleNamespace(monotonic=1000.0, wall=1_795_949_900.0)
+    now = SimpleNamespace(monotonic=1000.0, unix_time=1_795_949_900.0)
     monkeypatch.setattr(watcher.time, "monotonic", lambda: now.monotonic)
-    monkeypatch.setattr(watcher.time, "time", lambda: now.wall)
+    monkeypatch.setattr(watcher.time, "time", lambda: now.unix_time)
     return now
 
 
@@ -148,13 +148,13 @@ def test_from_when_to_when_nobody_could_know_is_told(watched):
     watched.kube.streams["nodes"].say(change("ADDED", node()))
     watched.turn()
     watched.kube.streams["nodes"].end()
-    lost = watched.clock.wall
+    lost = watched.clock.unix_time
     watched.turn()
     watched.kube.down = True
     watched.clock.monotonic += 10
-    watched.clock.wall += 10
+    watched.clock.unix_time += 10
     (gone,) = watched.turn()
-    assert (gone["kind"], gone["state"], gone["wall"]) == ("watch", "does not answer", lost)
+    assert (gone["kind"], gone["state"], gone["at"]) == ("watch", "does not answer", lost)
     watched.clock.monotonic += 10
     assert watched.turn() == [], "it is told once"
     watched.kube.down = False
@@ -256,13 +256,13 @@ LANES = {
 
 
 def test_what_there_is_of_ceph_at_the_beginning_is_told_as_of_then(watched):
-    began = watched.clock.wall
+    began = watched.clock.unix_time
     with_cluster_log(watched, "mon-a")
-    watched.clock.wall += 1
+    watched.clock.unix_time += 1
     watched.watcher._told = LANES
     written = watched.turn()
     assert told(written) == [(*lane, state) for lane, (state, _) in LANES.items()]
-    assert {each["wall"] for each in written} == {began}
+    assert {each["at"] for each in written} == {began}
     assert watched.turn() == [], "it is told once"
     watched.kube.streams["log"].say(
         ceph("osd.1 marked itself down and dead"),

@@ -17,7 +17,7 @@ def history(tmp_path):
         now = [0.0]
         open_writes = {}
         with Recorder(
-            tmp_path / "history.jsonl", monotonic_ns=lambda: int(now[0] * 1e9), wall=lambda: now[0]
+            tmp_path / "history.jsonl", monotonic_ns=lambda: int(now[0] * 1e9), unix_time=lambda: now[0]
         ) as record:
             for second, number, how in moments:
                 now[0] = second

@@ -328,7 +328,7 @@ def after(*lines):
     """A right history that goes on with these lines: process, type, function, when, and what else there is."""
     history = whole(base()).history()
     for process, type_, f, at, more in lines:
-        history.operations.append(Operation(process, type_, f, time_ns=int(at * NS), wall=at, **more))
+        history.operations.append(Operation(process, type_, f, time_ns=int(at * NS), at=at, **more))
     return history
 
 
@@ -378,7 +378,7 @@ REFUSED = {
     "a client that injects a fault": (after((70, "invoke", "fault", 200, {})), "15: a fault of process 70"),
     "a nemesis that writes": (after((-1, "invoke", "write", 200, {"key": 4})), "15: a write of process -1"),
     "a time that is none": (with_line(3, time_ns=1.5), "3: 1.5 is no time"),
-    "a wall clock that is none": (with_line(3, wall="noon"), "3: 'noon' is no time in seconds"),
+    "a time of day that is none": (with_line(3, at="noon"), "3: 'noon' is no time in seconds"),
     "a fault that is no object": (with_line(3, fault=7), "3: 7 is nothing that is told of a fault"),
     "a write without a key": (after((70, "invoke", "write", 200, {})), "15: a write of key None"),
     "a negative key": (after((70, "invoke", "write", 200, {"key": -1})), "15: a write of key -1"),
@@ -470,10 +470,10 @@ def test_an_empty_file_proves_nothing(tmp_path):
 
 
 def test_only_monotonic_time_counts():
-    """The wall clock of half the lines is another time zone's."""
+    """The time of day of half the lines is another time zone's."""
     history = whole(base()).history()
     for operation in history.operations[::2]:
-        operation.wall -= 7200
+        operation.at -= 7200
     assert check_writes(history, rpo_seconds=None).verdict.value == "valid"
 
 
@@ -546,7 +546,7 @@ def test_a_value_that_is_long_is_nowhere_in_a_history():
 )
 def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
     path = tmp_path / "history.jsonl"
-    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "wall": 1.0, **change}
+    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "at": 1.0, **change}
     path.write_text(json.dumps(line) + "\n")
     with pytest.raises(UsageError, match=re.escape(told)):
         History.load(path)
@@ -556,7 +556,7 @@ def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
 @pytest.mark.parametrize("value", [["a list"], {"an": "object"}, 7, True])
 def test_what_is_no_text_where_one_has_to_be_is_no_operation(tmp_path, name, value):
     path = tmp_path / "history.jsonl"
-    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "wall": 1.0, name: value}
+    line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "at": 1.0, name: value}
     path.write_text(json.dumps(line) + "\n")
     with pytest.raises(UsageError, match="1: not an operation of a history"):
         History.load(path)

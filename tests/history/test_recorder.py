@@ -24,7 +24,7 @@ class Ticks:
 
 @pytest.fixture
 def recorder(tmp_path):
-    with Recorder(tmp_path / "history.jsonl", monotonic_ns=Ticks(), wall=lambda: 1.5) as recorder:
+    with Recorder(tmp_path / "history.jsonl", monotonic_ns=Ticks(), unix_time=lambda: 1.5) as recorder:
         yield recorder
 
 
@@ -32,7 +32,7 @@ def test_a_line_is_in_the_file_before_the_call_returns(recorder):
     recorder.invoke("write", process=0, key=7, value="seven")
 
     assert json.loads(recorder.path.read_text()) == {
-        "process": 0, "type": "invoke", "f": "write", "key": 7, "value": "seven", "time_ns": 1, "wall": 1.5,
+        "process": 0, "type": "invoke", "f": "write", "key": 7, "value": "seven", "time_ns": 1, "at": 1.5,
     }  # fmt: skip
 
 

@@ -223,7 +223,7 @@ STAGES = {
     "call": """
     def test_call(slow):
         with slow.phase("began"): pass
-        slow.record(faults=[{"name": "node kill", "wall": 1795902173.0, "proof": "seen dead"}])
+        slow.record(faults=[{"name": "node kill", "at": 1795902173.0, "proof": "seen dead"}])
         page_says(slow, "<td>began</td>", "was in its call", "<td>seen dead</td>")
 """,
 }

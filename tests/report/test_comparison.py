@@ -11,7 +11,7 @@ HOSTILE = "[red]x</script>\x1b[2J"
 
 
 def operation(process, type_, f, at, **more):
-    return {"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "wall": 1000.0 + at, **more}
+    return {"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "at": 1000.0 + at, **more}
 
 
 def writes(times, took=0.1, first=0):

@@ -10,7 +10,7 @@ HOSTILE = "</script><script>alert(1)</script>\"'&\x00\x1b[2J"
 
 
 def event(after, kind, name, state, **more):
-    return json.dumps({"wall": BEGAN + after, "kind": kind, "name": name, "state": state, **more})
+    return json.dumps({"at": BEGAN + after, "kind": kind, "name": name, "state": state, **more})
 
 
 @pytest.fixture
@@ -109,10 +109,10 @@ def test_events_are_points_of_one_lane(lanes):
         "{",
         "[]",
         "null",
-        '{"wall": "x", "kind": "OSD", "name": "o", "state": "up"}',
-        '{"wall": 1e300}',
+        '{"at": "x", "kind": "OSD", "name": "o", "state": "up"}',
+        '{"at": 1e300}',
         "\ud800",
-        '{"wall": 1795949901, "kind": "OSD", "name": ["o"], "state": "up"}',
+        '{"at": 1795949901, "kind": "OSD", "name": ["o"], "state": "up"}',
         "x" * 1_000_000,
     ],
 )
@@ -145,12 +145,12 @@ def test_hostile_names_stay_text_on_the_page(lanes, tmp_path):
 
 def test_when_a_fault_was_healed_is_on_the_page(tmp_path):
     (tmp_path / "history.jsonl").write_text(
-        json.dumps({"process": -1, "type": "invoke", "f": "fault", "time_ns": 5, "wall": BEGAN, "value": "node kill"})
+        json.dumps({"process": -1, "type": "invoke", "f": "fault", "time_ns": 5, "at": BEGAN, "value": "node kill"})
         + "\n"
-        + json.dumps({"process": -1, "type": "ok", "f": "fault", "time_ns": 10**9, "wall": BEGAN + 1, "fault": {}})
+        + json.dumps({"process": -1, "type": "ok", "f": "fault", "time_ns": 10**9, "at": BEGAN + 1, "fault": {}})
     )
     timings = {"scenario": "it", "started": "2026-11-29T10:58:20+00:00", "outcome": "passed", "total_s": 60.0}
     (tmp_path / "timings.json").write_text(json.dumps({**timings, "uncounted_s": 0.0, "phases": []}))
-    faults = [{"name": "node kill", "wall": BEGAN + 0.1, "healed_wall": BEGAN + 12.5}]
+    faults = [{"name": "node kill", "at": BEGAN + 0.1, "healed_at": BEGAN + 12.5}]
     (tmp_path / "report.json").write_text(json.dumps({"started": timings["started"], "faults": faults}))
     assert "12.500 s" in pages.scenario(tmp_path).read_text()

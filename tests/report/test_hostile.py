@@ -61,7 +61,7 @@ def scenario(tmp_path):
         "bugs": [{"url": url, "symptom": HOSTILE} for url in ("https://example.org/" + MARKUP, *LIVE)],
         "images": {HOSTILE: HOSTILE},
         "unexpected": [HOSTILE + LONG],
-        "faults": [{"name": HOSTILE, "wall": 1.0, "healed_wall": 2.0}],
+        "faults": [{"name": HOSTILE, "at": 1.0, "healed_at": 2.0}],
     }
     (folder / "report.json").write_text(json.dumps(report))
     run = {
@@ -77,7 +77,7 @@ def scenario(tmp_path):
 @pytest.fixture
 def with_history(scenario):
     """The same with clients, a fault and a cluster of which every text is hostile."""
-    more = {"key": HOSTILE, "value": HOSTILE, "node": HOSTILE, "error": HOSTILE, "wall": 1_795_902_173.0}
+    more = {"key": HOSTILE, "value": HOSTILE, "node": HOSTILE, "error": HOSTILE, "at": 1_795_902_173.0}
     lines = [
         {**more, "process": process, "type": type_, "f": f, "time_ns": at * 10**9}
         for process, type_, f, at in (
@@ -94,7 +94,7 @@ def with_history(scenario):
     lines[-1]["fault"] = {"started_ns": 3 * 10**9, "proof": HOSTILE}
     (scenario / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     events = [
-        {"wall": 1_795_902_173.0 + second, "kind": "node", "name": HOSTILE, "state": HOSTILE, "text": HOSTILE}
+        {"at": 1_795_902_173.0 + second, "kind": "node", "name": HOSTILE, "state": HOSTILE, "text": HOSTILE}
         for second in (1, 20)
     ]
     (scenario / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))

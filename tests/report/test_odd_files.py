@@ -21,7 +21,7 @@ from rookery.report.comparison import Comparison
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([10**400, 2**63, -1])
 JUNK = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=4)
 CELL = {"cell": {"name": "a"}, "started": stored_runs.STARTED, "seconds": 9.0, "status": 1}
-ODD_LINES = [[], None, 3, "x", {}, {"wall": "x"}, {"process": [], "type": [], "f": {}, "time_ns": None}]
+ODD_LINES = [[], None, 3, "x", {}, {"at": "x"}, {"process": [], "type": [], "f": {}, "time_ns": None}]
 
 
 def places(found, before=()):
@@ -71,7 +71,7 @@ FILES = stored_runs.files()
 # Those that ended one once, and what a run draws.
 @settings(max_examples=60)
 @example(("run.json", "machine", "host"), True)
-@example(("history.jsonl", 5, "wall"), [])
+@example(("history.jsonl", 5, "at"), [])
 @example(("history.jsonl", 6, "fault"), 1)
 @example(("history.jsonl", 0, "time_ns"), 1)
 @example(("report.json", "symptoms"), ["a text"])

@@ -21,9 +21,7 @@ HOSTILE = "</script><script>alert(1)</script>\"'&\x00\ud800"
 
 
 def line(process, type_, f, at, **more):
-    return json.dumps(
-        {"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "wall": T0 + at - 5, **more}
-    )
+    return json.dumps({"process": process, "type": type_, "f": f, "time_ns": int(at * 1e9), "at": T0 + at - 5, **more})
 
 
 HISTORY = [
@@ -127,11 +125,11 @@ def test_a_fault_without_proof_says_so(history, last, proof):
     assert proof in fault.proof
 
 
-NOTED = {"name": "pod delete", "wall": T0 + 20, "healed_wall": T0 + 29.5, "proof": "its container is another"}
+NOTED = {"name": "pod delete", "at": T0 + 20, "healed_at": T0 + 29.5, "proof": "its container is another"}
 
 
 def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_json_has_it(scenario):
-    page = scenario(faults=[NOTED, {"name": "node kill", "wall": T0 + 40}])
+    page = scenario(faults=[NOTED, {"name": "node kill", "at": T0 + 40}])
     assert data_of(page)["faults"] == [
         {"name": "pod delete", "proof": "its container is another", "at": 30.0, "effect": None, "healed": 39.5},
         {"name": "node kill", "proof": "none: it was not verified", "at": 50.0, "effect": None, "healed": None},
@@ -140,7 +138,7 @@ def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_jso
 
 
 def test_a_fault_that_a_history_has_is_not_told_twice(scenario):
-    page = scenario(HISTORY, faults=[{**NOTED, "name": "node kill", "wall": T0 + 1.1}])
+    page = scenario(HISTORY, faults=[{**NOTED, "name": "node kill", "at": T0 + 1.1}])
     assert [(each["name"], each["proof"], each["healed"]) for each in data_of(page)["faults"]] == [
         ("node kill", "every node was seen dead", 39.5)
     ]

@@ -33,7 +33,7 @@ class Fault:
     def __init__(self, ceph, names=None):
         self.ceph, self.names = ceph, list(names or ceph.nodes)
         self.baseline = ceph.rook.baseline.now()
-        self.since = ceph.clock.wall
+        self.since = ceph.clock.unix_time
         self.steps = {}
         ceph.kill(self.names)
         ceph.clock.sleep(2)
@@ -282,14 +282,14 @@ class Nodes:
     def restore(self, snapshot):
         self.restored.append(snapshot)
         self.kube.kill(self.node_names)
-        began = self.kube.clock.wall
+        began = self.kube.clock.unix_time
         self.start_nodes(self.node_names)
         return began
 
 
 @pytest.fixture
 def cluster(ceph, monkeypatch, tmp_path):
-    clock = SimpleNamespace(time=lambda: ceph.clock.wall, monotonic_ns=lambda: int(ceph.clock.now * 1e9))
+    clock = SimpleNamespace(time=lambda: ceph.clock.unix_time, monotonic_ns=lambda: int(ceph.clock.now * 1e9))
     monkeypatch.setattr("rookery.faults.fault.time", clock)
     prepared = []
     monkeypatch.setattr(
@@ -344,7 +344,7 @@ def test_a_restored_cluster_is_ready_when_all_of_it_is_back(ceph, cluster):
     cluster.ready = True
     cluster.storage.forget()
     ceph.later(ceph.HEALTHY, lambda: was_ready.append(cluster.ready))
-    began = ceph.clock.wall
+    began = ceph.clock.unix_time
     cluster.restore(snapshot, cluster.its_results)
     assert (cluster.ready, was_ready) == (True, [False])
     assert cluster.prepared == [(cluster.its_results, True)]

@@ -66,8 +66,8 @@ class FakeKube:
         if self.error:
             raise self.error
         return [
-            {"metadata": {"namespace": namespace, "name": name}, "lastTimestamp": timestamp(wall)}
-            for namespace, name, wall in (
+            {"metadata": {"namespace": namespace, "name": name}, "lastTimestamp": timestamp(at)}
+            for namespace, name, at in (
                 ("default", "rebooted", time.time() - 10),
                 ("empty", "not provisioned", time.time() - 20),
                 ("empty", "long ago", time.time() - 4000),

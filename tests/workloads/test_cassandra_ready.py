@@ -17,14 +17,14 @@ class Ring:
     """Three pods of Cassandra, which have other addresses in each life; a client knows those of one life."""
 
     def __init__(self, clock):
-        self.clock, self.life, self.started, self.listening = clock, 1, clock.wall, True
+        self.clock, self.life, self.started, self.listening = clock, 1, clock.unix_time, True
         self.mode, self.replaying = "periodic", ""
         self.clients, self.tables = [], []
 
     def restart(self):
         self.clock.sleep(5)
         self.life += 1
-        self.started = self.clock.wall
+        self.started = self.clock.unix_time
 
     @property
     def addresses(self):

@@ -171,7 +171,7 @@ def _history(number: int) -> Iterator[Operation]:
 
     def line(process: int, type_: Any, ns: int, **more: Any) -> None:
         lines.append(
-            Operation(process, type_, more.pop("f", "write"), time_ns=ns, wall=BEGAN + (ns - begin) / 1e9, **more)
+            Operation(process, type_, more.pop("f", "write"), time_ns=ns, at=BEGAN + (ns - begin) / 1e9, **more)
         )
 
     line(NEMESIS, "invoke", fault_from, f="fault", value="node kill")

@@ -24,7 +24,7 @@ LONGEST = 2000  # characters of a line that are looked at
 class Entry:
     """One entry: Unix seconds by its writer's clock, who wrote it, its number there, level (`WRN`), and text."""
 
-    wall: float
+    at: float
     who: str
     number: int
     level: str
@@ -58,10 +58,10 @@ def entry(line: str) -> Entry | None:
     if found is None:
         return None
     try:
-        wall = unix_time(found[1])
+        at = unix_time(found[1])
     except ValueError:
         return None
-    return Entry(wall, found[2], int(found[3]), found[5], found[6])
+    return Entry(at, found[2], int(found[3]), found[5], found[6])
 
 
 def entries(texts: Iterable[str]) -> Iterator[Entry]:

@@ -39,7 +39,7 @@ class Finding:
     """One line: Unix seconds (None where a log does not tell), who said it, and its text. `code` is that of a health
     check."""
 
-    wall: float | None
+    at: float | None
     who: str
     text: str
     code: str = ""
@@ -112,9 +112,9 @@ class Window:
     begin: float
     end: float = math.inf
 
-    def has(self, wall: float | None) -> bool:
+    def has(self, at: float | None) -> bool:
         """Whether it was then, or may have been."""
-        return wall is None or self.begin <= wall <= self.end
+        return at is None or self.begin <= at <= self.end
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Gate:
     def unexpected(self, found: Iterable[Finding], windows: Sequence[Window]) -> list[Finding]:
         """What nobody expects, each text once, in the order of time."""
         told: dict[tuple[str, str], Finding] = {}
-        for each in sorted(found, key=lambda finding: finding.wall or math.inf):
+        for each in sorted(found, key=lambda finding: finding.at or math.inf):
             if not self._is_expected(each, windows):
                 told.setdefault((each.who, each.code or each.text), each)
         return list(told.values())
@@ -137,7 +137,7 @@ class Gate:
         if (finding.code and finding.code in self.codes) or any(_says(text, finding.text) for text in self.texts):
             return True
         return any(each.covers(finding) for each in self.rules.allowed) or any(
-            window.has(finding.wall) and self._explains(window.fault, finding) for window in windows
+            window.has(finding.at) and self._explains(window.fault, finding) for window in windows
         )
 
     def _explains(self, fault: str, finding: Finding) -> bool:
@@ -154,8 +154,8 @@ def windows_of(faults: Iterable[Mapping[str, Any]]) -> list[Window]:
     return [
         Window(
             str(each.get("name", "")),
-            float(each.get("wall", 0.0)) - 1,
-            float(each["healed_wall"]) + GOT_OVER_S if each.get("healed_wall") else math.inf,
+            float(each.get("at", 0.0)) - 1,
+            float(each["healed_at"]) + GOT_OVER_S if each.get("healed_at") else math.inf,
         )
         for each in faults
     ]
@@ -164,9 +164,9 @@ def windows_of(faults: Iterable[Mapping[str, Any]]) -> list[Window]:
 def of_cluster_log(texts: Iterable[str], *, since: float) -> list[Finding]:
     """Warnings and errors in the logs of mons that are newer than `since` (Unix seconds)."""
     return [
-        Finding(each.wall, f"cluster log, {each.who}", f"[{each.level}] {each.text}", each.code)
+        Finding(each.at, f"cluster log, {each.who}", f"[{each.level}] {each.text}", each.code)
         for each in entries(texts)
-        if _is_told(each) and each.wall >= since
+        if _is_told(each) and each.at >= since
     ]
 
 
@@ -181,7 +181,7 @@ def of_log(who: str, text: str) -> list[Finding]:
 
 def of_crashes(crashes: Iterable[tuple[float, str, str]], *, since: float) -> list[Finding]:
     """Crashes on record (when, of whom, and their names) that are newer than `since` (Unix seconds)."""
-    return [Finding(wall, who, f"crash of {who}: {name}") for wall, who, name in crashes if wall >= since]
+    return [Finding(at, who, f"crash of {who}: {name}") for at, who, name in crashes if at >= since]
 
 
 def require(unexpected: Sequence[Finding]) -> None:

@@ -27,33 +27,33 @@ VOLUME_REASONS = (
 
 @dataclass(frozen=True)
 class Happening:
-    """From `wall` (Unix seconds) on, a thing (its kind and name) is in that state; `text` says more of it."""
+    """From `at` (Unix seconds) on, a thing (its kind and name) is in that state; `text` says more of it."""
 
-    wall: float
+    at: float
     kind: str
     name: str
     state: str
     text: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        told = {"wall": round(self.wall, 3), "kind": self.kind, "name": self.name, "state": self.state}
+        told = {"at": round(self.at, 3), "kind": self.kind, "name": self.name, "state": self.state}
         return {**told, "text": self.text[:LONGEST]} if self.text else told
 
 
-def of_node(node: Object, wall: float) -> Happening:
+def of_node(node: Object, at: float) -> Happening:
     conditions = {str(each.get("type")): str(each.get("status")) for each in items_of(node, "status", "conditions")}
     state = {"True": "Ready", "False": "NotReady"}.get(conditions.get("Ready", ""), "Unknown")
     taints = sorted(str(each.get("key", "")) for each in items_of(node, "spec", "taints"))
-    return Happening(wall, "node", node["metadata"]["name"], state, ", ".join(taints))
+    return Happening(at, "node", node["metadata"]["name"], state, ", ".join(taints))
 
 
-def of_pod(pod: Object, wall: float) -> Happening:
+def of_pod(pod: Object, at: float) -> Happening:
     restarts = sum(value_of(each, "restartCount", default=0) for each in _containers(pod))
     name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
     told = [f"{restarts} restarts"] if restarts else []
     if node := value_of(pod, "spec", "nodeName"):
         told.append(f"on {node}")
-    return Happening(wall, "pod", name, _state_of(pod), ", ".join(told))
+    return Happening(at, "pod", name, _state_of(pod), ", ".join(told))
 
 
 def _containers(pod: Object) -> list[Object]:
@@ -71,28 +71,28 @@ def _state_of(pod: Object) -> str:
     return str(waiting[0]) if waiting else f"{phase}, not Ready" if phase == "Running" else phase
 
 
-def of_attachment(attachment: Object, wall: float) -> Happening:
+def of_attachment(attachment: Object, at: float) -> Happening:
     volume = value_of(attachment, "spec", "source", "persistentVolumeName", default="?")
     name = f"{volume} on {value_of(attachment, 'spec', 'nodeName', default='?')}"
     error = value_of(attachment, "status", "attachError", "message") or value_of(
         attachment, "status", "detachError", "message", default=""
     )
     if attachment["metadata"].get("deletionTimestamp"):
-        return Happening(wall, "volume", name, "detaching", error)
+        return Happening(at, "volume", name, "detaching", error)
     attached = value_of(attachment, "status", "attached", default=False)
-    return Happening(wall, "volume", name, "attached" if attached else "attaching", error)
+    return Happening(at, "volume", name, "attached" if attached else "attaching", error)
 
 
 def of_event(event: Object, since: float) -> Happening | None:
     """A warning, or what happened to a volume, that is newer than `since`."""
     reason = str(event.get("reason", ""))
     series = value_of(event, "series", "lastObservedTime")
-    wall = unix_time(series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp"))
-    if wall < since or (event.get("type") != "Warning" and reason not in VOLUME_REASONS):
+    at = unix_time(series or event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp"))
+    if at < since or (event.get("type") != "Warning" and reason not in VOLUME_REASONS):
         return None
     about = event.get("involvedObject") or {}
     name = "/".join(str(about[each]) for each in ("kind", "namespace", "name") if about.get(each))
-    return Happening(wall, "event", name, reason, str(event.get("message", "")))
+    return Happening(at, "event", name, reason, str(event.get("message", "")))
 
 
 _OSD_UP = re.compile(r"osd\.(\d+) .*\bboot$")
@@ -113,7 +113,7 @@ class Ceph:
         self._mons: set[str] = set()
         self._epoch = ""  # of the newest OSD map that was told
 
-    def began_with(self, lanes: Mapping[tuple[str, str], tuple[str, str]], wall: float) -> Iterator[Happening]:
+    def began_with(self, lanes: Mapping[tuple[str, str], tuple[str, str]], at: float) -> Iterator[Happening]:
         """What its parts were at the beginning, by another's word: of those of which the log has told nothing yet."""
         for (kind, name), (state, text) in lanes.items():
             if (kind, name) in self._states:
@@ -125,13 +125,13 @@ class Ceph:
                 self._failed.update(state.split(", "))
             elif kind == "OSD map" and not self._epoch and (found := _OSDMAP.match(text)):
                 self._epoch = found[1]
-            yield Happening(wall, kind, name, state, text)
+            yield Happening(at, kind, name, state, text)
 
     def of(self, entry: Entry) -> Iterator[Happening]:
         for kind, name, state in self._told(entry):
             if self._states.get((kind, name)) != state:
                 self._states[kind, name] = state
-                yield Happening(entry.wall, kind, name, state, self._text(kind, entry))
+                yield Happening(entry.at, kind, name, state, self._text(kind, entry))
 
     def _text(self, kind: str, entry: Entry) -> str:
         if kind == "OSD" and self._epoch:

@@ -54,10 +54,10 @@ class _Source(ABC):
         """Ask for it; None where there is nothing yet to be asked."""
 
     @abstractmethod
-    def of(self, line: bytes, wall: float) -> Iterator[Happening]:
+    def of(self, line: bytes, at: float) -> Iterator[Happening]:
         """What one line tells."""
 
-    def due(self, wall: float) -> Iterator[Happening]:
+    def due(self, at: float) -> Iterator[Happening]:
         """What follows from that nothing was told."""
         yield from ()
 
@@ -79,10 +79,10 @@ class _Objects(_Source):
         self._told = set()
         return kube.stream(self._path, [("watch", "true"), ("timeoutSeconds", str(WATCH_S))])
 
-    def of(self, line: bytes, wall: float) -> Iterator[Happening]:
-        yield from self._changed(json.loads(line), wall)
+    def of(self, line: bytes, at: float) -> Iterator[Happening]:
+        yield from self._changed(json.loads(line), at)
 
-    def _changed(self, change: Object, wall: float) -> Iterator[Happening]:
+    def _changed(self, change: Object, at: float) -> Iterator[Happening]:
         found = change.get("object") or {}
         uid = value_of(found, "metadata", "uid", default="")
         if change.get("type") not in ("ADDED", "MODIFIED", "DELETED") or not uid:
@@ -90,24 +90,24 @@ class _Objects(_Source):
         if self._told is not None:
             self._told.add(uid)
         if change["type"] == "DELETED":
-            yield from self._gone(uid, wall)
-        elif (now := self._happening(found, wall)) is not None:
+            yield from self._gone(uid, at)
+        elif (now := self._happening(found, at)) is not None:
             before = self._states.get(uid)
             self._states[uid] = now
             if before is None or (before.state, before.text) != (now.state, now.text):
                 yield now
 
-    def due(self, wall: float) -> Iterator[Happening]:
+    def due(self, at: float) -> Iterator[Happening]:
         """What went while nobody watched."""
         if self._told is not None and time.monotonic() > self.asked + ALL_TOLD_S:
             told, self._told = self._told, None
             for uid in self._states.keys() - told:
-                yield from self._gone(uid, wall)
+                yield from self._gone(uid, at)
 
-    def _gone(self, uid: str, wall: float) -> Iterator[Happening]:
+    def _gone(self, uid: str, at: float) -> Iterator[Happening]:
         before = self._states.pop(uid, None)
         if before is not None and before.kind != "event":  # an event that expires says nothing
-            yield Happening(wall, before.kind, before.name, GONE)
+            yield Happening(at, before.kind, before.name, GONE)
 
 
 class _Pods(_Objects):
@@ -118,14 +118,14 @@ class _Pods(_Objects):
         self._namespace = namespace
         self.mons: dict[str, None] = {}  # names of pods
 
-    def _changed(self, change: Object, wall: float) -> Iterator[Happening]:
+    def _changed(self, change: Object, at: float) -> Iterator[Happening]:
         metadata = value_of(change, "object", "metadata", default={})
         if value_of(metadata, "labels", "app") == _APP_MON and metadata.get("namespace") == self._namespace:
             if change.get("type") == "DELETED":
                 self.mons.pop(metadata["name"], None)
             else:
                 self.mons[metadata["name"]] = None
-        yield from super()._changed(change, wall)
+        yield from super()._changed(change, at)
 
 
 class _ClusterLog(_Source):
@@ -148,12 +148,12 @@ class _ClusterLog(_Source):
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._newest - 1))
         return kube.stream(path, [("container", "mon"), ("follow", "true"), ("sinceTime", since)])
 
-    def of(self, line: bytes, wall: float) -> Iterator[Happening]:
+    def of(self, line: bytes, at: float) -> Iterator[Happening]:
         found = entry(line.decode(errors="replace"))
-        if found is None or found.wall < self._since or found in self._seen:
+        if found is None or found.at < self._since or found in self._seen:
             return
         self._seen.add(found)
-        self._newest = max(self._newest, found.wall)
+        self._newest = max(self._newest, found.at)
         yield from self._ceph.of(found)
 
     def stale(self) -> bool:
@@ -185,7 +185,7 @@ class Watcher:
             self._nodes,
             pods,
             _Objects("/apis/storage.k8s.io/v1/volumeattachments", of_attachment),
-            _Objects("/api/v1/events", lambda event, _wall: of_event(event, self._began)),
+            _Objects("/api/v1/events", lambda event, _at: of_event(event, self._began)),
             self._cluster_log,
         ]
         self._selector = selectors.DefaultSelector()
@@ -250,14 +250,14 @@ class Watcher:
                 self._open(source)
                 self._write(file, self._unanswered(source))
         ready = {key.data for key, _ in self._selector.select(timeout=1.0)}
-        wall = time.time()
+        at = time.time()
         if told := self._told:
             self._told = {}
             self._write(file, self._cluster_log.began_with(told))
         for source in self._sources:
             if source in ready:
-                self._write(file, self._read(source, wall))
-            self._write(file, source.due(wall))
+                self._write(file, self._read(source, at))
+            self._write(file, source.due(at))
             if source.stream is not None and source.stale():
                 self._close(source)
 
@@ -282,7 +282,7 @@ class Watcher:
                 self._selector.unregister(stream)
             stream.close()
 
-    def _read(self, source: _Source, wall: float) -> Iterator[Happening]:
+    def _read(self, source: _Source, at: float) -> Iterator[Happening]:
         if source.stream is None:
             return
         try:
@@ -291,16 +291,16 @@ class Watcher:
             self.interruptions += 1
             self._close(source)
             if source is self._nodes:
-                self._lost = wall
+                self._lost = at
             return
         if lines:
             source.heard = time.monotonic()
             if source is self._nodes and self._unwatched:
                 self._unwatched = False
-                yield Happening(wall, WATCH, API_SERVER, ANSWERS)
+                yield Happening(at, WATCH, API_SERVER, ANSWERS)
         for line in lines:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # no object, or another's layout
-                yield from source.of(line, wall)
+                yield from source.of(line, at)
 
     def _write(self, file: Any, happenings: Iterator[Happening]) -> None:
         for each in happenings:

@@ -163,8 +163,7 @@ def not_injected(fault: Fault, cluster: StorageCluster) -> Iterator[Injected]:
 def _note_healed(fault: Fault, results: Results) -> None:
     """When what took it back was done, in Unix seconds; what it harmed may not be there again yet."""
     faults = [
-        {**each, "healed_wall": time.time()} if each["wall"] == fault.at else each
-        for each in results.noted("faults", [])
+        {**each, "healed_at": time.time()} if each["at"] == fault.at else each for each in results.noted("faults", [])
     ]
     if faults:
         results.record(faults=faults)
@@ -173,5 +172,5 @@ def _note_healed(fault: Fault, results: Results) -> None:
 def _noted(record: Injected, results: Results) -> Injected:
     before: list[dict[str, Any]] = results.noted("faults", [])
     number = len(before) + 1
-    results.record(faults=[*before, {"name": record.name, "wall": record.at, **record.details}])
+    results.record(faults=[*before, {"name": record.name, "at": record.at, **record.details}])
     return replace(record, milestone=results.milestones(record.started_ns, f"fault {number}: " if number > 1 else ""))

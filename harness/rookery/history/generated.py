@@ -138,7 +138,7 @@ class _Store:
 
     def _append(self, operation: Operation) -> Operation:
         self._now += self._rng.randrange(1, SECOND // 100)
-        operation.time_ns, operation.wall = self._now, self._now / SECOND
+        operation.time_ns, operation.at = self._now, self._now / SECOND
         self.sample.operations.append(operation)
         return operation
 

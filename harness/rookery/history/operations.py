@@ -48,7 +48,7 @@ class Operation(msgspec.Struct, forbid_unknown_fields=True):
     consistency asked for, and in its completion the keys of the rows that were right, as `format_keys` writes them;
     `torn` has the others: what was found in the place of their values. For a seed, `value` has its keys; for a fault,
     its name, and in its completion `fault` has the rest of its record (`Injected.details`). `time_ns` is
-    CLOCK_MONOTONIC, which no clock adjustment moves; `wall` (Unix seconds) only serves to find the place in other logs.
+    CLOCK_MONOTONIC, which no clock adjustment moves; `at` (Unix seconds) only serves to find the place in other logs.
     """
 
     process: Annotated[int, msgspec.Meta(ge=NEMESIS)]
@@ -57,7 +57,7 @@ class Operation(msgspec.Struct, forbid_unknown_fields=True):
     key: int | None = None
     value: str | None = None
     time_ns: Annotated[int, msgspec.Meta(ge=0)] = -1  # of a line that has none, which is refused
-    wall: float = 0.0
+    at: float = 0.0
     error: str | None = None
     node: str | None = None
     torn: dict[int, str] | None = None
@@ -192,7 +192,7 @@ def _is_known(operation: Operation) -> bool:
         and type(operation.time_ns) is int
         and operation.time_ns >= 0
         and (value is None or type(value) is str)
-        and isinstance(operation.wall, float | int)
+        and isinstance(operation.at, float | int)
         and (operation.fault is None or type(operation.fault) is dict)
     )
 
@@ -207,8 +207,8 @@ def _unknown(operation: Operation) -> str:
         return f"{operation.process!r} is no process"
     if type(operation.time_ns) is not int or operation.time_ns < 0:
         return f"{operation.time_ns!r} is no time in nanoseconds"
-    if not isinstance(operation.wall, float | int):
-        return f"{operation.wall!r} is no time in seconds"
+    if not isinstance(operation.at, float | int):
+        return f"{operation.at!r} is no time in seconds"
     if operation.fault is not None and type(operation.fault) is not dict:
         return f"{operation.fault!r} is nothing that is told of a fault"
     return f"{operation.value!r} is no text"
@@ -230,7 +230,7 @@ def _read(begin: Operation, end: Operation) -> Read:
 
 def _injected(begin: Operation, end: Operation) -> Injected:
     return Injected.from_details(
-        _required(begin), end.fault or {}, begun_ns=begin.time_ns, ended_ns=end.time_ns, at=begin.wall
+        _required(begin), end.fault or {}, begun_ns=begin.time_ns, ended_ns=end.time_ns, at=begin.at
     )
 
 
@@ -329,11 +329,11 @@ class History:
         later = [each for each in self.operations if each.f in ("read", "read-seed") and each.time_ns > ended_ns]
         begun = {each.process for each in later if each.type == "invoke"}
         reads = [each for each in later if each.process in begun]
-        wall = life[-1].wall if life else 0.0
-        freeze = Injected("node kill", started_ns, ended_ns, wall, loses_unsynced=True, proof="all nodes were frozen")
+        at = life[-1].at if life else 0.0
+        freeze = Injected("node kill", started_ns, ended_ns, at, loses_unsynced=True, proof="all nodes were frozen")
         fault = [
-            Operation(NEMESIS, "invoke", "fault", None, freeze.name, started_ns, wall),
-            Operation(NEMESIS, "ok", "fault", None, None, ended_ns, wall, fault=freeze.details),
+            Operation(NEMESIS, "invoke", "fault", None, freeze.name, started_ns, at),
+            Operation(NEMESIS, "ok", "fault", None, None, ended_ns, at, fault=freeze.details),
         ]
         return History([*sorted([*life, *fault], key=lambda each: each.time_ns), *reads])
 

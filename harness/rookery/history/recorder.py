@@ -27,13 +27,13 @@ class Recorder:
         path: Path,
         *,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
-        wall: Callable[[], float] = time.time,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         """Raises `FileExistsError`: two runs in one file would be checked as one."""
         self.path = path
         self._file = path.open("x", encoding="utf-8", buffering=1)
         self._monotonic_ns = monotonic_ns
-        self._wall = wall
+        self._unix_time = unix_time
         self._lock = threading.Lock()
         self._open: dict[int, Operation] = {}
         self._written_keys: set[int] = set()
@@ -173,7 +173,7 @@ class Recorder:
         torn: dict[int, str] | None = None,
         fault: dict[str, Any] | None = None,
     ) -> Operation:
-        now, wall = self._monotonic_ns(), self._wall()
-        operation = Operation(process, type_, f, key, value, now, wall, error, node, torn, fault)
+        now, at = self._monotonic_ns(), self._unix_time()
+        operation = Operation(process, type_, f, key, value, now, at, error, node, torn, fault)
         self._file.write(operation.to_json() + "\n")
         return operation

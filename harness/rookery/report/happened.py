@@ -149,7 +149,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any] | None]:
 
 def _happened(each: dict[str, Any]) -> Happened | None:
     texts = [each.get(name, "") for name in ("kind", "name", "state", "text")]
-    at = _number(each.get("wall"))
+    at = _number(each.get("at"))
     return Happened(at, *texts) if at > 0 and all(isinstance(text, str) for text in texts) else None
 
 

@@ -300,15 +300,15 @@ def _notable(recorded: Recorded, started: float) -> tuple[list[dict[str, Any]], 
 
 def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
     """With when each was healed, which report.json has."""
-    known = [each for each in report.get("faults", []) if isinstance(each, dict) and each.get("healed_wall")]
+    known = [each for each in report.get("faults", []) if isinstance(each, dict) and each.get("healed_at")]
     return [
-        replace(fault, healed=next((each["healed_wall"] for each in known if _is_of(fault, each)), fault.healed))
+        replace(fault, healed=next((each["healed_at"] for each in known if _is_of(fault, each)), fault.healed))
         for fault in faults
     ]
 
 
 def _is_of(fault: Fault, noted: Mapping[str, Any]) -> bool:
-    return noted.get("name") == fault.name and abs(noted.get("wall", 0.0) - fault.at) < 1
+    return noted.get("name") == fault.name and abs(noted.get("at", 0.0) - fault.at) < 1
 
 
 def _fault_row(fault: Any, started: float) -> dict[str, Any]:

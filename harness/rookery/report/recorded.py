@@ -74,7 +74,7 @@ def read(path: Path) -> Recorded:
     for each in _lines(path, found):
         process, type_, at = each["process"], each["type"], each["time_ns"]
         if first_ns < 0:
-            first_ns, found.origin = at, _unix(each.get("wall"))
+            first_ns, found.origin = at, _unix(each.get("at"))
         last_ns = at
         if each["f"] == _FAULT:
             faults.append(each)
@@ -119,7 +119,7 @@ def faults_noted(noted: Iterable[dict[str, Any]]) -> Iterator[Fault]:
     """The faults of report.json, for a scenario whose clients left no history. When they were verified is not in it."""
     for each in noted:
         proof = each.get("proof") or "none: it was not verified"
-        yield Fault(each["name"], each["wall"], None, each.get("healed_wall"), proof)
+        yield Fault(each["name"], each["at"], None, each.get("healed_at"), proof)
 
 
 def _name(begin: dict[str, Any]) -> str:

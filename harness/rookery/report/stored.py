@@ -44,7 +44,7 @@ REPORT: Mapping[str, Any] = {
         }
     ],
     "symptoms": [{"symptom": str, "line": str, "at_s?": NUMBER}],
-    "faults": [{"name": str, "wall": NUMBER, "healed_wall?": NUMBER, "proof?": str}],
+    "faults": [{"name": str, "at": NUMBER, "healed_at?": NUMBER, "proof?": str}],
     "verdict": {
         "verdict?": str,
         "reasons?": [str],
