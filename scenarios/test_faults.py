@@ -1,8 +1,8 @@
-"""Every fault takes effect and is got over: what the other scenarios stand on.
+"""Every fault takes effect, and the cluster recovers: what the other scenarios stand on.
 
 A fault that does nothing would leave its scenario green for nothing. So each one is injected here into a cluster that
-is healthy, has to prove its effect, is healed, and has to be got over: what it harmed is there again, and so are all
-mons, OSDs and placement groups. Which daemon, node or pod it harms is drawn by `--fault-seed`.
+is healthy, has to prove its effect, and is healed. Then the cluster has to recover: what was harmed is there again,
+and so are all mons, OSDs and placement groups. Which daemon, node or pod it harms is drawn by `--fault-seed`.
 
 """
 
@@ -24,7 +24,7 @@ DAEMONS = ("mon", "osd", "mgr", "operator")
 @pytest.mark.parametrize(
     "kind", [each for each in AIMED if each not in (faults.DaemonKill, faults.DaemonPause, faults.DiskLoss)]
 )
-def test_takes_effect_and_is_got_over(cluster, rookery_fault_seed, kind):
+def test_takes_effect_and_the_cluster_recovers(cluster, rookery_fault_seed, kind):
     """Aimed at whatever the seed draws."""
     if why := kind.available(cluster):
         pytest.skip(why)

@@ -84,7 +84,7 @@ class FakeCeph:
     other_pods: list[dict] = field(default_factory=list)
     _due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
-    HEARTBEAT, MON, OSD, PEERING, CLEAN, PEERING_AGAIN, ALL_CLEAN, PODS, HEALTHY = 3, 5, 9, 12, 16, 18, 21, 24, 30
+    HEARTBEAT, MON, OSD, PEERING, CLEAN, REPEERING, ALL_CLEAN, PODS, HEALTHY = 3, 5, 9, 12, 16, 18, 21, 24, 30
 
     def __post_init__(self) -> None:
         self.nodes = {f"worker{number}": FakeNode("abc"[number], number, self.clock.unix_time) for number in range(3)}
@@ -116,7 +116,7 @@ class FakeCeph:
         for after, state in [
             (self.PEERING, "peering"),
             (self.CLEAN, "active+clean"),
-            (self.PEERING_AGAIN, "peering"),
+            (self.REPEERING, "peering"),
             (self.ALL_CLEAN, "active+clean"),
         ]:
             self.later(after, lambda state=state: self._pgs_report(state))

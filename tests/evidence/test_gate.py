@@ -88,7 +88,7 @@ def unexpected(log, *, windows=(), **expected):
     return [each.code or each.text for each in Gate(**expected).unexpected(found, windows)]
 
 
-def test_a_fault_explains_what_it_does_while_it_is_got_over():
+def test_a_fault_explains_what_it_does_until_the_cluster_should_have_recovered():
     assert unexpected([DOWN, SCRUB]) == ["OSD_DOWN", "[ERR] 1.f scrub 1 errors"]
     assert unexpected([DOWN, SCRUB], windows=[Window("node kill", BEGIN)]) == ["[ERR] 1.f scrub 1 errors"]
     assert unexpected([DOWN], windows=[Window("node kill", BEGIN, BEGIN + 5)]) == ["OSD_DOWN"]

@@ -188,7 +188,7 @@ class Systemd:
         return f"{self.process}\n"
 
 
-def test_a_kubelet_that_was_not_restarted_has_not_got_over_it(monkeypatch):
+def test_a_kubelet_that_was_not_restarted_has_not_recovered(monkeypatch):
     ready = Condition("nodes Ready", lambda since=0.0: None, within=1)
     monkeypatch.setattr(kubelet_restart, "nodes_ready", lambda kube, names: ready)
     there = SimpleNamespace(nodes=Systemd(), kube=None)

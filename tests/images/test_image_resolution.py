@@ -547,7 +547,7 @@ def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
         return builder.build_one(recipe)
 
     monkeypatch.setattr(build, "_build_one", build_one)
-    monkeypatch.setattr(build, "TOLD_EVERY", 0.0)
+    monkeypatch.setattr(build, "LOGGED_EVERY", 0.0)
     monkeypatch.setattr(build.Progress, "line", telling)
 
     REAL_BUILD([catalogue.KIND])

@@ -255,7 +255,7 @@ def test_nobody_begins_on_a_cluster_that_does_not_go_on_after_it_could_not_be_sa
     running, results, machine, monkeypatch
 ):
     machine.full.add("rook")
-    monkeypatch.setattr(session, "GOES_ON", 0.0)
+    monkeypatch.setattr(session, "RESUMED_WITHIN", 0.0)
     monkeypatch.setattr(machine, "stuck", "HEALTH_WARN: 1 osds down")
     with pytest.raises(DeadlineExceeded, match="1 osds down"):
         running.cluster(ROOK, results)

@@ -748,7 +748,7 @@ def test_what_is_left_of_filesystem_volumes(cluster, monkeypatch, names, left, c
     found = SimpleNamespace(in_ceph=lambda: set(names), empty=empty)
     monkeypatch.setattr(rook_system, "Filesystems", lambda rook: found)
     monkeypatch.setattr(rook_system.node_containers, "services", lambda worker, pattern: clients)
-    told = cluster.storage._filesystem_volumes_left()
+    told = cluster.storage._leaked_filesystem_volumes()
     assert told == [] if why is None else why in told[0]
 
 

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RIGHT = "right"
 SHOWN = 3  # of each kind, of those that get a wrong verdict
 CLIENTS = 8
-LOST_ALLOWED_WINDOW_S = 15.0
+RPO_SECONDS = 15.0
 SHARES = (0.25, 0.5, 1.0)  # of the operations, to see whether it is linear
 
 
@@ -112,7 +112,7 @@ def long_one(number: int) -> tuple[float, float]:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(operation.to_json() + "\n" for operation in _long(number))
         before, begin = _peak_kib(), time.process_time()
-        report = check_writes(History.load(path), rpo_seconds=LOST_ALLOWED_WINDOW_S)
+        report = check_writes(History.load(path), rpo_seconds=RPO_SECONDS)
         seconds = time.process_time() - begin
     if report.verdict.value != "valid":
         raise AssertionError(report.describe())

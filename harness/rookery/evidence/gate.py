@@ -1,7 +1,7 @@
 """What Ceph's cluster log, a daemon or a kubelet says that nobody expects fails a scenario that would pass.
 
-Allowed is what allowed.toml has a reason for, what the scenario expects, and what a fault of it explains, while it is
-got over.
+Allowed is what allowed.toml has a reason for, what the scenario expects, and what a fault of it explains, until the
+cluster should have recovered from it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 from rookery.errors import StorageFailure
 from rookery.evidence.cluster_log import Entry, entries
+from rookery.history.injected import RECOVERED_WITHIN
 
 LEVELS = ("WRN", "ERR", "SEC")
-TOLD = 20  # findings that are named one by one
-LONGEST = 300  # characters of a line that are told
-GOT_OVER_S = 240.0  # from the end of a fault on; what a recovery may take (`faults.fault.GOT_OVER`)
+LISTED = 20  # findings that are named one by one
+LONGEST = 300  # characters of a line that are reported
 
 # What a program says that ends because it is wrong: an assert or a signal of a daemon of Ceph, a panic of one in Go.
 # https://docs.ceph.com/en/reef/mgr/crash/; https://go.dev/ref/spec#Handling_panics
@@ -155,7 +155,7 @@ def windows_of(faults: Iterable[Mapping[str, Any]]) -> list[Window]:
         Window(
             str(each.get("name", "")),
             float(each.get("at", 0.0)) - 1,
-            float(each["healed_at"]) + GOT_OVER_S if each.get("healed_at") else math.inf,
+            float(each["healed_at"]) + RECOVERED_WITHIN if each.get("healed_at") else math.inf,
         )
         for each in faults
     ]
@@ -188,9 +188,9 @@ def require(unexpected: Sequence[Finding]) -> None:
     """Raises `UnexpectedEvidence` with what there is of it."""
     if not unexpected:
         return
-    told = [str(each) for each in unexpected[:TOLD]]
-    if len(unexpected) > TOLD:
-        told.append(f"and {len(unexpected) - TOLD} more: report.json has all")
+    told = [str(each) for each in unexpected[:LISTED]]
+    if len(unexpected) > LISTED:
+        told.append(f"and {len(unexpected) - LISTED} more: report.json has all")
     raise UnexpectedEvidence(
         "\n".join([f"it would have passed, and the cluster said what nobody expects ({len(unexpected)}):", *told]),
         hint="a finding, or what the scenario does on purpose: then it says so by `expects(…)`; "

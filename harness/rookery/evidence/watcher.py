@@ -30,9 +30,9 @@ from rookery.storage.cluster import StorageCluster
 
 SCHEMA = "rookery.events/1"
 OF_OTHER = "events-other.jsonl"  # of a scenario's second cluster
-AGAIN_S = 2.0  # before a stream that has ended is asked for again
+REOPENED_AFTER_S = 2.0  # before a stream that has ended is asked for again
 WATCH_S = 300  # of one watch; then it is asked for again
-ALL_TOLD_S = 5.0  # after its begin, by which a watch has told all objects that there are
+INITIAL_LIST_S = 5.0  # after its begin, by which a watch has told all objects that there are
 SILENT_S = 15.0  # the mgr reports PGs every two seconds: a mon that logs nothing for so long is not asked further
 MOST = 20_000  # lines of events.jsonl
 STOPPED_S = 5.0
@@ -99,7 +99,7 @@ class _Objects(_Source):
 
     def due(self, at: float) -> Iterator[Happening]:
         """What went while nobody watched."""
-        if self._told is not None and time.monotonic() > self.asked + ALL_TOLD_S:
+        if self._told is not None and time.monotonic() > self.asked + INITIAL_LIST_S:
             told, self._told = self._told, None
             for uid in self._states.keys() - told:
                 yield from self._gone(uid, at)
@@ -246,7 +246,7 @@ class Watcher:
     def _turn(self, file: Any) -> None:
         """Ask for what is not asked for, wait for what comes, and write it down."""
         for source in self._sources:
-            if source.stream is None and time.monotonic() > source.asked + AGAIN_S:
+            if source.stream is None and time.monotonic() > source.asked + REOPENED_AFTER_S:
                 self._open(source)
                 self._write(file, self._unanswered(source))
         ready = {key.data for key, _ in self._selector.select(timeout=1.0)}

@@ -11,17 +11,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rookery.errors import DeadlineExceeded, Unknown, UsageError
-from rookery.history.injected import Injected
+from rookery.history.injected import RECOVERED_WITHIN, Injected
 from rookery.history.recorder import Recorder
 from rookery.report.results import Results
-from rookery.waiting import Condition, NotYet, minutes, wait_for
+from rookery.waiting import Condition, NotYet, wait_for
 
 if TYPE_CHECKING:
     from rookery.rook.deploy import Rook
     from rookery.storage.cluster import StorageCluster
 
 EFFECT_SEEN = 60.0  # seconds; a kill is seen at once, a registration that is gone within seconds
-GOT_OVER = minutes(4)
 
 
 class Fault(ABC):
@@ -144,7 +143,8 @@ class Fault(ABC):
     @property
     def healed(self) -> Condition[None]:
         """What it harmed is there again, by evidence newer than the fault."""
-        return Condition(f"{self.name} of {', '.join(self.targets)} got over", self.check_healed, within=GOT_OVER)
+        what = f"recovery from {self.name} of {', '.join(self.targets)}"
+        return Condition(what, self.check_healed, within=RECOVERED_WITHIN)
 
     @abstractmethod
     def check_healed(self) -> None:

@@ -22,7 +22,7 @@ FINAL_READ = "ALL"
 
 STRONG = (EARLY_READ, FINAL_READ)
 
-ASKED_AGAIN_S = 2  # a writer pauses for half a second after a write that failed, and more on a busy machine
+RETRIED_WITHIN_S = 2  # a writer pauses for half a second after a write that failed, and more on a busy machine
 STALL_SHOWN_S = 1.0
 
 NS = 1_000_000_000
@@ -283,7 +283,7 @@ class _Check:
     def _waiting_since(self, fault: Injected) -> int:
         """From when on somebody was always waiting for an answer, and nobody got one, until the fault began.
 
-        The fault's own beginning if nobody was. A client that was told nothing asks again within `ASKED_AGAIN_S`.
+        The fault's own beginning if nobody was. A client without an answer asks again within `RETRIED_WITHIN_S`.
         """
         begun_ns, born_ns = fault.started_ns, self._born(fault)
         answered = bisect_right(self._acks_ns, begun_ns)
@@ -295,7 +295,7 @@ class _Check:
             and born_ns <= write.invoked_ns < begun_ns
         ]
         for ended_ns, invoked_ns in sorted(waits, reverse=True):
-            if ended_ns + ASKED_AGAIN_S * NS < since:
+            if ended_ns + RETRIED_WITHIN_S * NS < since:
                 break
             since = min(since, invoked_ns)
         return max([since, *self._acks_ns[:answered][-1:]])

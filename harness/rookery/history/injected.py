@@ -6,6 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rookery.waiting import minutes
+
+RECOVERED_WITHIN = minutes(4)
+"""What a cluster may take to recover from a fault, from when that was healed."""
+
 
 def _unheard(phase: str) -> None:
     """Where nobody measures."""

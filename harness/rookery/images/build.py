@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 # Compilers use both cores of a small machine already; a second and a third build fill the time they wait for packages.
 # No recipe limits what its compiler uses, so that a build that is alone has all cores.
 SIDE_BY_SIDE = 3
-TOLD_EVERY = 10.0  # seconds
+LOGGED_EVERY = 10.0  # seconds
 BUILD_SECONDS = 1800
 OTHERS_BUILT = 3600.0  # deadline for all that another process builds
 SPACE_NEEDED = 12 * 1024**3  # bytes in docker's root; measured: 9 GiB with the build cache of everything
@@ -128,7 +128,7 @@ def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress) 
     order = graphlib.TopologicalSorter(needs)
     order.prepare()
     ready: list[str] = []
-    to_tell = progress.started + TOLD_EVERY
+    next_log = progress.started + LOGGED_EVERY
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         running: dict[Future[float], str] = {}
         try:
@@ -138,14 +138,14 @@ def _build_side_by_side(needs: Mapping[str, Sequence[str]], progress: Progress) 
                     name = ready.pop(0)
                     running[pool.submit(_build_one, progress.recipes[name])] = name
                     progress.running[name] = time.monotonic()
-                within = max(to_tell - time.monotonic(), 0)
+                within = max(next_log - time.monotonic(), 0)
                 for future in wait(running, timeout=within, return_when=FIRST_COMPLETED).done:
                     name, seconds = running.pop(future), future.result()
                     order.done(name)
                     log.info("%s", progress.end(name, seconds))
-                if progress.running and (now := time.monotonic()) >= to_tell:
+                if progress.running and (now := time.monotonic()) >= next_log:
                     log.info("%s", progress.line(now))
-                    to_tell = now + TOLD_EVERY
+                    next_log = now + LOGGED_EVERY
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -21,7 +21,7 @@ from rookery.report.logs import newest
 
 ERRORS = "errors.txt"
 COLLECT_SECONDS = 90.0
-_LOGS_AT_ONCE = 8  # an answer takes 24 ms, most of it waiting: 102 logs take 2.4 s one by one, so 1.0 s
+_LOGS_IN_PARALLEL = 8  # an answer takes 24 ms, most of it waiting: 102 logs take 2.4 s one by one, so 1.0 s
 _OBJECTS = ("Node", "Pod", "PersistentVolumeClaim", "PersistentVolume", "VolumeAttachment")
 _OBJECTS_SHARE = 0.3  # of the budget at most, so that a cluster of many objects still leaves room for its logs
 _BYTES_A_LINE = 80  # cautious: more lines are asked for than will fit, and the oldest bytes are cut off here
@@ -113,9 +113,9 @@ class _Bundle:
 
     def write_logs(self, kube: Kube, sources: list[_LogSource]) -> None:
         """Some at a time; each log may use its share of what those before left over."""
-        with ThreadPoolExecutor(_LOGS_AT_ONCE) as pool:
-            for position in range(0, len(sources), _LOGS_AT_ONCE):
-                some, share = sources[position : position + _LOGS_AT_ONCE], self.left // (len(sources) - position)
+        with ThreadPoolExecutor(_LOGS_IN_PARALLEL) as pool:
+            for position in range(0, len(sources), _LOGS_IN_PARALLEL):
+                some, share = sources[position : position + _LOGS_IN_PARALLEL], self.left // (len(sources) - position)
                 if share == 0:
                     self.errors += [f"{source.file_name}: left out, the budget is used up" for source in some]
                 elif time.monotonic() > self.deadline:

@@ -23,7 +23,7 @@ from rookery.report.results import Results
 from rookery.settings import Settings
 from rookery.storage.baseline import Fingerprint, compare, listed
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.saved import GOES_ON
+from rookery.storage.saved import RESUMED_WITHIN
 from rookery.storage.states import State
 from rookery.waiting import Condition, NotYet, minutes, wait_for
 from rookery.workloads.namespaces import remove_namespace
@@ -212,7 +212,7 @@ class Session:
             told = "%s could not be saved, and is made anew when it is needed again: %s"
             log.warning(told, state.name, error)
             # It may have stood still for long before that failed, and the scenario begins on it.
-            cluster.all_healthy.wait(within=GOES_ON)
+            cluster.all_healthy.wait(within=RESUMED_WITHIN)
             return
         self._made.add((self._variant, state.name))
 

@@ -38,8 +38,8 @@ RECOVERY_OSD = {
 # after every node kill. Rook waits for the mgr to be Ready before it goes on to the OSDs.
 # An OSD is up long before: there the probe only decides when its pod is Ready.
 _PROBE_PERIOD = 2
-_PROBE_PATIENCE = 300  # seconds until a daemon that does not start is killed; Rook's 60 are short for a busy machine
-_OSD_PATIENCE = 7200  # Rook's own
+_STARTUP_TIMEOUT = 300  # seconds until a daemon that does not start is killed; Rook's 60 are short for a busy machine
+_OSD_STARTUP_TIMEOUT = 7200  # Rook's own
 
 
 @dataclass(frozen=True)
@@ -142,9 +142,9 @@ def _health_check() -> Object:
             "status": {"interval": "15s"},
         },
         "startupProbe": {
-            "mon": startup(_PROBE_PATIENCE),
-            "mgr": startup(_PROBE_PATIENCE),
-            "osd": startup(_OSD_PATIENCE),
+            "mon": startup(_STARTUP_TIMEOUT),
+            "mgr": startup(_STARTUP_TIMEOUT),
+            "osd": startup(_OSD_STARTUP_TIMEOUT),
         },
     }
 

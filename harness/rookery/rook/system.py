@@ -386,10 +386,10 @@ class RookSystem(StorageSystem):
             *(f"image {pool}/{name}" for name in self.rook.rbd("ls", pool)),
             *(f"image {image['name']} in the trash of {pool}" for image in trash),
             *(str(loop.device(number)) for number in volume_loops(self.nodes.node_names)),
-            *self._filesystem_volumes_left(),
+            *self._leaked_filesystem_volumes(),
         ]
 
-    def _filesystem_volumes_left(self) -> list[str]:
+    def _leaked_filesystem_volumes(self) -> list[str]:
         """Subvolumes of any filesystem, and clients on the nodes that have mounted one."""
         filesystems = Filesystems(self.rook)
         names = filesystems.in_ceph()

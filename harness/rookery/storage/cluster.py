@@ -37,7 +37,7 @@ from rookery.storage import images, log_bundle
 from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
 from rookery.storage.own_disks import require_own_disks
-from rookery.storage.saved import BASELINE_TAKEN, GOES_ON, Saved
+from rookery.storage.saved import BASELINE_TAKEN, RESUMED_WITHIN, Saved
 from rookery.storage.system import Baseline, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
@@ -365,7 +365,9 @@ class StorageCluster:
     @property
     def all_healthy(self) -> Condition[None]:
         """All nodes are Ready, and the storage system, if there is one, is healthy."""
-        return Condition("all nodes Ready and the storage healthy", self._require_all_healthy, within=GOES_ON, every=1)
+        return Condition(
+            "all nodes Ready and the storage healthy", self._require_all_healthy, within=RESUMED_WITHIN, every=1
+        )
 
     def _require_all_healthy(self) -> None:
         nodes_ready(self.kube, self.nodes.node_names).now()

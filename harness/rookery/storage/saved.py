@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _OF_A_SCENARIO = "scenario-"  # before the names of snapshots that scenarios make for themselves
-GOES_ON = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
+RESUMED_WITHIN = 30.0  # after nodes were frozen; healthy within 9 s wherever nothing was wrong
 BASELINE_TAKEN = minutes(1)
 CHECKS_IN_A_ROW = 5  # what harm there is shows seconds later
 
@@ -135,13 +135,13 @@ class Saved:
         """What scenarios saved is gone, with the lease that it is in."""
         self._of_scenarios.clear()
 
-    @condition("what is running before the nodes are frozen", within=GOES_ON)
+    @condition("what is running before the nodes are frozen", within=RESUMED_WITHIN)
     @retry_while_api_unavailable()
     def _running(self) -> Running:
         """The API and the storage system answer; what is running now."""
         return Running.of(self._cluster.kube.list("Pod"), self._cluster.storage.running())
 
-    @condition("the cluster to go on", within=GOES_ON, every=1, times_in_a_row=CHECKS_IN_A_ROW)
+    @condition("the cluster resumed", within=RESUMED_WITHIN, every=1, times_in_a_row=CHECKS_IN_A_ROW)
     def _resumed(self, before: Running) -> None:
         """All that was running has run on, and the cluster is healthy."""
         if interrupted := before.interrupted(self._running.now()):

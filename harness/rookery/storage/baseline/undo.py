@@ -37,7 +37,7 @@ DELETED = (
 _RANK = {kind: rank for rank, kinds in enumerate(DELETED) for kind in kinds}
 
 # Kinds of which an object that is gone is made again as it was. No data was in it, and no controller is at work on it.
-MADE_AGAIN = frozenset(
+RECREATED = frozenset(
     {
         *("ConfigMap", "Secret", "Service", "ServiceAccount", "StorageClass", "VolumeSnapshotClass", "PriorityClass"),
         *("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Deployment", "DaemonSet"),
@@ -45,7 +45,7 @@ MADE_AGAIN = frozenset(
     }
 )
 # Kinds of which an object that was changed is patched back.
-PATCHED = MADE_AGAIN | {"Node", "Namespace", "StatefulSet"}
+PATCHED = RECREATED | {"Node", "Namespace", "StatefulSet"}
 
 # What neither time nor a command brings back; the path is that of the value, or empty for the whole item.
 CHANGED_FOR_GOOD = frozenset(
@@ -101,7 +101,7 @@ def _may_be_deleted(each: Object | None) -> bool:
 
 
 def _may_be_made_again(each: Object | None) -> bool:
-    return each is not None and each["kind"] in MADE_AGAIN and not _is_owned(each)
+    return each is not None and each["kind"] in RECREATED and not _is_owned(each)
 
 
 def _is_owned(each: Object) -> bool:
