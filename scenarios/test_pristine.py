@@ -23,7 +23,7 @@ TRACE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "i-was-he
 
 @pytest.mark.skip_leak_check("the pool and the monitors are destroyed on purpose")
 @pytest.mark.parametrize("turn", ["one", "another"])
-def test_a_wrecked_cluster_is_restored(cluster, turn):
+def test_a_destroyed_cluster_is_restored(cluster, turn):
     """Twice the same, and the second does not know which it is."""
     assert cluster.kube.get("ConfigMap", "i-was-here", namespace="default") is None, "the last scenario shows through"
     whole = cluster.rook.mons_in_quorum().wait(within=minutes(1))
@@ -36,8 +36,8 @@ def test_a_wrecked_cluster_is_restored(cluster, turn):
 
     cluster.kube.apply([TRACE])
     with (
-        cluster.results.phase("wrecked"),
-        cluster.fault(faults.Wreck()),
+        cluster.results.phase("destroyed"),
+        cluster.fault(faults.CephDestruction()),
         cluster.fault(faults.DiskWipe(cluster.nodes.workers[0])),
     ):
         pass

@@ -36,12 +36,12 @@ NAMES = {
     *("RING_WHOLE", "last_words", "unwell", "scribble"),
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
     *("stranger", "strangers", "cured", "wall", "healed_wall", "GOT_OVER", "GOT_OVER_S", "AGAIN_S", "ASKED_AGAIN_S"),
-    *("MADE_AGAIN", "TOLD", "ALL_TOLD_S", "TOLD_EVERY", "filesystem_volumes_left"),
+    *("MADE_AGAIN", "TOLD", "ALL_TOLD_S", "TOLD_EVERY", "filesystem_volumes_left", "Wreck"),
 }
 # What no constant's name ends in. Those of the drivers keep theirs: their text is in the key of the drivers' images.
 OF_CONSTANTS = re.compile(r"[A-Z_]*_PATIENCE")
 OF_DRIVERS = {"CLONE_PATIENCE", "BUSY_PATIENCE", "IN_USE_PATIENCE", "UNDER_WAY"}
-MODULES = {"blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
+MODULES = {"wreck", "blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(
     r"\b(diary|twin|troubles? [123]|by chance|puts? back|at hand|as deployed|handed on|cure[sd]?|power.cuts?|under way|"
     r"left behind|judge[sd]?|rejudged|blueprints?|too little room|the dead(?=[.,;:)]|$| (may|have|hold|are)\b)|"

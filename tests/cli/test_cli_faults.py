@@ -28,4 +28,4 @@ def test_json_has_all_of_it(capsys, monkeypatch):
     told = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
     assert told.keys() == {each.name for each in ALL}
     assert (told["node pause"]["possible"], told["node pause"]["why_not"]) == (False, "no freezer")
-    assert (told["node kill"]["loses_unsynced"], told["wreck"]["heals"]) == (True, False)
+    assert (told["node kill"]["loses_unsynced"], told["Ceph destruction"]["heals"]) == (True, False)

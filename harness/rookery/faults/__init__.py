@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rookery.faults.address_reuse import AddressReuse
+from rookery.faults.ceph_destruction import CephDestruction
 from rookery.faults.client_blocklisting import ClientBlocklisting
 from rookery.faults.client_eviction import ClientEviction
 from rookery.faults.daemon_kill import DaemonKill
@@ -33,7 +34,6 @@ from rookery.faults.service_deletion import ServiceDeletion
 from rookery.faults.volume_fill import VolumeFill
 from rookery.faults.volume_loss import VolumeLoss
 from rookery.faults.workload_stop import WorkloadStop
-from rookery.faults.wreck import Wreck
 from rookery.faults.wrong_kubelet_dir import WrongKubeletDir
 
 ALL: tuple[type[Fault], ...] = (
@@ -67,7 +67,7 @@ ALL: tuple[type[Fault], ...] = (
     ServiceDeletion,
     WorkloadStop,
     OutOfService,
-    Wreck,
+    CephDestruction,
 )
 """Every fault that there is."""
 
@@ -76,6 +76,7 @@ from rookery.faults.random_faults import Random  # noqa: E402 - draws among all 
 __all__ = [
     "ALL",
     "AddressReuse",
+    "CephDestruction",
     "ClientBlocklisting",
     "ClientEviction",
     "DaemonKill",
@@ -106,7 +107,6 @@ __all__ = [
     "VolumeFill",
     "VolumeLoss",
     "WorkloadStop",
-    "Wreck",
     "WrongKubeletDir",
     "daemons_of",
 ]

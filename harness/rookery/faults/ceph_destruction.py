@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _OPERATOR = "rook-ceph-operator"
 
 
-class Wreck(Fault):
-    name = "wreck"
+class CephDestruction(Fault):
+    name = "Ceph destruction"
     does = "Deletes Rook's operator, the pool of the volumes, and the mons with their stores."
     needs = "Rook."
     loses = "every volume."
@@ -32,7 +32,7 @@ class Wreck(Fault):
         return None if cluster.has_rook else "there is no Rook"
 
     @classmethod
-    def aimed(cls, cluster: StorageCluster, random: Random) -> Wreck:
+    def aimed(cls, cluster: StorageCluster, random: Random) -> CephDestruction:
         return cls()
 
     def prepare(self) -> None:
@@ -60,4 +60,4 @@ class Wreck(Fault):
         return f"no {_OPERATOR}, no pool {self.rook.spec.pool}, none of {', '.join(self._mons)}"
 
     def check_healed(self) -> None:
-        raise NotYet("a wreck is not mended, the cluster is restored")
+        raise NotYet("what was destroyed does not come back, the cluster is restored")
