@@ -387,7 +387,7 @@ def test_all_of_without_a_deadline_asks_none_more_often_than_by_its_own_pause(cl
     assert clock.now == 1000 + 9 * 0.25 + 3 * 2
 
 
-def test_the_steps_of_what_is_noted_are_told_to_what_they_are_asked_since_when_they_have_held(clock):
+def test_milestones_are_reported_to_what_they_are_asked_since_when_they_have_held(clock):
     first, second = Volume("no", "no", 1), Volume("no", 1)
     both = all_of(
         "both",
@@ -395,18 +395,18 @@ def test_the_steps_of_what_is_noted_are_told_to_what_they_are_asked_since_when_t
         Condition("second", second.mounted.now, within=10),
         Condition("third", lambda since: since, within=10),
         every=1,
-        noted=True,
+        milestones=True,
     )
     steps = []
-    noted = both.since(waiting.Noted(5, lambda step: steps.append((step, clock.now - 1000))))
-    assert not noted.holds()
+    later = both.since(waiting.MilestonesSince(5, lambda step: steps.append((step, clock.now - 1000))))
+    assert not later.holds()
     assert steps == [], "nobody waited"
-    noted.wait()
+    later.wait()
     assert steps == [("first", 1), ("second", 2), ("third", 2)]
 
 
-def test_what_is_not_noted_tells_nobody(clock):
-    all_of("one", Condition("one", lambda since: since, within=1)).since(waiting.Noted(5, pytest.fail)).wait()
+def test_without_milestones_none_is_reported(clock):
+    all_of("one", Condition("one", lambda since: since, within=1)).since(waiting.MilestonesSince(5, pytest.fail)).wait()
 
 
 def test_all_of_several_times_in_a_row_asks_all_each_time(clock):

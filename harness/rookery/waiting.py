@@ -78,8 +78,8 @@ class Moment(Protocol):
 
 
 @dataclass(frozen=True)
-class Noted:
-    """A moment (Unix seconds) whose steps are noted: `milestone` is called with the name of each when it is over."""
+class MilestonesSince:
+    """A moment (Unix seconds) from which milestones count: `milestone` is called with the name of each."""
 
     at: float
     milestone: Callable[[str], None]
@@ -196,7 +196,7 @@ def all_of(
     *conditions: Condition[Any],
     within: float | None = None,
     every: float = POLL,
-    noted: bool = False,
+    milestones: bool = False,
 ) -> Condition[None]:
     """All of these, in this order: one is asked when those before it have held, which are not asked again in that wait.
 
@@ -207,12 +207,12 @@ def all_of(
     One that has to hold several times in a row does so here, with a pause between its questions.
 
     The order is that in which things come back, so a reason names the first that is missing. With `since`, those hold
-    by newer evidence whose evidence has an age. With `noted` as well, a wait since a fault, or whatever else has a
-    `milestone`, notes each of them by its name when it has held.
+    by newer evidence whose evidence has an age. With `milestones` as well, each is a milestone of a fault that it is
+    waited for since, or of whatever else has a `milestone`, by its name when it has held.
     """
     if not conditions:
         raise TypeError(f"{name}: all of nothing would hold at once")
-    return _AllOf(name, conditions, within=within, every=every, noted=noted)
+    return _AllOf(name, conditions, within=within, every=every, milestones=milestones)
 
 
 class _AllOf(Condition[None]):
@@ -223,14 +223,14 @@ class _AllOf(Condition[None]):
         *,
         within: float | None,
         every: float,
-        noted: bool,
+        milestones: bool,
         milestone: Callable[[str], None] | None = None,
     ) -> None:
         whole = sum(each.within for each in conditions) if within is None else within
         super().__init__(name, self._each, within=whole, every=every)
         self._conditions = conditions
         self._together = within
-        self._noted, self._milestone = noted, milestone
+        self._milestones, self._milestone = milestones, milestone
 
     @property
     def has_evidence(self) -> bool:
@@ -245,8 +245,8 @@ class _AllOf(Condition[None]):
             newer,
             within=self._together,
             every=self.every,
-            noted=self._noted,
-            milestone=getattr(when, "milestone", None) if self._noted else None,
+            milestones=self._milestones,
+            milestone=getattr(when, "milestone", None) if self._milestones else None,
         )
 
     def _each(self) -> None:

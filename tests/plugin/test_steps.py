@@ -135,7 +135,7 @@ class Cycle:
             self.clock.sleep(20)
 
         steps = Condition("PGs active+clean", ask, within=minutes(1))
-        return all_of("storage recovered", steps, noted=True)
+        return all_of("storage recovered", steps, milestones=True)
 
 
 @pytest.fixture

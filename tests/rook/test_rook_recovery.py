@@ -17,7 +17,7 @@ from rookery.rook.system import RookSystem
 from rookery.settings import Settings
 from rookery.storage import recovery as of_nodes
 from rookery.storage.cluster import StorageCluster
-from rookery.waiting import DeadlineExceeded, Noted, NotYet
+from rookery.waiting import DeadlineExceeded, MilestonesSince, NotYet
 
 TOPOLOGY = Path(__file__).parents[2] / "kind-configs/default.yaml"
 
@@ -54,7 +54,7 @@ class Fault:
 
     def _wait(self, make):
         back = make(self.ceph, self.ceph.rook, self.baseline, names=self.names)
-        back.since(Noted(self.since, self.milestone)).wait()
+        back.since(MilestonesSince(self.since, self.milestone)).wait()
 
 
 def test_a_recovery_is_over_when_all_is_back_and_each_step_is_told_when_it_is(ceph):
@@ -310,7 +310,7 @@ def test_a_scenario_waits_for_what_it_has_killed_by_evidence_newer_than_that(cep
     with cluster.fault(NodeKill(names)) as killed:
         pass
     back = cluster.storage_recovered(baseline)
-    back.since(Noted(killed.at, steps.append)).wait()
+    back.since(MilestonesSince(killed.at, steps.append)).wait()
     assert steps == ["nodes Ready", "mons in quorum", "OSDs up", "PGs active+clean"]
     assert all(node.booted_in > baseline["osdmap_epoch"] for node in ceph.nodes.values())
     assert all(node.heartbeat > killed.at for node in ceph.nodes.values())

@@ -108,7 +108,7 @@ class LocalVolumes(StorageSystem):
         self._volumes_known.now()
 
     def recovered(self, baseline: Baseline) -> Condition[None]:
-        return all_of("local volumes recovered", *self._back(baseline), noted=True)
+        return all_of("local volumes recovered", *self._back(baseline), milestones=True)
 
     def _back(self, baseline: Baseline) -> tuple[Condition[None], ...]:
         """A node's mounts are of the boot it runs in, so one that is there is newer than the kill."""
@@ -131,7 +131,7 @@ class LocalVolumes(StorageSystem):
 
     def restored(self, baseline: Baseline) -> Condition[None]:
         pods = every_pod_ready(self._kube, ())
-        return all_of("local volumes restored", *self._back(baseline), pods, noted=True)
+        return all_of("local volumes restored", *self._back(baseline), pods, milestones=True)
 
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         return {PART: self._fingerprint}

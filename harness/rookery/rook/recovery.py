@@ -38,7 +38,7 @@ def recovered(kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence
             every=CEPH_POLL,
             times_in_a_row=CHECKS_IN_A_ROW,
         ),
-        noted=True,
+        milestones=True,
     )
 
 
@@ -70,7 +70,7 @@ def restored(kube: Kube, rook: Rook, baseline: CephBaseline, *, names: Sequence[
         Condition("PGs active+clean", _clean(rook, baseline).now, within=PGS_CLEAN, every=CEPH_POLL),
         Condition("HEALTH_OK", rook.healthy.now, within=PGS_CLEAN, every=CEPH_POLL),
         every_pod_ready(kube, [rook.spec.namespace]),
-        noted=True,
+        milestones=True,
     )
 
 

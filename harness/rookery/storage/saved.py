@@ -16,7 +16,7 @@ from rookery.paths import state_dir
 from rookery.report.results import Results
 from rookery.storage import images, recovery
 from rookery.storage.continuity import Running
-from rookery.waiting import POLL, Noted, NotYet, all_of, condition, minutes
+from rookery.waiting import POLL, MilestonesSince, NotYet, all_of, condition, minutes
 
 if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
@@ -127,8 +127,8 @@ class Saved:
             restored = system.restored(snapshot.facts["baseline"])
         else:
             nodes = recovery.nodes_back(cluster.kube, cluster.nodes.node_names)
-            restored = all_of("nodes restored", nodes, noted=True)
-        restored.since(Noted(started, milestone)).wait()
+            restored = all_of("nodes restored", nodes, milestones=True)
+        restored.since(MilestonesSince(started, milestone)).wait()
         return started
 
     def forget(self) -> None:

@@ -188,7 +188,8 @@ class StorageSystem(ABC):
     @abstractmethod
     def recovered(self, baseline: Baseline) -> Condition[None]:
         """It is back as what it was, nodes and all, by evidence newer than the kill of every node that it is asked
-        `since`. Its steps are noted (`all_of(…, noted=True)`). Ends with `AnotherCluster` if another one came back."""
+        `since`. Its steps are milestones (`all_of(…, milestones=True)`). Ends with `AnotherCluster` if another one came
+        back."""
 
     @abstractmethod
     def healthy(self, baseline: Baseline) -> Condition[None]:
