@@ -94,8 +94,8 @@ def move_and_compare(source: Side, target: Side, results: Results) -> None:
         mds={side.volumes.namespace: [asdict(each) for each in side.mds.caches.wait()] for side in (source, target)}
     )
     for side in (source, target):
-        troubles = side.mds.troubles.wait()
-        assert not troubles, "\n".join(troubles)
+        problems = side.mds.problems.wait()
+        assert not problems, "\n".join(problems)
 
 
 @pytest.mark.slow

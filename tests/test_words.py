@@ -37,6 +37,7 @@ NAMES = {
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
     *("stranger", "strangers", "cured", "wall", "healed_wall", "GOT_OVER", "GOT_OVER_S", "AGAIN_S", "ASKED_AGAIN_S"),
     *("MADE_AGAIN", "TOLD", "ALL_TOLD_S", "TOLD_EVERY", "filesystem_volumes_left", "Wreck", "Noted"),
+    *("TROUBLES", "troubles"),
 }
 # What no constant's name ends in. Those of the drivers keep theirs: their text is in the key of the drivers' images.
 OF_CONSTANTS = re.compile(r"[A-Z_]*_PATIENCE")

@@ -72,14 +72,14 @@ def watch(rook, monkeypatch):
 
 
 def test_servers_that_fare_well(rook, watch):
-    assert watch.troubles.now() == []
+    assert watch.problems.now() == []
     assert watch.caches.now() == [Cache("source", 100 * MIB, 200 * MIB), Cache("target", 100 * MIB, 200 * MIB)]
     rook.cache = 210 * MIB  # it aims at the limit, and is told to give up something
-    assert watch.troubles.now() == []
+    assert watch.problems.now() == []
 
 
 @pytest.mark.parametrize(
-    ("trouble", "told"),
+    ("problem", "line"),
     [
         ({"mds": {"laggy_since": "2026-11-24"}}, "laggy=True"),
         ({"mds": {"state": "up:replay"}}, "up:replay"),
@@ -90,17 +90,17 @@ def test_servers_that_fare_well(rook, watch):
     ],
     ids=["laggy", "not active", "too much in its cache", "oversized for a while", "slow", "laggy for a while"],
 )
-def test_whatever_went_wrong_is_told(rook, watch, trouble, told):
-    vars(rook).update(trouble)
+def test_whatever_went_wrong_is_reported(rook, watch, problem, line):
+    vars(rook).update(problem)
 
-    assert any(told in line for line in watch.troubles.now()), watch.troubles.now()
+    assert any(line in each for each in watch.problems.now()), watch.problems.now()
 
 
-def test_other_warnings_are_no_trouble_of_an_mds(rook, watch):
+def test_other_warnings_are_no_problem_of_an_mds(rook, watch):
     rook.checks = (HealthCheck("MDS_TRIM", "HEALTH_WARN", "1 MDSs behind on trimming", False),)
     rook.log = [entry("2026-11-24T10:00:01.000000+0000", "Health check failed: 1 osds down (OSD_DOWN)")]
 
-    assert watch.troubles.now() == []
+    assert watch.problems.now() == []
 
 
 def test_what_was_before_does_not_count():

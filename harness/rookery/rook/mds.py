@@ -1,6 +1,6 @@
 """How metadata servers (MDS) fare under a load: neither laggy nor beyond their cache, by what they and Ceph said of it.
 
-Most of what troubles an MDS passes by itself, so a look afterwards would miss it: the logs of the time are read.
+Most problems of an MDS pass by themselves, so a look afterwards would miss it: the logs of the time are read.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOG_ENTRIES = 10_000  # all that the mons keep
 
 # Of the checks that are about filesystems, those that say that an MDS does not keep up, or is not there.
 # https://docs.ceph.com/en/reef/cephfs/health-messages/
-TROUBLES = (
+HEALTH_CODES = (
     "MDS_CACHE_OVERSIZED",
     "MDS_SLOW_REQUEST",
     "MDS_SLOW_METADATA_IO",
@@ -64,7 +64,7 @@ class MdsWatch:
         return [self._cache(filesystem) for filesystem in self._watched]
 
     @condition("what the MDSs went through", within=CEPH_ANSWERS, every=1.0)
-    def troubles(self) -> list[str]:
+    def problems(self) -> list[str]:
         """As `caches`; everything that went wrong with an MDS since the watch began."""
         found = [
             f"the MDS of {cache.filesystem} is oversized: {cache}" for cache in self.caches.now() if cache.oversized
@@ -72,7 +72,7 @@ class MdsWatch:
         for filesystem in self._watched:
             status = Filesystems(self._rook).status(filesystem)
             found += [f"{mds} of {filesystem.name}" for mds in status.mds if mds not in status.active]
-            found += [line for line in status.complaints if line.partition(":")[0] in TROUBLES]
+            found += [line for line in status.complaints if line.partition(":")[0] in HEALTH_CODES]
         return found + self._in_the_clusters_log() + self._in_their_own_logs()
 
     def _cache(self, filesystem: Filesystem) -> Cache:
@@ -98,9 +98,9 @@ class MdsWatch:
 
 
 def raised(log: Iterable[Mapping[str, Any]], *, since: float) -> list[str]:
-    """The lines of `ceph log last` in which one of the `TROUBLES` came up after `since` (Unix seconds)."""
+    """The lines of `ceph log last` in which one of the `HEALTH_CODES` came up after `since` (Unix seconds)."""
     return [
         f"{entry['stamp']} {entry['message']}"
         for entry in log
-        if unix_time(entry["stamp"]) >= since and any(code in entry["message"] for code in TROUBLES)
+        if unix_time(entry["stamp"]) >= since and any(code in entry["message"] for code in HEALTH_CODES)
     ]
