@@ -37,7 +37,7 @@ NAMES = {
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
     *("stranger", "strangers", "cured", "wall", "healed_wall", "GOT_OVER", "GOT_OVER_S", "AGAIN_S", "ASKED_AGAIN_S"),
     *("MADE_AGAIN", "TOLD", "ALL_TOLD_S", "TOLD_EVERY", "filesystem_volumes_left", "Wreck", "Noted"),
-    *("TROUBLES", "troubles"),
+    *("TROUBLES", "troubles", "has_new_keys_alone", "makes_new_keys"),
 }
 # What no constant's name ends in. Those of the drivers keep theirs: their text is in the key of the drivers' images.
 OF_CONSTANTS = re.compile(r"[A-Z_]*_PATIENCE")
@@ -46,7 +46,7 @@ MODULES = {"wreck", "blueprint", "gateway", "direct", "slots", "spare_disks", "u
 WORDS = re.compile(
     r"\b(diary|twin|troubles? [123]|by chance|puts? back|at hand|as deployed|handed on|cure[sd]?|power.cuts?|under way|"
     r"left behind|judge[sd]?|rejudged|blueprints?|too little room|the dead(?=[.,;:)]|$| (may|have|hold|are)\b)|"
-    r"(ring|storage) (is )?whole|its likes)\b",
+    r"(ring|storage) (is )?whole|its likes|old keys|keys of the old type)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 OF_TESTS = re.compile(rf"{WORDS.pattern}|\b(strangers?|is whole|let go)\b", WORDS.flags)  # what a test's name says

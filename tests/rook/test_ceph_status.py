@@ -343,7 +343,7 @@ def test_who_is_on_the_blocklist():
     assert rook(FakeToolbox({"osd dump": json.dumps(dump)})).blocklist.now() == {"10.0.0.1:0/7"}
 
 
-def test_warnings_about_keys_of_the_old_type_are_muted_and_others_are_not():
+def test_warnings_about_aes_keys_are_muted_and_others_are_not():
     kube = FakeToolbox(
         {
             "health detail": json.dumps(health(AUTH_INSECURE_KEYS_ALLOWED=False)),
@@ -372,7 +372,7 @@ class InError(FakeToolbox):
 
 
 @pytest.mark.parametrize("code", ["AUTH_INSECURE_SERVICE_KEY_TYPE", "AUTH_INSECURE_SERVICE_TICKETS"])
-def test_what_ceph_makes_of_old_keys_keeps_no_cluster_from_being_ready(code):
+def test_what_ceph_makes_of_aes_keys_keeps_no_cluster_from_being_ready(code):
     mute = f"health mute {code} --sticky"
     kube = InError({"health detail": json.dumps(health(**{code: False})), mute: ""})
     with pytest.raises(NotYet, match=f"muted {code}"):

@@ -86,7 +86,7 @@ def ceph_cluster(spec: CephSpec, *, csi_key_type: bool = False) -> Object:
     """The CephCluster for `spec`.
 
     `csi_key_type`: whether this Rook lets the type of the CSI clients' keys be chosen (see `crd_has_field`). Then they
-    must stay of the old type, which kernels before 7.0 need: Rook's own test cluster says so.
+    must stay AES keys, which kernels before 7.0 need: Rook's own test cluster says so.
     """
     cluster_spec: Object = {
         "cephVersion": {"image": spec.image, "allowUnsupported": True},

@@ -324,7 +324,7 @@ class Rook:
 
     @condition("HEALTH_OK", within=HEALTH_OK, every=CEPH_POLL)
     def healthy(self) -> Health:
-        """HEALTH_OK. Warnings that only say that this kernel needs keys of the old type are muted."""
+        """HEALTH_OK. Warnings that only say that this kernel needs AES keys are muted."""
         health = self.health()
         self._mute_accepted(health)
         return status.check_health(health)
@@ -363,7 +363,7 @@ class Rook:
         if cluster.get("phase") != "Ready":
             raise NotYet(self._progress(cluster))
         health = value_of(cluster, "ceph", "health", default="unknown")
-        if health == "HEALTH_ERR":  # also what a Ceph that was upgraded makes of the old keys of its daemons
+        if health == "HEALTH_ERR":  # also what a Ceph that was upgraded makes of its daemons' AES keys
             self._mute_accepted(self.health())
         if health not in ("HEALTH_OK", "HEALTH_WARN"):
             raise NotYet(f"Ready, but the operator has seen no usable status of Ceph yet: {health}")

@@ -15,8 +15,8 @@ from rookery.rook.stamps import unix_time
 from rookery.waiting import NotYet
 
 CLEAN = "active+clean"
-# Keys of the old type are what kernels before 7.0 can use (Ceph 19.2.6, 20.2.4 and later warn about them), and all that
-# Rook makes and rotates before 1.19.9 and 1.20.5; they are on clients, then on daemons and their tickets:
+# AES keys are what kernels before 7.0 can use (Ceph 19.2.6, 20.2.4 and later have AES256K and warn about AES), and all
+# that Rook makes and rotates before 1.19.9 and 1.20.5; they are on clients, then on daemons and their tickets:
 # https://rook.io/docs/rook/latest-release/Storage-Configuration/Advanced/cephx-key-rotation/
 ACCEPTED_WARNINGS = frozenset(
     {

@@ -126,7 +126,7 @@ def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> N
             f"--ceph {version} does not fit Rook {rook}, which takes {known}",
             hint=f"--ceph with a version of {known}, or another --rook; {_TO_TRY}",
         )
-    if not any_fits and _has_new_keys_alone(version) and not _makes_new_keys(Version.parse(rook)):
+    if not any_fits and _takes_aes256k_alone(version) and not _makes_aes256k(Version.parse(rook)):
         raise UsageError(
             f"--ceph {version}: the mons of a new cluster take AES256K keys alone, which Rook {rook} does not make",
             hint="an older patch of Ceph, or --rook 1.19.9, 1.20.5 or later; a cluster that is there can be upgraded: "
@@ -134,7 +134,7 @@ def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> N
         )
 
 
-def _has_new_keys_alone(ceph: str) -> bool:
+def _takes_aes256k_alone(ceph: str) -> bool:
     """Whether the mons of a cluster that this release begins take AES256K keys alone.
 
     Those of one that is upgraded take the keys that it has.
@@ -144,7 +144,7 @@ def _has_new_keys_alone(ceph: str) -> bool:
     return numbers >= (20, 2, 4) or (19, 2, 6) <= numbers < (20,)
 
 
-def _makes_new_keys(rook: Version) -> bool:
+def _makes_aes256k(rook: Version) -> bool:
     """Whether this Rook makes AES256K keys, by the same page."""
     return rook >= Version(1, 20, 5) or Version(1, 19, 9) <= rook < Version(1, 20, 0)
 
