@@ -107,8 +107,8 @@ def test_quota_is_kept_and_grows_in_use(volumes):
 
 def refused(filled):
     """How many MiB the volume took before it refused for its size."""
-    said = filled.refusal
-    assert signatures.QUOTA_EXCEEDED.line_in(said), f"{filled.mebibytes} MiB, and then: {said or 'nothing'}"
+    refusal = filled.refusal
+    assert signatures.QUOTA_EXCEEDED.line_in(refusal), f"{filled.mebibytes} MiB, and then: {refusal or 'nothing'}"
     return filled.mebibytes
 
 
@@ -257,10 +257,8 @@ def test_shared_volume_comes_back_with_its_node(cluster, ceph_filesystems, cephf
 
     driver_log = cluster.driver_pods.log(node, drivers.CEPHFS)
     assert signatures.DEAD_CLIENT_FENCED.about(dead.address).line_in(driver_log), f"the driver did not fence {dead}"
-    mds_says = ceph_filesystems.log_of(cephfs, active).wait()
-    assert not signatures.CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_says), (
-        "others had to wait for the MDS"
-    )
+    mds_log = ceph_filesystems.log_of(cephfs, active).wait()
+    assert not signatures.CLIENT_EVICTED.about(f"{node} ({dead.id})").line_in(mds_log), "others had to wait for the MDS"
     assert dead.address in cluster.rook.blocklist.wait()
     cluster.healthy(baseline).wait()
     killed.milestone("storage healthy again")

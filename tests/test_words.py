@@ -37,11 +37,22 @@ NAMES = {
     *("Which", "Spells", "Standstill", "SOON", "goes_on", "have_streams", "to_nowhere"),
     *("stranger", "strangers", "cured", "wall", "healed_wall", "GOT_OVER", "GOT_OVER_S", "AGAIN_S", "ASKED_AGAIN_S"),
     *("MADE_AGAIN", "TOLD", "ALL_TOLD_S", "TOLD_EVERY", "filesystem_volumes_left", "Wreck", "Noted"),
-    *("TROUBLES", "troubles", "has_new_keys_alone", "makes_new_keys"),
+    *(
+        "TROUBLES",
+        "troubles",
+        "has_new_keys_alone",
+        "makes_new_keys",
+        "cures",
+        "kubelet_said",
+        "told_nothing",
+        "as_said",
+    ),
 }
 # What no constant's name ends in. Those of the drivers keep theirs: their text is in the key of the drivers' images.
 OF_CONSTANTS = re.compile(r"[A-Z_]*_PATIENCE")
 OF_DRIVERS = {"CLONE_PATIENCE", "BUSY_PATIENCE", "IN_USE_PATIENCE", "UNDER_WAY"}
+# Of nothing in the harness: what is reported, printed, or has something is called so.
+SPOKEN = re.compile(r"(\w*_)?(told|tells|telling|says?|said|saying)(_\w*)?", re.IGNORECASE)
 MODULES = {"wreck", "blueprint", "gateway", "direct", "slots", "spare_disks", "unfinished", "rejudged", "room", "judge"}
 WORDS = re.compile(
     r"\b(diary|twin|troubles? [123]|by chance|puts? back|at hand|as deployed|handed on|cure[sd]?|power.cuts?|under way|"
@@ -84,6 +95,12 @@ def old(name):
 def test_no_name_is_one_of_those_that_were_replaced(folder):
     files = [path for path in CODE if path.is_relative_to(PROJECT / folder)]
     found = {path.relative_to(PROJECT).as_posix(): {*filter(old, names_in(path.read_text("utf-8")))} for path in files}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_nothing_in_the_harness_is_told_or_said():
+    files = [path for path in CODE if path.is_relative_to(PROJECT / "harness" / "rookery")]
+    found = {path.name: {*filter(SPOKEN.fullmatch, names_in(path.read_text("utf-8")))} for path in files}
     assert {path: names for path, names in found.items() if names} == {}
 
 

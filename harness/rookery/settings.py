@@ -236,13 +236,13 @@ _ON, _OFF = ("1", "true", "yes", "on", "y", "t"), ("0", "false", "no", "off", "n
 
 def _converted(name: str, value: Any, source: str) -> Any:
     """The value as the type of its setting: options and the environment have text, pyproject.toml what it says."""
-    told = f"{source}: {value!r:.60}"
+    given = f"{source}: {value!r:.60}"
     if name in _SWITCHES:
         if isinstance(value, bool):
             return value
         word = value.lower() if isinstance(value, str) else ""
         if word not in _ON + _OFF:
-            raise UsageError(f"{told} is neither yes nor no", hint="true or false")
+            raise UsageError(f"{given} is neither yes nor no", hint="true or false")
         return word in _ON
     if name in _NUMBERS:
         try:
@@ -254,7 +254,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
     if not isinstance(value, str):  # `ceph = 19.2` is a number in TOML
         raise UsageError(f"{name} = {value!r:.60}: not text", hint="put it in quotes")
     if not value.strip() or "\0" in value:
-        raise UsageError(f"{told} is empty, or not text", hint="give it a value, or leave it away")
+        raise UsageError(f"{given} is empty, or not text", hint="give it a value, or leave it away")
     if name in PATHS:
         return os.path.expanduser(
             value

@@ -97,8 +97,8 @@ def _kind_bin(settings: Settings) -> None:
         raise UsageError(f"{option}: no such file", hint=hint)
     version = version_of(Path(settings.kind_bin).absolute())  # not another of that name on PATH
     if version is None or version < MINIMUM:
-        told = "not kind" if version is None else f"kind {'.'.join(map(str, version))}, which is too old"
-        raise UsageError(f"{option}: {told}", hint=hint)
+        found = "not kind" if version is None else f"kind {'.'.join(map(str, version))}, which is too old"
+        raise UsageError(f"{option}: {found}", hint=hint)
 
 
 def _kind_image(settings: Settings) -> None:

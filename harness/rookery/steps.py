@@ -81,9 +81,9 @@ def fenced_its_earlier_client(cluster: StorageCluster, node: str, client: str, r
         return
     log = cluster.driver_pods.log(node)
     results.note(node_stage=[line for line in log.splitlines() if " NodeStageVolume " in line])
-    told = [line for line in log.splitlines() if "fencing" in line]
-    if not any(f"'{client}'" in line for line in told):
-        raise StorageFailure(f"the driver did not fence {client}: {told}")
+    lines = [line for line in log.splitlines() if "fencing" in line]
+    if not any(f"'{client}'" in line for line in lines):
+        raise StorageFailure(f"the driver did not fence {client}: {lines}")
     if IMAGE_IN_USE.line_in(log) is not None:
         raise StorageFailure("the driver took the node's earlier client for a living one")
     blocked = cluster.rook.blocklist.wait()

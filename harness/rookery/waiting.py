@@ -369,7 +369,7 @@ def wait_for(
     Raises `too_late` with the last reason, and `TypeError` for a value that is a condition or a function: nobody asked
     that one, so nothing was waited for.
     """
-    start = told = time.monotonic()
+    start = logged = time.monotonic()
     held, ended = 0, _BROKEN_OFF
 
     def holds() -> T:
@@ -385,10 +385,10 @@ def wait_for(
         return value
 
     def log_reason(attempt: tenacity.RetryCallState) -> None:
-        nonlocal told
+        nonlocal logged
         now = time.monotonic()
-        if now - told >= LOGGED_EVERY and attempt.outcome:
-            told = now
+        if now - logged >= LOGGED_EVERY and attempt.outcome:
+            logged = now
             log.debug("%s: not for %.0f of %.0f s: %s", what, now - start, within, attempt.outcome.exception())
 
     retrying = tenacity.Retrying(

@@ -23,7 +23,7 @@ LEDGER = report(affected="to 1.17", fixed="1.18", status="guard", run=None, vers
 
 def chosen(ranges, by_hand=(), **settings):
     choice = affected.choose(ranges, Settings(**settings), by_hand, THERE.__getitem__)
-    return list(choice.options), "; ".join(choice.said)
+    return list(choice.options), "; ".join(choice.reasons)
 
 
 @pytest.mark.parametrize(

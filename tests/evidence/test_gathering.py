@@ -46,12 +46,12 @@ def kubelets(monkeypatch):
     """What kubelets said of a panic, by node."""
     said = {}
 
-    def kubelet_said(name, pattern, since):
+    def kubelet_lines(name, pattern, since):
         assert pattern == gathering.PANICS
         assert since >= SINCE
         return said.get(name, [])
 
-    monkeypatch.setattr(gathering.nodes, "kubelet_said", kubelet_said)
+    monkeypatch.setattr(gathering.nodes, "kubelet_lines", kubelet_lines)
     return said
 
 

@@ -259,7 +259,7 @@ def test_what_there_is_of_ceph_at_the_beginning_is_told_as_of_then(watched):
     began = watched.clock.unix_time
     with_cluster_log(watched, "mon-a")
     watched.clock.unix_time += 1
-    watched.watcher._told = LANES
+    watched.watcher._initial = LANES
     written = watched.turn()
     assert told(written) == [(*lane, state) for lane, (state, _) in LANES.items()]
     assert {each["at"] for each in written} == {began}
@@ -289,7 +289,7 @@ def test_what_the_log_told_first_is_newer_than_what_there_was(watched):
     with_cluster_log(watched, "mon-a")
     watched.kube.streams["log"].say(ceph("osd.1 marked itself down and dead"))
     watched.turn()
-    watched.watcher._told = LANES
+    watched.watcher._initial = LANES
     assert ("OSD", "osd.1") not in [(kind, name) for kind, name, _ in told(watched.turn())]
 
 

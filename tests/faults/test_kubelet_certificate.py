@@ -70,11 +70,11 @@ def test_a_certificate_that_is_still_good_is_no_effect():
 def test_a_kubelet_says_it_in_its_journal(monkeypatch):
     asked = []
 
-    def kubelet_said(node, pattern, since):
+    def kubelet_lines(node, pattern, since):
         asked.append((node, since))
         return [line for line in lines if re.search(pattern, line)]
 
-    monkeypatch.setattr(kubelet_log, "kubelet_said", kubelet_said)
+    monkeypatch.setattr(kubelet_log, "kubelet_lines", kubelet_lines)
     shown, lines = kubelet_log.kubelet_log("worker", KUBELET_CERTIFICATE_EXPIRED).since(7.0), ["I1129 starting"]
     with pytest.raises(NotYet, match="the kubelet of worker has not said"):
         shown.now()

@@ -50,7 +50,7 @@ def test_the_ends_are_tried_first_and_believed_no_more_than_the_others():
     assert bisection.next_version(VERSIONS, {"1.18.8": BAD}) == "1.18.0"
     for verdicts in ({"1.18.8": GOOD}, {"1.18.8": SKIPPED}, {"1.18.8": BAD, "1.18.0": BAD}):
         assert bisection.next_version(VERSIONS, verdicts) is None
-        assert not bisection.as_said(VERSIONS, verdicts)
+        assert not bisection.ends_differ(VERSIONS, verdicts)
 
 
 def test_versions_in_between_are_those_that_can_be_had():

@@ -69,12 +69,12 @@ def test_a_slice_pays_for_the_states_it_enters_and_for_none_where_no_cluster_is_
 
 
 def test_what_is_said_of_a_slice():
-    assert Slice(2, 5, of("rook", 2)).told() == [
+    assert Slice(2, 5, of("rook", 2)).lines() == [
         f"slice 2/5: scenarios: 2, states to enter: 1, expected {200 + ENTERED_S:.0f} s",
         "  rook0",
         "  rook1",
     ]
-    assert Slice(5, 5, []).told() == ["slice 5/5: no scenario"]
+    assert Slice(5, 5, []).lines() == ["slice 5/5: no scenario"]
 
 
 def test_a_slice_is_late_beyond_its_half_more():

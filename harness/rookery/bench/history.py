@@ -75,9 +75,9 @@ def _check_samples(pool: Executor, bench: Bench, samples: int, seed: int) -> Non
     checked = pool.map(partial(wrong_verdicts, seeds=range(seed, seed + samples)), kinds)
     for kind, wrongly in zip(kinds, checked, strict=True):
         expected = _expected(kind)
-        told = f"{samples - len(wrongly):,} of {samples:,} {expected}"
-        log.info("%s: %s", kind, told)
-        bench.facts["right verdicts"][kind] = told
+        share = f"{samples - len(wrongly):,} of {samples:,} {expected}"
+        log.info("%s: %s", kind, share)
+        bench.facts["right verdicts"][kind] = share
         bench.facts["failures"] += [
             f"{kind}, seed {number}: {found} instead of {expected}" for number, found in wrongly[:SHOWN]
         ]

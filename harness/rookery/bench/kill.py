@@ -287,8 +287,8 @@ def kill(
         with ExitStack() as stack:
             stack.callback(ending_as_ctrl_c())  # so that decoys go
             rounds = stack.enter_context(_Rounds(settings, folder, scenarios, options))
-            told = "seed %d; %d phases; logs under %s; decoys have %s in their names"
-            log.info(told, seed, len(phases), folder, rounds.set_id)
+            message = "seed %d; %d phases; logs under %s; decoys have %s in their names"
+            log.info(message, seed, len(phases), folder, rounds.set_id)
             for number, moment in enumerate(moments(times, seed, phases), start=1):
                 done = rounds.play(number, moment)
                 log.info("round %d/%d: %s", number, times, done)
@@ -390,8 +390,8 @@ class _Rounds:
                         aftermath = self._aftermath(moment, running.session, before, places, environment)
                         aftermath = replace(aftermath, changed=[*changed, *aftermath.changed])
                         return Round.of(number, phase, attempt, attempts, aftermath)
-            told = "round %d: the run ended with %s before its moment in %s"
-            log.info(told, number, running.status(), phase.name)
+            message = "round %d: the run ended with %s before its moment in %s"
+            log.info(message, number, running.status(), phase.name)
             changed += self._decoys.changed()  # which a run that ends by itself has to leave alone as well
             self._decoys.renew()
         raise InfrastructureError(

@@ -83,9 +83,9 @@ class Inventory:
     def added_since(self, before: Inventory) -> list[str]:
         """A line for each thing that is here and was not before."""
         return [
-            f"{kind} {told}"
+            f"{kind} {text}"
             for kind, found in self.kinds.items()
-            for known_by, told in found.items()
+            for known_by, text in found.items()
             if known_by not in before.kinds.get(kind, {})
         ]
 

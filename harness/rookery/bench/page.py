@@ -175,8 +175,8 @@ def _history(number: int) -> Iterator[Operation]:
         )
 
     line(NEMESIS, "invoke", fault_from, f="fault", value="node kill")
-    told = {"started_ns": fault_from, "targets": [], "loses_unsynced": True, "proof": "every node was seen dead"}
-    line(NEMESIS, "ok", fault_to, f="fault", fault=told)
+    details = {"started_ns": fault_from, "targets": [], "loses_unsynced": True, "proof": "every node was seen dead"}
+    line(NEMESIS, "ok", fault_to, f="fault", fault=details)
     process, free_at = list(range(CLIENTS)), [begin] * CLIENTS
     for key in range(number):
         client = key % CLIENTS
@@ -199,14 +199,14 @@ def _shown(alone: BrowserAlone, written: Path) -> dict[str, float]:
     """First paint and the whole timeline in seconds, and the slowest of many hovers in milliseconds. Raises
     `AssertionError` for a page that answers none."""
     alone.show(written)
-    times = wait_for_machine(lambda: _told(alone.browser.ask(TIMES)), what="the page's first paint", within=SHOWN)
+    times = wait_for_machine(lambda: _painted(alone.browser.ask(TIMES)), what="the page's first paint", within=SHOWN)
     hover = alone.browser.ask(HOVER)
     if not hover["said"]:
         raise AssertionError("the page says nothing where the pointer is")
     return {PAINTED: times["paint"] / 1000, DRAWN: times["drawn"] / 1000, HOVERED: hover["worst"]}
 
 
-def _told(answer: dict[str, float] | None) -> dict[str, float]:
+def _painted(answer: dict[str, float] | None) -> dict[str, float]:
     """Condition: the page has been painted."""
     if answer is None:
         raise NotYet("it has not been painted")

@@ -179,10 +179,10 @@ class Browser:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NotYet(f"no driver at {self._address}: {error}") from error
         except exceptions.WebDriverException as error:
-            told = f"{type(error).__name__}: {error.msg}"
-            if isinstance(error, _PASSING) or "net::ERR_" in told:  # the latter: nothing answers at a URL
-                raise NotYet(told) from error
+            message = f"{type(error).__name__}: {error.msg}"
+            if isinstance(error, _PASSING) or "net::ERR_" in message:  # the latter: nothing answers at a URL
+                raise NotYet(message) from error
             raise InfrastructureError(
-                f"the browser's driver: {told}",
+                f"the browser's driver: {message}",
                 hint="is that browser of the driver's version? rookery images ensure",
             ) from error

@@ -20,11 +20,11 @@ Versions = Callable[[str], Sequence[str]]
 
 @dataclass(frozen=True)
 class Choice:
-    """The settings of the run, what they have beside those asked for, as options of pytest, and what is to be said."""
+    """The settings of the run, what they have beside those asked for, as options of pytest, and why."""
 
     settings: Settings
     options: tuple[str, ...] = ()
-    said: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
 
 def choose(ranges: Mapping[str, str], settings: Settings, by_hand: Collection[str], there: Versions) -> Choice:
@@ -44,12 +44,12 @@ def _chosen(product: str, affected: str, choice: Choice, by_hand: bool, there: V
     if now is not None and within(now, affected):
         return choice
     if by_hand:
-        return _saying(choice, f"{product} {now} is none of the affected ones ({affected}): a guard")
+        return _because(choice, f"{product} {now} is none of the affected ones ({affected}): a guard")
     for version in sorted(there(product), key=numbers, reverse=True):
         if within(version, affected) and (fitting := _with(choice.settings, product, version)):
             options = (*choice.options, f"{option_name(product)}={version}")
-            return _saying(Choice(fitting, options, choice.said), f"{product} {version} is affected ({affected})")
-    return _saying(choice, f"no affected version ({named}) can be had here, or fits the others: a guard")
+            return _because(Choice(fitting, options, choice.reasons), f"{product} {version} is affected ({affected})")
+    return _because(choice, f"no affected version ({named}) can be had here, or fits the others: a guard")
 
 
 def within(version: str, affected: str) -> bool:
@@ -69,5 +69,5 @@ def _with(settings: Settings, product: str, version: str) -> Settings | None:
         return None
 
 
-def _saying(choice: Choice, line: str) -> Choice:
-    return replace(choice, said=(*choice.said, line))
+def _because(choice: Choice, line: str) -> Choice:
+    return replace(choice, reasons=(*choice.reasons, line))

@@ -32,16 +32,16 @@ def listing(entries: Sequence[Entry]) -> Group:
     for entry in entries:
         report = entry.report
         last = f"\n{report.run.date}" if report.run else "\nno run"
-        told = Text(f"{report.title}\n{report.product} {report.affected}{_fixed(entry)}")
-        table.add_row(Text(report.short, style="cyan"), told, report.status + last)
+        title = Text(f"{report.title}\n{report.product} {report.affected}{_fixed(entry)}")
+        table.add_row(Text(report.short, style="cyan"), title, report.status + last)
     return Group(table)
 
 
 def summary(entries: Sequence[Entry]) -> str:
     """How many there are of each status."""
     counted: Counter[str] = Counter(entry.report.status for entry in entries)
-    told = ", ".join(f"{counted[status]} {status}" for status in STATUSES if counted[status])
-    return f"{len(entries)} {'report' if len(entries) == 1 else 'reports'}: {told or 'none'}"
+    counts = ", ".join(f"{counted[status]} {status}" for status in STATUSES if counted[status])
+    return f"{len(entries)} {'report' if len(entries) == 1 else 'reports'}: {counts or 'none'}"
 
 
 def page(entries: Sequence[Entry]) -> str:
@@ -68,8 +68,8 @@ def _section(entry: Entry) -> str:
         ("Sabotage", report.sabotage or "not tried"),
         ("Scenarios", ", ".join(_links(entry)) or "none"),
     ]
-    told = "\n".join(f"- **{name}**: {text}" for name, text in facts)
-    return f"\n## {report.short}\n\n**{report.title}**\n\n{told}"
+    rows = "\n".join(f"- **{name}**: {text}" for name, text in facts)
+    return f"\n## {report.short}\n\n**{report.title}**\n\n{rows}"
 
 
 def _fixed(entry: Entry) -> str:

@@ -72,8 +72,8 @@ class Scenario:
     @property
     def missing(self) -> list[str]:
         """What it should say of itself and does not."""
-        said = {"a title in the file's docstring": self.module.title, "`budget(seconds)`": self.budget_s}
-        return [what for what, value in said.items() if not value]
+        stated = {"a title in the file's docstring": self.module.title, "`budget(seconds)`": self.budget_s}
+        return [what for what, value in stated.items() if not value]
 
     def as_dict(self, last: LastResult | None) -> dict[str, Any]:
         return {
@@ -122,9 +122,11 @@ def collect(folder: Path, pattern: str = "", *, versions: Mapping[str, str] | No
             hint=f"fix the collection error; `pytest --collect-only {folder}` shows all of it",
         )
     if done.returncode not in (0, NOTHING_COLLECTED):
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [_end(done.stderr)]
         raise UsageError(
-            "\n".join([f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, said)]),
+            "\n".join(
+                [f"pytest ended with status {done.returncode} when it collected {folder}", *filter(None, errors)]
+            ),
             hint=f"see `pytest --collect-only {folder}`",
         )
     if not collected["found"]:

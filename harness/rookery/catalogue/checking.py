@@ -26,12 +26,12 @@ def missing(path: Path, scenarios: Sequence[Scenario], reports: Sequence[Report]
     marked, wrong = _marked(source, path.name)
     found += wrong
     for scenario in {each.test: each for each in scenarios}.values():
-        told = [*_of_prose(scenario), *_of_reports(scenario, known)]
+        missing = [*_of_prose(scenario), *_of_reports(scenario, known)]
         if function := functions.get(scenario.test):  # one that the file imports is another file's
-            told += _of_code(function, used)
+            missing += _of_code(function, used)
             if scenario.bugs and marked and CAUSE not in {mark.kind for mark in marked.of(scenario.test)}:
-                told.append(f"no cause is marked: {HINT}")
-        found += [f"{scenario.test}: {each}" for each in told]
+                missing.append(f"no cause is marked: {HINT}")
+        found += [f"{scenario.test}: {each}" for each in missing]
     return found
 
 
@@ -51,9 +51,9 @@ def _unfilled(source: str) -> Iterator[tuple[int, str]]:
 
 def _of_prose(scenario: Scenario) -> Iterator[str]:
     yield from (f"it lacks {what}" for what in scenario.missing)
-    told = reproducing.sections_of(scenario)
+    sections = reproducing.sections_of(scenario)
     wanted = ["Symptom", "Workaround", "Proof"]
-    if missing := [name for name in wanted if not told.get(name)]:
+    if missing := [name for name in wanted if not sections.get(name)]:
         yield f"its docstring, or its file's, has no paragraph {', '.join(f'`{name}:`' for name in missing)}"
 
 

@@ -52,7 +52,7 @@ class Collector:
             "tier": markers.tier(item),
             "budget_s": markers.budget(item),
             "markers": markers.described(item),
-            "requires": markers.requirements(item).told(),
+            "requires": markers.requirements(item).lines(),
             "bugs": [vars(bug) for bug in markers.bugs(item)],
             "images": sorted(images_used_by([item], versions=self.versions) | markers.operators(item)),
         }

@@ -82,8 +82,8 @@ class Report:
         """Raises `ValueError` for what is no report."""
         if not isinstance(given, Mapping):
             raise ValueError("not a table")
-        told = {each.name: str for each in fields(cls) if each.name not in _TABLES}
-        _require({name: value for name, value in given.items() if name not in _TABLES}, told)
+        types = {each.name: str for each in fields(cls) if each.name not in _TABLES}
+        _require({name: value for name, value in given.items() if name not in _TABLES}, types)
         _require_ranges(given.get("versions", {}))
         if given["status"] not in STATUSES:
             raise ValueError(f"status = {given['status']!r} is none of {', '.join(map(repr, STATUSES))}")
@@ -92,8 +92,8 @@ class Report:
     @property
     def missing(self) -> list[str]:
         """What it should say and does not. A sabotage may be missing, and is shown as such."""
-        said = ["title", "product", "affected", "cause", "workaround", "seen"]
-        empty = [name for name in said if not getattr(self, name).strip()]
+        required = ["title", "product", "affected", "cause", "workaround", "seen"]
+        empty = [name for name in required if not getattr(self, name).strip()]
         return empty + (["run"] if self.run is None else [])
 
 
@@ -112,10 +112,10 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         report = self.report
-        told = {each.name: getattr(report, each.name) for each in fields(Report) if each.name != "run"}
+        facts = {each.name: getattr(report, each.name) for each in fields(Report) if each.name != "run"}
         run = report.run and {**vars(report.run), "date": report.run.date.isoformat()}
         found = [scenario.id for scenario in self.scenarios]
-        return {"report": report.short, **told, "run": run, "symptoms": self.symptoms, "scenarios": found}
+        return {"report": report.short, **facts, "run": run, "symptoms": self.symptoms, "scenarios": found}
 
 
 def load(folder: Path) -> list[Report]:

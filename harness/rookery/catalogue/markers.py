@@ -194,7 +194,7 @@ class Requirements:
             return f"requires {self.workers} workers; there are {workers}"
         return ""
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Each of them as a reader wants to know it."""
         checked = [f"--storage {self.storage}"] if self.storage else []
         checked += [f"--csi-driver {self.csi_driver}"] if self.csi_driver else []

@@ -24,7 +24,7 @@ PASSED, FINDING, USAGE, INFRASTRUCTURE = 0, 1, 2, 3
 class Outcome:
     """Whether it was reproduced, in words and as an exit status."""
 
-    said: str
+    summary: str
     exit_status: int
 
 
@@ -35,7 +35,7 @@ def before(short: str, scenarios: Sequence[Scenario], entry: Entry | None, chose
     if entry:
         fixed = entry.report.fixed or "not yet"
         yield f"  affected: {entry.report.product} {entry.report.affected}; fixed: {fixed}"
-    yield f"  here: {'; '.join([versions_of(chosen.settings), *chosen.said])}"
+    yield f"  here: {'; '.join([versions_of(chosen.settings), *chosen.reasons])}"
     needs = list(dict.fromkeys(what for each in scenarios for what in each.requires))
     yield f"  needs: {'; '.join(needs) or 'nothing beyond a cluster'}"
     for scenario in scenarios:
@@ -45,8 +45,8 @@ def before(short: str, scenarios: Sequence[Scenario], entry: Entry | None, chose
 def versions_of(settings: Settings) -> str:
     """As asked for; what was not asked for is what Rookery has for it."""
     named = {"Rook": settings.rook, "Ceph": settings.ceph, "Kubernetes": settings.kubernetes}
-    told = [f"{name} {version}" for name, version in named.items() if version]
-    return ", ".join([*told, f"--csi-driver {settings.csi_driver}"])
+    parts = [f"{name} {version}" for name, version in named.items() if version]
+    return ", ".join([*parts, f"--csi-driver {settings.csi_driver}"])
 
 
 def results_since(began: datetime, root: Path) -> dict[str, LastResult]:
@@ -107,21 +107,21 @@ def after(
             yield "  has no result"
             continue
         yield from _shown(scenario, found)
-    said = "the right behaviour was seen" if guard and ended.exit_status == PASSED else ended.said
-    yield f"\n{short}: {said}"
+    summary = "the right behaviour was seen" if guard and ended.exit_status == PASSED else ended.summary
+    yield f"\n{short}: {summary}"
 
 
 def _shown(scenario: Scenario, found: LastResult) -> Iterator[str]:
     report, timings = report_of(found.folder), timings_of(found.folder)
-    told = sections_of(scenario)
+    prose = sections_of(scenario)
     call = timings.get("call", {}).get("start_s", 0.0)
     seen = report.get("symptoms", [])
     for each in seen:
         yield f"  symptom{_at(each, call)}: {each['line']}"
     if not seen:
-        yield f"  symptom: {told.get('Symptom', 'none is expected')} (none was seen)"
-    yield f"  workaround: {told.get('Workaround', 'it has none')}"
-    yield f"  proof: {told.get('Proof', 'its assertions')}"
+        yield f"  symptom: {prose.get('Symptom', 'none is expected')} (none was seen)"
+    yield f"  workaround: {prose.get('Workaround', 'it has none')}"
+    yield f"  proof: {prose.get('Proof', 'its assertions')}"
     yield f"  {found.outcome} after {found.seconds:.0f} s; evidence: {found.folder}"
     if failed := report.get("failed_phase"):
         yield f"  failed: {failed['name']}: {''.join(failed['error'].splitlines()[:1])}"
@@ -145,5 +145,5 @@ def sections_of(scenario: Scenario) -> dict[str, str]:
 def sections(story: str) -> dict[str, str]:
     """`Symptom: the claim is Pending.` by its first word, on one line."""
     paragraphs = [" ".join(each.split()) for each in re.split(r"\n\s*\n", story)]
-    told = (each.partition(":") for each in paragraphs)
-    return {name: text.strip() for name, colon, text in told if colon and name in SECTIONS}
+    parts = (each.partition(":") for each in paragraphs)
+    return {name: text.strip() for name, colon, text in parts if colon and name in SECTIONS}

@@ -73,11 +73,11 @@ def _listed(
     table.add_column(justify="right", no_wrap=True)
     for scenario in file:
         budget = scenario.budget if scenario.budget_s is None else f"budget {scenario.budget}"
-        table.add_row(_said(scenario), _result(last.get(scenario.name), ago), f"{budget}\n{scenario.tier}")
+        table.add_row(_summary(scenario), _result(last.get(scenario.name), ago), f"{budget}\n{scenario.tier}")
     yield Padding(table, (0, 0, 1, 4), expand=False)
 
 
-def _said(scenario: Scenario) -> Text:
+def _summary(scenario: Scenario) -> Text:
     """A scenario's name, and what it says for itself; what its file says for it stands above."""
     lines = [scenario.own.title]
     if scenario.requires:
@@ -113,15 +113,15 @@ def _test(variants: Sequence[Scenario]) -> str:
         facts.append(f"**Marked**: {', '.join(f'`{marker}`' for marker in scenario.markers)}")
     for bug in scenario.bugs:
         facts.append(f"**Reported**: [{bug.short}]({bug.url})" + (f", shown by {bug.symptom}" if bug.symptom else ""))
-    told = [scenario.own.title, _linked(scenario.own.story), "\n".join(f"- {fact}" for fact in facts)]
-    return "\n\n".join(part for part in (heading, *told) if part)
+    parts = [scenario.own.title, _linked(scenario.own.story), "\n".join(f"- {fact}" for fact in facts)]
+    return "\n\n".join(part for part in (heading, *parts) if part)
 
 
-def _of_each(said: Sequence[tuple[str, str]]) -> str:
+def _of_each(given: Sequence[tuple[str, str]]) -> str:
     """What is said of all variants once, or of each with its name: `core` or `core (ext4), rest (xfs)`."""
-    if len({what for what, _ in said}) == 1:
-        return said[0][0]
-    return ", ".join(f"{what} ({variant})" for what, variant in said)
+    if len({what for what, _ in given}) == 1:
+        return given[0][0]
+    return ", ".join(f"{what} ({variant})" for what, variant in given)
 
 
 def _linked(prose: str) -> str:

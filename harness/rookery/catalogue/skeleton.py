@@ -93,5 +93,5 @@ def write(address: str, folder: Path) -> list[Path]:
 def name_of(url: str) -> str:
     """`rook_16428` for an issue of GitHub; of another address its last part that says something."""
     repository, _, number = Bug(url).short.rpartition("/")[2].partition("#")
-    told = f"{repository}_{number}" if number.isdigit() else url.rstrip("/").rpartition("/")[2]
-    return re.sub(r"\W+", "_", told).strip("_").lower()
+    name = f"{repository}_{number}" if number.isdigit() else url.rstrip("/").rpartition("/")[2]
+    return re.sub(r"\W+", "_", name).strip("_").lower()

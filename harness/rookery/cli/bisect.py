@@ -79,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     pytest = partial(run_pytest, pass_on=partial(options.pass_on, arguments))
     for step in bisection.search(versions, options_for, results, pytest):
         steps.append(step)
-        told = [{**asdict(each), "folder": str(each.folder), "options": options_for(each.version)} for each in steps]
-        write_json(results / "bisect.json", {"schema": SCHEMA, "of": of, "versions": versions, "steps": told})
+        tried = [{**asdict(each), "folder": str(each.folder), "options": options_for(each.version)} for each in steps]
+        write_json(results / "bisect.json", {"schema": SCHEMA, "of": of, "versions": versions, "steps": tried})
         log.info("%s %s: %s (%s) in %.0f s", of, step.version, step.verdict, step.why, step.seconds)
     table = Table("version", "verdict", "why", "seconds", "again")
     for step in sorted(steps, key=lambda step: versions.index(step.version)):
@@ -114,11 +114,11 @@ def _checked(settings: Settings, of: str, version: str) -> str:
 
 def _end(of: str, versions: list[str], verdicts: dict[str, str]) -> int:
     """Say what came of it; returns the exit status."""
-    if not bisection.as_said(versions, verdicts):
+    if not bisection.ends_differ(versions, verdicts):
         ends = {versions[0]: "good", versions[-1]: "bad"}
-        for version, said in ends.items():
-            if verdicts.get(version, said) != said:
-                print(f"{of} {version} was said to be {said}, and is {verdicts[version]} here")
+        for version, expected in ends.items():
+            if verdicts.get(version, expected) != expected:
+                print(f"{of} {version} was said to be {expected}, and is {verdicts[version]} here")
         return INFRASTRUCTURE if bisection.SKIPPED in (verdicts.get(each) for each in ends) else NOT_FOUND
     suspects = bisection.suspects(versions, verdicts)
     last_good = versions[versions.index(suspects[0]) - 1]

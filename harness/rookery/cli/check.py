@@ -103,8 +103,8 @@ def _sabotage(arguments: argparse.Namespace) -> int:
         log.info("%s: no workaround is marked; its cause alone is taken out", scenario)
     tried = list(sabotaged.run(planned, folder, results, pytest))
     if arguments.json:
-        told = {"schema": SCHEMA, "tried": [asdict(each) for each in tried], "without_workaround": alone}
-        print(json.dumps(told, indent=1))
+        document = {"schema": SCHEMA, "tried": [asdict(each) for each in tried], "without_workaround": alone}
+        print(json.dumps(document, indent=1))
     else:
         _show(tried)
         print(f"results: {results}")
@@ -120,5 +120,5 @@ def _show(tried: Sequence[sabotaged.Tried]) -> None:
         table.add_row(each.scenario, each.without, out, each.verdict, tables.plain(each.reason), f"{each.seconds:.0f}")
     tables.show(table)
     for scenario, of_it in groupby(in_order, key=lambda each: each.scenario):
-        if said := sabotaged.for_the_ledger(of_it):
-            print(f"{scenario}, for {ledger.FILE}:\n  sabotage = {json.dumps(said, ensure_ascii=False)}")
+        if entry := sabotaged.for_the_ledger(of_it):
+            print(f"{scenario}, for {ledger.FILE}:\n  sabotage = {json.dumps(entry, ensure_ascii=False)}")

@@ -68,9 +68,9 @@ def _common(parser: argparse.ArgumentParser, *, inner: bool = False) -> None:
     """The options of all; of an `inner` command suppressed, so that one before it is not overwritten by its absence."""
     options.add_json(parser, **({"default": argparse.SUPPRESS} if inner else {}))
     options.add_settings(parser, ["results_dir"])
-    told = f"the file of cells (default: {cells.FILE})"
+    help_text = f"the file of cells (default: {cells.FILE})"
     default = argparse.SUPPRESS if inner else Path(cells.FILE)
-    parser.add_argument("--matrix", type=options.path, metavar="FILE", help=told, default=default)
+    parser.add_argument("--matrix", type=options.path, metavar="FILE", help=help_text, default=default)
 
 
 def run(arguments: argparse.Namespace) -> int:

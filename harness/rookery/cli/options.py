@@ -62,9 +62,9 @@ def add_settings(parser: argparse._ActionsContainer, names: Collection[str]) -> 
             more: dict[str, Any] = {"choices": meta["choices"]} if meta["choices"] else {"metavar": meta["metavar"]}
             if meta["repeated"]:
                 more["action"] = Joined
-            told = meta["help"] if setting.default is None else f"{meta['help']} (default: {setting.default})"
+            help_text = meta["help"] if setting.default is None else f"{meta['help']} (default: {setting.default})"
             # Suppressed, so that an option before the inner command is not overwritten by its absence after it.
-            parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=told, **more)
+            parser.add_argument(option_name(setting.name), default=argparse.SUPPRESS, help=help_text, **more)
 
 
 def settings(arguments: argparse.Namespace, only: Collection[str] | None = None) -> Settings:
@@ -75,8 +75,8 @@ def settings(arguments: argparse.Namespace, only: Collection[str] | None = None)
 def given(arguments: argparse.Namespace) -> list[str]:
     """The options of pytest that were given, but the folder for results: the environment and pyproject.toml it reads
     itself."""
-    told = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
-    return [f"{option_name(name)}={value}" for name, value in told.items() if name != "results_dir"]
+    changed = {s.name: value for s in fields(Settings) if (value := getattr(arguments, s.name, None)) is not None}
+    return [f"{option_name(name)}={value}" for name, value in changed.items() if name != "results_dir"]
 
 
 def pass_on(arguments: argparse.Namespace, line: str) -> None:

@@ -65,6 +65,6 @@ def _show(found: dict[str, Rechecked | None]) -> None:
         if each is None:
             table.add_row(tables.plain(name), "", "", NOT_CHECKED)
         else:
-            told = "\n".join(map(tables.plain, each.differences)) or "nothing"
-            table.add_row(tables.plain(name), tables.plain(each.before), each.now or "refused", told)
+            differences = "\n".join(map(tables.plain, each.differences)) or "nothing"
+            table.add_row(tables.plain(name), tables.plain(each.before), each.now or "refused", differences)
     tables.show(table)

@@ -99,10 +99,10 @@ def _summary(found: dict[str, object]) -> None:
     file = Path(name)
     try:
         before = file.stat().st_size if file.exists() else 0
-        told = job_summary.summary(found, job_summary.LIMIT - before)
+        text = job_summary.summary(found, job_summary.LIMIT - before)
         with file.open("a", encoding="utf-8", errors="replace") as summary:
-            summary.write(told)
-        if not told:
+            summary.write(text)
+        if not text:
             print(f"{file}: no room is left in it, of the 1 MiB that GitHub takes", file=sys.stderr)
     except OSError as error:
         raise UsageError(

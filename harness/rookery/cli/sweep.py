@@ -22,9 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         removed = sweep(everything=arguments.all)
     except SweepIncomplete as error:
-        _tell_removed(error.removed, as_json=arguments.json)
+        _print_removed(error.removed, as_json=arguments.json)
         raise
-    _tell_removed(removed, as_json=arguments.json)
+    _print_removed(removed, as_json=arguments.json)
     if arguments.json:
         return 0
     kept = [lease.name for lease in Lease.all() if lease.kept]
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell_removed(removed: Sequence[str], *, as_json: bool) -> None:
+def _print_removed(removed: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(removed))
         return

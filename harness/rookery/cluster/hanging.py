@@ -104,8 +104,8 @@ def hanging(names: Iterable[str], devices: Collection[str] = ()) -> list[Hanging
 
 
 def _in_node(name: str, devices: Collection[str]) -> Iterator[Hanging]:
-    told = docker_output("exec", name, "sh", "-c", _LOOK, timeout=LOOK_SECONDS)
-    parts = [part.splitlines() for part in re.split(r"^= ", told, flags=re.MULTILINE) if part]
+    output = docker_output("exec", name, "sh", "-c", _LOOK, timeout=LOOK_SECONDS)
+    parts = [part.splitlines() for part in re.split(r"^= ", output, flags=re.MULTILINE) if part]
     looked = [(lines[0].strip(), _looked(lines[1:])) for lines in parts]
     node = next((seen for of, seen in looked if of == "node"), _Looked())
     for pid, seen in looked:

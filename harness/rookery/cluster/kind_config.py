@@ -151,7 +151,7 @@ def _unlike(value: Any, shape: Any, place: str) -> Iterator[str]:
     """In what the value differs from a shape: a mapping of its fields (`...`: any), a list of one shape, or types."""
     if isinstance(shape, dict):
         if not isinstance(value, dict):
-            yield f"{place}: {_told(value)} where a mapping belongs"
+            yield f"{place}: {_shown(value)} where a mapping belongs"
             return
         for key, inner in value.items():
             expected = shape.get(key, shape.get(...)) if isinstance(key, str) else None
@@ -162,18 +162,18 @@ def _unlike(value: Any, shape: Any, place: str) -> Iterator[str]:
                 yield from _unlike(inner, expected, f"{place}.{key}".lstrip("."))
     elif isinstance(shape, list):
         if not isinstance(value, list):
-            yield f"{place}: {_told(value)} where a list belongs"
+            yield f"{place}: {_shown(value)} where a list belongs"
             return
         for number, inner in enumerate(value):
             yield from _unlike(inner, shape[0], f"{place}[{number}]")
     elif isinstance(shape, OneOf):
         if value not in shape.values:
-            yield f"{place}: {_told(value)} is none of {', '.join(shape.values)}"
+            yield f"{place}: {_shown(value)} is none of {', '.join(shape.values)}"
     elif not isinstance(value, shape) or (isinstance(value, bool) and shape in (str, int)):
-        yield f"{place}: {_told(value)} where {_NAMES[shape]} belongs"
+        yield f"{place}: {_shown(value)} where {_NAMES[shape]} belongs"
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     return "nothing (null)" if value is None else f"{value!r:.80}"
 
 
@@ -221,7 +221,7 @@ def _check_patch(patch: str, source: str) -> None:
     for document in documents:
         trouble = _too_large(document)
         if not isinstance(document, dict | None):
-            trouble = f"{_told(document)} where an object of kubeadm belongs"
+            trouble = f"{_shown(document)} where an object of kubeadm belongs"
         elif not trouble and document:
             trouble = _unlike_registration(document.get(_REGISTRATION))
         if trouble:
@@ -230,9 +230,9 @@ def _check_patch(patch: str, source: str) -> None:
 
 def _unlike_registration(registration: Any) -> str:
     if registration is not None and not isinstance(registration, dict):
-        return f"{_REGISTRATION}: {_told(registration)} where a mapping belongs"
+        return f"{_REGISTRATION}: {_shown(registration)} where a mapping belongs"
     arguments = (registration or {}).get(_ARGUMENTS)
     listed = isinstance(arguments, list) and all(isinstance(each, dict) for each in arguments)
     if arguments is None or isinstance(arguments, dict) or listed:
         return ""
-    return f"{_REGISTRATION}.{_ARGUMENTS}: {_told(arguments)} where a mapping, or a list of names and values, belongs"
+    return f"{_REGISTRATION}.{_ARGUMENTS}: {_shown(arguments)} where a mapping, or a list of names and values, belongs"

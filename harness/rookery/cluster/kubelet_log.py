@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from rookery.cluster.nodes import kubelet_said
+from rookery.cluster.nodes import kubelet_lines
 from rookery.kube.symptoms import SHOWN, seen
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet
@@ -15,7 +15,7 @@ def kubelet_log(node: str, signature: Signature) -> Condition[str]:
 
     def condition(since: float = 0.0) -> str:
         begin, *_ = signature.text.split("…")
-        if line := signature.line_in("\n".join(kubelet_said(node, re.escape(begin), since))):
+        if line := signature.line_in("\n".join(kubelet_lines(node, re.escape(begin), since))):
             return seen(signature, line)
         raise NotYet(f"the kubelet of {node} has not said {signature.text!r}")
 

@@ -50,8 +50,10 @@ def masks() -> list[dict[str, Any]]:
 
 def require_masked(name: str) -> None:
     """Raises `InfrastructureError` if one of the masked units can run in that node, or does."""
-    told = docker_output("exec", name, "systemctl", "show", "--property=Id,LoadState,ActiveState", *MASKED, timeout=30)
-    units = [dict(line.split("=", 1) for line in block.splitlines()) for block in told.split("\n\n") if block.strip()]
+    output = docker_output(
+        "exec", name, "systemctl", "show", "--property=Id,LoadState,ActiveState", *MASKED, timeout=30
+    )
+    units = [dict(line.split("=", 1) for line in block.splitlines()) for block in output.split("\n\n") if block.strip()]
     masked = [unit for unit in units if unit["LoadState"] == "masked"]
     off = {unit["Id"] for unit in masked if unit["ActiveState"] in ("inactive", "failed")}
     if on := [unit for unit in MASKED if unit not in off]:
@@ -196,7 +198,7 @@ def services(name: str, pattern: str) -> list[str]:
     return [line.split()[0] for line in docker_output("exec", name, *units).splitlines() if line.strip()]
 
 
-def kubelet_said(name: str, pattern: str, since: float) -> list[str]:
+def kubelet_lines(name: str, pattern: str, since: float) -> list[str]:
     """The lines of a node's kubelet that match (PCRE) and are newer than `since` (Unix seconds); none where the journal
     cannot be read.
 
@@ -241,10 +243,10 @@ def state_and_journal(name: str, since: float, *, timeout: float) -> tuple[str, 
     """A node's state as `state` has it, and the newest lines of its journal that are newer than `since` (Unix seconds),
     within `timeout` seconds. Raises `CommandFailed`."""
     script = _STATE_AND_JOURNAL.format(state=_STATE, options=" ".join(_JOURNAL), since=since)
-    told = docker("exec", name, "sh", "-c", script, timeout=timeout, check=False)
-    if _JOURNAL_BEGINS not in told.stdout:
-        raise CommandFailed(["docker", "exec", name], told.returncode, told.stdout + told.stderr)
-    found, _, journal = told.stdout.partition(_JOURNAL_BEGINS)
+    done = docker("exec", name, "sh", "-c", script, timeout=timeout, check=False)
+    if _JOURNAL_BEGINS not in done.stdout:
+        raise CommandFailed(["docker", "exec", name], done.returncode, done.stdout + done.stderr)
+    found, _, journal = done.stdout.partition(_JOURNAL_BEGINS)
     return found, journal
 
 

@@ -280,13 +280,13 @@ class Driver:
         if isinstance(operation, m.Verify):
             wanted, found = checksum(operation.content), reply.response.get("sha256")
             return "" if found == wanted else f"the content is {found!r}, not {wanted!r}"
-        told = reply.response.get(_WHERE_SIZES_ARE.get(type(operation), ""), reply.response)
+        volume = reply.response.get(_WHERE_SIZES_ARE.get(type(operation), ""), reply.response)
         if isinstance(operation, m.Create) and step.answer.code == m.OK:
             wanted = str(self.volume(operation.volume))
-            if told.get("volume_id") != wanted:
-                return f"the volume is {told.get('volume_id')}, not {wanted}"
+            if volume.get("volume_id") != wanted:
+                return f"the volume is {volume.get('volume_id')}, not {wanted}"
         if step.answer.size is not None:
-            size = int(told.get("size_bytes" if isinstance(operation, m.TakeSnapshot) else "capacity_bytes", 0))
+            size = int(volume.get("size_bytes" if isinstance(operation, m.TakeSnapshot) else "capacity_bytes", 0))
             if size != step.answer.size * MIB:
                 return f"the size is {size / MIB:g} MiB, not {step.answer.size}"
         return ""

@@ -58,7 +58,7 @@ class Allowed:
     text: str = ""
 
     def covers(self, finding: Finding) -> bool:
-        return self.code in ("", finding.code) and _says(self.text, finding.text)
+        return self.code in ("", finding.code) and _contains(self.text, finding.text)
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,14 @@ class Gate:
 
     def unexpected(self, found: Iterable[Finding], windows: Sequence[Window]) -> list[Finding]:
         """What nobody expects, each text once, in the order of time."""
-        told: dict[tuple[str, str], Finding] = {}
+        first: dict[tuple[str, str], Finding] = {}
         for each in sorted(found, key=lambda finding: finding.at or math.inf):
             if not self._is_expected(each, windows):
-                told.setdefault((each.who, each.code or each.text), each)
-        return list(told.values())
+                first.setdefault((each.who, each.code or each.text), each)
+        return list(first.values())
 
     def _is_expected(self, finding: Finding, windows: Sequence[Window]) -> bool:
-        if (finding.code and finding.code in self.codes) or any(_says(text, finding.text) for text in self.texts):
+        if (finding.code and finding.code in self.codes) or any(_contains(text, finding.text) for text in self.texts):
             return True
         return any(each.covers(finding) for each in self.rules.allowed) or any(
             window.has(finding.at) and self._explains(window.fault, finding) for window in windows
@@ -143,7 +143,7 @@ class Gate:
     def _explains(self, fault: str, finding: Finding) -> bool:
         return any(
             fault in each.faults
-            and (finding.code in each.codes or any(_says(text, finding.text) for text in each.texts))
+            and (finding.code in each.codes or any(_contains(text, finding.text) for text in each.texts))
             for each in self.rules.explained
         )
 
@@ -166,11 +166,11 @@ def of_cluster_log(texts: Iterable[str], *, since: float) -> list[Finding]:
     return [
         Finding(each.at, f"cluster log, {each.who}", f"[{each.level}] {each.text}", each.code)
         for each in entries(texts)
-        if _is_told(each) and each.at >= since
+        if _is_reported(each) and each.at >= since
     ]
 
 
-def _is_told(each: Entry) -> bool:
+def _is_reported(each: Entry) -> bool:
     return each.level in LEVELS and not each.repeats
 
 
@@ -188,15 +188,15 @@ def require(unexpected: Sequence[Finding]) -> None:
     """Raises `UnexpectedEvidence` with what there is of it."""
     if not unexpected:
         return
-    told = [str(each) for each in unexpected[:LISTED]]
+    lines = [str(each) for each in unexpected[:LISTED]]
     if len(unexpected) > LISTED:
-        told.append(f"and {len(unexpected) - LISTED} more: report.json has all")
+        lines.append(f"and {len(unexpected) - LISTED} more: report.json has all")
     raise UnexpectedEvidence(
-        "\n".join([f"it would have passed, and the cluster said what nobody expects ({len(unexpected)}):", *told]),
+        "\n".join([f"it would have passed, and the cluster said what nobody expects ({len(unexpected)}):", *lines]),
         hint="a finding, or what the scenario does on purpose: then it says so by `expects(…)`; "
         "docs/reference/results.md#nothing-unexpected",
     )
 
 
-def _says(wanted: str, text: str) -> bool:
+def _contains(wanted: str, text: str) -> bool:
     return re.search(".*?".join(map(re.escape, wanted.split("…"))), text) is not None

@@ -36,7 +36,7 @@ def findings(kube: Kube, namespaces: Iterable[str], node_names: Iterable[str], *
     sources = [log for pod in pods for log in _logs_of(pod)]
     with ThreadPoolExecutor(MAX_IN_FLIGHT) as pool:
         texts = list(pool.map(lambda log: _text(kube, log, since), sources))
-        panics = list(pool.map(lambda name: nodes.kubelet_said(name, PANICS, since), node_names))
+        panics = list(pool.map(lambda name: nodes.kubelet_lines(name, PANICS, since), node_names))
     found = of_cluster_log(
         (text for log, text in zip(sources, texts, strict=True) if log.container == MON), since=since
     )

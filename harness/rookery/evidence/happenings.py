@@ -36,8 +36,8 @@ class Happening:
     text: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        told = {"at": round(self.at, 3), "kind": self.kind, "name": self.name, "state": self.state}
-        return {**told, "text": self.text[:LONGEST]} if self.text else told
+        found = {"at": round(self.at, 3), "kind": self.kind, "name": self.name, "state": self.state}
+        return {**found, "text": self.text[:LONGEST]} if self.text else found
 
 
 def of_node(node: Object, at: float) -> Happening:
@@ -50,10 +50,10 @@ def of_node(node: Object, at: float) -> Happening:
 def of_pod(pod: Object, at: float) -> Happening:
     restarts = sum(value_of(each, "restartCount", default=0) for each in _containers(pod))
     name = f"{pod['metadata'].get('namespace', '')}/{pod['metadata']['name']}"
-    told = [f"{restarts} restarts"] if restarts else []
+    parts = [f"{restarts} restarts"] if restarts else []
     if node := value_of(pod, "spec", "nodeName"):
-        told.append(f"on {node}")
-    return Happening(at, "pod", name, _state_of(pod), ", ".join(told))
+        parts.append(f"on {node}")
+    return Happening(at, "pod", name, _state_of(pod), ", ".join(parts))
 
 
 def _containers(pod: Object) -> list[Object]:
@@ -128,7 +128,7 @@ class Ceph:
             yield Happening(at, kind, name, state, text)
 
     def of(self, entry: Entry) -> Iterator[Happening]:
-        for kind, name, state in self._told(entry):
+        for kind, name, state in self._states_in(entry):
             if self._states.get((kind, name)) != state:
                 self._states[kind, name] = state
                 yield Happening(entry.at, kind, name, state, self._text(kind, entry))
@@ -142,7 +142,7 @@ class Ceph:
         """Nobody hears it from now on: when its PGs are told next, that is news, though they be the same."""
         self._states.pop(("PGs", "PGs"), None)
 
-    def _told(self, entry: Entry) -> Iterator[tuple[str, str, str]]:
+    def _states_in(self, entry: Entry) -> Iterator[tuple[str, str, str]]:
         text = entry.text
         if found := _OSD_UP.match(text):
             yield "OSD", f"osd.{found[1]}", "up"

@@ -32,7 +32,7 @@ SCHEMA = "rookery.events/1"
 OF_OTHER = "events-other.jsonl"  # of a scenario's second cluster
 REOPENED_AFTER_S = 2.0  # before a stream that has ended is asked for again
 WATCH_S = 300  # of one watch; then it is asked for again
-INITIAL_LIST_S = 5.0  # after its begin, by which a watch has told all objects that there are
+INITIAL_LIST_S = 5.0  # after its begin, by which a watch has listed all objects that there are
 SILENT_S = 15.0  # the mgr reports PGs every two seconds: a mon that logs nothing for so long is not asked further
 MOST = 20_000  # lines of events.jsonl
 STOPPED_S = 5.0
@@ -73,10 +73,10 @@ class _Objects(_Source):
         super().__init__()
         self._path, self._happening = path, happening
         self._states: dict[str, Happening] = {}  # by uid
-        self._told: set[str] | None = None  # uids since the watch began; None once that is all told
+        self._listed: set[str] | None = None  # uids since the watch began; None once it has listed all
 
     def open(self, kube: Kube) -> Stream:
-        self._told = set()
+        self._listed = set()
         return kube.stream(self._path, [("watch", "true"), ("timeoutSeconds", str(WATCH_S))])
 
     def of(self, line: bytes, at: float) -> Iterator[Happening]:
@@ -87,8 +87,8 @@ class _Objects(_Source):
         uid = value_of(found, "metadata", "uid", default="")
         if change.get("type") not in ("ADDED", "MODIFIED", "DELETED") or not uid:
             return  # a bookmark, or an error: the stream ends then
-        if self._told is not None:
-            self._told.add(uid)
+        if self._listed is not None:
+            self._listed.add(uid)
         if change["type"] == "DELETED":
             yield from self._gone(uid, at)
         elif (now := self._happening(found, at)) is not None:
@@ -99,9 +99,9 @@ class _Objects(_Source):
 
     def due(self, at: float) -> Iterator[Happening]:
         """What went while nobody watched."""
-        if self._told is not None and time.monotonic() > self.asked + INITIAL_LIST_S:
-            told, self._told = self._told, None
-            for uid in self._states.keys() - told:
+        if self._listed is not None and time.monotonic() > self.asked + INITIAL_LIST_S:
+            listed, self._listed = self._listed, None
+            for uid in self._states.keys() - listed:
                 yield from self._gone(uid, at)
 
     def _gone(self, uid: str, at: float) -> Iterator[Happening]:
@@ -176,7 +176,7 @@ class Watcher:
     ) -> None:
         """`lanes` tells what the storage's parts are now, which nobody waits for."""
         self._kube, self._path, self._lanes = kube, path, lanes
-        self._told: Lanes = {}  # at the beginning, until it is written
+        self._initial: Lanes = {}  # at the beginning, until it is written
         self._began = time.time()
         pods = _Pods(namespace)
         self._nodes = _Objects("/api/v1/nodes", of_node)  # by whose stream it is known whether the API server answers
@@ -204,7 +204,7 @@ class Watcher:
 
     def _ask(self) -> None:
         with suppress(Exception):  # there is nothing to be told then, and no scenario fails for it
-            self._told = self._lanes()
+            self._initial = self._lanes()
 
     def stop(self) -> None:
         """End the thread; it is left alone where it does not end within some seconds."""
@@ -251,9 +251,9 @@ class Watcher:
                 self._write(file, self._unanswered(source))
         ready = {key.data for key, _ in self._selector.select(timeout=1.0)}
         at = time.time()
-        if told := self._told:
-            self._told = {}
-            self._write(file, self._cluster_log.began_with(told))
+        if initial := self._initial:
+            self._initial = {}
+            self._write(file, self._cluster_log.began_with(initial))
         for source in self._sources:
             if source in ready:
                 self._write(file, self._read(source, at))

@@ -63,11 +63,11 @@ class DiskLoss(Fault):
             raise NotYet(f"{self._disk.device} has its size still")
         read = ["dd", f"if={self._disk.device}", "of=/dev/null", "bs=4096", "count=1", "iflag=direct"]
         try:
-            told = self.cluster.nodes.execute(self._node, "sh", "-c", f"{' '.join(read)} 2>&1")
+            output = self.cluster.nodes.execute(self._node, "sh", "-c", f"{' '.join(read)} 2>&1")
         except CommandFailed as error:
             return f"{self._disk.device} was of {self._before} bytes, and cannot be read on {self._node}: {error}"
-        if not told.startswith("0+0 records in"):
-            raise NotYet(f"it can be read: {told}")
+        if not output.startswith("0+0 records in"):
+            raise NotYet(f"it can be read: {output}")
         return f"{self._disk.device} was of {self._before} bytes; 0 can be read on {self._node}"
 
     def undo(self) -> None:

@@ -34,10 +34,10 @@ class KubeletCertificateExpiry(Fault):
         self._write_certificate(valid_for="1s")
 
     def effective(self) -> str:
-        told = self.cluster.nodes.execute(self._node, "openssl", "x509", "-noout", "-enddate", "-in", _FILE).strip()
-        if ssl.cert_time_to_seconds(told.partition("=")[2]) >= time.time():
-            raise NotYet(f"it is good still: {told}")
-        return f"the certificate of {self._node}'s kubelet: {told}"
+        expiry = self.cluster.nodes.execute(self._node, "openssl", "x509", "-noout", "-enddate", "-in", _FILE).strip()
+        if ssl.cert_time_to_seconds(expiry.partition("=")[2]) >= time.time():
+            raise NotYet(f"it is good still: {expiry}")
+        return f"the certificate of {self._node}'s kubelet: {expiry}"
 
     def undo(self) -> None:
         """What kubeadm's documentation tells an operator to do, on a node that is on."""
@@ -51,8 +51,8 @@ class KubeletCertificateExpiry(Fault):
         nodes = self.cluster.nodes
         (first, *_) = [name for name in nodes.node_names if name not in nodes.workers]
         user = ("--org=system:nodes", f"--client-name=system:node:{self._node}", f"--validity-period={valid_for}")
-        told = nodes.execute(first, "kubeadm", "kubeconfig", "user", *user)
-        (made,) = yaml.safe_load(told)["users"]
+        kubeconfig = nodes.execute(first, "kubeadm", "kubeconfig", "user", *user)
+        (made,) = yaml.safe_load(kubeconfig)["users"]
         parts = [made["user"][name] for name in ("client-certificate-data", "client-key-data")]
         pem = b64encode(b"".join(map(b64decode, parts))).decode()
         nodes.execute(self._node, "sh", "-c", f"echo {pem} | base64 -d > {_FILE}")

@@ -51,8 +51,8 @@ def dropped(cluster: StorageCluster, node: str, addresses: Iterable[str], *, por
     """
     script = _PROBE.format(addresses=" ".join(addresses), port=port)
     enter = ["nsenter", "-t", str(pid), "-n"] if pid else []
-    told = cluster.nodes.execute(node, *enter, "sh", "-c", script).splitlines()
-    return {line.split()[0] for line in told if line.endswith(f" {_TIMED_OUT}")}
+    output = cluster.nodes.execute(node, *enter, "sh", "-c", script).splitlines()
+    return {line.split()[0] for line in output if line.endswith(f" {_TIMED_OUT}")}
 
 
 def require_reachable(cluster: StorageCluster, node: str, addresses: Iterable[str], *, port: int, pid: int = 0) -> None:

@@ -25,10 +25,10 @@ class VolumeFill(Fault):
 
     def prepare(self) -> None:
         """Raises `UsageError` where it has no filesystem of its own: that would be the node's, this machine's."""
-        told = self._sh(f"df --output=target {self._path} | tail -n 1").strip()
-        if told != self._path:
+        mounted = self._sh(f"df --output=target {self._path} | tail -n 1").strip()
+        if mounted != self._path:
             raise UsageError(
-                f"{self._path} in pod {self._namespace}/{self._pod} is no mounted volume, but in {told}",
+                f"{self._path} in pod {self._namespace}/{self._pod} is no mounted volume, but in {mounted}",
                 hint="the mountPath of a volume of that pod",
             )
 

@@ -30,7 +30,7 @@ class Sample:
     promised: list[int] = field(default_factory=list)  # acknowledged, and too old to be lost
     late: list[int] = field(default_factory=list)  # acknowledged right before each fault, and kept
     failed: list[int] = field(default_factory=list)
-    told_nothing: list[int] = field(default_factory=list)
+    unanswered: list[int] = field(default_factory=list)
     keys: int = 0
     fault: int = 0  # where the last fault ends
     early: int = 0  # where the read at QUORUM ends
@@ -72,7 +72,7 @@ class _Store:
             self._now += rng.randint(1, 3) * window_ns  # it stalls, and they wait
         self._fault()
         for key, begin in waiting:
-            sample.told_nothing.append(key)
+            sample.unanswered.append(key)
             if rng.random() < 0.5:
                 self._there.add(key)
             if rng.random() < 0.7:
@@ -220,7 +220,7 @@ def _lost_after_the_fault(sample: Sample, rng: Random) -> None:
 
 @_kind("invalid")
 def _vanished(sample: Sample, rng: Random) -> None:
-    key = rng.choice(sample.told_nothing)
+    key = rng.choice(sample.unanswered)
     _reread(sample, sample.early, more=[key])
     _reread(sample, sample.final, without=[key])
 
@@ -297,7 +297,7 @@ def _fault_not_verified(sample: Sample, rng: Random) -> None:
 @_kind("unknown")
 def _nothing_in_flight(sample: Sample, rng: Random) -> Sample:
     strict = _Store(rng, None).live(1)  # with a window, who waited shows that the store had stalled
-    waiting = set(strict.told_nothing)
+    waiting = set(strict.unanswered)
     _without(strict, lambda each: each.key in waiting)
     for each in strict.operations:
         if each.f == "read" and each.type == "ok":

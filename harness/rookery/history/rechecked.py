@@ -46,22 +46,22 @@ def recheck(history: Path, verdict: Mapping[str, Any], *, rpo_seconds: float | N
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In words; a field that a verdict of then did not have is no difference."""
-    told = []
+    differences = []
     if before.get("acknowledged") != now["acknowledged"]:
-        told.append(f"acknowledged: {before.get('acknowledged')} then, {now['acknowledged']} now")
+        differences.append(f"acknowledged: {before.get('acknowledged')} then, {now['acknowledged']} now")
     for name in (*ROWS, *KEYS, *VALUES):
         if name not in before:
             continue
         then, today = _by_key(before[name]), _by_key(now[name])
         for what, keys in (("only then", then.keys() - today.keys()), ("only now", today.keys() - then.keys())):
             if keys:
-                told.append(f"{name}: {what}: {format_keys(keys)}")
+                differences.append(f"{name}: {what}: {format_keys(keys)}")
         for key in sorted(then.keys() & today.keys()):
             if then[key] != today[key]:
-                told.append(f"{name}: row {key}: {then[key]} then, {today[key]} now")
+                differences.append(f"{name}: row {key}: {then[key]} then, {today[key]} now")
     if before.get("reasons", []) != now["reasons"]:
-        told.append(f"reasons: {_listed(before.get('reasons', []))} then, {_listed(now['reasons'])} now")
-    return told
+        differences.append(f"reasons: {_listed(before.get('reasons', []))} then, {_listed(now['reasons'])} now")
+    return differences
 
 
 def _by_key(found: Any) -> dict[int, str]:

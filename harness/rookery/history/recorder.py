@@ -110,16 +110,16 @@ class Recorder:
         one that was begun, and for one that started before.
         """
         begin = self.invoke("fault", process=NEMESIS, value=name)
-        told: list[Injected] = []
+        injected: list[Injected] = []
         try:
-            yield told.append
-            if told and (told[-1].name != name or told[-1].started_ns < begin.time_ns):
-                raise ValueError(f"not the fault that was begun as {begin}: {told[-1]}")
+            yield injected.append
+            if injected and (injected[-1].name != name or injected[-1].started_ns < begin.time_ns):
+                raise ValueError(f"not the fault that was begun as {begin}: {injected[-1]}")
         except BaseException as error:
             self.info(begin, repr(error))
             raise
-        if told:
-            self._complete(begin, "ok", None, None, None, fault=told[-1].details)
+        if injected:
+            self._complete(begin, "ok", None, None, None, fault=injected[-1].details)
         else:
             self.info(begin, "nobody told what was injected")
 

@@ -145,7 +145,7 @@ def require_archive(path: Path) -> None:
         with tarfile.open(path) as archive:
             names = {member.name for member in archive}
     except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
-        said = in_words(error).partition("\n")[0].rstrip(":")  # a line for each way of compression follows
-        raise UsageError(f"{path}: no archive of images, or not a whole one: {said}", hint=hint) from error
+        message = in_words(error).partition("\n")[0].rstrip(":")  # a line for each way of compression follows
+        raise UsageError(f"{path}: no archive of images, or not a whole one: {message}", hint=hint) from error
     if not names & {"manifest.json", "index.json"}:
         raise UsageError(f"{path}: an archive, but not of images", hint=hint)

@@ -113,14 +113,16 @@ class Refusal:
     @classmethod
     def of(cls, error: InfrastructureError, source: str, mirror: str) -> Refusal:
         """What the engine has said of it."""
-        said = error.message.splitlines()[-1]
+        message = error.message.splitlines()[-1]
         if not mirror:
-            return cls(f": not in docker, not in the archive cache, not to be pulled ({source}: {said})")
+            return cls(f": not in docker, not in the archive cache, not to be pulled ({source}: {message})")
         if any(word in error.message.lower() for word in _DENIED):
-            return cls(f": the mirror {mirror} does not give it out ({said})", f"`docker login {mirror.split('/')[0]}`")
+            return cls(
+                f": the mirror {mirror} does not give it out ({message})", f"`docker login {mirror.split('/')[0]}`"
+            )
         if any(word in error.message.lower() for word in _ABSENT):
             return cls(f" is not in the mirror {mirror}", f"have it there as {source}")
-        return cls(f": the mirror {mirror} cannot be asked ({said})", "see that the engine reaches it: docker pull")
+        return cls(f": the mirror {mirror} cannot be asked ({message})", "see that the engine reaches it: docker pull")
 
 
 def _load(reference: str) -> bool:

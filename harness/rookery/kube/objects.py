@@ -40,7 +40,7 @@ def is_true(found: Object | None, condition: str) -> bool:
 def reasons_of(found: Object | None) -> list[str]:
     """What the object's conditions say that are True, for a reader; most say nothing."""
     true = [each for each in items_of(found, "status", "conditions") if value_of(each, "status") == "True"]
-    return [told for each in true if (told := value_of(each, "message"))]
+    return [message for each in true if (message := value_of(each, "message"))]
 
 
 def title_of(found: Object) -> str:

@@ -71,8 +71,8 @@ def _fuse_connections(names: Sequence[str]) -> set[int]:
     the machine's mounts.
     """
     found: set[int] = set()
-    for told in docker_output("inspect", "-f", "{{.State.Pid}} {{json .Mounts}}", *names).splitlines():
-        pid, _, mounts = told.partition(" ")
+    for line in docker_output("inspect", "-f", "{{.State.Pid}} {{json .Mounts}}", *names).splitlines():
+        pid, _, mounts = line.partition(" ")
         given = [PurePosixPath(mount["Destination"]) for mount in json.loads(mounts) or []]
         with suppress(OSError):  # dead by itself
             found |= _mounted_connections(pid, given)

@@ -52,8 +52,8 @@ def differences(source: Path, target: Path, *, without: Sequence[Path] = ()) -> 
 
     Times and link counts are no difference.
     """
-    said = _rsync(source, target, "--dry-run", "--checksum", "--itemize-changes", without=without)
-    return [line for line in said.splitlines() if line and not _only_times(line)]
+    output = _rsync(source, target, "--dry-run", "--checksum", "--itemize-changes", without=without)
+    return [line for line in output.splitlines() if line and not _only_times(line)]
 
 
 def _only_times(line: str) -> bool:

@@ -120,7 +120,7 @@ def _write(text: str, config: dict[str, Any], path: Path) -> None:
 
     Raises `UsageError`, with nothing written, if the text does not say what it should.
     """
-    if not _says(text, config):
+    if not _holds(text, config):
         raise UsageError(f"{path} is written in a way in which nothing can be put in or taken out", hint="another file")
     path = path.resolve()
     try:
@@ -147,7 +147,7 @@ def _write(text: str, config: dict[str, Any], path: Path) -> None:
         ) from error
 
 
-def _says(text: str, config: dict[str, Any]) -> bool:
+def _holds(text: str, config: dict[str, Any]) -> bool:
     try:
         return yaml.safe_load(text) == config
     except yaml.YAMLError:

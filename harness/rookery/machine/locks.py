@@ -83,15 +83,15 @@ def machine_lock(name: str, *, within: float = 30) -> Iterator[None]:
 @contextmanager
 def held(path: Path, *, create: bool = False, within: float) -> Iterator[None]:
     """Hold the lock on this very path, as soon as nobody else does; otherwise as `machine_lock`."""
-    began, told = time.monotonic(), False
+    began, logged = time.monotonic(), False
 
     def lock() -> Lock:
-        nonlocal told
+        nonlocal logged
         taken = take(path, create=create)
         if taken is not None:
             return taken
-        if not told and time.monotonic() - began >= LOGGED_AFTER:
-            told = True
+        if not logged and time.monotonic() - began >= LOGGED_AFTER:
+            logged = True
             log.info("waiting for another run, for at most %.0f s: it holds %s", within, path)
         raise NotYet("another process holds it")
 

@@ -62,10 +62,10 @@ def installed(packages: Collection[str]) -> set[str]:
     """Which of them are installed; none where dpkg is not."""
     asked = ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *packages]
     try:
-        told = run(asked, timeout=30, check=False).stdout  # its status tells that one of them is unknown
+        output = run(asked, timeout=30, check=False).stdout  # its status tells that one of them is unknown
     except CommandFailed:
         return set()
-    return {words[0] for line in told.splitlines() if (words := line.split())[1:] == ["installed"]}
+    return {words[0] for line in output.splitlines() if (words := line.split())[1:] == ["installed"]}
 
 
 def _goes_with(packages: Sequence[str]) -> set[str]:

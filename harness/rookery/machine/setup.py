@@ -108,10 +108,10 @@ def _install_packages(changes: Changes) -> None:
             raise
         log.warning("packages: %s\n(set-up itself has the lists of packages brought up to date first)", error.message)
         return
-    told = f"packages: installing {' '.join(missing)}"
+    what = f"packages: installing {' '.join(missing)}"
     if needed := sorted(set(new) - set(missing)):
-        told += f", and what they need: {' '.join(needed)}"
-    changes.make(told, lambda: packages.install(missing), [Change("package", package) for package in new])
+        what += f", and what they need: {' '.join(needed)}"
+    changes.make(what, lambda: packages.install(missing), [Change("package", package) for package in new])
 
 
 def _refuse_other_distribution(missing: list[str]) -> None:
@@ -282,8 +282,8 @@ def _load_modules(changes: Changes) -> None:
             continue
 
         def load(argv: Sequence[str] = (modprobe, module)) -> None:
-            if said := run(argv, timeout=30, check=False).stderr.strip():
-                log.warning("%s", said)
+            if message := run(argv, timeout=30, check=False).stderr.strip():
+                log.warning("%s", message)
 
         changes.make(f"kernel module {module}: loading it", load, [of_this_boot("module", module)])
 
@@ -302,8 +302,8 @@ def _raise_inotify_limits(changes: Changes) -> None:
                 sysctl = f"sysctl -w fs.inotify.{path.name}={wanted}"
                 log.warning("fs.inotify.%s: %s; outside of this container: %s", path.name, error.strerror, sysctl)
 
-        told = f"fs.inotify.{name}: raising it from {before} to {wanted}"
-        changes.make(told, write, [of_this_boot("limit", str(path), before, str(wanted))])
+        what = f"fs.inotify.{name}: raising it from {before} to {wanted}"
+        changes.make(what, write, [of_this_boot("limit", str(path), before, str(wanted))])
 
 
 def _install_kind(build_kind: Callable[[Path], None], changes: Changes) -> None:

@@ -45,13 +45,13 @@ class Changes:
         self.dry_run = dry_run
         self.any = False  # was made, or would be
 
-    def make(self, told: str, do: Callable[[], object], changes: Iterable[Change] = ()) -> None:
+    def make(self, what: str, do: Callable[[], object], changes: Iterable[Change] = ()) -> None:
         self.any = True
         if self.dry_run:
-            log.info("would do: %s", told)
+            log.info("would do: %s", what)
             return
         add(changes)
-        log.info("%s", told)
+        log.info("%s", what)
         do()
 
 

@@ -37,18 +37,18 @@ def undo(*, dry_run: bool = False) -> None:
             setup.stop_engine()
             setup.log_file().unlink(missing_ok=True)
     failures = []
-    for kind, (told, take_back) in _UNDO.items():
+    for kind, (what, take_back) in _UNDO.items():
         of_kind = [each for each in changes[::-1] if each.kind == kind and each.boot in ("", boot_id())]
         names = " ".join(each.name for each in of_kind)
         if not of_kind:
             continue
         if dry_run:
-            log.info("would undo: %s %s", told, names)
+            log.info("would undo: %s %s", what, names)
             continue
         try:
             take_back(of_kind)
         except (InfrastructureError, OSError) as error:
-            failures.append(f"{told} {names}: {error}")
+            failures.append(f"{what} {names}: {error}")
             continue
         for change in of_kind:
             setup_record.forget(change)

@@ -55,17 +55,17 @@ def between(of: str, good: str, bad: str, *, also: Sequence[str] = (), registrie
 
 def next_version(versions: Sequence[str], verdicts: Mapping[str, str]) -> str | None:
     """The one to try next, None when it is over. The ends come first: what was said of them may not hold here."""
-    for end, said in ((versions[-1], BAD), (versions[0], GOOD)):
+    for end, expected in ((versions[-1], BAD), (versions[0], GOOD)):
         if end not in verdicts:
             return end
-        if verdicts[end] != said:
+        if verdicts[end] != expected:
             return None
     low, high = _bounds(versions, verdicts)
     untried = [index for index in range(low + 1, high) if versions[index] not in verdicts]
     return versions[min(untried, key=lambda index: abs(index - (low + high) / 2))] if untried else None
 
 
-def as_said(versions: Sequence[str], verdicts: Mapping[str, str]) -> bool:
+def ends_differ(versions: Sequence[str], verdicts: Mapping[str, str]) -> bool:
     """Whether the scenario passes in the good version and fails in the bad one."""
     return (verdicts.get(versions[0]), verdicts.get(versions[-1])) == (GOOD, BAD)
 

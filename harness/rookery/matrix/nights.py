@@ -101,8 +101,8 @@ def set_aside(folder: Path) -> None:
 
 def write(folder: Path, cell: Cell, *, started: str, seconds: float, status: int, command: list[str]) -> None:
     """Say in the folder of a cell's run what came of it."""
-    told = {"schema": SCHEMA, "started": started, "seconds": round(seconds, 1), "status": status, "command": command}
-    write_json(folder / CELL_FILE, {**told, "cell": cell.as_dict()})
+    facts = {"schema": SCHEMA, "started": started, "seconds": round(seconds, 1), "status": status, "command": command}
+    write_json(folder / CELL_FILE, {**facts, "cell": cell.as_dict()})
 
 
 def cells_of(night: Path) -> list[CellRun]:
@@ -115,11 +115,11 @@ def _cell_files(night: Path) -> list[Path]:
 
 
 def _cell(path: Path) -> CellRun | None:
-    told = stored.read(path, FORM)
-    if not told.keys() >= FORM.keys():
+    facts = stored.read(path, FORM)
+    if not facts.keys() >= FORM.keys():
         return None
-    name, night = told["cell"]["name"], path.parents[1].name
-    return CellRun(name, night, told["started"], float(told["seconds"]), int(told["status"]), path.parent)
+    name, night = facts["cell"]["name"], path.parents[1].name
+    return CellRun(name, night, facts["started"], float(facts["seconds"]), int(facts["status"]), path.parent)
 
 
 def scenarios_of(run: CellRun) -> list[ScenarioRun]:
@@ -132,10 +132,10 @@ def _scenario_folders(run: CellRun) -> list[Path]:
 
 
 def _scenario(run: CellRun, folder: Path) -> ScenarioRun | None:
-    told = stored.timings_of(folder)
-    if not told.keys() >= {"scenario", "outcome", "total_s"}:
+    timings = stored.timings_of(folder)
+    if not timings.keys() >= {"scenario", "outcome", "total_s"}:
         return None
-    return ScenarioRun(told["scenario"], run.cell, run.night, told["outcome"], float(told["total_s"]), folder)
+    return ScenarioRun(timings["scenario"], run.cell, run.night, timings["outcome"], float(timings["total_s"]), folder)
 
 
 def unreadable(night: Path) -> list[str]:

@@ -49,8 +49,8 @@ class RunXml(LogXML):
         super().update_testcase_duration(report)
         if report.when == "teardown":
             reporter = self.node_reporter(report)
-            told: dict[str, Any] = dict(report.user_properties)
-            reporter.duration = max(0.0, reporter.duration - told.get(UNCOUNTED, 0.0))
+            properties: dict[str, Any] = dict(report.user_properties)
+            reporter.duration = max(0.0, reporter.duration - properties.get(UNCOUNTED, 0.0))
 
     def pytest_sessionfinish(self) -> None:
         self.write()

@@ -17,10 +17,10 @@ def missing(items: Sequence[pytest.Item]) -> list[str]:
     """
     functions = [item for item in items if isinstance(item, pytest.Function)]
     known = {name for item in functions for name in item._fixtureinfo.name2fixturedefs} | {*scenarios.OURS}
-    return [told for item in functions if (told := _missing(item, known))]
+    return [line for item in functions if (line := _missing(item, known))]
 
 
 def _missing(item: pytest.Function, known: set[str]) -> str:
     hints = {name: get_close_matches(name, known, n=1) for name in scenarios.missing(item)}
-    told = ", ".join(f"{name!r}" + (f" (is it {close[0]!r}?)" if close else "") for name, close in hints.items())
-    return f"{item.nodeid} asks for a fixture that nobody provides: {told}" if told else ""
+    names = ", ".join(f"{name!r}" + (f" (is it {close[0]!r}?)" if close else "") for name, close in hints.items())
+    return f"{item.nodeid} asks for a fixture that nobody provides: {names}" if names else ""

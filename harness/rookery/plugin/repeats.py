@@ -63,9 +63,11 @@ def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
 
     ended: dict[str, list[tuple[int, str]]] = {}
     for report in reports:
-        told = dict(report.user_properties)
-        if report.when == "teardown" and ROUND in told:
-            ended.setdefault(report.nodeid, []).append((int(str(told[ROUND])), str(told.get(OUTCOME, report.outcome))))
+        properties = dict(report.user_properties)
+        if report.when == "teardown" and ROUND in properties:
+            ended.setdefault(report.nodeid, []).append(
+                (int(str(properties[ROUND])), str(properties.get(OUTCOME, report.outcome)))
+            )
     lines = []
     for test, rounds in ended.items():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(how for _, how in rounds).most_common())

@@ -62,15 +62,15 @@ class _Block(TerminalRepr):
 
 
 class _ToRunLog(logging.Handler):
-    """Has run.log tell all that is logged, such as what a wait is waiting for."""
+    """Has all that is logged in run.log, such as what a wait is waiting for."""
 
-    def __init__(self, tell: Callable[[str, datetime], None]) -> None:
+    def __init__(self, write: Callable[[str, datetime], None]) -> None:
         super().__init__(logging.DEBUG)
-        self._tell = tell
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._tell(self.format(record), datetime.fromtimestamp(record.created, timezone.utc))
+            self._write(self.format(record), datetime.fromtimestamp(record.created, timezone.utc))
         except Exception:
             self.handleError(record)
 
@@ -205,14 +205,14 @@ class Reporting:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        told: dict[str, Any] = dict(report.user_properties)
-        if FOLDER not in told or self._worker:
+        properties: dict[str, Any] = dict(report.user_properties)
+        if FOLDER not in properties or self._worker:
             return
         if self.folder is None:  # a worker of pytest-xdist has made it
-            self._have(RunFolder(Path(told[FOLDER]).parent))
+            self._have(RunFolder(Path(properties[FOLDER]).parent))
         self.log(f"{report.nodeid}: {report.when} {report.outcome} after {report.duration:.1f} s")
         if report.when != "call":
-            self._pages(Path(told[FOLDER]), self._config.rootpath / report.nodeid.partition("::")[0])
+            self._pages(Path(properties[FOLDER]), self._config.rootpath / report.nodeid.partition("::")[0])
 
     @contextmanager
     def meanwhile(self, results: Results) -> Iterator[None]:
@@ -269,15 +269,15 @@ class Reporting:
         from rookery.report import pages  # as above
 
         now = datetime.now(timezone.utc).isoformat()
-        told = EXPLAINED.get(status, "an exit status of pytest's own")
+        meaning = EXPLAINED.get(status, "an exit status of pytest's own")
         folder = self.folder
         if folder is None:
             return
         with suppress(OSError):
             folder.note(
-                **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=told
+                **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=meaning
             )
-            self.log(f"exit status {status}: {told}")
+            self.log(f"exit status {status}: {meaning}")
             self._page("the run", pages.run, folder.path)
 
 
@@ -314,7 +314,7 @@ def keep_traceback(call: pytest.CallInfo[Any], results: Results) -> None:
         call.excinfo.traceback = shown
 
 
-def told(
+def report_failure(
     item: pytest.Item,
     call: pytest.CallInfo[Any],
     report: pytest.TestReport,

@@ -77,11 +77,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _require_fixtures(config: pytest.Config, scenarios: Sequence[pytest.Item]) -> None:
     """End the run before anything is deployed, if one of its scenarios can only fail for want of a fixture."""
-    if told := missing_fixtures.missing(scenarios):
+    if lines := missing_fixtures.missing(scenarios):
         if getattr(config, "workerinput", {}).get("workerid") == "gw0":  # what a worker exits with is not shown
             workers.reporting_of(config)
-            log.error("%s", "\n".join(told))
-        pytest.exit("\n".join(told), returncode=USAGE)
+            log.error("%s", "\n".join(lines))
+        pytest.exit("\n".join(lines), returncode=USAGE)
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], unwanted: Sequence[pytest.Item]) -> None:
@@ -103,8 +103,8 @@ def _cut(config: pytest.Config, items: list[pytest.Item], index: int, number: in
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     others = options.of_others(config), fixtures_of_others(config)
-    lines = [told for told in (*others, tiers.told(config.stash.get(DESELECTED, []))) if told]
-    return lines + (config.stash[SLICE].told() if SLICE in config.stash else [])
+    lines = [line for line in (*others, tiers.count_left_out(config.stash.get(DESELECTED, []))) if line]
+    return lines + (config.stash[SLICE].lines() if SLICE in config.stash else [])
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -222,7 +222,7 @@ def pytest_runtest_makereport(
     if call.when == "teardown" and call.excinfo and (results := item.stash.get(RESULTS, None)):
         finish(item, results, blamed(call.excinfo.value, call.when))  # fixtures do not see what others' ends raise
     if results := item.stash.get(RESULTS, None):  # which its setup has made
-        reporting.told(item, call, report, results, machine=session.short_of_disk_space(results))
+        reporting.report_failure(item, call, report, results, machine=session.short_of_disk_space(results))
     return report
 
 

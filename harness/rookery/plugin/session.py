@@ -147,7 +147,7 @@ class Session:
             return False
         results.add_phase("clean" if cleaning.clean else "not clean", begin, cleaning.seconds)
         results.record(
-            **{name: list(told) for name, told in (("undone", cleaning.undone), ("dirty", cleaning.left)) if told}
+            **{name: list(found) for name, found in (("undone", cleaning.undone), ("dirty", cleaning.left)) if found}
         )
         if not cleaning.clean:
             log.info("%s; restoring it", cleaning)
@@ -209,8 +209,8 @@ class Session:
         try:
             cluster.saved.save(state.name, results)
         except InfrastructureError as error:
-            told = "%s could not be saved, and is made anew when it is needed again: %s"
-            log.warning(told, state.name, error)
+            message = "%s could not be saved, and is made anew when it is needed again: %s"
+            log.warning(message, state.name, error)
             # It may have stood still for long before that failed, and the scenario begins on it.
             cluster.all_healthy.wait(within=RESUMED_WITHIN)
             return
@@ -264,8 +264,8 @@ class Session:
             return
         if self.settings.keep_cluster and cluster.ready:
             cluster.keep()
-            told = "kept: export KUBECONFIG=%s; remove it with: rookery sweep --all"
-            log.info(told, cluster.nodes.kubeconfig_path)
+            message = "kept: export KUBECONFIG=%s; remove it with: rookery sweep --all"
+            log.info(message, cluster.nodes.kubeconfig_path)
         else:
             cluster.delete()
 

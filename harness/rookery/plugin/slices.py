@@ -73,7 +73,7 @@ class Slice:
     def shard(self) -> str:
         return f"{self.index}/{self.number}"
 
-    def told(self) -> list[str]:
+    def lines(self) -> list[str]:
         """For whoever reads what a run has to do."""
         if not self.pieces:
             return [f"slice {self.shard}: no scenario"]

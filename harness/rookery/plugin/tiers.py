@@ -20,7 +20,7 @@ import pytest
 
 from rookery.catalogue.markers import CORE, REST, SLOW, tier, tier_in_words
 
-_CURES = {REST: "`--all` has them as well", SLOW: "`--slow` has everything"}
+_HINTS = {REST: "`--all` has them as well", SLOW: "`--slow` has everything"}
 
 
 def left_out(config: pytest.Config, scenarios: Iterable[pytest.Item], *, every: bool, slow: bool) -> list[pytest.Item]:
@@ -55,8 +55,8 @@ def _asked_by(config: pytest.Config, item: pytest.Item) -> str:
     return next((by for by in ("test", "file") if by in named), "folder")
 
 
-def told(left_out: Sequence[pytest.Item]) -> str:
+def count_left_out(items: Sequence[pytest.Item]) -> str:
     """How many were left out, and how to have them; empty if none was."""
-    number = Counter(tier(item) for item in left_out)
-    parts = [f"{number[of]} {tier_in_words(of)} ({_CURES[of]})" for of in (REST, SLOW) if number[of]]
+    number = Counter(tier(item) for item in items)
+    parts = [f"{number[of]} {tier_in_words(of)} ({_HINTS[of]})" for of in (REST, SLOW) if number[of]]
     return f"scenarios left out: {', '.join(parts)}" if parts else ""

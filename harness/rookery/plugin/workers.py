@@ -76,10 +76,10 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """A worker has ended: its exit status counts, of which pytest itself knows only failed tests."""
-    told = getattr(node, "workeroutput", {})
-    if STATUS in told:
-        node.config.stash.setdefault(STATUSES, []).append(told[STATUS])
-    if expected := told.get(EXPECTED_OF_WORKER):
+    output = getattr(node, "workeroutput", {})
+    if STATUS in output:
+        node.config.stash.setdefault(STATUSES, []).append(output[STATUS])
+    if expected := output.get(EXPECTED_OF_WORKER):
         node.config.stash[EXPECTED] = expected
 
 

@@ -102,14 +102,14 @@ class Comparison:
         }
 
     def _scenario(self, scenario: str, names: Sequence[str]) -> dict[str, Any]:
-        def told(name: str) -> list[dict[str, Any]]:
+        def figures(name: str) -> list[dict[str, Any]]:
             all_ = [column.figures(scenario, name) for column in self.columns]
             return [{"values": each, "median": median(each) if each else None} for each in all_]
 
         return {
             "outcomes": [column.words(scenario, lambda each: each.outcome) for column in self.columns],
             "verdicts": [column.words(scenario, lambda each: each.verdict) for column in self.columns],
-            "figures": {name: told(name) for name in names},
+            "figures": {name: figures(name) for name in names},
         }
 
 
@@ -166,13 +166,13 @@ def kind_of(run: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, str]
     """What a scenario with these files ran, on what: versions, driver and settings, the harness, the machine."""
     harness, machine = run.get("harness", {}), run.get("machine", {})
     commit = str(harness.get("commit") or harness.get("version") or "")[:12]
-    told = {
+    facts = {
         **again_options(report, run),
         HARNESS: f"{commit}, changed" if harness.get("changed") else commit,
         "host": machine.get("host"),
         "kernel": machine.get("kernel"),
     }
-    return {name: str(value) for name, value in told.items() if value not in (None, "") and name not in NO_KIND}
+    return {name: str(value) for name, value in facts.items() if value not in (None, "") and name not in NO_KIND}
 
 
 def _columns(runs: Sequence[Run]) -> list[Column]:
@@ -186,16 +186,16 @@ def _columns(runs: Sequence[Run]) -> list[Column]:
     if len(kinds) == 1 or len(kinds) == len(runs):
         of_all = [Column("median", runs)] if len(kinds) == 1 and len(runs) >= MEDIAN_OF else []
         return [*(Column(run.folder.name, [run]) for run in runs), *of_all]
-    return [Column(_told(kind, kinds), kind) for kind in kinds]
+    return [Column(_difference(kind, kinds), kind) for kind in kinds]
 
 
-def _told(kind: Sequence[Run], kinds: Sequence[Sequence[Run]]) -> str:
+def _difference(kind: Sequence[Run], kinds: Sequence[Sequence[Run]]) -> str:
     """In what it differs from the others."""
     own = kind[0].kind
     others = [each[0].kind for each in kinds]
     names = [name for each in others for name in each if len({other.get(name) for other in others}) > 1]
-    told = [f"{name} {own.get(name, 'by default')}" for name in dict.fromkeys(names)]
-    return f"{', '.join(told)} ({len(kind)} {'run' if len(kind) == 1 else 'runs'})"
+    parts = [f"{name} {own.get(name, 'by default')}" for name in dict.fromkeys(names)]
+    return f"{', '.join(parts)} ({len(kind)} {'run' if len(kind) == 1 else 'runs'})"
 
 
 def _place(name: str) -> int:

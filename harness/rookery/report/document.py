@@ -61,8 +61,8 @@ def why(scenario: Mapping[str, Any]) -> str:
         first = scenario["failures"][0]
         return f"{first['type']}: {first['reason']}"
     outcome = scenario["outcome"]
-    told = {
+    reasons = {
         RUNNING: "it has not come to its end: it runs still, or its run was killed",
         INTERRUPTED: "it was interrupted",
     }
-    return "" if outcome in GOOD else told.get(outcome, f"{outcome}: nothing that can be read says why")
+    return "" if outcome in GOOD else reasons.get(outcome, f"{outcome}: nothing that can be read says why")

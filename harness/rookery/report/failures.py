@@ -53,8 +53,8 @@ def block(
     rows.append(("took", took(timings, failure)))
     rows.append(("folder", f"{folder} (traceback.txt has every frame)"))
     rows += list(zip(("again", ""), again(report, run), strict=False))
-    told = "\n".join(_row(name, text) for name, text in rows if text)
-    return told if failure["type"] in EXPLAINS_ITSELF or not shown else f"{shown}\n\n{told}"
+    table = "\n".join(_row(name, text) for name, text in rows if text)
+    return table if failure["type"] in EXPLAINS_ITSELF or not shown else f"{shown}\n\n{table}"
 
 
 def reason(folder: Path, when: str) -> str:
@@ -134,10 +134,10 @@ def _options(options: Mapping[str, Any]) -> list[str]:
 def _verdict(folder: Path, failure: Mapping[str, Any]) -> str:
     """What the checker found, unless the reason is just that."""
     try:
-        told = (folder / "verdict.txt").read_text(encoding="utf-8", errors="replace").strip()
+        verdict = (folder / "verdict.txt").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
-    return "" if told in failure["reason"] else told
+    return "" if verdict in failure["reason"] else verdict
 
 
 def _plain(text: str) -> list[str]:

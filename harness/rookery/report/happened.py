@@ -58,18 +58,18 @@ def read(path: Path) -> Recorded:
         if each is not None and "schema" in each:
             began = _number(each.get("began"))
             continue
-        told = None if each is None else _happened(each)
-        if told is None:
+        happened = None if each is None else _happened(each)
+        if happened is None:
             found.skipped += 1
             continue
-        if told.kind == WATCH:
-            if lost and told.state == ANSWERS:
-                found.unwatched.append((lost, told.at))
-            lost = told.at if told.state == UNANSWERED else 0.0
-        if told.kind in GROUPS:
-            by_name.setdefault((told.kind, told.name), []).append(told)
-        if told.at > began + (SETTLED_S if told.kind in ("node", "pod", "volume") else 0.0):
-            found.changes.append(told)
+        if happened.kind == WATCH:
+            if lost and happened.state == ANSWERS:
+                found.unwatched.append((lost, happened.at))
+            lost = happened.at if happened.state == UNANSWERED else 0.0
+        if happened.kind in GROUPS:
+            by_name.setdefault((happened.kind, happened.name), []).append(happened)
+        if happened.at > began + (SETTLED_S if happened.kind in ("node", "pod", "volume") else 0.0):
+            found.changes.append(happened)
     if lost:
         found.unwatched.append((lost, math.inf))
     shown = [

@@ -86,9 +86,9 @@ def _row(scenario: Mapping[str, Any]) -> str:
 def _folded(run: Path, scenarios: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for scenario in scenarios:
         for failure in scenario["failures"]:
-            told = block(run / scenario["folder"], when=failure["when"])
-            more = len(told) - LONGEST_BLOCK
-            cut = f"{told[:LONGEST_BLOCK]}\n… {more:,} more characters: report.json has all" if more > 0 else told
+            shown = block(run / scenario["folder"], when=failure["when"])
+            more = len(shown) - LONGEST_BLOCK
+            cut = f"{shown[:LONGEST_BLOCK]}\n… {more:,} more characters: report.json has all" if more > 0 else shown
             title = html.escape(f"{scenario['folder']}: {failure['outcome']}")
             # What stands in `pre` is no Markdown until its end tag, which no escaped text has; and where the summary is
             # printed, no line of a log is a command to the runner.
@@ -126,8 +126,8 @@ def _annotation(scenario: Mapping[str, Any]) -> str:
         "line": place["line"] if place else "",
         "title": f"{scenario['folder']}: {scenario['outcome']}",
     }
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
-    return f"::error {told}::{_data(why(scenario)[:LONGEST_MESSAGE])}"
+    parts = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::error {parts}::{_data(why(scenario)[:LONGEST_MESSAGE])}"
 
 
 def _data(text: str) -> str:

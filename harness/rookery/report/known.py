@@ -26,7 +26,7 @@ def scan(logs: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
     cluster was restored explains nothing. A line without a time counts."""
     wanted = {name: each for name, each in catalogue().items() if len(_longest_part(each.text)) >= 12}
     found: dict[str, dict[str, Any]] = {}
-    for file in sorted(path for path in logs.rglob("*") if path.is_file() and not path.is_symlink() and _tells(path)):
+    for file in sorted(path for path in logs.rglob("*") if path.is_file() and not path.is_symlink() and _is_log(path)):
         text, written = file.read_text(encoding="utf-8", errors="replace"), file.stat().st_mtime
         for name, signature in wanted.items():
             texts = (signature.text, *signature.also)
@@ -36,8 +36,8 @@ def scan(logs: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
             places = _places(pattern, text)
             place = next((each for each in places if (moment_of(each[1], near=written) or since) >= since), None)
             if place is not None:
-                told = {"name": name, "text": str(signature), "source": signature.source, "places": []}
-                shown = found.setdefault(name, told)["places"]
+                entry = {"name": name, "text": str(signature), "source": signature.source, "places": []}
+                shown = found.setdefault(name, entry)["places"]
                 if len(shown) < PLACES:
                     begin, line = place
                     number = text.count("\n", 0, begin) + 1
@@ -46,7 +46,7 @@ def scan(logs: Path, *, since: float = 0.0) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _tells(file: Path) -> bool:
+def _is_log(file: Path) -> bool:
     """Whether it is a log, or events. What an object is, such as its finalizers, is not what anybody said."""
     return file.parent.name not in ("objects", "storage") or file.name.startswith("events")
 

@@ -18,8 +18,8 @@ ANSWERS_WITHIN = 10.0  # seconds, for git and docker; a fact that takes longer i
 def about_machine() -> dict[str, Any]:
     """Who ran what on which machine; a fact that cannot be had is None."""
     source = str(Path(__file__).parent)
-    commit = _told("git", "-C", source, "rev-parse", "HEAD")
-    changed = _told("git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", source)
+    commit = _output_of("git", "-C", source, "rev-parse", "HEAD")
+    changed = _output_of("git", "-C", source, "status", "--porcelain", "--untracked-files=no", "--", source)
     return {
         "harness": {"version": __version__, "commit": commit, "changed": None if commit is None else bool(changed)},
         "user": _user(),
@@ -31,12 +31,12 @@ def about_machine() -> dict[str, Any]:
             "cpus": os.cpu_count(),
             "memory_mib": _memory_mib(),
             "python": platform.python_version(),
-            "docker": _told("docker", "version", "--format", "{{.Server.Version}}"),
+            "docker": _output_of("docker", "version", "--format", "{{.Server.Version}}"),
         },
     }
 
 
-def _told(*argv: str) -> str | None:
+def _output_of(*argv: str) -> str | None:
     """What a command prints; None where it fails or is not there."""
     with suppress(Exception):
         done = run(argv, timeout=ANSWERS_WITHIN, check=False)

@@ -88,7 +88,7 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
         meanwhile=meanwhile,
         left_out=left_out,
         became=became,
-        changes=[{"since": each.at - started, "told": each} for each in became.changes[:CHANGES]],
+        changes=[{"since": each.at - started, "change": each} for each in became.changes[:CHANGES]],
         logs=logs,
         others=_others(folder),
         data=_json(_data(recorded, became, report, timings, started, logs)),
@@ -369,13 +369,13 @@ def _data(
 
 def _drawn_logs(logs: list[Log], started: float) -> dict[str, Any]:
     """The logs that tell times, and of all of them in one column each: at how many lines, at which, and when."""
-    told = [log for log in logs if log.times]
+    dated = [log for log in logs if log.times]
     return {
-        "files": [log.file for log in told],
-        "hrefs": {place: href for place, log in enumerate(told) if (href := _href(log.file)) != log.file},
-        "marks": _packed(array("I", (len(log.times) for log in told))),
-        "at": _packed(array("f", (moment - started for log in told for moment in log.times))),
-        "line": _packed(array("I", (line for log in told for line in log.lines))),
+        "files": [log.file for log in dated],
+        "hrefs": {place: href for place, log in enumerate(dated) if (href := _href(log.file)) != log.file},
+        "marks": _packed(array("I", (len(log.times) for log in dated))),
+        "at": _packed(array("f", (moment - started for log in dated for moment in log.times))),
+        "line": _packed(array("I", (line for log in dated for line in log.lines))),
     }
 
 

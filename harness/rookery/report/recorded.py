@@ -107,8 +107,8 @@ def faults_of(recorded: Iterable[dict[str, Any]], origin: float, origin_ns: int)
             details = noted if isinstance(noted, dict) else {}
             started = details.get("started_ns")
             at = started if _is_time(started) else begin["time_ns"]
-            told = str(details.get("proof") or "")
-            proof = told if happened else f"none: {each.get('error') or 'it was not verified'}"
+            shown = str(details.get("proof") or "")
+            proof = shown if happened else f"none: {each.get('error') or 'it was not verified'}"
             yield Fault(_name(begin), unix(at), unix(each["time_ns"]) if happened else None, None, proof)
             begin = None
     if begin is not None:
@@ -210,10 +210,10 @@ class _Numbers:
         self._texts, self._most = texts, most
         self._numbers = {text: number for number, text in enumerate(texts)}
 
-    def of(self, told: Any) -> int:
-        if not told:
+    def of(self, value: Any) -> int:
+        if not value:
             return 0
-        text = told[:_LONGEST] if type(told) is str else str(told)[:_LONGEST]
+        text = value[:_LONGEST] if type(value) is str else str(value)[:_LONGEST]
         number = self._numbers.get(text)
         if number is None:
             if len(self._texts) > self._most:

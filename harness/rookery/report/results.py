@@ -255,9 +255,9 @@ class Results:
         """Put a wait that has just ended into timings.json. Beyond so many the shortest is left out, and counted."""
         start = max(0.0, self.elapsed - wait.seconds)
         within = round(wait.within, 1) if math.isfinite(wait.within) else None  # JSON has no infinity
-        told = {"name": wait.name, "start_s": round(start, 1), "seconds": round(wait.seconds, 1)}
+        facts = {"name": wait.name, "start_s": round(start, 1), "seconds": round(wait.seconds, 1)}
         with self._writing:
-            self._waits.append({**told, "within": within, "ended": wait.ended})
+            self._waits.append({**facts, "within": within, "ended": wait.ended})
             if len(self._waits) > MOST_WAITS:
                 self._waits.remove(min(self._waits, key=lambda each: each["seconds"]))
                 self._waits_left_out += 1

@@ -23,17 +23,17 @@ def of(folder: Path) -> str:
     A scenario that has not come to its end is an error. Where junit.xml is missing or cannot be read, all are made of
     the scenarios' own files; what only pytest knew, such as why one was skipped, is not in it then.
     """
-    told = document.of(folder)
+    facts = document.of(folder)
     root = _stored(folder / FILE)
     if root is None:
-        root = _empty(told)
+        root = _empty(facts)
     suite = root if root.tag == "testsuite" else root.find("testsuite")
     if suite is None:
         suite = ET.SubElement(root, "testsuite", name="rookery")
     there = {
         Path(each.get("value", "")).name for each in suite.iterfind("testcase/properties/property[@name='results']")
     }
-    for scenario in told["scenarios"]:
+    for scenario in facts["scenarios"]:
         if scenario["folder"] not in there:
             suite.append(_case(folder, scenario))
     _count(suite)
@@ -48,9 +48,9 @@ def _stored(path: Path) -> ET.Element | None:
     return root if root.tag in ("testsuites", "testsuite") else None
 
 
-def _empty(told: Mapping[str, Any]) -> ET.Element:
+def _empty(facts: Mapping[str, Any]) -> ET.Element:
     root = ET.Element("testsuites", name="pytest tests")
-    run = told["run"]
+    run = facts["run"]
     ET.SubElement(
         root,
         "testsuite",
@@ -88,10 +88,10 @@ def _case(folder: Path, scenario: Mapping[str, Any]) -> ET.Element:
 
 def _properties(case: ET.Element, folder: Path, scenario: Mapping[str, Any]) -> None:
     properties = ET.SubElement(case, "properties")
-    told = [("bug", bug["url"]) for bug in scenario["bugs"]]
-    told += [("results", folder / scenario["folder"]), ("outcome", scenario["outcome"])]
-    told += [(name, scenario[name]) for name in ("budget_s", "counted_s") if scenario[name] is not None]
-    for name, value in told:
+    facts = [("bug", bug["url"]) for bug in scenario["bugs"]]
+    facts += [("results", folder / scenario["folder"]), ("outcome", scenario["outcome"])]
+    facts += [(name, scenario[name]) for name in ("budget_s", "counted_s") if scenario[name] is not None]
+    for name, value in facts:
         ET.SubElement(properties, "property", name=name, value=_text(value))
 
 

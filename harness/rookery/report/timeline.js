@@ -53,7 +53,7 @@
   };
   const LATE = { "timed out": "fail", "broken off": "fail", ceased: "fail" };
   const waits = data.waits.map(([name, start_s, seconds, within, ended]) => ({
-    name, start_s, seconds, colour: LATE[ended] || "wait", told: `${within === null ? "" : ` of at most ${within} s`}, ${ended}` }));
+    name, start_s, seconds, colour: LATE[ended] || "wait", text: `${within === null ? "" : ` of at most ${within} s`}, ${ended}` }));
   if (data.faults.length) add({ group: "faults", name: "faults", faults: data.faults });
   rows(data.phases).forEach((row, n) => add({ group: "phases", name: n ? "" : "phases", phases: row }));
   rows(waits).forEach((row, n) => add({ group: "waits", name: n ? "" : "waits", phases: row }));
@@ -269,20 +269,20 @@
     if (pressed !== null) {
       select.style.cssText = `display:block;left:${offset + Math.min(pressed, x)}px;width:${Math.abs(x - pressed)}px;top:${canvas.offsetTop}px;height:${bottom}px`;
     }
-    tip.textContent = told(x, y);
+    tip.textContent = textAt(x, y);
     tip.style.display = "block";
     const left = offset + x + 14;
     tip.style.left = (left + tip.offsetWidth > width() ? offset + x - 14 - tip.offsetWidth : left) + "px";
     tip.style.top = canvas.offsetTop + y + 14 + "px";
   });
-  function told(x, y) {
+  function textAt(x, y) {
     const s = toS(x), lines = [`${s.toFixed(3)} s, ${clock(s)}`];
     const near = (2 * (view[1] - view[0])) / width();
     const lane = lanes.find((each) => y >= each.top && y <= each.top + each.height);
     const within = (from, to) => s >= from - near && s <= to + near;
     if (lane && lane.phases)
       for (const phase of lane.phases)
-        if (within(phase.start_s, phase.start_s + phase.seconds)) lines.push(`${phase.name}: ${phase.seconds.toFixed(1)} s${phase.told || ""}`);
+        if (within(phase.start_s, phase.start_s + phase.seconds)) lines.push(`${phase.name}: ${phase.seconds.toFixed(1)} s${phase.text || ""}`);
     if (lane && lane.spans) {
       lines.push(lane.whole);
       for (const [from, to, state, , text] of lane.spans)

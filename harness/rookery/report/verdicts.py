@@ -17,31 +17,31 @@ def sentences(report: Mapping[str, Any], fault: str = "fault") -> list[str]:
     rpo = report.get("rpo_seconds")
     answer = verdict.get("verdict", "unknown")
     promise = _promise(rpo)
-    told = [
+    lines = [
         {
             "valid": f"Valid: {promise} and that held.",
             "invalid": f"Invalid: {promise} and that did not hold.",
         }.get(answer, "Unknown: the history does not prove that the storage kept its promise, nor that it broke it.")
     ]
-    told += [f"{reason[:1].upper()}{reason[1:]}." for reason in verdict.get("reasons", [])]
-    told.append(
+    lines += [f"{reason[:1].upper()}{reason[1:]}." for reason in verdict.get("reasons", [])]
+    lines.append(
         f"{_rows(verdict.get('acknowledged', 0))} acknowledged; "
         f"{_counted(len(verdict.get('in_flight_at_fault', [])), 'write')} in flight at the {fault}."
     )
     lost, missing = verdict.get("lost", []), verdict.get("missing_at_quorum", [])
-    told += _witnesses(lost, "is missing at ALL", fault)
-    told += _witnesses([row for row in missing if row not in lost], "was missing at QUORUM", fault)
-    told += [f"Row {key} is not what was written: {found}." for key, found in _few(verdict.get("torn", {}).items())]
+    lines += _witnesses(lost, "is missing at ALL", fault)
+    lines += _witnesses([row for row in missing if row not in lost], "was missing at QUORUM", fault)
+    lines += [f"Row {key} is not what was written: {found}." for key, found in _few(verdict.get("torn", {}).items())]
     for name, what in (
         ("refuted", "is there, though the client was told that it would not be"),
         ("phantom", "is there, and nobody has written it"),
         ("vanished", "was in one read and not in a later one, with no fault between them"),
         ("seed_missing", "of before this history is missing"),
     ):
-        told += [f"Row {key} {what}." for key in _few(verdict.get(name, []))]
+        lines += [f"Row {key} {what}." for key in _few(verdict.get(name, []))]
     if not lost and not missing and answer == "valid":
-        told.append("No acknowledged row was missing at QUORUM, and none at ALL.")
-    return told
+        lines.append("No acknowledged row was missing at QUORUM, and none at ALL.")
+    return lines
 
 
 def _promise(rpo: float | None) -> str:
@@ -51,7 +51,7 @@ def _promise(rpo: float | None) -> str:
 
 
 def _witnesses(rows: Sequence[Mapping[str, Any]], what: str, fault: str) -> list[str]:
-    told = []
+    lines = []
     for row in list(rows)[:WITNESSES]:
         age = row.get("seconds_before_fault")
         when = (
@@ -64,10 +64,10 @@ def _witnesses(rows: Sequence[Mapping[str, Any]], what: str, fault: str) -> list
         back = row.get("came_back_s")
         later = f", and was back {back:.1f} s after it" if back is not None else ""
         allowed = "" if row.get("allowed") else "; that is not allowed"
-        told.append(f"Row {row['key']} was acknowledged {when} and {what}{later}{allowed}.")
+        lines.append(f"Row {row['key']} was acknowledged {when} and {what}{later}{allowed}.")
     if len(rows) > WITNESSES:
-        told.append(f"So it is with {len(rows) - WITNESSES} more rows: report.json has all.")
-    return told
+        lines.append(f"So it is with {len(rows) - WITNESSES} more rows: report.json has all.")
+    return lines
 
 
 def _few(items: Any) -> list[Any]:

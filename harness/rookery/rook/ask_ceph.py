@@ -21,9 +21,9 @@ def main() -> None:
     patience = {"client_mount_timeout": str(CONNECT_SECONDS)}
     with rados.Rados(conffile=rados.Rados.DEFAULT_CONF_FILES, conf=patience) as ceph:
         ask = ceph.mon_command if target == "mon" else ceph.mgr_command
-        status, answer, said = ask(command, b"", timeout=CONNECT_SECONDS)
+        status, answer, error = ask(command, b"", timeout=CONNECT_SECONDS)
     if status:
-        sys.exit(f"{target}: {os.strerror(-status)}: {said}")
+        sys.exit(f"{target}: {os.strerror(-status)}: {error}")
     print(answer.decode())
 
 

@@ -400,8 +400,8 @@ class Rook:
     def _progress(self, cluster: Mapping[str, Any]) -> str:
         """What Rook says it is doing, and which pods keep it waiting."""
         reasons = [not_ready(pod) for pod in self.kube.list("Pod", namespace=self.spec.namespace, fields=_UNFINISHED)]
-        phase, said = value_of(cluster, "phase", default="no phase yet"), value_of(cluster, "message", default="")
-        message = f"{phase}: {said}".strip(": ")
+        phase, text = value_of(cluster, "phase", default="no phase yet"), value_of(cluster, "message", default="")
+        message = f"{phase}: {text}".strip(": ")
         return "; ".join([message, *filter(None, reasons)])
 
     def _wait(self, awaited: Condition[Any], within: float | None = None) -> None:

@@ -76,9 +76,9 @@ class MdsWatch:
         return found + self._in_the_clusters_log() + self._in_their_own_logs()
 
     def _cache(self, filesystem: Filesystem) -> Cache:
-        tell = ("tell", f"mds.{filesystem.name}:0")
-        used = self._rook.ceph(*tell, "cache", "status")["pool"]["bytes"]
-        limit = self._rook.ceph(*tell, "config", "get", LIMIT)[LIMIT]
+        rank_0 = ("tell", f"mds.{filesystem.name}:0")
+        used = self._rook.ceph(*rank_0, "cache", "status")["pool"]["bytes"]
+        limit = self._rook.ceph(*rank_0, "config", "get", LIMIT)[LIMIT]
         return Cache(filesystem.name, int(used), int(limit))
 
     def _in_the_clusters_log(self) -> list[str]:

@@ -14,7 +14,7 @@ from rookery.rook import toolbox
 from rookery.storage.baseline.fingerprint import CEPH, Difference, Fingerprint, Item
 from rookery.waiting import NotYet
 
-_TELL = Path(__file__).with_name("tell_ceph.py")
+_PROGRAM = Path(__file__).with_name("tell_ceph.py")
 
 # Made by Rook when it comes to it, and not by a scenario: to take them away would break what it goes on to do.
 USERS_OF_ROOK = (
@@ -32,28 +32,28 @@ USERS_OF_ROOK = (
     "client.rgw.",
 )
 
-Told = tuple[str, Mapping[str, Any], str]
+Command = tuple[str, Mapping[str, Any], str]
 """What a command does in words, the command, and its input."""
 
 
 def undo(kube: Kube, namespace: str, baseline: Fingerprint, found: Sequence[Difference]) -> list[str]:
     """Ask for what is known to be undone in Ceph; returns what was asked for, in words. `namespace` is Rook's."""
-    told: list[Told] = []
+    wanted: list[Command] = []
     for key, differences in groupby((each for each in found if each.part == CEPH), key=lambda each: each.key):
-        told += commands(key[1], key[2], baseline.items.get(key), list(differences))
-    if not told:
+        wanted += commands(key[1], key[2], baseline.items.get(key), list(differences))
+    if not wanted:
         return []
-    pairs = json.dumps([[command, given] for _, command, given in told])
+    pairs = json.dumps([[command, given] for _, command, given in wanted])
     try:
-        answers = toolbox.ask_program(kube, namespace, _TELL, pairs)
+        answers = toolbox.ask_program(kube, namespace, _PROGRAM, pairs)
     except (RookeryError, NotYet) as error:
-        return [f"{what}: not told: {error}" for what, _, _ in told]
+        return [f"{what}: not run: {error}" for what, _, _ in wanted]
     return [
-        f"{what}: refused: {answer}" if answer else what for (what, _, _), answer in zip(told, answers, strict=True)
+        f"{what}: refused: {answer}" if answer else what for (what, _, _), answer in zip(wanted, answers, strict=True)
     ]
 
 
-def commands(kind: str, name: str, before: Item | None, differences: Sequence[Difference]) -> Iterator[Told]:
+def commands(kind: str, name: str, before: Item | None, differences: Sequence[Difference]) -> Iterator[Command]:
     """The commands by which an item of Ceph becomes what it was; none if that is not known."""
     new, gone = differences[0].is_new, differences[0].is_gone
     title = f"{kind} {name}"
@@ -85,7 +85,7 @@ def commands(kind: str, name: str, before: Item | None, differences: Sequence[Di
             yield f"{title} removed", {"prefix": "osd erasure-code-profile rm", "name": name}, ""
 
 
-def _osd_set_back(name: str, before: Item | None, differences: Sequence[Difference]) -> Iterator[Told]:
+def _osd_set_back(name: str, before: Item | None, differences: Sequence[Difference]) -> Iterator[Command]:
     for each in differences:
         match each.path:
             case ("in",):

@@ -100,7 +100,7 @@ def done(
     kube: Kube, rook: Rook, target: Target, milestone: Milestone, *, drivers: Iterable[Condition[Any]]
 ) -> Condition[None]:
     """Every daemon's Deployment at the target and rolled out, the CephCluster Ready, `ceph versions` in agreement,
-    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `milestone` is told of each of these.
+    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `milestone` is called with each of these.
     """
     ask: Callable[[Callable[[], Any]], Callable[[], Any]] = retry_while_api_unavailable()
     gates: dict[str, tuple[Condition[Any], ...]] = {
@@ -124,28 +124,28 @@ def done(
         ),
     }
     conditions = [
-        each if each is not of_gate[-1] else _telling(each, partial(milestone, name))
+        each if each is not of_gate[-1] else _reporting(each, partial(milestone, name))
         for name, of_gate in gates.items()
         for each in of_gate
     ]
     return all_of(f"the upgrade to {target.value}", *conditions, within=UPGRADED, every=CEPH_POLL)
 
 
-def _telling(condition: Condition[Any], tell: Callable[[], None]) -> Condition[None]:
-    """The same; `tell` is called once, when it has held as often as it has to."""
-    held, told = 0, False
+def _reporting(condition: Condition[Any], report: Callable[[], None]) -> Condition[None]:
+    """The same; `report` is called once, when it has held as often as it has to."""
+    held, reported = 0, False
 
     def ask() -> None:
-        nonlocal held, told
+        nonlocal held, reported
         try:
             condition.now()
         except NotYet:
             held = 0
             raise
         held += 1
-        if held == condition.times_in_a_row and not told:
-            told = True
-            tell()
+        if held == condition.times_in_a_row and not reported:
+            reported = True
+            report()
 
     return Condition(condition.name, ask, within=condition.within, times_in_a_row=condition.times_in_a_row)
 

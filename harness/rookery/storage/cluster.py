@@ -130,14 +130,14 @@ class StorageCluster:
         self.has_images = self.has_images or storage
 
     def _sweep(self) -> None:
-        def tell(removed: Sequence[str]) -> None:
+        def log_removed(removed: Sequence[str]) -> None:
             for line in removed:
                 log.info("removed %s, which a killed run had left", line)
 
         try:
-            tell(sweep())
+            log_removed(sweep())
         except SweepIncomplete as error:
-            tell(error.removed)
+            log_removed(error.removed)
             raise
 
     def _prepare_to_create(self, results: Results, *, storage: bool = True) -> None:

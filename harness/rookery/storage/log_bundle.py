@@ -98,7 +98,7 @@ def gather_small(
     found: dict[str, bytes] = {}
     pool = ThreadPoolExecutor(MAX_IN_FLIGHT, thread_name_prefix="around a fault")
     try:
-        if _told(pool.submit(kube.healthy), left()) is not True:
+        if _is_true(pool.submit(kube.healthy), left()) is not True:
             missing = ["everything: the API server did not answer"]
         else:
             found, missing = _in_time(pool, _small_steps(kube, node_names, diagnostics, since, left), left)
@@ -107,9 +107,9 @@ def gather_small(
     share = fair_share(map(len, found.values()), SMALL)
     for file, data in found.items():
         _write(folder / file, data, share)
-    told = [f"left out: {each}" for each in missing]
+    left_out = [f"left out: {each}" for each in missing]
     took = f"Took {time.monotonic() - begin:.1f} s."
-    _write(folder / INDEX, _bytes(index(folder) + "\n".join(["", took, *told]) + "\n"), LARGEST)
+    _write(folder / INDEX, _bytes(index(folder) + "\n".join(["", took, *left_out]) + "\n"), LARGEST)
 
 
 def _small_steps(
@@ -161,7 +161,7 @@ def _in_time(
     return found, missing
 
 
-def _told(asked: Future[bool], within: float) -> bool:
+def _is_true(asked: Future[bool], within: float) -> bool:
     """Whether it is so, as far as that is known in time."""
     wait([asked], timeout=within)
     return asked.done() and asked.exception() is None and asked.result()

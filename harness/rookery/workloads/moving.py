@@ -88,8 +88,8 @@ def move(pod: Pod, url: str) -> TransferResult:
     """
     options = ["--archive", "--stats", "--no-human-readable", "--contimeout=10", "--timeout=120"]
     begin = time.monotonic()
-    said = pod.sh(shlex.join(["rsync", *options, f"{TREE}/", f"{url}/{Path(TREE).name}/"]), timeout=FILES_MOVED)
-    return moved(said, time.monotonic() - begin)
+    output = pod.sh(shlex.join(["rsync", *options, f"{TREE}/", f"{url}/{Path(TREE).name}/"]), timeout=FILES_MOVED)
+    return moved(output, time.monotonic() - begin)
 
 
 def moved(stats: str, seconds: float) -> TransferResult:

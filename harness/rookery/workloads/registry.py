@@ -59,8 +59,8 @@ class Kind:
 
     def state_of(self, options: Mapping[str, object]) -> str:
         """The name of the cluster's state with this workload in it, such as `cassandra-batch-ready`."""
-        told = [name.replace("_", "-") if value is True else str(value) for name, value in options.items() if value]
-        return "-".join([self.name, *told, "ready"])
+        parts = [name.replace("_", "-") if value is True else str(value) for name, value in options.items() if value]
+        return "-".join([self.name, *parts, "ready"])
 
     def load(self) -> type[Workload[Any]]:
         """The class of the workload; imports it, and its client library."""

@@ -424,10 +424,10 @@ class Pod(NamedObject):
 
     def fill(self, name: str, mebibytes: int) -> FillResult:
         """Write files of 4 MiB, each synced, until the volume refuses, or that many MiB are written."""
-        path, said, count = f"{MOUNT}/{name}", "/tmp/refused", -(-mebibytes // _PIECE)
+        path, errors, count = f"{MOUNT}/{name}", "/tmp/refused", -(-mebibytes // _PIECE)
         write = f"head -c {_PIECE}M /dev/urandom > {path}-$i && sync {path}-$i"
-        script = f"i=0; : > {said}; while [ $i -lt {count} ] && {{ {write}; }} 2> {said}; do i=$((i+1)); done"
-        written, _, refusal = self.sh(f"{script}; echo $i; cat {said}").partition("\n")
+        script = f"i=0; : > {errors}; while [ $i -lt {count} ] && {{ {write}; }} 2> {errors}; do i=$((i+1)); done"
+        written, _, refusal = self.sh(f"{script}; echo $i; cat {errors}").partition("\n")
         return FillResult(int(written) * _PIECE, refusal.strip())
 
     def refuses_writes(self) -> str:
@@ -444,14 +444,14 @@ class Pod(NamedObject):
 
         def ask() -> str:
             try:
-                said = self.refuses_writes()
+                refusal = self.refuses_writes()
             except VolumeFailed:
                 raise
             except StorageFailure as taken:
                 raise NotYet(str(taken)) from taken
-            if line := signature.line_in(said):
+            if line := signature.line_in(refusal):
                 return seen(signature, line)
-            raise NotYet(said)
+            raise NotYet(refusal)
 
         return Condition(f"pod {self.name}: a write refused with {signature.text!r}", ask, within=REFUSED)
 

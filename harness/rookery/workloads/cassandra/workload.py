@@ -126,8 +126,8 @@ class Cassandra(Workload[Client]):
 
     def rows_of(self, pod: str) -> int:
         """About how many rows of its table a replica has itself, on its volume or in its memory."""
-        told = self._nodetool(pod, "tablestats", "--format", "json", self._table_name)
-        return json.loads(told)[KEYSPACE]["tables"][self.table]["number_of_partitions_estimate"]
+        stats = self._nodetool(pod, "tablestats", "--format", "json", self._table_name)
+        return json.loads(stats)[KEYSPACE]["tables"][self.table]["number_of_partitions_estimate"]
 
     @condition("{pod} repaired", within=REPAIRED)
     def repaired(self, pod: str) -> None:
