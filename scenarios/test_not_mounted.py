@@ -79,7 +79,7 @@ def test_unnoticed_until_the_node_restarts(cluster, storage_driver, cluster_file
 def bound_but_not_mounted(
     cluster: StorageCluster, driver: drivers.StorageDriver, files: Files, results: Results, *, deployed_for: str
 ) -> None:
-    """The situation, the symptoms, the workaround and the proof, for a volume that is new."""
+    """The cause, the symptoms, the workaround and the proof, for a volume that is new."""
     with cluster.fault(faults.WrongKubeletDir(driver, deployed_for)):  # cause
         files.deploy()
         files.claim.bound.wait(within=minutes(2))

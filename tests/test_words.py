@@ -57,7 +57,7 @@ MODULES = {"wreck", "blueprint", "gateway", "direct", "slots", "spare_disks", "u
 WORDS = re.compile(
     r"\b(diary|twin|troubles? [123]|by chance|puts? back|at hand|as deployed|handed on|cure[sd]?|power.cuts?|under way|"
     r"left behind|judge[sd]?|rejudged|blueprints?|too little room|the dead(?=[.,;:)]|$| (may|have|hold|are)\b)|"
-    r"(ring|storage) (is )?whole|its likes|old keys|keys of the old type)\b",
+    r"(ring|storage) (is )?whole|its likes|old keys|keys of the old type|putting back|got over|situations?)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 OF_TESTS = re.compile(rf"{WORDS.pattern}|\b(strangers?|is whole|let go)\b", WORDS.flags)  # what a test's name says

@@ -1,4 +1,4 @@
-"""Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes its cluster, puts it back,
+"""Whose fault a failure is: outcome, exit status and junit.xml; and when a session makes its cluster, restores it,
 and removes it."""
 
 import errno
@@ -530,7 +530,7 @@ def test_fresh_trusts_what_was_saved_in_this_run_of_that_topology_only(running, 
     assert running.cluster(ROOK, results).did_since() == ["restore rook"]
 
 
-def test_the_summary_tells_how_much_of_the_run_went_into_putting_back(machine, results, monkeypatch):
+def test_the_summary_has_how_much_of_the_run_went_into_restoring(machine, results, monkeypatch):
     clock = SimpleNamespace(now=100.0)
 
     def restore(cluster, snapshot, results):
