@@ -137,7 +137,9 @@ def _fixtures_of_the_plugin() -> Iterator[tuple[str, str, str]]:
     """Name, scope and docstring of each, as pytest itself sees them: in a process of its own, in an empty folder."""
     with tempfile.TemporaryDirectory() as empty:
         argv = [sys.executable, __file__, COLLECTED, empty]
-        done = subprocess.run(argv, cwd=empty, capture_output=True, text=True, timeout=SHOWN_BY_PYTEST, check=True)
+        done = subprocess.run(
+            argv, cwd=empty, capture_output=True, encoding="utf-8", timeout=SHOWN_BY_PYTEST, check=True
+        )
     yield from json.loads(done.stdout.splitlines()[-1])
 
 

@@ -74,7 +74,7 @@ class RandomisedRun:
         self._last: Execution | None = None
         results.note(seed=seed)
         log.info("seed %d", seed)
-        results.path("plan.txt").write_text("\n".join(map(str, self.plan.steps)) + "\n")
+        results.path("plan.txt").write_text("\n".join(map(str, self.plan.steps)) + "\n", encoding="utf-8")
 
     def run(self) -> None:
         """Do all of it, read every content, and see that cluster and model agree; in the end nothing is there.
@@ -108,7 +108,7 @@ class RandomisedRun:
         finally:
             done += execution.done
             lines = [json.dumps(it.as_dict()) for it in execution.done]
-            self._results.path(f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines))
+            self._results.path(f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _kill(cluster: StorageCluster, calls: csi_client.CsiClient, operation: m.Kill) -> None:

@@ -40,7 +40,9 @@ class Credentials:
         """
         names = [f"{kind}{part}" for kind in ("user", "admin") for part in ("ID", "Key")]
         try:
-            return cls.from_secrets({name: (folder / name).read_text() for name in names if (folder / name).exists()})
+            return cls.from_secrets(
+                {name: (folder / name).read_text(encoding="utf-8") for name in names if (folder / name).exists()}
+            )
         except Unauthenticated:
             return None
 
@@ -70,7 +72,7 @@ class ClusterConfig:
 
     def _read(self) -> list[dict[str, Any]]:
         try:
-            clusters = json.loads(self.path.read_text())
+            clusters = json.loads(self.path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             clusters = []
         except ValueError as error:
@@ -93,10 +95,10 @@ def client_files(
     try:
         keyring, configuration = folder / "keyring", folder / "ceph.conf"
         keyring.touch(mode=0o600)
-        keyring.write_text(f"[client.{credentials.user}]\n\tkey = {credentials.key}\n")
+        keyring.write_text(f"[client.{credentials.user}]\n\tkey = {credentials.key}\n", encoding="utf-8")
         # No time-outs here, unlike the driver's own connections: I/O waits for Ceph, as on any disk.
         lines = ["[global]", f"mon_host = {','.join(monitors)}", f"keyring = {keyring}", *settings]
-        configuration.write_text("\n".join(lines) + "\n")
+        configuration.write_text("\n".join(lines) + "\n", encoding="utf-8")
         yield configuration
     finally:
         shutil.rmtree(folder, ignore_errors=True)

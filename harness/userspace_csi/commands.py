@@ -50,7 +50,12 @@ def run(argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed
     """
     try:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         raise CommandFailed(argv, 127, str(error)) from error

@@ -66,7 +66,7 @@ class Loops:
         wanted = os.stat(image)
         for entry in self._sys_block.glob("loop*/loop/backing_file"):
             with suppress(OSError):
-                if entry.read_text().rstrip("\n") != str(image):
+                if entry.read_text(encoding="utf-8").rstrip("\n") != str(image):
                     continue
                 number = int(entry.parent.parent.name.removeprefix("loop"))
                 if self._backing(number) == (wanted.st_dev, wanted.st_ino):
@@ -90,7 +90,7 @@ class Loops:
 
     def size(self, loop: LoopRef) -> int:
         """The device's size in bytes."""
-        return int((self._sys_block / f"loop{loop.number}/size").read_text()) * _SECTOR
+        return int((self._sys_block / f"loop{loop.number}/size").read_text(encoding="utf-8")) * _SECTOR
 
     def expand(self, loop: LoopRef, image: Path, size: int) -> None:
         """Make the file at least `size` bytes long, and the device as long as the file, while both are in use.
@@ -211,7 +211,7 @@ class Loops:
         or, when that is unmounted, the node's name; "/" when the node was killed with all its mounts.
         """
         try:
-            path = (self._sys_block / f"loop{number}/loop/backing_file").read_text().rstrip("\n")
+            path = (self._sys_block / f"loop{number}/loop/backing_file").read_text(encoding="utf-8").rstrip("\n")
             if path != "/" and "/volumeDevices/" not in path and not re.fullmatch(r"loop\d+", Path(path).name):
                 return None
             below = self._status(number)[2]
@@ -222,8 +222,8 @@ class Loops:
     def _attachment(self, number: int) -> LoopRef | None:
         block = self._sys_block / f"loop{number}"
         try:
-            (block / "loop/backing_file").read_text()
-            return LoopRef(number, int((block / "diskseq").read_text()))
+            (block / "loop/backing_file").read_text(encoding="utf-8")
+            return LoopRef(number, int((block / "diskseq").read_text(encoding="utf-8")))
         except OSError:
             return None
 
@@ -257,7 +257,7 @@ class Loops:
     def _spares_on_record(self) -> set[int]:
         """Those that an earlier life of the driver has made in this life of the node."""
         try:
-            return set(json.loads((self._dev / _SPARES).read_text()))
+            return set(json.loads((self._dev / _SPARES).read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError):
             return set()
 
@@ -265,7 +265,7 @@ class Loops:
         if numbers == self._spares:
             return
         draft = self._dev / f"{_SPARES}.new"
-        draft.write_text(json.dumps(sorted(numbers)))
+        draft.write_text(json.dumps(sorted(numbers)), encoding="utf-8")
         draft.replace(self._dev / _SPARES)
         self._spares = numbers
 

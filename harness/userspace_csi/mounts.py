@@ -132,4 +132,4 @@ class Mounts:
         )
 
     def _all(self) -> list[Mount]:
-        return parse_mountinfo(self._table.read_text())
+        return parse_mountinfo(self._table.read_text(encoding="utf-8"))

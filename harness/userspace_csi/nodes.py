@@ -36,7 +36,7 @@ class RegisteredNodes:
     def _get(self, path: str) -> dict | None:
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
         host = f"[{host}]" if ":" in host else host
-        token = (self._account / "token").read_text().strip()  # anew each time: the kubelet renews it
+        token = (self._account / "token").read_text(encoding="utf-8").strip()  # anew each time: the kubelet renews it
         request = urllib.request.Request(f"https://{host}:{port}{path}", headers={"Authorization": f"Bearer {token}"})
         trust = ssl.create_default_context(cafile=str(self._account / "ca.crt"))
         try:

@@ -31,10 +31,10 @@ class NodeBoot:
     @classmethod
     def current(cls, proc: Path = Path("/proc")) -> NodeBoot:
         """Needs the node's PID namespace (`hostPID`)."""
-        stat = (proc / "1/stat").read_text()
+        stat = (proc / "1/stat").read_text(encoding="utf-8")
         # Field 22 of proc_pid_stat(5), counted after the command name, which may itself hold spaces and parentheses.
         started = int(stat.rpartition(")")[2].split()[19])
-        return cls((proc / "sys/kernel/random/boot_id").read_text().strip(), started)
+        return cls((proc / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip(), started)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Records(Generic[V, R]):
         folder = self._root / state.volume.slug
         folder.mkdir(parents=True, exist_ok=True)
         draft = folder / "state.json.new"
-        with draft.open("w") as file:
+        with draft.open("w", encoding="utf-8") as file:
             file.write(state.to_json())
             file.flush()
             os.fsync(file.fileno())

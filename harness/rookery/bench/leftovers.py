@@ -109,7 +109,7 @@ def survivors(session: int) -> list[tuple[Process, str]]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):  # ended while it was read
-            if int(stat.read_text(errors="replace").rpartition(")")[2].split()[3]) != session:
+            if int(stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[3]) != session:
                 continue
             process = Process.of(int(stat.parent.name))
             command = (stat.parent / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
@@ -211,7 +211,7 @@ def _entries(files: Sequence[Path]) -> Entries:
     found = {}
     for file in files:
         with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):  # none, or a user's own that is no kubeconfig
-            config = yaml.safe_load(file.read_text())
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
             for part in ("clusters", "users", "contexts"):
                 for each in (config.get(part) if isinstance(config, dict) else None) or []:
                     about = f"{file}: {part} {each.get('name')}"

@@ -153,7 +153,7 @@ class BenchContext:
         """Put what a program printed into the results folder."""
         folder = self.results.path("output")
         folder.mkdir(exist_ok=True)
-        (folder / f"{name.replace(' ', '-').replace(',', '')}.txt").write_text(output)
+        (folder / f"{name.replace(' ', '-').replace(',', '')}.txt").write_text(output, encoding="utf-8")
 
 
 def volumes(settings: Settings, *, rounds: int = 3, only: Sequence[str] = ()) -> Bench:

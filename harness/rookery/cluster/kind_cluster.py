@@ -218,7 +218,7 @@ class KindCluster(PytestKindCluster):
         with self._each_node() as pool:
             list(pool.map(lambda name: stores.copy_var(self.store, self.var(name), store=self.store), self.node_names))
         config = self.topology.with_var(self.name, {name: self.var(name) for name in self.node_names})
-        (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        (self.path / "kind.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         self._add_cluster()
         self._run_kind()
         self._deployed = time.time()

@@ -176,7 +176,7 @@ def finish(partial: Path, snapshot: Snapshot, *, images: Path) -> Snapshot:
     """Write the index, give the folder its name, and return the snapshot with its size; another of that name goes."""
     measured = replace(snapshot, bytes=allocated(partial, without=images))
     index = {key: value for key, value in asdict(measured).items() if key != "path"}
-    (partial / "snapshot.json").write_text(json.dumps(index, indent=1))
+    (partial / "snapshot.json").write_text(json.dumps(index, indent=1), encoding="utf-8")
     with machine_lock("snapshots", within=PRUNE_SECONDS):
         staging.discard(snapshot.path)
         partial.rename(snapshot.path)
@@ -235,7 +235,7 @@ def _remove_empty(key: Path) -> None:
 def _read(path: Path) -> Snapshot | None:
     """The snapshot in that folder; None if there is none, a torn one, or one of another format."""
     try:
-        data = json.loads((path / "snapshot.json").read_text())
+        data = json.loads((path / "snapshot.json").read_text(encoding="utf-8"))
         nodes = tuple(ContainerSpec(**node) for node in data.pop("nodes"))
         disks = tuple(Disk(**disk) for disk in data.pop("disks"))
         frozen = Freeze(**data.pop("frozen"))

@@ -95,7 +95,7 @@ def _stored() -> list[Store]:
     for index in folder().glob("*.json"):
         path = index.with_suffix("")
         with suppress(OSError, ValueError, TypeError):  # a torn one, or of a store that is gone
-            found.append((path.stat().st_mtime, Store(path, **json.loads(index.read_text()))))
+            found.append((path.stat().st_mtime, Store(path, **json.loads(index.read_text(encoding="utf-8")))))
     return [store for _, store in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
@@ -120,7 +120,7 @@ def _made(
         with staging.staged(path) as partial:
             _fill(partial, node_image, archived, base.path if base else None)
             partial.rename(path)
-    _index(path).write_text(json.dumps(about, indent=1))
+    _index(path).write_text(json.dumps(about, indent=1), encoding="utf-8")
     return Store(path, node_image_id, held)
 
 

@@ -100,7 +100,7 @@ def store(references: Sequence[str]) -> Path:
         return path
     with staging.staged(path) as partial:
         engine.save(references, str(partial / path.name))
-        (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1))
+        (partial / index.name).write_text(json.dumps([asdict(entry) for entry in entries], indent=1), encoding="utf-8")
         (partial / index.name).rename(index)  # first: one without its archive does not count, and takes no room
         (partial / path.name).rename(path)
     _remove_superseded(path, entries)

@@ -179,14 +179,15 @@ def _build_one(recipe: Recipe) -> float:
     started = time.monotonic()
     log_file = _log(recipe)
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    log_file.write_text("")
+    log_file.write_text("", encoding="utf-8")
     try:
         with staging.staged(cache_dir() / "builds" / f"{recipe.name}-{recipe.tag}") as folder:
             make = _debootstrap if recipe.debootstrap else _docker_build
             make(recipe, folder, log_file)
     except CommandFailed as error:
-        if error.output not in log_file.read_text(errors="replace"):  # of a command that does not write to it
-            with log_file.open("a") as file:
+        # Of a command that does not write to it.
+        if error.output not in log_file.read_text(encoding="utf-8", errors="replace"):
+            with log_file.open("a", encoding="utf-8") as file:
                 file.write(error.output)
         tail = "\n".join(error.output.splitlines()[-20:])
         if error.status is None:

@@ -35,7 +35,7 @@ def expected(recipe: Recipe, recorded: Mapping[str, float]) -> float:
 def recorded() -> dict[str, float]:
     """Seconds by the recipe's name; empty where nothing was built, or the file is torn."""
     with suppress(OSError, ValueError, AttributeError, TypeError):
-        return {str(name): float(seconds) for name, seconds in json.loads(_file().read_text()).items()}
+        return {str(name): float(seconds) for name, seconds in json.loads(_file().read_text(encoding="utf-8")).items()}
     return {}
 
 
@@ -44,7 +44,9 @@ def record(recipe: Recipe, seconds: float) -> None:
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps({**recorded(), recipe.name: round(seconds, 1)}, indent=1, sort_keys=True))
+    partial.write_text(
+        json.dumps({**recorded(), recipe.name: round(seconds, 1)}, indent=1, sort_keys=True), encoding="utf-8"
+    )
     partial.rename(path)
 
 

@@ -57,7 +57,7 @@ def abort(connections: Collection[int]) -> None:
         try:
             for connection in connections:
                 with suppress(OSError):  # gone by now
-                    (_FUSE_CONTROL / str(connection) / "abort").write_text("1")
+                    (_FUSE_CONTROL / str(connection) / "abort").write_text("1", encoding="utf-8")
         finally:
             if not mounted:
                 run(["umount", str(_FUSE_CONTROL)], timeout=10, check=False)

@@ -42,11 +42,11 @@ class _Control:
     usage: Path
 
     def write(self, word: str) -> None:
-        self.file.write_text(word)
+        self.file.write_text(word, encoding="utf-8")
 
     def processor_ns(self) -> int:
         """Nanoseconds of processor time since the container was made."""
-        text = self.usage.read_text()
+        text = self.usage.read_text(encoding="utf-8")
         if text.startswith("usage_usec"):
             return int(text.split()[1]) * 1000
         return int(text)
@@ -131,7 +131,7 @@ class FreezeProof:
     def seen(self) -> str:
         """How it was seen; raises `NotYet` at the first look, and as long as it works or is not frozen."""
         with _groups_reached():
-            states = [control.file.read_text().strip() for control in self._controls]
+            states = [control.file.read_text(encoding="utf-8").strip() for control in self._controls]
             self._idle()
         for control, state in zip(self._controls, states, strict=True):
             if state == control.thaw:
@@ -198,7 +198,7 @@ def _frozen_inside(control: _Control) -> list[_Control]:
     found = []
     for file in control.file.parent.rglob(control.file.name):
         with suppress(OSError):  # a container that ended meanwhile
-            if file != control.file and file.read_text().strip() != control.thaw:
+            if file != control.file and file.read_text(encoding="utf-8").strip() != control.thaw:
                 found.append(replace(control, name=str(file.parent), file=file))
     return found
 
@@ -253,7 +253,7 @@ def _running(names: Sequence[str], *, required: bool = True) -> list[tuple[str, 
 
 def _control_of(name: str, container_id: str, pid: int) -> _Control:
     try:
-        lines = [line.split(":", 2) for line in (PROC / str(pid) / "cgroup").read_text().splitlines()]
+        lines = [line.split(":", 2) for line in (PROC / str(pid) / "cgroup").read_text(encoding="utf-8").splitlines()]
     except OSError as error:
         raise InfrastructureError(
             f"{name} has ended: {error}", hint=f"docker logs {name}; did anything else on this machine stop it?"

@@ -286,7 +286,7 @@ class Lease:
         path = _path(self.name)
         temporary = path.with_suffix(".tmp")
         try:
-            with temporary.open("w") as file:
+            with temporary.open("w", encoding="utf-8") as file:
                 json.dump(data, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())

@@ -84,7 +84,9 @@ def attached() -> dict[int, str]:
     found = {}
     for directory in _SYS_BLOCK.glob("loop*"):
         try:
-            found[int(directory.name[len("loop") :])] = (directory / "loop/backing_file").read_text().rstrip("\n")
+            found[int(directory.name[len("loop") :])] = (
+                (directory / "loop/backing_file").read_text(encoding="utf-8").rstrip("\n")
+            )
         except OSError:  # free, or freed while it was read
             continue
     return dict(sorted(found.items()))
@@ -92,7 +94,7 @@ def attached() -> dict[int, str]:
 
 def device_number(number: int) -> tuple[int, int]:
     """Major and minor number; the minor is not the loop's number where the kernel was told `loop.max_part`."""
-    major, minor = (_SYS_BLOCK / f"loop{number}" / "dev").read_text().strip().split(":")
+    major, minor = (_SYS_BLOCK / f"loop{number}" / "dev").read_text(encoding="utf-8").strip().split(":")
     return int(major), int(minor)
 
 
@@ -102,7 +104,7 @@ def sequence(number: int) -> int:
     Since Linux 5.15: https://docs.kernel.org/admin-guide/abi-testing.html (/sys/block/<disk>/diskseq)
     """
     try:
-        return int((_SYS_BLOCK / f"loop{number}" / "diskseq").read_text())
+        return int((_SYS_BLOCK / f"loop{number}" / "diskseq").read_text(encoding="utf-8"))
     except OSError:
         return 0
 
@@ -144,7 +146,7 @@ def write_back(number: int, *, within: float = 10) -> None:
     """
 
     def done() -> None:
-        reads, writes = (_SYS_BLOCK / f"loop{number}" / "inflight").read_text().split()
+        reads, writes = (_SYS_BLOCK / f"loop{number}" / "inflight").read_text(encoding="utf-8").split()
         if int(reads) or int(writes):
             raise NotYet(f"{reads} reads and {writes} writes in flight")
 
@@ -191,7 +193,7 @@ def restore_size(number: int, only_if: Callable[[int], bool]) -> bool:
 def size(number: int) -> int:
     """Bytes that the device shows; 0 of one that is not there."""
     try:
-        return int((_SYS_BLOCK / f"loop{number}" / "size").read_text()) * 512
+        return int((_SYS_BLOCK / f"loop{number}" / "size").read_text(encoding="utf-8")) * 512
     except OSError:
         return 0
 

@@ -94,7 +94,7 @@ def running() -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and (entry / "comm").read_text() == "dockerd\n":
+            if entry.name.isdigit() and (entry / "comm").read_text(encoding="utf-8") == "dockerd\n":
                 found.append(int(entry.name))
         except OSError:  # it has ended, or is not to be seen
             continue
@@ -124,6 +124,6 @@ def _chosen_context() -> str:
     """By `docker context use`; https://docs.docker.com/reference/cli/docker/#docker-cli-configuration-file-configjson-properties"""
     folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
     try:
-        return json.loads((folder / "config.json").read_text()).get("currentContext") or "default"
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("currentContext") or "default"
     except (OSError, ValueError, AttributeError):
         return "default"

@@ -22,7 +22,12 @@ def run_pytest(options: Sequence[str], pass_on: Callable[[str], None]) -> int:
     """
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}  # or nothing comes for minutes
     with subprocess.Popen(
-        command(options), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command(options),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
     ) as process:
         try:
             _pass_on(process, pass_on)

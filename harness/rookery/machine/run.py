@@ -35,8 +35,8 @@ def run(
     """
     try:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=timeout, env=env, errors="replace", check=False,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            argv, input=stdin, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, env=env,
+            stdin=subprocess.DEVNULL if stdin is None else None, check=False,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise CommandFailed(argv, 127, f"{argv[0]}: no such program") from error

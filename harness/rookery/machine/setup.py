@@ -155,7 +155,7 @@ def _install_runtime(changes: Changes) -> None:
     def install() -> None:
         RUNTIME_PATH.parent.mkdir(parents=True, exist_ok=True)
         temporary = RUNTIME_PATH.with_suffix(".new")
-        temporary.write_text(program)
+        temporary.write_text(program, encoding="utf-8")
         temporary.chmod(0o755)
         temporary.replace(RUNTIME_PATH)  # the engine may be calling the old one right now
 
@@ -251,7 +251,7 @@ def _wait_for_engine() -> dict[str, object]:
         return wait_for_machine(answers, what="the docker engine to answer", within=minutes(1))
     except DeadlineExceeded as error:
         own = log_file()
-        tail = own.read_text(errors="replace")[-2000:] if own.exists() else ""
+        tail = own.read_text(encoding="utf-8", errors="replace")[-2000:] if own.exists() else ""
         hint = f"see {own}" if own.exists() else "journalctl -u docker"
         raise InfrastructureError(f"{error}\n{tail}".rstrip(), hint=hint) from error
 
@@ -259,7 +259,7 @@ def _wait_for_engine() -> dict[str, object]:
 def our_engine() -> Process | None:
     """The dockerd that we started, if it runs: its pid file is ours, and its command line names that file."""
     try:
-        engine = Process.of(int(pid_file().read_text()))
+        engine = Process.of(int(pid_file().read_text(encoding="utf-8")))
         if engine is None:
             return None
         argv = Path(f"/proc/{engine.pid}/cmdline").read_bytes().split(b"\0")
@@ -291,7 +291,7 @@ def _load_modules(changes: Changes) -> None:
 def _raise_inotify_limits(changes: Changes) -> None:
     for name, wanted in INOTIFY_LIMITS.items():
         path = _INOTIFY / name
-        before = path.read_text().strip()
+        before = path.read_text(encoding="utf-8").strip()
         if int(before) >= wanted:
             continue
 

@@ -80,7 +80,7 @@ def forget(change: Change) -> None:
 def recorded() -> list[Change]:
     """Every change, the oldest first. Raises `InfrastructureError` if the record is damaged."""
     try:
-        return [Change(**each) for each in json.loads(_path().read_text())]
+        return [Change(**each) for each in json.loads(_path().read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
     except (ValueError, TypeError) as error:
@@ -95,5 +95,5 @@ def _write(changes: list[Change]) -> None:
     path = _path()
     make_state_dir()
     draft = path.with_suffix(".tmp")
-    draft.write_text(json.dumps([asdict(change) for change in changes], indent=1))
+    draft.write_text(json.dumps([asdict(change) for change in changes], indent=1), encoding="utf-8")
     draft.replace(path)

@@ -58,7 +58,7 @@ SETTINGS_IGNORED = {
 
 def collect(kube: Kube, namespace: str) -> Fingerprint:
     """All there is. Raises `NotYet` while Ceph does not answer, `InfrastructureError` for answers of another form."""
-    texts = [path.read_text() for path in _LISTINGS]
+    texts = [path.read_text(encoding="utf-8") for path in _LISTINGS]
     listing = toolbox.ask_program(kube, namespace, _READ, *texts, timeout=ANSWERED)
     try:
         return fingerprint_of(listing)

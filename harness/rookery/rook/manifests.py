@@ -150,7 +150,7 @@ def from_release_archive(version: str, dest: Path) -> bool:
 
 def images_txt(directory: Path) -> list[str]:
     """The images that the version uses, by its own list; the operator's first, as it is the one always needed."""
-    images = [line.strip() for line in (directory / "images.txt").read_text().splitlines()]
+    images = [line.strip() for line in (directory / "images.txt").read_text(encoding="utf-8").splitlines()]
     return sorted((image for image in images if image), key=lambda image: "rook/ceph:" not in image)
 
 
@@ -158,7 +158,7 @@ def load(directory: Path, names: Iterable[str]) -> list[Object]:
     """The objects of these files, in their order."""
     objects: list[Object] = []
     for name in names:
-        with (directory / name).open() as file:
+        with (directory / name).open(encoding="utf-8") as file:
             objects += [document for document in yaml.load_all(file, Loader=_LOADER) if document]
     return objects
 

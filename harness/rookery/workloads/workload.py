@@ -266,7 +266,7 @@ class Workload(ABC, Generic[C]):
         self._record.checked()
         if self._results is not None:
             self._results.record(verdict=report.as_dict(), rpo_seconds=allowed)
-            self._results.path("verdict.txt").write_text(report.describe() + "\n")
+            self._results.path("verdict.txt").write_text(report.describe() + "\n", encoding="utf-8")
             log.info("%s", report.describe().partition("\n")[0])
         if report.verdict is Verdict.UNKNOWN:
             raise Unknown(report.describe())
