@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RookeryError(Exception):
-    """Anything the harness itself has to say; `hint` is what the reader can do about it.
+    """Anything the harness itself has to say; `hint` is what the reader can do about it, which findings need not have.
 
     `exit_status` is that of a command of `rookery`; that of a run of scenarios follows from `rookery.plugin.outcomes`.
     """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    def __init__(self, message: str, *, hint: str) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As a copy, or from another process, it is made of what it has, and not by the arguments of its class."""
+        return _made_again, (type(self), self.args, vars(self))
+
+
+def _made_again(kind: type[RookeryError], arguments: tuple[Any, ...], state: dict[str, Any]) -> RookeryError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    vars(error).update(state)
+    return error
 
 
 class UsageError(RookeryError):
@@ -35,6 +48,9 @@ class StorageFailure(RookeryError, AssertionError):
 
     exit_status = 1
 
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+
 
 class AnotherCluster(StorageFailure):
     """What came back is not the storage that was there: another Ceph cluster, or other OSDs."""
@@ -46,8 +62,8 @@ class DeadlineExceeded(RookeryError):
     Of a scenario's condition that is a finding about the storage under test; of the machine's, see `MachineTooSlow`.
     """
 
-    def __init__(self, what: str, seconds: float, reason: str) -> None:
-        super().__init__(f"{what}: not within {seconds:.0f} s; last reason: {reason}")
+    def __init__(self, what: str, seconds: float, reason: str, *, hint: str = "") -> None:
+        super().__init__(f"{what}: not within {seconds:.0f} s; last reason: {reason}", hint=hint)
         self.what = what
         self.seconds = seconds
         self.reason = reason
@@ -57,7 +73,9 @@ class ConditionCeased(RookeryError):
     """A condition that was to hold for so many `seconds` did not, after `held` of them; `reason` says why."""
 
     def __init__(self, what: str, held: float, seconds: float, reason: str) -> None:
-        super().__init__(f"{what}: was to stay so for {seconds:.0f} s, and ceased after {held:.0f} s: {reason}")
+        super().__init__(
+            f"{what}: was to stay so for {seconds:.0f} s, and ceased after {held:.0f} s: {reason}", hint=""
+        )
         self.what = what
         self.held = held
         self.seconds = seconds
@@ -66,6 +84,9 @@ class ConditionCeased(RookeryError):
 
 class MachineTooSlow(DeadlineExceeded, InfrastructureError):
     """The machine, docker, kind or a lock did not do in time what was asked of it."""
+
+    def __init__(self, what: str, seconds: float, reason: str) -> None:
+        super().__init__(what, seconds, reason, hint="`rookery doctor` says what this machine is short of")
 
 
 class Unknown(Exception):
@@ -76,5 +97,8 @@ class Unknown(Exception):
 
 
 def in_words(error: BaseException) -> str:
-    """What it says; of an error of the system without its number and its path, which whoever tells it names."""
+    """What it says, for a text around it: of an error of ours without its hint, and of one of the system without its
+    number and its path, which whoever tells it names."""
+    if isinstance(error, RookeryError):
+        return error.message
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

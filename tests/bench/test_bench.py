@@ -90,7 +90,7 @@ def clusters(monkeypatch, tmp_path):
         def bring_up(self, results):
             results.add_phase("nothing to HEALTH_OK", 0, 100 + len(made))
             if len(made) == 2:
-                raise InfrastructureError("no room")
+                raise InfrastructureError("no room", hint="h")
 
         def delete(self):
             self.deleted = True
@@ -110,7 +110,7 @@ def test_each_bring_up_is_of_a_cluster_of_its_own_which_goes(clusters, tmp_path)
 def test_a_bring_up_that_fails_ends_the_bench_which_keeps_what_it_measured(clusters, tmp_path):
     measured = bench.bring_up(Settings(results_dir=str(tmp_path / "results")), runs=3)
     assert measured.runs == [{"nothing to HEALTH_OK": 101}]
-    assert measured.facts == {"failed": "InfrastructureError: no room"}
+    assert measured.facts == {"failed": "InfrastructureError: no room\n  hint: h"}
     assert not measured.passed
     assert [cluster.deleted for cluster in clusters] == [True, True]  # and there is no third one
     written = tmp_path.glob("results/*/*/timings.json")
@@ -204,7 +204,7 @@ def test_the_client_that_reads_the_rows_is_closed_whatever_it_finds(tmp_path, mo
     class Rows:
         def require_seed(self, within):
             did.append("read")
-            raise InfrastructureError("2 rows came back")
+            raise InfrastructureError("2 rows came back", hint="h")
 
         def close(self):
             did.append("close")

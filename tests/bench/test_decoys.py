@@ -297,7 +297,7 @@ def test_decoys_that_stay_are_told(engine):
 def test_a_silent_engine_has_not_lost_a_decoy(engine, monkeypatch):
     container = Container("rookery-worker", "image", "0123")
     container.make()
-    monkeypatch.setattr(decoys, "docker_output", raising(InfrastructureError("no docker engine answers")))
+    monkeypatch.setattr(decoys, "docker_output", raising(InfrastructureError("no docker engine answers", hint="h")))
     with pytest.raises(InfrastructureError, match="no docker engine answers"):
         container.state()
 

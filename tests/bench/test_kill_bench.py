@@ -378,7 +378,7 @@ def test_what_the_run_had_started_and_does_not_end_is_left(bench, monkeypatch):
 
 def test_only_root_can_do_it(bench, monkeypatch):
     def refuse():
-        raise InfrastructureError("a run needs root")
+        raise InfrastructureError("a run needs root", hint="h")
 
     monkeypatch.setattr(kill_bench.capacity, "require_root", refuse)
     with pytest.raises(InfrastructureError, match="needs root"):
@@ -524,12 +524,12 @@ def test_what_was_left_outweighs_what_failed(bench):
 
 def test_an_engine_that_is_gone_is_no_finding(bench, monkeypatch, tmp_path):
     def silent(*_):
-        raise InfrastructureError("no docker engine answers")
+        raise InfrastructureError("no docker engine answers", hint="h")
 
     monkeypatch.setattr(Inventory, "taken", silent)
     measured = bench.kill()
     assert measured.exit_status == 3
-    assert measured.facts["failed"] == "InfrastructureError: no docker engine answers"
+    assert measured.facts["failed"] == "InfrastructureError: no docker engine answers\n  hint: h"
     assert nothing_of_it(tmp_path)
 
 

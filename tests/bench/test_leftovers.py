@@ -179,7 +179,7 @@ def test_what_is_not_left(machine, what):
 
 def test_an_engine_that_does_not_answer_has_not_nothing(machine, monkeypatch):
     def silent(*_, **__):
-        raise InfrastructureError("no docker engine answers")
+        raise InfrastructureError("no docker engine answers", hint="h")
 
     monkeypatch.setattr(leftovers, "docker_output", silent)
     with pytest.raises(InfrastructureError, match="no docker engine answers"):

@@ -142,7 +142,7 @@ def test_a_lost_row_is_told(machine, tmp_path):
 
 def test_what_cannot_be_saved_ends_it(machine, tmp_path, monkeypatch):
     def full(*_, **__):
-        raise InfrastructureError("no space left on device")
+        raise InfrastructureError("no space left on device", hint="h")
 
     monkeypatch.setattr(save_bench, "_saved", full)
     assert "no space left" in run(tmp_path, runs=2, restore_every=0).facts["failed"]

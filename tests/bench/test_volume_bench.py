@@ -391,7 +391,7 @@ def test_what_is_left_of_many_at_once_is_counted_and_named(kube, measure, leave,
 
 def test_of_ceph_csi_no_leaks_of_the_userspace_driver_are_looked_for(kube, measure):
     def leaks():
-        raise InfrastructureError("there is no such driver")
+        raise InfrastructureError("there is no such driver", hint="h")
 
     kube.cluster.driver, kube.cluster.leaks = "ceph-csi", leaks
     assert measure("parallel").passed

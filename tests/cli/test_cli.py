@@ -190,7 +190,7 @@ def test_a_pipe_that_breaks_elsewhere_is_not_taken_for_the_reader(monkeypatch):
     ("error", "status", "said"),
     [
         (UsageError("no such Rook", hint="one of 1.18"), 2, "rookery: no such Rook\n  hint: one of 1.18\n"),
-        (InfrastructureError("docker is gone"), 3, "rookery: docker is gone\n"),
+        (InfrastructureError("docker is gone", hint="h"), 3, "rookery: docker is gone\n  hint: h\n"),
         (DeadlineExceeded("the engine", 60, "no socket"), 3, "the engine: not within 60 s; last reason: no socket\n"),
         (
             PermissionError(13, "Permission denied", "/var/lib/rookery/leases.lock"),
@@ -355,7 +355,7 @@ def test_sweep_names_what_is_kept(machine, capsys):
 @pytest.mark.parametrize(("option", "told"), [([], "removed loop /dev/loop3\n"), (["--json"], '["loop /dev/loop3"]\n')])
 def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsys, option, told):
     def sweep(*, everything):
-        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck", hint="h")}, ["loop /dev/loop3"])
 
     monkeypatch.setattr(sweeping, "sweep", sweep)
     assert cli.main(["sweep", *option]) == 3

@@ -403,7 +403,7 @@ def test_what_others_have_taken_refuses_the_snapshot_and_nothing_is_left(cluster
 
 def test_a_node_that_cannot_be_made_again_leaves_nothing(cluster, machine, snapshot, monkeypatch):
     def fail(spec, changes):
-        raise InfrastructureError("making it again: no such image")
+        raise InfrastructureError("making it again: no such image", hint="h")
 
     monkeypatch.setattr(ContainerSpec, "create", fail)
     with pytest.raises(InfrastructureError, match="no such image") as caught:
@@ -436,7 +436,7 @@ def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_p
 
     def refuse(resource, lease):
         tried.append(resource.kind)
-        raise InfrastructureError("stuck")
+        raise InfrastructureError("stuck", hint="h")
 
     monkeypatch.setitem(removers.REMOVERS, "cluster", refuse)
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
@@ -447,7 +447,7 @@ def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_p
 
 def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):
     def stuck(lease):
-        raise InfrastructureError("container stuck")
+        raise InfrastructureError("container stuck", hint="h")
 
     cluster.restore(snapshot)
     lease = cluster.lease
@@ -543,7 +543,7 @@ def test_what_is_applied_is_held_against_the_disks_of_this_cluster(cluster, monk
 
     def guard(wanted, own):
         seen.append((wanted["kind"], own))
-        raise UsageError("refused")
+        raise UsageError("refused", hint="h")
 
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="i", kind=Path("/bin/kind"), guard=guard)
     config = {"current-context": "x", "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}]}

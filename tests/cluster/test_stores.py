@@ -103,7 +103,7 @@ def filling(tmp_path, monkeypatch):
         assert list(partial.iterdir()) == []
         (partial / "blob").write_text("half of it")
         if filling.fails:
-            raise InfrastructureError("no space left on device")
+            raise InfrastructureError("no space left on device", hint="h")
         filling.fills.append((archive.name, base and base.name))
 
     def filled(images, node="sha256:n1"):

@@ -786,7 +786,7 @@ def guarded(api, kubeconfig):
 
     def guard(wanted):
         if wanted["kind"] == "Secret" or wanted.get("data") == {"secret": "yes"}:
-            raise UsageError(f"{wanted['kind']} {wanted['metadata']['name']}: refused")
+            raise UsageError(f"{wanted['kind']} {wanted['metadata']['name']}: refused", hint="h")
 
     return Kube(kubeconfig(f"http://127.0.0.1:{api.server_port}"), guard=guard)
 

@@ -102,7 +102,7 @@ def test_a_cluster_that_was_made_while_ours_is_in_progress_stays(real_engine, na
     def begin(cluster):
         cluster._add_cluster()
         node("the-users")
-        raise InfrastructureError("node(s) already exist for a cluster with the name")
+        raise InfrastructureError("node(s) already exist for a cluster with the name", hint="h")
 
     monkeypatch.setattr(KindCluster, "_create", begin)
     with pytest.raises(InfrastructureError, match="already exist"):

@@ -241,7 +241,7 @@ def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, e
 def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, monkeypatch):
     def thaw(names):
         engine.thawed.update(names)
-        raise InfrastructureError("there is no freezer")
+        raise InfrastructureError("there is no freezer", hint="h")
 
     engine.node("c1")
     monkeypatch.setattr(freezer, "thaw", thaw)
@@ -380,7 +380,7 @@ def test_what_another_lease_still_holds_is_tried_again_once_that_is_swept(tmp_pa
 
     def remove_network(resource, lease):
         if (tmp_path / "of b").exists():
-            raise InfrastructureError("network has active endpoints")
+            raise InfrastructureError("network has active endpoints", hint="h")
         return True
 
     monkeypatch.setitem(removers.REMOVERS, "network", remove_network)

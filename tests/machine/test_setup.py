@@ -54,7 +54,7 @@ def machine(tmp_path, monkeypatch, logged):
 
     def found_kind():
         if not machine.kind:
-            raise InfrastructureError("there is no kind")
+            raise InfrastructureError("there is no kind", hint="h")
 
     def install_kind(build):
         program(kind.installed(), "echo kind")
@@ -317,7 +317,7 @@ def test_podmans_shim_is_not_replaced(machine, monkeypatch):
 
 def test_an_engine_that_a_run_cannot_live_with_is_refused_early(machine, monkeypatch):
     def unfit():
-        raise InfrastructureError("rootless")
+        raise InfrastructureError("rootless", hint="h")
 
     monkeypatch.setattr(host_engine, "require_fit", unfit)
     with pytest.raises(InfrastructureError, match="rootless"):
@@ -429,7 +429,7 @@ def test_what_cannot_be_taken_back_is_told_and_tried_again(machine, monkeypatch)
     machine.engine = None
 
     def stuck(names):
-        raise InfrastructureError("dpkg is locked")
+        raise InfrastructureError("dpkg is locked", hint="h")
 
     with monkeypatch.context() as patched:
         patched.setattr(packages, "remove", stuck)

@@ -99,7 +99,7 @@ def maker(monkeypatch):
         raise Killed
 
     monkeypatch.setattr(kind, "_download_release", lambda target: False)
-    monkeypatch.setattr(kind, "kind_binary", lambda: (_ for _ in ()).throw(InfrastructureError("none")))
+    monkeypatch.setattr(kind, "kind_binary", lambda: (_ for _ in ()).throw(InfrastructureError("none", hint="h")))
     monkeypatch.setattr(build, "_docker_build", make)
     monkeypatch.setattr(metallb, "_module", make)
     monkeypatch.setattr(rook, "from_go_module", lambda version, dest: False)

@@ -83,13 +83,17 @@ ROWS = {
         "broken",
         2,
     ),
-    "what was asked for does not exist or is refused (`UsageError`)": ("raise UsageError('no such Rook')", "broken", 2),
+    "what was asked for does not exist or is refused (`UsageError`)": (
+        "raise UsageError('no such Rook', hint='h')",
+        "broken",
+        2,
+    ),
     "a program is not in the image of a pod": (
         "pod(ExecFailed('sh', 127, 'sh: rsync: not found')).sh('rsync')",
         "broken",
         2,
     ),
-    "docker or the machine refuses": ("raise InfrastructureError('docker is gone')", "infrastructure", 3),
+    "docker or the machine refuses": ("raise InfrastructureError('docker is gone', hint='h')", "infrastructure", 3),
     "docker, a lock of the harness or a node is too slow": (
         "raise MachineTooSlow('every container to be dead', 40, 'worker still running')",
         "infrastructure",
@@ -228,15 +232,15 @@ LOST = VolumeFailed("sha256sum", 1, "No such file")
         (MachineTooSlow("every container to be dead", 40, "worker"), False, "infrastructure"),
         (Unknown("nothing in flight"), False, "unknown"),
         (Unknown("nothing in flight"), True, "unknown"),
-        (InfrastructureError("docker is gone"), False, "infrastructure"),
+        (InfrastructureError("docker is gone", hint="h"), False, "infrastructure"),
         (CommandFailed(["docker"], 1, ""), False, "infrastructure"),
         (ApiUnavailable("no answer"), False, "infrastructure"),
         (ExecFailed("ceph", 1, ""), False, "infrastructure"),
         (OSError(errno.ENOSPC, "full"), False, "infrastructure"),
         (OSError(errno.EIO, "broken"), False, "failed"),
         (MemoryError(), False, "infrastructure"),
-        (UsageError("no such Rook"), False, "broken"),
-        (UsageError("no such Rook"), True, "broken"),
+        (UsageError("no such Rook", hint="h"), False, "broken"),
+        (UsageError("no such Rook", hint="h"), True, "broken"),
         (TypeError("'NoneType' object is not iterable"), True, "broken"),
         (AttributeError("no attribute 'wirte'"), False, "broken"),
         (KeyError("row 7"), False, "failed"),
@@ -251,10 +255,10 @@ def test_the_outcome_says_what_an_exception_tells_about_the_storage(error, at_se
 @pytest.mark.parametrize(
     ("failures", "status"),
     [
-        ([InfrastructureError("i")], 3),
-        ([InfrastructureError("i"), UsageError("b")], 2),
-        ([InfrastructureError("i"), AttributeError("a")], 2),
-        ([UsageError("b"), InfrastructureError("i"), AssertionError("a")], 1),
+        ([InfrastructureError("i", hint="h")], 3),
+        ([InfrastructureError("i", hint="h"), UsageError("b", hint="h")], 2),
+        ([InfrastructureError("i", hint="h"), AttributeError("a")], 2),
+        ([UsageError("b", hint="h"), InfrastructureError("i", hint="h"), AssertionError("a")], 1),
         ([AttributeError("a"), Unknown("u")], 1),
         ([LATE], 1),
         ([MachineTooSlow("w", 1, "r")], 3),
@@ -278,15 +282,17 @@ def test_what_a_fixture_could_not_provide_or_clean_up_is_infrastructure_with_its
 
 def test_a_fixtures_error_is_reported_in_its_own_words_with_its_own_hint_if_it_has_one():
     hinted = RookeryError("no such tag", hint="another tag")
-    told = {error: blamed(error, "setup") for error in (hinted, RookeryError("no tag"), TimeoutError("slow"))}
+    told = {error: blamed(error, "setup") for error in (hinted, LATE, TimeoutError("slow"))}
     assert [(found.message, found.hint) for found in told.values()] == [
         ("RookeryError: no such tag", "another tag"),
-        ("RookeryError: no tag", outcomes._UNEXPECTED),
+        (f"DeadlineExceeded: {LATE}", outcomes._UNEXPECTED),
         ("TimeoutError: slow", outcomes._UNEXPECTED),
     ]
 
 
-@pytest.mark.parametrize("error", [LOST, AnotherCluster("fsid"), Unknown("u"), UsageError("b"), NameError("n")])
+@pytest.mark.parametrize(
+    "error", [LOST, AnotherCluster("fsid"), Unknown("u"), UsageError("b", hint="h"), NameError("n")]
+)
 def test_what_is_known_for_what_it_is_stays_so_whenever_it_comes(error):
     assert all(blamed(error, when) is error for when in ("setup", "call", "teardown"))
 

@@ -17,7 +17,7 @@ import pytest
 from playing import plays
 from rookery.catalogue import markers
 from rookery.cluster import kind_config
-from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
+from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError, in_words
 from rookery.evidence import gate
 from rookery.plugin import budgets, expectations, fixtures, options, ordering, running, session, workers
 from rookery.report import disk_space
@@ -193,7 +193,7 @@ def test_a_scenario_that_passed(scenario, pytester):
     [
         ("assert 1 == 2", 1, "failed", "failure"),
         ("raise Unknown('nothing in flight')", 1, "unknown", "error"),
-        ("raise InfrastructureError('docker is gone')", 3, "infrastructure", "error"),
+        ("raise InfrastructureError('docker is gone', hint='h')", 3, "infrastructure", "error"),
         ("pytest.skip('for another driver')", 0, "skipped", "skipped"),
         ("raise KeyboardInterrupt", 2, "interrupted", None),
     ],
@@ -205,14 +205,18 @@ def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome,
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(InfrastructureError("no room"), 3), (UsageError("no such Rook"), 2), (OSError("disk full"), 3)],
+    [
+        (InfrastructureError("no room", hint="h"), 3),
+        (UsageError("no such Rook", hint="h"), 2),
+        (OSError("disk full"), 3),
+    ],
 )
 def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester, cluster, monkeypatch, error, status):
     monkeypatch.setattr(cluster, "trouble", error)
     ran = scenario("pass")
     assert ran.ret == status
     ran.assert_outcomes(errors=1)
-    ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {error}"])
+    ran.stdout.fnmatch_lines([f"*{type(error).__name__}: {in_words(error)}"])
     outcome = "broken" if isinstance(error, UsageError) else "infrastructure"
     assert outcomes(pytester) == (outcome, outcome, "error")
 
@@ -316,7 +320,7 @@ def logs(pytester):
     ("body", "gathered"),
     [
         ("assert 1 == 2", ["at-the-end"]),
-        ("raise InfrastructureError('docker is gone')", ["at-the-end"]),
+        ("raise InfrastructureError('docker is gone', hint='h')", ["at-the-end"]),
         ("pass", []),
         ("pytest.skip('for another driver')", []),
         ("raise KeyboardInterrupt", []),  # who asks for the end does not wait for logs
@@ -450,7 +454,11 @@ def test_workers_of_xdist_have_clusters_and_slots_of_their_own(request):
 
 @pytest.mark.parametrize(
     "trouble",
-    [InfrastructureError("container stuck"), DeadlineExceeded("rm", 60, "container stuck"), OSError("container stuck")],
+    [
+        InfrastructureError("container stuck", hint="h"),
+        DeadlineExceeded("rm", 60, "container stuck"),
+        OSError("container stuck"),
+    ],
     ids=lambda trouble: type(trouble).__name__,
 )
 @pytest.mark.parametrize(("body", "status"), [("pass", 3), ("assert False", 1)])
@@ -509,7 +517,7 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
         from rookery.errors import InfrastructureError
 
         def test_a(cluster): pass
-        def test_b(cluster): raise InfrastructureError("docker is gone")
+        def test_b(cluster): raise InfrastructureError("docker is gone", hint="h")
         """
     )
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
@@ -906,7 +914,7 @@ def test_each_cluster_of_a_scenario_is_watched(pytester, cluster, monkeypatch, f
 
 def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkeypatch):
     def gather_logs(self, results, moment):
-        raise InfrastructureError(f"no logs of {self.nodes.name}")
+        raise InfrastructureError(f"no logs of {self.nodes.name}", hint="h")
 
     removed = []
     monkeypatch.setattr(cluster, "gather_logs", gather_logs)
@@ -918,7 +926,8 @@ def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkey
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck"), 3)]
+    ("error", "status"),
+    [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck", hint="h"), 3)],
 )
 def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, cluster, monkeypatch, error, status):
     monkeypatch.setattr(cluster, "trouble_at_end", error)

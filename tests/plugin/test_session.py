@@ -44,7 +44,7 @@ def told(logged):
     return lambda: [record.getMessage() for record in logged.records if record.name == session.__name__]
 
 
-INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i"), UsageError("b"), AssertionError("a")
+INFRASTRUCTURE, INPUT, OWN = InfrastructureError("i", hint="h"), UsageError("b", hint="h"), AssertionError("a")
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ class Cluster:
         self.ready = False
         self.did.append(f"make {name}")
         if name in self.broken:
-            raise InfrastructureError("no room")
+            raise InfrastructureError("no room", hint="h")
         self.ready = True
 
     def _save(self, name, results):
         self.did.append(f"save {name}")
         if name in self.full:
-            raise InfrastructureError("no space left on device")
+            raise InfrastructureError("no space left on device", hint="h")
         self.stored.add(name)
         self.refused.discard(name)
         self.lost.pop(name, None)
@@ -129,7 +129,7 @@ class Cluster:
     def restore(self, saved, results):
         self.ready = False
         if saved.name in self.refused:
-            raise SnapshotRefused("/dev/loop64 is taken")
+            raise SnapshotRefused("/dev/loop64 is taken", hint="h")
         self.did.append(f"restore {saved.name}")
         if error := self.lost.get(saved.name):
             raise error
@@ -294,13 +294,13 @@ def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running
 def test_a_cluster_that_cannot_be_looked_at_is_restored(running, results, machine, told):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
-    machine.found = [InfrastructureError("docker exec: no such container")]
+    machine.found = [InfrastructureError("docker exec: no such container", hint="h")]
     running.cluster(ROOK, results)
     assert cluster.did_since() == ["restore rook"]
     assert "no such container" in told()[0]
 
 
-@pytest.mark.parametrize("trouble", [LATE, InfrastructureError("no toolbox")])
+@pytest.mark.parametrize("trouble", [LATE, InfrastructureError("no toolbox", hint="h")])
 def test_without_a_baseline_the_next_scenario_has_it_restored_and_this_one_goes_on(running, results, machine, trouble):
     machine.now = trouble
     cluster = running.cluster(ROOK, results)
@@ -427,7 +427,7 @@ def test_a_snapshot_that_does_not_come_back_fails_its_scenario_and_is_not_used_a
 
 
 @pytest.mark.parametrize(
-    "mute", [UsageError("no kubeconfig"), LATE, OSError("disk full")], ids=["gone", "slow", "full"]
+    "mute", [UsageError("no kubeconfig", hint="h"), LATE, OSError("disk full")], ids=["gone", "slow", "full"]
 )
 def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(running, results, machine, mute):
     machine.stored.add("rook")
@@ -437,7 +437,9 @@ def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(
     assert machine.stored == set()
 
 
-@pytest.mark.parametrize("mute", [None, InfrastructureError("not prepared"), LATE], ids=["tells", "unmade", "slow"])
+@pytest.mark.parametrize(
+    "mute", [None, InfrastructureError("not prepared", hint="h"), LATE], ids=["tells", "unmade", "slow"]
+)
 def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_failed(running, results, machine, mute):
     machine.broken.add("rook")
     machine.mute = mute
@@ -448,7 +450,7 @@ def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_f
 
 def test_a_snapshot_is_not_blamed_for_the_machine_and_is_restored_again(running, results, machine):
     machine.stored.add("rook")
-    machine.lost["rook"] = InfrastructureError("docker is gone")
+    machine.lost["rook"] = InfrastructureError("docker is gone", hint="h")
     with pytest.raises(InfrastructureError, match="docker is gone"):
         running.cluster(ROOK, results)
     machine.lost.clear()
@@ -472,7 +474,7 @@ def test_sessions_side_by_side_have_clusters_in_slots_of_their_own_and_need_memo
 
 def test_where_the_memory_is_too_small_for_all_sessions_no_cluster_is_made(machine, results, monkeypatch):
     def too_small(clusters):
-        raise InfrastructureError(f"{clusters} clusters at once need more")
+        raise InfrastructureError(f"{clusters} clusters at once need more", hint="h")
 
     monkeypatch.setattr(session.capacity, "require_memory_for", too_small)
     running = Session(Settings(), slots=2)

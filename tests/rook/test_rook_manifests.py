@@ -208,7 +208,7 @@ def offline(monkeypatch, tmp_path):
     """No `go` and no network; what is fetched is cached below `tmp_path`."""
 
     def unreachable(_version, _dest):
-        raise InfrastructureError("nothing answers")
+        raise InfrastructureError("nothing answers", hint="h")
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(manifests, "from_go_module", lambda _version, _dest: False)

@@ -211,7 +211,9 @@ def test_nobody_is_asked_while_the_api_is_down(cluster, results, kube, asked, mo
         assert asked == []
 
 
-@pytest.mark.parametrize("error", [RookeryError("refused"), NotYet("no quorum"), ValueError("odd"), OSError("full")])
+@pytest.mark.parametrize(
+    "error", [RookeryError("refused", hint="h"), NotYet("no quorum"), ValueError("odd"), OSError("full")]
+)
 def test_what_cannot_be_had_is_told_and_fails_no_scenario(cluster, results, kube, error, monkeypatch):
     def fails(*_, **__):
         raise error

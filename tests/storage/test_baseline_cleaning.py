@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from playing import plays
-from rookery.errors import InfrastructureError
+from rookery.errors import InfrastructureError, in_words
 from rookery.kube import ApiUnavailable
 from rookery.storage.baseline import cleaning as cleaning_module
 from rookery.storage.baseline.cleaning import Cleaning, MeasuredCluster, converge, listed
@@ -128,13 +128,13 @@ def test_a_part_that_does_not_answer_is_unread_and_no_baseline(parts, part, erro
     measured = MeasuredCluster(None, ["worker"], "/var/lib/kubelet", parts.storage)
     found = measured.measure()
     assert found.unread == {part}
-    assert str(error) in found.unhealthy[0]
+    assert in_words(error) in found.unhealthy[0]
     with pytest.raises(NotYet, match=f"{part} cannot be read"):
         measured.fingerprint()
 
 
 def test_a_part_that_fails_is_nothing_to_wait_for(parts):
-    parts.answers[NODES] = InfrastructureError("docker is gone")
+    parts.answers[NODES] = InfrastructureError("docker is gone", hint="h")
     with pytest.raises(InfrastructureError, match="docker is gone"):
         MeasuredCluster(None, ["worker"], "/var/lib/kubelet", parts.storage).measure()
 

@@ -6,7 +6,7 @@ import json
 import pytest
 from fakes import plays_kube, plays_rook
 from playing import plays
-from rookery.errors import RookeryError
+from rookery.errors import RookeryError, in_words
 from rookery.kube.client import ResourceType
 from rookery.rook import system as rook_system
 from rookery.settings import Settings
@@ -50,13 +50,13 @@ def test_index_says_what_there_is_and_why(gather):
     assert "ceph-crashes" not in told, "what is not there is not promised"
 
 
-@pytest.mark.parametrize("error", [NotYet("no quorum"), RookeryError("the API does not answer")])
+@pytest.mark.parametrize("error", [NotYet("no quorum"), RookeryError("the API does not answer", hint="h")])
 def test_what_does_not_answer_is_in_its_place_in_words(gather, error):
     def ask():
         raise error
 
     folder = gather({"ceph-report.json": ask, "ceph-log.json": lambda: "[1]"})
-    assert (folder / "storage/ceph-report.json").read_text() == f"not to be had: {error}\n"
+    assert (folder / "storage/ceph-report.json").read_text() == f"not to be had: {in_words(error)}\n"
     assert (folder / "storage/ceph-log.json").read_text() == "[1]"
 
 

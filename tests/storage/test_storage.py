@@ -243,7 +243,7 @@ def test_what_scenarios_saved_is_gone_with_a_cluster_whose_nodes_cannot_be_resto
 
     def restore(snapshot):
         del saving.stored["scenario-storage-ready"]  # with the lease that it was in
-        raise InfrastructureError("no room")
+        raise InfrastructureError("no room", hint="h")
 
     saving.cluster.kind.restore = restore
     with pytest.raises(InfrastructureError, match="no room"):
@@ -255,7 +255,7 @@ def test_what_a_scenario_saves_is_on_record_before_it_is_there(saving):
     """So that it goes though the run is killed in the middle of it."""
 
     def killed(key, name, facts=None):
-        raise InfrastructureError(f"nothing saved, {saving.recorded} on record")
+        raise InfrastructureError(f"nothing saved, {saving.recorded} on record", hint="h")
 
     saving.cluster.kind.save = killed
     with pytest.raises(InfrastructureError, match=r"'c-1/scenario-before-upgrade'\)\)\] on record"):
@@ -284,7 +284,7 @@ def images_missing(monkeypatch):
     """A machine on which `prepare` ends where it asks for images."""
 
     def ensure(settings, references):
-        raise InfrastructureError("no registry answers")
+        raise InfrastructureError("no registry answers", hint="h")
 
     for name in ("require_root", "require_headroom"):
         monkeypatch.setattr(storage.capacity, name, lambda: None)
@@ -300,7 +300,7 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
     new_cluster, images_missing, results, monkeypatch
 ):
     def unfit():
-        raise InfrastructureError("rootless")
+        raise InfrastructureError("rootless", hint="h")
 
     monkeypatch.setattr(storage.host_engine, "require_fit", unfit)
     monkeypatch.setattr(storage, "sweep", lambda **_: pytest.fail("swept"))
@@ -312,7 +312,7 @@ def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_
     new_cluster, images_missing, results, monkeypatch, logged
 ):
     def sweep():
-        raise SweepIncomplete({"mine": InfrastructureError("container stuck")}, ["loop /dev/loop3"])
+        raise SweepIncomplete({"mine": InfrastructureError("container stuck", hint="h")}, ["loop /dev/loop3"])
 
     cluster = new_cluster()
     monkeypatch.setattr(storage, "sweep", sweep)
@@ -335,7 +335,7 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_not_ours(new_cluster, 
     swept = []
 
     def refuse(name):
-        raise UsageError(f"a kind cluster {name} exists")
+        raise UsageError(f"a kind cluster {name} exists", hint="h")
 
     monkeypatch.setattr(storage, "ensure_name_is_ours", refuse)
     monkeypatch.setattr(storage, "sweep", lambda: swept.append("all"))
@@ -395,7 +395,7 @@ def test_a_run_gives_way_to_one_that_has_not_made_anything_yet_and_the_end_gives
 
 def test_addresses_are_given_back_even_if_the_cluster_cannot_be_removed(cluster):
     def stuck():
-        raise InfrastructureError("container stuck")
+        raise InfrastructureError("container stuck", hint="h")
 
     cluster._subnets.reserve(cluster.topology)
     cluster.kind = SimpleNamespace(delete=stuck)

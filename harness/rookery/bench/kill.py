@@ -534,5 +534,5 @@ def _swept(environment: Mapping[str, str]) -> Swept:
     try:
         removed = json.loads(run(argv, timeout=SWEPT, env=environment).stdout)
     except CommandFailed as error:
-        return Swept(round(time.monotonic() - began, 1), [], [f"what a sweep could not do: {error}"])
+        return Swept(round(time.monotonic() - began, 1), [], [f"what a sweep could not do: {error.message}"])
     return Swept(round(time.monotonic() - began, 1), removed)

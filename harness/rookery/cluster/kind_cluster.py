@@ -25,7 +25,7 @@ from rookery.cluster.container_spec import ContainerSpec, save_changes
 from rookery.cluster.nodes import NodeState
 from rookery.cluster.snapshots import Disk, Snapshot, SnapshotKey, SnapshotRefused
 from rookery.cluster.topology import Topology
-from rookery.errors import InfrastructureError, UsageError
+from rookery.errors import InfrastructureError, UsageError, in_words
 from rookery.images import engine
 from rookery.kube import Kube
 from rookery.machine import containers, freezer, kubeconfig, loop
@@ -328,7 +328,7 @@ class KindCluster(PytestKindCluster):
             shutil.copyfile(self._own_kubeconfig, snapshot.kubeconfig)
         except (CommandFailed, OSError) as error:
             raise InfrastructureError(
-                f"{self.name} could not be saved: {error}",
+                f"{self.name} could not be saved: {in_words(error)}",
                 hint=f"is there room under {snapshots.folder()}? `rookery snapshots prune`",
             ) from error
 

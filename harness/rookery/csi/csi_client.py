@@ -109,7 +109,7 @@ class CsiClient:
         try:
             pod = self._controller_pod()
         except InfrastructureError as error:
-            return Reply("UNAVAILABLE", str(error))
+            return Reply("UNAVAILABLE", error.message)
         reply = self._call(pod.node, pod.socket(self._kubelet_dir), "Controller", method, request, seconds)
         if reply.code == "UNAVAILABLE":
             with self._guard:
@@ -154,7 +154,7 @@ class CsiClient:
                 self._addresses.pop(node, None)
             return Reply("UNAVAILABLE", f"the node agent on {node}: {error!r}")
         except InfrastructureError as error:
-            return Reply("UNAVAILABLE", str(error))
+            return Reply("UNAVAILABLE", error.message)
         finally:
             if connection is not None:
                 with self._guard:

@@ -183,7 +183,7 @@ class Execution:
         try:
             whole = wait_for(answered, what=str(step), within=RETRY_DEADLINE, every=RETRY_INTERVAL)
         except DeadlineExceeded as error:
-            raise ModelViolation(f"{error}; {self._circumstances(began, attempts)}") from error
+            raise ModelViolation(f"{error.message}; {self._circumstances(began, attempts)}") from error
         self._note(StepResult(step, time.monotonic() - began, tuple(attempts), cut=not whole))
 
     def _attempt(self, step: plans.Step) -> Reply:

@@ -65,7 +65,9 @@ class DiskLoss(Fault):
         try:
             output = self.cluster.nodes.execute(self._node, "sh", "-c", f"{' '.join(read)} 2>&1")
         except CommandFailed as error:
-            return f"{self._disk.device} was of {self._before} bytes, and cannot be read on {self._node}: {error}"
+            return (
+                f"{self._disk.device} was of {self._before} bytes, and cannot be read on {self._node}: {error.message}"
+            )
         if not output.startswith("0+0 records in"):
             raise NotYet(f"it can be read: {output}")
         return f"{self._disk.device} was of {self._before} bytes; 0 can be read on {self._node}"

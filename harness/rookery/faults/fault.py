@@ -98,7 +98,7 @@ class Fault(ABC):
         try:
             return wait_for(self.effective, what=what, within=EFFECT_SEEN)
         except DeadlineExceeded as error:
-            raise Unknown(f"{self.name} did not take effect: {error}") from error
+            raise Unknown(f"{self.name} did not take effect: {error.message}") from error
 
     def prepare(self) -> None:  # noqa: B027 - most have nothing to look at
         """Look at what there is before; nothing is changed yet."""

@@ -102,7 +102,7 @@ class _Bundle:
         try:
             return ask()
         except RookeryError as error:
-            self.errors.append(f"{what}: {error}")
+            self.errors.append(f"{what}: {error.message}")
             return None
 
     def write_objects(self, name: str, objects: list[Object]) -> None:
@@ -129,7 +129,7 @@ class _Bundle:
         try:
             self.write(name, log.result(), share)
         except RookeryError as error:
-            self.errors.append(f"{name}: {error}")
+            self.errors.append(f"{name}: {error.message}")
 
     def write(self, name: str, data: bytes, share: int) -> None:
         path = self.dest / name

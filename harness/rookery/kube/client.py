@@ -329,7 +329,7 @@ class Kube:
         try:
             wait_for(lambda: self._apply_once(wanted), what=what, within=APPLY_SECONDS)
         except DeadlineExceeded as error:
-            raise KubeError(str(error)) from error
+            raise KubeError(error.message) from error
 
     def _apply_once(self, wanted: Object) -> None:
         metadata = wanted["metadata"]

@@ -19,8 +19,10 @@ class KubeError(InfrastructureError):
     a 404 about nothing means that the path itself is not served (yet), as right after a CRD was made.
     """
 
+    next_step = "ask the same with `kubectl`, of the cluster that --keep-cluster leaves"
+
     def __init__(self, message: str, *, status: int = 0, about: str = "", hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint or self.next_step)
         self.status = status
         self.about = about
 
@@ -28,13 +30,16 @@ class KubeError(InfrastructureError):
 class ApiUnavailable(KubeError):
     """No answer, or one that says "later": a refused connection, 5xx, 429, or 401 while the server is still booting."""
 
+    next_step = "logs/ of the scenario says whether the API server, its etcd or its node stopped"
+
 
 class ExecFailed(InfrastructureError):
     """A command in a pod ended with another status than 0, or (`status` None) did not end in time."""
 
     def __init__(self, what: str, status: int | None, output: str) -> None:
         how = "did not end in time" if status is None else f"ended with status {status}"
-        super().__init__(f"{what}: {how}\n{output.strip()[-4000:]}".rstrip())
+        hint = "logs/ of the scenario has the pod's log and its node's; --keep-cluster leaves the pod to `kubectl exec`"
+        super().__init__(f"{what}: {how}\n{output.strip()[-4000:]}".rstrip(), hint=hint)
         self.status = status
         self.output = output
 

@@ -113,7 +113,9 @@ def _proxy(configuration: kubernetes_client.Configuration) -> dict[str, Any]:
 
 def _send_stdin(stream: websocket.WebSocket, text: str) -> None:
     if stream.getsubprotocol() != SUBPROTOCOLS[0]:
-        raise KubeError("this API server cannot close a program's standard input (Kubernetes 1.30 and later can)")
+        raise KubeError(
+            "this API server cannot close a program's standard input", hint="--kubernetes 1.30 or later, which can"
+        )
     stream.send_binary(bytes([STDIN]) + text.encode())
     stream.send_binary(bytes([CLOSE, STDIN]))
 

@@ -9,7 +9,7 @@ from typing import Any
 from rookery.cluster.kind_cluster import KindCluster
 from rookery.cluster.snapshots import digest_of_objects
 from rookery.csi.leaks import NOTHING, Expected, Finding
-from rookery.errors import AnotherCluster, RookeryError, UsageError
+from rookery.errors import AnotherCluster, RookeryError, UsageError, in_words
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import nodes_ready
 from rookery.kube.objects import value_of
@@ -144,7 +144,7 @@ class LocalVolumes(StorageSystem):
         try:
             return self._recycle()
         except (RookeryError, NotYet) as error:
-            return [f"volumes recycled: refused: {error}"]
+            return [f"volumes recycled: refused: {in_words(error)}"]
 
     def leaks(self, also: Expected = NOTHING) -> list[Finding]:
         """Disks that are mounted though no claim has their volume."""

@@ -209,7 +209,7 @@ def _locked(config: Path) -> Iterator[None]:
         try:
             wait_for_machine(lock, what=f"the lock {path}", within=LOCKED_FOR, every=0.05)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), hint=f"if no kubectl is at work: rm {path}") from error
+            raise InfrastructureError(error.message, hint=f"if no kubectl is at work: rm {path}") from error
         try:
             yield
         finally:

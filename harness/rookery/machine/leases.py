@@ -121,7 +121,7 @@ class Lease:
         try:
             lock = wait_for_machine(lambda: _locked_for_life(name), what=f"the lease {name}", within=SWEPT, every=0.05)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), hint="what keeps `rookery sweep` from its end?") from error
+            raise InfrastructureError(error.message, hint="what keeps `rookery sweep` from its end?") from error
         lease = cls(name, Process.current(), time.time())
         lease._lock = lock
         try:
@@ -350,7 +350,7 @@ def sweep(*, everything: bool = False) -> list[str]:
                             failures[name] = error
                     names = list(failures)
         except DeadlineExceeded as error:
-            raise InfrastructureError(str(error), hint="another sweep does not come to its end: why?") from error
+            raise InfrastructureError(error.message, hint="another sweep does not come to its end: why?") from error
     removed += staging.sweep()
     if failures:
         raise SweepIncomplete(failures, removed)

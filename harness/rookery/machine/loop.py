@@ -248,7 +248,7 @@ def detach(number: int, only_if: Callable[[int], bool] | None = None, *, within:
         wait_for_machine(gone, what=f"{device(number)} ({before}) to be detached", within=within, every=0.02)
     except DeadlineExceeded as error:
         raise InfrastructureError(
-            str(error), hint=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
+            error.message, hint=f"end what holds it: grep -l loop{number} /proc/*/mountinfo; fuser -v {device(number)}"
         ) from error
     return True
 

@@ -9,16 +9,25 @@ from pathlib import Path
 
 from rookery.errors import InfrastructureError
 
+_BY_HAND = "run it by hand, and mend what it complains of; `rookery doctor` says what this machine lacks"
+_SLOW = "`rookery doctor` says what this machine is short of; `ps` shows what the program waits for"
+
 
 class CommandFailed(InfrastructureError):
     """A program ended with another status than 0, did not end in time, or is not there."""
 
     def __init__(self, argv: Sequence[str], status: int | None, output: str, *, hint: str = "") -> None:
         how = "did not end in time" if status is None else f"ended with status {status}"
-        super().__init__(f"{shlex.join(argv)}: {how}\n{output.strip()[-4000:]}".rstrip(), hint=hint)
+        otherwise = _SLOW if status is None else _BY_HAND
+        super().__init__(f"{shlex.join(argv)}: {how}\n{output.strip()[-4000:]}".rstrip(), hint=hint or otherwise)
         self.argv = list(argv)
         self.status = status
         self.output = output
+
+
+def _not_there(argv: Sequence[str]) -> CommandFailed:
+    hint = f"install it, or have its folder in PATH: {argv[0]}; `rookery doctor` says what else this machine lacks"
+    return CommandFailed(argv, 127, f"{argv[0]}: no such program", hint=hint)
 
 
 def run(
@@ -39,7 +48,7 @@ def run(
             stdin=subprocess.DEVNULL if stdin is None else None, check=False,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise CommandFailed(argv, 127, f"{argv[0]}: no such program") from error
+        raise _not_there(argv) from error
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(argv, None, _text(error.stdout) + _text(error.stderr)) from error
     if check and done.returncode != 0:
@@ -59,7 +68,7 @@ def run_logged(argv: Sequence[str], *, timeout: float, log: Path, env: Mapping[s
             )  # fmt: skip
             status: int | None = done.returncode
         except FileNotFoundError as error:
-            raise CommandFailed(argv, 127, f"{argv[0]}: no such program") from error
+            raise _not_there(argv) from error
         except subprocess.TimeoutExpired:
             status = None
     if status != 0:

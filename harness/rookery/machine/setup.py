@@ -79,7 +79,7 @@ def stop_engine() -> None:
     try:
         engine.end(signal.SIGTERM, within=minutes(1))  # it stops every container first, ten seconds each at most
     except DeadlineExceeded as error:
-        raise InfrastructureError(str(error), hint=f"kill -9 {engine.pid}") from error
+        raise InfrastructureError(error.message, hint=f"kill -9 {engine.pid}") from error
     log.info("docker engine: stopped")
 
 
@@ -253,7 +253,7 @@ def _wait_for_engine() -> dict[str, object]:
         own = log_file()
         tail = own.read_text(encoding="utf-8", errors="replace")[-2000:] if own.exists() else ""
         hint = f"see {own}" if own.exists() else "journalctl -u docker"
-        raise InfrastructureError(f"{error}\n{tail}".rstrip(), hint=hint) from error
+        raise InfrastructureError(f"{error.message}\n{tail}".rstrip(), hint=hint) from error
 
 
 def our_engine() -> Process | None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rookery.errors import InfrastructureError
+from rookery.errors import InfrastructureError, in_words
 from rookery.machine import docker, packages, setup, setup_record
 from rookery.machine.leases import Lease
 from rookery.machine.processes import boot_id
@@ -48,7 +48,7 @@ def undo(*, dry_run: bool = False) -> None:
         try:
             take_back(of_kind)
         except (InfrastructureError, OSError) as error:
-            failures.append(f"{what} {names}: {error}")
+            failures.append(f"{what} {names}: {in_words(error)}")
             continue
         for change in of_kind:
             setup_record.forget(change)

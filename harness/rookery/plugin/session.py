@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rookery.cluster.snapshots import Snapshot, SnapshotRefused
 from rookery.csi.leaks import LeakDetected
-from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure
+from rookery.errors import DeadlineExceeded, InfrastructureError, RookeryError, StorageFailure, in_words
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.objects import still_there
 from rookery.machine import capacity
@@ -141,7 +141,7 @@ class Session:
         try:
             cleaning = cluster.converge(self._baseline)
         except RookeryError as error:
-            log.warning("whether the cluster is clean cannot be seen: %s; restoring it", error)
+            log.warning("whether the cluster is clean cannot be seen: %s; restoring it", in_words(error))
             results.record(dirty=[str(error)])
             self._clean = None
             return False
@@ -185,7 +185,7 @@ class Session:
                 self._restored = True
                 return
             except SnapshotRefused as error:
-                log.warning("%s cannot be restored: %s; deploying anew", state.name, error)
+                log.warning("%s cannot be restored: %s; deploying anew", state.name, in_words(error))
         with results.uncounted() if state.saved else nullcontext():  # what is saved is made once for many
             self._make(cluster, state, results)
 

@@ -85,7 +85,7 @@ def _output(kube: Kube, namespace: str, argv: list[str], what: str, timeout: flo
         try:
             return kube.exec(pod, ends_itself, namespace=namespace, timeout=timeout + _SLACK_SECONDS)
         except ExecFailed as error:
-            raise NotYet(f"{what}: {_last_line(error.output) or error}") from error
+            raise NotYet(f"{what}: {_last_line(error.output) or error.message}") from error
 
 
 def _argv(command: tuple[str, ...]) -> list[str]:

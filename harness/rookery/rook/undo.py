@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rookery.errors import RookeryError
+from rookery.errors import RookeryError, in_words
 from rookery.kube import Kube
 from rookery.rook import toolbox
 from rookery.storage.baseline.fingerprint import CEPH, Difference, Fingerprint, Item
@@ -47,7 +47,7 @@ def undo(kube: Kube, namespace: str, baseline: Fingerprint, found: Sequence[Diff
     try:
         answers = toolbox.ask_program(kube, namespace, _PROGRAM, pairs)
     except (RookeryError, NotYet) as error:
-        return [f"{what}: not run: {error}" for what, _, _ in wanted]
+        return [f"{what}: not run: {in_words(error)}" for what, _, _ in wanted]
     return [
         f"{what}: refused: {answer}" if answer else what for (what, _, _), answer in zip(wanted, answers, strict=True)
     ]

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from rookery.cluster import nodes as node_containers
-from rookery.errors import RookeryError
+from rookery.errors import RookeryError, in_words
 from rookery.kube import Kube, bundle
 from rookery.kube.conditions import unix_time
 from rookery.report.logs import fair_share, newest
@@ -186,7 +186,7 @@ def _answer(ask: Callable[[], str]) -> str:
     try:
         return ask()
     except (RookeryError, NotYet) as error:
-        return f"not to be had: {error}\n"
+        return f"not to be had: {in_words(error)}\n"
 
 
 def _bytes(text: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from rookery.errors import RookeryError
+from rookery.errors import RookeryError, in_words
 from rookery.kube import Kube
 from rookery.kube.client import FIELD_MANAGER
 from rookery.kube.objects import items_of
@@ -170,5 +170,5 @@ def _tried(what: str, do: Callable[..., object], *arguments: Any) -> str:
     try:
         do(*arguments)
     except (RookeryError, NotYet) as error:
-        return f"{what}: refused: {error}"
+        return f"{what}: refused: {in_words(error)}"
     return what
