@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
+import pytest
 import rookery.images
 import userspace_csi
 import yaml
 from rookery.csi.manifests import (
     CEPHFS,
+    FILESYSTEM_CLASS,
     NAME,
     SNAPSHOT_CONTROLLER,
+    STORAGE_CLASS,
     crds,
     filesystem_objects,
     filesystem_snapshot_class,
@@ -177,3 +181,11 @@ def test_the_pods_run_the_package_that_the_image_has() -> None:
     assert {containers(kind)["driver"]["command"][2] for kind in ("Deployment", "DaemonSet")} == {package}
     dockerfile = Path(rookery.images.__path__[0], "recipes", "userspace-csi", "Dockerfile").read_text(encoding="utf-8")
     assert f"COPY {package} /opt/rookery/csi/{package}" in dockerfile
+
+
+@pytest.mark.parametrize("name", [STORAGE_CLASS, FILESYSTEM_CLASS])
+def test_the_name_of_a_storage_class_stands_in_one_place(name: str) -> None:
+    harness = Path(userspace_csi.__path__[0]).parent
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in harness.rglob("*.py")]
+    found = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value == name]
+    assert len(found) == 1

@@ -22,6 +22,9 @@ Object = dict[str, Any]
 
 IMAGE = "localhost/rookery/userspace-csi:1"
 SNAPSHOT_CONTROLLER = "snapshot-controller"
+# The names that Rook's own examples have, of StorageClasses and VolumeSnapshotClasses alike.
+STORAGE_CLASS = "rook-ceph-block"
+FILESYSTEM_CLASS = "rook-cephfs"
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def crds(path: Path) -> list[Object]:
 
 
 def storage_class(
-    name: str = "rook-ceph-block",
+    name: str = STORAGE_CLASS,
     pool: str = "replicapool",
     cluster_namespace: str = "rook-ceph",
     provisioner: str = DRIVER_NAME,
@@ -158,7 +161,7 @@ def storage_class(
 
 
 def filesystem_storage_class(
-    name: str = "rook-cephfs",
+    name: str = FILESYSTEM_CLASS,
     filesystem: str = "myfs",
     pool: str = "myfs-replicated",
     cluster_namespace: str = "rook-ceph",
@@ -215,14 +218,14 @@ def _secret_parameters(secrets: dict[str, str], namespace: str) -> dict[str, str
 
 
 def snapshot_class(
-    name: str = "rook-ceph-block", cluster_namespace: str = "rook-ceph", driver: str = DRIVER_NAME
+    name: str = STORAGE_CLASS, cluster_namespace: str = "rook-ceph", driver: str = DRIVER_NAME
 ) -> Object:
     """A VolumeSnapshotClass with ceph-csi's parameters, as in Rook's deploy/examples/csi/rbd/snapshotclass.yaml."""
     return _snapshot_class(name, driver, RBD, cluster_namespace)
 
 
 def filesystem_snapshot_class(
-    name: str = "rook-cephfs", cluster_namespace: str = "rook-ceph", driver: str = CEPHFS_DRIVER_NAME
+    name: str = FILESYSTEM_CLASS, cluster_namespace: str = "rook-ceph", driver: str = CEPHFS_DRIVER_NAME
 ) -> Object:
     """Likewise for CephFS, as in Rook's deploy/examples/csi/cephfs/snapshotclass.yaml."""
     return _snapshot_class(name, driver, CEPHFS, cluster_namespace)

@@ -20,6 +20,7 @@ from rookery.cluster.snapshots import digest_of_objects
 from rookery.csi import inventory
 from rookery.csi.expected import expected_by
 from rookery.csi.leaks import NOTHING, Actual, Expected, Finding, compare
+from rookery.csi.manifests import FILESYSTEM_CLASS, STORAGE_CLASS
 from rookery.csi.operations import DriverPods
 from rookery.errors import InfrastructureError, UsageError
 from rookery.images import build, recipes, resolve
@@ -51,8 +52,6 @@ from rookery.storage.recovery import every_pod_ready
 from rookery.storage.system import Baseline, Milestone, Phase, StorageSystem
 from rookery.waiting import Condition, NotYet
 
-STORAGE_CLASS = "rook-ceph-block"
-FILESYSTEM_CLASS = "rook-cephfs"
 GROUPS = ("ceph.rook.io", "csi.ceph.io", "objectbucket.io")  # of Rook's own kinds
 LOG_LINES = 1000  # of Ceph's cluster log that a log bundle has
 
