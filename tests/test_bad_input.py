@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rookery
 from rookery import cli, settings_check
-from rookery.catalogue import catalogue
+from rookery.catalogue import collection
 from rookery.errors import UsageError
 from rookery.images import engine
 from rookery.machine import docker, doctor
@@ -176,7 +176,7 @@ def test_a_variable_of_a_wrong_value(refused, monkeypatch, command, name, value)
 @pytest.mark.parametrize("text", PYPROJECT, ids=lambda text: str(text)[:40])
 @pytest.mark.parametrize("command", [["images"], ["setup"], ["scenarios"]], ids=" ".join)
 def test_a_pyproject_that_cannot_be(place, refused, monkeypatch, tmp_path, command, text):
-    monkeypatch.setattr(catalogue, "collect", lambda folder, pattern: [])
+    monkeypatch.setattr(collection, "collect", lambda folder, pattern: [])
     other = tmp_path / "other"
     other.mkdir()
     (other / "pyproject.toml").write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -1,6 +1,6 @@
 """What a scenario says of Ceph: pools, filesystems, what is used, its disks, its dashboard. Exported as `ceph`."""
 
-from rookery.rook.cluster import ceph_cluster
+from rookery.rook.ceph_cluster import ceph_cluster
 from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStatus
 from rookery.rook.deleted_cluster import DeletedCluster
 from rookery.rook.disks import OsdDisks

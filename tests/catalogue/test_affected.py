@@ -3,7 +3,7 @@
 import pytest
 from ledgers import report
 from rookery import cli
-from rookery.catalogue import affected, catalogue, ledger
+from rookery.catalogue import affected, collection, ledger
 from rookery.cli import reproduce
 from rookery.errors import UsageError
 from rookery.settings import PRODUCTS, Settings
@@ -113,5 +113,5 @@ def test_a_range_that_is_none_is_bad_input(folder, versions, told):
 
 
 def test_it_is_listed(folder):
-    (entry,) = ledger.join(ledger.load(folder / "scenarios"), catalogue.collect(folder / "scenarios"))
+    (entry,) = ledger.join(ledger.load(folder / "scenarios"), collection.collect(folder / "scenarios"))
     assert entry.as_dict()["versions"] == {"rook": "<1.18"}

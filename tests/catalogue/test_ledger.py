@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from ledgers import RUN, report
-from rookery.catalogue import bugs_page, catalogue, ledger
-from rookery.catalogue.catalogue import Prose, Scenario
+from rookery.catalogue import bugs_page, collection, ledger
+from rookery.catalogue.collection import Prose, Scenario
 from rookery.catalogue.markers import Bug
 from rookery.errors import UsageError
 
@@ -60,7 +60,7 @@ def folder(tmp_path):
 
 @pytest.fixture(scope="module")
 def scenarios():
-    return catalogue.collect(SCENARIOS)
+    return collection.collect(SCENARIOS)
 
 
 def test_every_report_of_a_scenario_is_in_the_ledger_and_says_all_it_should(scenarios):

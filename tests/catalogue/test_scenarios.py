@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rookery import cli, metallb
 from rookery.catalogue import showing
-from rookery.catalogue.catalogue import Prose, collect
+from rookery.catalogue.collection import Prose, collect
 from rookery.catalogue.markers import Bug
 from rookery.catalogue.sabotage import CAUSE, HINT, Marked
 from rookery.errors import UsageError

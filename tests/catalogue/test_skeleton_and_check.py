@@ -5,7 +5,7 @@ import shutil
 import pytest
 from ledgers import report
 from rookery import cli
-from rookery.catalogue import catalogue, checking, ledger, skeleton
+from rookery.catalogue import checking, collection, ledger, skeleton
 from rookery.errors import UsageError
 
 GOOD = '''\
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 def checked(folder):
     path = folder / "bugs/test_it.py"
-    return checking.missing(path, catalogue.collect(folder), ledger.load(folder))
+    return checking.missing(path, collection.collect(folder), ledger.load(folder))
 
 
 def test_a_complete_scenario_lacks_nothing(folder, capsys):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rookery import cli
 from rookery.catalogue import tuning
-from rookery.rook.cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Of the CephCluster, what says which cluster it is, and is no tuning.

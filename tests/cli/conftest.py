@@ -1,7 +1,7 @@
 """Commands of the ledger and of scenarios run in a folder with one file of scenarios, which is collected once."""
 
 import pytest
-from rookery.catalogue import catalogue
+from rookery.catalogue import collection
 
 
 @pytest.fixture(scope="module")
@@ -10,14 +10,14 @@ def collected(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenarios")
     (folder / "bugs").mkdir()
     (folder / "bugs/test_it.py").write_text(request.module.FILE)
-    return catalogue.collect(folder)
+    return collection.collect(folder)
 
 
 @pytest.fixture
 def folder(request, tmp_path, monkeypatch, collected):
     """The current folder, with scenarios/bugs/test_it.py."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(catalogue, "collect", lambda folder, **_: collected)
+    monkeypatch.setattr(collection, "collect", lambda folder, **_: collected)
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
     (tmp_path / "scenarios/bugs/test_it.py").write_text(request.module.FILE)
     return tmp_path

@@ -15,7 +15,7 @@ from rookery import __version__, cli
 from rookery.bench import common as bench_common
 from rookery.bench import history, volumes
 from rookery.bench.common import Bench, Goal
-from rookery.catalogue import catalogue
+from rookery.catalogue import collection
 from rookery.cli import sweep as sweeping
 from rookery.cli import tables
 from rookery.cli.bench import BENCHES
@@ -290,7 +290,7 @@ def test_images_of_every_scenario_are_there_on_request(images, monkeypatch, tmp_
         asked.append(more)
         return []
 
-    monkeypatch.setattr(catalogue, "collect", collect)
+    monkeypatch.setattr(collection, "collect", collect)
     monkeypatch.setattr(storage, "ensure", ensure)
     images |= {name: Image(name, Origin.MISSING) for name in ("cassandra:5", "postgres:15")}
     monkeypatch.setattr(storage, "needed", lambda settings: ("ceph:1",))

@@ -164,7 +164,7 @@ def test_an_earlier_result_is_not_taken_for_this_runs(folder, monkeypatch, capsy
 def of_cassandra(folder, monkeypatch, collected):
     """The scenarios as those of Cassandra 9.9, which is nowhere; returns which registries can be reached."""
     there = [replace(each, images=("docker.io/library/cassandra:9.9",)) for each in collected]
-    monkeypatch.setattr(reproduce.catalogue, "collect", lambda folder, **_: there)
+    monkeypatch.setattr(reproduce.collection, "collect", lambda folder, **_: there)
     monkeypatch.setattr(images.resolve, "is_cached", lambda reference: False)
     reached = set()
     monkeypatch.setattr(images, "reachable_registries", lambda: reached)

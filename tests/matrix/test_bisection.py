@@ -99,7 +99,7 @@ def bisect(monkeypatch, tmp_path, capsys):
     """Runs the command, with a pytest that leaves each version's outcome; returns status, output, versions tried."""
     scenario = SimpleNamespace(file="test_a.py", id="test_a.py::test_claim[ext4]", name="claim[ext4]")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command.catalogue, "collect", lambda folder: [scenario])
+    monkeypatch.setattr(command.collection, "collect", lambda folder: [scenario])
     monkeypatch.setattr(command, "reachable_registries", set)
 
     def run(outcomes, *argv):

@@ -9,7 +9,7 @@ import pytest
 from rookery import cli
 from rookery.cli import matrix as command
 from rookery.errors import UsageError
-from rookery.matrix import cells, grid, nights, running
+from rookery.matrix import cell_runs, cells, grid, nights
 from rookery.matrix.cells import Cell, Expected, Matrix
 
 A, B = Cell("a", "the first", {"rook": "1.18.8"}), Cell("b", "the second", {"rook": "1.17.8"})
@@ -34,7 +34,7 @@ def pytest_with(outcomes, status=0):
         (folder,) = [word.partition("=")[2] for word in command if word.startswith("--results-dir=")]
         called.append(folder.rpartition("/")[2])
         for name, outcome in outcomes.items():
-            scenario(running.Path(folder), name, outcome)
+            scenario(cell_runs.Path(folder), name, outcome)
         return status
 
     return run, called
@@ -43,7 +43,7 @@ def pytest_with(outcomes, status=0):
 def test_each_cell_is_a_run_of_its_own(tmp_path):
     night = night_of(tmp_path, 1)
     run, called = pytest_with({"claim": "passed"})
-    assert running.run_cells([A, B], night, run=run) == 0
+    assert cell_runs.run_cells([A, B], night, run=run) == 0
     assert called == ["a", "b"]
     assert [(each.cell, each.outcome) for each in nights.cells_of(night)] == [("a", "passed"), ("b", "passed")]
     told = json.loads((night / "a" / nights.CELL_FILE).read_text())
@@ -54,10 +54,10 @@ def test_each_cell_is_a_run_of_its_own(tmp_path):
 def test_a_night_is_taken_up_where_it_ended(tmp_path):
     night = night_of(tmp_path, 1)
     run, _ = pytest_with({"claim": "passed"})
-    running.run_cells([A], night, run=run)
+    cell_runs.run_cells([A], night, run=run)
     scenario(night / "b", "claim", "running")  # begun, and killed
     run, called = pytest_with({"claim": "passed"})
-    running.run_cells([A, B], night, run=run)
+    cell_runs.run_cells([A, B], night, run=run)
     assert called == ["b"]
     (resumed,) = [each for each in nights.cells_of(night) if each.cell == "b"]
     assert [each.outcome for each in nights.scenarios_of(resumed)] == ["passed"], "what was killed is no result of it"
@@ -66,26 +66,26 @@ def test_a_night_is_taken_up_where_it_ended(tmp_path):
 
 def test_no_cell_begins_after_the_budget(tmp_path):
     run, called = pytest_with({})
-    assert running.run_cells([A, B], night_of(tmp_path, 1), budget_s=0, run=run) == 0
+    assert cell_runs.run_cells([A, B], night_of(tmp_path, 1), budget_s=0, run=run) == 0
     assert called == []
 
 
 def test_a_failed_scenario_counts_most(tmp_path):
     statuses = iter([3, 1, 0])
-    assert running.run_cells([A, B, Cell("c", "", {})], night_of(tmp_path, 1), run=lambda _: next(statuses)) == 1
+    assert cell_runs.run_cells([A, B, Cell("c", "", {})], night_of(tmp_path, 1), run=lambda _: next(statuses)) == 1
 
 
 @pytest.mark.parametrize(("until", "status"), [(date.max, 0), (date.min, 1)])
 def test_what_is_in_quarantine_turns_no_cell_red_until_its_day(tmp_path, until, status):
     cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", until),))
     run, _ = pytest_with({"claim[ext4]": "failed", "other": "passed"}, status=1)
-    assert running.run_cells([cell], night_of(tmp_path, 1), run=run) == status
+    assert cell_runs.run_cells([cell], night_of(tmp_path, 1), run=run) == status
 
 
 def test_quarantine_excuses_no_other_scenario(tmp_path):
     cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", date.max),))
     run, _ = pytest_with({"claim": "failed", "other": "failed"}, status=1)
-    assert running.run_cells([cell], night_of(tmp_path, 1), run=run) == 1
+    assert cell_runs.run_cells([cell], night_of(tmp_path, 1), run=run) == 1
 
 
 def test_the_failed_come_first_and_then_the_longest_not_run(tmp_path):
@@ -102,7 +102,7 @@ def test_new_failures_are_told_first(tmp_path):
     def night(hour, outcomes):
         folder = night_of(tmp_path, hour)
         run, _ = pytest_with(outcomes)
-        running.run_cells([A], folder, run=run)
+        cell_runs.run_cells([A], folder, run=run)
         (cell,) = nights.cells_of(folder)
         return nights.scenarios_of(cell)
 
@@ -139,7 +139,7 @@ def test_what_the_machine_has_kept_from_its_end_is_no_failure_of_the_storage(tmp
 def test_a_cell_is_compared_with_when_it_ran_last(tmp_path):
     for hour, ran, outcome in ((1, [A, B], "passed"), (2, [A], "passed"), (3, [A, B], "failed")):
         run, _ = pytest_with({"claim": outcome})
-        running.run_cells(ran, night_of(tmp_path, hour), run=run)
+        cell_runs.run_cells(ran, night_of(tmp_path, hour), run=run)
     shown = grid.of(tmp_path, Matrix((A, B)), DAY)
     assert [(each.kind, each.cell) for each in shown.differences] == [("new failure", "a"), ("new failure", "b")]
 
@@ -151,7 +151,7 @@ def own_matrix(tmp_path):
     path.write_text('[[cell]]\nname = "a"\nwhy = "<first>"\nsettings = { rook = "1.17.8" }\n')
     for hour, outcome in ((1, "passed"), (2, "failed")):
         run, _ = pytest_with({"claim": outcome, "other[ext4]": "passed"})
-        running.run_cells(list(cells.load(path).cells), night_of(tmp_path, hour), run=run)
+        cell_runs.run_cells(list(cells.load(path).cells), night_of(tmp_path, hour), run=run)
     return path
 
 
@@ -199,7 +199,7 @@ def test_a_new_failure_is_a_text_for_an_issue(own_matrix, tmp_path, capsys):
 def test_a_variant_of_a_scenario_is_told_by_its_name(own_matrix, tmp_path, capsys):
     night = nights.night_named(tmp_path, "20261202T010000Z")
     run, _ = pytest_with({"claim": "failed"})
-    running.run_cells(list(cells.load(own_matrix).cells), night, run=run)
+    cell_runs.run_cells(list(cells.load(own_matrix).cells), night, run=run)
     assert compared(own_matrix) == 0
     assert "other[ext4]" in capsys.readouterr().out
 
@@ -215,11 +215,11 @@ def test_what_is_in_quarantine_is_no_issue(own_matrix, tmp_path, capsys):
 def test_of_the_first_night_every_failure_is_new(tmp_path, capsys):
     (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n')
     run, _ = pytest_with({"claim": "passed"})
-    running.run_cells([A], night_of(tmp_path, 1), run=run)
+    cell_runs.run_cells([A], night_of(tmp_path, 1), run=run)
     assert compared(tmp_path / "matrix.toml") == 0
     assert "no cell of it ran before" in capsys.readouterr().out
     run, _ = pytest_with({"claim": "failed"})
-    running.run_cells([B], night_of(tmp_path, 2), run=run)
+    cell_runs.run_cells([B], night_of(tmp_path, 2), run=run)
     night_of(tmp_path, 3)  # begun, and no cell has come to its end in it
     assert compared(tmp_path / "matrix.toml", "--json") == 1
     assert [each["cell"] for each in json.loads(capsys.readouterr().out)] == ["b"]
@@ -250,7 +250,7 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
     matrix = cells.load(tmp_path / "matrix.toml")
     for hour, outcome in ((1, "passed"), (2, "failed")):
         run, _ = pytest_with({"claim": outcome})
-        running.run_cells(list(matrix.cells), night_of(tmp_path, hour), run=run)
+        cell_runs.run_cells(list(matrix.cells), night_of(tmp_path, hour), run=run)
     shown = grid.of(tmp_path, matrix, DAY)
     ((name, (square,)),) = shown.rows
     assert (name, square.outcome, square.flaky, square.quarantined) == ("claim", "failed", True, False)
@@ -268,7 +268,7 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
 def test_quarantine_that_is_over_is_told(tmp_path):
     cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", date.min),))
     run, _ = pytest_with({"claim": "failed"}, status=1)
-    running.run_cells([cell], night_of(tmp_path, 1), run=run)
+    cell_runs.run_cells([cell], night_of(tmp_path, 1), run=run)
     shown = grid.of(tmp_path, Matrix((cell,)), DAY)
     assert shown.expired == (("a", "claim", "https://example.org/1"),)
 

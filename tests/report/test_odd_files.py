@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rookery import cli
 from rookery.catalogue import reproducing
-from rookery.catalogue.catalogue import Prose, Scenario
+from rookery.catalogue.collection import Prose, Scenario
 from rookery.catalogue.markers import Bug
 from rookery.matrix import grid, nights
 from rookery.matrix.cells import Matrix

@@ -8,7 +8,7 @@ from fakes import plays_rook_and_kube
 from playing import plays
 from rookery.browser import webdriver
 from rookery.errors import UsageError
-from rookery.rook.cluster import CephSpec
+from rookery.rook.ceph_cluster import CephSpec
 from rookery.rook.dashboard import LOGIN, Dashboard, DashboardPage, DashboardStatus, osds_of
 from rookery.waiting import NotYet
 

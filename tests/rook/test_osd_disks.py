@@ -6,7 +6,7 @@ import pytest
 from fakes import plays_rook_and_kube
 from rookery.errors import InfrastructureError
 from rookery.machine.disks import LoopDisk
-from rookery.rook.cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
 from rookery.rook.disks import OsdDisks, with_devices
 from rookery.rook.status import Osd, OsdMap
 from rookery.waiting import Condition, NotYet

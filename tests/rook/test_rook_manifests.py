@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rookery.errors import InfrastructureError, UsageError
 from rookery.rook import manifests
-from rookery.rook.cluster import CephSpec, block_pool, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, block_pool, ceph_cluster
 from rookery.rook.versions import RELEASES, Flavour, Version, known_versions, release_of
 from rookery.storage.own_disks import require_own_disks
 

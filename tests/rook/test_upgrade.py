@@ -11,7 +11,7 @@ from rookery.errors import DeadlineExceeded, InfrastructureError, Unknown, Usage
 from rookery.images.catalogue import Catalogue
 from rookery.rook import manifests, upgrade
 from rookery.rook import system as rook_system
-from rookery.rook.drivers import Drivers
+from rookery.rook.csi_drivers import Drivers
 from rookery.rook.manifests import Stage
 from rookery.rook.system import RookSystem
 from rookery.settings import Settings

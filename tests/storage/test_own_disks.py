@@ -2,7 +2,7 @@
 
 import pytest
 from rookery.errors import UsageError
-from rookery.rook.cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
 from rookery.storage.own_disks import require_own_disks
 
 OWN = frozenset(("/dev/loop64", "/dev/loop65"))

@@ -20,7 +20,7 @@ from rookery.machine import locks
 from rookery.machine.leases import Lease, SweepIncomplete
 from rookery.machine.locks import machine_lock
 from rookery.report.results import Results
-from rookery.rook import drivers as rook_drivers
+from rookery.rook import csi_drivers
 from rookery.rook import filesystems as rook_filesystems
 from rookery.rook import system as rook_system
 from rookery.rook.status import Osd
@@ -640,7 +640,7 @@ def test_other_manifests_under_the_same_version_make_another_key(prepared, examp
 def test_what_the_driver_is_deployed_as_makes_another_key(prepared, monkeypatch):
     before = key_of(prepared())
     monkeypatch.setattr(
-        rook_drivers.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}}
+        csi_drivers.csi, "storage_class", lambda **_: {"kind": "StorageClass", "parameters": {"a": "b"}}
     )
     assert key_of(prepared()).digest != before.digest
 

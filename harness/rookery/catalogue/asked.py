@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rookery.catalogue import ledger
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.errors import UsageError
 
 

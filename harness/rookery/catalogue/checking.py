@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from rookery.catalogue import ledger, reproducing
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.ledger import Report
 from rookery.catalogue.sabotage import CAUSE, HINT, Marked
 from rookery.catalogue.skeleton import TODO

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.markers import Bug
 from rookery.errors import UsageError
 from rookery.settings import versioned_images

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rookery.catalogue.affected import Choice
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.ledger import Entry
 from rookery.report.results import LastResult, all_results
 from rookery.report.stored import report_of, timings_of, unreadable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rookery.catalogue import reproducing
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.sabotage import CAUSE, HINT, KINDS, Mark, Marked
 from rookery.errors import UsageError
 from rookery.report.results import LastResult, all_results

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.markers import tiers_counted
 from rookery.report.results import LastResult
 

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rookery.csi import manifests as csi
-from rookery.rook.cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
 
 KIND_CONFIG = "default.yaml"
 HEAD = """\

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rookery.catalogue import asked, catalogue
+from rookery.catalogue import asked, collection
 from rookery.cli import options, tables
 from rookery.cli.reproduce import SELECTING
 from rookery.errors import UsageError
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if getattr(arguments, of, None) is not None:
         raise UsageError(f"{option_name(of)} and --of {of}: its version is what changes", hint="leave one of them away")
     versions = _versions(arguments, settings)
-    folder, there = arguments.scenarios, catalogue.collect(arguments.scenarios)
+    folder, there = arguments.scenarios, collection.collect(arguments.scenarios)
     nodes = [str(folder / each.id) for each in asked.scenarios(arguments.scenario, folder, there)]
     print(f"{of}, from good to bad: {' '.join(versions)}")
     if of == "rook" and settings.ceph is None:

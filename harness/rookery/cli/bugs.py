@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from rookery.catalogue import bugs_page, catalogue, ledger
+from rookery.catalogue import bugs_page, collection, ledger
 from rookery.catalogue.ledger import STATUSES, Entry
 from rookery.cli import options, tables
 from rookery.errors import UsageError
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    scenarios = catalogue.collect(arguments.scenarios)
+    scenarios = collection.collect(arguments.scenarios)
     reports = ledger.load(arguments.scenarios)
     wanted = arguments.pattern.lower()
     found = [each for each in ledger.join(reports, scenarios) if wanted in _text_of(each)]

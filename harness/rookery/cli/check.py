@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rookery.catalogue import asked, catalogue, checking, ledger, sabotaged
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue import asked, checking, collection, ledger, sabotaged
+from rookery.catalogue.collection import Scenario
 from rookery.catalogue.sabotage import WORKAROUND
 from rookery.cli import options, tables
 from rookery.cli.reproduce import SELECTING
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{given[0].partition('=')[0]} is for --sabotage", hint="nothing is run without it")
     folder, files = arguments.scenarios, [options.path(each) for each in arguments.asked]
     names = [_name(file, folder) for file in files]
-    scenarios, reports = catalogue.collect(folder), ledger.load(folder)
+    scenarios, reports = collection.collect(folder), ledger.load(folder)
     found = []
     for file, name in zip(files, names, strict=True):
         of_file = [each for each in scenarios if each.file == name]
@@ -89,7 +89,7 @@ def _name(file: Path, folder: Path) -> str:
 
 def _sabotage(arguments: argparse.Namespace) -> int:
     folder, settings = arguments.scenarios, options.settings(arguments)
-    there, wanted = catalogue.collect(folder), dict[str, Scenario]()
+    there, wanted = collection.collect(folder), dict[str, Scenario]()
     for each in arguments.asked:
         wanted |= {found.id: found for found in asked.scenarios(each, folder, there)}
     planned = sabotaged.plan([*wanted.values()], folder)

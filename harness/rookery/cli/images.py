@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rookery.catalogue import catalogue
+from rookery.catalogue import collection
 from rookery.cli import options, tables
 from rookery.errors import UsageError
 from rookery.images import archives, available, engine, pruning, recipes, resolve
@@ -123,7 +123,7 @@ def _of_scenarios(arguments: argparse.Namespace, settings: Settings) -> list[str
         if given := [option_name(name) for name in kinds() if hasattr(arguments, name)]:
             raise UsageError(f"{', '.join(given)}: no run has that image but for its scenarios", hint="--all as well")
         return []
-    found = catalogue.collect(getattr(arguments, "scenarios", options.SCENARIOS), versions=settings.workloads)
+    found = collection.collect(getattr(arguments, "scenarios", options.SCENARIOS), versions=settings.workloads)
     return sorted({image for scenario in found for image in scenario.images})
 
 

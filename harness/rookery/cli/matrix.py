@@ -18,7 +18,7 @@ from rookery.errors import UsageError
 from rookery.images.mirrors import Mirrors
 from rookery.machine import doctor, network
 from rookery.machine.pytest_process import run_pytest
-from rookery.matrix import cells, grid, issues, nights, running
+from rookery.matrix import cell_runs, cells, grid, issues, nights
 from rookery.settings import Settings
 
 
@@ -122,7 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
         night = before[-1] if arguments.resume else nights.new_night(results)
     pytest = partial(run_pytest, pass_on=partial(options.pass_on, arguments))
     try:
-        status = running.run_cells(todo, night, run=pytest, budget_s=arguments.budget)
+        status = cell_runs.run_cells(todo, night, run=pytest, budget_s=arguments.budget)
     finally:
         grid.write(results, matrix, date.today())
     return status

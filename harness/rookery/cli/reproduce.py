@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-from rookery.catalogue import affected, catalogue, ledger, reproducing
-from rookery.catalogue.catalogue import Scenario
+from rookery.catalogue import affected, collection, ledger, reproducing
+from rookery.catalogue.collection import Scenario
 from rookery.cli import options
 from rookery.errors import UsageError
 from rookery.images import available
@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     short = ledger.Bug(ledger.address_of(arguments.report)).short
     settings = options.settings(arguments)
-    scenarios = catalogue.collect(arguments.scenarios, versions=settings.workloads)
+    scenarios = collection.collect(arguments.scenarios, versions=settings.workloads)
     entries = ledger.join(ledger.load(arguments.scenarios), scenarios)
     entry = next((each for each in entries if each.report.short.lower() == short.lower()), None)
     found = ledger.of_report(short, scenarios)

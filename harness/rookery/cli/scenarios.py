@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from rookery.catalogue import catalogue, showing
+from rookery.catalogue import collection, showing
 from rookery.cli import options, tables
 from rookery.report.results import last_results
 
@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = catalogue.collect(arguments.scenarios, arguments.pattern)
+    found = collection.collect(arguments.scenarios, arguments.pattern)
     if arguments.markdown:
         print(showing.page(found), end="")
         return 0

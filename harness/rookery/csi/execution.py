@@ -34,7 +34,7 @@ GRACE_PERIOD = 30.0  # seconds after a kill for which the driver may say "not no
 # Seconds for which a step may find an image in use by a client that is dead. Ceph takes it for living for 30 s
 # (osd_client_watch_timeout), but an OSD that has become responsible for an image, as after the death of another, begins
 # to count only when it is first asked for it (PrimaryLogPG::populate_obc_watchers), however long after the kill. PGs
-# that Ceph moves by itself would do the same; a pool here has all of its PGs from the start (rook/cluster.py).
+# that Ceph moves by itself would do the same; a pool here has all of its PGs from the start (rook/ceph_cluster.py).
 # Measured: asked for 46 and 61 s after the death of a client, and of an OSD, watches were gone 32 and 30 s later.
 WATCH_TIMEOUT = 35.0
 RETRY_DEADLINE = minutes(

@@ -14,7 +14,7 @@ from pathlib import Path
 from rookery.errors import UsageError
 from rookery.images import available
 from rookery.images.available import numbers
-from rookery.matrix.running import Run
+from rookery.matrix.cell_runs import Run
 from rookery.report.run_folder import timings_under
 from rookery.report.stored import timings_of
 from rookery.rook.versions import patches

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from rookery.catalogue import markers
-from rookery.catalogue.catalogue import Prose
+from rookery.catalogue.collection import Prose
 from rookery.cluster.topology import Topology
 from rookery.csi.leaks import LeakDetected
 from rookery.errors import InfrastructureError, RookeryError, UsageError

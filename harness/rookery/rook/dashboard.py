@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.symptoms import log_shown
-from rookery.rook.cluster import Object
+from rookery.rook.ceph_cluster import Object
 from rookery.rook.deploy import Rook
 from rookery.rook.manifests import OPERATOR, load
 from rookery.signatures import SERVICE_RECONCILED

@@ -10,7 +10,7 @@ from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import items_of
 from rookery.kube.symptoms import log_shown
 from rookery.machine.disks import LoopDisk
-from rookery.rook.cluster import Object
+from rookery.rook.ceph_cluster import Object
 from rookery.rook.deploy import CEPH_ANSWERS, OSDS, Rook
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes

@@ -10,7 +10,7 @@ from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import still_there, value_of
 from rookery.rook import status
-from rookery.rook.cluster import NAMESPACE, Object
+from rookery.rook.ceph_cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, CEPH_POLL, Rook
 from rookery.waiting import Condition, NotYet, condition, minutes
 

@@ -10,7 +10,7 @@ from rookery.errors import UsageError
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.named import NamedObject
 from rookery.kube.objects import still_there, value_of
-from rookery.rook.cluster import NAMESPACE, Object
+from rookery.rook.ceph_cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, POOL_READY, Rook
 from rookery.waiting import NotYet, condition
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rookery.rook import manifests
-from rookery.rook.cluster import CephSpec, Object, block_pool, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, Object, block_pool, ceph_cluster
 from rookery.rook.versions import release_of
 
 KEY_FIELD = "spec.security.cephx.csi.keyType"

@@ -32,9 +32,9 @@ from rookery.machine import doctor, loop
 from rookery.machine.network import reachable_registries
 from rookery.machine.volume_loops import volume_loops
 from rookery.rook import ceph_inventory, fingerprint, manifests, recovery, status, undo, upgrade
-from rookery.rook.cluster import NAMESPACE, CephSpec
+from rookery.rook.ceph_cluster import NAMESPACE, CephSpec
+from rookery.rook.csi_drivers import Drivers, chosen_driver, objects
 from rookery.rook.deploy import Rook
-from rookery.rook.drivers import Drivers, chosen_driver, objects
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import CephBaseline

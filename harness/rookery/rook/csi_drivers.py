@@ -11,7 +11,7 @@ from rookery.images import programs
 from rookery.kube import Kube
 from rookery.kube.conditions import crd_established, pods_gone, rollout_done
 from rookery.machine import doctor
-from rookery.rook.cluster import NAMESPACE
+from rookery.rook.ceph_cluster import NAMESPACE
 from rookery.rook.deploy import CRDS_ESTABLISHED
 from rookery.rook.filesystems import Filesystem
 from rookery.settings import Settings
