@@ -75,6 +75,8 @@ KNOW_ROOK = {
     "rookery.storage.system": "`storage.rook`, for types; the name itself",
 }
 
+MOST_LINES = 700  # of a file
+
 KUBERNETES = {"kube", "kubernetes", "pykube", "pytest_kind"}
 
 
@@ -236,6 +238,12 @@ def comments(path: Path) -> Iterator[str]:
         yield from (token.string.strip() for token in tokens if token.type == tokenize.COMMENT)
     else:
         yield from (line.strip() for line in text.splitlines() if line.lstrip().startswith(("#", "//", "/*")))
+
+
+def test_no_file_is_longer_than_can_be_read_in_one_go():
+    code = [path for folder in ("harness", "scenarios", "tests") for path in (PROJECT / folder).rglob("*.py")]
+    lengths = {path.relative_to(PROJECT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in code}
+    assert {name: lines for name, lines in lengths.items() if lines >= MOST_LINES} == {}
 
 
 def test_no_file_has_banners():

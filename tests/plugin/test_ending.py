@@ -21,7 +21,7 @@ import pytest
 import xdist.workermanage
 from rookery.machine.leases import Lease
 from rookery.plugin import session
-from test_plugin import Cluster
+from pytester_runs import Cluster
 
 xdist.workermanage.NodeManager.EXIT_TIMEOUT = 0.5
 wait_all = execnet.gateway_base.WorkerPool.waitall
@@ -108,7 +108,7 @@ class TwoWorkers:
 @pytest.fixture
 def run(pytester, monkeypatch):
     tests = Path(__file__).parents[1]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests / "plugin", tests, tests.parent / "harness"))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests, tests.parent / "harness"))))
     pytester.makeconftest(CONFTEST)
     begun = []
 

@@ -5,11 +5,11 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from pytester_runs import Cluster
 from rookery.evidence import gate
 from rookery.kube import ApiUnavailable
 from rookery.plugin import expectations, session
 from rookery.waiting import NotYet
-from test_plugin import Cluster
 
 pytest_plugins = "pytester"
 

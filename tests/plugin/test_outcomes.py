@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from pytester_runs import Cluster
 from rookery.errors import (
     AnotherCluster,
     DeadlineExceeded,
@@ -22,7 +23,6 @@ from rookery.machine.run import CommandFailed
 from rookery.plugin import expectations, outcomes, session
 from rookery.plugin.outcomes import blamed, exit_status, outcome_of
 from rookery.workloads.volumes import VolumeFailed
-from test_plugin import Cluster
 
 DOCS = Path(__file__).parents[2] / "docs" / "writing-scenarios.md"
 

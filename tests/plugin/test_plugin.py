@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import textwrap
 from contextlib import nullcontext
@@ -10,150 +9,20 @@ from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 from xml.etree import ElementTree
 
 import pytest
-from playing import plays
-from rookery.catalogue import markers
+from pytester_runs import folder, logs, outcomes, phases, report_of, scenario_folders
 from rookery.cluster import kind_config
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError, in_words
-from rookery.evidence import gate
-from rookery.plugin import budgets, expectations, fixtures, options, ordering, running, session, workers
+from rookery.plugin import fixtures, options, ordering, running, session, workers
 from rookery.report import disk_space
 from rookery.settings import Settings, option_name
-from rookery.storage.baseline import Cleaning, Fingerprint
-from rookery.storage.cluster import StorageCluster
-from rookery.storage.states import NODES_READY, STORAGE_READY, State
-from rookery.waiting import Condition, NotYet
+from rookery.storage.baseline import Cleaning
+from rookery.storage.states import STORAGE_READY, State
 from rookery.workloads import workload as workload_module
 
 NO_LEAKS = SimpleNamespace(finds_leaks=False, namespaces=(), unaltered=True, crashes=list)
-
-
-@plays(StorageCluster)
-class Cluster:
-    """Comes up, or fails to with `trouble`; going down may fail as well. Every phase is one thing that was done."""
-
-    trouble = None
-    trouble_at_end = None
-    kube = None
-    driver = "userspace"
-    storage = SimpleNamespace(finds_leaks=True, namespaces=(), unaltered=True, crashes=list)
-    storage_class = "fast"
-    running = True
-    left: ClassVar[list[str]] = []  # what the next scenario leaves behind
-    cleanings: ClassVar[list[Cleaning]] = []  # what is found before each next scenario
-    stored: ClassVar[set[str]] = set()
-
-    def __init__(self, settings, *, slot=0, slots=1, images=()):
-        self.ready = False
-        self.started = 0.0
-        self.saved = SimpleNamespace(find=self._find, save=self._save)
-        self.nodes = SimpleNamespace(disks={}, name=settings.cluster_name, node_names=[])
-
-    def prepare(self, results, *, storage):
-        pass
-
-    def _find(self, name, *, storage):
-        return SimpleNamespace(name=name) if name in self.stored else None
-
-    def bring_up(self, results):
-        with results.phase("kind cluster created"):
-            if self.trouble:
-                raise self.trouble
-        self.ready = True
-
-    def require_images(self, references):
-        pass
-
-    def _save(self, name, results):
-        self.stored.add(name)
-
-    def restore(self, saved, results):
-        results.add_phase(f"{saved.name} restored", 0, 0)
-
-    def fingerprint(self):
-        return Fingerprint()
-
-    def converge(self, baseline):
-        return self.cleanings.pop(0) if self.cleanings else Cleaning(0.9)
-
-    def note(self, results):
-        results.record(driver="fake")
-
-    def says(self, line):
-        """An OSD of it says that; see the fixture `cluster`."""
-        self.kube = SimpleNamespace(said=line)
-
-    def leaks(self):
-        return self.left
-
-    def no_leaks(self):
-        def ask():
-            if self.left:
-                raise NotYet("\n".join(self.left))
-
-        return Condition("no leak of a volume", ask, within=0, every=1)
-
-    def finish_gathering(self):
-        pass
-
-    def gather_logs(self, results, moment):
-        (results.logs_folder(moment) / "node.journal").write_text("as it was")
-
-    def delete(self):
-        if self.trouble_at_end and self.ready:
-            raise self.trouble_at_end
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    monkeypatch.setattr(session, "StorageCluster", Cluster)
-    monkeypatch.setattr(Cluster, "stored", set())
-    for state in (STORAGE_READY, NODES_READY):
-        monkeypatch.setitem(vars(state), "make", lambda cluster, results: cluster.bring_up(results))
-    monkeypatch.setattr(
-        expectations, "findings", lambda kube, *_, since: gate.of_log("osd.0", getattr(kube, "said", ""))
-    )
-    return Cluster
-
-
-@pytest.fixture
-def scenario(pytester, cluster):
-    """Runs a scenario of that body with the fixture `cluster`."""
-
-    def run(body, *options):
-        pytester.makepyfile(
-            f"import pytest\nfrom rookery.errors import *\ndef test_it(cluster, rookery_results):\n    {body}\n"
-        )
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options, no_reraise_ctrlc=True)
-
-    return run
-
-
-def scenario_folders(pytester):
-    """By their names; that of the scenario which has run second in a run with the same name comes after."""
-    return sorted(path.parent for path in pytester.path.glob("results/2*/*/timings.json"))
-
-
-def folder(pytester):
-    (found,) = scenario_folders(pytester)
-    return found
-
-
-def phases(of):
-    return [phase["name"] for phase in json.loads((of / "timings.json").read_text())["phases"]]
-
-
-def outcomes(pytester):
-    """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
-    found = folder(pytester)
-    timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
-    cases = ElementTree.fromstring((found.parent / "junit.xml").read_bytes()).iter("testcase")
-    told = [element.tag for case in cases for element in case if element.tag in ("failure", "error", "skipped")]
-    trouble = told[0] if told else None
-    return timings["outcome"], report["outcome"], trouble
 
 
 @pytest.mark.parametrize(
@@ -269,10 +138,6 @@ def leaving(cluster, monkeypatch):
     monkeypatch.setattr(session, "LEAKS_GONE", 0)
 
 
-def report_of(pytester):
-    return json.loads((folder(pytester) / "report.json").read_text())
-
-
 @pytest.mark.usefixtures("leaving")
 def test_a_scenario_that_leaves_something_behind_has_failed(scenario, pytester):
     ran = scenario("pass")
@@ -310,10 +175,6 @@ def test_a_workload_that_does_not_go_is_in_the_report(pytester, cluster, body, o
 def test_what_a_scenario_that_failed_has_left_is_only_noted(scenario, pytester):
     scenario("assert 1 == 2").assert_outcomes(failed=1)
     assert report_of(pytester)["leaks"] == ["replicapool: image csi-vol-1: nobody has it"]
-
-
-def logs(pytester):
-    return sorted(path.name for path in (folder(pytester) / "logs").glob("*"))
 
 
 @pytest.mark.parametrize(
@@ -498,7 +359,7 @@ WITH_A_CLUSTER_IN_EACH_WORKER = """
 import pytest
 from rookery.plugin import session
 from rookery.errors import *
-from test_plugin import Cluster
+from pytester_runs import Cluster
 
 @pytest.fixture(autouse=True, scope="session")
 def faked():
@@ -510,7 +371,7 @@ def faked():
 
 def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     tests = Path(__file__).parents[1]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests / "plugin", tests, tests.parent / "harness"))))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests, tests.parent / "harness"))))
     pytester.makeconftest(WITH_A_CLUSTER_IN_EACH_WORKER)
     pytester.makepyfile(
         """
@@ -665,175 +526,6 @@ def test_those_that_need_the_same_state_follow_each_other(pytester, scenarios, o
     assert "".join(line.partition("::test_")[2][0] for line in ran.outlines if "::test_" in line) == order
 
 
-@pytest.fixture
-def timed(pytester, cluster):
-    """Runs a scenario of that body and that budget, whose clock goes as long as it says: `passes(seconds)`."""
-
-    def run(body, budget, *options):
-        pytester.makepyfile(
-            f"""
-            import pytest
-            from threading import Event
-
-            @pytest.fixture
-            def passes(cluster, monkeypatch):
-                results = cluster.results
-                clock = results._clock
-                return lambda seconds: monkeypatch.setattr(results, "_clock", lambda: clock() + seconds)
-
-            @pytest.mark.budget({budget})
-            def test_it(passes, cluster, rookery_results):
-                results = rookery_results
-                {body}
-            """
-        )
-        return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
-
-    return run
-
-
-def timings(pytester):
-    return json.loads((folder(pytester) / "timings.json").read_text())
-
-
-@pytest.mark.parametrize("end", ["pass", "assert False"])
-def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester, cluster, end):
-    pytester.makepyfile(
-        f"""
-        import pytest
-
-        @pytest.fixture
-        def slow(rookery_results):
-            results = rookery_results
-            clock = results._clock
-            results._clock = lambda: clock() + 100
-            yield
-            results._clock = lambda: clock() + 1100
-
-        @pytest.mark.core
-        def test_a(cluster, slow):
-            results = cluster.results
-            clock = results._clock
-            results._clock = lambda: clock() + 20
-            {end}
-
-        def test_b(rookery_results): pass
-        """
-    )
-    pytester.runpytest_inprocess("-p", "no:cacheprovider", "--all")
-    found = {path.name: json.loads((path / "timings.json").read_text()) for path in scenario_folders(pytester)}
-    call = found["a"]["call"]
-    assert (call["start_s"], call["seconds"]) == (pytest.approx(100, abs=2), pytest.approx(20, abs=2))
-    assert found["a"]["total_s"] > 1000
-    reports = [json.loads((path / "report.json").read_text()) for path in scenario_folders(pytester)]
-    assert {report["scenario"]: report["tier"] for report in reports} == {"a": "core", "b": "rest"}
-    (run,) = {report["run"] for report in reports}
-    assert all(run < report["started"] for report in reports)
-
-
-@pytest.mark.parametrize("options", [[], ["--junitxml=all.xml"]])
-@pytest.mark.parametrize(("seconds", "over"), [(312, True), (200, False)])
-def test_a_scenario_over_its_budget_is_named_and_passes(timed, pytester, seconds, over, options):
-    ran = timed(f"passes({seconds})", 240, *options)
-    assert ran.ret == 0
-    told = [line for line in ran.outlines if re.fullmatch(r"over budget: it took 31\d s of 240", line)]
-    assert bool(told) == over
-    found = timings(pytester)
-    assert (found["budget_s"], found["over_budget"]) == (240, over)
-    assert seconds <= found["counted_s"] < seconds + 8  # and what this machine takes for the rest
-
-
-def test_what_is_made_for_many_does_not_count(timed, pytester, cluster, monkeypatch):
-    def make(cluster, results):
-        clock = results._clock
-        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
-
-    monkeypatch.setitem(vars(STORAGE_READY), "make", make)
-    timed("passes(10)", 240)
-    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (10, False)
-
-
-def test_what_is_restored_counts(timed, pytester, cluster, monkeypatch):
-    def restore(self, snapshot, results):
-        clock = results._clock
-        monkeypatch.setattr(results, "_clock", lambda: clock() + 1000)
-
-    cluster.stored.add("storage-ready")
-    monkeypatch.setattr(cluster, "restore", restore)
-    timed("passes(10)", 240)
-    assert (int(timings(pytester)["counted_s"]), timings(pytester)["over_budget"]) == (1010, True)
-
-
-@pytest.mark.parametrize(
-    ("body", "where"),
-    [
-        ("with results.phase('the wait'): Event().wait(30)", "in the phase 'the wait'"),
-        ("results.add_phase('the step before', 0, 1); Event().wait(30)", "after the phase 'the step before'"),
-    ],
-)
-def test_twice_the_budget_ends_a_scenario_with_its_evidence(timed, pytester, body, where):
-    ran = timed(body, 0.05)
-    ran.assert_outcomes(failed=1)
-    assert ran.ret == 1
-    ran.stdout.fnmatch_lines([f"*Failed: it was ended after 0.1 s, twice its budget, {where}"])
-    assert outcomes(pytester) == ("failed", "failed", "failure")
-    assert logs(pytester) == ["at-the-end"]
-    assert timings(pytester)["total_s"] < 20
-
-
-def test_a_scenario_that_catches_every_exception_is_ended_nevertheless(timed, pytester):
-    caught = "with contextlib.suppress(Exception): Event().wait(30)"
-    ran = timed(f"import contextlib\n                {caught}", 0.05)
-    ran.assert_outcomes(failed=1)
-
-
-def test_a_failure_of_the_scenarios_own_is_not_that_of_its_budget(timed):
-    ran = timed("pytest.fail('it is torn')", 240)
-    ran.stdout.fnmatch_lines(["*Failed: it is torn"])
-
-
-def test_a_time_out_of_its_own_is_left_alone(pytester):
-    (item,) = pytester.getitems(
-        """
-        import pytest
-
-        @pytest.mark.timeout(7)
-        @pytest.mark.budget(240)
-        def test_it(): pass
-        """
-    )
-    budgets.bound(item)
-    assert [mark.args for mark in item.iter_markers("timeout")] == [(7,)]
-
-
-@pytest.mark.parametrize(
-    "marker", ["budget", "budget()", "budget(0)", "budget(-1)", "budget('4 minutes')", "budget(True)",
-    "budget(240, 480)", "budget(seconds=240)", "budget(float('nan'))", "budget(float('inf'))"],
-)  # fmt: skip
-def test_a_budget_that_is_no_number_of_seconds_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["*test_it: a budget is a positive number of seconds: budget(240)*"])
-
-
-def test_the_closest_budget_counts(pytester):
-    items = pytester.getitems(
-        """
-        import pytest
-        pytestmark = [pytest.mark.budget(1), pytest.mark.core]
-
-        def test_of_its_module(): pass
-        @pytest.mark.budget(2)
-        def test_of_its_own(): pass
-        @pytest.mark.budget(2)
-        @pytest.mark.parametrize("n", [0, pytest.param(1, marks=pytest.mark.budget(3))])
-        def test_of_variants(n): pass
-        """
-    )
-    assert [markers.budget(item) for item in items] == [1, 2, 2, 3]
-
-
 def test_a_run_has_the_images_of_the_scenarios_that_were_selected_and_each_those_of_its_own(
     pytester, cluster, monkeypatch
 ):
@@ -940,108 +632,3 @@ def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(sce
     monkeypatch.setattr(disk_space, "free_bytes", lambda path: 12 * 1024**2)
     assert scenario("assert 1 == 2, 'EIO'").ret == 3
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")
-
-
-@pytest.mark.parametrize(
-    ("marker", "skipped"),
-    [
-        ("requires(workers=3)", "requires 3 workers; there are 2"),
-        ("requires(storage='local')", "requires --storage local; rook serves here"),
-        ("requires(csi_driver='ceph-csi')", "requires --csi-driver ceph-csi; userspace serves here"),
-        ("requires(csi_driver='userspace', workers=2)", ""),
-        ("requires('12 GiB of memory')", ""),
-    ],
-)
-def test_what_a_run_does_not_have_skips_a_scenario_before_a_cluster_is_made(pytester, cluster, marker, skipped):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
-    ran = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", "--kind-workers=2", "--csi-driver=userspace")
-    ran.assert_outcomes(**{"skipped" if skipped else "passed": 1})
-    assert ran.ret == 0
-    assert skipped in ran.stdout.str()
-    assert (pytester.path / "results").exists() != bool(skipped)
-
-
-@pytest.mark.parametrize(
-    "marker",
-    ["requires", "requires(3)", "requires(' ')", "requires(workers='3')", "requires(storage=3)", "requires(nodes=3)"],
-)
-def test_a_requirement_that_is_none_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["*test_it: what can be required is a storage system*"])
-
-
-@pytest.mark.parametrize("marker", ["kind_config", "kind_config(3)", "kind_config('a', 'b')"])
-def test_a_kind_configuration_that_is_no_name_or_path_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(["*test_it: a kind configuration is a name or a path*"])
-
-
-@pytest.mark.parametrize(
-    "marker",
-    ["rook", "rook(3)", "rook('nonsense')", "rook('1.17.8', '1.18.8')", "rook('1.17.8', to='1.18.8')", "rook('1.1.8')"],
-)
-def test_a_rook_that_is_no_version_is_a_wrong_use(pytester, cluster, marker):
-    pytester.makepyfile(f"import pytest\n@pytest.mark.{marker}\ndef test_it(cluster): pass")
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert ran.ret == pytest.ExitCode.USAGE_ERROR
-    ran.stderr.fnmatch_lines(['*test_it: a version of Rook, and one to upgrade it to: rook("1.17.8", upgrade=*'])
-
-
-@pytest.mark.parametrize(
-    ("options", "skipped"),
-    [
-        ([], ""),
-        (["--kubernetes=1.34.0"], "--kubernetes 1.34.0 does not fit Rook 1.17.8"),
-        (["--ceph=20.2.3"], "--ceph 20.2.3 does not fit Rook 1.17.8"),
-        (["--storage=local", "--kubernetes=1.34.0"], ""),
-    ],
-)
-def test_a_scenario_of_another_rook_is_skipped_where_the_run_does_not_fit_that(pytester, cluster, options, skipped):
-    pytester.makepyfile('import pytest\n@pytest.mark.rook("1.17.8", upgrade="1.18.8")\ndef test_it(cluster): pass')
-    ran = pytester.runpytest_inprocess("-rs", "-p", "no:cacheprovider", *options)
-    ran.assert_outcomes(**{"skipped" if skipped else "passed": 1})
-    assert skipped in ran.stdout.str()
-
-
-def test_a_scenario_of_another_rook_has_that_and_the_operator_it_upgrades_to(pytester, cluster, monkeypatch):
-    made = []
-
-    class Told(Cluster):
-        def __init__(self, settings, *, images=(), **places):
-            super().__init__(settings, **places)
-            made.append((settings.rook, settings.rook_manifests, set(images)))
-
-    monkeypatch.setattr(session, "StorageCluster", Told)
-    pytester.makepyfile(
-        """
-        import pytest
-        @pytest.mark.rook("v1.17.8", upgrade="1.18.8")
-        def test_a(cluster): pass
-        def test_b(cluster): pass
-        def test_c(cluster): pass
-        @pytest.mark.rook("1.17.8")
-        def test_d(cluster): pass
-        """
-    )
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly", "-v")
-    ran.assert_outcomes(passed=4)
-    operators = {"docker.io/rook/ceph:v1.18.8"}
-    assert made == [("1.17.8", None, operators), ("1.18.8", None, operators)]  # two clusters: those alike come together
-    assert [test[-1] for test in re.findall(r"::(test_\w) PASSED", ran.stdout.str())] == ["a", "d", "b", "c"]
-
-
-def test_a_cluster_whose_storage_was_upgraded_is_not_used_again(pytester, cluster, monkeypatch):
-    pytester.makepyfile(
-        """
-        def test_a(monkeypatch, cluster): monkeypatch.setattr(cluster.storage, "unaltered", False)
-        def test_b(cluster): pass
-        def test_c(cluster): pass
-        """
-    )
-    ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    ran.assert_outcomes(passed=3)
-    assert ran.stdout.str().count("storage-ready restored") == 1  # for b, and c has it from b
