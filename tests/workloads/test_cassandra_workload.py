@@ -130,6 +130,14 @@ def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
     assert not cassandra.unaltered
 
 
+def test_a_replica_takes_the_place_of_a_member_that_is_lost(kube, cassandra):
+    cassandra.deploy()
+    cassandra.replace_member("cassandra-2", "10.244.1.9")
+    assert "-Dcassandra.replace_address_first_boot=10.244.1.9" in stateful_set(kube).flags
+    assert kube.deleted == [("Pod", "cassandra-2", "cassandra")]
+    assert not cassandra.unaltered
+
+
 def test_the_files_of_a_commit_log_begin_with_the_oldest(kube, cassandra):
     kube.says = "/var/lib/cassandra/commitlog/CommitLog-8-20.log\n/var/lib/cassandra/commitlog/CommitLog-8-10.log\n"
     assert [path[-6:] for path in cassandra.commit_log("cassandra-0")] == ["10.log", "20.log"]

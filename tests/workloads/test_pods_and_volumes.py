@@ -78,6 +78,14 @@ def test_a_pod_has_restarted_that_often(postgresql, kube):
     postgresql.crashed("postgresql-0", times=2).now()
 
 
+def test_a_pod_is_alone_when_no_other_exists(postgresql, kube):
+    kube.pods = [pod()]
+    postgresql.alone("postgresql-0").now()
+    for kube.pods in ([], [pod(), pod("postgresql-1")], [pod("postgresql-1")]):
+        with pytest.raises(NotYet):
+            postgresql.alone("postgresql-0").now()
+
+
 def test_the_claim_goes_before_the_pod_and_nobody_gets_such_a_database_after(postgresql, kube):
     assert postgresql.unaltered
     postgresql.lose_volume(0)

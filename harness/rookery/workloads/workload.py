@@ -385,6 +385,13 @@ class Workload(ABC, Generic[C]):
         if max(restarts, default=0) < times:
             raise NotYet(f"{pod} has restarted {max(restarts, default=0)} times")
 
+    @condition("no pod but {pod}", within=CRASHED)
+    @retry_while_api_unavailable()
+    def alone(self, pod: str) -> None:
+        """That pod is the only one of the workload."""
+        if (found := [each["metadata"]["name"] for each in self._pods()]) != [pod]:
+            raise NotYet(f"there are {', '.join(found) or 'none'}")
+
     @retry_while_api_unavailable()
     def pod_addresses(self) -> dict[str, str]:
         """Condition: the API answers; the address of each pod that has one."""

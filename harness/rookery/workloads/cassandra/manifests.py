@@ -55,6 +55,9 @@ BATCH_FLAGS = (
 # The workaround for signatures.COMMIT_LOG_REFUSED: replay what can be read, and start without the rest.
 IGNORE_REPLAY_ERRORS = "-Dcassandra.commitlog.ignorereplayerrors=true"
 
+# https://cassandra.apache.org/doc/5.0/cassandra/managing/operating/topo_changes.html#replacing-a-dead-node
+REPLACES = "-Dcassandra.replace_address_first_boot"
+
 
 @dataclass(frozen=True)
 class CassandraSpec(StatefulSetSpec):
@@ -69,6 +72,8 @@ class CassandraSpec(StatefulSetSpec):
     commitlog_sync: CommitlogSync = "periodic"
     one_by_one: bool = False
     ignore_replay_errors: bool = False
+    replaces: str = ""
+    """Address of a replica that is lost; a pod that starts with an empty volume takes its place in the ring."""
 
     def __post_init__(self) -> None:
         if self.replicas > MOST_TOGETHER and not self.one_by_one:
@@ -97,7 +102,8 @@ class CassandraSpec(StatefulSetSpec):
     def jvm_flags(self) -> str:
         flags = JVM_FLAGS + (BATCH_FLAGS if self.commitlog_sync == "batch" else ())
         flags += () if self.one_by_one else TOGETHER_FLAGS
-        return " ".join((*flags, IGNORE_REPLAY_ERRORS) if self.ignore_replay_errors else flags)
+        flags += (IGNORE_REPLAY_ERRORS,) if self.ignore_replay_errors else ()
+        return " ".join((*flags, f"{REPLACES}={self.replaces}") if self.replaces else flags)
 
     def client_service(self) -> Object:
         """A Service of type LoadBalancer for clients outside; it names no pod, so it cannot stand in for the other."""

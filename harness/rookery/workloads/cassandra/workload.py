@@ -70,8 +70,8 @@ class Cassandra(Workload[Client]):
 
     @property
     def unaltered(self) -> bool:
-        """Whether no replica was started without its torn commit log, or without its volume."""
-        return super().unaltered and not self.spec.ignore_replay_errors
+        """Whether no replica was started without its torn commit log, without its volume, or in another's place."""
+        return super().unaltered and not self.spec.ignore_replay_errors and not self.spec.replaces
 
     # The client
 
@@ -115,7 +115,17 @@ class Cassandra(Workload[Client]):
 
         What it had not synced is gone with that; the other replicas may have it.
         """
-        self.spec = replace(self.spec, ignore_replay_errors=True)
+        self._start_anew(pod, replace(self.spec, ignore_replay_errors=True))
+
+    def replace_member(self, pod: str, address: str) -> None:
+        """Start a replica whose volume is lost anew: it takes the place of the member that had that address.
+
+        The ring has a member that is down for it, which nobody else would remove.
+        """
+        self._start_anew(pod, replace(self.spec, replaces=address))
+
+    def _start_anew(self, pod: str, spec: CassandraSpec) -> None:
+        self.spec = spec
         self._kube.apply(self.spec.objects())
         self._kube.delete("Pod", pod, namespace=self.spec.namespace, grace_seconds=1)
 
