@@ -8,6 +8,7 @@ from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.manifests import load
 from rookery.rook.mds import MdsWatch
 from rookery.rook.mon_failover import MonFailover
+from rookery.rook.mon_quorum import MonQuorum
 from rookery.rook.mon_secret import MonSecret
 from rookery.rook.pools import BlockPool, ErasureCode, Pool, Pools
 from rookery.rook.usage import names_of_lspools, osds_of_status, pools_of_df, require_near, used_by_rados_df
@@ -24,6 +25,7 @@ __all__ = [
     "Filesystems",
     "MdsWatch",
     "MonFailover",
+    "MonQuorum",
     "MonSecret",
     "OsdDisks",
     "Pool",

@@ -129,6 +129,24 @@ def test_where_the_volume_behind_a_claim_is_attached(kube, claim):
     assert claim.attached_to == ["worker"]
 
 
+def test_a_claim_is_being_detached_and_then_detached(kube, claim):
+    kube.objects["PersistentVolumeClaim", "data"] = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pvc-1"}}
+    kube.objects["PersistentVolume", "pvc-1"] = {"metadata": {"name": "pvc-1"}}
+    with pytest.raises(NotYet, match="no VolumeAttachment"):
+        claim.being_detached.now()
+    spec = {"nodeName": "worker", "source": {"persistentVolumeName": "pvc-1"}}
+    metadata = {"name": "csi-1", "finalizers": ["external-attacher/rbd"]}
+    attachment = kube.objects["VolumeAttachment", "csi-1"] = {"metadata": metadata, "spec": spec}
+    with pytest.raises(NotYet, match="csi-1"):
+        claim.being_detached.now()
+    attachment["metadata"] |= {"deletionTimestamp": "2026-11-30T00:00:00Z"}
+    claim.being_detached.now()
+    with pytest.raises(NotYet, match=r"csi-1.*external-attacher/rbd"):
+        claim.detached.now()
+    del kube.objects["VolumeAttachment", "csi-1"]
+    claim.detached.now()
+
+
 def test_the_subvolume_behind_a_claim(kube, claim):
     kube.objects["PersistentVolumeClaim", "data"] = {"status": {"phase": "Bound"}, "spec": {"volumeName": "pvc-1"}}
     attributes = {"subvolumeName": "csi-vol-1", "subvolumePath": "/volumes/csi/csi-vol-1/2"}

@@ -12,9 +12,11 @@ from rookery.faults.address_reuse import AddressReuse as AddressReuse
 from rookery.faults.daemon_kill import DaemonKill as DaemonKill
 from rookery.faults.daemon_pause import DaemonPause as DaemonPause
 from rookery.faults.daemon_stop import DaemonStop as DaemonStop
+from rookery.faults.mon_loss import MonLoss as MonLoss
 from rookery.faults.node_kill import NodeKill as NodeKill
 from rookery.faults.node_pause import NodePause as NodePause
 from rookery.faults.node_partition import NodePartition as NodePartition
+from rookery.faults.node_deletion import NodeDeletion as NodeDeletion
 from rookery.faults.pod_partition import PodPartition as PodPartition
 from rookery.faults.disk_loss import DiskLoss as DiskLoss
 from rookery.faults.disk_wipe import DiskWipe as DiskWipe
@@ -26,6 +28,7 @@ from rookery.faults.kubelet_certificate_expiry import KubeletCertificateExpiry a
 from rookery.faults.driver_pod_delete import DriverPodDelete as DriverPodDelete
 from rookery.faults.driver_kill import DriverKill as DriverKill
 from rookery.faults.driver_controller_kill import DriverControllerKill as DriverControllerKill
+from rookery.faults.driver_controller_stop import DriverControllerStop as DriverControllerStop
 from rookery.faults.registration_socket import RegistrationSocketRemoval as RegistrationSocketRemoval
 from rookery.faults.wrong_kubelet_dir import WrongKubeletDir as WrongKubeletDir
 from rookery.faults.foreign_watcher import ForeignWatcher as ForeignWatcher

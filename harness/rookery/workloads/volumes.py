@@ -209,9 +209,22 @@ class Claim(NamedObject):
     @property
     def attached_to(self) -> list[str]:
         """The nodes to which the API has the volume attached. Raises `NotYet` while the claim is not bound."""
-        name = self.volume["metadata"]["name"]
-        attachments = [found["spec"] for found in self._kube.list("VolumeAttachment")]
-        return [spec["nodeName"] for spec in attachments if value_of(spec, "source", "persistentVolumeName") == name]
+        return [found["spec"]["nodeName"] for found in self._attachments()]
+
+    @condition("claim {self.name} being detached", within=POD_GONE)
+    @retry_while_api_unavailable()
+    def being_detached(self) -> None:
+        """Kubernetes has asked for its VolumeAttachments to be deleted, and they are still there."""
+        found = self._attachments()
+        if not found or any("deletionTimestamp" not in each["metadata"] for each in found):
+            raise NotYet("; ".join(map(title_of, found)) or "there is no VolumeAttachment of it")
+
+    @condition("claim {self.name} detached", within=POD_GONE)
+    @retry_while_api_unavailable()
+    def detached(self) -> None:
+        """There is no VolumeAttachment of it any more."""
+        if found := self._attachments():
+            raise NotYet("; ".join(map(still_there, found)))
 
     def expand(self, size: str) -> None:
         """Ask for more; the pods that use the claim see when they have it."""
@@ -239,6 +252,11 @@ class Claim(NamedObject):
                 raise NotYet(f"{capacity}: {'; '.join(reasons)}")
 
         return Condition(f"claim {self.name} of {size}", ask, within=EXPANDED)
+
+    def _attachments(self) -> list[Object]:
+        name = self.volume["metadata"]["name"]
+        found = self._kube.list("VolumeAttachment")
+        return [each for each in found if value_of(each, "spec", "source", "persistentVolumeName") == name]
 
     def _touch_pods(self, note: str) -> None:
         for pod in self._kube.list("Pod", namespace=self.namespace):
