@@ -132,6 +132,14 @@ TOKEN_TAKEN_OVER = Signature(
     source="https://github.com/jetstack/navigator/issues/350",
 )
 
+# A replica whose volume is lost looks for a place beside the member that it was, which would have to hand over.
+STREAM_SOURCE_DOWN = Signature(
+    text="Necessary replicas for strict consistency were removed by source filters",
+    shown_by=ShownBy.LOG,
+    of="container cassandra",
+    source="https://github.com/jetstack/navigator/issues/350",
+)
+
 # PostgreSQL found its volume as a node kill leaves it, and replays its log before it takes anybody's connection.
 LOG_REPLAYED = Signature(
     text="database system was not properly shut down; automatic recovery in progress",
@@ -478,6 +486,14 @@ CLUSTER_SECRET_NOT_FOUND = Signature(
     shown_by=ShownBy.LOG,
     of="the operator",
     source="https://github.com/rook/rook/issues/9314",
+)
+
+# No mon answers the operator, which replaces none before the quorum has named it.
+QUORUM_UNKNOWN = Signature(
+    text="failed to get mon quorum status",
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/15955",
 )
 
 # The disk has an OSD with another fsid; Rook looks at the next one.

@@ -154,6 +154,11 @@ SAID = [
         "/10.244.1.6:7000 have the same token 2000000000000000000. /10.244.1.8:7000 is the new owner",
     ),
     (
+        signatures.STREAM_SOURCE_DOWN,
+        "java.lang.IllegalStateException: Necessary replicas for strict consistency were removed by source filters: "
+        "Filtered Full(/10.244.3.7:7000,(-8625116113223114838,-8256772921596339519]) out because it was down",
+    ),
+    (
         signatures.ADDRESS_IS_ANOTHERS,
         "Exception (java.lang.RuntimeException) encountered during startup: A node with address /10.244.3.8:7000 "
         "already exists, cancelling join. Use cassandra.replace_address if you want to replace this node.",
@@ -201,6 +206,11 @@ SAID = [
         '2026-11-30 08:55:37.385457 E | ceph-block-pool-controller: failed to reconcile CephBlockPool "rook-ceph/'
         'replicapool". failed to populate cluster info: not expected to create new cluster info and did not find '
         "existing secret",
+    ),
+    (
+        signatures.QUORUM_UNKNOWN,
+        "2026-11-30 11:47:37.568847 W | op-mon: failed to check mon health. failed to get mon quorum status: mon "
+        "quorum status failed: exit status 1",
     ),
     (
         signatures.DISK_IS_ANOTHER_CLUSTERS,
