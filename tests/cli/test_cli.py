@@ -50,6 +50,7 @@ from rookery.storage import images as storage
         (["snapshots", "--help"], ["prune", "--json"]),
         (["snapshots", "prune", "--help"], ["--all", "--json"]),
         (["bench", "--help"], [*BENCHES]),
+        (["bench", "start", "--help"], ["--runs N", "--json"]),
         (["bench", "history", "--help"], ["--samples N", "--operations N", "--fault-seed N", "--json"]),
         (["bench", "core", "--help"], ["--runs N", "--of DIR", "--json", "--results-dir DIR", "--rook VERSION"]),
         (

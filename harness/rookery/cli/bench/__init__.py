@@ -13,6 +13,7 @@ BENCHES = {
     "kill": "kill a run at random moments, sweep, and see what is left and what was touched",
     "volumes": "volumes beside `rbd bench` of the same pool, their latency, and what goes wrong",
     "page": "the page of a long history: written, its size, painted, and how soon a hover answers",
+    "start": "what the plugin costs a run of pytest that does not use it",
     "history": "what the checker of histories finds, and what a long one takes",
 }
 
