@@ -11,6 +11,7 @@ from rookery.rook.operator_control import Operator
 from rookery.rook.surgery import idle
 
 OSD = {"name": "osd", "command": ["ceph-osd"], "args": ["--id", "2"], "image": "ceph", "livenessProbe": {"exec": {}}}
+IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"]
 LOGS = {"name": "log-collector", "command": ["logrotate"]}
 
 
@@ -78,10 +79,10 @@ def test_an_operator_that_was_away_stays_so(kube):
 
 def test_a_daemon_idles_and_is_what_it_was_afterwards(kube, rook):
     with idle(rook, "osd", "2") as osd:
-        assert kube.containers == [{"name": "osd", "command": ["sleep", "infinity"], "image": "ceph"}, LOGS]
+        assert kube.containers == [{"name": "osd", "command": IDLE, "image": "ceph"}, LOGS]
         assert osd.sh("date") == "rook-ceph-osd-2-x osd: date"
     assert kube.containers == [OSD, LOGS]
-    assert kube.did == ["rook-ceph-operator 0", "sleep infinity", "ceph-osd", "rook-ceph-operator 1"]
+    assert kube.did == ["rook-ceph-operator 0", " ".join(IDLE), "ceph-osd", "rook-ceph-operator 1"]
 
 
 def test_a_daemon_is_restored_before_the_operator_when_the_surgery_fails(kube, rook):

@@ -19,7 +19,8 @@ from rookery.kube.objects import Object, items_of
 if TYPE_CHECKING:
     from rookery.rook.deploy import Rook
 
-_IDLE = ["sleep", "infinity"]
+# The first process of a container gets no TERM without a trap for it, and the kubelet would wait for half a minute.
+_IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"]
 _DROPPED = ("args", "livenessProbe", "readinessProbe", "startupProbe")
 COMMAND_SECONDS = 60.0
 
