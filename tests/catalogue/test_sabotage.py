@@ -46,6 +46,7 @@ def told(error):
         ("with (\n    a,\n    b,\n):  # cause\n    c()", "c()"),
         ("with (\n    a,  # cause\n    b as x,\n):\n    c(x)", "with b as x:\n    c(x)"),
         ("with (\n    a,  # cause\n    b,  # cause\n):\n    c()", "c()"),
+        ("with (\n    a,\n    cluster.fault(b),  # cause\n):\n    c()", f"with a, {NOTHING}(b, cluster):\n    c()"),
         ("with a:  # cause\n    with b:  # cause\n        c()\n    d()", "c()\nd()"),
         ("with a:  # cause\n    harm()  # cause\n    c()", "pass\nc()"),
         ("with a:\n    harm()  # cause\n    c()", "with a:\n    pass\n    c()"),

@@ -176,6 +176,7 @@ class _TakenOut(ast.NodeTransformer):
         for fault in [item for item in out if _is_fault(item.context_expr)]:
             fault.context_expr = _not_injected(fault.context_expr)
             out.remove(fault)
+            self._out -= {id(fault)}  # or it would go with those of its line
         node.items = [item for item in node.items if item not in out]
         self.generic_visit(node)
         if not out:
