@@ -99,6 +99,10 @@ class TwoWorkers:
         self.process.send_signal(number)
         return self.process.wait(SECONDS)
 
+    def output(self):
+        """All that they have printed, once they have ended."""
+        return self.process.communicate(timeout=SECONDS)[0].decode()
+
     def close(self):
         self.process.kill()
         self.process.communicate(timeout=SECONDS)  # workers have it open until they have ended
@@ -126,7 +130,8 @@ def run(pytester, monkeypatch):
 def test_a_run_that_is_ended_is_over_when_its_workers_have_removed_their_clusters(run, number):
     running = run()
     assert running.lines(2, SECONDS) == [f"began {name}" for name in CLUSTERS]
-    assert running.end(number) == pytest.ExitCode.INTERRUPTED
+    status = running.end(number)
+    assert status == pytest.ExitCode.INTERRUPTED, running.output()
     assert running.lines(4, 0) == sorted(f"{did} {name}" for did in ("removing", "removed") for name in CLUSTERS)
 
 
