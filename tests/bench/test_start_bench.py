@@ -25,7 +25,7 @@ def pytests(monkeypatch):
 def test_it_is_measured_in_turn_and_the_first_of_each_is_not(pytests):
     asked, _ = pytests
     measured = start_bench.start(runs=2)
-    assert asked == [[], ["-p", "no:rookery"]] * 3
+    assert asked == [[], ["-p", "no:rookery", "-p", "no:pytest-kind"]] * 3
     assert len(measured.runs) == 2
     for run in measured.runs:
         assert run["added"] == pytest.approx(run["with the plugin"] - run["without it"], abs=0.11)

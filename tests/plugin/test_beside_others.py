@@ -5,6 +5,27 @@ import sys
 import pytest
 
 HEAVY = ("cassandra", "docker", "kubernetes", "psycopg", "pykube", "rich", "tenacity", "urllib3", "yaml")
+EVERY_RUN = (  # ours that every run of pytest imports, each for some milliseconds: `rookery bench start`
+    "rookery.catalogue",
+    "rookery.catalogue.images",
+    "rookery.catalogue.markers",
+    "rookery.driver_names",
+    "rookery.errors",
+    "rookery.metallb",
+    "rookery.plugin",
+    "rookery.plugin.ending",
+    "rookery.plugin.fixtures",
+    "rookery.plugin.options",
+    "rookery.plugin.outcomes",
+    "rookery.plugin.scenarios",
+    "rookery.plugin.workers",
+    "rookery.settings",
+    "rookery.workloads",
+    "rookery.workloads.cassandra",
+    "rookery.workloads.etcd",
+    "rookery.workloads.postgresql",
+    "rookery.workloads.registry",
+)
 ALONE = ("-p", "no:cacheprovider", "-p", "no:rookery", "-p", "no:pytest-kind")
 
 
@@ -24,7 +45,7 @@ def heavy(pytester):
 
         def pytest_unconfigure():
             heavy = [name for name in {HEAVY} if name in sys.modules]
-            heavy += [name for name in sys.modules if name.startswith(("rookery.storage", "rookery.plugin.running"))]
+            heavy += [name for name in sys.modules if name.startswith("rookery.") and name not in {EVERY_RUN}]
             print("\\nheavy:", heavy)
         """
     )

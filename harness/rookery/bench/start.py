@@ -16,7 +16,7 @@ WITH, WITHOUT, ADDED = "with the plugin", "without it", "added"
 MOST_MS = 50.0
 _TEST = "def test_nothing():\n    pass\n"
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
-_WITHOUT = ("-p", "no:rookery")
+_WITHOUT = ("-p", "no:rookery", "-p", "no:pytest-kind")  # which the plugin keeps from being loaded
 
 
 def start(*, runs: int) -> Bench:

@@ -14,10 +14,8 @@ from typing import Any
 import pytest
 
 from rookery.errors import RookeryError
-from rookery.machine.signals import ending_as_ctrl_c, ending_once
-from rookery.waiting import minutes
 
-REMOVED = minutes(10)  # deadline for every worker's cluster
+REMOVED = 600.0  # seconds, deadline for every worker's cluster; `minutes` would come with all of `rookery.waiting`
 WORKERS = pytest.StashKey[set[int]]()  # their process numbers
 
 
@@ -41,6 +39,8 @@ class _Worker:
     """The end of a worker that may have a cluster."""
 
     def __init__(self) -> None:
+        from rookery.machine.signals import ending_once  # when there are workers: every run imports this module
+
         self.over = threading.Event()
         self._ends_by_itself = ending_once()
 
@@ -67,6 +67,8 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodeready(node: Any) -> None:
     """A worker has begun."""
+    from rookery.machine.signals import ending_as_ctrl_c
+
     config = node.config
     if WORKERS not in config.stash:
         config.stash[WORKERS] = set()

@@ -9,7 +9,6 @@ Each imports what it needs when it is asked for: this module is imported by ever
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -55,6 +54,8 @@ def rookery_settings(request: pytest.FixtureRequest) -> Settings:
 @pytest.fixture
 def rookery_fault_seed(rookery_settings: Settings, rookery_results: Results) -> int:
     """The seed of `--fault-seed`, or a new one; it is noted in the results, and in the command that runs it again."""
+    import secrets
+
     given = rookery_settings.fault_seed
     seed = secrets.randbelow(1 << 32) if given is None else given
     rookery_results.note(fault_seed=seed)

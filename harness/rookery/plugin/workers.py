@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rookery.plugin import budgets, options, repeats
+from rookery.plugin import options
 from rookery.plugin.outcomes import FAILED, INFRASTRUCTURE, PASSED, USAGE
 
 if TYPE_CHECKING:
@@ -34,12 +34,16 @@ class _Reports:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self.uncollected = 0
+        self.of_scenarios = False  # whether there were any
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self.uncollected += report.failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if FOLDER in dict(report.user_properties) and not self._config.pluginmanager.has_plugin(REPORTING):
+        if FOLDER not in dict(report.user_properties):
+            return
+        self.of_scenarios = True
+        if not self._config.pluginmanager.has_plugin(REPORTING):
             # Of the report that is in progress what is registered now is told by nobody else.
             reporting_of(self._config).pytest_runtest_logreport(report)
 
@@ -84,6 +88,10 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if not config.stash[REPORTS].of_scenarios:
+        return
+    from rookery.plugin import budgets, repeats
+
     counted = chain.from_iterable(terminalreporter.stats.values())
     reports = [report for report in counted if isinstance(report, pytest.TestReport)]
     took = sum(report.duration for report in reports)
