@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,9 @@ class Operator(FakeCeph):
         return {"phase": "Ready", "ceph": {"health": "HEALTH_WARN" if healthy else "HEALTH_ERR"}}
 
     def exec(self, pod, argv, *, namespace, timeout):
+        if "set" in argv:
+            self.log.append(f"{' '.join(argv[-4:])} at {self._since('CephCluster/rook-ceph'):.0f} s")
+            return ""
         if '"osd pool ls"' in argv[-1]:
             return json.dumps([])
         return super().exec(pod, argv, namespace=namespace, timeout=timeout)
@@ -93,13 +97,14 @@ class Phases(dict):
         self[name] = self.clock.now - began
 
 
-def deployed(operator, phases=None, guard=lambda: None):
+def deployed(operator, phases=None, guard=lambda: None, *, permit_aes=False):
     rendering = SimpleNamespace(
         version="1.18.8",
         manifests_dir=None,
-        spec=operator.rook.spec,
+        spec=replace(operator.rook.spec, permit_aes=permit_aes),
         operator_stages=lambda: [SimpleNamespace(objects=[manifest("Deployment", "operator")], establish=[])],
         ceph_cluster=lambda stages: manifest("CephCluster", "rook-ceph"),
+        config_override=lambda: [manifest("ConfigMap", "rook-config-override")] if permit_aes else [],
         toolbox=lambda: [manifest("Deployment", "tools")],
         block_pool=lambda: manifest("CephBlockPool", "replicapool"),
     )
@@ -123,6 +128,20 @@ def test_each_thing_is_applied_when_the_operator_can_use_it_and_not_earlier(oper
     assert list(phases) == ["Rook operator Ready", "CephCluster Ready", "OSDs up", "pool Ready", "HEALTH_OK"]
     assert phases["CephCluster Ready"] == operator.USABLE
     assert phases["pool Ready"] == operator.POOL
+
+
+def test_mons_are_to_prefer_aes_keys_before_any_client_of_rook_has_one(operator):
+    deployed(operator, permit_aes=True)
+    assert operator.log == [
+        "Deployment/operator at 0 s",
+        "ConfigMap/rook-config-override at 0 s",  # before the mons
+        "CephCluster/rook-ceph at 0 s",
+        "Deployment/tools at 10 s",
+        "mon set auth_allowed_ciphers aes,aes256k at 10 s",
+        "mon set auth_service_cipher aes at 10 s",
+        "mon set auth_preferred_cipher aes at 10 s",
+        "CephBlockPool/replicapool at 40 s",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,17 @@
 """The manifests of real Rook releases, and what is made of them."""
 
+import configparser
 import io
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rookery.errors import InfrastructureError, UsageError
 from rookery.rook import manifests
-from rookery.rook.ceph_cluster import CephSpec, block_pool, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, block_pool, ceph_cluster, config_override
 from rookery.rook.versions import RELEASES, Flavour, Version, known_versions, release_of
 from rookery.storage.own_disks import require_own_disks
 
@@ -161,6 +163,21 @@ def test_only_a_built_image_is_told_where_its_object_classes_are():
     vendor = CephSpec(image=SPEC.image, disks=SPEC.disks)
     assert "osd_class_dir" in ceph_cluster(SPEC)["spec"]["cephConfig"]["osd"]
     assert "osd_class_dir" not in ceph_cluster(vendor)["spec"]["cephConfig"]["osd"]
+
+
+def test_mons_are_told_in_their_first_ceph_conf_which_keys_to_take_and_only_where_they_must():
+    assert config_override(SPEC) == []
+    (found,) = config_override(replace(SPEC, permit_aes=True))
+    assert (found["kind"], found["metadata"]) == (
+        "ConfigMap",
+        {"name": "rook-config-override", "namespace": "rook-ceph"},
+    )
+    parser = configparser.ConfigParser()
+    parser.read_string(found["data"]["config"])
+    assert dict(parser["mon"]) == {
+        "mon_auth_emergency_allowed_ciphers": "aes, aes256k",
+        "mon_auth_allow_insecure_key": "true",
+    }
 
 
 def test_mons_share_a_node_only_if_they_must():

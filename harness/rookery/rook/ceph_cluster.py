@@ -33,6 +33,19 @@ RECOVERY_OSD = {
     "osd_mclock_skip_benchmark": "true",
 }
 
+CONFIG_OVERRIDE = "rook-config-override"  # Rook's own name for it
+PERMIT_AES = {
+    "mon_auth_emergency_allowed_ciphers": "aes, aes256k",
+    "mon_auth_allow_insecure_key": "true",
+}
+# As the mons of a cluster have them that was upgraded: `ceph mon set NAME VALUE`. Clients of older Ceph releases, and
+# kernels before 7.0, can use neither keys nor tickets of AES256K.
+CIPHERS = {
+    "auth_allowed_ciphers": "aes,aes256k",
+    "auth_service_cipher": "aes",
+    "auth_preferred_cipher": "aes",
+}
+
 # A mon's Service has no endpoint until the mon is Ready, which its startup probe decides. Rook's first probe comes
 # after 10 s, then every 10 s: so long each mon is unreachable, at the first start, where they come one by one, and
 # after every node kill. Rook waits for the mgr to be Ready before it goes on to the OSDs.
@@ -47,7 +60,8 @@ class CephSpec:
     """The Ceph cluster to make.
 
     `disks` names the devices ("/dev/loop3") of each Kubernetes node, one OSD each. `built` is for an image made of the
-    distribution's packages instead of the vendor's: it lacks and misplaces some things.
+    distribution's packages instead of the vendor's: it lacks and misplaces some things. `permit_aes` is for mons that
+    would take AES256K keys alone under a Rook that makes AES keys (see `versions.must_permit_aes`).
     """
 
     image: str
@@ -59,6 +73,7 @@ class CephSpec:
     pool: str = "replicapool"
     pool_size: int = 3
     osd_memory_bytes: int = 896 << 20
+    permit_aes: bool = False
 
     def __post_init__(self) -> None:
         devices = [device for node in self.disks.values() for device in node]
@@ -107,6 +122,26 @@ def ceph_cluster(spec: CephSpec, *, csi_key_type: bool = False) -> Object:
     if csi_key_type:
         cluster_spec["security"] = {"cephx": {"csi": {"keyType": "aes"}}}
     return _object("CephCluster", spec.name, spec.namespace, cluster_spec)
+
+
+def config_override(spec: CephSpec) -> list[Object]:
+    """The ConfigMap of lines for every ceph.conf, which the mons have before Rook can say anything to them.
+
+    Nobody could speak to mons that take AES256K keys alone with the key that this Rook has made for the admin. The mons
+    call the first setting one for emergencies; what else they take is in their map, once there is one (`CIPHERS`).
+    https://rook.io/docs/rook/v1.18/Storage-Configuration/Advanced/ceph-configuration/#custom-ceph-conf-settings
+    """
+    if not spec.permit_aes:
+        return []
+    lines = [f"{name} = {value}" for name, value in PERMIT_AES.items()]
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": CONFIG_OVERRIDE, "namespace": spec.namespace},
+            "data": {"config": "\n".join(["[mon]", *lines, ""])},
+        }
+    ]
 
 
 def block_pool(spec: CephSpec) -> Object:

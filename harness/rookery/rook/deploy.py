@@ -16,6 +16,7 @@ from rookery.kube.conditions import crd_established, not_ready, rollout_done
 from rookery.kube.objects import Object, fields_of, value_of
 from rookery.kube.symptoms import log_shown, seen
 from rookery.rook import manifests, status, toolbox
+from rookery.rook.ceph_cluster import CIPHERS
 from rookery.rook.operator_control import Operator
 from rookery.rook.pg_watch import PgWatch
 from rookery.rook.rendering import Rendering
@@ -90,6 +91,8 @@ class Rook:
             # Applied any earlier, the toolbox would wait for its Secret in the kubelet's growing intervals.
             self._wait(self._mons_known)
             self.kube.apply(self.rendering.toolbox())
+            if self.spec.permit_aes:
+                self._wait(self._aes_preferred)
             self._wait(self.cluster_ready)
         with self._phase("OSDs up"):
             # Rook looks at a pool whose cluster is not ready only every ten seconds; at a new one, at once.
@@ -341,7 +344,7 @@ class Rook:
             self.kube.apply(stage.objects)
             for crd in stage.establish:
                 self._wait(crd_established(self.kube, crd), CRDS_ESTABLISHED)
-        self.kube.apply([self.rendering.ceph_cluster(stages)])
+        self.kube.apply([*self.rendering.config_override(), self.rendering.ceph_cluster(stages)])
 
     def _operator_ready(self) -> Condition[dict[str, Any]]:
         return rollout_done(self.kube, "Deployment", manifests.OPERATOR, self.spec.namespace)
@@ -354,6 +357,12 @@ class Rook:
         secret = self.kube.get("Secret", "rook-ceph-mon", namespace=self.spec.namespace)
         if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
+
+    @condition("AES keys as the preferred ones", within=CLUSTER_READY, every=CEPH_POLL)
+    def _aes_preferred(self) -> None:
+        """The first mon takes and makes AES keys: before Rook, which waits for all mons, makes those of its clients."""
+        for name, value in CIPHERS.items():
+            self.output_of("ceph", "mon", "set", name, value)
 
     @condition("CephCluster Ready", within=CLUSTER_READY)
     @retry_while_api_unavailable()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rookery.rook import manifests
-from rookery.rook.ceph_cluster import CephSpec, Object, block_pool, ceph_cluster
+from rookery.rook.ceph_cluster import CephSpec, Object, block_pool, ceph_cluster, config_override
 from rookery.rook.versions import release_of
 
 KEY_FIELD = "spec.security.cephx.csi.keyType"
@@ -48,6 +48,10 @@ class Rendering:
         applied = [each for stage in stages for each in stage.objects]
         return ceph_cluster(self.spec, csi_key_type=manifests.crd_has_field(applied, "CephCluster", KEY_FIELD))
 
+    def config_override(self) -> list[Object]:
+        """What the daemons find in their ceph.conf from the first start on; empty for most versions."""
+        return config_override(self.spec)
+
     def toolbox(self) -> list[Object]:
         """The pod in which Ceph is asked."""
         return manifests.toolbox(self.manifests_dir, self.spec.image)
@@ -60,4 +64,4 @@ class Rendering:
         """All of it: with the same images it makes the same cluster."""
         stages = self.operator_stages()
         applied = [each for stage in stages for each in stage.objects]
-        return [*applied, self.ceph_cluster(stages), *self.toolbox(), self.block_pool()]
+        return [*applied, *self.config_override(), self.ceph_cluster(stages), *self.toolbox(), self.block_pool()]

@@ -20,6 +20,7 @@ CLEAN = "active+clean"
 # https://rook.io/docs/rook/latest-release/Storage-Configuration/Advanced/cephx-key-rotation/
 ACCEPTED_WARNINGS = frozenset(
     {
+        "AUTH_EMERGENCY_CIPHERS_SET",
         "AUTH_INSECURE_CLIENT_KEY_TYPE",
         "AUTH_INSECURE_KEYS_ALLOWED",
         "AUTH_INSECURE_KEYS_CREATABLE",

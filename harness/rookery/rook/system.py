@@ -39,6 +39,7 @@ from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import CephBaseline
 from rookery.rook.versions import (
+    must_permit_aes,
     release_of,
     require_ceph,
     require_ceph_upgrade,
@@ -210,6 +211,7 @@ class RookSystem(StorageSystem):
             disks=disks,
             mons=3 if workers >= 3 else 1,
             pool_size=min(3, workers),
+            permit_aes=must_permit_aes(self._now.rook, ceph=self._ceph),
             built=self.origins.get(self.catalogue.ceph) == resolve.Origin.BUILT.value,
         )
         return Rendering(

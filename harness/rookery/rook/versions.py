@@ -126,27 +126,20 @@ def require_ceph(version: str | None, *, rook: str, any_fits: bool = False) -> N
             f"--ceph {version} does not fit Rook {rook}, which takes {known}",
             hint=f"--ceph with a version of {known}, or another --rook; {_TO_TRY}",
         )
-    if not any_fits and _takes_aes256k_alone(version) and not _makes_aes256k(Version.parse(rook)):
-        raise UsageError(
-            f"--ceph {version}: the mons of a new cluster take AES256K keys alone, which Rook {rook} does not make",
-            hint="an older patch of Ceph, or --rook 1.19.9, 1.20.5 or later; a cluster that is there can be upgraded: "
-            f'cluster.upgrade(ceph="{version}"); {_TO_TRY}',
-        )
 
 
-def _takes_aes256k_alone(ceph: str) -> bool:
-    """Whether the mons of a cluster that this release begins take AES256K keys alone.
+def must_permit_aes(rook: str, *, ceph: str) -> bool:
+    """Whether the mons of a new cluster take AES256K keys alone, and this Rook makes AES keys.
 
-    Those of one that is upgraded take the keys that it has.
+    Mons of a cluster that is upgraded take the keys that it has.
     https://rook.io/docs/rook/v1.21/Storage-Configuration/Advanced/cephx-key-rotation/
     """
-    numbers = _ceph_numbers(ceph)
-    return numbers >= (20, 2, 4) or (19, 2, 6) <= numbers < (20,)
-
-
-def _makes_aes256k(rook: Version) -> bool:
-    """Whether this Rook makes AES256K keys, by the same page."""
-    return rook >= Version(1, 20, 5) or Version(1, 19, 9) <= rook < Version(1, 20, 0)
+    if _CEPH.fullmatch(ceph) is None:
+        return False  # a tag of somebody's own: their Rook is taken to fit it
+    numbers, version = _ceph_numbers(ceph), Version.parse(rook)
+    aes256k_alone = numbers >= (20, 2, 4) or (19, 2, 6) <= numbers < (20,)
+    makes_aes256k = version >= Version(1, 20, 5) or Version(1, 19, 9) <= version < Version(1, 20, 0)
+    return aes256k_alone and not makes_aes256k
 
 
 def takes_ceph(rook: str, version: str) -> bool:
