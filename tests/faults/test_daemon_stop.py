@@ -27,8 +27,8 @@ class Api:
         there = [name for name in names if kind == "Deployment" or self.immortal or self.replicas[name]]
         return [{"metadata": {"name": name}} for name in there]
 
-    def patch(self, kind, name, patch, *, namespace):
-        self.replicas[name] = patch["spec"]["replicas"]
+    def scale(self, kind, name, replicas, *, namespace):
+        self.replicas[name] = replicas
 
     def get(self, kind, name, *, namespace, api_version):
         count = self.replicas[name]

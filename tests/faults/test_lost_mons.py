@@ -30,8 +30,8 @@ class Api:
         pod = {"nodeSelector": {"kubernetes.io/hostname": f"node-{mon}"}, "volumes": [{"name": "config"}, store]}
         return {"spec": {"replicas": self.replicas[mon], "template": {"spec": pod}}}
 
-    def patch(self, kind, name, patch, *, namespace):
-        self.replicas[name.removeprefix("rook-ceph-mon-")] = patch["spec"]["replicas"]
+    def scale(self, kind, name, replicas, *, namespace):
+        self.replicas[name.removeprefix("rook-ceph-mon-")] = replicas
 
     def list(self, kind, *, namespace, labels, fields=None):
         mon = labels.rpartition("=")[2]

@@ -157,6 +157,14 @@ def test_get_patch_delete(api, kube):
     assert kube.get("ConfigMap", "settings", namespace="default") is None
 
 
+def test_scaling_changes_the_count_of_pods_and_nothing_else(api, kube):
+    kube.apply([{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mon-a", "namespace": "ceph"}}])
+    kube.scale("Deployment", "mon-a", 0, namespace="ceph")
+    request, content_type, _query, body = api.requests[-1]
+    assert request == "PATCH /apis/apps/v1/namespaces/ceph/deployments/mon-a"
+    assert (content_type, json.loads(body)) == ("application/merge-patch+json", {"spec": {"replicas": 0}})
+
+
 def test_what_is_tried_is_checked_strictly_and_not_made(api, kube):
     kube.dry_run_create(config_map(colour="blue"))
 

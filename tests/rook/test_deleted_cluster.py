@@ -57,11 +57,12 @@ class Api:
             for name, owners in self.secrets.items()
         ]
 
+    def scale(self, kind, name, replicas, *, namespace):
+        self.did.append(f"operator {replicas}")
+        self.operators = self.operators if self.deaf else replicas
+
     def patch(self, kind, name, patch, *, namespace, api_version=None):
-        if kind == "Deployment":
-            self.did.append(f"operator {patch['spec']['replicas']}")
-            self.operators = self.operators if self.deaf else patch["spec"]["replicas"]
-        elif kind == "Secret":
+        if kind == "Secret":
             self.secrets[name] = patch["metadata"]["ownerReferences"]
         else:
             self.did.append("let go")

@@ -36,13 +36,13 @@ class Kube:
         ready = {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}
         return [{"metadata": {"name": f"{name}-x"}, "spec": {}, "status": ready}] * self.replicas[name]
 
+    def scale(self, kind, name, replicas, *, namespace):
+        self.replicas[name] = replicas
+        self.did.append(f"{name} {replicas}")
+
     def patch(self, kind, name, patch, *, namespace):
-        if "replicas" in patch["spec"]:
-            self.replicas[name] = patch["spec"]["replicas"]
-            self.did.append(f"{name} {self.replicas[name]}")
-        else:
-            self.containers = patch["spec"]["template"]["spec"]["containers"]
-            self.did.append(" ".join(self.containers[0]["command"]))
+        self.containers = patch["spec"]["template"]["spec"]["containers"]
+        self.did.append(" ".join(self.containers[0]["command"]))
 
     def exec(self, pod, argv, *, namespace, container, stdin, timeout):
         return f"{pod} {container}: {argv[-1]}"

@@ -18,8 +18,8 @@ class Kube:
         assert (kind, namespace, labels) == ("Pod", "postgresql", "app=postgresql")
         return self.pods
 
-    def patch(self, kind, name, patch, *, namespace):
-        self.asked.append((kind, namespace, name, patch["spec"]))
+    def scale(self, kind, name, replicas, *, namespace):
+        self.asked.append((kind, namespace, name, replicas))
 
     def delete(self, kind, name, *, namespace, grace_seconds=None):
         self.asked.append((kind, namespace, name))
@@ -54,7 +54,7 @@ def test_it_is_stopped_when_it_has_no_pod_and_has_as_many_as_before_then(postgre
     kube.pods = []
     postgresql.stopped.now()
     postgresql.start()
-    assert kube.asked == [("StatefulSet", "postgresql", "postgresql", {"replicas": number}) for number in (0, 1)]
+    assert kube.asked == [("StatefulSet", "postgresql", "postgresql", number) for number in (0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -65,4 +65,4 @@ class DaemonStop(Fault):
 
     def _scale(self, replicas: int) -> None:
         for name in self._deployments:
-            self.rook.kube.patch("Deployment", name, {"spec": {"replicas": replicas}}, namespace=self._namespace)
+            self.rook.kube.scale("Deployment", name, replicas, namespace=self._namespace)

@@ -44,5 +44,4 @@ class DriverControllerStop(Fault):
         rollout_done(self.rook.kube, "Deployment", RBD.controller, self.rook.spec.namespace).now()
 
     def _scale(self, replicas: int) -> None:
-        change = {"spec": {"replicas": replicas}}
-        self.rook.kube.patch("Deployment", RBD.controller, change, namespace=self.rook.spec.namespace)
+        self.rook.kube.scale("Deployment", RBD.controller, replicas, namespace=self.rook.spec.namespace)

@@ -43,8 +43,7 @@ class MonLoss(Fault):
     def act(self) -> None:
         """Only once nobody has a store open is it removed: a mon that ends writes to its own."""
         for mon in self._mons:
-            stopped = {"spec": {"replicas": 0}}
-            self.rook.kube.patch("Deployment", _deployment(mon), stopped, namespace=self._namespace)
+            self.rook.kube.scale("Deployment", _deployment(mon), 0, namespace=self._namespace)
         for mon, (node, folder) in self._stores.items():
             pods_gone(self.rook.kube, self._namespace, f"app=rook-ceph-mon,mon={mon}").wait()
             self.cluster.nodes.execute(node, "rm", "-rf", folder)

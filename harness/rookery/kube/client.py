@@ -229,6 +229,10 @@ class Kube:
         path = self._type(kind, api_version).path(namespace, name)
         return self._json("PATCH", path, body=patch, content_type="application/merge-patch+json")
 
+    def scale(self, kind: str, name: str, replicas: int, *, namespace: str) -> None:
+        """Have a Deployment or StatefulSet keep so many pods. Does not wait until it has them."""
+        self.patch(kind, name, {"spec": {"replicas": replicas}}, namespace=namespace)
+
     def delete(
         self,
         kind: str,

@@ -70,8 +70,7 @@ class MonQuorum:
         with self._rook.operator.away():
             others = sorted(self._deployed() - {mon})
             for other in others:
-                stopped = {"spec": {"replicas": 0}}
-                self._kube.patch("Deployment", _name(other), stopped, namespace=self._namespace)
+                self._kube.scale("Deployment", _name(other), 0, namespace=self._namespace)
             for other in others:
                 pods_gone(self._kube, self._namespace, f"app=rook-ceph-mon,mon={other}").wait()
             with idle(self._rook, "mon", mon) as daemon:

@@ -26,12 +26,12 @@ class Operator:
 
     def stop(self) -> None:
         """Have no pod of it left; Ceph's daemons go on."""
-        self._scale(0)
+        self._kube.scale("Deployment", OPERATOR, 0, namespace=self._namespace)
         pods_gone(self._kube, self._namespace, _LABELS).wait(within=STOPPED)
 
     def start(self) -> None:
         """Have it Ready. It then looks at everything that it looks after."""
-        self._scale(1)
+        self._kube.scale("Deployment", OPERATOR, 1, namespace=self._namespace)
         rollout_done(self._kube, "Deployment", OPERATOR, self._namespace).wait(within=STARTED)
 
     def restart(self) -> None:
@@ -62,6 +62,3 @@ class Operator:
         finally:
             if was_there:
                 self.start()
-
-    def _scale(self, replicas: int) -> None:
-        self._kube.patch("Deployment", OPERATOR, {"spec": {"replicas": replicas}}, namespace=self._namespace)

@@ -361,7 +361,7 @@ class Workload(ABC, Generic[C]):
 
     def scale(self, replicas: int) -> None:
         """Have so many pods; the volumes of the others stay."""
-        self._kube.patch("StatefulSet", self.kind.name, {"spec": {"replicas": replicas}}, namespace=self.namespace)
+        self._kube.scale("StatefulSet", self.kind.name, replicas, namespace=self.namespace)
 
     def start(self) -> None:
         """Have as many pods as it was deployed with."""
