@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 from rookery.errors import InfrastructureError
 from rookery.kube import Kube
 from rookery.kube.conditions import pods_ready, rollout_done
+from rookery.kube.idling import IDLE
 from rookery.kube.objects import Object, items_of
 
 if TYPE_CHECKING:
     from rookery.rook.deploy import Rook
 
-# The first process of a container gets no TERM without a trap for it, and the kubelet would wait for half a minute.
-_IDLE = ["sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait"]
 _DROPPED = ("args", "livenessProbe", "readinessProbe", "startupProbe")
 COMMAND_SECONDS = 60.0
 
@@ -81,4 +80,4 @@ def _run(rook: Rook, deployment: str, containers: list[Object]) -> None:
 
 def _idling(container: Object) -> Object:
     kept = {name: value for name, value in copy.deepcopy(container).items() if name not in _DROPPED}
-    return {**kept, "command": _IDLE}
+    return {**kept, "command": IDLE}

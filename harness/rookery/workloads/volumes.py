@@ -8,6 +8,7 @@ from typing import Any
 from rookery.errors import StorageFailure, UsageError
 from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import bound, not_ready, not_started
+from rookery.kube.idling import IDLE
 from rookery.kube.named import NamedObject
 from rookery.kube.objects import Object, items_of, still_there, title_of, value_of
 from rookery.kube.symptoms import seen
@@ -30,8 +31,6 @@ EXPANDED = minutes(2)
 STATISTICS_KNOWN = minutes(3)  # the kubelet asks the driver once a minute
 EXEC_SECONDS = 60.0
 _PIECE = 4  # MiB
-# The first process of a container gets no TERM without a trap for it, and the kubelet then waits two seconds at least.
-_SLEEP = "trap 'exit 0' TERM; sleep infinity & wait"
 _READS = "/tmp/reads"
 _BETWEEN_READS = 0.2  # seconds: whoever is looked at has the machine to himself for most of the time
 SNAPSHOT_API = "snapshot.storage.k8s.io/v1"
@@ -132,7 +131,7 @@ class PodSpec:
             "name": "main",
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
-            "command": ["sh", "-c", _SLEEP],
+            "command": IDLE,
             "securityContext": {"runAsUser": 0, "privileged": self.privileged},
         }
         if self.claim.block:
