@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from rookery.errors import Unknown
 from rookery.faults.fault import Fault
 from rookery.kube import retry_while_api_unavailable
+from rookery.rook.deployments import deployment_of
+from rookery.rook.manifests import OPERATOR
 from rookery.waiting import NotYet
 
 if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
-
-_OPERATOR = "rook-ceph-operator"
 
 
 class CephDestruction(Fault):
@@ -36,12 +36,12 @@ class CephDestruction(Fault):
         return cls()
 
     def prepare(self) -> None:
-        self._mons = [f"rook-ceph-mon-{mon}" for mon in self.rook.mons().mons]
+        self._mons = [deployment_of("mon", mon) for mon in self.rook.mons().mons]
 
     def act(self) -> None:
         """Raises `Unknown` where Ceph keeps the pool."""
         rook, kube, namespace = self.rook, self.cluster.kube, self.rook.spec.namespace
-        kube.delete("Deployment", _OPERATOR, namespace=namespace)
+        kube.delete("Deployment", OPERATOR, namespace=namespace)
         pool = rook.spec.pool
         rook.ceph("osd", "pool", "delete", pool, pool, "--yes-i-really-really-mean-it")
         if pool in [each["poolname"] for each in rook.ceph("osd", "lspools")]:
@@ -55,9 +55,9 @@ class CephDestruction(Fault):
     def effective(self) -> str:
         found = self.cluster.kube.list("Deployment", namespace=self.rook.spec.namespace)
         names = {each["metadata"]["name"] for each in found}
-        if left := sorted(names & {_OPERATOR, *self._mons}):
+        if left := sorted(names & {OPERATOR, *self._mons}):
             raise NotYet(f"there is still {', '.join(left)}")
-        return f"no {_OPERATOR}, no pool {self.rook.spec.pool}, none of {', '.join(self._mons)}"
+        return f"no {OPERATOR}, no pool {self.rook.spec.pool}, none of {', '.join(self._mons)}"
 
     def check_healed(self) -> None:
         raise NotYet("what was destroyed does not come back, the cluster is restored")

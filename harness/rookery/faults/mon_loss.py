@@ -10,6 +10,7 @@ from rookery.faults.fault import Fault
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import fields_of, items_of, value_of
+from rookery.rook.deployments import deployment_of
 from rookery.waiting import NotYet
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class MonLoss(Fault):
     def act(self) -> None:
         """Only once nobody has a store open is it removed: a mon that ends writes to its own."""
         for mon in self._mons:
-            self.rook.kube.scale("Deployment", _deployment(mon), 0, namespace=self._namespace)
+            self.rook.kube.scale("Deployment", deployment_of("mon", mon), 0, namespace=self._namespace)
         for mon, (node, folder) in self._stores.items():
             pods_gone(self.rook.kube, self._namespace, f"app=rook-ceph-mon,mon={mon}").wait()
             self.cluster.nodes.execute(node, "rm", "-rf", folder)
@@ -51,7 +52,7 @@ class MonLoss(Fault):
     @retry_while_api_unavailable()
     def effective(self) -> str:
         for mon in self._mons:
-            found = self.rook.kube.get("Deployment", _deployment(mon), namespace=self._namespace)
+            found = self.rook.kube.get("Deployment", deployment_of("mon", mon), namespace=self._namespace)
             if value_of(found, "spec", "replicas", default=0):
                 raise NotYet(f"somebody has started mon {mon} again")
         for node, folder in self._stores.values():
@@ -68,7 +69,7 @@ class MonLoss(Fault):
         return self.rook.spec.namespace
 
     def _store_of(self, mon: str) -> tuple[str, str]:
-        found = self.rook.kube.get("Deployment", _deployment(mon), namespace=self._namespace)
+        found = self.rook.kube.get("Deployment", deployment_of("mon", mon), namespace=self._namespace)
         node = fields_of(found, "spec", "template", "spec", "nodeSelector").get("kubernetes.io/hostname", "")
         volumes = {each["name"]: each for each in items_of(found, "spec", "template", "spec", "volumes")}
         folder = value_of(volumes.get(_STORE), "hostPath", "path", default="")
@@ -77,7 +78,3 @@ class MonLoss(Fault):
                 f"mon {mon} has no store on a node's disk", hint="faults.daemons_of(cluster, 'mon') has those there are"
             )
         return node, folder
-
-
-def _deployment(mon: str) -> str:
-    return f"rook-ceph-mon-{mon}"

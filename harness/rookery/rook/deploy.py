@@ -195,7 +195,7 @@ class Rook:
 
     def log(self, daemon: str, signature: Signature) -> Condition[str]:
         """The log of a daemon ("mon", "osd", "mgr", "operator") says it; its value is the line that does."""
-        container = "rook-ceph-operator" if daemon == "operator" else daemon
+        container = manifests.OPERATOR if daemon == "operator" else daemon
         labels = f"app=rook-ceph-{daemon}"
         return log_shown(self.kube, self.spec.namespace, signature, labels=labels, container=container)
 

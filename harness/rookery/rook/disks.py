@@ -12,6 +12,7 @@ from rookery.kube.symptoms import log_shown
 from rookery.machine.disks import LoopDisk
 from rookery.rook.ceph_cluster import Object
 from rookery.rook.deploy import CEPH_ANSWERS, OSDS, Rook
+from rookery.rook.deployments import deployment_of
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 
@@ -89,8 +90,8 @@ class OsdDisks:
 
         Without its key a step is left out of what Ceph calls a purge.
         """
-        name, osd, namespace = f"rook-ceph-osd-{number}", f"osd.{number}", self._rook.spec.namespace
-        self._rook.kube.delete("Deployment", name, namespace=namespace)
+        osd, namespace = f"osd.{number}", self._rook.spec.namespace
+        self._rook.kube.delete("Deployment", deployment_of("osd", number), namespace=namespace)
         pods_gone(self._rook.kube, namespace, f"app=rook-ceph-osd,ceph-osd-id={number}").wait()
         for order in (["out", number], ["down", number], ["crush", "rm", osd], ["rm", number]):
             self._rook.answer_to("ceph", "osd", *map(str, order)).wait()

@@ -12,6 +12,7 @@ from rookery.kube.objects import still_there, value_of
 from rookery.rook import status
 from rookery.rook.ceph_cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, CEPH_POLL, Rook
+from rookery.rook.deployments import deployment_of
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 FILESYSTEM_SERVED = minutes(4)
@@ -213,7 +214,7 @@ class Filesystems:
 
     def _pod_of(self, filesystem: Filesystem, mds: Mds) -> Object:
         for pod in self._pods(filesystem):
-            if pod["metadata"]["name"].startswith(f"rook-ceph-mds-{mds.name}-"):
+            if pod["metadata"]["name"].startswith(f"{deployment_of('mds', mds.name)}-"):
                 return pod
         raise NotYet(f"there is no pod of MDS {mds.name}")
 

@@ -16,6 +16,7 @@ from rookery.kube.conditions import pods_gone, pods_ready
 from rookery.kube.objects import fields_of, value_of
 from rookery.rook import toolbox
 from rookery.rook.deploy import Rook
+from rookery.rook.deployments import deployment_of
 from rookery.rook.mon_failover import ENDPOINTS, MONS
 from rookery.rook.surgery import idle
 from rookery.waiting import NotYet, condition, minutes
@@ -70,7 +71,7 @@ class MonQuorum:
         with self._rook.operator.away():
             others = sorted(self._deployed() - {mon})
             for other in others:
-                self._kube.scale("Deployment", _name(other), 0, namespace=self._namespace)
+                self._kube.scale("Deployment", deployment_of("mon", other), 0, namespace=self._namespace)
             for other in others:
                 pods_gone(self._kube, self._namespace, f"app=rook-ceph-mon,mon={other}").wait()
             with idle(self._rook, "mon", mon) as daemon:
@@ -79,8 +80,8 @@ class MonQuorum:
             named = {"mon_host": addresses, "mon_initial_members": mon}
             self._kube.patch("Secret", CONFIG, {"stringData": named}, namespace=self._namespace)
             for other in others:
-                self._kube.delete("Deployment", _name(other), namespace=self._namespace)
-                self._kube.delete("Service", _name(other), namespace=self._namespace)
+                for kind in ("Deployment", "Service"):
+                    self._kube.delete(kind, deployment_of("mon", other), namespace=self._namespace)
             self._rook.mons_in_quorum(1).wait()
 
     def _endpoint_of(self, mon: str) -> dict[str, str]:
@@ -111,7 +112,3 @@ class MonQuorum:
     def _deployed(self) -> set[str]:
         found = self._kube.list("Deployment", namespace=self._namespace, labels=MONS)
         return {each["metadata"]["labels"]["mon"] for each in found}
-
-
-def _name(mon: str) -> str:
-    return f"rook-ceph-mon-{mon}"

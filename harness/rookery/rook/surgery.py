@@ -16,6 +16,7 @@ from rookery.kube import Kube
 from rookery.kube.conditions import pods_ready, rollout_done
 from rookery.kube.idling import IDLE
 from rookery.kube.objects import Object, items_of
+from rookery.rook.deployments import deployment_of
 
 if TYPE_CHECKING:
     from rookery.rook.deploy import Rook
@@ -51,7 +52,7 @@ def idle(rook: Rook, kind: str, name: str) -> Iterator[Idle]:
 
     Whether Ceph has it back is to be waited for.
     """
-    deployment, namespace, labels = f"rook-ceph-{kind}-{name}", rook.spec.namespace, _labels(kind, name)
+    deployment, namespace, labels = deployment_of(kind, name), rook.spec.namespace, _labels(kind, name)
     with rook.operator.away():
         found = rook.kube.get("Deployment", deployment, namespace=namespace)
         if found is None:
