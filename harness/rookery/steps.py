@@ -8,11 +8,12 @@ from itertools import pairwise
 from typing import Any
 
 from rookery.errors import InfrastructureError, StorageFailure
-from rookery.faults import NodeKill
+from rookery.faults import FileDamage, NodeKill
 from rookery.history.injected import Injected
 from rookery.report.results import Results
 from rookery.signatures import IMAGE_IN_USE
 from rookery.storage.cluster import StorageCluster
+from rookery.workloads.cassandra.workload import Cassandra
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Pod
 from rookery.workloads.workload import Workload
@@ -51,6 +52,15 @@ def kill_node(cluster: StorageCluster, node: str) -> Injected:
             f"{node} has not been booted anew", hint=f"docker inspect {node}: is it on, and since when?"
         )
     return killed
+
+
+def tear_commit_log(cluster: StorageCluster, cassandra: Cassandra, pod: str) -> None:
+    """Leave the end of a replica's commit log as a node kill can: the file that is written to begins with zeros, and
+    the one after it, which was made in advance, is empty. The replica does not start from it any more."""
+    *_, written_to, in_advance = cassandra.commit_log(pod)
+    for path, empty in ((in_advance, True), (written_to, False)):
+        with cluster.fault(FileDamage(pod, namespace=cassandra.namespace, path=path, empty=empty)):
+            pass
 
 
 @contextmanager

@@ -15,7 +15,7 @@ Proof: the ring is Up and Normal, and every acknowledged row is there at QUORUM 
 """
 
 import pytest
-from rookery import faults, signatures
+from rookery import faults, signatures, steps
 
 pytestmark = [pytest.mark.budget(480), pytest.mark.requires(storage="rook")]
 
@@ -28,10 +28,7 @@ def test_first_replica_does_not_start(cluster, cassandra):
     first, *_ = pods = sorted(cassandra.pod_addresses())
     with cassandra.writers() as writers:
         writers.acknowledged(500).wait()
-        *_, written_to, in_advance = cassandra.commit_log(first)
-        for path, empty in ((in_advance, True), (written_to, False)):  # cause
-            with cluster.fault(faults.FileDamage(first, namespace=cassandra.namespace, path=path, empty=empty)):
-                pass
+        steps.tear_commit_log(cluster, cassandra, first)  # cause
         with cluster.fault(faults.PodDelete(*pods, namespace=cassandra.namespace, grace_seconds=1)) as deleted:
             pass
     cassandra.log(signatures.COMMIT_LOG_REFUSED).since(deleted).wait()

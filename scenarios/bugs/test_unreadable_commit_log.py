@@ -16,7 +16,7 @@ other replicas have.
 """
 
 import pytest
-from rookery import faults, signatures
+from rookery import faults, signatures, steps
 
 pytestmark = [pytest.mark.budget(360), pytest.mark.requires(storage="rook")]
 
@@ -25,15 +25,12 @@ pytestmark = [pytest.mark.budget(360), pytest.mark.requires(storage="rook")]
 @pytest.mark.bug("https://github.com/docker-library/cassandra/issues/246", symptom=signatures.COMMIT_LOG_REFUSED)
 def test_commit_log_of_a_replica_is_unreadable(cluster, cassandra):
     """The others go on, and have what it could not read."""
-    pod, namespace = "cassandra-0", cassandra.namespace
+    pod = "cassandra-0"
     with cassandra.writers() as writers:
         writers.acknowledged(500).wait()
-        *_, written_to, in_advance = cassandra.commit_log(pod)
-        for path, empty in ((in_advance, True), (written_to, False)):  # cause
-            with cluster.fault(faults.FileDamage(pod, namespace=namespace, path=path, empty=empty)):
-                pass
+        steps.tear_commit_log(cluster, cassandra, pod)  # cause
         # In a second Cassandra does no more than say goodbye to the others.
-        with cluster.fault(faults.PodDelete(pod, namespace=namespace, grace_seconds=1)) as killed:
+        with cluster.fault(faults.PodDelete(pod, namespace=cassandra.namespace, grace_seconds=1)) as killed:
             pass
     cassandra.log(signatures.COMMIT_LOG_REFUSED).since(killed).wait()
     cassandra.crashed(pod, times=2).wait()

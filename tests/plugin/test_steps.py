@@ -19,6 +19,7 @@ from rookery.kube import Kube
 from rookery.report.results import Results
 from rookery.storage.cluster import StorageCluster
 from rookery.waiting import Condition, DeadlineExceeded, NotYet, all_of, condition, minutes
+from rookery.workloads.cassandra.workload import Cassandra
 
 
 @pytest.fixture
@@ -407,3 +408,41 @@ def test_lines_that_are_lost_doubled_or_out_of_order_are_found(lines, error):
 def test_of_many_lines_in_a_wrong_place_five_are_named():
     with pytest.raises(AssertionError, match=r"2 follows 0, 4 follows 2, 6 follows 4, 8 follows 6, 10 follows 8$"):
         steps.assert_no_lost_lines(SimpleNamespace(lines=lambda: [2, 4, 6, 8, 10, 12]), 0)
+
+
+@plays(Cassandra)
+class Ring:
+    namespace = "rows"
+
+    def commit_log(self, pod):
+        assert pod == "cassandra-1"
+        return ["/log/1", "/log/2", "/log/3"]
+
+
+@plays(Kube)
+class Files:
+    """The files of a commit log, by what is left in them; each is damaged by one shell script."""
+
+    def __init__(self):
+        self.left = {f"/log/{number}": "intact" for number in (1, 2, 3)}
+
+    def exec(self, pod, argv, *, namespace):
+        assert (pod, namespace) == ("cassandra-1", "rows")
+        (path,) = [path for path in self.left if path in argv[-1]]
+        if "dd " in argv[-1]:
+            self.left[path] = "begins with zeros"
+        elif "truncate " in argv[-1]:
+            self.left[path] = "empty"
+        return "0"
+
+
+def test_a_commit_log_is_torn_at_its_end_and_each_damage_is_on_record(results):
+    kube, history = Files(), History()
+    cluster = SimpleNamespace(kube=kube)
+    cluster.fault = lambda fault: fault.injected(cluster, history=history, results=results)
+    steps.tear_commit_log(cluster, Ring(), "cassandra-1")
+    assert kube.left == {"/log/1": "intact", "/log/2": "begins with zeros", "/log/3": "empty"}
+    assert [each["targets"] for each in results.noted("faults", [])] == [
+        [f"rows/cassandra-1:/log/{number}"] for number in (3, 2)
+    ]
+    assert history.number == 2
