@@ -1,13 +1,16 @@
 """What every fault does alike: it proves its effect or nothing was shown, is on record, and heals in any case."""
 
+import inspect
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import get_origin, get_type_hints
 
 import pytest
 from rookery.errors import Unknown, UsageError
-from rookery.faults import ALL, Fault, fault
+from rookery.faults import ALL, Fault, MonLoss, NodeKill, NodePause, PodDelete, PodPartition, fault
 from rookery.faults.random_faults import Random as Drawing
 from rookery.history.recorder import Recorder
 from rookery.report.results import Results
@@ -143,6 +146,44 @@ def test_each_fault_is_in_the_list_once_and_says_what_it_is():
     shared = {"__init__", "fault", "daemons", "partition", "random_faults", "ceph_order"}
     files = {path.stem for path in Path(fault.__file__).parent.glob("*.py")} - shared
     assert {each.__module__.rpartition(".")[2] for each in ALL} == files
+
+
+def lists_of(kind):
+    """The names of those arguments of a fault that are none, one, or more."""
+    origins = {name: get_origin(hint) for name, hint in get_type_hints(kind.__init__).items()}
+    return [
+        name
+        for name, each in inspect.signature(kind).parameters.items()
+        if each.kind is each.VAR_POSITIONAL or (isinstance(origins[name], type) and issubclass(origins[name], Iterable))
+    ]
+
+
+SEVERAL = [(each, name) for each in ALL for name in lists_of(each)]
+
+
+def test_faults_of_several_are_known_by_their_arguments():
+    known = {
+        (NodeKill, "nodes"),
+        (NodePause, "nodes"),
+        (PodDelete, "pods"),
+        (MonLoss, "mons"),
+        (PodPartition, "others"),
+    }
+    assert known <= set(SEVERAL)
+
+
+@pytest.mark.parametrize(("kind", "empty"), SEVERAL)
+def test_a_fault_of_none_is_refused_before_it_can_prove_that_it_did_nothing(kind, empty):
+    several, positional, given = lists_of(kind), [], {}
+    for name, each in inspect.signature(kind).parameters.items():
+        value = [] if name == empty else ["x"] if name in several else "x"
+        if each.kind is each.VAR_POSITIONAL:
+            positional += value
+        else:
+            given |= {name: value} if each.default is each.empty else {}
+    with pytest.raises(UsageError, match=f"{kind.name}: nothing is named") as refused:
+        kind(*positional, **given)
+    assert refused.value.hint
 
 
 def test_only_a_fault_that_ends_nodes_may_lose_what_was_not_synced():

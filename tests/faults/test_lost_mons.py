@@ -98,12 +98,6 @@ def test_a_mon_that_somebody_has_started_again_is_not_lost():
         it.effective()
 
 
-def test_to_lose_no_mon_is_no_fault():
-    *_, it, cluster = lost([])
-    with pytest.raises(UsageError, match="no mon is named"):
-        it.inject(cluster)
-
-
 def test_a_mon_that_is_not_there_is_not_lost():
     api, nodes, it, cluster = lost(["b", "z"])
     with pytest.raises(UsageError, match="mon z has no store"):

@@ -39,8 +39,16 @@ class Fault(ABC):
     heals: ClassVar[bool] = True
     """Whether the cluster is what it was once it is healed; after the others it has to be restored."""
 
-    def __init__(self, *targets: str) -> None:
-        self.targets: Sequence[str] = targets
+    def __init__(self, *targets: str | Sequence[str]) -> None:
+        """Each of the `targets` is a name, or several. Raises `UsageError` where somewhere there is none: the fault
+        would do nothing, and have a proof of it."""
+        named = [(each,) if isinstance(each, str) else tuple(each) for each in targets]
+        if not named or not all(named):
+            raise UsageError(
+                f"{self.name}: nothing is named that it is done to",
+                hint="one name or more; an empty list is what a look that has found nothing returns",
+            )
+        self.targets: Sequence[str] = tuple(name for names in named for name in names)
         self.at = 0.0  # Unix seconds, right before it acted
         self._cluster: StorageCluster | None = None
 

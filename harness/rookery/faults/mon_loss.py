@@ -28,7 +28,7 @@ class MonLoss(Fault):
 
     def __init__(self, mons: Sequence[str]) -> None:
         """`mons` are their names: "b", "c"."""
-        super().__init__(*(f"mon {mon}" for mon in mons))
+        super().__init__([f"mon {mon}" for mon in mons])
         self._mons = list(mons)
         self._stores: dict[str, tuple[str, str]] = {}  # by mon: node, and folder
 
@@ -37,8 +37,6 @@ class MonLoss(Fault):
         return None if cluster.has_rook else "there is no Rook"
 
     def prepare(self) -> None:
-        if not self._mons:
-            raise UsageError("no mon is named that would be lost", hint="the names of mons: b, c")
         self._stores = {mon: self._store_of(mon) for mon in self._mons}
 
     def act(self) -> None:

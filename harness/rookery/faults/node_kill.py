@@ -30,7 +30,7 @@ class NodeKill(Fault):
     loses_unsynced = True
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        super().__init__(*nodes)
+        super().__init__(nodes)
         self.before: list[NodeState] = []
 
     @classmethod

@@ -22,7 +22,7 @@ class NodePause(Fault):
     loses = "nothing: what was not answered is answered late."
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        super().__init__(*nodes)
+        super().__init__(nodes)
         self._thawed = 0.0
 
     @classmethod

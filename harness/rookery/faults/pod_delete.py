@@ -24,7 +24,7 @@ class PodDelete(Fault):
     loses = "the processes' memory, after as many seconds as a pod is given to end by itself."
 
     def __init__(self, *pods: str, namespace: str, grace_seconds: int | None = None) -> None:
-        super().__init__(*(f"{namespace}/{pod}" for pod in pods))
+        super().__init__([f"{namespace}/{pod}" for pod in pods])
         self._pods, self._namespace, self._grace_seconds = pods, namespace, grace_seconds
         self._uids: set[str] = set()
         self._owners: set[str] = set()
@@ -37,8 +37,6 @@ class PodDelete(Fault):
 
     def prepare(self) -> None:
         """Raises `UsageError` where there is no such pod, or nobody would make another one."""
-        if not self._pods:
-            raise UsageError("no pod is named that would be deleted", hint="one or more names of pods")
         for pod in self._pods:
             found = self.cluster.kube.get("Pod", pod, namespace=self._namespace) or {}
             owners = items_of(found, "metadata", "ownerReferences")

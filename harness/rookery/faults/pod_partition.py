@@ -24,7 +24,7 @@ class PodPartition(Fault):
     loses = "nothing; a write that only the one side has heard of may be there or not."
 
     def __init__(self, pod: str, others: Sequence[str], *, namespace: str) -> None:
-        super().__init__(pod, *others)
+        super().__init__(pod, others)
         self._namespace = namespace
         self._node = self._address = ""
         self._others: list[str] = []
