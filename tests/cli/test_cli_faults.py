@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rookery import cli
 from rookery.cli import faults
-from rookery.faults import ALL, NodePause
+from rookery.faults import ALL, NodeDeletion, NodePause
 
 PAGE = Path(__file__).parents[2] / "docs/faults.md"
 
@@ -20,6 +20,7 @@ def test_each_is_listed_with_why_this_machine_cannot_do_it(capsys, monkeypatch):
     told = capsys.readouterr().out
     assert all(f"{each.name} ({each.__name__})" in told for each in ALL)
     assert "node pause (NodePause): not on this machine: no freezer" in told
+    assert f"  not drawn: {NodeDeletion.not_drawn}\n" in told
 
 
 def test_json_has_all_of_it(capsys, monkeypatch):
@@ -29,3 +30,4 @@ def test_json_has_all_of_it(capsys, monkeypatch):
     assert told.keys() == {each.name for each in ALL}
     assert (told["node pause"]["possible"], told["node pause"]["why_not"]) == (False, "no freezer")
     assert (told["node kill"]["loses_unsynced"], told["Ceph destruction"]["heals"]) == (True, False)
+    assert (told["node deletion"]["not_drawn"], told["node kill"]["not_drawn"]) == (NodeDeletion.not_drawn, None)

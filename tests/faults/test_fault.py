@@ -216,8 +216,21 @@ def test_what_is_not_available_cannot_be_aimed_or_does_not_heal_is_not_drawn():
         Drawing(1, among[:3]).draw(CLUSTER)
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_each_fault_that_heals_aims_itself_or_says_why_it_is_not_drawn(kind):
+    aims_itself = kind.aimed.__func__ is not Fault.aimed.__func__
+    assert bool(kind.not_drawn) == (kind.heals and not aims_itself)
+    assert not kind.not_drawn or kind.not_drawn.endswith(".")
+
+
 def test_what_aims_itself_takes_whatever_generator_it_is_given():
     nodes = SimpleNamespace(workers=["a", "b", "c"], disks={"a": 1, "b": 2})
     cluster = SimpleNamespace(nodes=nodes, rook=None, has_rook=False, driver="userspace")
     aimed = [each.aimed(cluster, Random(3)) for each in ALL]
-    assert {each.name for each in aimed if each is not None} >= {"node kill", "node pause", "disk loss", "driver kill"}
+    assert {each.name for each in aimed if each is not None} >= {
+        "node kill",
+        "node pause",
+        "disk loss",
+        "driver kill",
+        "driver controller stop",
+    }

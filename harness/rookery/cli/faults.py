@@ -32,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"  {fault.does}\n  needs: {fault.needs}\n  loses: {fault.loses}")
             if not fault.heals:
                 print("  does not heal: the cluster is restored afterwards")
+            elif fault.not_drawn:
+                print(f"  not drawn: {fault.not_drawn}")
     return 0
 
 
@@ -56,6 +58,7 @@ def _described(fault: type[Fault]) -> dict[str, object]:
         "loses": fault.loses,
         "loses_unsynced": fault.loses_unsynced,
         "heals": fault.heals,
+        "not_drawn": fault.not_drawn or None,
         "possible": lacks is None,
         "why_not": lacks,
     }

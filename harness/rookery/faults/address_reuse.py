@@ -21,6 +21,7 @@ class AddressReuse(Fault):
     does = "Deletes a pod; the one in its place has an address that another pod had. Healed, it has one of its own."
     needs = "a pod of a controller; a free address of its node; a network with host-local addresses, as kind's is."
     loses = "the processes' memory, after a second in which they may end."
+    not_drawn = "which pod comes back, and under whose address, is a scenario's to say."
 
     def __init__(self, pod: str, *, namespace: str, address: str) -> None:
         super().__init__(f"{namespace}/{pod}", address)

@@ -13,6 +13,7 @@ class ClientBlocklisting(CephOrder):
     does = "Puts a client's address on Ceph's blocklist: no OSD serves it; healed, it is off the list."
     needs = "Rook; a client of Ceph."
     loses = "what the client had not written yet; its filesystem is read-only until it is mounted anew."
+    not_drawn = "a client that was blocked is of use again once somebody mounts anew, which a scenario does."
 
     def __init__(self, client: str) -> None:
         """`client` is an address as `Rook.watchers` has it."""

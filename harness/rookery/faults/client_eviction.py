@@ -12,6 +12,7 @@ class ClientEviction(CephOrder):
     does = "Has the MDS end a client's session and put its address on Ceph's blocklist; healed, it is off the list."
     needs = "Rook; a filesystem that somebody has mounted."
     loses = "what the client had not written yet, and its mount."
+    not_drawn = "a client that was evicted is of use again once somebody mounts anew, which a scenario does."
 
     def __init__(self, filesystem: Filesystem, client: Mounted) -> None:
         """`client` is one of `Filesystems.mounted`."""

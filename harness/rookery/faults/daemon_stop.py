@@ -19,6 +19,7 @@ class DaemonStop(Fault):
     does = "Stops all mons, OSDs, mgrs or MDSs, with the operator away; healed, they are started, and it is."
     needs = "Rook."
     loses = "nothing: they are asked to end."
+    not_drawn = "without any mon or OSD nothing goes on, and without any mgr or MDS only a scenario says what is to."
 
     def __init__(self, kind: str) -> None:
         """`kind` is "mon", "osd", "mgr" or "mds"."""

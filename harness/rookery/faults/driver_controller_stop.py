@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 from rookery.csi.manifests import RBD
@@ -26,6 +27,10 @@ class DriverControllerStop(Fault):
     @classmethod
     def available(cls, cluster: StorageCluster) -> str | None:
         return None if cluster.driver == "userspace" else f"{cluster.driver} serves the volumes"
+
+    @classmethod
+    def aimed(cls, cluster: StorageCluster, random: Random) -> DriverControllerStop:
+        return cls()
 
     def act(self) -> None:
         self._scale(0)

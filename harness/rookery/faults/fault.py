@@ -38,6 +38,8 @@ class Fault(ABC):
     """See `Injected`."""
     heals: ClassVar[bool] = True
     """Whether the cluster is what it was once it is healed; after the others it has to be restored."""
+    not_drawn: ClassVar[str] = ""
+    """Why `Random` does not draw it, of a fault that heals and does not aim itself."""
 
     def __init__(self, *targets: str | Sequence[str]) -> None:
         """Each of the `targets` is a name, or several. Raises `UsageError` where somewhere there is none: the fault
@@ -64,7 +66,8 @@ class Fault(ABC):
 
     @classmethod
     def aimed(cls, cluster: StorageCluster, random: Random) -> Fault | None:
-        """One at something in the cluster that is drawn; None of a fault that only a scenario can aim."""
+        """One at something in the cluster that is drawn; None where there is no such thing, and of a fault that is
+        `not_drawn`."""
         return None
 
     @property

@@ -21,6 +21,7 @@ class ForeignWatcher(Fault):
     does = "A client in Rook's toolbox watches an image, as a writer does; healed, it has ended."
     needs = "Rook; an image that nobody has open."
     loses = "nothing."
+    not_drawn = "only a scenario has an image that nobody has open."
 
     def __init__(self, image: str) -> None:
         """`image` is `POOL/IMAGE`."""

@@ -17,6 +17,7 @@ class FullRatio(CephOrder):
     does = "Lowers the ratios from which Ceph takes an OSD for full below what is in use; healed, they are as before."
     needs = "Rook."
     loses = "nothing: what is refused hangs, and is written once there is room."
+    not_drawn = "nobody writes while it lasts: a scenario says what is to hang, and what is to be refused."
 
     def __init__(self) -> None:
         super().__init__("every OSD")

@@ -25,6 +25,7 @@ class KubeletCertificateExpiry(Fault):
     does = "Gives a kubelet a certificate that has run out, for its next start; healed, a new one, and starts it."
     needs = "a cluster of kubeadm, as kind's are."
     loses = "nothing; from the kubelet's next start on nothing runs on the node."
+    not_drawn = "it harms nothing until its kubelet is started anew, which a scenario does."
 
     def __init__(self, node: str) -> None:
         super().__init__(node)

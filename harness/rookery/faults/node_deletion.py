@@ -17,6 +17,7 @@ class NodeDeletion(Fault):
     does = "Deletes the Node of a kubelet from the API; healed, it is there again as it was, and its kubelet restarted."
     needs = "nothing but a cluster."
     loses = "nothing for 40 s; up to 20 s later Kubernetes deletes the node's pods by force."
+    not_drawn = "it harms nothing for 40 s, and then takes the node's pods: which of the two, a scenario has in hand."
 
     def __init__(self, node: str) -> None:
         super().__init__(node)

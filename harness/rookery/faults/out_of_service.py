@@ -17,6 +17,7 @@ class OutOfService(Fault):
     does = "Taints a node as out of service: Kubernetes deletes its pods by force, and detaches their volumes."
     needs = "a node that is off: of one that is on it takes volumes that are in use."
     loses = "nothing of a node that is off."
+    not_drawn = "of a node that is on it takes volumes that are in use, and only a scenario knows one that is off."
 
     def __init__(self, node: str) -> None:
         super().__init__(node)

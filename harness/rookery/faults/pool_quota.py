@@ -13,6 +13,7 @@ class PoolQuota(CephOrder):
     does = "Gives a pool a quota: Ceph takes no write any more once that much is stored; healed, it has none."
     needs = "Rook; a pool."
     loses = "nothing: what is refused hangs, and is written once there is room."
+    not_drawn = "how much a pool may still take is a scenario's to say."
 
     def __init__(self, pool: str, mebibytes: int) -> None:
         super().__init__(pool)

@@ -16,6 +16,7 @@ class ReplicaDamage(CephOrder):
     does = "Cuts one copy of an object short in the store of an OSD that is stopped; healed, its PG is told to repair."
     needs = "Rook; an object of a replicated pool, of more than 4 KiB."
     loses = "that copy; the others are intact, the primary's among them."
+    not_drawn = "only a scenario has an object that may be damaged."
 
     def __init__(self, pool: str, name: str) -> None:
         super().__init__(f"{pool}/{name}")

@@ -13,6 +13,7 @@ class ServiceDeletion(Fault):
     does = "Deletes a Service of a workload; healed, it is there again, under another address."
     needs = "a workload's Service."
     loses = "nothing."
+    not_drawn = "only a scenario has a workload."
 
     def __init__(self, service: Service) -> None:
         super().__init__(f"{service.namespace}/{service.name}")

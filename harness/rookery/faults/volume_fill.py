@@ -18,6 +18,7 @@ class VolumeFill(Fault):
     does = "A file takes all the room of a mounted volume; healed, it is gone."
     needs = "a pod with `sh`, `df`, `fallocate` and `dd` that has a volume with a filesystem."
     loses = "nothing that was written; what comes after is refused."
+    not_drawn = "only a scenario has a pod whose volume may be full."
 
     def __init__(self, pod: str, *, namespace: str, path: str) -> None:
         super().__init__(f"{namespace}/{pod}:{path}")

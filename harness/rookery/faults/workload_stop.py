@@ -13,6 +13,7 @@ class WorkloadStop(Fault):
     does = "Scales a database to no pod at all; healed, it has as many as before."
     needs = "a database that is deployed."
     loses = "nothing: its servers are asked to end."
+    not_drawn = "only a scenario has a workload."
 
     def __init__(self, workload: Workload[Any]) -> None:
         super().__init__(workload.namespace)

@@ -13,6 +13,7 @@ class WrongKubeletDir(Fault):
     does = "Deploys the storage driver for another kubelet directory: it runs, and no kubelet knows it any more."
     needs = "nothing but a cluster."
     loses = "nothing: what is mounted stays so until its node starts anew."
+    not_drawn = "only a scenario has the driver that it deploys."
 
     def __init__(self, driver: StorageDriver, directory: str) -> None:
         super().__init__(directory)
