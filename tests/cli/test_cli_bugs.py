@@ -8,6 +8,7 @@ import pytest
 from ledgers import report
 from rookery import cli, signatures
 from rookery.catalogue import ledger, reproducing
+from rookery.catalogue.collection import Prose
 from rookery.catalogue.markers import Bug
 from rookery.cli import reproduce
 from rookery.report.results import Results
@@ -110,6 +111,16 @@ def test_a_report_is_reproduced(folder, monkeypatch, capsys):
     (given,) = ran
     assert given[0] == "--rook=1.19.10"
     assert given[-1] == "scenarios/bugs/test_it.py::test_it"
+
+
+@pytest.mark.parametrize(("recorded", "told"), [("delete what is in it", "delete what is in it"), ("", "it has none")])
+def test_a_workaround_that_no_docstring_says_is_the_ledgers(folder, monkeypatch, collected, capsys, recorded, told):
+    silent = [replace(each, module=Prose("A title.", "Proof: the claim is Bound.")) for each in collected]
+    monkeypatch.setattr(reproduce.collection, "collect", lambda folder, **_: silent)
+    (folder / "scenarios" / ledger.FILE).write_text(report(workaround=recorded))
+    ended(monkeypatch, "passed", 0)
+    assert cli.main(["reproduce", "rook/rook#1"]) == 0
+    assert f"  workaround: {told}\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

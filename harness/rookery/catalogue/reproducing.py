@@ -106,12 +106,13 @@ def after(
         if found is None:
             yield "  has no result"
             continue
-        yield from _shown(scenario, found)
+        yield from _shown(scenario, found, entry.report.workaround if entry else "")
     summary = "the right behaviour was seen" if guard and ended.exit_status == PASSED else ended.summary
     yield f"\n{short}: {summary}"
 
 
-def _shown(scenario: Scenario, found: LastResult) -> Iterator[str]:
+def _shown(scenario: Scenario, found: LastResult, workaround: str) -> Iterator[str]:
+    """`workaround` is what the ledger says, for a scenario whose docstrings say none."""
     report, timings = report_of(found.folder), timings_of(found.folder)
     prose = sections_of(scenario)
     call = timings.get("call", {}).get("start_s", 0.0)
@@ -120,7 +121,7 @@ def _shown(scenario: Scenario, found: LastResult) -> Iterator[str]:
         yield f"  symptom{_at(each, call)}: {each['line']}"
     if not seen:
         yield f"  symptom: {prose.get('Symptom', 'none is expected')} (none was seen)"
-    yield f"  workaround: {prose.get('Workaround', 'it has none')}"
+    yield f"  workaround: {prose.get('Workaround') or workaround or 'it has none'}"
     yield f"  proof: {prose.get('Proof', 'its assertions')}"
     yield f"  {found.outcome} after {found.seconds:.0f} s; evidence: {found.folder}"
     if failed := report.get("failed_phase"):
