@@ -38,11 +38,47 @@ class Injected(DriverError):
     """The failure that a test asked for."""
 
 
+@plays(Mounts)
+@dataclass
+class FakeMounts:
+    """What is mounted on a node since its last boot; the change whose number is `fail_at` is not made."""
+
+    root: Path  # where a driver keeps what it knows
+    boot: int = 1
+    mounted: list[Mount] = field(default_factory=list)
+    changes: int = 0
+    fail_at: int | None = None
+
+    def change(self) -> None:
+        self.changes += 1
+        if self.changes == self.fail_at:
+            raise Injected(f"at change {self.changes}")
+
+    def at(self, point: Path) -> Mount | None:
+        return next((mount for mount in reversed(self.mounted) if mount.point == point), None)
+
+    def of_device(self, device: tuple[int, int]) -> list[Mount]:
+        return [mount for mount in self.mounted if mount.device == device]
+
+    def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
+        self.change()
+        staged = self.at(source)
+        assert staged is not None
+        point.mkdir(parents=True, exist_ok=True)
+        self.mounted.append(replace(staged, point=point, read_only=read_only))
+
+    def unmount(self, point: Path, deadline: Deadline) -> None:
+        if self.at(point) is not None:
+            self.change()
+        self.unmount_lazily(point)
+
+    def unmount_lazily(self, point: Path) -> None:
+        self.mounted = [mount for mount in self.mounted if mount.point != point]
+
+
 @plays(devices.Ceph, devices.Pool, Exporter, Loops, Mounts, Filesystems)
 @dataclass
-class World:
-    root: Path
-    boot: int = 1
+class World(FakeMounts):
     images: set[str] = field(default_factory=lambda: {VOLUME.image})
     watchers: list[Client] = field(default_factory=list)
     lockers: list[Locker] = field(default_factory=list)
@@ -50,7 +86,6 @@ class World:
     answers_after: int = 0  # attempts that Ceph leaves unanswered
     exporter: Client | None = None
     starts: int = 0
-    mounted: list[Mount] = field(default_factory=list)
     loops: dict[int, tuple[int, Path]] = field(default_factory=dict)  # number: disk sequence number, file
     attachments: int = 0
     image_size: int = 1 << 30  # as Ceph has it
@@ -60,15 +95,8 @@ class World:
     made_with: tuple[str, ...] = ()
     writable_export: bool = True
     spare_nodes: int = 0
-    fail_at: int | None = None
-    changes: int = 0
     after_start: Client | None = None  # somebody who comes at the same moment
     leaves_after: int | None = None  # looks at the watchers after which that one is gone
-
-    def change(self) -> None:
-        self.changes += 1
-        if self.changes == self.fail_at:
-            raise Injected(f"at change {self.changes}")
 
     def node_kill(self) -> None:
         """All processes and mounts are gone; loop devices, watches and locks stay."""
@@ -220,12 +248,6 @@ class World:
         size = self.filesystem_size
         return Usage(size, 0, size, 1000, 11, 989)
 
-    def at(self, point: Path) -> Mount | None:
-        return next((mount for mount in reversed(self.mounted) if mount.point == point), None)
-
-    def of_device(self, device: tuple[int, int]) -> list[Mount]:
-        return [mount for mount in self.mounted if mount.device == device]
-
     def of_device_node(self, node: Path) -> list[Mount]:
         return [mount for mount in self.mounted if mount.fs_type == "devtmpfs" and mount.root.name == node.name]
 
@@ -239,24 +261,13 @@ class World:
         self.mounted.append(Mount((7, int(device.name.removeprefix("loop"))), point, fs_type, read_only))
 
     def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
-        self.change()
-        if source.parent == Path("/dev"):
-            point.parent.mkdir(parents=True, exist_ok=True)
-            point.touch()
-            self.mounted.append(Mount((0, 5), point, "devtmpfs", read_only, Path("/") / source.name))
+        if source.parent != Path("/dev"):
+            super().bind(source, point, read_only=read_only, deadline=deadline)
             return
-        staged = self.at(source)
-        assert staged is not None
-        point.mkdir(parents=True, exist_ok=True)
-        self.mounted.append(replace(staged, point=point, read_only=read_only))
-
-    def unmount(self, point: Path, deadline: Deadline) -> None:
-        if self.at(point) is not None:
-            self.change()
-        self.unmount_lazily(point)
-
-    def unmount_lazily(self, point: Path) -> None:
-        self.mounted = [mount for mount in self.mounted if mount.point != point]
+        self.change()
+        point.parent.mkdir(parents=True, exist_ok=True)
+        point.touch()
+        self.mounted.append(Mount((0, 5), point, "devtmpfs", read_only, Path("/") / source.name))
 
     # A driver that has just started
     def driver(self, patience: float = 0.0) -> Node:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from csi_world import FakeMounts, Injected
 from playing import plays
 from userspace_csi.cephfs import node
 from userspace_csi.cephfs.client import FuseClients, MountFailed, Source, ask_admin_socket
@@ -46,21 +47,14 @@ PROVISIONER = Credentials("csi-cephfs-provisioner", "AQOther==")
 CONTEXT = {"subvolumePath": "/volumes/csi/v/1"}
 
 
-class Injected(DriverError):
-    """The failure that a test asked for."""
-
-
 @plays(node.Ceph, node.Filesystem, node.Clients, FuseClients, Mounts)
 @dataclass
-class World:
-    root: Path
-    boot: int = 1
+class World(FakeMounts):
     client: Client | None = None
     writing_back: bool = False
     says_who_it_is: bool = True
     starts: int = 0
     sources: list[Source] = field(default_factory=list)
-    mounted: list[Mount] = field(default_factory=list)
     fenced: list[Client] = field(default_factory=list)
     filesystem_there: bool = True
     subvolume_there: bool = True
@@ -68,13 +62,6 @@ class World:
     served_after: int = 0  # attempts until an MDS is active
     fencing: Credentials | None = PROVISIONER
     user: str = ""
-    changes: int = 0
-    fail_at: int | None = None
-
-    def change(self) -> None:
-        self.changes += 1
-        if self.changes == self.fail_at:
-            raise Injected(f"at change {self.changes}")
 
     def node_kill(self) -> None:
         self.client, self.mounted, self.boot = None, [], self.boot + 1
@@ -136,27 +123,6 @@ class World:
         self.client = None
 
     # ... of mounts
-    def at(self, point: Path) -> Mount | None:
-        return next((mount for mount in reversed(self.mounted) if mount.point == point), None)
-
-    def of_device(self, device: tuple[int, int]) -> list[Mount]:
-        return [mount for mount in self.mounted if mount.device == device]
-
-    def bind(self, source: Path, point: Path, *, read_only: bool, deadline: Deadline) -> None:
-        self.change()
-        staged = self.at(source)
-        assert staged is not None
-        point.mkdir(parents=True, exist_ok=True)
-        self.mounted.append(replace(staged, point=point, read_only=read_only))
-
-    def unmount(self, point: Path, deadline: Deadline) -> None:
-        if self.at(point) is not None:
-            self.change()
-        self.unmount_lazily(point)
-
-    def unmount_lazily(self, point: Path) -> None:
-        self.mounted = [mount for mount in self.mounted if mount.point != point]
-
     def usage(self, point: Path) -> Usage:
         return Usage(1 << 30, 1 << 20, (1 << 30) - (1 << 20), 0, 0, 0)
 
