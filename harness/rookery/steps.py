@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rookery.errors import InfrastructureError, StorageFailure
 from rookery.faults import FileDamage, NodeKill
@@ -13,10 +13,12 @@ from rookery.history.injected import Injected
 from rookery.report.results import Results
 from rookery.signatures import IMAGE_IN_USE
 from rookery.storage.cluster import StorageCluster
-from rookery.workloads.cassandra.workload import Cassandra
 from rookery.workloads.files import Files
 from rookery.workloads.volumes import Pod
 from rookery.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from rookery.workloads.cassandra.workload import Cassandra  # and its client library, which few scenarios need
 
 WRITES_BEFORE_A_FAULT = 500
 
