@@ -38,9 +38,11 @@ def _meant(product: str, version: str) -> str:
     """The version that is meant by a part of one, or by `latest`."""
     if version.count(".") >= 2:
         return version
-    from rookery.images.available import newest
+    from rookery.images.available import newest, newest_or_tag
 
-    return newest(product, PRODUCTS[product], version)
+    if product in PRODUCTS:
+        return newest(product, PRODUCTS[product], version)
+    return newest_or_tag(versioned_images()[product], version)
 
 
 def setting(
@@ -156,6 +158,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, _meant(name, value.removeprefix("v")))
+        for name, version in self.workloads.items():
+            object.__setattr__(self, name, _meant(name, version))
         if self.shard is not None:
             _slice_of(self.shard)
         if self.scenario_repeat < 1:

@@ -44,6 +44,17 @@ def test_part_of_none_is_refused_with_those_that_there_are(known, asked):
     assert "such as 1.18.10" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("4.1", "4.1.9"), ("4", "4.1.9"), ("latest", "5.0.3"), ("5.0.2", "5.0.2"), ("4.0", "4.0"), ("4.1-jre", "4.1-jre")],
+)
+def test_of_a_workload_it_may_be_a_tag_of_a_registry(monkeypatch, asked, meant):
+    made = [f"docker.io/library/cassandra:{version}" for version in ("4.1.9", "4.1.8", "5.0.3")]
+    monkeypatch.setattr(recipes, "all_recipes", lambda: dict.fromkeys(made))
+    monkeypatch.setattr(archives, "stored", list)
+    assert Settings(cassandra=asked).cassandra == meant
+
+
 @pytest.mark.parametrize("asked", ["abc", "1.17.", "1.x", ""])
 def test_no_version_is_left_to_the_check_of_versions(known, asked):
     assert Settings(rook=asked).rook == asked

@@ -54,8 +54,8 @@ def test_no_client_library_is_imported_before_a_workload_is_asked_for():
 
 def test_each_has_its_version_as_a_setting():
     assert Settings().workloads == {name: kind.version for name, kind in kinds().items()}
-    settings = Settings.from_sources({"etcd": "3.6.1"}, environment={"ROOKERY_CASSANDRA": "4.1"})
-    assert (settings.workloads["etcd"], settings.workloads["cassandra"]) == ("3.6.1", "4.1")
+    settings = Settings.from_sources({"etcd": "3.6.1"}, environment={"ROOKERY_CASSANDRA": "4.0.17"})
+    assert (settings.workloads["etcd"], settings.workloads["cassandra"]) == ("3.6.1", "4.0.17")
     assert kinds()["etcd"].image_of("3.6.1") == "localhost/rookery/etcd:3.6.1"
     with pytest.raises(UsageError, match=r"--etcd '3 6': no tag"):
         check(Settings(etcd="3 6"), only=["etcd"])

@@ -36,15 +36,20 @@ def newest(product: str, image: str, asked: str) -> str:
     `product` is what the image, named without its tag, is called as an option. Raises `UsageError` where none can be
     had here.
     """
-    if asked != LATEST and not _PARTIAL.fullmatch(asked):
-        return asked
-    known = versions(image)
-    prefix = "" if asked == LATEST else f"{asked.removeprefix('v')}."
-    found = [version for version in known if version.startswith(prefix)]
-    if not found:
+    found = newest_or_tag(image, asked)
+    if found == asked and (asked == LATEST or _PARTIAL.fullmatch(asked)):
+        known = versions(image)
         there = ", ".join(known) or "none"
         raise UsageError(
             f"--{product} {asked}: no such version can be had without a registry; here are {there}",
             hint=f"a whole version, such as {known[-1] if known else '1.2.3'}; see `rookery images --available`",
         )
-    return found[-1]
+    return found
+
+
+def newest_or_tag(image: str, asked: str) -> str:
+    """The same of a workload: what is asked for where none can be had here, since a registry may have that very tag."""
+    if asked != LATEST and not _PARTIAL.fullmatch(asked):
+        return asked
+    prefix = "" if asked == LATEST else f"{asked.removeprefix('v')}."
+    return next((version for version in reversed(versions(image)) if version.startswith(prefix)), asked)
