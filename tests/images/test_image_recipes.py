@@ -109,6 +109,20 @@ def test_the_recipes_of_two_ceph_releases_are_kept_apart(own_recipes: Path) -> N
     assert changed == {"localhost/rookery/ceph:v20.2.4", "quay.io/ceph/ceph:v20.2.4"}
 
 
+def test_each_cassandra_has_the_suite_and_the_options_of_its_java() -> None:
+    older, newer = (recipes.require(f"cassandra:{version}") for version in ("4.1.10", "5.0.6"))
+
+    assert "localhost/rookery/debian:sid" in older.needs
+    assert "localhost/rookery/debian:sid" not in newer.needs
+    for recipe in (older, newer):
+        assert f"jvm{recipe.args['JAVA']}.options" in [name for name, _ in recipe.files()]
+    # Cassandra does not start with a setting that it does not know, and 4.1 does not know this one.
+    given = [name for name, path in older.files() if b"storage_compatibility_mode" in path.read_bytes()]
+    assert given == []
+    assert "storage_compatibility_mode" not in older.args["SETTINGS"]
+    assert newer.args["SETTINGS"] == "storage_compatibility_mode: NONE"
+
+
 @pytest.mark.parametrize(
     ("suite", "options"), [("bookworm", []), ("trixie", []), ("sid", ['--aptopt=Acquire::Check-Valid-Until "false"'])]
 )

@@ -13,6 +13,7 @@ from rookery.errors import UsageError
 from rookery.images import recipes
 from rookery.matrix import cells
 from rookery.settings import Settings
+from rookery.workloads.registry import kinds
 
 OWN = Path(__file__).parents[2] / cells.FILE
 
@@ -97,13 +98,16 @@ def test_the_projects_own_says_what_it_needs():
     found = cells.load(OWN)
     assert found.impossible == ()
     alone = [cell for cell in found.cells if not cell.needs]
-    assert {"default", "rook-1.17", "kubernetes-1.33", "kubernetes-1.34"} <= {cell.name for cell in alone}
+    assert {"default", "rook-1.17", "kubernetes-1.33", "kubernetes-1.34", "cassandra-4.1"} <= {
+        cell.name for cell in alone
+    }
 
 
 def test_what_a_cell_needs_no_registry_for_has_recipes():
     for cell in [cell for cell in cells.load(OWN).cells if not cell.needs]:
         asked = Settings(**cell.settings)
         images = [f"docker.io/rook/ceph:v{asked.rook}", f"kindest/node:v{asked.kubernetes}"]
+        images += [f"{kind.image}:{asked.workloads[name]}" for name, kind in kinds().items()]
         images += [f"quay.io/ceph/ceph:v{asked.ceph}"] if asked.ceph else []
         assert [image for image in images if not recipes.find(image)] == [], cell.name
 

@@ -26,7 +26,7 @@ JVM_FLAGS = (
     # default, sized for rings of hundreds.
     "-Dcassandra.ring_delay_ms=5000",
     # What Cassandra finds out at every start, in a loop of 1.5 s of one core: "Estimated SkipListMemtable row overhead:
-    # 180". It decides when a memtable is full, and nothing about what is synced.
+    # 180" (172 in 4.1). It decides when a memtable is full, and nothing about what is synced.
     "-Dcassandra.memtable.row_overhead_size=180",
 )
 

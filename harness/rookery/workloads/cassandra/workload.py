@@ -263,7 +263,7 @@ def rpo_of(mode: CommitlogSync, settings: dict[str, dict[str, str | None]], node
     start of the last finished sync is in the page cache only. While a sync is due or in flight that is older than one
     period, so the period alone is no bound. There is one: once the last finished sync began longer ago than
     `periodic_commitlog_sync_lag_block`, 1.5 periods (15 s) unless set, a replica holds back its answers.
-    (PeriodicCommitLogService.maybeWaitForSync and AbstractCommitLogService.SyncRunnable in Cassandra 5.0.)
+    (PeriodicCommitLogService.maybeWaitForSync and AbstractCommitLogService.SyncRunnable in Cassandra 4.1 and 5.0.)
 
     Raises `InfrastructureError` when a node is not in the mode that was asked for, or was not heard.
     """

@@ -26,15 +26,17 @@ printf 'dc=%s\nrack=%s\n' "${CASSANDRA_DC:-datacenter1}" "${CASSANDRA_RACK:-rack
   > /etc/cassandra/cassandra-rackdc.properties
 
 heap=${MAX_HEAP_SIZE:-512M}
+jamm=(/opt/cassandra/lib/jamm-*.jar)
 # The class path is spelled out, and has no folder on it: else the JVM does not use the archive of loaded classes.
-# JAVA_CLASS_ARCHIVE is for the image's own making of that archive.
-# shellcheck disable=SC2046,SC2086  # options files and JVM_EXTRA_OPTS are lists of words
+# JAVA_CLASS_ARCHIVE is for the image's own making of that archive. Java 11 knows no AllowArchivingWithJavaAgent, which it
+# does not need: by its options file it passes over what it does not know.
+# shellcheck disable=SC2046,SC2086  # options files, JAVA_CLASS_ARCHIVE and JVM_EXTRA_OPTS are lists of words
 exec java -ea -Xms"$heap" -Xmx"$heap" -Xss256k -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
   -XX:+UnlockDiagnosticVMOptions -XX:+AllowArchivingWithJavaAgent \
-  "${JAVA_CLASS_ARCHIVE:--XX:SharedArchiveFile=/opt/cassandra/daemon.jsa}" \
-  -XX:+HeapDumpOnOutOfMemoryError -XX:+ExitOnOutOfMemoryError $(cat /etc/cassandra/jvm17.options) ${JVM_EXTRA_OPTS:-} \
+  ${JAVA_CLASS_ARCHIVE:--XX:SharedArchiveFile=/opt/cassandra/daemon.jsa} \
+  -XX:+HeapDumpOnOutOfMemoryError -XX:+ExitOnOutOfMemoryError $(cat /etc/cassandra/jvm.options) ${JVM_EXTRA_OPTS:-} \
   -Djna.nosys=true -Dcassandra.jmx.local.port="${JMX_PORT:-7199}" -Dcassandra.libjemalloc=- \
   -Dlogback.configurationFile=/etc/cassandra/logback.xml -Dcassandra.storagedir=/var/lib/cassandra \
   -Dcassandra.config=file://$config -Dcassandra-rackdc.properties=file:///etc/cassandra/cassandra-rackdc.properties \
-  -Dcassandra-foreground=yes -javaagent:/opt/cassandra/lib/jamm-0.4.0.jar -cp "$(cat /opt/cassandra/class-path)" \
+  -Dcassandra-foreground=yes -javaagent:"${jamm[0]}" -cp "$(cat /opt/cassandra/class-path)" \
   org.apache.cassandra.service.CassandraDaemon
