@@ -19,7 +19,7 @@ from rookery.catalogue import collection
 from rookery.cli import sweep as sweeping
 from rookery.cli import tables
 from rookery.cli.bench import BENCHES
-from rookery.cluster import snapshots
+from rookery.cluster import snapshots, stores
 from rookery.cluster.snapshots import Snapshot
 from rookery.errors import DeadlineExceeded, InfrastructureError, UsageError
 from rookery.images import engine, resolve
@@ -392,6 +392,7 @@ def saved(monkeypatch, tmp_path):
     found = [snapshot("storage-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
     monkeypatch.setattr(snapshots, "stored", lambda: found)
     monkeypatch.setattr(snapshots, "prune", lambda *, everything: found if everything else found[1:])
+    monkeypatch.setattr(stores, "prune", lambda *, everything: [Path("/stores/a")] if everything else [])
     return found
 
 
@@ -424,13 +425,23 @@ def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
     assert "0 snapshots" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("option", "names"), [([], ["old-ready"]), (["--all"], ["storage-ready", "old-ready"])])
-def test_pruned_snapshots_are_told(saved, capsys, option, names):
+@pytest.mark.parametrize(
+    ("option", "names", "unpacked"),
+    [([], ["old-ready"], []), (["--all"], ["storage-ready", "old-ready"], ["/stores/a"])],
+)
+def test_what_is_pruned_is_told(saved, capsys, option, names, unpacked):
     for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
         assert cli.main(argv) == 0
-        assert [each["name"] for each in json.loads(capsys.readouterr().out)] == names
+        printed = json.loads(capsys.readouterr().out)
+        assert [each["name"] for each in printed["snapshots"]] == names
+        assert printed["stores"] == unpacked
     assert cli.main(["snapshots", "prune", *option]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"removed 0123456789ab/{name} (1.50 GiB)" for name in names]
+    *lines, freed = capsys.readouterr().out.splitlines()
+    assert lines == [
+        *(f"removed 0123456789ab/{name} (1.50 GiB)" for name in names),
+        *(f"removed the images unpacked in {store}" for store in unpacked),
+    ]
+    assert re.fullmatch(r"[0-9.]+ GiB freed", freed)
 
 
 def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):

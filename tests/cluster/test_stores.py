@@ -186,19 +186,33 @@ def test_an_index_without_its_store_does_not_count(filling):
 
 
 def test_only_the_last_stores_are_kept_and_those_that_snapshots_need(tmp_path, monkeypatch):
+    folder = tmp_path / "stores"
+    folder.mkdir()
+
     def snapshot(store, reason=""):
         return SimpleNamespace(store=store, unusable=lambda: reason)
 
     monkeypatch.setattr(stores.snapshots, "stored", lambda: [snapshot("0"), snapshot("2", "8 days old")])
     for number in range(5):
-        (tmp_path / str(number)).mkdir()
-        (tmp_path / f"{number}.json").touch()
-        os.utime(tmp_path / str(number), (number, number))
+        (folder / str(number)).mkdir()
+        (folder / f"{number}.json").touch()
+        os.utime(folder / str(number), (number, number))
 
-    stores._prune(tmp_path / "1")
+    monkeypatch.setattr(stores, "folder", lambda: folder)
 
+    def left():
+        return {path.name for path in folder.iterdir()}
+
+    stores._prune(folder / "1")
     kept = {"0", "1", "4"}
-    assert {path.name for path in tmp_path.iterdir()} == kept | {f"{name}.json" for name in kept}
+    assert left() == kept | {f"{name}.json" for name in kept}
+
+    monkeypatch.setattr(stores.Lease, "all", lambda: ["of a run"])  # whose nodes may be restored from any
+    assert stores.prune(everything=True) == []
+    monkeypatch.setattr(stores.Lease, "all", list)
+    assert stores.prune() == [folder / "1"]
+    assert stores.prune(everything=True) == [folder / "4"]
+    assert left() == {"0", "0.json"}
 
 
 @needs_rsync

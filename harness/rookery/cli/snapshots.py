@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from rich.table import Table
 
 from rookery.cli import options, tables
-from rookery.cluster import snapshots
+from rookery.cluster import snapshots, stores
+from rookery.machine.capacity import nearest_existing
+from rookery.paths import cache_dir
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +23,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_json(parser)
     inner = parser.add_subparsers(metavar="COMMAND")
-    prune = inner.add_parser("prune", help="remove those that cannot be used any more")
-    prune.add_argument("--all", action="store_true", help="remove every one; the next run deploys anew")
+    prune = inner.add_parser(
+        "prune", help="remove those that cannot be used any more, and unpacked images that none of the others needs"
+    )
+    prune.add_argument(
+        "--all", action="store_true", help="remove every one; the next run unpacks its images and deploys anew"
+    )
     # Suppressed, so that `snapshots --json prune` is the same as `snapshots prune --json`.
     options.add_json(prune, default=argparse.SUPPRESS)
     prune.set_defaults(run=_prune)
@@ -75,12 +82,20 @@ def _described(snapshot: snapshots.Snapshot) -> dict[str, object]:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
+    filesystem = nearest_existing(cache_dir())
+    before = shutil.disk_usage(filesystem).free
     removed = snapshots.prune(everything=arguments.all)
+    unpacked = stores.prune(everything=arguments.all)
     if arguments.json:
-        print(json.dumps([_described(snapshot) for snapshot in removed], indent=1))
+        described = [_described(snapshot) for snapshot in removed]
+        print(json.dumps({"snapshots": described, "stores": [str(store) for store in unpacked]}, indent=1))
         return 0
     for snapshot in removed:
         print(f"removed {snapshot.path.parent.name}/{snapshot.name} ({tables.gibibytes(snapshot.bytes)})")
-    if not removed:
+    for store in unpacked:
+        print(f"removed the images unpacked in {store}")
+    if removed or unpacked:
+        print(f"{tables.gibibytes(max(0, shutil.disk_usage(filesystem).free - before))} freed")
+    else:
         print("nothing to remove")
     return 0

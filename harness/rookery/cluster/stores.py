@@ -30,6 +30,7 @@ from rookery.images import recipes
 from rookery.machine import staging
 from rookery.machine.copying import link_alike, mirror_tree
 from rookery.machine.docker import docker
+from rookery.machine.leases import Lease
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
@@ -222,14 +223,36 @@ def _gone(container: str) -> None:
         raise NotYet("it is still there")
 
 
+def prune(*, everything: bool = False) -> list[Path]:
+    """Remove the stores that no snapshot needs, but for the one used last, or all; returns those removed.
+
+    None where there is a lease: nodes are restored from the store that they were made of.
+    """
+    if not folder().is_dir() or Lease.all():
+        return []
+    with machine_lock("stores", within=STORE_READY):
+        return _remove(_unneeded()[0 if everything else 1 :])
+
+
 def _prune(current: Path) -> None:
     """Remove the stores that were not used for longest, but for those of snapshots: these would be of no use without.
 
     Called with the lock held, so nobody is making one.
     """
+    _remove([path for path in _unneeded() if path != current][KEPT - 1 :])
+
+
+def _unneeded() -> list[Path]:
+    """The stores of which no snapshot has anything, the one used last first."""
     linked = {snapshot.store for snapshot in snapshots.stored() if not snapshot.unusable()}
-    whole = (path for path in current.parent.iterdir() if path.is_dir() and path.suffix != staging.SUFFIX)
-    unlinked = [path for path in whole if path != current and path.name not in linked]
-    for old in sorted(unlinked, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT - 1 :]:
-        _index(old).unlink(missing_ok=True)
-        staging.discard(old)
+    whole = [path for path in folder().iterdir() if path.is_dir() and path.suffix != staging.SUFFIX]
+    return sorted(
+        (path for path in whole if path.name not in linked), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+
+
+def _remove(those: list[Path]) -> list[Path]:
+    for store in those:
+        _index(store).unlink(missing_ok=True)
+        staging.discard(store)
+    return those
