@@ -30,6 +30,18 @@ def test_each_ends_what_is_going_on(number):
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
+def test_whoever_has_the_first_for_itself_has_no_later_one(monkeypatch):
+    monkeypatch.setattr(signals.time, "monotonic", iter(range(0, 1000, 100)).__next__)
+    had = []
+    end = ending_as_ctrl_c(end=had.append)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert [str(each) for each in had] == ["SIGTERM"]
+    with pytest.raises(Terminated, match="SIGHUP"):
+        os.kill(os.getpid(), signal.SIGHUP)
+    end()
+    assert len(had) == 1
+
+
 def test_the_removal_that_the_first_began_is_not_ended_by_the_next():
     end = ending_as_ctrl_c()
     with pytest.raises(Terminated):

@@ -7,8 +7,10 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from rookery.plugin import ending
 
 SECONDS = 120.0  # for what takes a few where the machine has nothing else to do
 
@@ -49,6 +51,23 @@ class SlowCluster(Cluster):
 def faked():
     session.StorageCluster = SlowCluster
     session.capacity.require_memory_for = lambda clusters: None
+"""
+# The signal comes while the one that has the terminal handles the report of a worker.
+IN_A_REPORT = """
+class Ended:
+    setups = 0
+
+    def pytest_runtest_logreport(self, report):
+        self.setups += 1
+        if self.setups == 2:  # of either worker
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except BaseException:
+                os._exit(42)  # as where Python loses it, or makes another error of it
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Ended())
 """
 SCENARIOS = """
 import signal
@@ -113,10 +132,10 @@ class TwoWorkers:
 def run(pytester, monkeypatch):
     tests = Path(__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests, tests.parent / "harness"))))
-    pytester.makeconftest(CONFTEST)
     begun = []
 
-    def run(scenarios=SCENARIOS):
+    def run(scenarios=SCENARIOS, conftest=CONFTEST):
+        pytester.makeconftest(conftest)
         pytester.makepyfile(scenarios)
         begun.append(TwoWorkers(pytester.path))
         return begun[0]
@@ -133,6 +152,19 @@ def test_a_run_that_is_ended_is_over_when_its_workers_have_removed_their_cluster
     status = running.end(number)
     assert status == pytest.ExitCode.INTERRUPTED, running.output()
     assert running.lines(4, 0) == sorted(f"{did} {name}" for did in ("removing", "removed") for name in CLUSTERS)
+
+
+def test_a_signal_ends_nothing_that_is_in_progress_where_the_end_would_be_lost(run):
+    running = run(conftest=CONFTEST + IN_A_REPORT)
+    status = running.process.wait(SECONDS)
+    assert status == pytest.ExitCode.INTERRUPTED, running.output()
+    assert {f"removed {name}" for name in CLUSTERS} <= {*running.lines(6, 0)}
+
+
+def test_a_run_whose_clusters_are_not_known_is_waited_for(monkeypatch):
+    """The signal may have come in the middle of the import that tells of them."""
+    monkeypatch.setitem(sys.modules, "rookery.machine.leases", ModuleType("rookery.machine.leases"))
+    assert ending._have_clusters({1})
 
 
 def test_workers_whose_run_was_killed_remove_their_clusters(run):

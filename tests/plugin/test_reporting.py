@@ -1,5 +1,6 @@
 """The folder of a run as a user finds it: after a failure, after a run that was killed, and beside other tests."""
 
+import errno
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.junitxml import LogXML
 from ledgers import report
 from rookery import cli, signatures, waiting
 from rookery.history.operations import Operation
@@ -300,6 +302,23 @@ def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch,
     assert f"no page of {'the run' if name == 'run' else 'it'}: TypeError: string indices" in log
     assert "exit status 0" in log
     assert json.loads((run_of(pytester) / "run.json").read_text())["exit_status"] == 0
+
+
+def test_pages_without_what_makes_them_end_no_run(pytester, monkeypatch):
+    monkeypatch.delattr("rookery.report.pages")
+    monkeypatch.setitem(sys.modules, "rookery.report.pages", None)
+    pytester.makepyfile("def test_it(rookery_results): rookery_results.note(found=1)")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
+    assert "no page of the run: " in (run_of(pytester) / "run.log").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_ends_no_run_for_want_of_its_junit_xml(pytester, monkeypatch):
+    def full(self):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(LogXML, "pytest_sessionfinish", full)
+    pytester.makepyfile("def test_it(rookery_results): rookery_results.note(found=1)")
+    assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
 
 
 def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(pytester, monkeypatch):

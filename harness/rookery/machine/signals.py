@@ -17,10 +17,17 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM or SIGHUP has come, for this process alone: Ctrl-C comes to those that it has started as well."""
 
 
-def ending_as_ctrl_c(*, applies: Callable[[], bool] = lambda: True) -> Callable[[], None]:
+def _raise(terminated: Terminated) -> None:
+    raise terminated
+
+
+def ending_as_ctrl_c(
+    *, applies: Callable[[], bool] = lambda: True, end: Callable[[Terminated], None] = _raise
+) -> Callable[[], None]:
     """Have SIGTERM, and SIGHUP of a terminal that is closed, raise `Terminated` from now on; returns what ends that.
 
-    One that comes while it does not apply does what it does by default.
+    One that comes while it does not apply does what it does by default. `end` has the first one for itself, and raises
+    it where nothing loses it; a later one, which ends what hangs, is raised wherever the process is.
 
     Not of a signal of which somebody has made something else, as nohup(1) ignores SIGHUP. One that follows another
     within `_REPEAT_SECONDS` seconds does nothing: a terminal that is closed sends SIGHUP, and whoever has started this
@@ -30,7 +37,7 @@ def ending_as_ctrl_c(*, applies: Callable[[], bool] = lambda: True) -> Callable[
     last = -_REPEAT_SECONDS
 
     def terminate(number: int, frame: object) -> None:
-        nonlocal last
+        nonlocal last, end
         if not applies():
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -38,7 +45,8 @@ def ending_as_ctrl_c(*, applies: Callable[[], bool] = lambda: True) -> Callable[
             _redirect_terminal_to_null()
         if time.monotonic() - last >= _REPEAT_SECONDS:
             last = time.monotonic()
-            raise Terminated(signal.Signals(number).name)
+            now, end = end, _raise
+            now(Terminated(signal.Signals(number).name))
 
     return _handling(terminate, signal.SIGTERM, signal.SIGHUP)
 

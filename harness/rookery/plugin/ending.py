@@ -6,14 +6,18 @@ run; by SIGTERM whoever has started them is gone at once. To remove a cluster ta
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rookery.errors import RookeryError
+
+if TYPE_CHECKING:
+    from rookery.machine.signals import Terminated
 
 REMOVED = 600.0  # seconds, deadline for every worker's cluster; `minutes` would come with all of `rookery.waiting`
 WORKERS = pytest.StashKey[set[int]]()  # their process numbers
@@ -72,15 +76,42 @@ def pytest_testnodeready(node: Any) -> None:
     config = node.config
     if WORKERS not in config.stash:
         config.stash[WORKERS] = set()
-        config.add_cleanup(ending_as_ctrl_c(applies=lambda: _have_clusters(config.stash[WORKERS])))
+        loop = _Loop(config.pluginmanager.get_plugin("dsession"))
+        config.add_cleanup(ending_as_ctrl_c(applies=lambda: _have_clusters(config.stash[WORKERS]), end=loop.end))
     config.stash[WORKERS].add(node.gateway._rinfo().pid)
+
+
+class _Loop:
+    """The main loop of pytest-xdist, which is ended where it waits for the next event, and nowhere else.
+
+    What a signal's handler raises is lost where Python lets nothing be raised, as in a callback of a weak reference
+    while a module is imported, and becomes another error elsewhere, as in `__set_name__`: then the run goes on, or
+    ends as if the harness had failed. Most of its time the loop imports, and makes pages.
+    """
+
+    def __init__(self, dsession: Any) -> None:
+        self._queue, self._get = dsession.queue, dsession.queue.get
+        self._terminated: Terminated | None = None
+        dsession.queue.get = self._get_or_end
+
+    def end(self, by: Terminated) -> None:
+        self._terminated = by
+        # In a thread, since the loop may have been interrupted while it has the queue's lock; without those of
+        # `threading`, which it may have as well.
+        _thread.start_new_thread(self._queue.put, (None,))
+
+    def _get_or_end(self, **options: Any) -> Any:
+        event = None if self._terminated else self._get(**options)
+        if self._terminated:
+            raise self._terminated
+        return event
 
 
 def _have_clusters(processes: set[int]) -> bool:
     """Whether there is anything to wait for: tests of others end by a signal as they do without the plugin."""
-    from rookery.machine.leases import Lease  # when it is asked for: nothing heavy is imported for tests of others
-
     try:
+        from rookery.machine.leases import Lease  # now: nothing heavy is imported for tests of others
+
         return any(lease.owner.pid in processes for lease in Lease.all())
-    except RookeryError:  # nobody can tell
+    except (RookeryError, ImportError):  # unknown; the latter where a signal has interrupted the import of the same
         return True

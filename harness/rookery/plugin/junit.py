@@ -6,6 +6,7 @@ else kept a scenario from passing is an error; and times have no images in them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ class RunXml(LogXML):
         self.pytest_sessionstart()
 
     def write(self) -> None:
-        """Replace the file at once by what is known now."""
-        super().pytest_sessionfinish()
-        Path(self.logfile).replace(self._place)
+        """Replace the file at once by what is known now; a full disk, which is reported elsewhere, leaves it."""
+        with suppress(OSError):
+            super().pytest_sessionfinish()
+            Path(self.logfile).replace(self._place)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         super().pytest_runtest_logreport(report)

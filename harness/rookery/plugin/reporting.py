@@ -231,15 +231,15 @@ class Reporting:
 
         `rookery report` makes them of the same files, so one that cannot be made fails neither scenario nor run.
         """
-        from rookery.report import pages  # Jinja2 is nothing that other tests need
-
         causes = {} if meanwhile else ledger.causes(file)
-        self._page(scenario.name, partial(pages.scenario, causes=causes, meanwhile=meanwhile), scenario)
-        self._page("the run", partial(pages.run, meanwhile=True), scenario.parent)
+        self._page(scenario.name, "scenario", scenario, causes=causes, meanwhile=meanwhile)
+        self._page("the run", "run", scenario.parent, meanwhile=True)
 
-    def _page(self, what: str, make: Callable[[Path], object], folder: Path) -> None:
+    def _page(self, what: str, kind: str, folder: Path, **how: Any) -> None:
         try:
-            make(folder)
+            from rookery.report import pages  # Jinja2 is nothing that other tests need
+
+            getattr(pages, kind)(folder, **how)
         except Exception as error:
             self.log(f"no page of {what}: {type(error).__name__}: {error}")
 
@@ -266,8 +266,6 @@ class Reporting:
             self._finished(int(getattr(session, "exitstatus", exitstatus)))
 
     def _finished(self, status: int) -> None:
-        from rookery.report import pages  # as above
-
         now = datetime.now(timezone.utc).isoformat()
         meaning = EXPLAINED.get(status, "an exit status of pytest's own")
         folder = self.folder
@@ -278,7 +276,7 @@ class Reporting:
                 **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=meaning
             )
             self.log(f"exit status {status}: {meaning}")
-            self._page("the run", pages.run, folder.path)
+            self._page("the run", "run", folder.path)
 
 
 def about_run(config: pytest.Config, settings: Settings, options: tuple[str, ...]) -> dict[str, Any]:
