@@ -138,7 +138,7 @@ def fuse_file(tmp_path):
     path = tmp_path / "volume"
     path.touch()
     argv = [sys.executable, str(Path(__file__).parent / "fuse_file.py"), str(path)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8") as server:
         try:
             assert server.stdout.readline() == "mounted\n"
             yield SimpleNamespace(path=path, server=server)

@@ -37,7 +37,7 @@ class FakeDocker:
 
     def load(self, path: str) -> None:
         self.asked.append("load")
-        for entry in json.loads(Path(path).with_suffix(".json").read_text()):
+        for entry in json.loads(Path(path).with_suffix(".json").read_text(encoding="utf-8")):
             self.has(entry["reference"], entry["recipe"], pulled=False)
 
     def docker(self, command: str, *args: str, **_: object) -> None:

@@ -112,7 +112,7 @@ def _explained() -> dict[Survivor, str]:
 
 
 def _output(*command: str) -> str:
-    return subprocess.run([*MUTMUT, *command], check=True, text=True, stdout=subprocess.PIPE).stdout
+    return subprocess.run([*MUTMUT, *command], check=True, encoding="utf-8", stdout=subprocess.PIPE).stdout
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ class Cluster:
         pass
 
     def gather_logs(self, results, moment):
-        (results.logs_folder(moment) / "node.journal").write_text("as it was")
+        (results.logs_folder(moment) / "node.journal").write_text("as it was", encoding="utf-8")
 
     def delete(self):
         if self.trouble_at_end and self.ready:
@@ -102,13 +102,15 @@ def folder(pytester):
 
 
 def phases(of):
-    return [phase["name"] for phase in json.loads((of / "timings.json").read_text())["phases"]]
+    return [phase["name"] for phase in json.loads((of / "timings.json").read_text(encoding="utf-8"))["phases"]]
 
 
 def outcomes(pytester):
     """The outcome by timings.json, by report.json, and the element of junit.xml that tells it."""
     found = folder(pytester)
-    timings, report = (json.loads((found / name).read_text()) for name in ("timings.json", "report.json"))
+    timings, report = (
+        json.loads((found / name).read_text(encoding="utf-8")) for name in ("timings.json", "report.json")
+    )
     cases = ElementTree.fromstring((found.parent / "junit.xml").read_bytes()).iter("testcase")
     told = [element.tag for case in cases for element in case if element.tag in ("failure", "error", "skipped")]
     trouble = told[0] if told else None
@@ -116,7 +118,7 @@ def outcomes(pytester):
 
 
 def report_of(pytester):
-    return json.loads((folder(pytester) / "report.json").read_text())
+    return json.loads((folder(pytester) / "report.json").read_text(encoding="utf-8"))
 
 
 def logs(pytester):
@@ -124,4 +126,4 @@ def logs(pytester):
 
 
 def timings(pytester):
-    return json.loads((folder(pytester) / "timings.json").read_text())
+    return json.loads((folder(pytester) / "timings.json").read_text(encoding="utf-8"))

@@ -114,5 +114,5 @@ def write(results: Path, found: dict[str, Any], *, run: str = "20261128T214243Z"
     for name, whole in found.items():
         lines = whole if name.endswith(".jsonl") and isinstance(whole, list) else [whole]
         text = "".join(json.dumps(each) + "\n" for each in lines)
-        ((folder.parent if name == "run.json" else folder) / name).write_text(text)
+        ((folder.parent if name == "run.json" else folder) / name).write_text(text, encoding="utf-8")
     return folder

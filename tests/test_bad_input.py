@@ -313,7 +313,9 @@ def test_what_can_be_is_taken(place, given):
 def test_an_empty_kubeconfig_is_one(place, tmp_path):
     (tmp_path / "config").touch()
     check(Settings(kubeconfig=str(tmp_path / "config")))
-    (tmp_path / "config").write_text(json.dumps({"kind": "Config", "clusters": None, "users": [{"name": "a"}]}))
+    (tmp_path / "config").write_text(
+        json.dumps({"kind": "Config", "clusters": None, "users": [{"name": "a"}]}), encoding="utf-8"
+    )
     check(Settings(kubeconfig=str(tmp_path / "config")))
 
 
@@ -402,7 +404,7 @@ def test_each_error_of_usage_or_of_the_machine_has_a_hint():
     made = [
         (f"{path.relative_to(package)}:{node.lineno}", node)
         for path in sorted(package.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("UsageError", "InfrastructureError")
     ]
     hints = [(where, next((each.value for each in call.keywords if each.arg == "hint"), None)) for where, call in made]

@@ -36,13 +36,18 @@ def ci(tmp_path):
     def run(commits=204, shallow="false", fails="nothing", status=0, slices=None, environment=()):
         for name, text in (("python3", FAKE_PYTHON), ("git", FAKE_GIT)):
             fake = tmp_path / "bin" / name
-            fake.write_text(text.format(commits=commits, shallow=shallow, fails=fails, status=status))
+            fake.write_text(text.format(commits=commits, shallow=shallow, fails=fails, status=status), encoding="utf-8")
             fake.chmod(0o755)
         environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", **dict(environment)}
         if slices:
             environment["ROOKERY_CI_SLICES"] = slices
         done = subprocess.run(
-            [str(tmp_path / ".ci" / "run")], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [str(tmp_path / ".ci" / "run")],
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
         )
         lines = done.stdout.splitlines()
         ran = [line.removeprefix("ran: ") for line in lines if line.startswith("ran: ")]
@@ -84,7 +89,7 @@ def test_what_fails_ends_it_with_its_status(ci, fails, ran):
 def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_path, results):
     rookery = tmp_path / ".tox" / "e2e" / "bin" / "rookery"
     rookery.parent.mkdir(parents=True)
-    rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3))
+    rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3), encoding="utf-8")
     rookery.chmod(0o755)
     status, ran, _ = ci(environment={"ROOKERY_RESULTS_DIR": results} if results else {})
     assert status == 0

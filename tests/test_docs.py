@@ -45,7 +45,9 @@ def test_every_link_leads_somewhere(page):
 
 def test_a_link_that_leads_nowhere_is_found(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# A `page`: one\n[a](#a-page-one) [b](#two) [c](gone.md) [d](https://example.org/x)\n")
+    page.write_text(
+        "# A `page`: one\n[a](#a-page-one) [b](#two) [c](gone.md) [d](https://example.org/x)\n", encoding="utf-8"
+    )
     assert list(broken(page)) == ["#two", "gone.md"]
 
 

@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
-FOLDERS = ("harness", "scenarios", "docs")
+FOLDERS = ("harness", "scenarios", "docs", "tests")
 RECIPES = PROJECT / "harness/rookery/images/recipes"  # in images of our own, whose locale is known
 MODE = re.compile("[rwxabt+]+")
-OPEN_NO_TEXT = {"os", "tarfile", "webbrowser"}  # modules whose `open` has another signature
+ANY_MODE = "r"  # of one that is known at run time only
+OPEN_NO_TEXT = {"os", "tarfile", "webbrowser", "self"}  # whose `open` is another, as one of a class's own is
 
 
 def of_the_locale(tree):
     """Each call that reads or writes text, of a file or of a process, without an encoding."""
+    source = _Source(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _is_text(node) and not any(map(_is_encoding, node.keywords)):
+        if isinstance(node, ast.Call) and source.is_text(node) and not any(map(_is_encoding, node.keywords)):
             yield node
 
 
@@ -28,41 +30,79 @@ def _is_encoding(keyword):
     return keyword.arg == "encoding" and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
 
 
-def _is_text(call):
-    match call.func:
-        case ast.Name("open"):
-            return _has_text_mode(call, 1, default="r")
-        case ast.Attribute(ast.Name(module), "open") if module in OPEN_NO_TEXT:
-            return False
-        case ast.Attribute(_, "open") if not call.args or _mode(
-            call, 0
-        ):  # not one of our own, which takes something else
-            return _has_text_mode(call, 0, default="r")
-        case ast.Attribute(_, "fdopen"):
-            return _has_text_mode(call, 1, default="r")
-        case ast.Attribute(_, "NamedTemporaryFile" | "TemporaryFile" | "SpooledTemporaryFile"):
-            return _has_text_mode(call, 0, default="w+b")
-        case ast.Attribute(_, "FileHandler"):
-            return True
-        case ast.Attribute(_, "read_text"):
-            return not call.args
-        case ast.Attribute(_, "write_text"):
-            return len(call.args) < 2
-        case ast.Attribute(ast.Name("subprocess"), _):
-            return bool({"text", "universal_newlines", "errors"} & {each.arg for each in call.keywords})
-    return False
+class _Source:
+    """One module: what its names stand for."""
+
+    def __init__(self, tree):
+        self._modules, self._imported, self._modes = {}, {}, {}
+        for node in ast.walk(tree):
+            match node:
+                case ast.Import():
+                    self._modules |= {each.asname: each.name for each in node.names if each.asname}
+                case ast.ImportFrom(module=str(module)):
+                    self._imported |= {each.asname or each.name: (module, each.name) for each in node.names}
+                case ast.Assign(targets=[ast.Name(name)], value=value) if modes := _literal_modes(value):
+                    self._modes.setdefault(name, []).extend(modes)
+
+    def is_text(self, call):
+        match self._called(call.func):
+            case (_, "partial") if call.args:
+                return self.is_text(ast.Call(call.args[0], call.args[1:], call.keywords))
+            case (None, "open") | ("builtins" | "io", "open"):
+                return self._has_text_mode(call, 1, default="r")
+            case (module, "open") if module in OPEN_NO_TEXT:
+                return False
+            case (_, "open") if not call.args or self._given_modes(call, 0):  # not what takes something else
+                return self._has_text_mode(call, 0, default="r")
+            case (_, "fdopen"):
+                return self._has_text_mode(call, 1, default="r")
+            case (_, "NamedTemporaryFile" | "TemporaryFile" | "SpooledTemporaryFile"):
+                return self._has_text_mode(call, 0, default="w+b")
+            case (_, "FileHandler"):
+                return True
+            case (_, "read_text"):
+                return not call.args
+            case (_, "write_text"):
+                return len(call.args) < 2
+            case ("subprocess", _):
+                return bool({"text", "universal_newlines", "errors"} & {each.arg for each in call.keywords})
+        return False
+
+    def _called(self, func):
+        """Module and name of what is called, whatever it was imported as; "" for what is no module's."""
+        match func:
+            case ast.Name(name):
+                return self._imported.get(name, (None, name))
+            case ast.Attribute(ast.Name(name), attribute):
+                return self._modules.get(name, name), attribute
+            case ast.Attribute(_, attribute):
+                return "", attribute
+        return "", ""
+
+    def _has_text_mode(self, call, place, *, default):
+        return any("b" not in mode for mode in self._given_modes(call, place) or [default])
+
+    def _given_modes(self, call, place):
+        """What the argument in that place, or of that name, may be; none where it is no mode, or there is none."""
+        given = [*call.args[place : place + 1], *(each.value for each in call.keywords if each.arg == "mode")]
+        return [mode for each in given for mode in self._modes_of(each)]
+
+    def _modes_of(self, expression):
+        match expression:
+            case ast.Name(name) if name in self._modes:
+                return self._modes[name]
+            case ast.Name(name) | ast.Attribute(_, name) if name.lower().endswith("mode"):
+                return [ANY_MODE]
+        return _literal_modes(expression)
 
 
-def _mode(call, place):
-    """The mode in an argument's place, or by its name; None where there is none, or it is known only at run time."""
-    given = [*call.args[place : place + 1], *(each.value for each in call.keywords if each.arg == "mode")]
-    given = [part for each in given for part in ([each.body, each.orelse] if isinstance(each, ast.IfExp) else [each])]
-    modes = [each.value for each in given if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-    return next((mode for mode in modes if MODE.fullmatch(mode)), None)
-
-
-def _has_text_mode(call, place, *, default):
-    return "b" not in (_mode(call, place) or default)
+def _literal_modes(expression):
+    match expression:
+        case ast.IfExp(_, body, orelse):
+            return _literal_modes(body) + _literal_modes(orelse)
+        case ast.Constant(str(mode)) if MODE.fullmatch(mode):
+            return [mode]
+    return []
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -83,6 +123,9 @@ def test_no_text_has_the_encoding_of_the_locale(folder):
         "open(path, mode)",
         "logging.FileHandler(path)",
         "self.path.open()",
+        "path.open(mode)",
+        "path.open(self.mode)",
+        "path.open('rb' if device else 'r')",
         "place().open('a')",
         "place().open(mode='x')",
         "self.path.read_text()",
@@ -92,12 +135,19 @@ def test_no_text_has_the_encoding_of_the_locale(folder):
         "tempfile.NamedTemporaryFile('w')",
         "subprocess.run(argv, text=True)",
         "subprocess.Popen(argv, errors='replace')",
+        "import subprocess as sp; sp.run(argv, text=True)",
+        "from subprocess import run; run(argv, text=True)",
+        "from subprocess import Popen as Process; Process(argv, universal_newlines=True)",
+        "from subprocess import check_output; check_output(argv, text=True)",
+        "functools.partial(subprocess.Popen, text=True)",
+        "from tempfile import NamedTemporaryFile; NamedTemporaryFile('w')",
+        "how = 'w'; path.open(how)",
     ],
 )
 def test_text_of_the_locale_is_found(call):
     assert [*of_the_locale(ast.parse(call))]
-    said = call[:-1] + ("" if call.endswith("()") else ", ") + "encoding='utf-8')"
-    assert not [*of_the_locale(ast.parse(said))]
+    with_encoding = call[:-1] + ("" if call.endswith("()") else ", ") + "encoding='utf-8')"
+    assert not [*of_the_locale(ast.parse(with_encoding))]
 
 
 def test_to_say_that_there_is_none_is_not_to_say_which():
@@ -113,6 +163,11 @@ def test_to_say_that_there_is_none_is_not_to_say_which():
         "os.open(path, os.O_RDONLY)",
         "tarfile.open(path, 'w')",
         "browser.open(url)",
+        "self.open()",
+        "from tarfile import open as unpack; unpack(path, 'w')",
+        "mode = 'r+b' if device else 'wb'; path.open(mode)",
+        "partial(self.apply, text=True)",
+        "from rookery.machine.docker import run; run(argv, text=True)",
         "tempfile.NamedTemporaryFile(suffix='.txt')",
         "subprocess.run(argv)",
         "path.read_text('utf-8')",

@@ -34,7 +34,7 @@ NO_FAKES = {
 def classes_in(folder: Path) -> Iterator[tuple[str, ast.ClassDef]]:
     """Each class with its file, those within functions too."""
     for file in sorted(folder.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 yield file.relative_to(folder).as_posix(), node
 
@@ -65,7 +65,8 @@ def test_a_fake_is_known_by_its_name_wherever_it_is(tmp_path):
         "class FakeTwo(FakeOne): ...\n"
         "class FakeError(Exception): ...\n"
         "class Helper: ...\n"
-        "def test():\n    class Kube: ...\n    @plays_kube\n    class FakeKube: ...\n"
+        "def test():\n    class Kube: ...\n    @plays_kube\n    class FakeKube: ...\n",
+        encoding="utf-8",
     )
     assert like_fakes({"Kube"}, tmp_path) == {
         ("test_it.py", "FakeOne"): False,

@@ -28,7 +28,7 @@ def named(path):
 
 @pytest.fixture(scope="module")
 def trees():
-    return {named(path): ast.parse(path.read_text()) for path in MODULES}
+    return {named(path): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
 
 
 def test_no_print_function_is_passed_on(trees):

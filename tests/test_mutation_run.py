@@ -3,6 +3,7 @@
 import ast
 import fnmatch
 import subprocess
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,7 +28,8 @@ changes = ['''
 def mutmut(monkeypatch, tmp_path):
     """mutmut that has changed one function in three places; `status` is what came of each, `explain` says why."""
     known = tmp_path / "survivors.toml"
-    mutmut = SimpleNamespace(status=["killed", "timeout", "killed"], ran=[], explain=known.write_text)
+    explain = partial(known.write_text, encoding="utf-8")
+    mutmut = SimpleNamespace(status=["killed", "timeout", "killed"], ran=[], explain=explain)
     mutmut.explain("survivor = []")
 
     def run(argv, **_options):
@@ -92,7 +94,7 @@ HARNESS = Path(rookery.__file__).parent.parent
 
 def functions_of(module):
     """The functions of a module as mutmut names them, and of its classes."""
-    tree = ast.parse((HARNESS / f"{module.replace('.', '/')}.py").read_text())
+    tree = ast.parse((HARNESS / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield f"{module}.x_{node.name}__mutmut_1"
@@ -106,11 +108,15 @@ def test_what_decides_is_where_it_is_said_to_be(pattern):
     """A function that has moved would be left out without a word."""
     module = pattern.partition(".x")[0].removesuffix(".*")
     assert any(fnmatch.fnmatchcase(name, pattern) for name in functions_of(module)), pattern
-    mutated = tomllib.loads((HARNESS.parent / "pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]
+    mutated = tomllib.loads((HARNESS.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"][
+        "only_mutate"
+    ]
     assert f"{mutation_run.SOURCE}/{module.replace('.', '/')}.py" in mutated
 
 
 def test_what_is_explained_is_where_it_is_said_to_be():
-    for each in tomllib.loads(Path(mutation_run.__file__).with_name("survivors.toml").read_text())["survivor"]:
+    for each in tomllib.loads(Path(mutation_run.__file__).with_name("survivors.toml").read_text(encoding="utf-8"))[
+        "survivor"
+    ]:
         module = each["of"].partition(".x")[0]
         assert f"{each['of']}__mutmut_1" in functions_of(module)

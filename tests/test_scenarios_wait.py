@@ -43,7 +43,7 @@ def kubectl_in(source):
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name)
 def test_a_scenario_waits_by_conditions(path):
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     assert faults_of(source) == []
     assert kubectl_in(source) == []
 

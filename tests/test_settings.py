@@ -9,7 +9,7 @@ def pyproject(tmp_path):
 
     def write(table):
         path = tmp_path / "pyproject.toml"
-        path.write_text(f"[tool.other]\nunknown = 1\n[tool.rookery]\n{table}\n")
+        path.write_text(f"[tool.other]\nunknown = 1\n[tool.rookery]\n{table}\n", encoding="utf-8")
         return path
 
     return write

@@ -27,7 +27,7 @@ def run_there(tmp_path):
 
     def run(*argv):
         argv = [sys.executable, "-m", *argv]
-        return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=120)
 
     return run
 
@@ -54,11 +54,11 @@ def test_the_kind_configurations_come_with_the_package(pytest_there):
 def test_the_scenario_of_the_readme_is_a_whole_one(run_there, pytest_there, tmp_path):
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
-    (tmp_path / "test_readme.py").write_text(block)
+    (tmp_path / "test_readme.py").write_text(block, encoding="utf-8")
     ran = pytest_there("--collect-only", "-q", "--strict-markers", "test_readme.py")
     assert (ran.returncode, "1 test collected" in ran.stdout) == (0, True), ran.stdout + ran.stderr
 
     (tmp_path / "bugs").mkdir()
-    (tmp_path / "bugs" / "ledger.toml").write_text(LEDGER)
+    (tmp_path / "bugs" / "ledger.toml").write_text(LEDGER, encoding="utf-8")
     ran = run_there("rookery", "check", "test_readme.py", "--scenarios", ".")
     assert (ran.returncode, ran.stdout) == (0, "nothing is missing\n"), ran.stdout + ran.stderr

@@ -22,7 +22,7 @@ def imports(tree):
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.name)
 def test_a_scenario_imports_from_the_package_alone_and_what_it_exports(path):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     ours = [(module, names) for module, names in imports(tree) if module.partition(".")[0] in (".", "rookery", "steps")]
     assert {module for module, _ in ours} <= {"rookery"}
     exported = {name for _, names in ours for name in names}

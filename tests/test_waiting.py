@@ -462,7 +462,7 @@ def test_nobody_else_sleeps():
     found = [
         f"{path.relative_to(HARNESS)}:{node.lineno}"
         for path in HARNESS.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.sleep", "sleep")
     ]
     assert {place.partition(":")[0] for place in found} == {"rookery/waiting.py"}, found

@@ -173,7 +173,11 @@ def test_pages_are_opened_in_a_browser_before_which_its_image_is_made():
     ran = (PROJECT / ".ci" / "run").read_text("utf-8")
     last = ran.index("tox -e unit --")
     assert ran.index("bench page") < last
-    using = [path for path in PROJECT.glob("tests/**/test_*.py") if re.search(r"def \w+\(chromium\b", path.read_text())]
+    using = [
+        path
+        for path in PROJECT.glob("tests/**/test_*.py")
+        if re.search(r"def \w+\(chromium\b", path.read_text(encoding="utf-8"))
+    ]
     assert using
     assert [path.name for path in using if str(path.relative_to(PROJECT)) not in ran[last:]] == []
 
@@ -210,7 +214,7 @@ def github(tmp_path):
     bin_.mkdir()
     (work / cells.FILE).symlink_to(PROJECT / cells.FILE)
     for name, text in (("gh", FAKE_GH), ("rookery", f'#!/bin/sh\nexec {sys.executable} -m rookery "$@"\n')):
-        (bin_ / name).write_text(text)
+        (bin_ / name).write_text(text, encoding="utf-8")
         (bin_ / name).chmod(0o755)
     files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "CALLS")}
     for path in files.values():
@@ -240,7 +244,7 @@ def github(tmp_path):
             }
             argv = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
             done = subprocess.run(
-                argv, cwd=work, env=environment, capture_output=True, text=True, timeout=120, check=False
+                argv, cwd=work, env=environment, capture_output=True, encoding="utf-8", timeout=120, check=False
             )
             return done.returncode, done.stdout + done.stderr
 
@@ -253,7 +257,7 @@ def ran(results, night, outcome):
     scenario = folder / "run" / "claim"
     scenario.mkdir(parents=True)
     told = {"scenario": "claim", "outcome": outcome, "total_s": 12.0}
-    (scenario / "timings.json").write_text(json.dumps(told))
+    (scenario / "timings.json").write_text(json.dumps(told), encoding="utf-8")
     status = 0 if outcome == "passed" else 1
     nights.write(folder, Cell("default", "", {}), started=night, seconds=1.0, status=status, command=[])
 
@@ -318,7 +322,7 @@ def test_the_step_that_makes_the_page(github, outcome, texts, says):
 )
 def test_the_step_that_opens_or_updates_an_issue(github, scenario, asked):
     (github.folder / "issues").mkdir()
-    (github.folder / "issues" / "001.md").write_text(f"# Nightly: {scenario} fails\n\nNew.\n")
+    (github.folder / "issues" / "001.md").write_text(f"# Nightly: {scenario} fails\n\nNew.\n", encoding="utf-8")
     status, said = github.run("night", "issues")
     assert status == 0, said
     made, listed, *rest = github.read("CALLS").splitlines()

@@ -114,7 +114,7 @@ def test_a_bring_up_that_fails_ends_the_bench_which_keeps_what_it_measured(clust
     assert not measured.passed
     assert [cluster.deleted for cluster in clusters] == [True, True]  # and there is no third one
     written = tmp_path.glob("results/*/*/timings.json")
-    outcomes = {path.parent.name[-1]: json.loads(path.read_text()) for path in written}
+    outcomes = {path.parent.name[-1]: json.loads(path.read_text(encoding="utf-8")) for path in written}
     assert {number: timings["outcome"] for number, timings in outcomes.items()} == {"1": "passed", "2": "failed"}
 
 
@@ -229,7 +229,7 @@ def restored(tmp_path):
         path.write_bytes(b"osd")
     for folder in ("saved", "node"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "state").write_text("the same")
+        (tmp_path / folder / "state").write_text("the same", encoding="utf-8")
     for folder in stores.SHARED:
         (tmp_path / "store" / folder).mkdir(parents=True)
     nodes = SimpleNamespace(
@@ -251,7 +251,7 @@ def test_what_was_restored_whole_has_no_differences(restored):
 
 def test_a_file_that_differs_is_told(restored, tmp_path):
     cluster, snapshot, _ = restored
-    (tmp_path / "node/state").write_text("another")
+    (tmp_path / "node/state").write_text("another", encoding="utf-8")
     (found,) = bench._differences(cluster, snapshot)
     assert found.endswith(" state")
 

@@ -66,8 +66,10 @@ def write(root, name, phases, *, at=0.0, total, call=None, run=NOW, tier="core",
     if call:
         timings["call"] = {"start_s": call[0], "seconds": call[1]}
     report = {"started": started.isoformat(), "run": run, "tier": tier}
-    (folder / "timings.json").write_text(json.dumps(timings))
-    (folder / "report.json").write_text(json.dumps({key: value for key, value in report.items() if value}))
+    (folder / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
+    (folder / "report.json").write_text(
+        json.dumps({key: value for key, value in report.items() if value}), encoding="utf-8"
+    )
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_every_phase_that_is_known_by_name_is_in_the_source(name):
     sources = [*root.rglob("*.py"), *(Path(__file__).parents[2] / "scenarios").glob("*.py")]
     own = Path(core_bench.__file__)
     written = name.replace("*", "").strip()
-    assert any(written in path.read_text() for path in sources if path != own)
+    assert any(written in path.read_text(encoding="utf-8") for path in sources if path != own)
 
 
 moments = st.floats(-50, 150, allow_nan=False)
@@ -216,7 +218,7 @@ def test_what_was_never_called_or_is_of_no_run_is_counted_nevertheless(tmp_path)
     write(tmp_path, "pools", RESTORED_FIRST, total=50.0, run="", tier="", outcome="running")
     for name, text in (("half", '{"total_s": 7'), ("other", "{}")):
         (tmp_path / "20261128T210000Z" / name).mkdir(parents=True)
-        (tmp_path / "20261128T210000Z" / name / "timings.json").write_text(text)
+        (tmp_path / "20261128T210000Z" / name / "timings.json").write_text(text, encoding="utf-8")
     measured = core_bench.of(tmp_path)
     (parts,) = measured.parts
     assert parts[HARNESS] == {"the rest of scenarios never called": 14.0}
@@ -280,7 +282,8 @@ timings = {{"started": "2026-11-28T21:00:00+00:00", "outcome": "passed", "total_
 (scenario / "report.json").write_text(json.dumps({{"tier": "core"}}))
 print(*sys.argv[1:])
 sys.exit(int(os.environ["STATUSES"].split()[int(folder.name[-1]) - 1]))
-"""
+""",
+        encoding="utf-8",
     )
     program.chmod(0o755)
     monkeypatch.setattr(pytest_process.sys, "executable", str(program))

@@ -49,7 +49,7 @@ def relink(path):
 def rewrite(file, text):
     """With its time as it was."""
     status = file.stat()
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -219,7 +219,7 @@ def test_those_that_changed_are_told_and_made_anew(engine, folder):
         assert len(there.changed()) == 1
         there.renew()
         assert there.changed() == []
-        assert (folder.path / "notes.txt").read_text() == "mine\n"
+        assert (folder.path / "notes.txt").read_text(encoding="utf-8") == "mine\n"
         assert container.id == untouched
     assert not folder.path.exists()
 

@@ -180,7 +180,7 @@ def test_what_phases_take_is_learnt_of_those_that_a_run_went_through(name, attem
 
 
 def test_phases_follow_those_that_the_project_prints():
-    sources = "".join(path.read_text() for path in Path(kill_bench.__file__).parents[1].rglob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in Path(kill_bench.__file__).parents[1].rglob("*.py"))
     for phase in PHASES:
         for name in filter(None, (phase.begins, phase.ends, phase.unless)):
             own = name.removeprefix("restored: ").removesuffix(" saved")
@@ -273,7 +273,7 @@ def test_a_kill_after_which_nothing_is_left_passes(bench, tmp_path):
     assert bench.engine.names() == bench.engine.images == []
     assert nothing_of_it(tmp_path)
     (noted,) = (tmp_path / "results").glob("*-bench-kill/kill.json")
-    assert json.loads(noted.read_text())["facts"]["kills"] == 3
+    assert json.loads(noted.read_text(encoding="utf-8"))["facts"]["kills"] == 3
 
 
 def test_what_is_run_is_what_a_user_runs(bench, monkeypatch):
@@ -440,17 +440,19 @@ def test_the_kubeconfig_is_to_be_what_it_was_or_what_the_user_made_of_it_since(b
     def make(run):
         (path,) = [Path(each.partition("=")[2]) for each in run.argv if each.startswith("--kubeconfig=")]
         kubeconfigs.append(path)
-        found.append(path.read_text())
-        path.write_text("clusters: [{name: kind-rookery}]\n")  # as a run has it while its cluster is there
+        found.append(path.read_text(encoding="utf-8"))
+        path.write_text(
+            "clusters: [{name: kind-rookery}]\n", encoding="utf-8"
+        )  # as a run has it while its cluster is there
 
     def sweep():
-        found.append(kubeconfigs[-1].read_text())
+        found.append(kubeconfigs[-1].read_text(encoding="utf-8"))
         if not renewed:
-            kubeconfigs[-1].write_text(decoys.kubeconfig_text())
+            kubeconfigs[-1].write_text(decoys.kubeconfig_text(), encoding="utf-8")
         return []
 
     def damaging():
-        kubeconfigs[-1].write_text("clusters: []\n")
+        kubeconfigs[-1].write_text("clusters: []\n", encoding="utf-8")
         return []
 
     bench.makes, bench.sweeps = make, iter([lambda: [], sweep, damaging])
@@ -465,7 +467,7 @@ def test_the_kubeconfig_is_to_be_what_it_was_or_what_the_user_made_of_it_since(b
 def test_a_decoy_that_was_changed_is_one_again_in_the_next_round(bench, tmp_path):
     def damage():
         (notes,) = (tmp_path / "state/clusters").glob("rookery-*/notes.txt")
-        notes.write_text("mark_dirty\n")
+        notes.write_text("mark_dirty\n", encoding="utf-8")
         return []
 
     bench.sweeps = iter([lambda: [], damage])
@@ -613,7 +615,7 @@ def test_a_run_that_has_ended_by_itself_was_not_killed(tmp_path):
     with kill_bench._running([sys.executable, "-c", "print('done')"], dict(os.environ), tmp_path) as running:
         assert running._process.wait(10) == 0
         assert not running.kill()
-    assert (tmp_path / "output.txt").read_text() == "done\n"
+    assert (tmp_path / "output.txt").read_text(encoding="utf-8") == "done\n"
 
 
 def test_an_interrupt_ends_all_of_a_real_run(monkeypatch, program, tmp_path):
@@ -636,5 +638,5 @@ def test_torn_results_tell_of_no_phase(tmp_path):
     with kill_bench._running([sys.executable, "-c", ""], dict(os.environ), tmp_path) as running:
         for name, text in (("a", "{"), ("b", "[]"), ("c", '{"phases": [{"name": "images ready"}]}'), ("d", "{}")):
             (tmp_path / "run" / name).mkdir(parents=True)
-            (tmp_path / "run" / name / "timings.json").write_text(text)
+            (tmp_path / "run" / name / "timings.json").write_text(text, encoding="utf-8")
         assert running.reached() == ["images ready"]

@@ -73,5 +73,5 @@ def test_the_scenarios_are_there_and_of_the_core():
     root = Path(__file__).parents[2]
     for scenario in kill_bench.SCENARIOS:
         path, _, name = scenario.partition("::")
-        before, _, _ = (root / path).read_text().partition(f"def {name}(")
+        before, _, _ = (root / path).read_text(encoding="utf-8").partition(f"def {name}(")
         assert "@pytest.mark.core" in before.rpartition("\n\n\n")[2]

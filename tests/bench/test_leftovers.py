@@ -39,7 +39,7 @@ def machine(monkeypatch, tmp_path):
     )
     for folder in (machine.state, machine.cache, machine.temporary, machine.devices):
         folder.mkdir(parents=True)
-    machine.kubeconfig.write_text("clusters: [{name: mine}]\nusers:\ncontexts: []\n")
+    machine.kubeconfig.write_text("clusters: [{name: mine}]\nusers:\ncontexts: []\n", encoding="utf-8")
     for number in (0, 3):
         (machine.devices / f"loop{number}").mkdir()
     (tmp_path / "mountinfo").touch()
@@ -52,7 +52,7 @@ def machine(monkeypatch, tmp_path):
         return json.dumps(machine.links if argv[2] == "link" else machine.routes[argv[2]])
 
     def mounts():
-        (tmp_path / "mountinfo").write_text("".join(f"{line}\n" for line in machine.mounts))
+        (tmp_path / "mountinfo").write_text("".join(f"{line}\n" for line in machine.mounts), encoding="utf-8")
         return tmp_path / "mountinfo"
 
     monkeypatch.setattr(leftovers, "docker_output", engine)
@@ -67,7 +67,7 @@ def machine(monkeypatch, tmp_path):
 
 def file(path, text=""):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def attach_anew(machine):
@@ -132,7 +132,9 @@ LEFT = {
         "temporary {temporary}/rookery-build-1",
     ),
     "an entry of a kubeconfig": (
-        lambda m: m.kubeconfig.write_text("clusters: [{name: mine}]\nusers: [{name: kind-rookery}]\n"),
+        lambda m: m.kubeconfig.write_text(
+            "clusters: [{name: mine}]\nusers: [{name: kind-rookery}]\n", encoding="utf-8"
+        ),
         "kubeconfig {kubeconfig}: users kind-rookery",
     ),
 }
@@ -164,7 +166,7 @@ NOT_LEFT = {
     "a low number of a loop device": lambda m: (m.devices / "loop9").mkdir(),
     "a route that lost its carrier": lambda m: m.routes["-4"][0].update(flags=["linkdown"]),
     "what is gone": lambda m: (m.containers.clear(), m.attached.clear(), m.links.clear(), m.kubeconfig.unlink()),
-    "a kubeconfig that is none": lambda m: m.kubeconfig.write_text("\tno: [yaml"),
+    "a kubeconfig that is none": lambda m: m.kubeconfig.write_text("\tno: [yaml", encoding="utf-8"),
     "mounts in another order": lambda m: m.mounts.reverse(),
 }
 
@@ -215,7 +217,7 @@ def test_what_is_on_its_way_out_is_not_left(machine, monkeypatch):
 
 def test_what_a_killed_leader_has_left_is_known_by_its_session():
     sleeper = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
-    started = partial(subprocess.Popen, start_new_session=True, stdout=subprocess.PIPE, text=True)
+    started = partial(subprocess.Popen, start_new_session=True, stdout=subprocess.PIPE, encoding="utf-8")
     with started([sys.executable, "-c", sleeper]) as leader, started([sys.executable, "-c", sleeper]) as another:
         try:
             child = int(leader.stdout.readline())

@@ -434,4 +434,4 @@ def test_fewer_workers_than_there_are_copies_are_refused(kube):
 def test_results_of_the_benchmark_have_all_of_it(measure, tmp_path):
     measured = measure("bandwidth")
     (report,) = tmp_path.glob("*-bench-volumes/volumes/report.json")
-    assert json.loads(report.read_text())["bench"] == measured.as_dict()
+    assert json.loads(report.read_text(encoding="utf-8"))["bench"] == measured.as_dict()

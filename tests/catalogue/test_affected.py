@@ -64,8 +64,8 @@ def test_what_was_asked_for_stays():
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
-    (tmp_path / "scenarios/bugs/test_it.py").write_text(FILE)
-    (tmp_path / "scenarios" / ledger.FILE).write_text(LEDGER)
+    (tmp_path / "scenarios/bugs/test_it.py").write_text(FILE, encoding="utf-8")
+    (tmp_path / "scenarios" / ledger.FILE).write_text(LEDGER, encoding="utf-8")
     monkeypatch.setattr(reproduce.available, "versions", {PRODUCTS[name]: there for name, there in THERE.items()}.get)
     monkeypatch.setattr(reproduce, "reachable_registries", lambda: False)
     return tmp_path
@@ -107,7 +107,7 @@ def test_where_registries_are_reached_any_patch_can_be_had(folder, monkeypatch):
 )
 def test_a_range_that_is_none_is_bad_input(folder, versions, told):
     path = folder / "scenarios" / ledger.FILE
-    path.write_text(LEDGER.replace('{ rook = "<1.18" }', versions))
+    path.write_text(LEDGER.replace('{ rook = "<1.18" }', versions), encoding="utf-8")
     with pytest.raises(UsageError, match=told):
         ledger.load(folder / "scenarios")
 

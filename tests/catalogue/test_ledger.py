@@ -27,7 +27,7 @@ GOOD = report(
 def test_causes_are_those_of_the_ledger_above_a_file_of_scenarios(tmp_path, text):
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
     if text is not None:
-        (tmp_path / "scenarios" / ledger.FILE).write_text(text)
+        (tmp_path / "scenarios" / ledger.FILE).write_text(text, encoding="utf-8")
     known = {"https://github.com/rook/rook/issues/5222": "as designed"} if text == GOOD else {}
     for file in ("test_a.py", "bugs/test_b.py"):
         assert ledger.causes(tmp_path / "scenarios" / file) == known
@@ -54,7 +54,7 @@ def scenario(url="https://github.com/rook/rook/issues/5222", symptom="'in use' (
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "bugs").mkdir()
-    (tmp_path / ledger.FILE).write_text(GOOD)
+    (tmp_path / ledger.FILE).write_text(GOOD, encoding="utf-8")
     return tmp_path
 
 
@@ -121,14 +121,14 @@ def test_a_folder_without_a_ledger_has_no_reports(tmp_path):
     ],
 )
 def test_what_is_no_ledger_is_refused_with_the_report_that_is_wrong(folder, old, new, told):
-    (folder / ledger.FILE).write_text(GOOD.replace(old, new))
+    (folder / ledger.FILE).write_text(GOOD.replace(old, new), encoding="utf-8")
     with pytest.raises(UsageError) as refused:
         ledger.load(folder)
     assert told in str(refused.value)
 
 
 def test_what_a_report_does_not_say_is_missing(folder):
-    (folder / ledger.FILE).write_text(GOOD.replace('"as designed"', '" "').partition("run =")[0])
+    (folder / ledger.FILE).write_text(GOOD.replace('"as designed"', '" "').partition("run =")[0], encoding="utf-8")
     (report,) = ledger.load(folder)
     assert report.missing == ["cause", "run"]
 

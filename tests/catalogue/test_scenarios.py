@@ -67,7 +67,7 @@ def ours():
 def folder(tmp_path):
     folder = tmp_path / "scenarios"
     folder.mkdir()
-    (folder / "test_a.py").write_text(A_FILE)
+    (folder / "test_a.py").write_text(A_FILE, encoding="utf-8")
     return folder
 
 
@@ -108,7 +108,7 @@ def test_no_two_scenarios_have_results_of_the_same_name(ours):
 
 
 def test_the_page_is_made_of_the_scenarios_as_they_are(ours):
-    committed = (PROJECT / "docs" / "scenarios.md").read_text()
+    committed = (PROJECT / "docs" / "scenarios.md").read_text(encoding="utf-8")
     assert committed == showing.page(ours), "make it again: rookery scenarios --markdown > docs/scenarios.md"
 
 
@@ -165,7 +165,7 @@ def test_a_pattern_is_pytests_own(folder, pattern, tests):
 
 
 def test_images_of_workloads_are_of_the_versions_asked_for(tmp_path):
-    (tmp_path / "test_a.py").write_text("def test_it(cluster, cassandra): 'A ring.'")
+    (tmp_path / "test_a.py").write_text("def test_it(cluster, cassandra): 'A ring.'", encoding="utf-8")
     images = [collect(tmp_path, versions=versions)[0].images for versions in (None, {"cassandra": "4.1.10"})]
     assert images == [(kinds()["cassandra"].image_of(),), (kinds()["cassandra"].image_of("4.1.10"),)]
 
@@ -198,8 +198,8 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
     ],
 )
 def test_what_cannot_be_collected_is_told(folder, text, pattern, said):
-    (folder / "test_b.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n")
+    (folder / "test_b.py").write_text(text, encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n", encoding="utf-8")
     with pytest.raises(UsageError) as error:
         collect(folder, pattern)
     assert matches(str(error.value), said), str(error.value)
@@ -222,7 +222,7 @@ def result(root, time, scenario, outcome, seconds):
     made.mkdir(parents=True)
     started = datetime.strptime(time, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc).isoformat()
     timings = {"scenario": scenario, "started": started, "outcome": outcome, "total_s": seconds, "uncounted_s": 0}
-    (made / "timings.json").write_text(json.dumps(timings))
+    (made / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
     return made
 
 
@@ -283,7 +283,7 @@ def test_the_page_has_each_test_once(folder, capsys):
 
 def test_a_scenario_without_a_title_or_a_budget_says_so_in_the_list(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    (folder / "test_a.py").write_text("def test_it(): pass")
+    (folder / "test_a.py").write_text("def test_it(): pass", encoding="utf-8")
     assert cli.main(["scenarios", "--scenarios", str(folder)]) == 0
     assert "it lacks a title in the file's docstring, `budget(seconds)`" in capsys.readouterr().out
 
@@ -291,7 +291,9 @@ def test_a_scenario_without_a_title_or_a_budget_says_so_in_the_list(folder, caps
 def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
     argv = [sys.executable, "-m", "rookery", "scenarios", "--json", "--scenarios", str(folder)]
     environment = {"PATH": "/nowhere", "PYTHONPATH": str(PROJECT / "harness"), "DOCKER_HOST": "tcp://127.0.0.1:1"}
-    done = subprocess.run(argv, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        argv, env=environment, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 4), done.stderr
 
 

@@ -37,8 +37,8 @@ LEDGER = report(sabotage="the cause: red after 20 s")
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "bugs").mkdir()
-    (tmp_path / "bugs/test_it.py").write_text(GOOD)
-    (tmp_path / ledger.FILE).write_text(LEDGER)
+    (tmp_path / "bugs/test_it.py").write_text(GOOD, encoding="utf-8")
+    (tmp_path / ledger.FILE).write_text(LEDGER, encoding="utf-8")
     return tmp_path
 
 
@@ -75,7 +75,7 @@ def test_a_complete_scenario_lacks_nothing(folder, capsys):
 def test_what_is_missing_is_told(folder, old, new, told):
     path = folder / "bugs/test_it.py"
     assert old in GOOD
-    path.write_text(GOOD.replace(old, new))
+    path.write_text(GOOD.replace(old, new), encoding="utf-8")
     assert any(told in each for each in checked(folder)), checked(folder)
 
 
@@ -87,13 +87,13 @@ def test_what_is_missing_is_told(folder, old, new, told):
     ],
 )
 def test_what_the_ledger_lacks_is_told(folder, old, new, told):
-    (folder / ledger.FILE).write_text(LEDGER.replace(old, new))
+    (folder / ledger.FILE).write_text(LEDGER.replace(old, new), encoding="utf-8")
     assert any(told in each for each in checked(folder))
 
 
 def test_a_fixture_that_nobody_provides_is_bad_input(folder, capsys):
     path = folder / "bugs/test_it.py"
-    path.write_text(GOOD.replace("cluster_volumes)", "cluster_volume)"))
+    path.write_text(GOOD.replace("cluster_volumes)", "cluster_volume)"), encoding="utf-8")
     assert cli.main(["check", str(path), f"--scenarios={folder}"]) == 2
     assert "'cluster_volume' (is it 'cluster_volumes'?)" in capsys.readouterr().err
 
@@ -102,13 +102,13 @@ def test_a_fixture_that_nobody_provides_is_bad_input(folder, capsys):
 def test_a_file_that_is_none_of_the_scenarios_is_bad_input(folder, tmp_path_factory, name, capsys):
     path = tmp_path_factory.mktemp("other") / "elsewhere.py" if name.startswith("..") else folder / name
     if name.startswith(".."):
-        path.write_text(GOOD)
+        path.write_text(GOOD, encoding="utf-8")
     assert cli.main(["check", str(path), f"--scenarios={folder}"]) == 2
     assert "rookery: " in capsys.readouterr().err
 
 
 def test_something_missing_is_exit_status_1(folder, capsys):
-    (folder / ledger.FILE).write_text(LEDGER.replace("the cause: red after 20 s", ""))
+    (folder / ledger.FILE).write_text(LEDGER.replace("the cause: red after 20 s", ""), encoding="utf-8")
     assert cli.main(["check", str(folder / "bugs/test_it.py"), f"--scenarios={folder}"]) == 1
     assert "was not seen to turn red" in capsys.readouterr().out
 
@@ -117,7 +117,7 @@ def test_a_skeleton_is_written_and_check_says_what_is_left(folder, capsys):
     assert cli.main(["new", "rook/rook#16428", f"--scenarios={folder}"]) == 0
     path = folder / "bugs/test_rook_16428.py"
     assert f"rookery check {path}" in capsys.readouterr().out
-    assert '@pytest.mark.bug("https://github.com/rook/rook/issues/16428"' in path.read_text()
+    assert '@pytest.mark.bug("https://github.com/rook/rook/issues/16428"' in path.read_text(encoding="utf-8")
     assert [report.short for report in ledger.load(folder)] == ["rook/rook#1", "rook/rook#16428"]
     assert cli.main(["check", str(path), f"--scenarios={folder}"]) == 1
     told = capsys.readouterr().out
@@ -128,11 +128,11 @@ def test_a_skeleton_is_written_and_check_says_what_is_left(folder, capsys):
 def test_what_is_there_is_not_written_again(folder):
     with pytest.raises(UsageError, match="rook/rook#1 already"):
         skeleton.write("rook/rook#1", folder)
-    (folder / "bugs/test_rook_2.py").write_text("mine")
+    (folder / "bugs/test_rook_2.py").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="is there already"):
         skeleton.write("rook/rook#2", folder)
-    assert (folder / "bugs/test_rook_2.py").read_text() == "mine"
-    assert (folder / ledger.FILE).read_text() == LEDGER
+    assert (folder / "bugs/test_rook_2.py").read_text(encoding="utf-8") == "mine"
+    assert (folder / ledger.FILE).read_text(encoding="utf-8") == LEDGER
 
 
 def test_the_first_of_a_folder_makes_its_ledger(tmp_path):

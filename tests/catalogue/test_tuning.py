@@ -49,7 +49,7 @@ def test_only_what_differs_is_told_with_its_value_here():
 
 
 def test_the_page_is_the_committed_one():
-    assert (DOCS / "tuning.md").read_text() == tuning.page(), (
+    assert (DOCS / "tuning.md").read_text(encoding="utf-8") == tuning.page(), (
         "make it again: rookery tuning --markdown > docs/tuning.md"
     )
 

@@ -9,7 +9,7 @@ def collected(request, tmp_path_factory):
     """What pytest finds in the module's FILE: it takes seconds."""
     folder = tmp_path_factory.mktemp("scenarios")
     (folder / "bugs").mkdir()
-    (folder / "bugs/test_it.py").write_text(request.module.FILE)
+    (folder / "bugs/test_it.py").write_text(request.module.FILE, encoding="utf-8")
     return collection.collect(folder)
 
 
@@ -19,5 +19,5 @@ def folder(request, tmp_path, monkeypatch, collected):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(collection, "collect", lambda folder, **_: collected)
     (tmp_path / "scenarios/bugs").mkdir(parents=True)
-    (tmp_path / "scenarios/bugs/test_it.py").write_text(request.module.FILE)
+    (tmp_path / "scenarios/bugs/test_it.py").write_text(request.module.FILE, encoding="utf-8")
     return tmp_path

@@ -118,7 +118,7 @@ def rookery(*argv, unbuffered="", **streams):
     """In a process of its own: some of what is written is written when the interpreter ends."""
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     command = [sys.executable, "-m", "rookery", *argv]
-    return subprocess.run(command, env=environment, text=True, timeout=60, **streams)
+    return subprocess.run(command, env=environment, encoding="utf-8", timeout=60, **streams)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
@@ -141,7 +141,7 @@ def test_a_reader_that_is_gone_on_both_sides_is_none_either(unread):
 def test_a_command_without_output_ends_as_it_would_with_it(argv, status, closed):
     shut = " ".join(f"{descriptor}>&-" for descriptor in closed)
     command = ["sh", "-c", f'exec "$0" -m rookery {argv} {shut}', sys.executable]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     assert (done.returncode, "Traceback" in done.stderr) == (status, False)
 
 
@@ -165,7 +165,9 @@ def test_another_error_of_the_system_is_not_hidden(monkeypatch):
 def test_what_the_encoding_lacks_is_an_escape(monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     (tmp_path / "scenarios").mkdir()
-    (tmp_path / "scenarios/test_it.py").write_text('"""Größer."""\n\n\ndef test_it(cluster):\n    """It."""\n')
+    (tmp_path / "scenarios/test_it.py").write_text(
+        '"""Größer."""\n\n\ndef test_it(cluster):\n    """It."""\n', encoding="utf-8"
+    )
     done = rookery("scenarios", "--markdown", cwd=tmp_path, stdout=subprocess.PIPE)
     assert (done.returncode, "Gr\\xf6\\xdfer" in done.stdout) == (0, True)
 
@@ -478,7 +480,7 @@ def test_a_command_line_without_a_command_is_told_of_all_and_is_bad_input(capsys
 
 def test_help_imports_no_command():
     asked = "import sys, rookery.cli; rookery.cli.parser().format_help(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, encoding="utf-8", check=True, timeout=60)
     modules = done.stdout.split()
     assert "rookery.cli" in modules
     assert [
@@ -504,7 +506,9 @@ def test_completion_knows_every_command(capsys, shell):
 def test_bash_takes_the_script_of_completions():
     script = rookery("completion", "bash", stdout=subprocess.PIPE).stdout
     asked = f'{script}\nCOMP_WORDS=(rookery bench re); COMP_CWORD=2; _shtab_rookery; echo "${{COMPREPLY[@]}}"'
-    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=60).stdout == "restore\n"
+    assert (
+        subprocess.run(["bash", "-c", asked], capture_output=True, encoding="utf-8", timeout=60).stdout == "restore\n"
+    )
 
 
 def test_what_is_no_terminal_gets_whole_words(monkeypatch, capsys):
@@ -623,6 +627,6 @@ def test_an_option_of_images_may_stand_before_the_inner_command(monkeypatch, cap
 
 
 def test_every_command_and_benchmark_is_in_the_docs():
-    page = (Path(__file__).parents[2] / "docs/command.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/command.md").read_text(encoding="utf-8")
     rows = {word for row in re.findall(r"^\| (.*?) \|", page, re.MULTILINE) for word in re.findall(r"[\w-]+", row)}
     assert {*cli.COMMANDS, *BENCHES} - rows == set()

@@ -53,7 +53,7 @@ SECOND = report(
 @pytest.fixture
 def folder(folder):
     """The folder, with a ledger."""
-    (folder / "scenarios" / ledger.FILE).write_text(FIRST + SECOND)
+    (folder / "scenarios" / ledger.FILE).write_text(FIRST + SECOND, encoding="utf-8")
     return folder
 
 

@@ -139,7 +139,7 @@ def test_options_of_a_run_are_for_a_run(folder, capsys):
 
 
 def test_what_is_missing_as_json(folder, capsys):
-    (folder / "scenarios" / ledger.FILE).write_text("")
+    (folder / "scenarios" / ledger.FILE).write_text("", encoding="utf-8")
     assert cli.main(["check", "scenarios/bugs/test_it.py", "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert any("test_unmarked: no cause is marked" in each for each in told)

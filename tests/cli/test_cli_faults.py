@@ -11,7 +11,9 @@ PAGE = Path(__file__).parents[2] / "docs/faults.md"
 
 
 def test_the_page_has_the_faults_as_they_are():
-    assert faults.markdown() in PAGE.read_text(), "make it again: rookery faults --markdown, into docs/faults.md"
+    assert faults.markdown() in PAGE.read_text(encoding="utf-8"), (
+        "make it again: rookery faults --markdown, into docs/faults.md"
+    )
 
 
 def test_each_is_listed_with_why_this_machine_cannot_do_it(capsys, monkeypatch):

@@ -89,13 +89,13 @@ def test_summary_has_a_table_with_what_failed_first_and_each_failure_folded_in(r
 
 def test_in_a_workflow_the_summary_is_appended_to_the_file_of_the_step(results, capsys, tmp_path, monkeypatch):
     file = tmp_path / "summary.md"
-    file.write_text("before\n")
+    file.write_text("before\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     stored_runs.write(results, stored_runs.files())
     told = report(capsys, "--format", "github")
     assert told.startswith("::error ")
     assert len(told.splitlines()) == 1
-    assert file.read_text().startswith("before\n### Run ")
+    assert file.read_text(encoding="utf-8").startswith("before\n### Run ")
 
 
 def test_summary_that_cannot_be_written_is_bad_input(results, capsys, tmp_path, monkeypatch):
@@ -137,10 +137,10 @@ def with_failures(results, number, reason="late"):
 def test_summary_is_cut_to_what_github_takes_and_says_so(results, tmp_path, capsys, monkeypatch, number, left_out):
     with_failures(results, number, reason=("\u20ac<" * 1000 + "\n") * 100)
     file = tmp_path / "summary.md"
-    file.write_text("x" * 1000)
+    file.write_text("x" * 1000, encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     report(capsys, "--format", "github")
-    told = file.read_text()
+    told = file.read_text(encoding="utf-8")
     assert file.stat().st_size <= job_summary.LIMIT
     assert told.count("**failed**") == number, "the table is whole"
     assert told.count("<details>") == told.count("</details>")
@@ -162,7 +162,7 @@ def test_summary_of_any_limit_is_within_it(results, limit):
 
 def test_full_summary_is_told(results, tmp_path, capsys, monkeypatch):
     file = tmp_path / "summary.md"
-    file.write_text("x" * job_summary.LIMIT)
+    file.write_text("x" * job_summary.LIMIT, encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
     stored_runs.write(results, stored_runs.files())
     assert cli.main(["report", "--format", "github"]) == 0
@@ -195,7 +195,7 @@ def test_hostile_text_is_no_markdown_no_command_and_no_xml(results, capsys):
 def test_junit_is_pytests_own_with_what_it_could_not_have(results, capsys):
     stored_runs.write(results, stored_runs.files())
     scenario = stored_runs.write(results, killed(), scenario="late")
-    (scenario.parent / "junit.xml").write_text(JUNIT)
+    (scenario.parent / "junit.xml").write_text(JUNIT, encoding="utf-8")
     suite = ET.fromstring(report(capsys, "--format", "junit")).find("testsuite")
     assert [case.get("name") for case in suite.findall("testcase")] == ["test_it", "test_other", "late"]
     assert suite.find("testcase/skipped").get("message") == "this needs three workers"
@@ -208,7 +208,7 @@ def test_junit_is_made_of_the_scenarios_where_pytests_is_missing_or_torn(results
     stored_runs.write(results, passed, scenario="good")
     scenario = stored_runs.write(results, stored_runs.files())
     if stored is not None:
-        (scenario.parent / "junit.xml").write_text(stored)
+        (scenario.parent / "junit.xml").write_text(stored, encoding="utf-8")
     suite = ET.fromstring(report(capsys, "--format", "junit")).find("testsuite")
     good, it = suite.findall("testcase")
     assert (it.get("classname"), it.get("name"), it.get("file")) == (

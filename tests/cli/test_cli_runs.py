@@ -20,15 +20,15 @@ def run(results):
     def make(name, *, checked=True, **verdict):
         scenario = results / name / "it"
         scenario.mkdir(parents=True)
-        (scenario.parent / "run.json").write_text(json.dumps({"started": name}))
+        (scenario.parent / "run.json").write_text(json.dumps({"started": name}), encoding="utf-8")
         timings = {"scenario": "it", "outcome": "passed", "total_s": 3.0, "phases": []}
         phase = {"name": "[bold]\x1b[2J", "start_s": 0, "seconds": 1.5}
-        (scenario / "timings.json").write_text(json.dumps({**timings, "phases": [phase]}))
+        (scenario / "timings.json").write_text(json.dumps({**timings, "phases": [phase]}), encoding="utf-8")
         told = Story().acked(1, 2).in_flight(9).fault().read("QUORUM", [1, 2], 150).read("ALL", [1, 2], 160)
         lines = sorted(told.operations, key=lambda each: each.time_ns)
-        (scenario / "history.jsonl").write_text("".join(each.to_json() + "\n" for each in lines))
+        (scenario / "history.jsonl").write_text("".join(each.to_json() + "\n" for each in lines), encoding="utf-8")
         report = {"verdict": {**told.check().as_dict(), **verdict}, "rpo_seconds": None} if checked else {}
-        (scenario / "report.json").write_text(json.dumps(report))
+        (scenario / "report.json").write_text(json.dumps(report), encoding="utf-8")
         return name
 
     return make

@@ -79,7 +79,10 @@ def test_a_reader_of_a_server_that_stands_still(fuse_file, monkeypatch):
     read = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: None); file = open(sys.argv[1], 'rb', 0)"
     read += "; print('open', flush=True); input(); file.read(1)"
     with subprocess.Popen(
-        [sys.executable, "-c", read, str(fuse_file.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", read, str(fuse_file.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     ) as reader:
         try:
             assert reader.stdout.readline() == "open\n"

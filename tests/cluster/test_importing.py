@@ -79,14 +79,14 @@ def containerd(tmp_path):
     if os.geteuid() != 0 or not (shutil.which("containerd") and shutil.which("ctr")):
         pytest.skip("needs root, containerd and ctr")
     address, config = tmp_path / "c.sock", tmp_path / "config.toml"
-    config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n', encoding="utf-8")
     argv = ["containerd", "--config", config, "--root", tmp_path / "root", "--state", tmp_path / "run"]
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen([*argv, "--address", address], stdout=log, stderr=log)
 
         def answers():
             if server.poll() is not None:
-                pytest.skip(f"containerd does not run here: {(tmp_path / 'log').read_text()[-500:]}")
+                pytest.skip(f"containerd does not run here: {(tmp_path / 'log').read_text(encoding='utf-8')[-500:]}")
             if subprocess.run(["ctr", "-a", address, "version"], capture_output=True, timeout=10).returncode != 0:
                 raise NotYet("it does not answer")
 
@@ -100,14 +100,14 @@ def containerd(tmp_path):
 
 def imported(address: Path, command: str, archive: Path):
     argv = [*command.replace("ctr ", f"ctr -a {address} ", 1).split(), "--snapshotter=native", str(archive)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=60, check=False)
 
 
 def test_an_image_that_was_pulled_for_one_platform_of_several_comes_into_a_node(containerd, pulled):
     done = imported(containerd, stores.IMPORT, pulled)
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(
-        ["ctr", "-a", containerd, "-n", "k8s.io", "images", "ls", "-q"], capture_output=True, text=True
+        ["ctr", "-a", containerd, "-n", "k8s.io", "images", "ls", "-q"], capture_output=True, encoding="utf-8"
     )
     assert NAME in listed.stdout.split()
 

@@ -50,11 +50,11 @@ def test_the_kubeconfig_leads_to_the_port_and_is_otherwise_as_it_was_saved(tmp_p
         "clusters": [{"name": "kind-c", "cluster": {"server": "https://127.0.0.1:40001", "certificate": "abc"}}],
         "users": [{"name": "kind-c"}],
     }
-    (tmp_path / "saved").write_text(yaml.safe_dump(saved))
+    (tmp_path / "saved").write_text(yaml.safe_dump(saved), encoding="utf-8")
     (tmp_path / "kubeconfig").touch(0o600)
     _write_kubeconfig(tmp_path / "saved", tmp_path / "kubeconfig", [*WORKERS, CONTROL_PLANE.with_api_port(40002)])
     saved["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:40002"
-    assert yaml.safe_load((tmp_path / "kubeconfig").read_text()) == saved
+    assert yaml.safe_load((tmp_path / "kubeconfig").read_text(encoding="utf-8")) == saved
     assert (tmp_path / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 
@@ -73,7 +73,7 @@ def kubeconfig_of(*names, port=40001):
 @pytest.fixture
 def snapshot(tmp_path):
     (tmp_path / "snapshot").mkdir()
-    (tmp_path / "snapshot/kubeconfig").write_text(yaml.safe_dump(kubeconfig_of("kind-c")))
+    (tmp_path / "snapshot/kubeconfig").write_text(yaml.safe_dump(kubeconfig_of("kind-c")), encoding="utf-8")
     return Snapshot(
         path=tmp_path / "snapshot",
         key={},
@@ -259,20 +259,22 @@ def test_devices_of_volumes_are_detached_once_their_nodes_are_dead_unless_others
 
 def test_the_kubeconfig_that_was_asked_for_has_it_beside_others_and_its_own_has_it_alone(cluster, tmp_path, snapshot):
     cluster.kubeconfig_path = tmp_path / "config"
-    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")), encoding="utf-8")
     cluster.restore(snapshot)
-    asked_for, own = (yaml.safe_load(path.read_text()) for path in (tmp_path / "config", cluster.path / "kubeconfig"))
+    asked_for, own = (
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in (tmp_path / "config", cluster.path / "kubeconfig")
+    )
     assert [each["name"] for each in asked_for["clusters"]] == ["production", "kind-c"]
     assert own == kubeconfig_of("kind-c")
     (resource,) = [each for each in cluster.lease.resources if each.kind == "kubeconfig"]
     assert cluster.lease.remove("kubeconfig", resource.name)
-    left = yaml.safe_load((tmp_path / "config").read_text())
+    left = yaml.safe_load((tmp_path / "config").read_text(encoding="utf-8"))
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
 def test_an_entry_of_its_name_that_is_somebody_elses_is_refused_and_stays(cluster, machine, tmp_path, snapshot):
     cluster.kubeconfig_path = tmp_path / "config"
-    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40009)))
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("kind-c", port=40009)), encoding="utf-8")
     before = cluster.kubeconfig_path.read_bytes()
     with pytest.raises(UsageError, match="an entry kind-c that the harness did not put there"):
         cluster.restore(snapshot)
@@ -285,7 +287,7 @@ def test_an_entry_that_a_lease_knows_is_ours(cluster, tmp_path, snapshot):
     cluster.restore(snapshot)
     kind_cluster.refuse_others_entry("c", tmp_path / "config")
     moved = kubeconfig_of("kind-c", port=40009)
-    cluster.kubeconfig_path.write_text(yaml.safe_dump(moved))
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(moved), encoding="utf-8")
     with pytest.raises(UsageError, match="an entry kind-c"):
         kind_cluster.refuse_others_entry("c", tmp_path / "config")
 
@@ -295,21 +297,21 @@ def test_an_entry_is_known_for_its_own_while_it_comes_to_lead_to_another_port(cl
         raise KeyboardInterrupt
 
     cluster.kubeconfig_path = tmp_path / "config"
-    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")))
+    cluster.kubeconfig_path.write_text(yaml.safe_dump(kubeconfig_of("production")), encoding="utf-8")
     cluster.restore(snapshot)
     monkeypatch.setattr(kind_cluster, "_is_free", lambda port: False)
     monkeypatch.setattr(kind_cluster.kubeconfig, "merge", killed)
     with pytest.raises(KeyboardInterrupt):
         cluster.restore_stopped(snapshot)
     cluster.lease.remove("kubeconfig", tmp_path / "config")
-    left = yaml.safe_load((tmp_path / "config").read_text())
+    left = yaml.safe_load((tmp_path / "config").read_text(encoding="utf-8"))
     assert left == {**kubeconfig_of("production"), "current-context": ""}
 
 
 def test_without_another_kubeconfig_its_own_is_the_one_to_use(cluster, snapshot):
     cluster.restore(snapshot)
     assert cluster.kubeconfig_path == cluster.path / "kubeconfig"
-    assert yaml.safe_load(cluster.kubeconfig_path.read_text()) == kubeconfig_of("kind-c")
+    assert yaml.safe_load(cluster.kubeconfig_path.read_text(encoding="utf-8")) == kubeconfig_of("kind-c")
     assert not cluster.lease.has("kubeconfig")  # it goes with its folder
 
 
@@ -552,7 +554,7 @@ def test_what_is_applied_is_held_against_the_disks_of_this_cluster(cluster, monk
         "users": [{"name": "u", "user": {}}],
     }
     cluster.path.mkdir(parents=True)
-    (cluster.path / "kubeconfig").write_text(yaml.safe_dump(config))
+    (cluster.path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
     cluster._lease = Lease.acquire("c")
     cluster.lease.add("loop", "/dev/loop264", backing_file="/d/c-worker.img")
     other = Lease.acquire("d")

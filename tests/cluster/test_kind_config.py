@@ -131,7 +131,7 @@ def test_a_mount_of_what_is_not_there_is_refused_and_nothing_made(refused, tmp_p
 @pytest.mark.parametrize("inside", ["/data", "/devices", "/var2", "/srv/dev", "/etc/run"])
 def test_other_mounts_are_taken(tmp_path, inside):
     path = tmp_path / "mine.yaml"
-    path.write_text(with_mount(inside, tmp_path))
+    path.write_text(with_mount(inside, tmp_path), encoding="utf-8")
     assert Topology.load(path).workers == 1
 
 
@@ -148,5 +148,5 @@ def test_every_field_that_kind_has_is_taken(tmp_path):
                   {"role": "worker", "image": "kindest/node:v1.32.0", "labels": {"a": "b", "c": 1}}],
     }  # fmt: skip
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
     assert Topology.load(path).config == config

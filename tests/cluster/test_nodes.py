@@ -204,7 +204,7 @@ def test_systemd_takes_a_unit_under_such_a_mount_for_masked(tmp_path, vendors):
     unit = Path(mount["containerPath"])
     file = tmp_path / unit.relative_to("/")
     file.parent.mkdir(parents=True)
-    file.write_text("[Service]\nExecStart=/bin/true\n" if vendors else "")
+    file.write_text("[Service]\nExecStart=/bin/true\n" if vendors else "", encoding="utf-8")
     script = f"mount --bind {mount['hostPath']} {file} && systemctl --root={tmp_path} is-enabled {unit.name}"
     done = run(["unshare", "--mount", "sh", "-c", script], timeout=30, check=False)
     assert done.stdout.strip() == "masked"
@@ -235,7 +235,7 @@ def test_state_and_journal_of_a_node_are_asked_at_once(monkeypatch, tmp_path):
         asked.append(argv[:2])
         return run(["env", f"PATH={tmp_path}:{os.environ['PATH']}", *argv[2:]], timeout=timeout, check=check)
 
-    (tmp_path / "journalctl").write_text('#!/bin/sh\necho "journal: $*"\n')
+    (tmp_path / "journalctl").write_text('#!/bin/sh\necho "journal: $*"\n', encoding="utf-8")
     (tmp_path / "journalctl").chmod(0o755)
     monkeypatch.setattr(nodes, "docker", docker)
     state, journal = nodes.state_and_journal("c-worker", 1_795_949_900.4, timeout=60)

@@ -32,7 +32,7 @@ def network(monkeypatch):
     """Has every `ip` run in a namespace that lives as long as a process which only waits for its input to end."""
     holder = subprocess.Popen(
         ["unshare", "--net", "sh", "-ec", NETWORK], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE, encoding="utf-8",
     )  # fmt: skip
     if holder.stdout.readline() != "ready\n":
         pytest.skip(f"no network namespace can be made here: {holder.communicate(timeout=10)[1]}")

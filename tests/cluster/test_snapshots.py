@@ -64,7 +64,7 @@ def save(key: SnapshotKey, name: str = "storage-ready", created: float = NOW, **
         for file in (inside.var("c-worker") / "lib/state", inside.changes("c-worker"), inside.disk("c-worker")):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"x" * 100_000)
-        inside.kubeconfig.write_text("kind: Config")
+        inside.kubeconfig.write_text("kind: Config", encoding="utf-8")
         return snapshots.finish(partial, snapshot, images=store)
 
 
@@ -76,7 +76,7 @@ def test_what_was_saved_is_found_again(key):
     assert (found.var("c-worker") / "lib/state").exists()
     assert found.disk("c-worker").exists()
     assert found.changes("c-worker").exists()
-    assert found.kubeconfig.read_text() == "kind: Config"
+    assert found.kubeconfig.read_text(encoding="utf-8") == "kind: Config"
     assert found.unusable() == ""
 
 
@@ -164,7 +164,7 @@ def test_a_snapshot_without_its_images_is_unusable(key):
 )
 def test_an_index_that_cannot_be_read_is_no_snapshot(key, tear):
     index = save(key).path / "snapshot.json"
-    index.write_text(tear(index.read_text()))
+    index.write_text(tear(index.read_text(encoding="utf-8")), encoding="utf-8")
     assert key.find("storage-ready") is None
     assert snapshots.stored() == []
     assert save(key) == key.find("storage-ready")  # and it is no obstacle
@@ -180,7 +180,9 @@ def test_a_snapshot_that_is_interrupted_leaves_nothing_and_the_one_before(key):
 
     def interrupted():
         with staged(key, "storage-ready") as partial:
-            (partial / "snapshot.json").write_text((before.path / "snapshot.json").read_text())
+            (partial / "snapshot.json").write_text(
+                (before.path / "snapshot.json").read_text(encoding="utf-8"), encoding="utf-8"
+            )
             assert snapshots.stored() == [before]
             raise Killed
 
@@ -237,12 +239,14 @@ def test_pruning_leaves_what_a_living_process_saves_and_at_once_removes_what_a_d
 
 
 def test_pruning_everything_removes_what_is_no_snapshot(key):
-    (save(key).path / "snapshot.json").write_text("{")
+    (save(key).path / "snapshot.json").write_text("{", encoding="utf-8")
     assert snapshots.prune(everything=True) == []
     assert not key.folder.exists()
 
 
-@pytest.mark.parametrize("tear", [Path.unlink, lambda index: index.write_text("{")], ids=["no index", "a torn one"])
+@pytest.mark.parametrize(
+    "tear", [Path.unlink, lambda index: index.write_text("{", encoding="utf-8")], ids=["no index", "a torn one"]
+)
 def test_pruning_leaves_what_may_be_in_the_making_and_removes_it_later(key, tear):
     path = save(key).path
     tear(path / "snapshot.json")

@@ -27,11 +27,13 @@ def write(folder: Path, **texts: str) -> None:
     for name, text in texts.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_what_a_node_writes_reaches_neither_store_nor_snapshot(store: Path, tmp_
     assert (saved / DATABASES[1]).samefile(store / DATABASES[1])  # nobody writes to either of the two
 
     for name in (OTHER, *DATABASES, WRITTEN):
-        with (node / name).open("a") as file:  # in place, as a database does
+        with (node / name).open("a", encoding="utf-8") as file:  # in place, as a database does
             file.write(" spoiled")
     shutil.rmtree((node / BLOB).parent)  # as the kubelet does with images that nobody uses
     shutil.rmtree((node / LAYER).parents[2])
@@ -84,7 +86,7 @@ def test_what_a_node_has_of_the_store_is_not_read_again(store: Path, tmp_path: P
     node = tmp_path / "node"
     stores.copy_var(store, node, store=store)
     (store / LAYER).unlink()
-    (store / LAYER).write_text("another file of that name")
+    (store / LAYER).write_text("another file of that name", encoding="utf-8")
     stores.copy_var(store, node, store=store)
     assert not (node / LAYER).samefile(store / LAYER)
 
@@ -101,7 +103,7 @@ def filling(tmp_path, monkeypatch):
 
     def fill(partial, node_image, archive, base):
         assert list(partial.iterdir()) == []
-        (partial / "blob").write_text("half of it")
+        (partial / "blob").write_text("half of it", encoding="utf-8")
         if filling.fails:
             raise InfrastructureError("no space left on device", hint="h")
         filling.fills.append((archive.name, base and base.name))
@@ -156,7 +158,7 @@ def test_what_has_something_else_under_the_same_name_is_neither_used_nor_built_o
 def test_a_store_whose_index_is_torn_is_not_used_for_what_it_may_lack_but_is_complete(filling, index):
     store = filling.filled(BASE)
     path = store.with_name(f"{store.name}.json")
-    path.unlink() if index is None else path.write_text(index)
+    path.unlink() if index is None else path.write_text(index, encoding="utf-8")
     assert filling.filled({**BASE, **CASSANDRA}) != store
     assert filling.fills[1] == ("cassandra:5+ceph:1+csi:1", None)
     assert filling.filled(BASE) != store  # the other one has it all

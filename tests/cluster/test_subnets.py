@@ -110,7 +110,7 @@ def test_the_same_addresses_are_held_again_unless_others_have_them_by_now():
 
 def test_processes_give_way_to_each_other_until_they_are_dead():
     argv = [sys.executable, "-c", CHOOSE, "other"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as other:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, encoding="utf-8") as other:
         assert other.stdout.readline().split() == slot_of(0)
         assert chosen() == slot_of(1)
         with pytest.raises(UsageError, match=rf"other\.addresses is in use by process {other.pid}"):

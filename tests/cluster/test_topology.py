@@ -20,7 +20,7 @@ def load(tmp_path):
     def load(text="", **fields):
         config = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [CONTROL_PLANE, WORKER]}
         path = tmp_path / "topology.yaml"
-        path.write_text(text or yaml.safe_dump({**config, **fields}))
+        path.write_text(text or yaml.safe_dump({**config, **fields}), encoding="utf-8")
         return Topology.load(path)
 
     return load
@@ -202,7 +202,8 @@ def test_pods_and_services_with_a_common_address_are_refused(tmp_path, services)
     path = tmp_path / "t.yaml"
     path.write_text(
         "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nnodes: [{role: control-plane}, {role: worker}]\n"
-        f"networking: {{serviceSubnet: {services}}}\n"
+        f"networking: {{serviceSubnet: {services}}}\n",
+        encoding="utf-8",
     )
     with pytest.raises(UsageError, match="overlap"):
         Topology.load(path)

@@ -405,9 +405,9 @@ def test_the_lister_reads_what_the_mgr_keeps_of_subvolumes(subvolumes, tmp_path)
     assert group.name == GROUP
     for folder in ("csi-vol-1/aa", "csi-vol-1/.snap/csi-snap-1", "csi-vol-1/.snap/_above_1099511627776", "csi-vol-2"):
         (group / folder).mkdir(parents=True)
-    (group / "csi-vol-1/.meta").write_text(META)
+    (group / "csi-vol-1/.meta").write_text(META, encoding="utf-8")
     (group / "csi-vol-3").mkdir()
-    (group / "csi-vol-3/.meta").write_text("[GLOBAL]\nversion = 2\nstate = snapshot-retained\n")
+    (group / "csi-vol-3/.meta").write_text("[GLOBAL]\nversion = 2\nstate = snapshot-retained\n", encoding="utf-8")
     (group / "no-folder").touch()
     (tmp_path / "volumes/_deleting").mkdir()
     (tmp_path / "volumes/_deleting/bb").symlink_to("/volumes/csi/csi-vol-3/.trash/bb")
@@ -432,9 +432,9 @@ def test_a_filesystem_that_was_never_used_holds_nothing(subvolumes, tmp_path) ->
 
 def test_a_half_written_meta_is_none_and_one_of_another_version_is_refused(subvolumes, tmp_path) -> None:
     files, meta = FakeFilesystem(tmp_path), tmp_path / ".meta"
-    meta.write_text("ate = complete")
+    meta.write_text("ate = complete", encoding="utf-8")
     assert subvolumes["subvolume"](files, "")["state"] == ""
-    meta.write_text(META.replace("version = 2", "version = 3"))
+    meta.write_text(META.replace("version = 2", "version = 3"), encoding="utf-8")
     with pytest.raises(SystemExit, match="version 3"):
         subvolumes["subvolume"](files, "")
 

@@ -104,7 +104,7 @@ def test_every_mount_has_its_volume_and_the_objects_are_plain_yaml(tmp_path: Pat
             assert {mount["name"] for it in pod["containers"] for mount in it.get("volumeMounts", [])} == volumes
             assert item["spec"]["selector"]["matchLabels"] == item["spec"]["template"]["metadata"]["labels"]
     items = [*objects(), storage_class(), snapshot_class()]
-    (tmp_path / "objects.yaml").write_text("---\n" + yaml.safe_dump_all(items))
+    (tmp_path / "objects.yaml").write_text("---\n" + yaml.safe_dump_all(items), encoding="utf-8")
     assert crds(tmp_path / "objects.yaml") == items
 
 

@@ -393,7 +393,7 @@ def test_it_begins_and_ends_with_what_it_cost(tmp_path):
     found = watcher.Watcher(lambda: kube, NS, tmp_path / "events.jsonl")
     found.start()
     found.stop()
-    (first,) = (tmp_path / "events.jsonl").read_text().splitlines()
+    (first,) = (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(first)["schema"] == "rookery.events/1"
     figures = found.figures()
     assert figures["cpu_s"] <= figures["seconds"] + 0.1
@@ -403,7 +403,7 @@ def test_it_begins_and_ends_with_what_it_cost(tmp_path):
 
 def test_whatever_is_wrong_with_it_no_scenario_fails_for_it(tmp_path):
     path = tmp_path / "events.jsonl"
-    path.write_text("another's")
+    path.write_text("another's", encoding="utf-8")
     found = watcher.Watcher(FakeKube, NS, path)
     found.start()
     found._thread.join(5)  # it ends by itself

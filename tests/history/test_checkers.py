@@ -263,7 +263,7 @@ def test_verdicts_merge_to_the_worst(verdicts):
 def test_an_old_history_is_checked_from_its_file_alone(story, tmp_path):
     story.read("QUORUM", [1, 3], at=150).read("ALL", [1, 2, 3], at=160)
     file = tmp_path / "history.jsonl"
-    file.write_text("".join(f"{operation.to_json()}\n" for operation in story.history().operations))
+    file.write_text("".join(f"{operation.to_json()}\n" for operation in story.history().operations), encoding="utf-8")
 
     from_file = check_writes(History.load(file), rpo_seconds=None)
 

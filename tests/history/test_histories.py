@@ -409,7 +409,7 @@ def test_what_no_run_can_have_written_is_refused(name, tmp_path):
     assert refused.value.hint
 
     file = tmp_path / "history.jsonl"
-    file.write_text("".join(operation.to_json() + "\n" for operation in history.operations))
+    file.write_text("".join(operation.to_json() + "\n" for operation in history.operations), encoding="utf-8")
     with pytest.raises(UsageError, match=rf"history\.jsonl:{told}"):
         History.load(file)
 
@@ -421,7 +421,7 @@ def lines_of(story):
 @pytest.mark.parametrize("rest", ['{"process": 99, "type": "inv', "\0\0\0\0", "{", '{"process": 99}'])
 def test_a_torn_last_line_was_not_heard_of(tmp_path, rest):
     file = tmp_path / "history.jsonl"
-    file.write_text("".join(lines_of(whole(base()))) + rest)
+    file.write_text("".join(lines_of(whole(base()))) + rest, encoding="utf-8")
 
     history = History.load(file)
     assert (check_writes(history, rpo_seconds=None).verdict.value, history.torn) == ("valid", rest)
@@ -446,7 +446,7 @@ def test_a_damaged_line_is_named_wherever_it_is(tmp_path, place, more, damage):
     number = len(lines) - RIGHT_LINES + place
     lines[number - 1] = damage(lines[number - 1])
     file = tmp_path / "history.jsonl"
-    file.write_text("".join(lines))
+    file.write_text("".join(lines), encoding="utf-8")
 
     with pytest.raises(UsageError, match=rf"history\.jsonl:{number}: not an operation"):
         History.load(file)
@@ -457,7 +457,7 @@ def test_two_damaged_lines_are_not_taken_for_one(tmp_path):
     lines = lines_of(whole(base()))
     lines[3] = lines[3].replace(', "time_ns"', '\n"time_ns"', 1)
     file = tmp_path / "history.jsonl"
-    file.write_text("".join(lines))
+    file.write_text("".join(lines), encoding="utf-8")
 
     with pytest.raises(UsageError, match=r"history\.jsonl:4: not an operation"):
         History.load(file)
@@ -547,7 +547,7 @@ def test_a_value_that_is_long_is_nowhere_in_a_history():
 def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
     path = tmp_path / "history.jsonl"
     line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "at": 1.0, **change}
-    path.write_text(json.dumps(line) + "\n")
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
     with pytest.raises(UsageError, match=re.escape(told)):
         History.load(path)
 
@@ -557,7 +557,7 @@ def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
 def test_what_is_no_text_where_one_has_to_be_is_no_operation(tmp_path, name, value):
     path = tmp_path / "history.jsonl"
     line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "at": 1.0, name: value}
-    path.write_text(json.dumps(line) + "\n")
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
     with pytest.raises(UsageError, match="1: not an operation of a history"):
         History.load(path)
 

@@ -20,7 +20,7 @@ def kept(told, tmp_path):
     """The file, and the verdict of then as report.json has it."""
     path = tmp_path / "history.jsonl"
     lines = sorted(told.operations, key=lambda each: each.time_ns)
-    path.write_text("".join(each.to_json() + "\n" for each in lines))
+    path.write_text("".join(each.to_json() + "\n" for each in lines), encoding="utf-8")
     return path, json.loads(json.dumps(told.check().as_dict()))
 
 
@@ -63,7 +63,7 @@ def test_a_field_that_the_old_checker_did_not_have_is_no_difference(kept):
 @pytest.mark.parametrize("text", ["", "no JSON\n", '{"process": 0}\n', "\x00" * 100])
 def test_a_history_that_is_refused_today_differs(kept, text):
     path, verdict = kept
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     found = recheck(path, verdict, rpo_seconds=None)
     assert not found.same
 

@@ -31,7 +31,7 @@ def recorder(tmp_path):
 def test_a_line_is_in_the_file_before_the_call_returns(recorder):
     recorder.invoke("write", process=0, key=7, value="seven")
 
-    assert json.loads(recorder.path.read_text()) == {
+    assert json.loads(recorder.path.read_text(encoding="utf-8")) == {
         "process": 0, "type": "invoke", "f": "write", "key": 7, "value": "seven", "time_ns": 1, "at": 1.5,
     }  # fmt: skip
 
@@ -176,8 +176,8 @@ def test_threads_do_not_mix_their_lines(recorder):
 def test_a_torn_last_line_is_kept_apart(recorder):
     recorder.ok(recorder.invoke("write", process=0, key=1))
     recorder.invoke("write", process=0, key=2)
-    whole = recorder.path.read_text()
-    recorder.path.write_text(whole[:-20])
+    whole = recorder.path.read_text(encoding="utf-8")
+    recorder.path.write_text(whole[:-20], encoding="utf-8")
 
     history = History.load(recorder.path)
 
@@ -189,8 +189,8 @@ def test_a_torn_last_line_is_kept_apart(recorder):
 @pytest.mark.parametrize("damage", ["not json", "[]", '{"process": 0}', ""])
 def test_damage_elsewhere_is_named(recorder, damage):
     recorder.invoke("write", process=0, key=1)
-    good = recorder.path.read_text()
-    recorder.path.write_text(f"{good}{damage}\n{good}")
+    good = recorder.path.read_text(encoding="utf-8")
+    recorder.path.write_text(f"{good}{damage}\n{good}", encoding="utf-8")
 
     with pytest.raises(UsageError, match=r"history\.jsonl:2"):
         History.load(recorder.path)
@@ -198,7 +198,7 @@ def test_damage_elsewhere_is_named(recorder, damage):
 
 def test_a_last_line_without_its_end_is_an_operation_if_it_is_complete(recorder):
     recorder.ok(recorder.invoke("write", process=0, key=1))
-    recorder.path.write_text(recorder.path.read_text().rstrip("\n"))
+    recorder.path.write_text(recorder.path.read_text(encoding="utf-8").rstrip("\n"), encoding="utf-8")
 
     history = History.load(recorder.path)
     assert ([write.outcome for write in history.writes()], history.torn) == (["ok"], "")

@@ -23,7 +23,7 @@ def test_what_was_built_here_takes_as_long_as_last_time_and_anything_else_as_els
 @pytest.mark.parametrize("torn", ["", "{", "[]", '{"fio": "long"}', '{"fio": null}'])
 def test_a_torn_record_is_none_and_is_written_anew(torn):
     cache_dir().mkdir(parents=True)
-    (cache_dir() / "builds.json").write_text(torn)
+    (cache_dir() / "builds.json").write_text(torn, encoding="utf-8")
     assert durations.recorded() == {}
     durations.record(FIO, 12)
     assert durations.recorded() == {"fio": 12}

@@ -102,7 +102,7 @@ def test_the_node_image_carries_the_control_plane() -> None:
 
 def test_the_recipes_of_two_ceph_releases_are_kept_apart(own_recipes: Path) -> None:
     before = digests()
-    (own_recipes / "ceph-debian-sid" / "Dockerfile").open("a").write("# changed\n")
+    (own_recipes / "ceph-debian-sid" / "Dockerfile").open("a", encoding="utf-8").write("# changed\n")
 
     changed = {name for name, digest in digests().items() if digest != before[name]}
 
@@ -141,7 +141,7 @@ def test_an_index_that_is_past_its_date_is_taken_of_the_unstable_suite_alone(mon
 
 def test_a_change_reaches_all_that_stands_on_it_and_nothing_else(own_recipes: Path) -> None:
     before = digests()
-    (own_recipes / "ceph-debian" / "Dockerfile").open("a").write("# changed\n")
+    (own_recipes / "ceph-debian" / "Dockerfile").open("a", encoding="utf-8").write("# changed\n")
 
     changed = {name for name, digest in digests().items() if digest != before[name]}
 
@@ -153,14 +153,14 @@ def test_a_change_reaches_all_that_stands_on_it_and_nothing_else(own_recipes: Pa
 def test_an_argument_counts(own_recipes: Path) -> None:
     before = digests()
     path = own_recipes / "golang" / "recipe.toml"
-    path.write_text(path.read_text().replace("1.26.", "1.27."))
+    path.write_text(path.read_text(encoding="utf-8").replace("1.26.", "1.27."), encoding="utf-8")
 
     assert digests()["registry.k8s.io/pause:3.10"] != before["registry.k8s.io/pause:3.10"]
 
 
 def test_a_new_file_counts_under_its_name(own_recipes: Path) -> None:
     before = digests()["registry.k8s.io/pause:3.10"]
-    (own_recipes / "pause" / "one").write_text("the same text")
+    (own_recipes / "pause" / "one").write_text("the same text", encoding="utf-8")
     one = digests()["registry.k8s.io/pause:3.10"]
     (own_recipes / "pause" / "one").rename(own_recipes / "pause" / "two")
 
@@ -170,7 +170,7 @@ def test_a_new_file_counts_under_its_name(own_recipes: Path) -> None:
 def test_nothing_else_counts(own_recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where the recipes lie, nor the age of files, nor comments in recipe.toml, nor what Python leaves."""
     for table in own_recipes.glob("*/recipe.toml"):
-        table.write_text("# a comment\n" + table.read_text())
+        table.write_text("# a comment\n" + table.read_text(encoding="utf-8"), encoding="utf-8")
     os.utime(own_recipes / "golang" / "Dockerfile", (1, 1))
     leftover = own_recipes / "golang" / "__pycache__" / "go-program.cpython-313.pyc"
     leftover.parent.mkdir()
@@ -246,7 +246,11 @@ def test_every_build_of_a_go_program_shares_one_cache() -> None:
     compiled = "--mount=type=cache,id=rookery-go-build,target=/root/.cache/go-build"
     seen = 0
     for dockerfile in recipes.RECIPES.glob("*/Dockerfile"):
-        lines = (line for line in dockerfile.read_text().splitlines(keepends=True) if not line.startswith("#"))
+        lines = (
+            line
+            for line in dockerfile.read_text(encoding="utf-8").splitlines(keepends=True)
+            if not line.startswith("#")
+        )
         for step in "".join(lines).replace("\\\n", " ").splitlines():
             if step.startswith("RUN ") and "/usr/local/bin/go-" not in step:
                 builds = "go-program " in step or "go build " in step

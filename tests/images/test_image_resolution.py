@@ -248,7 +248,9 @@ def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: d
 def test_an_archive_of_a_stale_image_is_not_used(docker: FakeDocker) -> None:
     docker.has(CEPH, recipe=recipes.require(CEPH).digest)
     index = archives.store([CEPH]).with_suffix(".json")
-    index.write_text(index.read_text().replace(recipes.require(CEPH).digest, "an older digest"))
+    index.write_text(
+        index.read_text(encoding="utf-8").replace(recipes.require(CEPH).digest, "an older digest"), encoding="utf-8"
+    )
     docker.images.clear()
 
     assert ensure(CEPH) == [Origin.BUILT]
@@ -268,7 +270,7 @@ def test_an_archive_without_its_index_does_not_count(docker: FakeDocker) -> None
 def test_an_archive_with_a_torn_index_does_not_count_and_is_written_anew(docker: FakeDocker, torn: str) -> None:
     docker.has(CEPH)
     archive = archives.store([CEPH])
-    archive.with_suffix(".json").write_text(torn)
+    archive.with_suffix(".json").write_text(torn, encoding="utf-8")
 
     assert archives.holding(CEPH) is None
     assert archives.store([CEPH]) == archive
@@ -478,7 +480,7 @@ def test_a_build_that_fails_names_its_log_and_stops_what_follows(
     assert str(log) in failed.value.hint
     assert told in failed.value.message
     assert hint in failed.value.hint
-    assert "no such suite" in log.read_text()
+    assert "no such suite" in log.read_text(encoding="utf-8")
 
 
 def test_an_archive_that_docker_cannot_read_is_removed_and_the_image_had_another_way(docker, monkeypatch) -> None:
@@ -600,7 +602,7 @@ def test_no_dockerfile_names_an_image_of_a_vendor():
     named = {
         (path.parent.name, base)
         for path in recipes.RECIPES.glob("*/Dockerfile")
-        for base in re.findall(r"(?im)^FROM\s+(\S+)", path.read_text())
+        for base in re.findall(r"(?im)^FROM\s+(\S+)", path.read_text(encoding="utf-8"))
         if "/" in base and not base.startswith((recipes.OWN, "$"))
     }
     assert named == set()

@@ -68,7 +68,9 @@ def test_the_option_may_be_given_several_times(pytester):
 
 
 def test_settings_have_them_from_anywhere(tmp_path):
-    (tmp_path / "pyproject.toml").write_text('[tool.rookery]\nregistry-mirror = "m:5000,quay.io=q:5000"\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.rookery]\nregistry-mirror = "m:5000,quay.io=q:5000"\n', encoding="utf-8"
+    )
     environment = {"ROOKERY_REGISTRY_MIRROR": "quay.io=e:5000"}
     found = [
         Settings.from_sources({}, environment=given, pyproject=tmp_path / "pyproject.toml").registry_mirror

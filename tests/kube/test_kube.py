@@ -49,7 +49,8 @@ def kubeconfig(tmp_path):
         context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
         user = {"name": "u", "user": {"token": "t0ken"}}
         path.write_text(
-            yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context], "users": [user]})
+            yaml.safe_dump({"current-context": "x", "clusters": [cluster], "contexts": [context], "users": [user]}),
+            encoding="utf-8",
         )
         return path
 
@@ -553,13 +554,17 @@ def test_a_bundle_keeps_the_newest_within_its_budget(api, kube, tmp_path):
         f"{base}/b/log?mon": "quiet\n",
     }
     files = collect(kube, tmp_path, budget_bytes=30_000)
-    logs = {str(path.relative_to(tmp_path / "logs")): path.read_text() for path in files if path.suffix == ".log"}
+    logs = {
+        str(path.relative_to(tmp_path / "logs")): path.read_text(encoding="utf-8")
+        for path in files
+        if path.suffix == ".log"
+    }
     assert logs["rook-ceph/a/mon.previous.log"] == "the one before\n"
     assert logs["rook-ceph/b/mon.log"] == "quiet\n"
     assert logs["rook-ceph/a/mon.log"].endswith("line 9999\n")
     assert not logs["rook-ceph/a/mon.log"].startswith("line 0\n")
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 30_000
-    pods = [json.loads(line) for line in (tmp_path / "objects" / "Pod.jsonl").read_text().splitlines()]
+    pods = [json.loads(line) for line in (tmp_path / "objects" / "Pod.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sorted(each["metadata"]["name"] for each in pods) == ["a", "b"]
     assert not (tmp_path / "errors.txt").exists()
 
@@ -575,7 +580,7 @@ def test_a_bundle_has_events_of_nodes_and_of_namespaces_without_a_pod(api, kube,
         api.objects[f"/api/v1/namespaces/{namespace}/events/{name}"] = event
     collect(kube, tmp_path, budget_bytes=300_000)
     told = {
-        path.name: [json.loads(line)["metadata"]["name"] for line in path.read_text().splitlines()]
+        path.name: [json.loads(line)["metadata"]["name"] for line in path.read_text(encoding="utf-8").splitlines()]
         for path in (tmp_path / "objects").glob("events-*")
     }
     assert told == {
@@ -586,11 +591,11 @@ def test_a_bundle_has_events_of_nodes_and_of_namespaces_without_a_pod(api, kube,
 
 def test_a_bundle_of_a_dead_cluster_says_so_and_raises_nothing(dead, tmp_path):
     collect(dead, tmp_path, namespaces=["rook-ceph"], budget_bytes=30_000)
-    assert "list of pods" in (tmp_path / "errors.txt").read_text()
+    assert "list of pods" in (tmp_path / "errors.txt").read_text(encoding="utf-8")
 
 
 def test_a_bundle_that_cannot_be_written_raises_nothing(api, kube, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     assert collect(kube, tmp_path / "file", budget_bytes=30_000) == []
 
 

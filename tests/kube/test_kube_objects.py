@@ -241,7 +241,7 @@ def test_nobody_takes_a_default_that_null_passes_by():
     """In no module that reads objects of the API: `value_of`, `items_of` and `fields_of` do that."""
     found = []
     for file in sorted(HARNESS.rglob("*.py")):
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         if "rookery.kube" not in text or "userspace_csi" in str(file):
             continue
         for node in ast.walk(ast.parse(text)):

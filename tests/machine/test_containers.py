@@ -44,7 +44,9 @@ def control(tmp_path, monkeypatch):
     for connection in range(41, 47):
         (control.path / str(connection)).mkdir(parents=True)
         (control.path / str(connection) / "abort").touch()
-    control.aborted = lambda: {int(file.parent.name) for file in control.path.glob("*/abort") if file.read_text()}
+    control.aborted = lambda: {
+        int(file.parent.name) for file in control.path.glob("*/abort") if file.read_text(encoding="utf-8")
+    }
     monkeypatch.setattr(containers, "_FUSE_CONTROL", control.path)
     monkeypatch.setattr(containers, "run", lambda argv, *, timeout, check=True: control.mounted.append(argv))
     return control
@@ -67,9 +69,11 @@ def engine(control, tmp_path, monkeypatch):
     engine = SimpleNamespace(alive=set(NAMES), stuck={}, refusal="", complaint="", did=[], proc=tmp_path / "proc")
     for pid, mounts in MOUNTS.items():
         (engine.proc / str(pid)).mkdir(parents=True)
-        (engine.proc / str(pid) / "mountinfo").write_text(mounts)
+        (engine.proc / str(pid) / "mountinfo").write_text(mounts, encoding="utf-8")
     (engine.proc / "self").mkdir()
-    (engine.proc / "self" / "mountinfo").write_text("41 1 0:44 / /home rw shared:9 - fuse.sshfs server: rw\n")
+    (engine.proc / "self" / "mountinfo").write_text(
+        "41 1 0:44 / /home rw shared:9 - fuse.sshfs server: rw\n", encoding="utf-8"
+    )
 
     def stuck():
         return {name for name, connection in engine.stuck.items() if connection not in control.aborted()}

@@ -84,7 +84,9 @@ def partitioned(tmp_path):
 
 @pytest.mark.skipif(not shutil.which("blkid"), reason="no blkid here")
 def test_blkid_sees_a_partition_table(partitioned):
-    found = subprocess.run(["blkid", "-p", "-o", "export", partitioned], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["blkid", "-p", "-o", "export", partitioned], capture_output=True, encoding="utf-8", check=True
+    )
 
     assert "PTTYPE=gpt" in found.stdout
 
@@ -92,6 +94,6 @@ def test_blkid_sees_a_partition_table(partitioned):
 @pytest.mark.skipif(not shutil.which("partx"), reason="no partx here")
 def test_the_partition_is_there(partitioned):
     argv = ["partx", "--show", "--noheadings", "--output", "START,NAME", partitioned]
-    found = subprocess.run(argv, capture_output=True, text=True, check=True)
+    found = subprocess.run(argv, capture_output=True, encoding="utf-8", check=True)
 
     assert found.stdout.split(maxsplit=1) == ["2048", "somebody's data\n"]

@@ -25,7 +25,9 @@ def write(path: Path, text: str, at: float = 1_700_000_000.25) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def test_times_are_told_apart_by_less_than_a_second(folders):
     mirror_tree(source, target)
     write(target / "etc/name", "edge", at=1_700_000_000.75)
     mirror_tree(source, target)
-    assert (target / "etc/name").read_text() == "node"
+    assert (target / "etc/name").read_text(encoding="utf-8") == "node"
 
 
 def test_what_the_shared_folder_has_is_linked_and_nothing_else(folders):
@@ -65,8 +67,8 @@ def test_what_the_shared_folder_has_is_linked_and_nothing_else(folders):
     mirror_tree(source, target, shared=shared)
     assert (target / "blobs/abc").samefile(shared / "blobs/abc")
     assert not (target / "blobs/abc").samefile(source / "blobs/abc")
-    assert (target / "etc/name").read_text() == "node"
-    assert (shared / "etc/name").read_text() == "another"
+    assert (target / "etc/name").read_text(encoding="utf-8") == "node"
+    assert (shared / "etc/name").read_text(encoding="utf-8") == "another"
 
 
 def test_a_file_of_another_mode_is_not_shared(folders):
@@ -130,7 +132,7 @@ def test_differences_are_of_content_and_not_of_time(folders):
     (target / "blobs").chmod(0o700)
     found = differences(source, target)
     assert sorted(line.split()[-1] for line in found) == ["blobs/", "etc/name", "extra"]
-    assert (target / "etc/name").read_text() == "edge"  # it only looks
+    assert (target / "etc/name").read_text(encoding="utf-8") == "edge"  # it only looks
 
 
 def image(path: Path, data: bytes, at: int = 1_700_000_000) -> Path:

@@ -18,7 +18,7 @@ from rookery.machine.network import REGISTRIES, answering
 
 def file(root, path, text=""):
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_text(text)
+    (root / path).write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize(

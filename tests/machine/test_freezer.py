@@ -30,20 +30,20 @@ def machine(request, tmp_path, monkeypatch):
         else:
             told = f"0::/{path}/init.scope\n"
             freeze = usage = tmp_path / path
-        (machine.proc / str(number) / "cgroup").write_text(told)
+        (machine.proc / str(number) / "cgroup").write_text(told, encoding="utf-8")
         for folder in (freeze / "init.scope", usage):
             folder.mkdir(parents=True, exist_ok=True)
         machine.groups[name] = SimpleNamespace(
             state=freeze / ("freezer.state" if machine.version == "v1" else "cgroup.freeze"),
             usage=usage / ("cpuacct.usage" if machine.version == "v1" else "cpu.stat"),
         )
-        machine.groups[name].state.write_text("as it was")
+        machine.groups[name].state.write_text("as it was", encoding="utf-8")
 
     def processor_ns(control):
         machine.working[control.name] = machine.working.get(control.name, iter(lambda: 0, 1))
         burnt = next(machine.working[control.name])
         text = f"{burnt}\n" if machine.version == "v1" else f"usage_usec {burnt // 1000}\nuser_usec 1\n"
-        control.usage.write_text(text)
+        control.usage.write_text(text, encoding="utf-8")
         return measured(control)
 
     def inspect(*argv, timeout=60):
@@ -63,7 +63,7 @@ def machine(request, tmp_path, monkeypatch):
     monkeypatch.setattr(freezer, "docker_output", inspect)
     monkeypatch.setattr(freezer, "CGROUPS", tmp_path)
     monkeypatch.setattr(freezer, "PROC", machine.proc)
-    machine.states = lambda: [machine.groups[name].state.read_text() for name in NAMES]
+    machine.states = lambda: [machine.groups[name].state.read_text(encoding="utf-8") for name in NAMES]
     machine.frozen = ["FROZEN" if machine.version == "v1" else "1"] * 2
     machine.thawed = ["THAWED" if machine.version == "v1" else "0"] * 2
     return machine
@@ -114,7 +114,7 @@ def test_what_is_off_cannot_be_frozen(machine):
 
 
 def test_a_group_that_is_not_to_be_seen_from_here_is_told(machine):
-    (machine.proc / "102" / "cgroup").write_text("0::/../elsewhere\n")
+    (machine.proc / "102" / "cgroup").write_text("0::/../elsewhere\n", encoding="utf-8")
     with pytest.raises(InfrastructureError, match="c-worker cannot be frozen") as caught, freezer.frozen(NAMES):
         pytest.fail("it cannot be frozen")
     assert caught.value.hint
@@ -163,9 +163,9 @@ def inside(machine, name, container):
     usage = own.usage.parent / f"kubelet.slice/cri-containerd-{container}.scope"
     for each in (folder, usage):
         each.mkdir(parents=True, exist_ok=True)
-    (usage / own.usage.name).write_text("5\n" if machine.version == "v1" else "usage_usec 5\n")
+    (usage / own.usage.name).write_text("5\n" if machine.version == "v1" else "usage_usec 5\n", encoding="utf-8")
     state = folder / own.state.name
-    state.write_text(machine.thawed[0])
+    state.write_text(machine.thawed[0], encoding="utf-8")
     return state
 
 
@@ -189,7 +189,10 @@ def test_what_works_between_two_looks_does_not_stand_still(machine):
 def test_one_container_inside_another_is_frozen_by_its_id(machine):
     state, other = inside(machine, "c-worker", "c0ffee"), inside(machine, "c-worker", "decaf")
     freezer.freeze(["c-worker"], inside="c0ffee")
-    assert (state.read_text(), other.read_text()) == (machine.frozen[0], machine.thawed[0])
+    assert (state.read_text(encoding="utf-8"), other.read_text(encoding="utf-8")) == (
+        machine.frozen[0],
+        machine.thawed[0],
+    )
     assert machine.states() == ["as it was"] * 2
     seen = freeze_proof(inside="c0ffee").seen()
     assert seen.startswith("c0ffee on c-worker: frozen")
@@ -203,4 +206,4 @@ def test_what_was_frozen_inside_is_thawed_with_the_whole(machine):
     state = inside(machine, "c-worker", "c0ffee")
     freezer.freeze(["c-worker"], inside="c0ffee")
     freezer.thaw(NAMES)
-    assert state.read_text() == machine.thawed[0]
+    assert state.read_text(encoding="utf-8") == machine.thawed[0]

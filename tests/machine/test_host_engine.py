@@ -129,7 +129,7 @@ def test_a_run_is_refused_with_all_that_is_unfit(monkeypatch):
 
 def test_a_docker_that_is_podman_is_told(monkeypatch, tmp_path):
     shim = tmp_path / "docker"
-    shim.write_text("#!/bin/sh\necho podman version 4.3.1\n")
+    shim.write_text("#!/bin/sh\necho podman version 4.3.1\n", encoding="utf-8")
     shim.chmod(0o755)
     monkeypatch.setattr(docker, "_clients_on_path", lambda: [str(shim)])
     assert docker.podmans_shim() == str(shim)

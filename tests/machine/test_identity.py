@@ -122,12 +122,12 @@ def test_kind_is_told_to_delete_nothing_by_name(name, tmp_path, monkeypatch):
 def test_a_folder_that_was_there_is_refused_and_stays(name, tmp_path):
     precious = folder(name) / "precious"
     precious.parent.mkdir(parents=True)
-    precious.write_text("mine")
+    precious.write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="did not make") as caught:
         cluster_of(name, tmp_path).create()
     assert caught.value.hint
     assert sweep(everything=True) == []
-    assert precious.read_text() == "mine"
+    assert precious.read_text(encoding="utf-8") == "mine"
     assert Lease.all() == []
 
 

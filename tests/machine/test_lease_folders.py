@@ -88,6 +88,6 @@ def test_a_file_that_somebody_has_made_in_place_of_ours_stays(tmp_path):
     (tmp_path / "ours").rename(tmp_path / "aside")  # its inode is not given to the next one
     lease.add("file", tmp_path / "never made")
     for name in ("ours", "never made"):
-        (tmp_path / name).write_text("precious")
+        (tmp_path / name).write_text("precious", encoding="utf-8")
     assert sweep() == []
-    assert [(tmp_path / name).read_text() for name in ("ours", "never made")] == ["precious"] * 2
+    assert [(tmp_path / name).read_text(encoding="utf-8") for name in ("ours", "never made")] == ["precious"] * 2

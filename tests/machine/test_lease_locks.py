@@ -55,7 +55,7 @@ def program():
     def start(text, *arguments, under=()):
         argv = [*under, sys.executable, "-c", text, *map(str, arguments)]
         pipe = subprocess.PIPE
-        started.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, text=True))
+        started.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd=ROOT, encoding="utf-8"))
         return started[-1]
 
     yield start

@@ -402,7 +402,7 @@ def test_a_folder_that_is_still_written_to_is_removed_in_the_end(tmp_path, monke
 @pytest.mark.parametrize("text", ['{"name": "to', '{"version": "two"}', '{"version": null}', "[]"])
 def test_a_file_that_is_no_lease_is_named(state, text):
     (state / "leases").mkdir(parents=True)
-    (state / "leases/torn.json").write_text(text)
+    (state / "leases/torn.json").write_text(text, encoding="utf-8")
     with pytest.raises(InfrastructureError, match=r"leases/torn\.json is not a lease"):
         sweep()
 
@@ -410,7 +410,7 @@ def test_a_file_that_is_no_lease_is_named(state, text):
 def test_one_file_that_is_no_lease_does_not_keep_the_others_from_being_swept(state, tmp_path):
     dead_lease().add("file", tmp_path / "file")
     (tmp_path / "file").touch()
-    (state / "leases/a-torn-one.json").write_text("[]")
+    (state / "leases/a-torn-one.json").write_text("[]", encoding="utf-8")
     with pytest.raises(SweepIncomplete, match="a-torn-one") as caught:
         sweep()
     assert caught.value.removed == [f"file {tmp_path}/file"]
@@ -418,7 +418,7 @@ def test_one_file_that_is_no_lease_does_not_keep_the_others_from_being_swept(sta
 
 def rewrite(lease: Lease, **changes) -> None:
     path = state_dir() / f"leases/{lease.name}.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
 
 
 def test_what_a_later_version_adds_to_a_lease_is_left_out(tmp_path):
@@ -449,7 +449,7 @@ def test_a_lease_of_things_that_nobody_can_remove_ends_no_other_sweep(tmp_path):
 
 def test_an_entry_of_a_kubeconfig_that_leads_elsewhere_by_now_stays(tmp_path):
     clusters = [{"name": "kind-mine", "cluster": {"server": "https://127.0.0.1:2"}}]
-    (tmp_path / "config").write_text(json.dumps({"clusters": clusters, "users": [], "contexts": []}))
+    (tmp_path / "config").write_text(json.dumps({"clusters": clusters, "users": [], "contexts": []}), encoding="utf-8")
     before = (tmp_path / "config").read_bytes()
     dead_lease("a").add("kubeconfig", tmp_path / "config", entry="kind-mine", server="https://127.0.0.1:1")
     assert sweep() == []
@@ -489,7 +489,7 @@ def test_a_run_killed_with_its_disk_attached(tmp_path):
         "print(disk.number, flush=True); sys.stdin.read()"
     )
     argv = [sys.executable, "-c", run, str(tmp_path / "disk.img"), str(loop.FIRST_NUMBER)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as killed:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, encoding="utf-8") as killed:
         number = int(killed.stdout.readline())
         assert sweep() == []
         assert loop.attached()[number] == str(tmp_path / "disk.img")
@@ -589,7 +589,9 @@ def test_a_route_is_removed(tmp_path):
     lease.add("route", "198.51.100.0/24")
     lease.add("route", "192.0.2.0/24", via="198.51.100.1")
     assert sweep() == ["route 198.51.100.0/24"]
-    shown = subprocess.run(["ip", "route", "show", "198.51.100.0/24"], capture_output=True, text=True, timeout=10)
+    shown = subprocess.run(
+        ["ip", "route", "show", "198.51.100.0/24"], capture_output=True, encoding="utf-8", timeout=10
+    )
     assert shown.stdout == ""
 
 
@@ -622,7 +624,7 @@ def test_the_folder_of_snapshots_goes_with_the_last(tmp_path, monkeypatch):
 def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
     lease = Lease.acquire("mine")
     lease.add("route", "10.244.1.0/24", via="172.18.0.3")
-    data = json.loads((state / "leases/mine.json").read_text())
+    data = json.loads((state / "leases/mine.json").read_text(encoding="utf-8"))
     assert data["owner"]["pid"] == os.getpid()
     assert data["resources"] == [{"kind": "route", "name": "10.244.1.0/24", "details": {"via": "172.18.0.3"}}]
     assert Lease.all() == [lease]

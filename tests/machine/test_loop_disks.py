@@ -62,11 +62,11 @@ def test_a_disk_for_which_there_is_no_room_is_refused_with_the_numbers(lease, tm
 
 
 def test_a_file_that_was_there_before_is_left_alone(lease, tmp_path):
-    (tmp_path / "a.img").write_text("precious")
+    (tmp_path / "a.img").write_text("precious", encoding="utf-8")
     with pytest.raises(InfrastructureError, match="exists already"):
         create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
     lease.release()
-    assert (tmp_path / "a.img").read_text() == "precious"
+    assert (tmp_path / "a.img").read_text(encoding="utf-8") == "precious"
 
 
 @needs_loop
@@ -152,7 +152,7 @@ def test_file_and_device_are_on_record_before_they_are_made(lease, tmp_path, mon
     monkeypatch.setattr(loop, "attach", killed)
     with pytest.raises(Killed):
         create_disk(tmp_path / "a.img", MIN_DISK_BYTES, lease)
-    on_record = json.loads((tmp_path / "state/leases/disks.json").read_text())["resources"]
+    on_record = json.loads((tmp_path / "state/leases/disks.json").read_text(encoding="utf-8"))["resources"]
     assert [r["kind"] for r in on_record] == ["file", "loop"]
     assert on_record[0]["details"].items() <= on_record[1]["details"].items()  # device and inode
 

@@ -14,7 +14,7 @@ def python(monkeypatch, tmp_path):
     program = tmp_path / "python"
 
     def write(script):
-        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         program.chmod(0o755)
         monkeypatch.setattr(pytest_process.sys, "executable", str(program))
 

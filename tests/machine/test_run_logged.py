@@ -21,20 +21,20 @@ print("begun", file=sys.stderr, flush=True)
 while not os.path.exists({str(go_on)!r}): time.sleep(0.01)
 print("over")
 """
-    log.write_text("before\n")
+    log.write_text("before\n", encoding="utf-8")
     runs = threading.Thread(target=run_logged, args=[python(code)], kwargs={"timeout": 20, "log": log})
     runs.start()
-    while runs.is_alive() and "begun" not in log.read_text():
+    while runs.is_alive() and "begun" not in log.read_text(encoding="utf-8"):
         runs.join(0.01)
-    assert log.read_text() == "before\nbegun\n"
+    assert log.read_text(encoding="utf-8") == "before\nbegun\n"
     go_on.touch()
     runs.join(20)
-    assert log.read_text() == "before\nbegun\nover\n"
+    assert log.read_text(encoding="utf-8") == "before\nbegun\nover\n"
 
 
 def test_a_failure_has_what_it_said_itself(tmp_path):
     log = tmp_path / "log"
-    log.write_text("of another one\n")
+    log.write_text("of another one\n", encoding="utf-8")
     with pytest.raises(CommandFailed, match="ended with status 7") as failed:
         run_logged(python("import sys; print('no such suite'); sys.exit(7)"), timeout=20, log=log)
     assert (failed.value.status, failed.value.output) == (7, "no such suite\n")
@@ -55,4 +55,4 @@ def test_a_program_that_is_not_there(tmp_path):
 def test_docker_says_what_it_does_into_the_log_with_buildkit_on(tmp_path, monkeypatch):
     monkeypatch.setattr(docker, "client", lambda: ["/bin/sh", "-c", 'echo "$0 $1, BuildKit $DOCKER_BUILDKIT"'])
     docker.docker_logged("build", ".", timeout=20, log=tmp_path / "log")
-    assert (tmp_path / "log").read_text() == "build ., BuildKit 1\n"
+    assert (tmp_path / "log").read_text(encoding="utf-8") == "build ., BuildKit 1\n"

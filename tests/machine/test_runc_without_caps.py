@@ -46,18 +46,18 @@ def test_the_file_to_change_is_found_in_the_arguments(arguments, path):
 def test_exactly_what_is_lacking_is_dropped(tmp_path_factory, asked, lacking, whole):
     process = {"args": ["sh"], "capabilities": {"bounding": asked, "effective": asked, "ambient": None}}
     path = tmp_path_factory.mktemp("bundle") / "config.json"
-    path.write_text(json.dumps({"process": process, "root": {}} if whole else process))
+    path.write_text(json.dumps({"process": process, "root": {}} if whole else process), encoding="utf-8")
     drop_capabilities(str(path), lacking)
-    written = json.loads(path.read_text())
+    written = json.loads(path.read_text(encoding="utf-8"))
     left = [capability for capability in asked if capability not in lacking]
     expected = {"args": ["sh"], "capabilities": {"bounding": left, "effective": left, "ambient": []}}
     assert written == ({"process": expected, "root": {}} if whole else expected)
 
 
 def test_a_spec_without_capabilities_stays_as_it_is(tmp_path):
-    (tmp_path / "config.json").write_text('{"process": {"args": []}}')
+    (tmp_path / "config.json").write_text('{"process": {"args": []}}', encoding="utf-8")
     drop_capabilities(str(tmp_path / "config.json"), ["CAP_SYS_RESOURCE"])
-    assert json.loads((tmp_path / "config.json").read_text()) == {"process": {"args": []}}
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == {"process": {"args": []}}
 
 
 def test_the_names_have_the_kernels_numbers():
@@ -69,15 +69,17 @@ def test_the_names_have_the_kernels_numbers():
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 def test_with_a_smaller_bounding_set_it_drops_that_and_becomes_runc(tmp_path):
     runc = tmp_path / "runc"
-    runc.write_text('#!/bin/sh\necho "$0 $@"\n')
+    runc.write_text('#!/bin/sh\necho "$0 $@"\n', encoding="utf-8")
     runc.chmod(0o755)
     asked = ["CAP_CHOWN", "CAP_NET_RAW", "CAP_LATER_THAN_THIS_TABLE"]
-    (tmp_path / "config.json").write_text(json.dumps({"process": {"capabilities": {"bounding": asked}}}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"process": {"capabilities": {"bounding": asked}}}), encoding="utf-8"
+    )
     done = subprocess.run(
         ["setpriv", "--bounding-set", "-net_raw", sys.executable, runc_without_caps.__file__,
          "--log-format", "json", "create", "--bundle", str(tmp_path), "id"],
-        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, text=True, timeout=30, check=True,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, capture_output=True, encoding="utf-8", timeout=30, check=True,
     )  # fmt: skip
     assert done.stdout == f"{runc} --log-format json create --bundle {tmp_path} id\n"
-    left = json.loads((tmp_path / "config.json").read_text())["process"]["capabilities"]["bounding"]
+    left = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))["process"]["capabilities"]["bounding"]
     assert left == ["CAP_CHOWN", "CAP_LATER_THAN_THIS_TABLE"]

@@ -65,7 +65,7 @@ def machine(tmp_path, monkeypatch, logged):
     for module in (setup, packages, setup_undo):
         monkeypatch.setattr(module, "run", run)
     for name, number in machine.limits.items():
-        (tmp_path / name).write_text(number)
+        (tmp_path / name).write_text(number, encoding="utf-8")
     machine.limit = tmp_path / "max_user_instances"
     monkeypatch.setattr(setup, "_INOTIFY", tmp_path)
     monkeypatch.setattr(docker, "podmans_shim", lambda: None)
@@ -137,7 +137,7 @@ def test_where_a_capability_lacks_the_engine_gets_the_wrapper(machine):
 def test_what_the_configuration_file_says_is_not_said_twice(machine, tmp_path):
     machine.lacking = ["CAP_SYS_RESOURCE"]
     (tmp_path / "docker").mkdir()
-    (tmp_path / "docker/daemon.json").write_text('{"storage-driver": "btrfs", "runtimes": {}}')
+    (tmp_path / "docker/daemon.json").write_text('{"storage-driver": "btrfs", "runtimes": {}}', encoding="utf-8")
     machine.setup()
     names = [option.partition("=")[0] for option in machine.started[0][1:]]
     assert names == ["--pidfile", "--default-runtime"]
@@ -153,7 +153,7 @@ def test_under_systemd_the_unit_is_started_with_the_wrapper_configured(machine, 
         if argv[1].startswith("is-"):
             return subprocess.CompletedProcess(argv, 0, machine.answer(argv), "")
         machine.ran.append(argv)
-        configured = json.loads((tmp_path / "docker/daemon.json").read_text())
+        configured = json.loads((tmp_path / "docker/daemon.json").read_text(encoding="utf-8"))
         machine.engine = {**ENGINE, "DefaultRuntime": configured["default-runtime"]}
 
     monkeypatch.setattr(setup, "run", systemctl)
@@ -271,11 +271,11 @@ def test_every_process_called_dockerd_is_seen(tmp_path):
 
 def test_a_pid_file_of_a_living_process_is_an_engines(machine, tmp_path):
     machine.programs.add("dockerd")
-    (tmp_path / "docker.pid").write_text(f"{os.getpid()}\n")
+    (tmp_path / "docker.pid").write_text(f"{os.getpid()}\n", encoding="utf-8")
     with pytest.raises(InfrastructureError, match=f"names process {os.getpid()}, which lives"):
         machine.setup()
     assert machine.started == []
-    (tmp_path / "docker.pid").write_text("no number")
+    (tmp_path / "docker.pid").write_text("no number", encoding="utf-8")
     machine.setup()
     assert len(machine.started) == 1
 
@@ -302,7 +302,7 @@ def test_an_engine_elsewhere_that_does_not_answer_gets_none_here_instead(machine
 
 
 def test_so_does_a_chosen_context(machine, tmp_path):
-    (tmp_path / "config.json").write_text('{"currentContext": "desktop-linux"}')
+    (tmp_path / "config.json").write_text('{"currentContext": "desktop-linux"}', encoding="utf-8")
     with pytest.raises(InfrastructureError, match="context is desktop-linux"):
         machine.setup()
     assert machine.started == []
@@ -346,7 +346,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(machine, tmp_path
 
 def test_a_dry_run_where_all_is_well_says_so(machine):
     machine.engine, machine.kind = ENGINE, True
-    machine.limit.write_text("512")
+    machine.limit.write_text("512", encoding="utf-8")
     machine.setup(dry_run=True)
     assert machine.logged.messages == ["docker engine: 20.10.24", "nothing would be changed"]
 
@@ -357,10 +357,10 @@ def test_what_set_up_changed_is_taken_back_and_nothing_else(machine, tmp_path):
     before = everything_below(tmp_path)
     machine.setup()
     machine.setup()  # of what is changed already the first state counts
-    assert machine.limit.read_text() == "512"
+    assert machine.limit.read_text(encoding="utf-8") == "512"
     machine.engine, machine.ran = None, []
     machine.undo(dry_run=True)
-    assert machine.limit.read_text() == "512"
+    assert machine.limit.read_text(encoding="utf-8") == "512"
     machine.undo()
     assert machine.ran == [["apt-get", "remove", "-qy", "containerd", "docker.io"]]
     after = everything_below(tmp_path)
@@ -380,9 +380,9 @@ def test_packages_that_others_need_by_now_stay(machine):
 
 def test_what_others_have_changed_since_is_left(machine, tmp_path):
     machine.setup()
-    machine.limit.write_text("1024")
+    machine.limit.write_text("1024", encoding="utf-8")
     machine.undo()
-    assert machine.limit.read_text() == "1024"
+    assert machine.limit.read_text(encoding="utf-8") == "1024"
 
 
 def test_what_has_gone_with_its_boot_is_not_taken_back(machine, monkeypatch):
@@ -390,7 +390,7 @@ def test_what_has_gone_with_its_boot_is_not_taken_back(machine, monkeypatch):
     monkeypatch.setattr(setup_record, "boot_id", lambda: "the boot before")
     machine.setup()
     machine.undo()
-    assert machine.limit.read_text() == "512"
+    assert machine.limit.read_text(encoding="utf-8") == "512"
     assert setup_record.recorded() == []
     machine.undo()
     assert machine.logged.messages[-1] == "nothing to take back: no change of set-up's is on record"
@@ -435,7 +435,7 @@ def test_what_cannot_be_taken_back_is_told_and_tried_again(machine, monkeypatch)
         patched.setattr(packages, "remove", stuck)
         with pytest.raises(InfrastructureError, match=r"packages installed: .*dpkg is locked"):
             machine.undo()
-    assert machine.limit.read_text() == "128"
+    assert machine.limit.read_text(encoding="utf-8") == "128"
     machine.ran.clear()
     machine.undo()
     assert machine.ran == [["apt-get", "remove", "-qy", "containerd", "docker.io"]]
@@ -446,13 +446,13 @@ def test_only_the_engine_that_we_started_is_stopped(tmp_path, monkeypatch, logge
     pid_file = tmp_path / "dockerd.pid"
     stand_in = ["sh", "-c", "read line", "dockerd"]
     with subprocess.Popen(stand_in, stdin=subprocess.PIPE) as foreign:
-        pid_file.write_text(str(foreign.pid))
+        pid_file.write_text(str(foreign.pid), encoding="utf-8")
         setup.stop_engine()
         assert logged.messages == ["docker engine: none that was started by setup"]
         assert foreign.poll() is None
         foreign.communicate(timeout=10)
     with subprocess.Popen([*stand_in, f"--pidfile={pid_file}"], stdin=subprocess.PIPE) as ours:
-        pid_file.write_text(str(ours.pid))
+        pid_file.write_text(str(ours.pid), encoding="utf-8")
         setup.stop_engine()
         assert logged.messages[-1] == "docker engine: stopped"
         assert Process.of(ours.pid) is None

@@ -74,7 +74,7 @@ def test_each_attempt_has_a_folder_of_its_own():
 def test_a_sweep_leaves_what_a_living_process_makes_and_removes_what_a_killed_one_did(place):
     target = cache_dir() / place
     argv = [sys.executable, "-c", MAKE, str(target)]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as killed:
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, encoding="utf-8") as killed:
         partial = Path(killed.stdout.readline().rstrip())
         assert leases.sweep() == []
         assert (partial / "half").is_dir()
@@ -135,7 +135,7 @@ def test_keys_of_a_client_of_the_api_do_not_outlive_it(tmp_path):
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
         "current-context": "c",
     }
-    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig), encoding="utf-8")
     (tmp_path / "tmp").mkdir()
     program = (
         "import sys; from rookery.kube.client import _configuration; from pathlib import Path\n"
@@ -143,7 +143,7 @@ def test_keys_of_a_client_of_the_api_do_not_outlive_it(tmp_path):
     )
     argv = [sys.executable, "-c", program, str(tmp_path / "kubeconfig")]
     pipe, environment = subprocess.PIPE, {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
-    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd=ROOT, text=True, env=environment) as killed:
+    with subprocess.Popen(argv, stdin=pipe, stdout=pipe, cwd=ROOT, encoding="utf-8", env=environment) as killed:
         key = Path(killed.stdout.readline().rstrip())
         assert leases.sweep() == []
         assert key.read_text(encoding="utf-8") == "key"
@@ -151,7 +151,7 @@ def test_keys_of_a_client_of_the_api_do_not_outlive_it(tmp_path):
     assert leases.sweep() == [f"unfinished {key.parent}"]
     assert list((tmp_path / "tmp").iterdir()) == []
 
-    ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, text=True, timeout=60)
+    ended = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, cwd=ROOT, encoding="utf-8", timeout=60)
     assert not Path(ended.stdout.rstrip()).parent.exists()
 
 

@@ -73,7 +73,9 @@ def left(folder, *outcomes):
     for number, outcome in enumerate(outcomes):
         path = Path(folder) / "run" / f"claim{number}" / "timings.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"scenario": f"claim{number}", "outcome": outcome, "total_s": 1.0}))
+        path.write_text(
+            json.dumps({"scenario": f"claim{number}", "outcome": outcome, "total_s": 1.0}), encoding="utf-8"
+        )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_the_first_bad_one_is_told_with_every_command(bisect, tmp_path, monkeypa
     assert "kubernetes 1.33.0 is the first bad one; 1.32.0 is the last good one" in said
     assert "pytest --kind-workers=1 --kubernetes=1.33.0 'scenarios/test_a.py::test_claim[ext4]'" in said
     (path,) = (tmp_path / "results" / "bisect").glob("*/bisect.json")
-    written = json.loads(path.read_text())
+    written = json.loads(path.read_text(encoding="utf-8"))
     assert written["schema"] == "rookery.bisection/1"
     assert [step["verdict"] for step in written["steps"]] == ["bad", "good", "bad"]
 

@@ -23,7 +23,9 @@ def night_of(tmp_path, hour):
 def scenario(folder, name, outcome, seconds=12.0):
     path = folder / "run" / f"20261201T000000Z-{name}"
     path.mkdir(parents=True)
-    (path / "timings.json").write_text(json.dumps({"scenario": name, "outcome": outcome, "total_s": seconds}))
+    (path / "timings.json").write_text(
+        json.dumps({"scenario": name, "outcome": outcome, "total_s": seconds}), encoding="utf-8"
+    )
 
 
 def pytest_with(outcomes, status=0):
@@ -46,7 +48,7 @@ def test_each_cell_is_a_run_of_its_own(tmp_path):
     assert cell_runs.run_cells([A, B], night, run=run) == 0
     assert called == ["a", "b"]
     assert [(each.cell, each.outcome) for each in nights.cells_of(night)] == [("a", "passed"), ("b", "passed")]
-    told = json.loads((night / "a" / nights.CELL_FILE).read_text())
+    told = json.loads((night / "a" / nights.CELL_FILE).read_text(encoding="utf-8"))
     assert (told["schema"], told["cell"]["rook"]) == ("rookery.cell/1", "1.18.8")
     assert "--rook=1.18.8" in told["command"]
 
@@ -148,7 +150,7 @@ def test_a_cell_is_compared_with_when_it_ran_last(tmp_path):
 def own_matrix(tmp_path):
     """A matrix.toml with the cell `a`, and its last two nights, in the latter of which the scenario `claim` fails."""
     path = tmp_path / "matrix.toml"
-    path.write_text('[[cell]]\nname = "a"\nwhy = "<first>"\nsettings = { rook = "1.17.8" }\n')
+    path.write_text('[[cell]]\nname = "a"\nwhy = "<first>"\nsettings = { rook = "1.17.8" }\n', encoding="utf-8")
     for hour, outcome in ((1, "passed"), (2, "failed")):
         run, _ = pytest_with({"claim": outcome, "other[ext4]": "passed"})
         cell_runs.run_cells(list(cells.load(path).cells), night_of(tmp_path, hour), run=run)
@@ -172,7 +174,7 @@ def test_what_cannot_be_compared_is_told(own_matrix, capsys, asked, told):
 
 
 def test_without_a_night_it_is_told_how_one_begins(tmp_path, capsys):
-    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n')
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n', encoding="utf-8")
     assert compared(tmp_path / "matrix.toml") == 2
     said = f"rookery: there is no night in {tmp_path / 'nightly'}\n  hint: `rookery matrix run` begins one\n"
     assert capsys.readouterr().err == said
@@ -183,11 +185,11 @@ def test_a_new_failure_is_a_text_for_an_issue(own_matrix, tmp_path, capsys):
     failure = {"when": "call", "outcome": "failed", "type": "StorageFailure", "reason": "lost ``` @everyone"}
     failure["after_s"] = 3.0
     report = {"test": "scenarios/test_a.py::test_claim", "rook": "1.17.8", "failures": [failure]}
-    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     assert compared(own_matrix, "--issues", str(tmp_path / "issues")) == 1
     (path,) = (tmp_path / "issues").iterdir()
     assert path.name == "001-claim.md"
-    title, *rest = path.read_text().splitlines()
+    title, *rest = path.read_text(encoding="utf-8").splitlines()
     assert title == "# Nightly: claim fails"
     assert "| a | passed | failed | `--rook=1.17.8` |" in rest
     start = rest.index("StorageFailure: lost ``` @everyone")
@@ -206,14 +208,14 @@ def test_a_variant_of_a_scenario_is_told_by_its_name(own_matrix, tmp_path, capsy
 
 def test_what_is_in_quarantine_is_no_issue(own_matrix, tmp_path, capsys):
     expected = '[{ scenario = "claim", link = "https://example.org/1", until = 9999-12-31 }]'
-    own_matrix.write_text(own_matrix.read_text() + f"expected = {expected}\n")
+    own_matrix.write_text(own_matrix.read_text(encoding="utf-8") + f"expected = {expected}\n", encoding="utf-8")
     assert compared(own_matrix, "--issues", str(tmp_path / "issues")) == 1
     assert list((tmp_path / "issues").iterdir()) == []
     assert "new failure" in capsys.readouterr().out
 
 
 def test_of_the_first_night_every_failure_is_new(tmp_path, capsys):
-    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n')
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n', encoding="utf-8")
     run, _ = pytest_with({"claim": "passed"})
     cell_runs.run_cells([A], night_of(tmp_path, 1), run=run)
     assert compared(tmp_path / "matrix.toml") == 0
@@ -226,7 +228,9 @@ def test_of_the_first_night_every_failure_is_new(tmp_path, capsys):
 
 
 def test_machines_that_share_a_night_give_it_one_name(tmp_path, monkeypatch):
-    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "b"\nwhy = "b"\n')
+    (tmp_path / "matrix.toml").write_text(
+        '[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "b"\nwhy = "b"\n', encoding="utf-8"
+    )
     run, called = pytest_with({"claim": "passed"})
     monkeypatch.setattr(command, "run_pytest", lambda options, pass_on: run(options))
     monkeypatch.setattr(command, "machine_has", dict)
@@ -246,7 +250,7 @@ def test_a_night_is_named_by_a_time(tmp_path, name, capsys):
 
 
 def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys):
-    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "<first>"\n')
+    (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "<first>"\n', encoding="utf-8")
     matrix = cells.load(tmp_path / "matrix.toml")
     for hour, outcome in ((1, "passed"), (2, "failed")):
         run, _ = pytest_with({"claim": outcome})
@@ -256,7 +260,7 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
     assert (name, square.outcome, square.flaky, square.quarantined) == ("claim", "failed", True, False)
     argv = ["matrix", "page", "--matrix", str(tmp_path / "matrix.toml"), "--results-dir", str(tmp_path)]
     assert cli.main(argv) == 0
-    page = (tmp_path / "nightly" / "index.html").read_text()
+    page = (tmp_path / "nightly" / "index.html").read_text(encoding="utf-8")
     assert "<b>new failure</b>: claim in a" in page
     assert "&lt;first&gt;" in page
     assert (tmp_path / "nightly" / square.link).is_dir()

@@ -70,7 +70,7 @@ def test_manifests_come_from_the_module_once(monkeypatch):
         asked.append((path, version))
         target = folder / "config" / "manifests"
         target.mkdir(parents=True)
-        (target / "metallb-native.yaml").write_text(yaml.safe_dump_all(OBJECTS))
+        (target / "metallb-native.yaml").write_text(yaml.safe_dump_all(OBJECTS), encoding="utf-8")
 
     monkeypatch.setattr("shutil.which", lambda _: None)
 

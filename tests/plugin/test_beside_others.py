@@ -97,7 +97,7 @@ def test_tests_of_others_run_as_if_it_were_not_there(run, pytester, options):
     ran = run("--junitxml=all.xml", *options)
     ran.assert_outcomes(passed=7, failed=1, errors=1)
     assert ran.ret == 1
-    assert "<properties>" not in (pytester.path / "all.xml").read_text()
+    assert "<properties>" not in (pytester.path / "all.xml").read_text(encoding="utf-8")
     told = [line for line in ran.outlines if "available fixtures" not in line and not line.startswith("plugins:")]
     assert "rookery" not in "".join(told)
     assert not (pytester.path / "results").exists()
@@ -122,9 +122,9 @@ def test_it(request):
 @pytest.mark.parametrize("added", ["by a conftest", "by a plugin before", "by a plugin behind"])
 @pytest.mark.parametrize("options", [[], ["-n1"]], ids=["alone", "pytest-xdist"])
 def test_an_option_that_another_has_stays_theirs(run, pytester, monkeypatch, added, options):
-    pytester.mkdir("theirs").joinpath("test_theirs.py").write_text(READS)
+    pytester.mkdir("theirs").joinpath("test_theirs.py").write_text(READS, encoding="utf-8")
     if added == "by a conftest":  # which pytest looks for in the folder, no matter what it is behind of
-        pytester.path.joinpath("theirs/conftest.py").write_text(ADDS)
+        pytester.path.joinpath("theirs/conftest.py").write_text(ADDS, encoding="utf-8")
     else:
         pytester.makepyfile(adds=ADDS)
     if added == "by a plugin before":
@@ -137,8 +137,10 @@ def test_an_option_that_another_has_stays_theirs(run, pytester, monkeypatch, add
 def test_a_conftest_that_is_found_late_may_have_any_option(run, pytester):
     deep = pytester.mkpydir("src").joinpath("of", "theirs")
     deep.mkdir(parents=True)
-    deep.joinpath("conftest.py").write_text(ADDS)
-    deep.joinpath("test_theirs.py").write_text("def test_it(request): assert request.config.option.storage == 'disk'")
+    deep.joinpath("conftest.py").write_text(ADDS, encoding="utf-8")
+    deep.joinpath("test_theirs.py").write_text(
+        "def test_it(request): assert request.config.option.storage == 'disk'", encoding="utf-8"
+    )
     run().assert_outcomes(passed=1)
 
 
@@ -205,10 +207,10 @@ def test_a_conftest_may_load_the_plugin_which_then_has_variables_alone(run, pyte
 def test_what_our_options_are_given_hides_no_conftest(run, pytester):
     """Of which pytest reads, before there are any options of ours, those beside what the command line names."""
     pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = 'theirs'\n")
-    pytester.mkdir("theirs").joinpath("conftest.py").write_text("pytest_plugins = ['more']\n" + ADDS)
+    pytester.mkdir("theirs").joinpath("conftest.py").write_text("pytest_plugins = ['more']\n" + ADDS, encoding="utf-8")
     pytester.makepyfile(more="")
     pytester.path.joinpath("theirs/test_theirs.py").write_text(
-        "def test_it(request): assert request.config.option.slow"
+        "def test_it(request): assert request.config.option.slow", encoding="utf-8"
     )
     pytester.mkdir("out")
     run("--results-dir", "out", "--rook", "1.17", "--slow").assert_outcomes(passed=1)

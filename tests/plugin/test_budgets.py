@@ -62,12 +62,15 @@ def test_when_a_scenario_was_called_is_noted_and_of_which_run_and_tier(pytester,
         """
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider", "--all")
-    found = {path.name: json.loads((path / "timings.json").read_text()) for path in scenario_folders(pytester)}
+    found = {
+        path.name: json.loads((path / "timings.json").read_text(encoding="utf-8"))
+        for path in scenario_folders(pytester)
+    }
     call = found["a"]["call"]
     assert 100 <= call["start_s"] < 120
     assert 20 <= call["seconds"] < 100
     assert found["a"]["total_s"] > 1000
-    reports = [json.loads((path / "report.json").read_text()) for path in scenario_folders(pytester)]
+    reports = [json.loads((path / "report.json").read_text(encoding="utf-8")) for path in scenario_folders(pytester)]
     assert {report["scenario"]: report["tier"] for report in reports} == {"a": "core", "b": "rest"}
     (run,) = {report["run"] for report in reports}
     assert all(run < report["started"] for report in reports)

@@ -37,7 +37,7 @@ def run(pytester, monkeypatch):
         pytester.makepyfile(SCENARIO.format(marks=marks, body=body, signature=signature))
         ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
         (report,) = pytester.path.glob("results/2*/it/report.json")
-        return ran, json.loads(report.read_text())
+        return ran, json.loads(report.read_text(encoding="utf-8"))
 
     return run
 

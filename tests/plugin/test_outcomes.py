@@ -144,7 +144,7 @@ def run(pytester, monkeypatch):
 
 def reported(pytester):
     (report,) = pytester.path.glob("results/2*/*/report.json")
-    return json.loads(report.read_text())["outcome"]
+    return json.loads(report.read_text(encoding="utf-8"))["outcome"]
 
 
 @pytest.mark.parametrize(("body", "outcome", "status"), ROWS.values(), ids=ROWS)
@@ -206,7 +206,7 @@ def test_tests_that_need_no_cluster_are_left_to_pytest(run):
 
 
 def test_the_table_of_the_docs_has_these_rows():
-    table = DOCS.read_text().partition("## Whose fault it was")[2].partition("\n## ")[0]
+    table = DOCS.read_text(encoding="utf-8").partition("## Whose fault it was")[2].partition("\n## ")[0]
     found = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", table, re.MULTILINE))
     wanted = {row: f"{outcome} | {status}" for row, (_, outcome, status) in ROWS.items()}
     wanted["when scenarios are collected: a syntax error, an import that fails, a fixture that nobody provides"] = (
@@ -334,4 +334,4 @@ def test_everything_about_the_machine_waits_by_the_machines_way_to_wait():
     harness = Path(session.__file__).parents[1]
     files = [file for room in ("machine", "cluster", "images", "browser") for file in harness.glob(f"{room}/**/*.py")]
     assert len(files) > 20
-    assert [file.name for file in files if re.search(r"\bwait_for\(", file.read_text())] == []
+    assert [file.name for file in files if re.search(r"\bwait_for\(", file.read_text(encoding="utf-8"))] == []

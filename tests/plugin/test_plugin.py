@@ -52,7 +52,7 @@ def test_a_scenario_that_passed(scenario, pytester):
     assert scenario("pass").ret == 0
     assert outcomes(pytester) == ("passed", "passed", None)
     assert phases(folder(pytester))[0] == "kind cluster created"
-    report = json.loads((folder(pytester) / "report.json").read_text())
+    report = json.loads((folder(pytester) / "report.json").read_text(encoding="utf-8"))
     assert (report["driver"], report["state"]) == ("fake", "storage-ready")
     assert folder(pytester).name == "it"
 
@@ -384,7 +384,7 @@ def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2")
     ran.assert_outcomes(passed=1, failed=1)
     assert ran.ret == 3
-    reports = [json.loads((path / "report.json").read_text()) for path in scenario_folders(pytester)]
+    reports = [json.loads((path / "report.json").read_text(encoding="utf-8")) for path in scenario_folders(pytester)]
     assert (len(reports), len({report["run"] for report in reports})) == (2, 1)
 
 
@@ -417,7 +417,7 @@ def test_a_folder_for_results_that_is_there_does_not_move_the_root_folder(pytest
     """Which pytest looks for before it knows the option, among all arguments that are paths."""
     pytester.makepyprojecttoml("[tool.pytest.ini_options]\ntestpaths = 'scenarios'\n")
     for name in ("scenarios", "others"):
-        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass")
+        pytester.mkdir(name).joinpath(f"test_{name}.py").write_text("def test_it(): pass", encoding="utf-8")
     outside = tmp_path / "elsewhere"
     for _ in range(2):
         ran = pytester.runpytest_subprocess("-v", "-p", "no:cacheprovider", "--results-dir", str(outside))
@@ -450,7 +450,7 @@ def test_the_bug_a_scenario_was_made_of_is_in_its_report_and_in_every_junit(pyte
     )
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider", "--junitxml=all.xml").ret == 1
     url = "https://github.com/ceph/ceph-csi/issues/4375"
-    (bug,) = json.loads((folder(pytester) / "report.json").read_text())["bugs"]
+    (bug,) = json.loads((folder(pytester) / "report.json").read_text(encoding="utf-8"))["bugs"]
     assert bug["url"] == url
     assert "is still being used" in bug["symptom"]
     for junit in (folder(pytester).parent / "junit.xml", pytester.path / "all.xml"):
@@ -600,7 +600,7 @@ def test_each_cluster_of_a_scenario_is_watched(pytester, cluster, monkeypatch, f
     pytester.makepyfile(f"def test_it({fixtures}): pass")
     assert pytester.runpytest_inprocess("-p", "no:cacheprovider").ret == 0
     assert sorted(path.name for path in folder(pytester).glob("events*")) == files
-    report = json.loads((folder(pytester) / "report.json").read_text())
+    report = json.loads((folder(pytester) / "report.json").read_text(encoding="utf-8"))
     assert sorted(name for name in report if name.startswith("watcher")) == notes
 
 

@@ -46,11 +46,11 @@ def folders(pytester):
 
 def test_each_scenario_runs_so_often_with_fixtures_of_its_own(run, pytester):
     run("--scenario-repeat", "2").assert_outcomes(passed=7)
-    assert (pytester.path / "made").read_text() == "made gone made gone "
+    assert (pytester.path / "made").read_text(encoding="utf-8") == "made gone made gone "
     assert folders(pytester) == sorted(
         [name + more for name in ("calm", "third_time[one]", "third_time[two]") for more in ("", "-2")]
     )
-    assert (pytester.path / "own").read_text() == "x"
+    assert (pytester.path / "own").read_text(encoding="utf-8") == "x"
 
 
 def test_what_is_flaky_is_told_at_the_end_and_on_the_page_and_fails_the_run(run, pytester):
@@ -62,7 +62,7 @@ def test_what_is_flaky_is_told_at_the_end_and_on_the_page_and_fails_the_run(run,
         ]
     )
     (page,) = pytester.path.glob("results/2*/index.html")
-    assert page.read_text().count("flaky: the same scenario") == 1
+    assert page.read_text(encoding="utf-8").count("flaky: the same scenario") == 1
 
 
 def test_until_failure_ends_the_run_with_the_first_that_fails(run, pytester):
@@ -72,7 +72,7 @@ def test_until_failure_ends_the_run_with_the_first_that_fails(run, pytester):
     assert folders(pytester).count("third_time[two]-3") == 1
     assert "third_time[two]-4" not in folders(pytester)
     (run_json,) = pytester.path.glob("results/2*/run.json")
-    assert json.loads(run_json.read_text())["exit_status"] == 1
+    assert json.loads(run_json.read_text(encoding="utf-8"))["exit_status"] == 1
 
 
 def test_until_failure_runs_all_rounds_where_nothing_fails(run):

@@ -79,19 +79,19 @@ def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
         assert re.search(f"^{line}$", block, re.MULTILINE), line
     assert "\nFAILED test_osds.py::test_it - DeadlineExceeded: OSDs up: not within" in told
     assert "tenacity" not in told, "the frames of waiting are folded away"
-    assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text()
+    assert "tenacity" in (run_of(pytester) / "it/traceback.txt").read_text(encoding="utf-8")
 
 
 LEDGER = report(url=signatures.SEED_LOOKUP_FAILED.source, cause="Seeds are looked up by name.")
 
 
 def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_tells(pytester, monkeypatch):
-    pytester.mkdir("bugs").joinpath("ledger.toml").write_text(LEDGER)
+    pytester.mkdir("bugs").joinpath("ledger.toml").write_text(LEDGER, encoding="utf-8")
     pytester.makepyfile(test_osds=FAILS)
     pytester.runpytest_inprocess("-p", "no:cacheprovider")
     page = run_of(pytester) / "it/index.html"
     for _ in range(2):
-        assert "</a>: Seeds are looked up by name." in page.read_text()
+        assert "</a>: Seeds are looked up by name." in page.read_text(encoding="utf-8")
         page.unlink()
         assert cli.main(["report", str(run_of(pytester))]) == 0
 
@@ -102,11 +102,11 @@ def test_an_assertion_keeps_its_own_lines(failed):
 
 def test_the_run_has_its_facts_its_log_and_one_junit(failed, pytester):
     folder = run_of(pytester)
-    facts = json.loads((folder / "run.json").read_text())
+    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert (facts["schema"], facts["outcome"], facts["exit_status"]) == ("rookery.run/1", "finished", 1)
     assert (facts["settings"]["rook"], facts["seeds"]["fault_seed"]) == ("1.17.9", 7)
     assert facts["machine"]["cpus"] == os.cpu_count()
-    log = (folder / "run.log").read_text()
+    log = (folder / "run.log").read_text(encoding="utf-8")
     assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z the nodes are off$", log, re.MULTILINE)
     assert "1 of 3 OSDs up" in log
     suite = ElementTree.fromstring((folder / "junit.xml").read_bytes()).find("testsuite")
@@ -126,22 +126,24 @@ def test_a_run_that_ended_says_which_versions_and_images_its_scenarios_used(pyte
     """
     pytester.makepyfile(text)
     pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    facts = json.loads((run_of(pytester) / "run.json").read_text())
+    facts = json.loads((run_of(pytester) / "run.json").read_text(encoding="utf-8"))
     assert facts["versions"]["ceph"] is None
     assert facts["used_versions"] == {"ceph": ["quay.io/ceph/ceph:v18.2.7", "quay.io/ceph/ceph:v19.2.1"]}
     assert facts["used_images"] == {"kindest/node:v1.32.0": "the vendor's"}
 
 
 def test_every_field_is_described(failed, pytester):
-    described = re.findall(r"`(\w+)`", (Path(__file__).parents[2] / "docs/reference/results.md").read_text())
+    described = re.findall(
+        r"`(\w+)`", (Path(__file__).parents[2] / "docs/reference/results.md").read_text(encoding="utf-8")
+    )
     for file in (run_of(pytester) / "run.json", *run_of(pytester).glob("it/*.json")):
-        written = json.loads(file.read_text())
+        written = json.loads(file.read_text(encoding="utf-8"))
         assert written.keys() - {"schema"} - set(described) == set(), file.name
         assert written["schema"] == f"rookery.{file.stem}/1"
 
 
 def test_every_field_of_a_history_is_described():
-    text = (Path(__file__).parents[2] / "docs/reference/results.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/reference/results.md").read_text(encoding="utf-8")
     told = re.findall(r"^\| `(\w+)` \|", text[text.index("## The history") :].partition("\n## ")[0], re.MULTILINE)
     outcomes = {"ok", "fail", "info"}
     assert set(told) == {*Operation.__struct_fields__, *outcomes}
@@ -149,7 +151,7 @@ def test_every_field_of_a_history_is_described():
 
 def test_every_page_is_there_and_its_links_lead_somewhere(failed, pytester):
     for page in (run_of(pytester) / "index.html", *run_of(pytester).glob("*/index.html")):
-        links = re.findall(r'href="([^"]+)"', page.read_text())
+        links = re.findall(r'href="([^"]+)"', page.read_text(encoding="utf-8"))
         assert links
         for link in links:
             assert link.startswith("https://") or (page.parent / link).exists(), f"{page}: {link}"
@@ -175,7 +177,7 @@ def test_workers_of_xdist_share_the_folder_of_their_run(pytester):
     folder = run_of(pytester)
     assert len(list(folder.glob("it*/index.html"))) == 4
     assert len(ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")) == 4
-    said = re.findall(r"Z gw\d n(\d)$", (folder / "run.log").read_text(), re.MULTILINE)
+    said = re.findall(r"Z gw\d n(\d)$", (folder / "run.log").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(said) == list("0123")
 
 
@@ -183,7 +185,7 @@ def test_what_is_waited_for_stands_in_the_log_of_the_run_and_is_not_shown(pytest
     pytester.makepyfile(FAILS)
     monkeypatch.setattr(waiting, "LOGGED_EVERY", 0)
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:randomly")
-    log = (run_of(pytester) / "run.log").read_text()
+    log = (run_of(pytester) / "run.log").read_text(encoding="utf-8")
     assert re.search(r"Z OSDs up: not for 0 of 0 s: 1 of 3 OSDs up$", log, re.MULTILINE)
     assert "not for 0 of 0 s" not in ran.stdout.str() + ran.stderr.str()
 
@@ -236,25 +238,27 @@ def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_
     pytester.makepyfile(test_killed=KILLED + STAGES[stage])
     pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = reporting.PAUSE = 0")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, encoding="utf-8") as run:
         assert any("half way" in line for line in run.stdout)
         run.kill()
     assert run.returncode == -signal.SIGKILL
     folder = run_of(pytester)
-    assert json.loads((folder / "run.json").read_text())["outcome"] == "running"
-    assert "half way" in (folder / "run.log").read_text()
-    timings = json.loads((folder / stage / "timings.json").read_text())
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["outcome"] == "running"
+    assert "half way" in (folder / "run.log").read_text(encoding="utf-8")
+    timings = json.loads((folder / stage / "timings.json").read_text(encoding="utf-8"))
     assert (timings["outcome"], [phase["name"] for phase in timings["phases"]]) == ("running", ["began"])
     cases = ElementTree.fromstring((folder / "junit.xml").read_bytes()).findall(".//testcase")
     assert cases[0].get("name") == "test_first"
-    run_page = (folder / "index.html").read_text()
-    for page in (run_page, (folder / stage / "index.html").read_text()):
+    run_page = (folder / "index.html").read_text(encoding="utf-8")
+    for page in (run_page, (folder / stage / "index.html").read_text(encoding="utf-8")):
         assert "It has not come to its end" in page
     assert f'<a href="{stage}/index.html">{stage}</a>' in run_page
-    again = subprocess.run([sys.executable, "-m", "rookery", "report"], capture_output=True, text=True, check=False)
+    again = subprocess.run(
+        [sys.executable, "-m", "rookery", "report"], capture_output=True, encoding="utf-8", check=False
+    )
     assert again.returncode == 0, again.stderr
     assert again.stdout.endswith("index.html: 2 scenarios\n")
-    assert "<td>began</td>" in (folder / stage / "index.html").read_text()
+    assert "<td>began</td>" in (folder / stage / "index.html").read_text(encoding="utf-8")
 
 
 def test_pages_of_what_runs_are_made_no_oftener_than_may_be_and_of_the_last_change_as_well(monkeypatch):
@@ -298,10 +302,10 @@ def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch,
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
     assert ran.ret == 0
     ran.assert_outcomes(passed=1)
-    log = (run_of(pytester) / "run.log").read_text()
+    log = (run_of(pytester) / "run.log").read_text(encoding="utf-8")
     assert f"no page of {'the run' if name == 'run' else 'it'}: TypeError: string indices" in log
     assert "exit status 0" in log
-    assert json.loads((run_of(pytester) / "run.json").read_text())["exit_status"] == 0
+    assert json.loads((run_of(pytester) / "run.json").read_text(encoding="utf-8"))["exit_status"] == 0
 
 
 def test_pages_without_what_makes_them_end_no_run(pytester, monkeypatch):
@@ -336,12 +340,12 @@ def test_what_a_scenario_and_its_clients_waited_for_is_noted_with_the_deadline(p
         """
     )
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
-    waits = json.loads((run_of(pytester) / "it/timings.json").read_text())["waits"]
+    waits = json.loads((run_of(pytester) / "it/timings.json").read_text(encoding="utf-8"))["waits"]
     assert [(each["name"], each["within"], each["ended"]) for each in waits] == [
         ("a row read", 7, "met"),
         ("OSDs up", 60, "met"),
     ]
-    assert "<h2>Waits</h2>" in (run_of(pytester) / "it/index.html").read_text()
+    assert "<h2>Waits</h2>" in (run_of(pytester) / "it/index.html").read_text(encoding="utf-8")
 
 
 LOGS = """
@@ -365,7 +369,7 @@ def test_what_a_scenario_logs_is_shown_at_once_with_its_time_of_day(pytester, op
     for line in ("5 claims Bound", "two", "lines"):
         assert re.search(rf"^  \d\d:\d\d:\d\d {worker}{line}$", told, re.MULTILINE), told
     assert "3 of 5 claims" not in told
-    log = (run_of(pytester) / "run.log").read_text()
+    log = (run_of(pytester) / "run.log").read_text(encoding="utf-8")
     for line in ("3 of 5 claims", "5 claims Bound", "two", "lines"):
         assert re.search(rf"^\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{3}}Z {worker}{line}$", log, re.MULTILINE), log
 
@@ -383,7 +387,7 @@ def test_an_exception_is_logged_with_its_traceback(pytester):
         """
     )
     ran = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    for text in (ran.stdout.str(), (run_of(pytester) / "run.log").read_text()):
+    for text in (ran.stdout.str(), (run_of(pytester) / "run.log").read_text(encoding="utf-8")):
         assert re.search(r"no claim\n\s*\S+ Traceback .*\n(.*\n)*\s*\S+ KeyError: 'pvc'\n", text), text
 
 
@@ -436,4 +440,4 @@ def test_what_was_logged_stands_in_run_log_and_not_beneath_a_failure(pytester, o
     assert told.count("the nodes are off") == 2, "at once, and in the lines of the scenario that failed"
     assert "10 of 300 s" not in told
     assert "and a second line" not in told
-    assert "not for 10 of 300 s" in (run_of(pytester) / "run.log").read_text()
+    assert "not for 10 of 300 s" in (run_of(pytester) / "run.log").read_text(encoding="utf-8")

@@ -103,8 +103,8 @@ def test_5(cluster): pass
 @pytest.fixture
 def scenarios(pytester):
     folder = pytester.mkdir("scenarios")
-    (folder / "conftest.py").write_text(MARKS)
-    (folder / "test_a.py").write_text(SCENARIOS)
+    (folder / "conftest.py").write_text(MARKS, encoding="utf-8")
+    (folder / "test_a.py").write_text(SCENARIOS, encoding="utf-8")
     return folder
 
 
@@ -135,7 +135,7 @@ def test_what_a_scenario_took_last_does_not_count(pytester, scenarios):
         "scenario": "1", "outcome": "passed", "started": "2026-11-24T08:00:00+00:00",
         "total_s": 900.0, "uncounted_s": 200.0, "counted_s": 700.0,
     }  # fmt: skip
-    (made / "timings.json").write_text(json.dumps(timings))
+    (made / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
     assert collected(pytester, "-k", "test_1 or test_3", "--shard=1/1")[1] == before
 
 
@@ -166,7 +166,8 @@ def test_workers_of_xdist_have_the_same_slice(pytester, scenarios):
 def test_a_slice_that_takes_too_long_is_named(pytester, scenarios, took, named, options):
     (scenarios / "conftest.py").write_text(
         f"{MARKS}\n@pytest.hookimpl(wrapper=True)\ndef pytest_runtest_makereport(call):\n"
-        f"    report = yield\n    report.duration = {took} if call.when == 'call' else 0.0\n    return report\n"
+        f"    report = yield\n    report.duration = {took} if call.when == 'call' else 0.0\n    return report\n",
+        encoding="utf-8",
     )
     ran = pytester.runpytest_subprocess("-p", "no:cacheprovider", "scenarios", "-k", "test_1", "--shard=1/1", *options)
     ran.assert_outcomes(passed=1)

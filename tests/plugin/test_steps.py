@@ -265,7 +265,7 @@ def test_lines_and_reads_go_on_while_the_drivers_pod_is_replaced_and_under_the_n
     files, reader, cluster = Counter(clock), Counter(clock, "reader", start=clock.now - 50), DriverPods(clock)
     last = replaced(cluster, files, results, [reader])
     assert cluster.replaced == [("worker", RBD)]
-    noted = json.loads(results.path("report.json").read_text())
+    noted = json.loads(results.path("report.json").read_text(encoding="utf-8"))
     assert noted["synced_before"] == 1
     assert noted["synced_after"] == 5
     assert last == 6
@@ -313,7 +313,7 @@ def test_nothing_is_replaced_under_a_load_that_there_is_not(clock, results, who)
 def test_one_read_is_enough_for_a_reader_to_be_at_work(clock, results):
     files, reader = Counter(clock), Counter(clock, "reader", start=clock.now - 0.5)
     replaced(DriverPods(clock), files, results, [reader])
-    assert json.loads(results.path("report.json").read_text())["read_before"] == [1]
+    assert json.loads(results.path("report.json").read_text(encoding="utf-8"))["read_before"] == [1]
 
 
 FENCED = "I fencing '10.0.0.1:0/7', which is of this node's earlier life"
@@ -344,7 +344,7 @@ class Driver:
 def test_a_driver_that_has_fenced_its_earlier_client_says_so_and_ceph_knows(results):
     cluster = Driver(STAGED, FENCED, "I GetPluginInfo")
     steps.fenced_its_earlier_client(cluster, "worker", "10.0.0.1:0/7", results)
-    assert json.loads(results.path("report.json").read_text())["node_stage"] == [STAGED]
+    assert json.loads(results.path("report.json").read_text(encoding="utf-8"))["node_stage"] == [STAGED]
 
 
 @pytest.mark.parametrize(

@@ -28,10 +28,10 @@ OF_THE_HARNESS = ["of_the_harness"]
 def collected(pytester):
     """The tests that are collected with such a command line, and what is said about the others."""
     scenarios, tests = pytester.mkdir("scenarios"), pytester.mkdir("tests")
-    (scenarios / "conftest.py").write_text(MARKS)
-    (scenarios / "test_a.py").write_text(SCENARIOS)
-    (scenarios / "test_b.py").write_text("def test_b(): pass")
-    (tests / "test_unit.py").write_text("def test_of_the_harness(): pass")
+    (scenarios / "conftest.py").write_text(MARKS, encoding="utf-8")
+    (scenarios / "test_a.py").write_text(SCENARIOS, encoding="utf-8")
+    (scenarios / "test_b.py").write_text("def test_b(): pass", encoding="utf-8")
+    (tests / "test_unit.py").write_text("def test_of_the_harness(): pass", encoding="utf-8")
 
     def run(*options):
         ran = pytester.runpytest_inprocess("--collect-only", "-q", "-p", "no:cacheprovider", *options)
@@ -97,7 +97,7 @@ def test_a_tier_is_a_setting_as_the_others(collected, monkeypatch, variable, nam
 
 def test_a_scenario_is_of_one_tier(collected, pytester):
     (pytester.path / "scenarios/test_b.py").write_text(
-        "import pytest\n@pytest.mark.core\n@pytest.mark.slow\ndef test_both(): pass"
+        "import pytest\n@pytest.mark.core\n@pytest.mark.slow\ndef test_both(): pass", encoding="utf-8"
     )
     ran = pytester.runpytest_inprocess("scenarios", "-p", "no:cacheprovider")
     assert ran.ret == pytest.ExitCode.USAGE_ERROR

@@ -29,16 +29,20 @@ def run(tmp_path):
         folder.mkdir()
         settings = {"rook": rook, "fault_seed": seed}
         told = {"settings": settings, "harness": {"commit": "c0ffee"}, "machine": {"host": "vm"}}
-        (folder / "run.json").write_text(json.dumps(told))
+        (folder / "run.json").write_text(json.dumps(told), encoding="utf-8")
         if seconds is not None:
             scenario = folder / "it"
             scenario.mkdir()
             timings = {"scenario": "it", "outcome": outcome, "total_s": seconds, "uncounted_s": 1.0, "started": "x"}
             listed = [{"name": each, "start_s": 0, "seconds": took} for each, took in phases]
-            (scenario / "timings.json").write_text(json.dumps({**timings, "phases": listed}))
-            (scenario / "report.json").write_text(json.dumps({"verdict": {"verdict": verdict}, "driver": "userspace"}))
+            (scenario / "timings.json").write_text(json.dumps({**timings, "phases": listed}), encoding="utf-8")
+            (scenario / "report.json").write_text(
+                json.dumps({"verdict": {"verdict": verdict}, "driver": "userspace"}), encoding="utf-8"
+            )
             if history:
-                (scenario / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in history))
+                (scenario / "history.jsonl").write_text(
+                    "".join(json.dumps(each) + "\n" for each in history), encoding="utf-8"
+                )
         return folder
 
     return make
@@ -94,8 +98,8 @@ def test_nothing_is_said_of_the_rate_of_one_write(run):
 
 def test_files_that_are_half_there_are_compared_as_far_as_they_go(run):
     good, bad = run("a", seconds=9), run("b", seconds=9, history=[{"no": "operation"}])
-    (bad / "it/report.json").write_text("{")
-    (bad / "run.json").write_text("[]")
+    (bad / "it/report.json").write_text("{", encoding="utf-8")
+    (bad / "run.json").write_text("[]", encoding="utf-8")
     found = Comparison.of([good, bad])
     assert found.columns[1].words("it", lambda each: each.verdict) == ""
 

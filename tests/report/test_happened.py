@@ -134,10 +134,10 @@ def test_a_run_without_it_has_a_page_without_it(tmp_path):
 def test_hostile_names_stay_text_on_the_page(lanes, tmp_path):
     lanes(event(1, "pod", HOSTILE, "Ready"), event(20, "pod", HOSTILE, HOSTILE, text=HOSTILE * 1000))
     timings = {"scenario": "it", "started": "2026-11-29T10:58:20+00:00", "outcome": "passed", "total_s": 60.0}
-    (tmp_path / "timings.json").write_text(json.dumps({**timings, "uncounted_s": 0.0, "phases": []}))
+    (tmp_path / "timings.json").write_text(json.dumps({**timings, "uncounted_s": 0.0, "phases": []}), encoding="utf-8")
     report = {"scenario": "it", "started": timings["started"], "unexpected": [HOSTILE], "watcher": {"error": HOSTILE}}
-    (tmp_path / "report.json").write_text(json.dumps(report))
-    page = pages.scenario(tmp_path).read_text()
+    (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    page = pages.scenario(tmp_path).read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert page.count("&lt;script&gt;alert") >= 3
     assert "1 change" in page
@@ -147,10 +147,13 @@ def test_when_a_fault_was_healed_is_on_the_page(tmp_path):
     (tmp_path / "history.jsonl").write_text(
         json.dumps({"process": -1, "type": "invoke", "f": "fault", "time_ns": 5, "at": BEGAN, "value": "node kill"})
         + "\n"
-        + json.dumps({"process": -1, "type": "ok", "f": "fault", "time_ns": 10**9, "at": BEGAN + 1, "fault": {}})
+        + json.dumps({"process": -1, "type": "ok", "f": "fault", "time_ns": 10**9, "at": BEGAN + 1, "fault": {}}),
+        encoding="utf-8",
     )
     timings = {"scenario": "it", "started": "2026-11-29T10:58:20+00:00", "outcome": "passed", "total_s": 60.0}
-    (tmp_path / "timings.json").write_text(json.dumps({**timings, "uncounted_s": 0.0, "phases": []}))
+    (tmp_path / "timings.json").write_text(json.dumps({**timings, "uncounted_s": 0.0, "phases": []}), encoding="utf-8")
     faults = [{"name": "node kill", "at": BEGAN + 0.1, "healed_at": BEGAN + 12.5}]
-    (tmp_path / "report.json").write_text(json.dumps({"started": timings["started"], "faults": faults}))
-    assert "12.500 s" in pages.scenario(tmp_path).read_text()
+    (tmp_path / "report.json").write_text(
+        json.dumps({"started": timings["started"], "faults": faults}), encoding="utf-8"
+    )
+    assert "12.500 s" in pages.scenario(tmp_path).read_text(encoding="utf-8")

@@ -44,12 +44,14 @@ def scenario(tmp_path):
     logs = folder / "logs/at-the-end" / "<img src=x onerror=alert(1)>"
     logs.mkdir(parents=True)
     (logs / "\"quoted\" & 'named'.log").write_bytes(b"\xff\xfe\x00 2026-11-28T21:42:50Z " + HOSTILE.encode() + b"\n")
-    (logs / "long.log").write_text(f"{LONG}\nSeed provider couldn't lookup host {HOSTILE}{LONG}\n")
-    (logs / os.fsdecode(b"not-utf-8-\xff.log")).write_text("2026-11-28T21:42:51Z x\n")
+    (logs / "long.log").write_text(f"{LONG}\nSeed provider couldn't lookup host {HOSTILE}{LONG}\n", encoding="utf-8")
+    (logs / os.fsdecode(b"not-utf-8-\xff.log")).write_text("2026-11-28T21:42:51Z x\n", encoding="utf-8")
     phase = {"name": HOSTILE, "start_s": 1.0, "seconds": 2.0}
     wait = {**phase, "within": 9, "ended": HOSTILE}
     timings = {"scenario": HOSTILE, "started": STARTED, "outcome": "failed", "total_s": 9.0, "uncounted_s": 0.0}
-    (folder / "timings.json").write_text(json.dumps({**timings, "phases": [phase, phase], "waits": [wait]}))
+    (folder / "timings.json").write_text(
+        json.dumps({**timings, "phases": [phase, phase], "waits": [wait]}), encoding="utf-8"
+    )
     failure = {"when": "call", "outcome": "failed", "type": "DeadlineExceeded", "reason": f"{HOSTILE}\n{LONG}"}
     report = {
         "scenario": HOSTILE,
@@ -63,14 +65,14 @@ def scenario(tmp_path):
         "unexpected": [HOSTILE + LONG],
         "faults": [{"name": HOSTILE, "at": 1.0, "healed_at": 2.0}],
     }
-    (folder / "report.json").write_text(json.dumps(report))
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     run = {
         "started": STARTED,
         "command": ["pytest", HOSTILE],
         "settings": {HOSTILE: HOSTILE},
         "machine": {"host": HOSTILE},
     }
-    (folder.parent / "run.json").write_text(json.dumps(run))
+    (folder.parent / "run.json").write_text(json.dumps(run), encoding="utf-8")
     return folder
 
 
@@ -92,12 +94,12 @@ def with_history(scenario):
         )
     ]
     lines[-1]["fault"] = {"started_ns": 3 * 10**9, "proof": HOSTILE}
-    (scenario / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (scenario / "history.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
     events = [
         {"at": 1_795_902_173.0 + second, "kind": "node", "name": HOSTILE, "state": HOSTILE, "text": HOSTILE}
         for second in (1, 20)
     ]
-    (scenario / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
+    (scenario / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events), encoding="utf-8")
     return scenario
 
 

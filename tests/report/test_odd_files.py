@@ -90,7 +90,7 @@ def test_no_value_in_any_place_ends_the_matrix(place, junk):
         stored_runs.write(
             cell, {**FILES, "timings.json": changed(FILES["timings.json"], place[:1] and ("outcome",), junk)}
         )
-        (cell / nights.CELL_FILE).write_text(json.dumps(changed(CELL, place, junk)))
+        (cell / nights.CELL_FILE).write_text(json.dumps(changed(CELL, place, junk)), encoding="utf-8")
         grid.write(root, Matrix(()), date(2026, 11, 29))
         nights.in_order([], root)
 
@@ -110,18 +110,22 @@ def test_file_that_is_nothing_ends_no_reader_and_is_named(results_folder, file, 
     ((scenario.parent if file == "run.json" else scenario) / file).write_bytes(torn)
     read_all(scenario)
     if torn:
-        assert file in pages.scenario(scenario).read_text().partition("<h2>Files")[0]
+        assert file in pages.scenario(scenario).read_text(encoding="utf-8").partition("<h2>Files")[0]
 
 
 def test_a_cell_that_cannot_be_read_is_named_on_the_page_of_the_night(tmp_path):
     night = nights.folder_of(tmp_path) / "20261128T000000Z"
     for name in ("a", "b"):
         stored_runs.write(night / name, FILES)
-        (night / name / nights.CELL_FILE).write_text(json.dumps(CELL if name == "a" else {**CELL, "seconds": "9"}))
+        (night / name / nights.CELL_FILE).write_text(
+            json.dumps(CELL if name == "a" else {**CELL, "seconds": "9"}), encoding="utf-8"
+        )
     (night / "a/20261128T214243Z/it-2").mkdir()
-    (night / "a/20261128T214243Z/it-2/timings.json").write_text("[]")
+    (night / "a/20261128T214243Z/it-2/timings.json").write_text("[]", encoding="utf-8")
     page = grid.write(tmp_path, Matrix(()), date(2026, 11, 29))
-    assert "Not readable, and left out: b/cell.json, a/20261128T214243Z/it-2/timings.json." in page.read_text()
+    assert "Not readable, and left out: b/cell.json, a/20261128T214243Z/it-2/timings.json." in page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_comparison_and_reproduction_name_what_they_left_out(results_folder):
@@ -149,5 +153,5 @@ def test_line_that_is_nothing_is_counted_and_the_rest_is_drawn(results_folder, l
 
 def test_two_halves_of_a_line_are_two_lines_that_are_none(tmp_path):
     begin, end = (json.dumps(each) for each in stored_runs.history()[:2])
-    (tmp_path / "history.jsonl").write_text(f'{begin}\n{{"process": [1\n2]}}\n{end}\n')
+    (tmp_path / "history.jsonl").write_text(f'{begin}\n{{"process": [1\n2]}}\n{end}\n', encoding="utf-8")
     assert recorded.read(tmp_path / "history.jsonl").skipped == 2

@@ -26,9 +26,9 @@ def page(tmp_path):
     scenario.mkdir(parents=True)
     for each in ("report.json", "verdict.txt", "events.jsonl"):
         shutil.copy(STORED / each, scenario)
-    timings = json.loads((STORED / "timings.json").read_text())
+    timings = json.loads((STORED / "timings.json").read_text(encoding="utf-8"))
     waits = [{"name": "the ring", "start_s": 220.0, "seconds": 100.0, "within": 240.0, "ended": "met"}]  # not of then
-    (scenario / "timings.json").write_text(json.dumps({**timings, "waits": waits}))
+    (scenario / "timings.json").write_text(json.dumps({**timings, "waits": waits}), encoding="utf-8")
     shutil.copy(STORED / "run.json", scenario.parent)
     with lzma.open(STORED / "history.jsonl.xz") as stored:
         (scenario / "history.jsonl").write_bytes(stored.read())
@@ -57,13 +57,13 @@ def with_logs(page):
         pod.mkdir(parents=True)
         stamps = (BEGAN + timedelta(seconds=300 * each / 400) for each in range(400))
         (pod / "log-collector.log").write_text(
-            "".join(f"{each:%Y-%m-%dT%H:%M:%S.%f}789Z osd said\n" for each in stamps)
+            "".join(f"{each:%Y-%m-%dT%H:%M:%S.%f}789Z osd said\n" for each in stamps), encoding="utf-8"
         )
     return pages.scenario(page.parent)
 
 
 def test_page_of_a_node_kill_is_small_and_says_the_verdict(with_logs):
-    text = with_logs.read_text()
+    text = with_logs.read_text(encoding="utf-8")
     assert "log files: 220" in text
     assert len(text) < 400_000
     assert "No acknowledged row was missing at QUORUM, and none at ALL." in text

@@ -41,7 +41,7 @@ HISTORY = [
 def history(tmp_path):
     def write(lines=HISTORY, end=""):
         path = tmp_path / "history.jsonl"
-        path.write_text("\n".join(lines) + "\n" + end)
+        path.write_text("\n".join(lines) + "\n" + end, encoding="utf-8")
         return recorded.read(path)
 
     return write
@@ -55,11 +55,15 @@ def scenario(tmp_path):
         folder = tmp_path / "20261128T214000Z" / "it"
         folder.mkdir(parents=True, exist_ok=True)
         if lines:
-            (folder / "history.jsonl").write_text("\n".join(lines) + "\n")
+            (folder / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         timings = {"scenario": "it", "started": STARTED, "outcome": "passed", "total_s": 60.0, "uncounted_s": 0.0}
-        (folder / "timings.json").write_text(json.dumps({**timings, "phases": list(phases), "waits": list(waits)}))
-        (folder / "report.json").write_text(json.dumps({"scenario": "it", "started": STARTED, **report}))
-        return pages.scenario(folder).read_text()
+        (folder / "timings.json").write_text(
+            json.dumps({**timings, "phases": list(phases), "waits": list(waits)}), encoding="utf-8"
+        )
+        (folder / "report.json").write_text(
+            json.dumps({"scenario": "it", "started": STARTED, **report}), encoding="utf-8"
+        )
+        return pages.scenario(folder).read_text(encoding="utf-8")
 
     return page
 
@@ -249,25 +253,25 @@ def test_a_folder_with_nothing_readable_has_a_page(tmp_path):
     folder.mkdir(parents=True)
     for name in ("timings.json", "report.json", "history.jsonl"):
         (folder / name).write_bytes(b"\xff\x00{")
-    assert "It has not come to its end" in pages.scenario(folder).read_text()
-    assert Parsed(pages.run(folder.parent).read_text()).open == []
+    assert "It has not come to its end" in pages.scenario(folder).read_text(encoding="utf-8")
+    assert Parsed(pages.run(folder.parent).read_text(encoding="utf-8")).open == []
 
 
 def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(tmp_path, monkeypatch):
     found = stored_runs.files()
     found["timings.json"]["outcome"] = "running"
     folder = stored_runs.write(tmp_path, found)
-    (folder / "logs/pod.log").write_text("2026-11-28T21:42:53Z up\n")
-    (folder / ".report.json.7").write_text("{")
-    page = pages.scenario(folder, meanwhile=True).read_text()
+    (folder / "logs/pod.log").write_text("2026-11-28T21:42:53Z up\n", encoding="utf-8")
+    (folder / ".report.json.7").write_text("{", encoding="utf-8")
+    page = pages.scenario(folder, meanwhile=True).read_text(encoding="utf-8")
     assert len(pages.read(folder / "history.jsonl")) == bytes_of(data_of(page)["operations"]["kind"])
     assert (data_of(page)["logs"]["files"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
     assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
     monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
-    page = pages.scenario(folder, meanwhile=True).read_text()
+    page = pages.scenario(folder, meanwhile=True).read_text(encoding="utf-8")
     assert bytes_of(data_of(page)["operations"]["kind"]) == 0
     assert "nor of the operations of clients, which were many" in page
-    assert "pod.log" in pages.scenario(folder).read_text()
+    assert "pod.log" in pages.scenario(folder).read_text(encoding="utf-8")
 
 
 def bytes_of(column):
@@ -279,7 +283,7 @@ def test_the_page_of_a_run_tells_the_versions_that_were_used_and_those_that_were
     for name, rook in (("it", "1.18.8"), ("other", "1.17.9")):
         found["report.json"] |= {"rook": rook, "images": {f"of-{name}": "built"}}
         folder = stored_runs.write(tmp_path, found, scenario=name)
-    page = pages.run(folder.parent).read_text()
+    page = pages.run(folder.parent).read_text(encoding="utf-8")
     assert "<tr><th>used</th><td>rook</td><td>1.17.9, 1.18.8</td></tr>" in page
     assert "<tr><th>used</th><td>ceph</td><td>quay.io/ceph/ceph:v18.2.7</td></tr>" in page
     assert "<tr><th>asked for</th><td>rook</td><td>1.18.8</td></tr>" in page
@@ -310,9 +314,9 @@ def test_a_scenario_is_flaky_that_ended_otherwise_in_a_run_of_the_same_kind_and_
         write(f"2026112{number}T000000Z", outcome, **more)
     now = write("20261129T000000Z", "failed", changed=more.get("changed", False))
     (tmp_path / "latest").symlink_to(now.name)
-    page = pages.run(now).read_text()
+    page = pages.run(now).read_text(encoding="utf-8")
     assert (told in page) if told else ("flaky" not in page)
-    assert "flaky" not in pages.run(now, meanwhile=True).read_text()
+    assert "flaky" not in pages.run(now, meanwhile=True).read_text(encoding="utf-8")
 
 
 def test_no_page_asks_the_network_for_anything(scenario):
@@ -331,10 +335,12 @@ def earlier(tmp_path):
         folder.mkdir(parents=True)
         told = [{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases]
         timings = {"scenario": "it", "started": f"2026-10-{day}T00:00:00+00:00", "outcome": outcome, "phases": told}
-        (folder / "timings.json").write_text(json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}))
-        (folder / "report.json").write_text(json.dumps(report))
+        (folder / "timings.json").write_text(
+            json.dumps({**timings, "total_s": 1.0, "uncounted_s": 0.0}), encoding="utf-8"
+        )
+        (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
         run_json = {"machine": {"kernel": kernel}, "harness": {"commit": commit}}
-        (folder.parent / "run.json").write_text(json.dumps(run_json))
+        (folder.parent / "run.json").write_text(json.dumps(run_json), encoding="utf-8")
 
     return run
 
@@ -342,7 +348,9 @@ def earlier(tmp_path):
 def beside(scenario, tmp_path, *phases, **report):
     """The table of phases of a run whose machine has the kernel 6.1."""
     (tmp_path / "20261128T214000Z").mkdir()
-    (tmp_path / "20261128T214000Z/run.json").write_text('{"machine": {"kernel": "6.1"}, "harness": {"commit": "new"}}')
+    (tmp_path / "20261128T214000Z/run.json").write_text(
+        '{"machine": {"kernel": "6.1"}, "harness": {"commit": "new"}}', encoding="utf-8"
+    )
     page = scenario(phases=[{"name": name, "start_s": 0.0, "seconds": seconds} for name, seconds in phases], **report)
     return re.findall(
         r'<td>([^<]*)</td><td class="n">0.0 s</td>.*<td class="n">(.*)</td><td class="faint">(.*)</td>', page
@@ -404,9 +412,9 @@ SOURCE = DRIVER_NOT_REGISTERED.source
 def test_what_is_known_is_told_of_whatever_did_not_pass(scenario, tmp_path, outcome):
     folder = with_known(tmp_path)
     scenario(outcome=outcome)
-    timings = json.loads((folder / "timings.json").read_text())
-    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": outcome}))
-    told = "Known text in the logs: DRIVER_NOT_REGISTERED" in pages.scenario(folder).read_text()
+    timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": outcome}), encoding="utf-8")
+    told = "Known text in the logs: DRIVER_NOT_REGISTERED" in pages.scenario(folder).read_text(encoding="utf-8")
     assert told == (outcome not in ("passed", "skipped"))
 
 
@@ -414,7 +422,9 @@ def with_known(tmp_path):
     """The folder of the scenario, whose log shows a signature."""
     folder = tmp_path / "20261128T214000Z" / "it"
     (folder / "logs").mkdir(parents=True)
-    (folder / "logs/kubelet.journal").write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n")
+    (folder / "logs/kubelet.journal").write_text(
+        DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -426,10 +436,10 @@ def with_known(tmp_path):
 def test_what_is_known_is_told_with_the_cause_of_its_report(scenario, tmp_path, url, symptom):
     folder = with_known(tmp_path)
     scenario(bugs=[{"url": url, "symptom": symptom}])
-    timings = json.loads((folder / "timings.json").read_text())
-    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": "failed"}))
+    timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
+    (folder / "timings.json").write_text(json.dumps({**timings, "outcome": "failed"}), encoding="utf-8")
     causes = {url: "a kubelet finds drivers in its own directory only", "https://example.org/8": "another"}
-    page = pages.scenario(folder, causes=causes).read_text()
+    page = pages.scenario(folder, causes=causes).read_text(encoding="utf-8")
     assert f"{SOURCE}</a>: a kubelet finds drivers in its own directory only" in page
     assert "another" not in page[page.index("Known text") :].partition("<h2>")[0]
 
@@ -449,7 +459,7 @@ def test_what_is_known_is_found_where_it_stands(tmp_path):
 def test_what_an_object_is_was_said_by_nobody(tmp_path, file, found):
     objects = tmp_path / "logs" / "at-the-end" / "objects"
     objects.mkdir(parents=True)
-    (objects / file).write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n")
+    (objects / file).write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n", encoding="utf-8")
     assert len(scan(tmp_path / "logs")) == found
 
 
@@ -458,18 +468,18 @@ def test_what_a_log_says_of_the_time_before_the_scenario_explains_nothing(tmp_pa
     logs.mkdir()
     shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
     log = logs / "kubelet.journal"
-    log.write_text(f"2026-11-28T21:42:10Z {shown}\n2026-11-28T21:42:53Z {shown}\n")
+    log.write_text(f"2026-11-28T21:42:10Z {shown}\n2026-11-28T21:42:53Z {shown}\n", encoding="utf-8")
     ((place,),) = [each["places"] for each in scan(logs, since=T0)]
     assert place["line"] == 2
     assert scan(logs, since=T0 + 10) == []
-    log.write_text(f"{shown}\n")
+    log.write_text(f"{shown}\n", encoding="utf-8")
     assert scan(logs, since=T0 + 10), "of a line without a time nobody knows"
 
 
 def test_a_log_tells_which_line_is_of_which_moment(tmp_path):
     log = tmp_path / "logs" / "pod.log"
     log.parent.mkdir()
-    log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n")
+    log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n", encoding="utf-8")
     (found,) = logs_of(tmp_path)
     assert (found.file, found.lines, found.times) == ("logs/pod.log", [2, 4], [T0 + 0.5, T0 + 2.25])
 
@@ -495,7 +505,7 @@ def test_the_times_of_journals_and_of_klog_are_read(line, moment):
 def test_a_time_without_a_year_is_that_near_the_files_own(tmp_path):
     log = tmp_path / "logs" / "csi.log"
     log.parent.mkdir()
-    log.write_text("I1231 23:59:59.000000 1 x.go:1] late\nI0101 00:00:01.000000 1 x.go:1] early\n")
+    log.write_text("I1231 23:59:59.000000 1 x.go:1] late\nI0101 00:00:01.000000 1 x.go:1] early\n", encoding="utf-8")
     new_year = 1_798_761_600.0  # 2027-01-01T00:00:00Z
     os.utime(log, (new_year + 60, new_year + 60))
     (found,) = logs_of(tmp_path)
@@ -506,7 +516,9 @@ def test_what_a_driver_said_before_the_scenario_explains_nothing(tmp_path):
     log = tmp_path / "logs" / "csi.log"
     log.parent.mkdir()
     shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
-    log.write_text(f"I1128 21:42:10.000000 1 x.go:1] {shown}\nI1128 21:42:54.000000 1 x.go:1] {shown}\n")
+    log.write_text(
+        f"I1128 21:42:10.000000 1 x.go:1] {shown}\nI1128 21:42:54.000000 1 x.go:1] {shown}\n", encoding="utf-8"
+    )
     os.utime(log, (T0 + 60, T0 + 60))
     ((place,),) = [each["places"] for each in scan(tmp_path / "logs", since=T0)]
     assert place["line"] == 2
@@ -516,7 +528,9 @@ def test_what_a_driver_said_before_the_scenario_explains_nothing(tmp_path):
 def test_of_a_long_log_few_lines_are_kept_from_its_begin_to_its_end(tmp_path, lines):
     log = tmp_path / "logs" / "pod.log"
     log.parent.mkdir()
-    log.write_text("\n".join(f"2026-11-28T21:42:{53 + line / 1000:09.6f}Z up" for line in range(lines)))
+    log.write_text(
+        "\n".join(f"2026-11-28T21:42:{53 + line / 1000:09.6f}Z up" for line in range(lines)), encoding="utf-8"
+    )
     (found,) = logs_of(tmp_path)
     assert lines / 50 < len(found.lines) <= logbook.MOST_MARKS
     assert found.lines[-1] > lines * 0.9 - 1
@@ -527,9 +541,9 @@ def test_the_logs_of_a_page_are_in_one_column_for_all(scenario, tmp_path):
     scenario(phases=[phase])
     logs = tmp_path / "20261128T214000Z" / "it" / "logs"
     logs.mkdir()
-    (logs / "a b.log").write_text("2026-11-28T21:42:53Z up\nno time\n2026-11-28T21:42:55Z down\n")
-    (logs / "none.log").write_text("no time\n")
-    (logs / "pod.log").write_text("2026-11-28T21:43:43Z up\n")
+    (logs / "a b.log").write_text("2026-11-28T21:42:53Z up\nno time\n2026-11-28T21:42:55Z down\n", encoding="utf-8")
+    (logs / "none.log").write_text("no time\n", encoding="utf-8")
+    (logs / "pod.log").write_text("2026-11-28T21:43:43Z up\n", encoding="utf-8")
     found = data_of(scenario(phases=[phase]))["logs"]
     columns = {name: base64.b64decode(found[name]["data"]) for name in ("marks", "at", "line")}
     assert (found["files"], found["hrefs"]) == (["logs/a b.log", "logs/pod.log"], {"0": "logs/a%20b.log"})

@@ -41,11 +41,11 @@ def results(run, clock):
 
 
 def timings(results):
-    return json.loads(results.path("timings.json").read_text())
+    return json.loads(results.path("timings.json").read_text(encoding="utf-8"))
 
 
 def report(results):
-    return json.loads(results.path("report.json").read_text())
+    return json.loads(results.path("report.json").read_text(encoding="utf-8"))
 
 
 def test_the_folder_has_the_name_of_the_scenario(tmp_path, run, results):
@@ -288,13 +288,13 @@ def test_large_logs_keep_their_ends_and_small_ones_all(tmp_path):
     quiet, chatty = tmp_path / "before" / "quiet.log", tmp_path / "after" / "chatty.log"
     for file, text in ((quiet, "last words\n"), (chatty, lines(10_000))):
         file.parent.mkdir()
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
     size = chatty.stat().st_size
 
     dropped = bound_logs(tmp_path, limit=2000)
 
-    assert quiet.read_text() == "last words\n"
-    marker, _, kept = chatty.read_text().partition("\n")
+    assert quiet.read_text(encoding="utf-8") == "last words\n"
+    marker, _, kept = chatty.read_text(encoding="utf-8").partition("\n")
     assert lines(10_000).endswith("\n" + kept)
     assert len(kept) > 1800
     assert marker == f"[{size - len(kept)} older bytes dropped]"
@@ -313,13 +313,13 @@ def test_a_line_longer_than_the_share_keeps_its_end(tmp_path):
 
 def test_logs_within_the_limit_are_left_alone_and_links_are_not_followed(tmp_path):
     outside, logs = tmp_path / "outside", tmp_path / "logs"
-    outside.write_text(lines(1000))
+    outside.write_text(lines(1000), encoding="utf-8")
     logs.mkdir()
     (logs / "link").symlink_to(outside)
-    (logs / "small.log").write_text("small\n")
+    (logs / "small.log").write_text("small\n", encoding="utf-8")
 
     assert bound_logs(logs, limit=100) == 0
-    assert outside.read_text() == lines(1000)
+    assert outside.read_text(encoding="utf-8") == lines(1000)
 
 
 def test_a_run_without_logs_has_nothing_to_bound(tmp_path):
@@ -331,7 +331,7 @@ def ran(root, day, scenario, outcome):
     folder.mkdir(parents=True)
     started = f"2026-11-{day}T09:00:00+00:00"
     timings = {"scenario": scenario, "started": started, "outcome": outcome, "total_s": 12.5, "uncounted_s": 2.5}
-    (folder / "timings.json").write_text(json.dumps(timings))
+    (folder / "timings.json").write_text(json.dumps(timings), encoding="utf-8")
     return folder
 
 
@@ -339,7 +339,7 @@ def test_the_last_result_of_each_scenario_whatever_else_lies_there(tmp_path):
     newest, *_ = [ran(tmp_path, day, "node_kill[batch]", outcome) for day, outcome in ((24, "passed"), (23, "failed"))]
     for name, text in (("torn", "{"), ("other", "[]"), ("empty", "{}"), ("wrong", '{"total_s": null}')):
         (tmp_path / "20261125T090000Z" / name).mkdir(parents=True)
-        (tmp_path / "20261125T090000Z" / name / "timings.json").write_text(text)
+        (tmp_path / "20261125T090000Z" / name / "timings.json").write_text(text, encoding="utf-8")
     (tmp_path / "20261125T090000Z" / "without").mkdir()
     (tmp_path / "some-folder").mkdir()
     (tmp_path / "a-file").touch()
@@ -375,7 +375,7 @@ def test_a_run_without_a_verdict_does_not_take_the_place_of_one(tmp_path, outcom
 def test_the_line_that_showed_a_symptom_is_noted_once(results):
     for line in ("image a is still being used", "image a is still being used", "image b is still being used"):
         results.saw("'… is still being used' (event: the pod)", line)
-    report = json.loads(results.path("report.json").read_text())
+    report = json.loads(results.path("report.json").read_text(encoding="utf-8"))
     assert [seen["line"] for seen in report["symptoms"]] == [
         "image a is still being used",
         "image b is still being used",
@@ -386,10 +386,10 @@ def test_the_line_that_showed_a_symptom_is_noted_once(results):
 @pytest.mark.parametrize("name", sorted(OWN))
 def test_scenario_cannot_replace_what_rookery_records(results, name):
     results.record(driver="rbd.csi.ceph.com")
-    before = results.path("report.json").read_text()
+    before = results.path("report.json").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=f"{name}=…\\): that name is Rookery's own"):
         results.note(address="10.0.0.1", **{name: ["anything"]})
-    assert results.path("report.json").read_text() == before
+    assert results.path("report.json").read_text(encoding="utf-8") == before
 
 
 def test_names_that_rookery_records_are_its_own():
@@ -398,7 +398,7 @@ def test_names_that_rookery_records_are_its_own():
     recorded = {
         keyword.arg
         for path in harness.rglob("*.py")
-        for call in ast.walk(ast.parse(path.read_text()))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "record"
         for keyword in call.keywords
         if keyword.arg

@@ -10,7 +10,7 @@ def root(tmp_path):
     timings = tmp_path / "20261130T000000Z" / "claim_is_bound" / "timings.json"
     timings.parent.mkdir(parents=True)
     timings.touch()
-    (timings.parents[1] / "run.json").write_text("{}")
+    (timings.parents[1] / "run.json").write_text("{}", encoding="utf-8")
     (tmp_path / "latest").symlink_to("20261130T000000Z")
     return tmp_path
 

@@ -18,7 +18,10 @@ def scenario(tmp_path):
 
 def all_of(scenario):
     """All that is made of the files: two pages, the block in the terminal, and its short form."""
-    made = [pages.scenario(scenario).read_text(), pages.run(scenario.parent).read_text()]
+    made = [
+        pages.scenario(scenario).read_text(encoding="utf-8"),
+        pages.run(scenario.parent).read_text(encoding="utf-8"),
+    ]
     return [*made, failures.block(scenario), failures.reason(scenario, "call")]
 
 
@@ -42,14 +45,16 @@ def test_what_rookery_writes_is_readable(scenario):
 def test_value_of_another_form_costs_no_page(scenario, file, name):
     path = (scenario.parent if file == "run.json" else scenario) / file
     for wrong in WRONG:
-        path.write_text(json.dumps({**FILES[file], name: wrong}))
+        path.write_text(json.dumps({**FILES[file], name: wrong}), encoding="utf-8")
         all_of(scenario)
-    path.write_text(json.dumps({key: value for key, value in FILES[file].items() if key != name}))
+    path.write_text(json.dumps({key: value for key, value in FILES[file].items() if key != name}), encoding="utf-8")
     all_of(scenario)
 
 
 def test_what_was_left_out_is_named(scenario):
-    (scenario / "report.json").write_text(json.dumps({**FILES["report.json"], "symptoms": ["a line"]}))
+    (scenario / "report.json").write_text(
+        json.dumps({**FILES["report.json"], "symptoms": ["a line"]}), encoding="utf-8"
+    )
     of_it, of_run, *_ = all_of(scenario)
     assert "symptoms of report.json" in of_it
     assert "symptoms of report.json" in of_run

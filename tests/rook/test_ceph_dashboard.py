@@ -46,7 +46,7 @@ class Rook:
 
 @pytest.fixture
 def rook(tmp_path):
-    (tmp_path / "dashboard-loadbalancer.yaml").write_text(yaml.safe_dump(EXAMPLE))
+    (tmp_path / "dashboard-loadbalancer.yaml").write_text(yaml.safe_dump(EXAMPLE), encoding="utf-8")
     return Rook(tmp_path)
 
 

@@ -381,7 +381,7 @@ def test_what_ceph_makes_of_aes_keys_keeps_no_cluster_from_being_ready(code):
 
 
 def test_what_is_muted_is_allowed_in_the_evidence_of_a_run():
-    allowed = (Path(deploy.__file__).parents[1] / "evidence" / "allowed.toml").read_text().splitlines()
+    allowed = (Path(deploy.__file__).parents[1] / "evidence" / "allowed.toml").read_text(encoding="utf-8").splitlines()
     assert {f'code = "{code}"' for code in deploy.status.ACCEPTED_WARNINGS} <= set(allowed)
 
 

@@ -235,7 +235,7 @@ def offline(monkeypatch, tmp_path):
 def write_examples(dest) -> bool:
     dest.mkdir(parents=True)
     for name in manifests.REQUIRED:
-        (dest / name).write_text("")
+        (dest / name).write_text("", encoding="utf-8")
     return True
 
 

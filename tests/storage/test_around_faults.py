@@ -162,9 +162,9 @@ def test_a_fault_has_what_the_cluster_says_before_it_and_after_it(cluster, resul
     after = results.path("logs/002-after-node-kill")
     assert files(after) == FILES - {"objects/events-default.jsonl", "objects/events-empty.jsonl"}, "no newer event"
     assert all(began - 2 <= since <= began for _, since in asked), "what is newer than the fault"
-    assert "long ago" not in (before / "objects/events-empty.jsonl").read_text()
-    assert (before / "worker.journal").read_text() == "journal of worker\n"
-    told = (before / "index.txt").read_text()
+    assert "long ago" not in (before / "objects/events-empty.jsonl").read_text(encoding="utf-8")
+    assert (before / "worker.journal").read_text(encoding="utf-8") == "journal of worker\n"
+    told = (before / "index.txt").read_text(encoding="utf-8")
     assert told.startswith("Gathered before node kill, until ")
     assert "left out" not in told
 
@@ -195,7 +195,7 @@ def test_what_does_not_come_in_time_is_left_out_and_the_fault_is_not_kept_waitin
     with cluster.fault(Harm()):
         folder = results.path("logs/001-before-harm")
         assert files(folder) == (FILES - {"storage/ceph-report.json"}) | {"storage/more.json"}
-        assert "left out: storage/ceph-report.json: out of time\n" in (folder / "index.txt").read_text()
+        assert "left out: storage/ceph-report.json: out of time\n" in (folder / "index.txt").read_text(encoding="utf-8")
     assert all(0 < timeout <= 20.0 for timeout in waited[:2])
     kube.released.set()
 
@@ -207,7 +207,9 @@ def test_nobody_is_asked_while_the_api_is_down(cluster, results, kube, asked, mo
     with cluster.fault(Harm()):
         folder = results.path("logs/001-before-harm")
         assert files(folder) == {"index.txt"}
-        assert "left out: everything: the API server did not answer\n" in (folder / "index.txt").read_text()
+        assert "left out: everything: the API server did not answer\n" in (folder / "index.txt").read_text(
+            encoding="utf-8"
+        )
         assert asked == []
 
 
@@ -223,7 +225,7 @@ def test_what_cannot_be_had_is_told_and_fails_no_scenario(cluster, results, kube
     cluster.diagnostics["odd.json"] = lambda: 7
     monkeypatch.setattr(log_bundle.node_containers, "state_and_journal", fails)
     with cluster.fault(Harm()):
-        told = results.path("logs/001-before-harm/index.txt").read_text()
+        told = results.path("logs/001-before-harm/index.txt").read_text(encoding="utf-8")
     for what in ("events", "storage/ceph-report.json", "control-plane", "worker"):
         assert f"left out: {what}: {type(error).__name__}: {error}\n" in told
     assert "left out: storage/odd.json: AttributeError" in told
@@ -301,8 +303,10 @@ def test_all_that_is_gathered_around_a_fault_is_bounded(cluster, results, monkey
         folder = results.path("logs/001-before-harm")
         sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
         assert sum(size for name, size in sizes.items() if name != "index.txt") <= 2000
-        assert (folder / "storage/ceph-report.json").read_text().endswith("old\nnew\n")
-        assert (folder / "worker.journal").read_text() == "journal of worker\n", "what is small is whole"
+        assert (folder / "storage/ceph-report.json").read_text(encoding="utf-8").endswith("old\nnew\n")
+        assert (folder / "worker.journal").read_text(encoding="utf-8") == "journal of worker\n", (
+            "what is small is whole"
+        )
 
 
 def test_logs_are_gathered_once_what_is_gathered_after_a_fault_is_written(cluster, results, kube, monkeypatch):
@@ -328,5 +332,5 @@ def test_a_node_that_is_off_is_told(monkeypatch, cluster, results):
 
     monkeypatch.setattr(log_bundle.node_containers, "state_and_journal", off)
     with cluster.fault(Harm()):
-        told = results.path("logs/001-before-harm/index.txt").read_text()
+        told = results.path("logs/001-before-harm/index.txt").read_text(encoding="utf-8")
     assert "left out: worker: CommandFailed: docker exec worker: ended with status 1\n" in told

@@ -23,7 +23,7 @@ def gather(tmp_path, monkeypatch):
     def collect(kube, folder, *, budget_bytes):
         for name in ("logs/rook-ceph/mon-a/mon.log", "objects/Pod.jsonl", "objects/events-rook-ceph.jsonl"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text("{}\n")
+            (folder / name).write_text("{}\n", encoding="utf-8")
 
     monkeypatch.setattr(log_bundle.bundle, "collect", collect)
 
@@ -56,13 +56,15 @@ def test_what_does_not_answer_is_in_its_place_in_words(gather, error):
         raise error
 
     folder = gather({"ceph-report.json": ask, "ceph-log.json": lambda: "[1]"})
-    assert (folder / "storage/ceph-report.json").read_text() == f"not to be had: {in_words(error)}\n"
-    assert (folder / "storage/ceph-log.json").read_text() == "[1]"
+    assert (folder / "storage/ceph-report.json").read_text(encoding="utf-8") == f"not to be had: {in_words(error)}\n"
+    assert (folder / "storage/ceph-log.json").read_text(encoding="utf-8") == "[1]"
 
 
 def test_what_is_too_long_keeps_its_end(gather, monkeypatch):
     monkeypatch.setattr(log_bundle, "LARGEST", 10)
-    assert (gather({"said.txt": lambda: "old old\nnew new\n"}) / "storage/said.txt").read_text() == "new new\n"
+    assert (gather({"said.txt": lambda: "old old\nnew new\n"}) / "storage/said.txt").read_text(
+        encoding="utf-8"
+    ) == "new new\n"
 
 
 def test_full_disk_raises_nothing(gather, monkeypatch):

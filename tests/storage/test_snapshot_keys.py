@@ -44,7 +44,7 @@ def examples(tmp_path):
         "toolbox.yaml": [{"kind": "Deployment", "metadata": {"name": "rook-ceph-tools"}, "spec": pod}],
     }
     for name, documents in objects.items():
-        (folder / name).write_text(yaml.safe_dump_all(documents))
+        (folder / name).write_text(yaml.safe_dump_all(documents), encoding="utf-8")
     return folder
 
 
@@ -158,9 +158,9 @@ def test_nodes_begin_with_the_images_of_every_run_and_of_its_scenarios(prepared,
 def test_other_manifests_under_the_same_version_make_another_key(prepared, examples):
     before = key_of(prepared())
     operator = examples / "operator.yaml"
-    operator.write_text("# a comment changes nothing\n" + operator.read_text())
+    operator.write_text("# a comment changes nothing\n" + operator.read_text(encoding="utf-8"), encoding="utf-8")
     assert key_of(prepared()) == before
-    operator.write_text(operator.read_text().replace("name: main", "name: another"))
+    operator.write_text(operator.read_text(encoding="utf-8").replace("name: main", "name: another"), encoding="utf-8")
     assert key_of(prepared()).digest != before.digest
 
 

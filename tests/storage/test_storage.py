@@ -293,7 +293,7 @@ def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_
     new_cluster, images_missing, results, tmp_path
 ):
     config = tmp_path / "config"
-    config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n")
+    config.write_text("users: [{name: kind-rookery, user: {token: mine}}]\n", encoding="utf-8")
     with pytest.raises(UsageError, match="an entry kind-rookery"):
         new_cluster(kubeconfig=str(config)).prepare(results)
 
@@ -584,9 +584,9 @@ def test_what_gathering_logs_takes_is_a_phase(cluster, results, monkeypatch):
     monkeypatch.setattr(log_bundle.node_containers, "state", lambda name: f"state of {name}")
     cluster.gather_logs(results, "at-the-end")
     folder = results.folder / "logs/at-the-end"
-    assert (folder / "rookery-worker.journal").read_text() == "journal of rookery-worker"
-    assert (folder / "rookery-worker.node.txt").read_text() == "state of rookery-worker"
-    assert "*" not in (folder / "index.txt").read_text().partition("\n\n")[0]
+    assert (folder / "rookery-worker.journal").read_text(encoding="utf-8") == "journal of rookery-worker"
+    assert (folder / "rookery-worker.node.txt").read_text(encoding="utf-8") == "state of rookery-worker"
+    assert "*" not in (folder / "index.txt").read_text(encoding="utf-8").partition("\n\n")[0]
     assert list(results.seconds()) == ["logs gathered"]
 
 

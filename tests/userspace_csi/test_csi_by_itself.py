@@ -16,7 +16,7 @@ else:
     import tomli as tomllib
 
 PACKAGE = Path(__file__).parents[2] / "harness" / "userspace_csi"
-PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text(encoding="utf-8"))
 FILES = [*PACKAGE.rglob("*.py"), *Path(__file__).parent.glob("*.py"), Path(__file__).parents[1] / "playing.py"]
 OF_THE_TESTS = {"hypothesis", "playing", "pytest", "tomli"}  # tests/playing.py needs nothing
 OF_THE_IMAGE = {

@@ -72,7 +72,7 @@ def module(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mo
 @pytest.fixture
 def ceph(module: ModuleType, tmp_path) -> Any:
     config = ClusterConfig(tmp_path / "csi-cluster-config-json")
-    config.path.write_text(json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789"]}]))
+    config.path.write_text(json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789"]}]), encoding="utf-8")
     return module.Ceph(config)
 
 

@@ -401,7 +401,7 @@ class Node:
         self.calls.append(list(argv))
         if "systemd-run" in argv:
             self.state = self.launched
-            self.seen = [path.read_text() for path in sorted(self.secrets.glob("*/*"))]
+            self.seen = [path.read_text(encoding="utf-8") for path in sorted(self.secrets.glob("*/*"))]
         elif "stop" in argv:
             self.state = "inactive"
         elif "is-active" in argv:
@@ -515,7 +515,7 @@ def test_the_admin_sockets_protocol(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["user", "admin"])
 def test_the_user_of_a_mounted_secret(tmp_path: Path, kind: str) -> None:
     assert Credentials.from_folder(tmp_path) is None
-    (tmp_path / f"{kind}ID").write_text("csi-cephfs-provisioner")
+    (tmp_path / f"{kind}ID").write_text("csi-cephfs-provisioner", encoding="utf-8")
     assert Credentials.from_folder(tmp_path) is None
-    (tmp_path / f"{kind}Key").write_text("AQOther==")
+    (tmp_path / f"{kind}Key").write_text("AQOther==", encoding="utf-8")
     assert Credentials.from_folder(tmp_path) == PROVISIONER

@@ -87,16 +87,16 @@ def test_the_store_keeps_replaces_and_forgets(tmp_path: Path) -> None:
 def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
     store = StateStore(tmp_path, BOOT)
     store.save(VolumeState(VOLUME, BOOT))
-    (store.folder(VOLUME) / "state.json").write_text('{"volume": {')
+    (store.folder(VOLUME) / "state.json").write_text('{"volume": {', encoding="utf-8")
     assert list(store.all()) == []
 
 
 def test_a_boot_is_told_by_the_start_of_init(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "sys/kernel/random").mkdir(parents=True)
-    (tmp_path / "sys/kernel/random/boot_id").write_text("6d1f\n")
+    (tmp_path / "sys/kernel/random/boot_id").write_text("6d1f\n", encoding="utf-8")
     fields = " ".join(str(number) for number in range(4, 53))
-    (tmp_path / "1/stat").write_text(f"1 (a ) b) S {fields}\n")
+    (tmp_path / "1/stat").write_text(f"1 (a ) b) S {fields}\n", encoding="utf-8")
     assert NodeBoot.current(tmp_path) == NodeBoot("6d1f", 22)
 
 
@@ -184,7 +184,9 @@ def test_monitors_come_from_rooks_config_map(tmp_path: Path) -> None:
     config = ClusterConfig(tmp_path / "csi-cluster-config-json")
     with pytest.raises(Unavailable):
         config.monitors("rook-ceph")
-    config.path.write_text(json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789", "10.96.1.2:6789"]}]))
+    config.path.write_text(
+        json.dumps([{"clusterID": "rook-ceph", "monitors": ["10.96.1.1:6789", "10.96.1.2:6789"]}]), encoding="utf-8"
+    )
     assert config.monitors("rook-ceph") == ["10.96.1.1:6789", "10.96.1.2:6789"]
     assert config.clusters() == ["rook-ceph"]
     with pytest.raises(InvalidArgument, match="other"):
@@ -214,7 +216,8 @@ def test_where_a_device_node_is_shown(tmp_path: Path) -> None:
         "80 60 0:6 /loop3 /publish/one rw - devtmpfs devtmpfs rw\n"
         "81 60 0:6 /loop31 /publish/two rw - devtmpfs devtmpfs rw\n"
         "82 60 254:0 /data/loop3 /publish/three rw - ext4 /dev/root rw\n"
-        "83 60 0:6 /loop3//deleted /publish/four rw - devtmpfs devtmpfs rw\n"
+        "83 60 0:6 /loop3//deleted /publish/four rw - devtmpfs devtmpfs rw\n",
+        encoding="utf-8",
     )
     mounts = Mounts(table)
     assert [str(mount.point) for mount in mounts.of_device_node(Path("/dev/loop3"))] == ["/publish/one"]
@@ -236,7 +239,7 @@ def test_files_are_bound_to_files_and_folders_to_folders(tmp_path: Path) -> None
 
 def test_the_mount_on_top_counts(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
-    table.write_text(MOUNTINFO)
+    table.write_text(MOUNTINFO, encoding="utf-8")
     mounts = Mounts(table)
     top = mounts.at(Path("/target/"))
     assert top is not None
@@ -463,7 +466,7 @@ def test_the_key_is_on_no_command_line_and_gone_once_it_was_read(tmp_path: Path)
         def __call__(self, argv: Sequence[str], *, timeout: float, check: bool = True) -> Completed:
             if "systemd-run" in argv:
                 (keyring,) = tmp_path.glob("secrets/*/keyring")
-                keyrings.append((keyring.read_text(), keyring.stat().st_mode & 0o777))
+                keyrings.append((keyring.read_text(encoding="utf-8"), keyring.stat().st_mode & 0o777))
             return super().__call__(argv, timeout=timeout, check=check)
 
     programs = Reading()
@@ -520,6 +523,6 @@ def test_the_driver_imports_without_ceph_and_grpc() -> None:
     bound = {"connections.py", "images.py", "services.py", "registration.py", "__main__.py"}
     for path in package.rglob("*.py"):
         words = ("import rados", "import rbd", "import grpc", "import csi_pb2", "import pluginregistration")
-        uses = [word for word in words if f"\n{word}" in path.read_text()]
+        uses = [word for word in words if f"\n{word}" in path.read_text(encoding="utf-8")]
         assert bool(uses) is (path.name in bound), f"{path.name}: {uses}"
     assert os.path.exists(package / "__main__.py")

@@ -26,7 +26,7 @@ class Pod:
             ["sh", "-c", script.replace("/volume", str(self.root / "volume")).replace("/tmp/w", f"{self.root}/w")],
             check=True,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         ).stdout
 
 

@@ -26,7 +26,7 @@ class Kube:
 
     def exec(self, pod, argv, *, namespace, timeout):
         process = subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", start_new_session=True
         )
         self.groups.append(process.pid)
         output, _ = process.communicate(timeout=10)

@@ -17,12 +17,12 @@ def appended(tmp_path, monkeypatch):
         volume.mkdir()
         script = files_module._APPEND.replace("/tmp/", f"{tmp_path}/").replace("/volume", str(volume))
         times = " ".join(str(sum(steps[: number + 1])) for number in range(len(steps)))
-        (tmp_path / "times").write_text("\n".join(times.split()) + "\n")
+        (tmp_path / "times").write_text("\n".join(times.split()) + "\n", encoding="utf-8")
         clock = f"""date() {{ head -n1 {tmp_path}/times; sed -i 1d {tmp_path}/times; }}
             sync() {{ [ -s {tmp_path}/times ] || exit 0; [ $i != {refuses} ]; }}"""
         subprocess.run(["sh", "-c", f"{clock}\n{script}"], check=True, timeout=20)
-        read = {name: (tmp_path / name).read_text().split() for name in ("synced", "longest-gap")}
-        return (volume / "log").read_text().split(), read["synced"], read["longest-gap"]
+        read = {name: (tmp_path / name).read_text(encoding="utf-8").split() for name in ("synced", "longest-gap")}
+        return (volume / "log").read_text(encoding="utf-8").split(), read["synced"], read["longest-gap"]
 
     return appended
 

@@ -33,7 +33,9 @@ def pod(tmp_path, monkeypatch):
         if "rsync" in script:
             return STATS
         script = script.replace("python3", sys.executable, 1)
-        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=60, check=True).stdout
+        return subprocess.run(
+            ["sh", "-c", script], capture_output=True, encoding="utf-8", timeout=60, check=True
+        ).stdout
 
     return SimpleNamespace(sh=sh, ran=ran, name="target", address="10.244.1.7", tree=tmp_path / "tree")
 

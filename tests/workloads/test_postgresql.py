@@ -181,7 +181,7 @@ def test_what_is_written_follows_from_the_key_and_is_not_in_the_history(client, 
     client.write(0, 7)
 
     assert server.parameters[-1] == (7, value_of(7))
-    assert len(record.path.read_text()) < 300
+    assert len(record.path.read_text(encoding="utf-8")) < 300
 
 
 def test_a_row_replayed_after_a_panic_at_its_commit_is_no_broken_promise(client, server, record):
@@ -254,7 +254,7 @@ def test_a_server_that_does_not_answer_is_a_reason_to_wait(server, record):
 def test_the_password_is_not_in_the_history(client, record):
     client.write(0, 0)
 
-    assert "secret" not in record.path.read_text()
+    assert "secret" not in record.path.read_text(encoding="utf-8")
 
 
 def test_its_image_can_be_built():

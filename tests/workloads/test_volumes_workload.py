@@ -166,14 +166,17 @@ def test_a_volume_is_filled_until_it_refuses(kube, tmp_path, monkeypatch, room):
     """The script itself, in this machine's shell, with a `sync` that refuses from the third file on."""
     fake = tmp_path / "sync"
     fake.write_text(
-        f"#!/bin/sh\n[ $(ls {tmp_path}/volume | wc -l) -le {room} ] || {{ echo quota exceeded >&2; exit 1; }}"
+        f"#!/bin/sh\n[ $(ls {tmp_path}/volume | wc -l) -le {room} ] || {{ echo quota exceeded >&2; exit 1; }}",
+        encoding="utf-8",
     )
     fake.chmod(0o755)
     (tmp_path / "volume").mkdir()
     monkeypatch.setattr("rookery.workloads.volumes.MOUNT", f"{tmp_path}/volume")
     monkeypatch.setattr("rookery.workloads.volumes._PIECE", 1)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    kube.exec = lambda pod, argv, **_: subprocess.run(argv, env=environment, capture_output=True, text=True).stdout
+    kube.exec = lambda pod, argv, **_: (
+        subprocess.run(argv, env=environment, capture_output=True, encoding="utf-8").stdout
+    )
     found = Pod(kube, "writer", "volumes").fill("piece", 3)
     assert found == (FillResult(2, "quota exceeded") if room == 2 else FillResult(3, ""))
 
@@ -230,12 +233,12 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
     monkeypatch.setattr("rookery.workloads.volumes._BETWEEN_READS", f"0; echo changed > {content}")
     # In the foreground, so that what it counts is there when it has ended.
     kube.exec = lambda pod, argv, **_: (
-        subprocess.run([*argv[:-1], argv[-1].removesuffix("&")], capture_output=True, text=True).stdout
+        subprocess.run([*argv[:-1], argv[-1].removesuffix("&")], capture_output=True, encoding="utf-8").stdout
     )
     pod = Pod(kube, "writer", "volumes")
     with pytest.raises(NotYet, match="has no number yet"):
         pod.reads_above(0).now()
-    content.write_text("random\n")
+    content.write_text("random\n", encoding="utf-8")
     pod.start_reading("content", sha256(b"random\n").hexdigest())
     assert pod.reads_above(0).now() == 1
     with pytest.raises(NotYet, match="still at 1"):
@@ -306,7 +309,7 @@ def volume(kube, tmp_path, monkeypatch):
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in (("dd", DD), ("sync", SYNC), ("tee", TEE)):
-        (programs / name).write_text(text.format(python=sys.executable))
+        (programs / name).write_text(text.format(python=sys.executable), encoding="utf-8")
         (programs / name).chmod(0o755)
     (tmp_path / "device").write_bytes(bytes(8 << 20))
     monkeypatch.setattr("rookery.workloads.volumes.MOUNT", str(tmp_path))
@@ -316,7 +319,7 @@ def volume(kube, tmp_path, monkeypatch):
         environment = {"PATH": f"{programs}:/usr/bin:/bin", "VOLUME": does, "TMPDIR": str(tmp_path)}
 
         def execute(pod, argv, **_):
-            done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+            done = subprocess.run(argv, env=environment, capture_output=True, encoding="utf-8")
             if done.returncode:
                 raise ExecFailed("sh", done.returncode, done.stdout + done.stderr)
             return done.stdout

@@ -153,8 +153,8 @@ def test_what_is_there_after_the_fault_is_valid_and_the_verdict_is_written_down(
     assert rows.check(rpo_seconds=0).acknowledged == 20
 
     record.require_checked()
-    assert results.path("verdict.txt").read_text().startswith("valid: 20 rows acknowledged")
-    report = json.loads(results.path("report.json").read_text())
+    assert results.path("verdict.txt").read_text(encoding="utf-8").startswith("valid: 20 rows acknowledged")
+    report = json.loads(results.path("report.json").read_text(encoding="utf-8"))
     assert (report["verdict"]["verdict"], report["rpo_seconds"]) == ("valid", 0)
 
 
@@ -164,7 +164,7 @@ def test_a_row_that_is_lost_is_told(rows, record, server, results):
     fault(record, rows)
     with pytest.raises(StorageFailure, match=r"acknowledged rows lost.*: 7"):
         rows.check(rpo_seconds=0)
-    assert results.path("verdict.txt").read_text().startswith("invalid")
+    assert results.path("verdict.txt").read_text(encoding="utf-8").startswith("invalid")
 
 
 def test_how_much_may_be_lost_is_what_is_promised_unless_the_scenario_says(rows, record, server, monkeypatch):
