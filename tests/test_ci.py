@@ -86,7 +86,7 @@ def test_what_fails_ends_it_with_its_status(ci, fails, ran):
 
 
 @pytest.mark.parametrize("results", [None, "elsewhere"])
-def test_where_the_seconds_of_the_core_went_is_told_and_fails_nothing(ci, tmp_path, results):
+def test_where_the_seconds_of_the_core_went_is_reported_and_fails_nothing(ci, tmp_path, results):
     rookery = tmp_path / ".tox" / "e2e" / "bin" / "rookery"
     rookery.parent.mkdir(parents=True)
     rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3), encoding="utf-8")
@@ -102,7 +102,7 @@ def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):
     assert ci(fails='"-m tox -e e2e"', status=5)[0] == 5
 
 
-def test_a_shallow_clone_is_told_that_its_turn_means_nothing(ci):
+def test_a_shallow_clone_is_warned_that_its_turn_means_nothing(ci):
     assert any("this clone is shallow" in line for line in ci(commits=1, shallow="true")[2])
 
 

@@ -150,7 +150,7 @@ def test_text_of_the_locale_is_found(call):
     assert not [*of_the_locale(ast.parse(with_encoding))]
 
 
-def test_to_say_that_there_is_none_is_not_to_say_which():
+def test_an_encoding_that_is_none_is_not_given():
     assert [*of_the_locale(ast.parse("open(path, encoding=None)"))]
 
 
@@ -175,5 +175,5 @@ def test_to_say_that_there_is_none_is_not_to_say_which():
         "path.read_bytes()",
     ],
 )
-def test_what_has_no_encoding_or_says_it_is_let_through(call):
+def test_what_has_no_encoding_or_names_it_passes(call):
     assert not [*of_the_locale(ast.parse(call))]

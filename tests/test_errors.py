@@ -56,7 +56,7 @@ def test_an_error_of_another_process_is_what_it_was_there(error):
     assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
 
 
-def test_the_hints_of_programs_tell_one_that_is_missing_from_one_that_is_slow_and_one_that_failed():
+def test_the_hints_of_programs_distinguish_one_that_is_missing_from_one_that_is_slow_and_one_that_failed():
     with pytest.raises(CommandFailed) as missing:
         run(["rookery-no-such-program"], timeout=5)
     errors = [missing.value, CommandFailed(["docker"], None, ""), CommandFailed(["docker"], 1, "")]

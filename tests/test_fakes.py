@@ -54,7 +54,7 @@ def like_fakes(ours: set[str], folder: Path) -> dict[tuple[str, str], bool]:
     }
 
 
-def test_each_fake_says_what_it_plays_or_stands_among_those_that_are_none():
+def test_each_fake_names_what_it_plays_or_stands_among_those_that_are_none():
     said = like_fakes({node.name for _, node in classes_in(HARNESS)}, TESTS)
     assert {each for each, plays_something in said.items() if not plays_something} == set(NO_FAKES)
 

@@ -194,7 +194,7 @@ def test_an_import_that_points_upwards_is_found_wherever_it_stands(source, how):
     assert [(edge.imported, edge.how) for edge in upwards(found)] == [("rookery.plugin.session", how)]
 
 
-def test_whom_a_module_imports_is_said_in_full():
+def test_whom_a_module_imports_is_known_in_full():
     assert [edge for edge in EDGES if edge.imported.startswith("a relative import")] == []
     (edge,) = imports_of("rookery.kube.client", "\nfrom . import podexec", {*modules()})
     assert edge.imported == "a relative import, line 2"
@@ -215,7 +215,7 @@ def test_the_cluster_knows_no_rook():
     assert reach("cluster") & {"rook", "storage"} == set()
 
 
-def test_rook_is_known_by_the_default_of_the_settings_and_by_those_that_say_why():
+def test_rook_is_known_by_the_default_of_the_settings_and_by_those_that_give_a_reason():
     assert Settings().storage == "rook"
     assert {edge.importer for edge in BETWEEN_ROOMS if edge.rooms[1] == "rook"} == KNOW_ROOK.keys()
     assert {edge.importer for edge in EDGES if edge.how == NAMED and edge.rooms[1] == "rook"} == {

@@ -104,7 +104,7 @@ def functions_of(module):
 
 
 @pytest.mark.parametrize("pattern", mutation_run.DECIDING)
-def test_what_decides_is_where_it_is_said_to_be(pattern):
+def test_what_decides_is_where_it_is_listed(pattern):
     """A function that has moved would be left out without a word."""
     module = pattern.partition(".x")[0].removesuffix(".*")
     assert any(fnmatch.fnmatchcase(name, pattern) for name in functions_of(module)), pattern
@@ -114,7 +114,7 @@ def test_what_decides_is_where_it_is_said_to_be(pattern):
     assert f"{mutation_run.SOURCE}/{module.replace('.', '/')}.py" in mutated
 
 
-def test_what_is_explained_is_where_it_is_said_to_be():
+def test_what_is_explained_is_where_it_is_listed():
     for each in tomllib.loads(Path(mutation_run.__file__).with_name("survivors.toml").read_text(encoding="utf-8"))[
         "survivor"
     ]:

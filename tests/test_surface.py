@@ -63,5 +63,5 @@ def test_a_name_that_is_not_exported_is_missing_as_from_any_module():
         rookery.nowhere  # noqa: B018
 
 
-def test_type_checkers_are_told_that_there_are_types():
+def test_type_checkers_know_that_there_are_types():
     assert Path(rookery.__file__).with_name("py.typed").exists()

@@ -79,7 +79,7 @@ def test_a_false_value_is_a_value(clock):
     assert wait_for(Answers([]), what="nothing", within=10) == []
 
 
-def test_the_time_out_says_what_how_long_and_the_last_reason(clock):
+def test_the_time_out_reports_what_how_long_and_the_last_reason(clock):
     with pytest.raises(DeadlineExceeded) as caught:
         wait_for(Answers("0 of 3", "1 of 3", "2 of 3"), what="OSDs up", within=5, every=1)
 
@@ -423,7 +423,7 @@ def test_all_of_gives_since_to_those_that_take_it(clock):
     assert set(second.asked_since) == {5}
 
 
-def test_all_of_has_a_part_hold_as_often_in_a_row_as_it_says(clock):
+def test_all_of_has_a_part_hold_as_often_in_a_row_as_it_asks(clock):
     answers = iter([True, False, True, True, pytest.fail])
 
     def ask() -> None:
@@ -468,7 +468,7 @@ def test_nobody_else_sleeps():
     assert {place.partition(":")[0] for place in found} == {"rookery/waiting.py"}, found
 
 
-def test_a_wait_that_took_a_second_is_told_with_its_seconds_and_its_deadline(told):
+def test_a_wait_that_took_a_second_is_reported_with_its_seconds_and_its_deadline(told):
     wait_for(Answers("no", "no", 7), what="quick", within=9, every=0.4)
     wait_for(Answers("no", "no", 7), what="OSDs up", within=9, every=2)
     assert told == [waiting.Wait("OSDs up", 4.0, 9, "met")]
@@ -504,7 +504,7 @@ def ceased():
         (ceased, "ceased", 9),
     ],
 )
-def test_how_a_wait_ended_is_told(told, wait, ended, within):
+def test_how_a_wait_ended_is_reported(told, wait, ended, within):
     with suppress(OSError, DeadlineExceeded, ConditionCeased):
         wait()
     ((name, seconds, had, how),) = [(each.name, each.seconds, each.within, each.ended) for each in told]
@@ -512,7 +512,7 @@ def test_how_a_wait_ended_is_told(told, wait, ended, within):
     assert seconds >= 2
 
 
-def test_waits_of_every_thread_are_told_and_none_that_ends_when_nobody_listens(clock):
+def test_waits_of_every_thread_are_reported_and_none_that_ends_when_nobody_listens(clock):
     found = []
     with waiting.waits.subscribe(found.append):
         thread = threading.Thread(target=late_for_nothing)

@@ -100,7 +100,7 @@ def told():
 
 
 @pytest.mark.parametrize("given", calls("tox"))
-def test_each_environment_of_tox_is_there_and_told_in_docs(environments, told, given):
+def test_each_environment_of_tox_is_there_and_is_in_docs(environments, told, given):
     named = given[given.index("-e") + 1].split(",") if "-e" in given else []
     assert set(named) <= set(environments)
     assert [name for name in named if f"tox -e {name}" not in told and name not in ("lint", "unit")] == []
@@ -113,7 +113,7 @@ def test_each_environment_of_tox_is_there_and_told_in_docs(environments, told, g
 
 
 @pytest.mark.parametrize("given", calls("rookery"))
-def test_each_command_is_one_and_told_in_docs(told, given):
+def test_each_command_is_one_and_is_in_docs(told, given):
     assert cli.parser().parse_args(given)
     named = [word for word in given[:2] if re.fullmatch("[a-z-]+", word) and not word.startswith("-")]
     assert f"rookery {' '.join(named)}" in told

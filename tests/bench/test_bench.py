@@ -249,14 +249,14 @@ def test_what_was_restored_whole_has_no_differences(restored):
     assert bench._differences(cluster, snapshot) == []
 
 
-def test_a_file_that_differs_is_told(restored, tmp_path):
+def test_a_file_that_differs_is_reported(restored, tmp_path):
     cluster, snapshot, _ = restored
     (tmp_path / "node/state").write_text("another", encoding="utf-8")
     (found,) = bench._differences(cluster, snapshot)
     assert found.endswith(" state")
 
 
-def test_a_disk_that_differs_is_told(restored):
+def test_a_disk_that_differs_is_reported(restored):
     cluster, snapshot, disk = restored
     disk.write_bytes(b"OSD")
     assert bench._differences(cluster, snapshot) == [str(disk)]

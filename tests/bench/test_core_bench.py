@@ -102,7 +102,7 @@ def test_each_second_of_a_run_is_in_one_category(results):
     assert measured.facts["scenarios"] == ["2 passed"]
 
 
-def test_what_overlaps_is_told_by_what_each_phase_added(results):
+def test_what_overlaps_is_reported_by_what_each_phase_added(results):
     (parts,) = core_bench.of(results).parts
     assert parts[WAITING] == {"nodes Ready": 10.0, "OSDs up": 15.0, "symptom shown": 2.0}
     assert parts[CEPH] == {"CephCluster Ready": 60.0, "OSDs up": 5.0, "nothing to HEALTH_OK": 3.0}
@@ -309,7 +309,7 @@ def test_core_runs_pytest_as_a_user_would_with_the_options_that_were_given(pytes
     assert all(run["harness"] == run["core, states saved"] for run in runs)
 
 
-def test_a_run_that_fails_ends_it_and_what_was_measured_is_told(pytest_of_users, capsys):
+def test_a_run_that_fails_ends_it_and_what_was_measured_is_reported(pytest_of_users, capsys):
     assert pytest_of_users("0 1 0", "--runs", "3") == 3
     measured = json.loads(capsys.readouterr().out)
     assert len(measured["runs"]) == 1

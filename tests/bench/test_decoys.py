@@ -76,7 +76,7 @@ def test_a_folder_is_changed_by(folder, what):
     assert named.partition(":")[2] in "\n".join(told)
 
 
-def test_a_link_is_told_by_what_it_leads_to(folder):
+def test_a_link_is_reported_by_what_it_leads_to(folder):
     before = decoys.state_of(folder.path, times=False)
     relink(folder.path)
     assert len(decoys.differences(before, decoys.state_of(folder.path, times=False))) == 1
@@ -154,7 +154,7 @@ def test_a_loop_device_is_changed_by_detaching_and_by_writing(tmp_path, loop_num
     assert not device.file.exists()
 
 
-def test_a_container_is_changed_by_whatever_inspecting_it_tells(engine):
+def test_a_container_is_changed_by_whatever_inspecting_it_reports(engine):
     container = Container("rookery-worker", "image", "0123", {"io.x-k8s.kind.cluster": "rookery"})
     container.make()
     before = container.state()
@@ -210,7 +210,7 @@ def test_what_lies_beside_a_run_resembles_it_and_is_never_its_own(engine, tmp_pa
     assert [each.file for each in lying if isinstance(each, LoopDevice)] == [tmp_path / "own/disks/rookery-worker.img"]
 
 
-def test_those_that_changed_are_told_and_made_anew(engine, folder):
+def test_those_that_changed_are_reported_and_made_anew(engine, folder):
     with Decoys("0123") as there:
         container = Container("rookery-worker-0123", there.image, "0123")
         there.add([folder, container])
@@ -255,7 +255,7 @@ def have(*lying, set_id="0123"):
         there.add(lying)
 
 
-def test_a_decoy_that_is_gone_is_told_in_one_line(engine, folder):
+def test_a_decoy_that_is_gone_is_reported_in_one_line(engine, folder):
     with Decoys("0123") as there:
         container = Container("rookery-worker-0123", there.image, "0123")
         there.add([folder, container])
@@ -288,7 +288,7 @@ def test_one_that_cannot_be_removed_keeps_no_other(engine, folder):
     assert engine.images == []
 
 
-def test_decoys_that_stay_are_told(engine):
+def test_decoys_that_stay_are_reported(engine):
     engine.refuses.add("rm")
     with pytest.raises(InfrastructureError, match="docker rm -f -v 0"):
         have(Container("rookery-worker-0123", "image", "0123"))

@@ -143,7 +143,7 @@ def test_a_run_that_has_nothing_to_restore_may_save_for_the_next_one():
     assert timeline.seconds >= END
 
 
-def test_the_kill_tells_what_the_run_had_come_to():
+def test_the_kill_shows_what_the_run_had_come_to():
     attempt = struck(Timeline(DEPLOYING), BY_NAME["deploy"], 0.99, 120.0)
     assert list(attempt.seen) == ["images ready", "image store ready", "kind cluster created", "HEALTH_OK"]
 
@@ -332,7 +332,7 @@ def touched(path):
 
 @pytest.mark.parametrize("what", LEAVES)
 @pytest.mark.parametrize("phase", ["deploy", "images"])
-def test_what_is_left_is_told_and_is_not_the_end(bench, tmp_path, what, phase):
+def test_what_is_left_is_reported_and_is_not_the_end(bench, tmp_path, what, phase):
     leave, named = LEAVES[what]
     made = iter([True, False])
     bench.makes = lambda run: leave(bench, run) if next(made) else None
@@ -488,7 +488,7 @@ def test_a_run_that_ends_first_does_not_count_and_is_repeated(bench):
     assert bench.did.count("sweep") == 2
 
 
-def test_what_a_run_that_ended_by_itself_did_to_decoys_is_told_as_well(bench, tmp_path):
+def test_what_a_run_that_ended_by_itself_did_to_decoys_is_reported_as_well(bench, tmp_path):
     damages = iter([True, False])
 
     def make(run):
@@ -634,7 +634,7 @@ def test_an_interrupt_ends_all_of_a_real_run(monkeypatch, program, tmp_path):
     assert swept == ["it"]
 
 
-def test_torn_results_tell_of_no_phase(tmp_path):
+def test_torn_results_have_no_phase(tmp_path):
     with kill_bench._running([sys.executable, "-c", ""], dict(os.environ), tmp_path) as running:
         for name, text in (("a", "{"), ("b", "[]"), ("c", '{"phases": [{"name": "images ready"}]}'), ("d", "{}")):
             (tmp_path / "run" / name).mkdir(parents=True)

@@ -47,7 +47,7 @@ def test_the_command_asks_for_what_was_given(monkeypatch, capsys):
     ],
 )
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
-def test_the_exit_status_tells_findings_from_failures(monkeypatch, capsys, facts, status, option):
+def test_the_exit_status_distinguishes_findings_from_failures(monkeypatch, capsys, facts, status, option):
     measured = kill_bench.KillBench("kill", facts={"seed": 1, "kills": 0, "left": [], "changed": [], **facts})
     monkeypatch.setattr(kill_bench, "kill", lambda *_, **__: measured)
     assert cli.main(["bench", "kill", *option]) == status

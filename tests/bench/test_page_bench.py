@@ -54,7 +54,7 @@ def test_the_made_up_history_is_one_that_a_recorder_may_have_written(tmp_path):
     assert outcomes == {"ok", "fail", "info"}
 
 
-def test_without_a_browser_writing_is_measured_and_the_rest_said(no_browser):
+def test_without_a_browser_writing_is_measured_and_the_rest_reported(no_browser):
     measured = page.page(operations=2_000, runs=2)
     assert [set(run) for run in measured.runs] == [{page.WRITTEN, page.SIZE, page.RECORDED, page.COST}] * 2
     assert measured.facts["not measured"] == "first paint, hover: no docker engine answers hint: rookery setup"
@@ -81,7 +81,7 @@ def test_what_the_browser_shows_is_photographed(browser, tmp_path, capsys):
     assert photo.read_bytes() == b"#timeline"
 
 
-def test_page_that_says_nothing_where_the_pointer_is_is_told(browser):
+def test_page_that_reports_nothing_where_the_pointer_is_is_reported(browser):
     browser.hover = {"worst": 1.0, "said": 0}
     measured = page.page(operations=100, runs=1)
     assert "says nothing" in measured.facts["failed"]
@@ -101,7 +101,7 @@ def test_of_a_scenario_a_copy_is_measured(no_browser, tmp_path, capsys):
     assert sorted(path.name for path in scenario.iterdir()) == before
 
 
-def test_of_a_scenario_whose_watcher_told_nothing_it_is_not_measured(no_browser, tmp_path):
+def test_of_a_scenario_whose_watcher_reported_nothing_it_is_not_measured(no_browser, tmp_path):
     found = stored_runs.files()
     found["report.json"]["watcher"] = {"share_of_a_core": None, "error": "no API server"}
     measured = page.page(operations=0, runs=1, of=stored_runs.write(tmp_path, found))

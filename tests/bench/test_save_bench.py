@@ -130,7 +130,7 @@ def test_rows_of_before_the_freeze_have_to_be_there_and_no_later_ones(machine, t
     assert machine.did == ["save", "restore", "close", "end"]
 
 
-def test_a_lost_row_is_told(machine, tmp_path):
+def test_a_lost_row_is_reported(machine, tmp_path):
     machine.rows_back = lambda acknowledged: acknowledged - {max(acknowledged)}
     measured = run(tmp_path, runs=2, state="cassandra", restore_every=1)
     assert measured.facts["verdicts"] == ["invalid"]

@@ -357,7 +357,7 @@ def test_many_at_once_are_spread_and_gone_in_the_end(kube, measure):
     assert {did.partition(":")[0] for did in written} == set(WORKERS)
 
 
-def test_of_many_at_once_those_that_fail_are_told_and_the_others_go_on(kube, measure):
+def test_of_many_at_once_those_that_fail_are_reported_and_the_others_go_on(kube, measure):
     kube.hangs = {"data-3": "ready", "data-7": "write"}
     measured = measure("parallel")
     assert [text.partition(":")[0] for text in measured.facts["failures"]] == ["data-3", "data-7"]

@@ -117,7 +117,7 @@ def test_elements_are_read_filled_in_and_clicked(driver, browser):
     assert told == [("/element/e1/clear", None), ("/element/e1/value", "s3cret"), ("/element/e1/click", None)]
 
 
-def test_what_the_page_lacks_is_a_reason_to_wait_that_says_where(driver, browser):
+def test_what_the_page_lacks_is_a_reason_to_wait_that_reports_where(driver, browser):
     driver.answers = {"/url": "http://dashboard/#/login", ".card": ["e1"]}
 
     assert not browser.has(".absent")
@@ -202,7 +202,7 @@ def test_its_container_is_on_record_while_it_lasts(engine):
     assert not engine.lease.has("container")
 
 
-def test_a_browser_that_does_not_start_says_why_and_leaves_nothing(engine):
+def test_a_browser_that_does_not_start_gives_the_reason_and_leaves_nothing(engine):
     engine.lives = False
     with (
         pytest.raises(InfrastructureError, match="cannot find Chrome binary"),

@@ -63,7 +63,7 @@ def scenarios():
     return collection.collect(SCENARIOS)
 
 
-def test_every_report_of_a_scenario_is_in_the_ledger_and_says_all_it_should(scenarios):
+def test_every_report_of_a_scenario_is_in_the_ledger_with_all_it_should_have(scenarios):
     reports = ledger.load(SCENARIOS)
     assert ledger.unrecorded(reports, scenarios) == []
     assert {report.short: report.missing for report in reports if set(report.missing) - {"run"}} == {}
@@ -95,7 +95,7 @@ def test_a_report_is_joined_with_its_scenarios_and_no_others(folder):
     assert told["scenarios"] == ["bugs/test_it.py::test_it", "bugs/test_it.py::test_again"]
 
 
-def test_a_report_that_is_not_in_the_ledger_is_told(folder):
+def test_a_report_that_is_not_in_the_ledger_is_reported(folder):
     assert ledger.unrecorded(ledger.load(folder), [scenario(url="https://example.org/bug/7")]) == [
         "https://example.org/bug/7"
     ]
@@ -127,7 +127,7 @@ def test_what_is_no_ledger_is_refused_with_the_report_that_is_wrong(folder, old,
     assert told in str(refused.value)
 
 
-def test_what_a_report_does_not_say_is_missing(folder):
+def test_what_a_report_does_not_have_is_missing(folder):
     (folder / ledger.FILE).write_text(GOOD.replace('"as designed"', '" "').partition("run =")[0], encoding="utf-8")
     (report,) = ledger.load(folder)
     assert report.missing == ["cause", "run"]
@@ -153,7 +153,7 @@ def test_what_names_no_report_is_refused(given):
         ledger.address_of(given)
 
 
-def test_the_page_says_what_was_not_tried(folder):
+def test_the_page_reports_what_was_not_tried(folder):
     (entry,) = ledger.join(ledger.load(folder), [scenario()])
     page = bugs_page.page([entry])
     assert "| [rook/rook#5222](#rookrook5222) | A pool is deleted | reproduced |" in page

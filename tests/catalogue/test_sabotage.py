@@ -75,7 +75,7 @@ def test_one_kind_is_taken_out_and_the_other_left():
     ]
 
 
-def test_what_is_taken_out_is_told_on_one_line():
+def test_what_is_taken_out_is_reported_on_one_line():
     entry = 'a = {\n    "b": "c",  # cause: see #1\n}\n'
     body = entry + "with (\n    d,  # cause\n    e,\n):\n    f(\n        a\n    )  # cause"
     assert [each.text for each in marked(body).marks] == ['"b": "c"', "d", "f(a)"]
@@ -116,7 +116,7 @@ def test_each_line_keeps_its_number():
         ("def f():  # cause\n    a()", "test_it.py:2: a block like this is not taken out"),
     ],
 )
-def test_a_mark_that_says_nothing_is_bad_input(body, what):
+def test_an_empty_marker_is_bad_input(body, what):
     with pytest.raises(UsageError) as error:
         marked(body)
     assert told(error) == what

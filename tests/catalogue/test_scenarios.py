@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.budget(240), pytest.mark.requires("mkfs")]
 
 print("printed while it is imported")
 
-def test_that_says_nothing(): pass
+def test_that_reports_nothing(): pass
 
 @pytest.mark.slow
 @pytest.mark.budget(60)
@@ -127,14 +127,14 @@ def test_the_first_paragraph_is_the_title_and_the_second_the_summary():
     assert prose.summary == "What happened to whom."
 
 
-def test_a_docstring_that_is_not_there_says_nothing():
+def test_a_docstring_that_is_not_there_reports_nothing():
     assert (Prose.of(None), Prose.of(None).summary) == (Prose("", ""), "")
 
 
 def test_collected_with_what_they_state_and_how_they_are_marked(folder):
     found = {scenario.id: scenario for scenario in collect(folder)}
     assert list(found) == [
-        "test_a.py::test_that_says_nothing",
+        "test_a.py::test_that_reports_nothing",
         "test_a.py::test_of_reports",
         "test_a.py::test_variants[ext4]",
         "test_a.py::test_variants[xfs]",
@@ -197,7 +197,7 @@ def test_the_options_of_the_environment_do_not_hide_scenarios(folder, monkeypatc
         ("", "no_such_name", "*no scenario matches 'no_such_name'*hint: *-k*"),
     ],
 )
-def test_what_cannot_be_collected_is_told(folder, text, pattern, said):
+def test_what_cannot_be_collected_is_reported(folder, text, pattern, said):
     (folder / "test_b.py").write_text(text, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\n", encoding="utf-8")
     with pytest.raises(UsageError) as error:
@@ -281,7 +281,7 @@ def test_the_page_has_each_test_once(folder, capsys):
     assert "[rook/rook#1](https://github.com/rook/rook/issues/1), shown by 'rbd image …" in page
 
 
-def test_a_scenario_without_a_title_or_a_budget_says_so_in_the_list(folder, capsys, monkeypatch):
+def test_a_scenario_without_a_title_or_a_budget_reports_it_in_the_list(folder, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     (folder / "test_a.py").write_text("def test_it(): pass", encoding="utf-8")
     assert cli.main(["scenarios", "--scenarios", str(folder)]) == 0
@@ -297,7 +297,7 @@ def test_needs_neither_docker_nor_a_cluster_nor_a_home(folder, tmp_path):
     assert (done.returncode, len(json.loads(done.stdout))) == (0, 4), done.stderr
 
 
-def test_a_scenario_tells_the_images_of_what_it_deploys(ours):
+def test_a_scenario_shows_the_images_of_what_it_deploys(ours):
     images = {scenario.test: scenario.images for scenario in ours}
     assert images["test_synced_rows_survive"] == (cassandra.KIND.image_of(),)
     assert images["test_commits_survive_the_node_kill"] == (postgresql.KIND.image_of(),)

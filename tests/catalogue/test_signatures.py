@@ -227,7 +227,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("signature", "said"), SAID, ids=lambda it: it.text if isinstance(it, Signature) else "")
-def test_what_is_really_said_is_recognised(signature, said):
+def test_what_is_really_logged_is_recognised(signature, said):
     assert signature.line_in(f"before\n  {said}  \nafter") == said
 
 
@@ -239,7 +239,7 @@ def test_no_signature_is_taken_for_another(signature):
 
 
 @pytest.mark.parametrize("signature", ALL, ids=lambda it: it.text)
-def test_each_signature_says_where_it_is_explained(signature):
+def test_each_signature_reports_where_it_is_explained(signature):
     assert signature.source.startswith("https://")
     assert signature.of
 
@@ -250,7 +250,7 @@ def test_a_signature_without_a_reason_takes_any_event():
     assert event_shown(Kube([event(POOL_GONE, reason="Any")]), "files", signature, of="writer").now() == POOL_GONE
 
 
-def test_what_is_said_of_one_disk_is_not_said_of_another():
+def test_what_is_reported_of_one_disk_is_not_reported_of_another():
     signature = signatures.DISK_HAS_FILESYSTEM.about("loop5")
 
     for said in ('skipping device "loop5" because it contains a filesystem "ext4"', SAID_BY_CEPH_VOLUME):
@@ -366,7 +366,7 @@ def test_when_an_event_was_seen_last(seen):
     assert last_seen(seen) == last_seen(event(""))
 
 
-def test_whoever_listens_is_told_the_line_that_showed_it_and_only_then():
+def test_whoever_listens_gets_the_line_that_showed_it_and_only_then():
     told = []
     kube = Kube([event(POOL_GONE)], logs={("cassandra-0", False): "x\nSeed provider couldn't lookup host a\n"})
     shown = event_shown(kube, "files", signatures.POOL_NOT_FOUND, of="writer")

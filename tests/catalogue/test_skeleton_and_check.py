@@ -72,7 +72,7 @@ def test_a_complete_scenario_lacks_nothing(folder, capsys):
         ("    claim.delete", "    pass\n" * 23 + "    claim.delete", "26 lines, of 25 at most"),
     ],
 )
-def test_what_is_missing_is_told(folder, old, new, told):
+def test_what_is_missing_is_reported(folder, old, new, told):
     path = folder / "bugs/test_it.py"
     assert old in GOOD
     path.write_text(GOOD.replace(old, new), encoding="utf-8")
@@ -86,7 +86,7 @@ def test_what_is_missing_is_told(folder, old, new, told):
         ('cause = "a"', 'cause = ""', "rook/rook#1 lacks in bugs/ledger.toml: cause"),
     ],
 )
-def test_what_the_ledger_lacks_is_told(folder, old, new, told):
+def test_what_the_ledger_lacks_is_reported(folder, old, new, told):
     (folder / ledger.FILE).write_text(LEDGER.replace(old, new), encoding="utf-8")
     assert any(told in each for each in checked(folder))
 
@@ -113,7 +113,7 @@ def test_something_missing_is_exit_status_1(folder, capsys):
     assert "was not seen to turn red" in capsys.readouterr().out
 
 
-def test_a_skeleton_is_written_and_check_says_what_is_left(folder, capsys):
+def test_a_skeleton_is_written_and_check_reports_what_is_left(folder, capsys):
     assert cli.main(["new", "rook/rook#16428", f"--scenarios={folder}"]) == 0
     path = folder / "bugs/test_rook_16428.py"
     assert f"rookery check {path}" in capsys.readouterr().out

@@ -22,25 +22,25 @@ def names(settings):
     return {setting for setting, _, _ in settings}
 
 
-def test_every_value_of_the_kind_configuration_is_told():
+def test_every_value_of_the_kind_configuration_is_reported():
     assert names(tuning.KUBERNETES) == set(tuning.leaves(tuning.kubernetes()))
 
 
-def test_every_value_of_the_ceph_cluster_is_told():
+def test_every_value_of_the_ceph_cluster_is_reported():
     applied = {path for path in tuning.leaves(spec()) if not path.startswith(WHICH)}
     assert names(tuning.CEPH_CLUSTER) == applied
 
 
-def test_every_setting_of_ceph_is_told():
+def test_every_setting_of_ceph_is_reported():
     assert names(tuning.CEPH) == set(tuning.leaves(spec()["cephConfig"]))
 
 
-def test_every_interval_of_the_sidecars_is_told():
+def test_every_interval_of_the_sidecars_is_reported():
     others = {"--csi-address", "--v", "--default-fstype"}
     assert names(tuning.SIDECARS) == tuning.sidecar_flags().keys() - others
 
 
-def test_only_what_differs_is_told_with_its_value_here():
+def test_only_what_differs_is_reported_with_its_value_here():
     told = {each.setting: (each.here, each.usual) for each in tuning.tuned()}
     assert told["osd.osd_pool_default_read_lease_ratio"] == ("0.4", "0.8")
     assert told["skipUpgradeChecks"] == ("true", "false")
@@ -55,7 +55,7 @@ def test_the_page_is_the_committed_one():
 
 
 @pytest.mark.parametrize("shape", [[], ["--json"]])
-def test_the_command_tells_all(capsys, shape):
+def test_the_command_lists_all(capsys, shape):
     assert cli.main(["tuning", *shape]) == 0
     told = capsys.readouterr().out
     if shape:

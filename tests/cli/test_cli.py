@@ -97,7 +97,7 @@ def test_a_wrong_command_line_is_bad_input(argv, capsys):
     ],
     ids=str,
 )
-def test_an_unknown_option_is_told_with_the_usage_of_its_command(argv, command, capsys):
+def test_an_unknown_option_is_reported_with_the_usage_of_its_command(argv, command, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(argv)
     told = capsys.readouterr().err
@@ -237,7 +237,7 @@ def test_doctor_prints_json_and_its_verdict_is_the_exit_status(monkeypatch, caps
         (["--stop-engine"], "stop_engine"),
     ],
 )
-def test_set_up_can_be_said_done_and_taken_back(monkeypatch, argv, did):
+def test_set_up_can_be_previewed_done_and_taken_back(monkeypatch, argv, did):
     done = []
     monkeypatch.setattr(setup, "setup", lambda build, dry_run: done.append(f"setup, {dry_run=}"))
     monkeypatch.setattr(setup_undo, "undo", lambda dry_run: done.append(f"undo, {dry_run=}"))
@@ -319,7 +319,7 @@ def test_images_that_are_not_here_are_not_saved(images, monkeypatch, tmp_path, c
 
 
 @pytest.mark.parametrize(("hours", "age"), [(1, "1 h"), (47, "47 h"), (24 * 9, "9 days")])
-def test_the_age_of_an_image_is_in_the_unit_one_would_say(hours, age):
+def test_the_age_of_an_image_is_in_the_unit_one_would_use(hours, age):
     then = datetime.now(timezone.utc) - timedelta(hours=hours)
     assert tables.age(f"{then:%Y-%m-%dT%H:%M:%S}.123456789Z") == age
 
@@ -367,7 +367,7 @@ def test_a_sweep_that_could_not_remove_all_prints_what_it_did(monkeypatch, capsy
     assert "mine: container stuck" in printed.err
 
 
-def test_sweep_says_that_there_was_nothing(machine, capsys):
+def test_sweep_reports_that_there_was_nothing(machine, capsys):
     assert cli.main(["sweep"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
 
@@ -431,7 +431,7 @@ def test_without_snapshots_the_list_is_empty(saved, monkeypatch, capsys):
     ("option", "names", "unpacked"),
     [([], ["old-ready"], []), (["--all"], ["storage-ready", "old-ready"], ["/stores/a"])],
 )
-def test_what_is_pruned_is_told(saved, capsys, option, names, unpacked):
+def test_what_is_pruned_is_reported(saved, capsys, option, names, unpacked):
     for argv in (["snapshots", "prune", *option, "--json"], ["snapshots", "--json", "prune", *option]):
         assert cli.main(argv) == 0
         printed = json.loads(capsys.readouterr().out)
@@ -446,7 +446,7 @@ def test_what_is_pruned_is_told(saved, capsys, option, names, unpacked):
     assert re.fullmatch(r"[0-9.]+ GiB freed", freed)
 
 
-def test_pruning_says_that_there_was_nothing(saved, monkeypatch, capsys):
+def test_pruning_reports_that_there_was_nothing(saved, monkeypatch, capsys):
     monkeypatch.setattr(snapshots, "prune", lambda *, everything: [])
     assert cli.main(["snapshots", "prune"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
@@ -471,7 +471,7 @@ def test_a_bench_of_no_runs_is_bad_input(capsys, bench, option):
 
 
 @pytest.mark.parametrize(("argv", "told"), [([], "rookery doctor"), (["bench"], "bring-up")])
-def test_a_command_line_without_a_command_is_told_of_all_and_is_bad_input(capsys, argv, told):
+def test_a_command_line_without_a_command_lists_all_and_is_bad_input(capsys, argv, told):
     assert cli.main(argv) == 2
     printed = capsys.readouterr()
     assert told in printed.err
@@ -488,7 +488,7 @@ def test_help_imports_no_command():
     ] == []
 
 
-def test_options_tell_their_defaults(capsys):
+def test_options_show_their_defaults(capsys):
     with pytest.raises(SystemExit):
         cli.main(["bench", "save", "--help"])
     told = " ".join(capsys.readouterr().out.split())
@@ -606,7 +606,7 @@ def test_a_bench_prints_json_and_its_progress_beside_it(monkeypatch, capsys):
     ],
 )
 @pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
-def test_a_bench_that_did_not_pass_tells_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
+def test_a_bench_that_did_not_pass_shows_what_it_measured_and_ends_with_3(monkeypatch, capsys, facts, status, option):
     monkeypatch.setattr(bench_common, "restore", lambda *_, **__: Bench("restore", [{"HEALTH_OK": 20.0}], facts))
     assert cli.main(["bench", "restore", "--runs", "1", *option]) == status
     printed = capsys.readouterr().out

@@ -85,7 +85,7 @@ def test_reports_are_listed_with_what_came_of_them(folder, capsys):
     assert "not in the ledger yet: rook/rook#2" in told
 
 
-def test_some_of_them_by_what_they_say(folder, capsys):
+def test_some_of_them_by_their_text(folder, capsys):
     assert cli.main(["bugs", "misspelt", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)
     assert (told["report"], told["scenarios"]) == ("rook/rook#1", ["bugs/test_it.py::test_it"])
@@ -136,13 +136,15 @@ def test_a_workaround_that_no_docstring_says_is_the_ledgers(folder, monkeypatch,
         (None, 0, 3, "lacks what it needs"),
     ],
 )
-def test_what_was_not_reproduced_says_by_whose_fault(folder, monkeypatch, capsys, outcome, pytest_status, status, told):
+def test_what_was_not_reproduced_reports_by_whose_fault(
+    folder, monkeypatch, capsys, outcome, pytest_status, status, told
+):
     ended(monkeypatch, outcome, pytest_status)
     assert cli.main(["reproduce", "rook/rook#1"]) == status
     assert told in capsys.readouterr().out
 
 
-def test_a_symptom_that_a_version_shows_no_longer_is_told_by_name(folder, monkeypatch, capsys):
+def test_a_symptom_that_a_version_shows_no_longer_is_reported_by_name(folder, monkeypatch, capsys):
     ended(monkeypatch, "failed", 1, seen=False)
     assert cli.main(["reproduce", "rook/rook#1"]) == 1
     assert "not reproduced: no longer shown here: 'pool not found" in capsys.readouterr().out
@@ -205,6 +207,6 @@ def test_a_version_of_a_workload_that_no_scenario_uses_is_not_looked_at(folder, 
     assert cli.main(["reproduce", "rook/rook#1", "--cassandra", "9.9"]) == 0
 
 
-def test_a_report_without_a_scenario_says_what_was_seen_of_it(folder, capsys):
+def test_a_report_without_a_scenario_has_what_was_seen_of_it(folder, capsys):
     assert cli.main(["reproduce", "rook/rook#3"]) == 2
     assert "no scenario is made of rook/rook#3; the claim was Bound after all" in capsys.readouterr().err

@@ -105,12 +105,12 @@ def test_each_has_to_turn_red_by_itself(folder, ends, capsys, cause, workaround,
     assert (told["schema"], told["without_workaround"]) == ("rookery.sabotage/1", [])
 
 
-def test_without_a_result_a_wrong_command_line_is_told_from_a_machine(folder, ends):
+def test_without_a_result_a_wrong_command_line_is_distinguished_from_a_machine(folder, ends):
     ends(status=2)
     assert cli.main(["check", "--sabotage", "it"]) == 2
 
 
-def test_one_without_a_workaround_is_said_to_have_none(folder, ends, capsys):
+def test_one_without_a_workaround_is_listed_as_such(folder, ends, capsys):
     ran = ends(cause=("failed", False))
     assert cli.main(["check", "--sabotage", "guard"]) == 0
     assert len(ran) == 1
@@ -146,6 +146,6 @@ def test_what_is_missing_as_json(folder, capsys):
     assert not any("test_guard: no cause is marked" in each for each in told)
 
 
-def test_a_folder_is_told_as_one(folder, capsys):
+def test_a_folder_is_reported_as_one(folder, capsys):
     assert cli.main(["check", "scenarios/bugs"]) == 2
     assert capsys.readouterr().err.startswith("rookery: scenarios/bugs: a folder\n  hint: a file of scenarios")

@@ -105,7 +105,7 @@ def test_summary_that_cannot_be_written_is_bad_input(results, capsys, tmp_path, 
     assert "hint:" in capsys.readouterr().err
 
 
-def test_run_that_was_killed_says_so_in_each_format(results, capsys):
+def test_run_that_was_killed_reports_it_in_each_format(results, capsys):
     run = {name: value for name, value in FILES["run.json"].items() if not name.startswith("e")}
     stored_runs.write(results, {**killed(), "run.json": {**run, "outcome": "running"}})
     told = report(capsys, "--format", "github")
@@ -119,7 +119,7 @@ def test_run_that_was_killed_says_so_in_each_format(results, capsys):
 @pytest.mark.parametrize(
     ("outcome", "told"), [("interrupted", "it was interrupted"), ("broken", "nothing that can be")]
 )
-def test_one_that_did_not_pass_is_told_though_nothing_says_how(results, capsys, outcome, told):
+def test_one_that_did_not_pass_is_reported_though_nothing_shows_how(results, capsys, outcome, told):
     stored_runs.write(results, {**killed(outcome=outcome), "run.json": FILES["run.json"]})
     assert told in report(capsys, "--format", "github").splitlines()[-1]
     assert told in report(capsys, "--format", "junit")
@@ -134,7 +134,7 @@ def with_failures(results, number, reason="late"):
 
 
 @pytest.mark.parametrize(("number", "left_out"), [(3, None), (60, r"Left out, .*: \d+ failures\.")])
-def test_summary_is_cut_to_what_github_takes_and_says_so(results, tmp_path, capsys, monkeypatch, number, left_out):
+def test_summary_is_cut_to_what_github_takes_and_reports_it(results, tmp_path, capsys, monkeypatch, number, left_out):
     with_failures(results, number, reason=("\u20ac<" * 1000 + "\n") * 100)
     file = tmp_path / "summary.md"
     file.write_text("x" * 1000, encoding="utf-8")
@@ -142,7 +142,7 @@ def test_summary_is_cut_to_what_github_takes_and_says_so(results, tmp_path, caps
     report(capsys, "--format", "github")
     told = file.read_text(encoding="utf-8")
     assert file.stat().st_size <= job_summary.LIMIT
-    assert told.count("**failed**") == number, "the table is whole"
+    assert told.count("**failed**") == number, "the table has each"
     assert told.count("<details>") == told.count("</details>")
     assert "more characters" in told
     assert (re.search(left_out, told) is not None) if left_out else ("Left out" not in told)
@@ -160,7 +160,7 @@ def test_summary_of_any_limit_is_within_it(results, limit):
     assert bool(told) == (limit > 500)
 
 
-def test_full_summary_is_told(results, tmp_path, capsys, monkeypatch):
+def test_full_summary_is_reported(results, tmp_path, capsys, monkeypatch):
     file = tmp_path / "summary.md"
     file.write_text("x" * job_summary.LIMIT, encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(file))
@@ -233,7 +233,7 @@ def test_junit_is_made_of_the_scenarios_where_pytests_is_missing_or_torn(results
 @pytest.mark.parametrize(
     ("display", "opens", "told"), [(True, True, ""), (True, False, "no browser"), (False, True, "no browser")]
 )
-def test_open_shows_the_page_or_says_where_it_is(results, capsys, monkeypatch, display, opens, told):
+def test_open_shows_the_page_or_reports_where_it_is(results, capsys, monkeypatch, display, opens, told):
     scenario = stored_runs.write(results, stored_runs.files())
     opened = []
     monkeypatch.setattr("sys.platform", "linux")

@@ -62,7 +62,7 @@ def test_recheck_is_silent_about_what_is_as_it_was(run, capsys):
     assert "nothing" in capsys.readouterr().out
 
 
-def test_recheck_tells_what_the_checker_of_then_has_not_seen(run, capsys, results):
+def test_recheck_shows_what_the_checker_of_then_has_not_seen(run, capsys, results):
     before = run("a", verdict="unknown", lost=[{"key": 2, "allowed": False}])
     kept = (results / before / "it/report.json").read_bytes()
     assert cli.main(["recheck", before, "--json"]) == 1
@@ -73,6 +73,6 @@ def test_recheck_tells_what_the_checker_of_then_has_not_seen(run, capsys, result
     assert (results / before / "it/report.json").read_bytes() == kept
 
 
-def test_recheck_has_nothing_to_say_of_a_history_that_was_not_checked(run, capsys):
+def test_recheck_reports_nothing_of_a_history_that_was_not_checked(run, capsys):
     assert cli.main(["recheck", run("a", checked=False)]) == 2
     assert "was not checked when it ran" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def looked(monkeypatch):
 
 
 @pytest.mark.parametrize(("task", "volume"), BLOCKED)
-def test_what_hangs_on_a_volume_is_told_with_it(looked, task, volume):
+def test_what_hangs_on_a_volume_is_reported_with_it(looked, task, volume):
     found = looked(task)
     assert found.volume == volume
     assert str(found).startswith(f"c-worker: 812 {found.command} (")
@@ -59,7 +59,7 @@ def test_what_hangs_on_a_volume_is_told_with_it(looked, task, volume):
 
 
 @pytest.mark.parametrize("task", ELSEWHERE)
-def test_what_hangs_on_something_else_is_told_without_one(looked, task):
+def test_what_hangs_on_something_else_is_reported_without_one(looked, task):
     found = looked(task)
     assert (found.volume, found.pid) == ("", "812")
     assert " on " not in str(found)

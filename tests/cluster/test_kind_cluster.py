@@ -444,7 +444,7 @@ def test_a_kept_cluster_that_cannot_be_removed_is_tried_once(half_removed, tmp_p
     cluster = KindCluster("c", Topology({"nodes": NODES}), image="kindest/node:v1.32.0", kind=Path("/bin/kind"))
     with pytest.raises(InfrastructureError, match="stuck"):
         cluster.create()
-    assert tried == ["cluster"], "once it was let go, its lease may be another's"
+    assert tried == ["cluster"], "once it was released, its lease may be another's"
 
 
 def test_a_cluster_that_cannot_be_removed_stays_on_record_and_is_not_used_again(cluster, snapshot, monkeypatch):

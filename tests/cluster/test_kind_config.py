@@ -83,7 +83,7 @@ def refused(tmp_path):
         (f"{HEAD}{NODES}{REGISTRATION.format('{kubeletExtraArgs: [root-dir]}')}", "kubeletExtraArgs: .*where"),
     ],
 )  # fmt: skip
-def test_what_kind_would_not_take_is_told_with_its_place(refused, text, words):
+def test_what_kind_would_not_take_is_reported_with_its_place(refused, text, words):
     assert re.search(words, refused(text)), refused(text)
 
 

@@ -101,7 +101,7 @@ def test_the_userspace_driver_is_deployed_for_a_directory():
 
 
 @pytest.mark.parametrize(("by_csi_operator", "kind"), [(False, "ConfigMap"), (True, "OperatorConfig")])
-def test_rooks_driver_is_told_by_the_operator_that_deploys_it(by_csi_operator, kind):
+def test_rooks_driver_is_reported_by_the_operator_that_deploys_it(by_csi_operator, kind):
     kube = Kube()
     CephCsi(kube, namespace="rook-ceph", by_csi_operator=by_csi_operator).deploy_for("/data/kubelet")
 

@@ -86,7 +86,7 @@ def test_one_that_is_ours_with_another_subnet_is_replaced(engine, lease):
     assert engine.networks[NAME].subnets == ["fd00::/64", "172.30.0.0/16"]
 
 
-def test_a_subnet_that_others_have_is_told(engine, lease):
+def test_a_subnet_that_others_have_is_reported(engine, lease):
     engine.taken = {"172.30.0.0/16"}
     with pytest.raises(InfrastructureError, match=r"rookery-c cannot have 172\.30\.0\.0/16: Pool overlaps"):
         network.create(NAME, lease, subnet="172.30.0.0/16")

@@ -41,7 +41,7 @@ def engine(monkeypatch):
     return engine
 
 
-def test_a_state_tells_the_boot_the_address_and_where_var_lies(engine):
+def test_a_state_shows_the_boot_the_address_and_where_var_lies(engine):
     assert nodes.states(["c-worker"]) == [
         nodes.NodeState("c-worker", running=True, boot="boot 1", address="172.18.0.2", volume="/volumes/c-worker")
     ]

@@ -211,7 +211,7 @@ def test_systemd_takes_a_unit_under_such_a_mount_for_masked(tmp_path, vendors):
 
 
 @pytest.mark.parametrize(("status", "text"), [(0, "the newest lines"), (1, "no journal: Error: is not running")])
-def test_a_journal_that_cannot_be_read_says_why(monkeypatch, status, text):
+def test_a_journal_that_cannot_be_read_gives_the_reason(monkeypatch, status, text):
     def docker(*argv, **_):
         return subprocess.CompletedProcess(argv, status, "the newest lines", "Error: is not running")
 
@@ -246,7 +246,7 @@ def test_state_and_journal_of_a_node_are_asked_at_once(monkeypatch, tmp_path):
     assert journal.endswith("--since=@1795949900 -n 2000\n")
 
 
-def test_a_node_that_gives_no_journal_says_why(monkeypatch):
+def test_a_node_that_gives_no_journal_gives_the_reason(monkeypatch):
     def docker(*argv, **_):
         return subprocess.CompletedProcess(argv, 1, "", "Error: is not running")
 

@@ -113,7 +113,7 @@ def test_a_key_is_another_one_in_another_form(key, monkeypatch):
     assert SnapshotKey.of(**FACTS).digest != key.digest
 
 
-def test_objects_are_told_apart_by_their_content_and_not_by_the_order_of_fields():
+def test_objects_are_distinguished_by_their_content_and_not_by_the_order_of_fields():
     pool = {"kind": "CephBlockPool", "spec": {"size": 3, "domain": "host"}}
     same = {"spec": {"domain": "host", "size": 3}, "kind": "CephBlockPool"}
     other = {"kind": "CephBlockPool", "spec": {"size": 2, "domain": "host"}}

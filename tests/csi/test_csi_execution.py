@@ -332,7 +332,7 @@ def test_a_stage_that_is_to_be_refused_is_not_waited_for_long(driver: Driver) ->
         (m.Delete("a"), {}, ""),
     ],
 )
-def test_what_an_answer_says_beside_its_code(driver: Driver, operation: m.Operation, response: dict, violation) -> None:
+def test_what_an_answer_has_beside_its_code(driver: Driver, operation: m.Operation, response: dict, violation) -> None:
     before = STAGED if not isinstance(operation, m.Create) else m.Model(NODES)
     found = driver.violation(plans.Step(1, operation, before), Reply("OK", "", response))
     assert violation in found

@@ -32,7 +32,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sys.modules[program.__name__], driver.__main__  # bound to the fakes
 
 
-def test_the_devices_of_a_nodes_volumes_are_told_by_their_folder(
+def test_the_devices_of_a_nodes_volumes_are_reported_by_their_folder(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[StateStore] = []

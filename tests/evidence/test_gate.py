@@ -57,7 +57,7 @@ def test_warnings_and_errors_are_findings_if_they_are_newer_than_the_scenario():
     ]
 
 
-def test_what_a_mon_says_again_is_no_finding():
+def test_what_a_mon_reports_again_is_no_finding():
     again = ["Health detail: HEALTH_WARN 1 osds down", "[WRN] OSD_DOWN: 1 osds down", "    osd.1 is down"]
     assert of_cluster_log([line(each) for each in again], since=BEGIN) == []
 
@@ -123,12 +123,12 @@ def test_scrub_that_is_put_off_is_allowed():
     assert unexpected([line(told)]) == []
 
 
-def test_each_text_is_told_once_and_in_its_order():
+def test_each_text_is_reported_once_and_in_its_order():
     late = line("Health check update: 2 osds down (OSD_DOWN)", at="2026-11-29T10:59:00.0+0000", number=300)
     assert unexpected([late, DOWN, SCRUB]) == ["OSD_DOWN", "[ERR] 1.f scrub 1 errors"]
 
 
-def test_some_are_told_and_the_rest_is_counted():
+def test_some_are_reported_and_the_rest_is_counted():
     with pytest.raises(UnexpectedEvidence, match=r"expects \(30\):\n") as error:
         require([Finding(None, "osd.0", f"line {number} " + "x" * 1_000_000) for number in range(30)])
     assert "and 10 more" in str(error.value)

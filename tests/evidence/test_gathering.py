@@ -64,7 +64,7 @@ def entry(text, level="ERR", at="2026-11-29T10:58:29.307562+0000"):
     return f"cluster {at} mon.a (mon.0) 7 : cluster [{level}] {text}"
 
 
-def test_each_kind_of_log_is_read_for_what_it_may_say(kubelets):
+def test_each_kind_of_log_is_read_for_what_it_may_have(kubelets):
     scrub = entry("1.f scrub 1 errors")
     kubelets["worker2"] = ["panic: assignment to entry in nil map"]
     kube = FakeKube(
@@ -94,13 +94,13 @@ def test_what_has_run_is_asked_for_whole_seconds_and_no_earlier(kubelets):
     ]
 
 
-def test_a_pod_that_went_says_nothing_and_hides_nothing(kubelets):
+def test_a_pod_that_went_reports_nothing_and_hides_nothing(kubelets):
     gone = KubeError('pods "osd-0" not found', status=404, about="pods")
     kube = FakeKube([pod("osd-0", osd=0), pod("osd-1", osd=0)], {"osd-0/osd": gone, "osd-1/osd": "panic: it ends"})
     assert findings(kube) == [("osd-1, osd", "panic: it ends")]
 
 
-def test_an_api_that_does_not_answer_is_told(kubelets):
+def test_an_api_that_does_not_answer_is_reported(kubelets):
     kube = FakeKube([pod("osd-0", osd=0)], {"osd-0/osd": ApiUnavailable("refused")})
     with pytest.raises(ApiUnavailable, match="refused"):
         findings(kube)

@@ -114,7 +114,7 @@ def told(written):
     return [(each["kind"], each["name"], each["state"]) for each in written]
 
 
-def test_a_node_that_goes_and_comes_is_told_once_each(watched):
+def test_a_node_that_goes_and_comes_is_reported_once_each(watched):
     watched.turn()
     nodes = watched.kube.streams["nodes"]
     nodes.say(change("ADDED", node()), change("MODIFIED", node()))
@@ -125,7 +125,7 @@ def test_a_node_that_goes_and_comes_is_told_once_each(watched):
     assert told(watched.turn()) == [("node", "worker", "gone")]
 
 
-def test_a_stream_that_ends_is_asked_for_again_and_what_went_meanwhile_is_told(watched):
+def test_a_stream_that_ends_is_asked_for_again_and_what_went_meanwhile_is_reported(watched):
     watched.turn()
     watched.kube.streams["nodes"].say(change("ADDED", node()), change("ADDED", node(name="other", uid="n2")))
     watched.turn()
@@ -143,7 +143,7 @@ def test_a_stream_that_ends_is_asked_for_again_and_what_went_meanwhile_is_told(w
     assert told(watched.turn()) == [("node", "other", "gone")]
 
 
-def test_from_when_to_when_nobody_could_know_is_told(watched):
+def test_from_when_to_when_nobody_could_know_is_reported(watched):
     watched.turn()
     watched.kube.streams["nodes"].say(change("ADDED", node()))
     watched.turn()
@@ -164,7 +164,7 @@ def test_from_when_to_when_nobody_could_know_is_told(watched):
     assert told(watched.turn()) == [("watch", "API server", "answers")]
 
 
-def test_a_cluster_that_is_down_is_asked_now_and_then_and_says_nothing(watched):
+def test_a_cluster_that_is_down_is_asked_now_and_then_and_reports_nothing(watched):
     watched.kube.down = True
     for _ in range(20):
         assert watched.turn() == []
@@ -231,7 +231,7 @@ def test_the_cluster_log_comes_by_a_mon_and_by_the_next_one_if_that_is_silent(wa
     assert watched.turn() == [], "it was told before"
 
 
-def test_pgs_are_told_again_when_nobody_could_hear_of_them_meanwhile(watched):
+def test_pgs_are_reported_again_when_nobody_could_hear_of_them_meanwhile(watched):
     with_cluster_log(watched, "mon-a")
     clean = "pgmap v26: 2 pgs: 2 active+clean; 449 KiB data"
     watched.kube.streams["log"].say(ceph(clean), ceph(clean, number=2))
@@ -255,7 +255,7 @@ LANES = {
 }
 
 
-def test_what_there_is_of_ceph_at_the_beginning_is_told_as_of_then(watched):
+def test_what_there_is_of_ceph_at_the_beginning_is_reported_as_of_then(watched):
     began = watched.clock.unix_time
     with_cluster_log(watched, "mon-a")
     watched.clock.unix_time += 1
@@ -285,7 +285,7 @@ def test_what_there_is_of_ceph_at_the_beginning_is_told_as_of_then(watched):
     ]
 
 
-def test_what_the_log_told_first_is_newer_than_what_there_was(watched):
+def test_what_the_log_showed_first_is_newer_than_what_there_was(watched):
     with_cluster_log(watched, "mon-a")
     watched.kube.streams["log"].say(ceph("osd.1 marked itself down and dead"))
     watched.turn()
@@ -307,7 +307,7 @@ def test_ceph_that_does_not_answer_at_the_beginning_fails_nothing(tmp_path):
         assert "error" not in results.noted("watcher")
 
 
-def test_what_is_older_than_the_scenario_is_not_told(watched):
+def test_what_is_older_than_the_scenario_is_not_reported(watched):
     with_cluster_log(watched, "mon-a")
     watched.kube.streams["log"].say(ceph("osd.1 failed (root=default)", at="10:00:00.000000"))
     assert watched.turn() == []
@@ -346,7 +346,7 @@ def test_cephs_words_are_states():
     ]
 
 
-def test_warnings_of_now_are_told_and_those_of_before_are_not(watched):
+def test_warnings_of_now_are_reported_and_those_of_before_are_not(watched):
     watched.turn()
     about = {"kind": "Pod", "namespace": NS, "name": "osd-0"}
     event = {"reason": "FailedMount", "type": "Warning", "involvedObject": about, "message": "x" * 1_000_000}
@@ -361,7 +361,7 @@ def test_warnings_of_now_are_told_and_those_of_before_are_not(watched):
 @pytest.mark.parametrize(
     ("reason", "told"), [("SuccessfulAttachVolume", 1), ("SuccessfulMountVolume", 1), ("Pulled", 0), ("Started", 0)]
 )
-def test_what_succeeded_is_told_of_volumes_alone(watched, reason, told):
+def test_what_succeeded_is_reported_of_volumes_alone(watched, reason, told):
     watched.turn()
     about = {"kind": "Pod", "namespace": NS, "name": "osd-0"}
     event = {"reason": reason, "type": "Normal", "involvedObject": about, "lastTimestamp": "2026-11-29T10:59:00Z"}

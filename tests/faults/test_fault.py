@@ -137,7 +137,7 @@ def test_an_act_that_waits_until_it_is_over_ends_with_that():
     assert harm.inject(CLUSTER).ended_ns <= looked_ns[0]
 
 
-def test_each_fault_is_in_the_list_once_and_says_what_it_is():
+def test_each_fault_is_in_the_list_once_and_reports_what_it_is():
     assert len({each.name for each in ALL}) == len(ALL)
     for each in ALL:
         assert all(text.endswith(".") for text in (each.does, each.needs, each.loses)), each.name

@@ -67,7 +67,7 @@ def test_a_certificate_that_is_still_good_is_no_effect():
         KubeletCertificateExpiry("worker").inject(SimpleNamespace(nodes=Nodes("Nov 29 17:59:00 2999 GMT")))
 
 
-def test_a_kubelet_says_it_in_its_journal(monkeypatch):
+def test_a_kubelet_has_it_in_its_journal(monkeypatch):
     asked = []
 
     def kubelet_lines(node, pattern, since):

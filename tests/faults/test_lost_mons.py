@@ -83,7 +83,7 @@ def test_a_store_that_stays_is_no_effect():
         it.inject(cluster)
 
 
-def test_a_node_that_cannot_say_it_proves_nothing():
+def test_a_node_that_cannot_report_it_proves_nothing():
     _, nodes, it, cluster = lost(["b"])
     nodes.off = True
     with pytest.raises(CommandFailed):

@@ -86,7 +86,7 @@ def test_a_node_is_made_again_with_its_labels_and_its_pod_network(nodes):
     assert nodes.did == [("worker", "systemctl", "restart", "kubelet")]
 
 
-def test_a_kubelet_that_has_not_said_what_room_it_has_is_not_restarted(nodes, monkeypatch):
+def test_a_kubelet_that_has_not_reported_its_allocatable_disk_is_not_restarted(nodes, monkeypatch):
     api, it = Api(), NodeDeletion("worker")
     it.inject(SimpleNamespace(kube=api, nodes=nodes))
     monkeypatch.setattr(conditions, "NODES_READY", 0.0)

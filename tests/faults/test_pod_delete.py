@@ -59,7 +59,7 @@ def test_some_are_deleted_at_once_and_replaced_one_after_another():
     it.healed.now()
 
 
-def test_pods_that_have_ended_or_are_told_to_do_not_count():
+def test_pods_that_have_ended_or_are_asked_to_do_not_count():
     api = Api()
     api.pods["evicted"] = api.pod("evicted", "old", {"phase": "Failed"})
     api.pods["going"] = api.pod("going", "old")

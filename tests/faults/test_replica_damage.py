@@ -81,7 +81,7 @@ def test_the_last_copy_is_cut_short_in_its_own_store(damaged):
     assert told.proof == "of 4194304 bytes osd.1 has 4096, PG pool.7"
 
 
-def test_its_placement_group_is_told_to_repair_until_it_is_consistent(damaged, ceph):
+def test_its_placement_group_is_asked_to_repair_until_it_is_consistent(damaged, ceph):
     it, _ = damaged(Store(4 << 20))
     it.heal()
     assert ceph.ordered == ["ceph pg repair pool.7"]

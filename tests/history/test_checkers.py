@@ -90,7 +90,7 @@ def test_a_lost_row_is_named(story):
         (None, False, 3.0, "after the fault, back after 3.0 s, NOT ALLOWED"),
     ],
 )
-def test_a_row_says_when_it_was_acknowledged_and_what_became_of_it(age, allowed, came_back_s, told):
+def test_a_row_reports_when_it_was_acknowledged_and_what_became_of_it(age, allowed, came_back_s, told):
     assert str(Row(7, 0, age, allowed, came_back_s)) == f"row 7: acknowledged {told}"
 
 
@@ -101,7 +101,7 @@ def test_a_fault_is_no_excuse_for_a_row_that_was_read_after_it(story):
     assert (lost.key, lost.allowed, lost.seconds_before_fault) == (4, False, None)
 
 
-def test_of_rows_that_may_be_lost_nothing_is_said_before_both_reads_were_made():
+def test_rows_that_may_be_lost_have_no_verdict_before_both_reads_were_made():
     report = Story().acked(1, at=99).in_flight(9).fault().read("ALL", [], at=160).check(window=15)
 
     assert report.verdict is Verdict.UNKNOWN
@@ -193,7 +193,7 @@ def test_a_row_that_the_second_fault_may_take_has_not_vanished():
     assert report.vanished == []
 
 
-def test_a_row_missing_after_a_fault_that_loses_nothing_says_how_long_before_it(story):
+def test_a_row_missing_after_a_fault_that_loses_nothing_reports_how_long_before_it(story):
     story = Story().acked(1, 2).in_flight(9).fault(name="node partition", loses_unsynced=False)
     report = story.read("QUORUM", [1], at=150).read("ALL", [1], at=160).check(window=60)
     (lost,) = report.lost
@@ -207,7 +207,7 @@ def test_nobody_waited_in_vain_before_the_last_answer():
     assert report.held_back_s == pytest.approx(5)
 
 
-def test_a_stall_too_short_to_matter_is_not_told(story):
+def test_a_stall_too_short_to_matter_is_not_reported(story):
     report = story.read("QUORUM", [1, 2, 3], at=150).read("ALL", [1, 2, 3], at=160).check(window=15)
     assert 0 < report.held_back_s < 1
     assert "nothing was acknowledged" not in report.describe()

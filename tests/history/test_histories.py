@@ -315,7 +315,7 @@ UNKNOWN = {
         for name, told in kinds.items()
     ],
 )
-def test_what_is_said_of(verdict, story, window):
+def test_what_is_reported_of(verdict, story, window):
     report = story.check(window)
     assert report.verdict.value == verdict, report.describe()
 
@@ -505,7 +505,7 @@ def test_what_was_written_while_nodes_came_to_a_stand_may_have_been_saved():
     assert frozen_while_written((1, 2, 4, 6)).reasons == ["rows nobody wrote: 6"]
 
 
-def test_the_witness_is_told():
+def test_the_witness_is_reported():
     report = (
         whole(base().seed((0, 1)), (1, 3), torn={2: "0 bytes of 512"})
         .seed_read("ALL", (1,), 170, torn={0: "no value"})
@@ -518,7 +518,7 @@ def test_the_witness_is_told():
     assert report.as_dict()["torn"] == {2: "0 bytes of 512"}
 
 
-def test_a_stall_is_told():
+def test_a_stall_is_reported():
     report = whole(stalled(80)).check(15)
     assert report.held_back_s == pytest.approx(15.05)
     assert "nothing was acknowledged in the last 15.1 s before the fault" in report.describe()
@@ -544,7 +544,7 @@ def test_a_value_that_is_long_is_nowhere_in_a_history():
         ({"key": "7"}, "a write of key '7'"),
     ],
 )
-def test_what_the_typed_reader_refuses_is_told_in_words(tmp_path, change, told):
+def test_what_the_typed_reader_refuses_is_reported_in_words(tmp_path, change, told):
     path = tmp_path / "history.jsonl"
     line = {"process": 0, "type": "invoke", "f": "write", "key": 7, "time_ns": 1, "at": 1.0, **change}
     path.write_text(json.dumps(line) + "\n", encoding="utf-8")

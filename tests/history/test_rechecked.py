@@ -24,7 +24,7 @@ def kept(told, tmp_path):
     return path, json.loads(json.dumps(told.check().as_dict()))
 
 
-def test_the_same_checker_says_the_same(kept):
+def test_the_same_checker_finds_the_same(kept):
     path, verdict = kept
     found = recheck(path, verdict, rpo_seconds=None)
     assert (found.before, found.now, found.differences, found.same) == ("invalid", "invalid", [], True)
@@ -40,14 +40,14 @@ def test_the_same_checker_says_the_same(kept):
         ({"reasons": []}, "reasons: none then, acknowledged rows missing at QUORUM"),
     ],
 )
-def test_what_another_checker_found_is_told(kept, changed, difference):
+def test_what_another_checker_found_is_reported(kept, changed, difference):
     path, verdict = kept
     found = recheck(path, {**verdict, **changed}, rpo_seconds=None)
     assert not found.same
     assert any(each.startswith(difference) for each in found.differences), found.differences
 
 
-def test_a_row_that_may_be_lost_by_another_promise_is_told_with_the_verdict(kept):
+def test_a_row_that_may_be_lost_by_another_promise_is_reported_with_the_verdict(kept):
     path, verdict = kept
     found = recheck(path, verdict, rpo_seconds=1)
     assert (found.before, found.now) == ("invalid", "valid")

@@ -82,7 +82,7 @@ def injected(started_ns, name="node kill", **more):
     return Injected(name, started_ns, started_ns + 1, proof="seen dead", **more)
 
 
-def test_a_fault_is_kept_with_all_that_is_told_of_it(recorder):
+def test_a_fault_is_kept_with_all_that_is_reported_of_it(recorder):
     with recorder.fault("node kill") as keep:
         asked = recorder.invoke("write", process=0, key=1)  # while docker is asked for what there is
         keep(injected(asked.time_ns + 1, targets=("worker", "worker2"), loses_unsynced=True))
@@ -107,7 +107,7 @@ def test_another_fault_than_the_one_that_was_begun_is_no_fault(recorder):
     assert (recorder.history().faults(), recorder.history().unverified_faults) == ([], 1)
 
 
-def test_a_fault_of_which_nothing_was_told_is_no_fault(recorder):
+def test_a_fault_without_a_record_is_no_fault(recorder):
     with recorder.fault("node kill"):
         pass
     assert (recorder.history().faults(), recorder.history().unverified_faults) == ([], 1)

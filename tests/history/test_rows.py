@@ -34,7 +34,7 @@ def test_one_byte_is_enough(key, place, change):
         (value_of(8), f"512 bytes of {VALUE_BYTES}, wrong from byte 0 on: {value_of(8)[:16].hex()}"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_few_bytes(found, told):
+def test_what_is_wrong_is_reported_in_a_few_bytes(found, told):
     assert wrong_with(7, found) == told
 
 

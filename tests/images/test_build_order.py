@@ -128,7 +128,7 @@ def test_a_free_place_goes_to_the_longest_path_not_to_what_was_ready_first(
     ]
 
 
-def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
+def test_what_is_built_is_reported_while_it_lasts_with_where_it_can_be_followed(
     builder: FakeDocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, logged: pytest.LogCaptureFixture
 ) -> None:
     """A build that goes on until something was said of it."""
@@ -157,7 +157,7 @@ def test_what_is_built_is_told_while_it_lasts_with_where_it_can_be_followed(
     assert said[-2:] == [f"{catalogue.KIND} built in N s, 0 left", "1 image built in N s"]
 
 
-def test_a_line_tells_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:
+def test_a_line_shows_each_build_since_when_and_what_is_left(builder: FakeDocker) -> None:
     todo = build.plan(["kindest/node:v1.32.0", CASSANDRA])
     needs = {each.reference: [n for n in build._planned(each.needs) if engine.inspect(n) is None] for each in todo}
     progress = build.Progress(todo, needs)

@@ -122,7 +122,7 @@ def test_what_no_mirror_serves_is_its_own_registrys(docker: FakeDocker, reachabl
         ("dial tcp: lookup mirror: no such host", "cannot be asked (", "the engine reaches it"),
     ],
 )
-def test_a_mirror_that_has_not_got_an_image_is_told_from_one_that_does_not_answer(
+def test_a_mirror_that_has_not_got_an_image_is_distinguished_from_one_that_does_not_answer(
     docker: FakeDocker, monkeypatch: pytest.MonkeyPatch, said: str, told: str, hint: str
 ) -> None:
     def pull(*command: str, **_: object) -> None:
@@ -239,7 +239,7 @@ def test_an_image_that_a_user_made_of_a_built_one_is_theirs(docker: FakeDocker) 
     ],
     ids=["a mirror", "a registry", "neither"],
 )
-def test_what_nobody_has_is_told_by_who_was_asked(docker: FakeDocker, options: dict, says: str) -> None:
+def test_what_nobody_has_is_reported_by_who_was_asked(docker: FakeDocker, options: dict, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         ensure("quay.io/ceph/ceph:v99.0.0", **options)
     assert ("no registry can be reached" in caught.value.message) is (options == {})
@@ -340,7 +340,7 @@ def test_an_archive_is_written_once_and_replaced_when_an_image_changes(docker: F
     assert [archive.path for archive in archives.stored()] == [second]
 
 
-def test_saving_what_is_not_there_says_what(docker: FakeDocker, tmp_path: Path) -> None:
+def test_saving_what_is_not_there_reports_what(docker: FakeDocker, tmp_path: Path) -> None:
     with pytest.raises(InfrastructureError, match=CEPH):
         resolve.save([CEPH], str(tmp_path / "images.tar"))
 
@@ -379,7 +379,7 @@ def test_an_image_is_labelled_with_its_recipe_and_gets_all_its_names(
         (catalogue.USERSPACE_CSI, catalogue.USERSPACE_CSI),
     ],
 )
-def test_what_is_built_has_a_name_of_its_own_that_tells_what_it_stands_for(reference: str, local: str) -> None:
+def test_what_is_built_has_a_name_of_its_own_that_shows_what_it_stands_for(reference: str, local: str) -> None:
     assert recipes.local_name(reference) == recipes.local_name(local) == local
     assert recipes.stands_for(local) == recipes.canonical(reference)
     assert recipes.require(local) == recipes.require(reference)

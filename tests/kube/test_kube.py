@@ -91,7 +91,7 @@ def test_discovery_is_asked_once_and_core_kinds_come_first(api, kube):
     assert api.requests[-1][0] == "GET /apis/apps/v1/deployments"
 
 
-def test_every_kind_that_can_be_listed_is_told_once_in_the_version_that_comes_first(api, kube):
+def test_every_kind_that_can_be_listed_is_reported_once_in_the_version_that_comes_first(api, kube):
     api.custom |= {
         "apps/v1beta1": {"deployments": "Deployment"},
         "authentication.k8s.io/v1": {"tokenreviews": "TokenReview"},
@@ -104,7 +104,7 @@ def test_every_kind_that_can_be_listed_is_told_once_in_the_version_that_comes_fi
 
 
 @pytest.mark.parametrize("metadata_only", [False, True])
-def test_all_objects_of_a_kind_say_of_which(api, kube, metadata_only):
+def test_all_objects_of_a_kind_name_it(api, kube, metadata_only):
     (listed,) = [known for known in kube.listable_types() if known.kind == "Deployment"]
     api.objects["/apis/apps/v1/namespaces/a/deployments/one"] = {"metadata": {"name": "one"}}
     assert kube.list_type(listed, metadata_only=metadata_only) == [
@@ -242,7 +242,7 @@ def has_phase(phase):
     return condition
 
 
-def test_a_watch_tells_each_change_once_and_when_it_was_heard_of(api, kube):
+def test_a_watch_shows_each_change_once_and_when_it_was_heard_of(api, kube):
     api.changes = [[change("ADDED")], [change("MODIFIED", phase="Pending"), change("MODIFIED", phase="Bound")]]
     before = time.monotonic()
     with kube.watch("PersistentVolumeClaim", "data", namespace="bench", within=5) as changes:
@@ -440,7 +440,7 @@ def test_pods_are_ready_when_all_are_and_ended_ones_do_not_count(api, kube):
         pods_ready(kube, "rook-ceph", "app=mon", 3).now()
 
 
-def test_a_pod_says_what_it_waits_for():
+def test_a_pod_reports_what_it_waits_for():
     waiting = {"reason": "ImagePullBackOff", "message": "not found"}
     assert not_ready(pod(containerStatuses=[{"name": "mon", "state": {"waiting": waiting}}])) == (
         "mon-a: mon ImagePullBackOff (not found)"
@@ -469,7 +469,7 @@ def test_nodes_need_a_heartbeat_newer_than_the_kill(api, kube):
         nodes_ready(kube, ["other"]).now()
 
 
-def test_a_node_is_lost_when_the_control_plane_says_so(api, kube):
+def test_a_node_is_lost_when_the_control_plane_reports_it(api, kube):
     lost = node_lost(kube, "worker")
     with pytest.raises(NotYet, match="not there"):
         lost.now()
@@ -530,7 +530,7 @@ def test_a_rollout_is_done_when_the_latest_template_runs(api, kube):
             condition.now()
 
 
-def test_claims_and_crds_say_why_they_are_not_done(api, kube):
+def test_claims_and_crds_give_the_reason_why_they_are_not_done(api, kube):
     claim = {"metadata": {"name": "data", "namespace": "default"}, "status": {"phase": "Pending"}}
     warning = {"metadata": {"name": "e", "namespace": "default"}, "type": "Warning", "message": "no such pool"}
     serve(api, "persistentvolumeclaims", claim)
@@ -589,7 +589,7 @@ def test_a_bundle_has_events_of_nodes_and_of_namespaces_without_a_pod(api, kube,
     }
 
 
-def test_a_bundle_of_a_dead_cluster_says_so_and_raises_nothing(dead, tmp_path):
+def test_a_bundle_of_a_dead_cluster_reports_it_and_raises_nothing(dead, tmp_path):
     collect(dead, tmp_path, namespaces=["rook-ceph"], budget_bytes=30_000)
     assert "list of pods" in (tmp_path / "errors.txt").read_text(encoding="utf-8")
 

@@ -119,7 +119,7 @@ def test_a_pod_that_is_being_deleted_is_not_ready_whatever_it_shows():
         ([], ""),
     ],
 )
-def test_a_pod_that_has_no_node_says_why(conditions, why):
+def test_a_pod_that_has_no_node_gives_the_reason(conditions, why):
     found = pod(phase="Pending", conditions=conditions, containerStatuses=[])
     assert not_ready(found) == f"a: Pending, not Ready{why}"
 
@@ -412,7 +412,7 @@ def test_a_claim_is_bound_to_its_volume():
         ([{"of": ("ns", "data"), "message": "of no type"}], ""),
     ],
 )
-def test_a_claim_that_is_not_bound_says_the_newest_warning(warnings, why):
+def test_a_claim_that_is_not_bound_reports_the_newest_warning(warnings, why):
     api = Api(PersistentVolumeClaim=[claim(phase="Pending")])
     api.warnings = warnings
     with says(f"claim data is Pending{why}"):

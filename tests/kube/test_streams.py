@@ -68,7 +68,7 @@ def test_nothing_is_waited_for(server, stream):
     assert stream.lines() == []
 
 
-def test_the_last_lines_come_before_the_end_is_told(server, stream):
+def test_the_last_lines_come_before_the_end_is_reported(server, stream):
     server.say(b"HTTP/1.0 200 OK\r\n\r\nlast\n")
     server.end()
     found = []
@@ -80,7 +80,7 @@ def test_the_last_lines_come_before_the_end_is_told(server, stream):
 
 
 @pytest.mark.parametrize(("status", "error"), [("404 Not Found", KubeError), ("503 Unavailable", ApiUnavailable)])
-def test_a_refusal_is_told_as_that(server, stream, status, error):
+def test_a_refusal_is_reported_as_that(server, stream, status, error):
     server.say(f"HTTP/1.0 {status}\r\n\r\nno\n".encode())
     with pytest.raises(error, match=status.split()[0]):
         next_lines(stream)

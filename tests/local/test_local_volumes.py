@@ -131,7 +131,7 @@ def test_a_released_volume_is_nothing_to_be_healthy_with(system, machine):
 
 
 @pytest.mark.parametrize("what", ["rook", "catalogue", "driver_pods"])
-def test_what_it_has_not_is_told(system, what):
+def test_what_it_has_not_is_reported(system, what):
     with pytest.raises(UsageError, match="--storage local has no"):
         getattr(system, what)
 

@@ -139,7 +139,7 @@ def test_one_that_is_dead_already_has_no_connections_and_is_no_obstacle(engine, 
     assert control.aborted() == {41, 42, 45}
 
 
-def test_a_refusal_of_the_engine_is_told_at_once_in_its_words(engine, control):
+def test_a_refusal_of_the_engine_is_reported_at_once_in_its_words(engine, control):
     engine.refusal = "Cannot kill container: permission denied"
     with pytest.raises(CommandFailed, match="permission denied"):
         containers.kill(NAMES)

@@ -53,7 +53,7 @@ def test_only_what_differs_is_written(folders):
     assert (target / "etc/name").stat().st_ino != before[1]  # replaced, so what is linked to it keeps its content
 
 
-def test_times_are_told_apart_by_less_than_a_second(folders):
+def test_times_are_distinguished_by_less_than_a_second(folders):
     source, target, _ = folders
     mirror_tree(source, target)
     write(target / "etc/name", "edge", at=1_700_000_000.75)
@@ -114,7 +114,7 @@ def test_owners_and_attributes_come_along(folders):
     assert os.getxattr(target / "etc/name", "trusted.rookery") == b"opaque"
 
 
-def test_a_copy_that_fails_says_so(tmp_path):
+def test_a_copy_that_fails_reports_it(tmp_path):
     with pytest.raises(CommandFailed, match="gone"):
         mirror_tree(tmp_path / "gone", tmp_path / "target")
 
@@ -224,7 +224,7 @@ def test_nothing_to_link_makes_nothing(tmp_path):
     assert not (tmp_path / "target").exists()
 
 
-def test_differences_leave_out_what_they_are_told_to(folders):
+def test_differences_leave_out_what_they_are_asked_to(folders):
     source, target, _ = folders
     mirror_tree(source, target)
     write(target / "blobs/abc", "another")

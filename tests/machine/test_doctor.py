@@ -29,7 +29,7 @@ def test_the_worst_line_is_the_exit_status(states, status):
     assert doctor.status([Check(str(i), state, "") for i, state in enumerate(states)]) == status
 
 
-def test_json_and_table_say_the_same():
+def test_json_and_table_have_the_same_content():
     checks = [Check("loop", "ok", "[3] attached"), Check("FUSE", "missing", "none", "modprobe fuse")]
     assert json.loads(doctor.as_json(checks))[1] == {
         "name": "FUSE", "state": "missing", "found": "none", "hint": "modprobe fuse",
@@ -83,7 +83,7 @@ def test_a_lacking_capability_matters_unless_the_runtime_copes(lacking, runtime,
     assert doctor.capability_bounding_set(lacking, {"DefaultRuntime": runtime}).state == state
 
 
-def test_cgroup_2_is_told_from_1(tmp_path):
+def test_cgroup_2_is_distinguished_from_1(tmp_path):
     assert doctor.cgroup_version(tmp_path).state == "degraded"
     file(tmp_path, "sys/fs/cgroup/cgroup.controllers")
     assert doctor.cgroup_version(tmp_path) == Check("cgroup version", "ok", "2")

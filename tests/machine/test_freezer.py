@@ -113,7 +113,7 @@ def test_what_is_off_cannot_be_frozen(machine):
     assert machine.states() == ["as it was"] * 2
 
 
-def test_a_group_that_is_not_to_be_seen_from_here_is_told(machine):
+def test_a_group_that_is_not_to_be_seen_from_here_is_reported(machine):
     (machine.proc / "102" / "cgroup").write_text("0::/../elsewhere\n", encoding="utf-8")
     with pytest.raises(InfrastructureError, match="c-worker cannot be frozen") as caught, freezer.frozen(NAMES):
         pytest.fail("it cannot be frozen")
@@ -128,7 +128,7 @@ def test_what_a_killed_run_has_left_frozen_is_thawed(machine):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
-def test_groups_that_may_not_be_written_to_are_told_and_left_alone(machine, monkeypatch, number):
+def test_groups_that_may_not_be_written_to_are_reported_and_left_alone(machine, monkeypatch, number):
     def refuse(control, word):
         raise OSError(number, os.strerror(number), str(control.file))
 
@@ -151,7 +151,7 @@ def test_a_container_that_ends_meanwhile_was_no_single_instant(machine):
     assert machine.states() == machine.thawed
 
 
-def test_what_goes_wrong_while_it_lasts_is_told_as_it_is(machine):
+def test_what_goes_wrong_while_it_lasts_is_reported_as_it_is(machine):
     with pytest.raises(OSError, match="no space left"), freezer.frozen(NAMES):
         raise OSError("no space left")
 

@@ -39,14 +39,14 @@ def no_other_engine_is_chosen(asks_no_engine, monkeypatch):
         ({"DockerRootDir": "/var/snap/docker/common/var-lib-docker"}, "the snap package"),
     ],
 )
-def test_an_engine_that_nodes_cannot_live_in_is_told_with_what_to_do(differs, said):
+def test_an_engine_that_nodes_cannot_live_in_is_reported_with_what_to_do(differs, said):
     assert host_engine.place(ENGINE, KERNEL, []).state == "ok"
     found = host_engine.place({**ENGINE, **differs}, KERNEL, [])
     assert (found.state, said in found.found) == ("missing", True)
     assert found.hint
 
 
-def test_an_engine_in_another_network_is_told():
+def test_an_engine_in_another_network_is_reported():
     found = host_engine.place(ENGINE, KERNEL, ["172.17.0.1"])
     assert (found.state, "172.17.0.1" in found.found) == ("missing", True)
 
@@ -76,12 +76,12 @@ def test_the_bridge_of_an_engine_of_this_machine_is_one_of_its_interfaces(monkey
         ({"DriverStatus": [["Backing Filesystem", "btrfs"]]}, "degraded", "on btrfs"),
     ],
 )
-def test_the_image_store_is_told_with_what_it_lies_on(differs, state, said):
+def test_the_image_store_is_reported_with_what_it_lies_on(differs, state, said):
     found = host_engine.image_store({**ENGINE, **differs})
     assert (found.state, said in found.found) == (state, True)
 
 
-def test_selinux_is_told_where_the_engine_labels_containers():
+def test_selinux_is_reported_where_the_engine_labels_containers():
     assert host_engine.selinux(ENGINE) == []
     assert [check.state for check in host_engine.selinux({"SecurityOptions": ["name=selinux"]})] == ["degraded"]
 
@@ -89,7 +89,7 @@ def test_selinux_is_told_where_the_engine_labels_containers():
 @pytest.mark.parametrize(
     ("filesystem", "state"), [("ext2/ext3", "ok"), ("", "ok"), ("overlayfs", "missing"), ("v9fs", "missing")]
 )
-def test_a_state_folder_that_overlayfs_cannot_lie_on_is_told(filesystem, state):
+def test_a_state_folder_that_overlayfs_cannot_lie_on_is_reported(filesystem, state):
     assert host_engine.state_folder(filesystem).state == state
 
 
@@ -127,7 +127,7 @@ def test_a_run_is_refused_with_all_that_is_unfit(monkeypatch):
     host_engine.require_fit()
 
 
-def test_a_docker_that_is_podman_is_told(monkeypatch, tmp_path):
+def test_a_docker_that_is_podman_is_reported(monkeypatch, tmp_path):
     shim = tmp_path / "docker"
     shim.write_text("#!/bin/sh\necho podman version 4.3.1\n", encoding="utf-8")
     shim.chmod(0o755)
@@ -137,7 +137,7 @@ def test_a_docker_that_is_podman_is_told(monkeypatch, tmp_path):
     assert (found.state, "podman" in found.found) == ("missing", True)
 
 
-def test_an_engine_that_runs_and_does_not_answer_is_told_from_none(monkeypatch, tmp_path):
+def test_an_engine_that_runs_and_does_not_answer_is_distinguished_from_none(monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.setattr(docker, "podmans_shim", lambda: None)
     monkeypatch.setattr(other_engines, "running", lambda: [4711])
@@ -149,7 +149,7 @@ def test_an_engine_that_runs_and_does_not_answer_is_told_from_none(monkeypatch, 
     assert doctor.docker_engine(None).hint == "rookery setup"
 
 
-def test_without_linux_it_is_said_and_no_traceback(monkeypatch, tmp_path):
+def test_without_linux_it_is_reported_and_no_traceback(monkeypatch, tmp_path):
     with pytest.raises(InfrastructureError, match="without /proc"):
         capacity.require_linux(tmp_path)
     monkeypatch.setattr(capacity, "platform", SimpleNamespace(system=lambda: "Darwin"))

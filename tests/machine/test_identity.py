@@ -112,7 +112,7 @@ def test_a_cluster_that_was_made_while_ours_is_in_progress_stays(real_engine, na
     assert Lease.all() == []
 
 
-def test_kind_is_told_to_delete_nothing_by_name(name, tmp_path, monkeypatch):
+def test_kind_is_asked_to_delete_nothing_by_name(name, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(kind_cluster, "run", lambda argv, **_: asked.append(argv))
     cluster_of(name, tmp_path)._run_kind()

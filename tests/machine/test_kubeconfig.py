@@ -271,7 +271,7 @@ def test_a_lock_for_which_there_is_no_room_does_not_stay(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("where", ["file/config", "folder/x/config"])
-def test_where_nothing_can_be_written_it_is_told(tmp_path, where):
+def test_where_nothing_can_be_written_it_is_reported(tmp_path, where):
     (tmp_path / "own").write_text(yaml.safe_dump(kubeconfig_of("kind-c")), encoding="utf-8")
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()

@@ -132,7 +132,7 @@ def test_a_lock_is_exclusive_or_shared_and_goes_with_its_file(tmp_path):
     assert locks.take(tmp_path / "none") is None
 
 
-def test_whoever_waits_for_a_machine_lock_says_so_once(logged, monkeypatch):
+def test_whoever_waits_for_a_machine_lock_reports_it_once(logged, monkeypatch):
     monkeypatch.setattr(locks, "LOGGED_AFTER", 0.1)
     with machine_lock("images"):
         with pytest.raises(DeadlineExceeded), machine_lock("images", within=0.3):
@@ -197,7 +197,7 @@ def test_a_sweep_takes_one_lease_at_a_time(slow_sweep, tmp_path):
         assert not (tmp_path / "second").exists()
 
 
-def test_a_second_sweep_waits_for_the_first_and_says_so(slow_sweep, logged, monkeypatch):
+def test_a_second_sweep_waits_for_the_first_and_reports_it(slow_sweep, logged, monkeypatch):
     monkeypatch.setattr(locks, "LOGGED_AFTER", 0.0)
     removed = []
     with slow_sweep() as sweeping:
@@ -213,7 +213,7 @@ def _not_yet():
     raise NotYet("nothing was said")
 
 
-def test_a_sweep_that_never_ends_is_told(slow_sweep, monkeypatch):
+def test_a_sweep_that_never_ends_is_reported(slow_sweep, monkeypatch):
     monkeypatch.setattr(leases, "SWEPT", 0.1)
     with slow_sweep():
         for attempt in (sweep, lambda: Lease.acquire("first")):

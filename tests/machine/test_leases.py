@@ -29,7 +29,7 @@ needs_loop = pytest.mark.skipif(os.geteuid() != 0 or not loop.supported(), reaso
 def engine(monkeypatch):
     """A docker engine that has containers by id and networks by name, each with its labels.
 
-    What is not `off` must be killed before it is removed, and let go (`thawed`) before it is killed: it may be frozen.
+    What is not `off` must be killed before it is removed, and `thawed` before it is killed: it may be frozen.
     `killed` has the ids of each kill.
     """
     engine = SimpleNamespace(containers={}, off=set(), thawed=set(), killed=[], stuck=set(), networks={})
@@ -183,7 +183,7 @@ def test_only_nodes_that_the_harness_made_are_removed(engine):
     assert engine.killed == [["ours", "balancer"]]
 
 
-def test_a_node_of_which_nobody_says_where_its_var_is_is_not_ours_wherever_we_are(engine, monkeypatch):
+def test_a_node_whose_var_is_unknown_is_not_ours_wherever_we_are(engine, monkeypatch):
     nodes_of("mine").mkdir(parents=True)
     monkeypatch.chdir(nodes_of("mine"))
     engine.node("c1", of="")
@@ -223,7 +223,7 @@ def test_nodes_that_cannot_be_killed_are_removed_by_force(engine, monkeypatch, e
         remove_nodes(lease)
 
 
-def test_nodes_are_killed_though_nobody_can_say_whether_they_are_frozen(engine, monkeypatch):
+def test_nodes_are_killed_though_it_is_unknown_whether_they_are_frozen(engine, monkeypatch):
     def thaw(names):
         engine.thawed.update(names)
         raise InfrastructureError("there is no freezer", hint="h")
@@ -280,7 +280,7 @@ def test_a_container_that_only_has_the_name_stays(engine):
     assert list(engine.containers) == ["browser"]
 
 
-def test_a_lease_tells_what_is_on_record(tmp_path):
+def test_a_lease_shows_what_is_on_record(tmp_path):
     lease = Lease.acquire("mine")
     lease.add("network", "rookery-mine")
     lease.add("file", tmp_path / "file")
@@ -621,7 +621,7 @@ def test_the_folder_of_snapshots_goes_with_the_last(tmp_path, monkeypatch):
     assert not saved.parent.exists()
 
 
-def test_a_lease_file_says_what_a_reader_needs(state, tmp_path):
+def test_a_lease_file_reports_what_a_reader_needs(state, tmp_path):
     lease = Lease.acquire("mine")
     lease.add("route", "10.244.1.0/24", via="172.18.0.3")
     data = json.loads((state / "leases/mine.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ def test_a_device_that_does_not_exist_was_never_attached():
     assert loop.sequence(1_000_000) == 0
 
 
-def test_a_device_is_one_of_the_dead_once_the_server_of_its_file_is(loop_number, fuse_file):
+def test_a_device_is_stale_once_the_server_of_its_file_is_dead(loop_number, fuse_file):
     assert loop.attach(loop_number, fuse_file.path)
     assert not loop.is_stale(loop_number)
     fuse_file.server.kill()

@@ -12,7 +12,7 @@ def python(code):
     return [sys.executable, "-c", code]
 
 
-def test_what_it_says_is_in_the_log_while_it_runs(tmp_path):
+def test_what_it_prints_is_in_the_log_while_it_runs(tmp_path):
     """It waits for a file that is only there once its first words have been read."""
     log, go_on = tmp_path / "log", tmp_path / "go-on"
     code = f"""
@@ -32,7 +32,7 @@ print("over")
     assert log.read_text(encoding="utf-8") == "before\nbegun\nover\n"
 
 
-def test_a_failure_has_what_it_said_itself(tmp_path):
+def test_a_failure_has_its_own_message(tmp_path):
     log = tmp_path / "log"
     log.write_text("of another one\n", encoding="utf-8")
     with pytest.raises(CommandFailed, match="ended with status 7") as failed:
@@ -52,7 +52,7 @@ def test_a_program_that_is_not_there(tmp_path):
         run_logged(["/nowhere/mmdebstrap"], timeout=2, log=tmp_path / "log")
 
 
-def test_docker_says_what_it_does_into_the_log_with_buildkit_on(tmp_path, monkeypatch):
+def test_docker_reports_what_it_does_into_the_log_with_buildkit_on(tmp_path, monkeypatch):
     monkeypatch.setattr(docker, "client", lambda: ["/bin/sh", "-c", 'echo "$0 $1, BuildKit $DOCKER_BUILDKIT"'])
     docker.docker_logged("build", ".", timeout=20, log=tmp_path / "log")
     assert (tmp_path / "log").read_text(encoding="utf-8") == "build ., BuildKit 1\n"

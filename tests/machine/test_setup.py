@@ -134,7 +134,7 @@ def test_where_a_capability_lacks_the_engine_gets_the_wrapper(machine):
     assert done.returncode == 0 or b"there is no runc on PATH" in done.stderr
 
 
-def test_what_the_configuration_file_says_is_not_said_twice(machine, tmp_path):
+def test_what_the_configuration_file_sets_is_not_shown_twice(machine, tmp_path):
     machine.lacking = ["CAP_SYS_RESOURCE"]
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/daemon.json").write_text('{"storage-driver": "btrfs", "runtimes": {}}', encoding="utf-8")
@@ -170,7 +170,7 @@ def test_a_working_engine_that_lacks_the_wrapper_is_left_to_its_owner(machine):
     assert machine.started == []
 
 
-def test_another_distribution_is_told_what_to_install(machine):
+def test_another_distribution_is_shown_what_to_install(machine):
     machine.programs -= {"apt-get", "mmdebstrap"}
     with pytest.raises(InfrastructureError, match=r"lacks what these contain there: docker\.io"):
         machine.setup()
@@ -179,14 +179,14 @@ def test_another_distribution_is_told_what_to_install(machine):
     assert "packages: no mmdebstrap here, so images can be pulled but not built" in machine.logged.messages
 
 
-def test_without_root_it_says_what_to_type(machine, monkeypatch):
+def test_without_root_it_shows_what_to_type(machine, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(InfrastructureError, match="needs root") as caught:
         machine.setup()
     assert caught.value.hint.startswith("sudo ")
 
 
-def test_an_engine_that_does_not_come_up_is_told_with_its_log(machine, monkeypatch, tmp_path):
+def test_an_engine_that_does_not_come_up_is_reported_with_its_log(machine, monkeypatch, tmp_path):
     machine.programs.add("dockerd")
     monkeypatch.setattr(setup, "minutes", lambda count: 0)
 
@@ -216,7 +216,7 @@ def test_an_engine_that_would_push_out_what_is_installed_is_not(machine, package
     assert (machine.ran, machine.started) == ([], [])
 
 
-def test_a_client_for_an_engine_elsewhere_is_told_before_its_company(machine):
+def test_a_client_for_an_engine_elsewhere_is_reported_before_its_company(machine):
     machine.installed |= {"docker-ce-cli", "docker-desktop"}
     with pytest.raises(InfrastructureError, match="docker-desktop is installed"):
         machine.setup()
@@ -329,7 +329,7 @@ def everything_below(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def test_a_dry_run_says_what_would_be_done_and_changes_nothing(machine, tmp_path):
+def test_a_dry_run_reports_what_would_be_done_and_changes_nothing(machine, tmp_path):
     machine.lacking = ["CAP_SYS_RESOURCE"]
     before = everything_below(tmp_path)
     machine.setup(dry_run=True)
@@ -344,7 +344,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(machine, tmp_path
     ]
 
 
-def test_a_dry_run_where_all_is_well_says_so(machine):
+def test_a_dry_run_where_all_is_well_reports_it(machine):
     machine.engine, machine.kind = ENGINE, True
     machine.limit.write_text("512", encoding="utf-8")
     machine.setup(dry_run=True)
@@ -424,7 +424,7 @@ def test_a_unit_becomes_what_it_was(machine, monkeypatch, tmp_path):
     ]
 
 
-def test_what_cannot_be_taken_back_is_told_and_tried_again(machine, monkeypatch):
+def test_what_cannot_be_taken_back_is_reported_and_tried_again(machine, monkeypatch):
     machine.setup()
     machine.engine = None
 

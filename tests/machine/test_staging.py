@@ -201,7 +201,7 @@ def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(swept):
         assert partial.is_dir()
 
 
-def test_one_that_is_always_removed_is_told(swept):
+def test_one_that_is_always_removed_is_reported(swept):
     swept.times = 1000
     with pytest.raises(InfrastructureError, match="removed each time"), staged(cache_dir() / "stores/a"):
         pass

@@ -91,7 +91,7 @@ def left(folder, *outcomes):
         ((), 2, (SKIPPED, "it did not run: exit status 2")),
     ],
 )
-def test_what_says_nothing_of_the_storage_is_skipped(tmp_path, outcomes, status, verdict):
+def test_what_is_no_finding_about_the_storage_is_skipped(tmp_path, outcomes, status, verdict):
     left(tmp_path, *outcomes)
     assert bisection.verdict(tmp_path, status) == verdict
 
@@ -127,7 +127,7 @@ def bisect(monkeypatch, tmp_path, capsys):
 ASKED = ("claim[ext4]", "--of", "kubernetes", "--good", "v1.32.0", "--bad", "1.34.0")
 
 
-def test_the_first_bad_one_is_told_with_every_command(bisect, tmp_path, monkeypatch):
+def test_the_first_bad_one_is_reported_with_every_command(bisect, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     outcomes = {"1.32.0": "passed", "1.33.0": "failed", "1.34.0": "failed"}
     status, said, tried = bisect(outcomes, *ASKED, "--kind-workers", "1")
@@ -149,7 +149,7 @@ def test_the_first_bad_one_is_told_with_every_command(bisect, tmp_path, monkeypa
         (("passed", "passed", "infrastructure"), 3, "1.34.0 was said to be bad, and is skipped here"),
     ],
 )
-def test_what_is_not_found_is_told(bisect, outcomes, status, told):
+def test_what_is_not_found_is_reported(bisect, outcomes, status, told):
     ended, said, _ = bisect(dict(zip(("1.32.0", "1.33.0", "1.34.0"), outcomes, strict=True)), *ASKED)
     assert (ended, told in said) == (status, True), said
 

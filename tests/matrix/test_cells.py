@@ -88,13 +88,13 @@ def test_what_is_no_matrix_is_refused_with_a_hint(matrix, text, told):
     assert caught.value.hint
 
 
-def test_a_matrix_that_is_not_there_is_told_once(tmp_path):
+def test_a_matrix_that_is_not_there_is_reported_once(tmp_path):
     with pytest.raises(UsageError) as caught:
         cells.load(tmp_path / "none.toml")
     assert caught.value.message == f"{tmp_path / 'none.toml'} cannot be read: No such file or directory"
 
 
-def test_the_projects_own_says_what_it_needs():
+def test_the_projects_own_lists_what_it_needs():
     found = cells.load(OWN)
     assert found.impossible == ()
     alone = [cell for cell in found.cells if not cell.needs]
@@ -112,7 +112,7 @@ def test_what_a_cell_needs_no_registry_for_has_recipes():
         assert [image for image in images if not recipes.find(image)] == [], cell.name
 
 
-def test_the_list_says_what_cannot_run_here(machine, capsys, monkeypatch):
+def test_the_list_reports_what_cannot_run_here(machine, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     assert cli.main(["matrix", "--matrix", str(OWN)]) == 0
     told = capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_the_failed_come_first_and_then_the_longest_not_run(tmp_path):
     assert [cell.name for cell in nights.in_order([B, A, d, c], tmp_path)] == ["c", "d", "a", "b"]
 
 
-def test_new_failures_are_told_first(tmp_path):
+def test_new_failures_are_reported_first(tmp_path):
     def night(hour, outcomes):
         folder = night_of(tmp_path, hour)
         run, _ = pytest_with(outcomes)
@@ -168,12 +168,12 @@ def compared(path, *argv):
         (["20261201T020000Z"], "20261201T020000Z: two nights are compared\n"),
     ],
 )
-def test_what_cannot_be_compared_is_told(own_matrix, capsys, asked, told):
+def test_what_cannot_be_compared_is_reported(own_matrix, capsys, asked, told):
     assert compared(own_matrix, *asked) == 2
     assert told in capsys.readouterr().err
 
 
-def test_without_a_night_it_is_told_how_one_begins(tmp_path, capsys):
+def test_without_a_night_it_is_shown_how_one_begins(tmp_path, capsys):
     (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "b"\n', encoding="utf-8")
     assert compared(tmp_path / "matrix.toml") == 2
     said = f"rookery: there is no night in {tmp_path / 'nightly'}\n  hint: `rookery matrix run` begins one\n"
@@ -198,7 +198,7 @@ def test_a_new_failure_is_a_text_for_an_issue(own_matrix, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_a_variant_of_a_scenario_is_told_by_its_name(own_matrix, tmp_path, capsys):
+def test_a_variant_of_a_scenario_is_reported_by_its_name(own_matrix, tmp_path, capsys):
     night = nights.night_named(tmp_path, "20261202T010000Z")
     run, _ = pytest_with({"claim": "failed"})
     cell_runs.run_cells(list(cells.load(own_matrix).cells), night, run=run)
@@ -269,7 +269,7 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
     assert "new failure" in capsys.readouterr().out
 
 
-def test_quarantine_that_is_over_is_told(tmp_path):
+def test_quarantine_that_is_over_is_reported(tmp_path):
     cell = Cell("a", "", {}, expected=(Expected("claim", "https://example.org/1", date.min),))
     run, _ = pytest_with({"claim": "failed"}, status=1)
     cell_runs.run_cells([cell], night_of(tmp_path, 1), run=run)

@@ -176,7 +176,7 @@ def test_a_fixture_that_another_plugin_has_stays_theirs(run, pytester, monkeypat
     ran.stdout.fnmatch_lines(["fixtures left to others in this run: cassandra*"])
 
 
-def test_beside_an_option_of_theirs_the_variable_says_the_same_to_scenarios(run, pytester, monkeypatch):
+def test_beside_an_option_of_theirs_the_variable_sets_the_same_for_scenarios(run, pytester, monkeypatch):
     pytester.makeconftest(ADDS)
     pytester.makepyfile(
         """

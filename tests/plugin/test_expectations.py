@@ -69,7 +69,7 @@ def test_nobody_looks_who_is_not_asked(run):
     assert "unexpected" not in report
 
 
-def test_the_failure_says_what_was_said(run):
+def test_the_failure_has_what_was_printed(run):
     ran, report = run(FAIL, marks=CORE)
     ran.stdout.fnmatch_lines(["*reason *UnexpectedEvidence: it would have passed*", "*FAILED ceph_assert(is_clean)"])
     assert report["failures"][0]["when"] == "teardown"
@@ -96,7 +96,7 @@ def test_the_symptom_of_its_report_is_expected(run):
 
 
 @pytest.mark.parametrize("wrong", ["expects()", "expects('osd down')", "expects(7)", "expects('OSD_DOWN', why='x')"])
-def test_what_cannot_be_expected_is_told(run, wrong):
+def test_what_cannot_be_expected_is_reported(run, wrong):
     ran, _ = run(FAIL, marks=f"{CORE}\n@pytest.mark.{wrong}")
     assert "what can be expected is a health check by its code" in ran.stdout.str()
     assert ran.ret != 0

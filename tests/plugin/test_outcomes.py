@@ -248,7 +248,7 @@ LOST = VolumeFailed("sha256sum", 1, "No such file")
         (pytest.skip.Exception("for another driver"), True, "skipped"),
     ],
 )
-def test_the_outcome_says_what_an_exception_tells_about_the_storage(error, at_setup, outcome):
+def test_the_outcome_is_what_an_exception_means_for_the_storage(error, at_setup, outcome):
     assert outcome_of(error, at_setup=at_setup) == outcome
 
 

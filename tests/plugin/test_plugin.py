@@ -80,7 +80,9 @@ def test_a_scenario_that_did_not_pass(scenario, pytester, body, status, outcome,
         (OSError("disk full"), 3),
     ],
 )
-def test_a_bring_up_that_fails_says_nothing_about_the_storage(scenario, pytester, cluster, monkeypatch, error, status):
+def test_a_bring_up_that_fails_reports_nothing_about_the_storage(
+    scenario, pytester, cluster, monkeypatch, error, status
+):
     monkeypatch.setattr(cluster, "trouble", error)
     ran = scenario("pass")
     assert ran.ret == status
@@ -241,7 +243,7 @@ def test_a_scenario_that_was_skipped_has_left_nothing(scenario, pytester):
 
 
 @pytest.mark.usefixtures("leaving")
-def test_a_scenario_that_wrecks_the_cluster_says_so(pytester):
+def test_a_scenario_that_wrecks_the_cluster_reports_it(pytester):
     pytester.makepyfile(
         """
         import pytest
@@ -369,7 +371,7 @@ def faked():
 """
 
 
-def test_workers_of_xdist_tell_whose_fault_a_failure_is(pytester, monkeypatch):
+def test_workers_of_xdist_report_whose_fault_a_failure_is(pytester, monkeypatch):
     tests = Path(__file__).parents[1]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests, tests.parent / "harness"))))
     pytester.makeconftest(WITH_A_CLUSTER_IN_EACH_WORKER)
@@ -621,14 +623,14 @@ def test_a_second_cluster_goes_though_it_gives_no_logs(pytester, cluster, monkey
     ("error", "status"),
     [(KeyboardInterrupt(), pytest.ExitCode.INTERRUPTED), (InfrastructureError("stuck", hint="h"), 3)],
 )
-def test_what_is_left_where_a_cluster_could_not_be_removed_is_told(scenario, cluster, monkeypatch, error, status):
+def test_what_is_left_where_a_cluster_could_not_be_removed_is_reported(scenario, cluster, monkeypatch, error, status):
     monkeypatch.setattr(cluster, "trouble_at_end", error)
     ran = scenario("pass")
     assert ran.ret == status
     ran.stdout.fnmatch_lines(["*left: what `rookery sweep` removes*"])
 
 
-def test_a_scenario_that_fails_on_a_full_disk_says_nothing_about_the_storage(scenario, pytester, monkeypatch):
+def test_a_scenario_that_fails_on_a_full_disk_reports_nothing_about_the_storage(scenario, pytester, monkeypatch):
     monkeypatch.setattr(disk_space, "free_bytes", lambda path: 12 * 1024**2)
     assert scenario("assert 1 == 2, 'EIO'").ret == 3
     assert outcomes(pytester) == ("infrastructure", "infrastructure", "error")

@@ -53,7 +53,7 @@ def test_each_scenario_runs_so_often_with_fixtures_of_its_own(run, pytester):
     assert (pytester.path / "own").read_text(encoding="utf-8") == "x"
 
 
-def test_what_is_flaky_is_told_at_the_end_and_on_the_page_and_fails_the_run(run, pytester):
+def test_what_is_flaky_is_reported_at_the_end_and_on_the_page_and_fails_the_run(run, pytester):
     found = run("--scenario-repeat", "4")
     assert found.ret == 1
     found.stdout.fnmatch_lines(

@@ -60,7 +60,7 @@ def run_of(pytester):
     return found
 
 
-def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
+def test_a_failure_is_one_block_that_reports_how_to_do_it_again(failed, pytester):
     told = failed.stdout.str()
     block = told[told.index("  scenario test_osds.py::test_it") :].partition("\n_")[0]
     folder = run_of(pytester).relative_to(pytester.path) / "it"
@@ -85,7 +85,7 @@ def test_a_failure_is_one_block_that_says_how_to_do_it_again(failed, pytester):
 LEDGER = report(url=signatures.SEED_LOOKUP_FAILED.source, cause="Seeds are looked up by name.")
 
 
-def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_tells(pytester, monkeypatch):
+def test_what_is_known_has_the_cause_that_the_ledger_beside_its_file_has(pytester, monkeypatch):
     pytester.mkdir("bugs").joinpath("ledger.toml").write_text(LEDGER, encoding="utf-8")
     pytester.makepyfile(test_osds=FAILS)
     pytester.runpytest_inprocess("-p", "no:cacheprovider")
@@ -117,7 +117,7 @@ def test_the_run_has_its_facts_its_log_and_one_junit(failed, pytester):
     assert os.readlink(folder.parent / "latest") == folder.name
 
 
-def test_a_run_that_ended_says_which_versions_and_images_its_scenarios_used(pytester):
+def test_a_run_that_ended_reports_which_versions_and_images_its_scenarios_used(pytester):
     text = """
         def test_it(rookery_results):
             rookery_results.record(ceph="quay.io/ceph/ceph:v18.2.7", images={"kindest/node:v1.32.0": "the vendor's"})
@@ -234,7 +234,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_say_how_far_it_came(pytester, stage):
+def test_a_run_that_was_killed_leaves_files_that_can_be_read_and_pages_that_report_how_far_it_came(pytester, stage):
     pytester.makepyfile(test_killed=KILLED + STAGES[stage])
     pytester.makeconftest("from rookery.plugin import reporting\nreporting.PAGES_EVERY = reporting.PAUSE = 0")
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
@@ -291,7 +291,7 @@ def test_nobody_waits_for_pages_that_are_being_made(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["run", "scenario"])
-def test_page_that_cannot_be_made_is_told_and_ends_no_run(pytester, monkeypatch, name):
+def test_page_that_cannot_be_made_is_reported_and_ends_no_run(pytester, monkeypatch, name):
     """Pages come after the verdict, and `rookery report` makes them again."""
 
     def broken(folder, **how):

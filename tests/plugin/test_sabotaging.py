@@ -39,7 +39,7 @@ def test_what_is_marked_is_missing_and_assertions_explain_themselves(ran, kind, 
     assert ran().ret == 0
 
 
-def test_a_mark_that_says_nothing_ends_the_run(ran, pytester):
+def test_an_empty_marker_ends_the_run(ran, pytester):
     pytester.makepyfile(test_b="x = 1  # cause\n")
     result = ran("-p", "rookery.plugin.sabotaging", "--take-out=cause")
     assert result.ret == 2

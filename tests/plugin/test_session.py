@@ -232,7 +232,7 @@ def test_a_state_of_another_topology_is_another_one(machine, results):
     assert running.cluster(ROOK, results).did_since() == ["delete", "make rook"]
 
 
-def test_a_state_for_which_there_is_no_room_is_told_and_used_all_the_same(running, results, machine, told):
+def test_a_state_for_which_there_is_no_room_is_reported_and_used_all_the_same(running, results, machine, told):
     machine.full.add("rook")
     assert running.cluster(ROOK, results).did_since() == DEPLOYED
     assert "could not be saved" in told()[0]
@@ -265,7 +265,7 @@ def test_the_next_scenario_gets_it_at_once_if_it_is_clean(running, results, mach
     assert results.seconds()["clean"] == 2.1
 
 
-def test_what_does_not_converge_is_restored_and_the_log_says_what_it_was(running, results, machine, told):
+def test_what_does_not_converge_is_restored_and_the_log_reports_what_it_was(running, results, machine, told):
     cluster = running.cluster(ROOK, results)
     cluster.did_since()
     machine.found = [DIRTY]
@@ -308,7 +308,7 @@ def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, res
     assert set(running.another().images) == images
 
 
-def test_what_differs_between_a_state_and_itself_restored_is_told(running, results, machine, told):
+def test_what_differs_between_a_state_and_itself_restored_is_reported(running, results, machine, told):
     running.cluster(ROOK, results)
     for picture, words in ((CLEAN_PICTURE, []), (Fingerprint(), ["API: Service a is gone"])):
         machine.now = picture
@@ -365,7 +365,7 @@ def test_fresh_trusts_only_what_was_saved_in_this_run(running, results, machine)
     assert cluster.did_since() == ["restore rook", "make cassandra"]
 
 
-def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_told(running, results, machine, told):
+def test_a_snapshot_that_cannot_be_had_here_is_made_anew_and_the_reason_reported(running, results, machine, told):
     machine.stored.add("rook")
     machine.refused.add("rook")
     cluster = running.cluster(ROOK, results)
@@ -428,7 +428,9 @@ def test_a_cluster_that_does_not_even_give_its_logs_does_not_hide_how_it_failed(
 @pytest.mark.parametrize(
     "mute", [None, InfrastructureError("not prepared", hint="h"), LATE], ids=["tells", "unmade", "slow"]
 )
-def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_says_how_it_failed(running, results, machine, mute):
+def test_a_cluster_that_does_not_come_up_is_asked_for_its_logs_and_reports_how_it_failed(
+    running, results, machine, mute
+):
     machine.broken.add("rook")
     machine.mute = mute
     with pytest.raises(InfrastructureError, match="no room"):
@@ -546,7 +548,7 @@ def test_the_end_removes_the_cluster_once(running, results):
     assert cluster.did_since() == ["delete"]
 
 
-def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_told(running, results, told):
+def test_a_cluster_to_keep_is_kept_and_its_kubeconfig_reported(running, results, told):
     running.settings = Settings(keep_cluster=True)
     cluster = running.cluster(ROOK, results)
     cluster.did_since()

@@ -68,7 +68,7 @@ def test_a_slice_pays_for_the_states_it_enters_and_for_none_where_no_cluster_is_
     assert seconds([*of("db", 1), *of("rook", 2), Piece("unit", "", 5.0)]) == 305 + 2 * ENTERED_S
 
 
-def test_what_is_said_of_a_slice():
+def test_what_is_reported_of_a_slice():
     assert Slice(2, 5, of("rook", 2)).lines() == [
         f"slice 2/5: scenarios: 2, states to enter: 1, expected {200 + ENTERED_S:.0f} s",
         "  rook0",

@@ -341,7 +341,7 @@ class Driver:
         return SimpleNamespace(blocklist=Condition("the blocklist", lambda: self.blocked, within=minutes(1)))
 
 
-def test_a_driver_that_has_fenced_its_earlier_client_says_so_and_ceph_knows(results):
+def test_a_driver_that_has_fenced_its_earlier_client_reports_it_and_ceph_knows(results):
     cluster = Driver(STAGED, FENCED, "I GetPluginInfo")
     steps.fenced_its_earlier_client(cluster, "worker", "10.0.0.1:0/7", results)
     assert json.loads(results.path("report.json").read_text(encoding="utf-8"))["node_stage"] == [STAGED]

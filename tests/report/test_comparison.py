@@ -92,7 +92,7 @@ def test_rates_are_of_before_the_first_fault(run):
     assert found == {"acknowledged writes/s": 1.3, "write, median ms": 100.0, "write, 99 % ms": 100.0}
 
 
-def test_nothing_is_said_of_the_rate_of_one_write(run):
+def test_one_write_has_no_rate(run):
     assert write_rates(read(run("a", seconds=9, history=list(writes([1]))) / "it/history.jsonl")) == {}
 
 

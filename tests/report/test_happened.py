@@ -78,13 +78,13 @@ def test_of_a_time_that_nobody_watched_nothing_is_drawn(lanes):
     assert list(drawn) == ["worker"]
 
 
-def test_what_was_told_afterwards_of_that_time_is_drawn(lanes):
+def test_what_was_reported_afterwards_of_that_time_is_drawn(lanes):
     mon = (event(1, "mon", "mon.a", "in quorum"), event(30, "mon", "mon.a", "electing"))
     _, drawn = lanes(mon[0], lost(20), mon[1], found_again(40))
     assert [span[:3] for span in drawn["mon.a"]] == [[1.0, 20.0, "in quorum"], [30.0, 100.0, "electing"]]
 
 
-def test_ceph_is_not_heard_until_it_tells_its_pgs(lanes):
+def test_ceph_does_not_answer_until_it_reports_its_pgs(lanes):
     before = (event(1, "health", "health", "HEALTH_OK"), event(1, "PGs", "PGs", "1 pgs: 1 active+clean"))
     _, drawn = lanes(*before, lost(20), found_again(40), event(60, "PGs", "PGs", "1 pgs: 1 active+clean"))
     assert [span[:2] for span in drawn["health"]] == [[1.0, 20.0], [60.0, 100.0]]

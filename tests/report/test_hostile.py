@@ -163,7 +163,7 @@ def test_a_failure_in_the_terminal_moves_no_cursor_and_is_no_megabyte(scenario):
     assert "more characters" in told
 
 
-def test_the_commands_say_it_as_text(scenario, capsys, monkeypatch):
+def test_the_commands_print_it_as_text(scenario, capsys, monkeypatch):
     monkeypatch.chdir(scenario.parents[2])
     assert cli.main(["report"]) == 0
     told = capsys.readouterr().out

@@ -62,14 +62,14 @@ def with_logs(page):
     return pages.scenario(page.parent)
 
 
-def test_page_of_a_node_kill_is_small_and_says_the_verdict(with_logs):
+def test_page_of_a_node_kill_is_small_and_reports_the_verdict(with_logs):
     text = with_logs.read_text(encoding="utf-8")
     assert "log files: 220" in text
     assert len(text) < 400_000
     assert "No acknowledged row was missing at QUORUM, and none at ALL." in text
 
 
-def test_pointer_is_told_what_happened_there_and_a_closer_look_shows_more_of_it(shown):
+def test_pointer_shows_what_happened_there_and_a_closer_look_shows_more_of_it(shown):
     told = shown.hovered()
     for text in (
         "node kill; proof: the boots of",
@@ -97,7 +97,7 @@ def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page
     assert end - begin > 20, "from its injection to its healing, 19 s of some 340"
 
 
-def test_a_click_tells_where_each_log_is_at_that_moment(chromium, with_logs):
+def test_a_click_shows_where_each_log_is_at_that_moment(chromium, with_logs):
     with browser_alone() as alone:
         alone.show(with_logs)
         told = alone.browser.ask(CLICKED)

@@ -119,7 +119,7 @@ def test_a_fault_begins_with_its_first_signal_and_is_in_effect_when_it_was_verif
 
 
 @pytest.mark.parametrize(("last", "proof"), [([], "the run ended first"), (["info"], "docker is gone")])
-def test_a_fault_without_proof_says_so(history, last, proof):
+def test_a_fault_without_proof_reports_it(history, last, proof):
     lines = [
         line(-1, "invoke", "fault", 6, value="node kill"),
         *(line(-1, each, "fault", 7, error=proof) for each in last),
@@ -132,7 +132,7 @@ def test_a_fault_without_proof_says_so(history, last, proof):
 NOTED = {"name": "pod delete", "at": T0 + 20, "healed_at": T0 + 29.5, "proof": "its container is another"}
 
 
-def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_json_has_it(scenario):
+def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_reported_as_report_json_has_it(scenario):
     page = scenario(faults=[NOTED, {"name": "node kill", "at": T0 + 40}])
     assert data_of(page)["faults"] == [
         {"name": "pod delete", "proof": "its container is another", "at": 30.0, "effect": None, "healed": 39.5},
@@ -141,7 +141,7 @@ def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_told_as_report_jso
     assert '<td class="n">30.000 s</td><td class="n">not recorded</td><td class="n">39.500 s</td>' in page
 
 
-def test_a_fault_that_a_history_has_is_not_told_twice(scenario):
+def test_a_fault_that_a_history_has_is_not_reported_twice(scenario):
     page = scenario(HISTORY, faults=[{**NOTED, "name": "node kill", "at": T0 + 1.1}])
     assert [(each["name"], each["proof"], each["healed"]) for each in data_of(page)["faults"]] == [
         ("node kill", "every node was seen dead", 39.5)
@@ -159,7 +159,7 @@ def test_more_clients_than_can_be_drawn_apart_share_a_lane(history):
     assert (len(found), found.lanes, max(found.lane)) == (300, 200, 199)
 
 
-def test_more_errors_than_a_byte_counts_are_all_told(history):
+def test_more_errors_than_a_byte_counts_are_all_reported(history):
     begun = [line(process, "invoke", "write", 5, key=process) for process in range(300)]
     found = history(
         [*begun, *(line(process, "fail", "write", 6, key=process, error=f"e{process}") for process in range(300))]
@@ -278,7 +278,7 @@ def bytes_of(column):
     return len(base64.b64decode(column["data"]))
 
 
-def test_the_page_of_a_run_tells_the_versions_that_were_used_and_those_that_were_asked_for(tmp_path):
+def test_the_page_of_a_run_shows_the_versions_that_were_used_and_those_that_were_asked_for(tmp_path):
     found = stored_runs.files()
     for name, rook in (("it", "1.18.8"), ("other", "1.17.9")):
         found["report.json"] |= {"rook": rook, "images": {f"of-{name}": "built"}}
@@ -386,7 +386,7 @@ def test_a_phase_that_comes_twice_is_compared_with_the_one_in_its_place(scenario
 LOST = {"key": 4711, "seconds_before_fault": 0.8123, "allowed": False, "came_back_s": None}
 
 
-def test_a_lost_row_is_told_in_a_sentence():
+def test_a_lost_row_is_reported_in_a_sentence():
     told = verdicts.sentences(
         {"verdict": {"verdict": "invalid", "acknowledged": 5000, "lost": [LOST]}, "rpo_seconds": None}, "node kill"
     )
@@ -409,7 +409,7 @@ SOURCE = DRIVER_NOT_REGISTERED.source
 @pytest.mark.parametrize(
     "outcome", ["failed", "unknown", "infrastructure", "interrupted", "running", "passed", "skipped"]
 )
-def test_what_is_known_is_told_of_whatever_did_not_pass(scenario, tmp_path, outcome):
+def test_what_is_known_is_reported_of_whatever_did_not_pass(scenario, tmp_path, outcome):
     folder = with_known(tmp_path)
     scenario(outcome=outcome)
     timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
@@ -433,7 +433,7 @@ def with_known(tmp_path):
     [(SOURCE, None), ("https://example.org/7", str(DRIVER_NOT_REGISTERED))],
     ids=["its source", "a marker"],
 )
-def test_what_is_known_is_told_with_the_cause_of_its_report(scenario, tmp_path, url, symptom):
+def test_what_is_known_is_reported_with_the_cause_of_its_report(scenario, tmp_path, url, symptom):
     folder = with_known(tmp_path)
     scenario(bugs=[{"url": url, "symptom": symptom}])
     timings = json.loads((folder / "timings.json").read_text(encoding="utf-8"))
@@ -456,14 +456,14 @@ def test_what_is_known_is_found_where_it_stands(tmp_path):
 
 
 @pytest.mark.parametrize(("file", "found"), [("events-ns.jsonl", 1), ("PersistentVolume.jsonl", 0)])
-def test_what_an_object_is_was_said_by_nobody(tmp_path, file, found):
+def test_what_an_object_is_was_reported_by_nobody(tmp_path, file, found):
     objects = tmp_path / "logs" / "at-the-end" / "objects"
     objects.mkdir(parents=True)
     (objects / file).write_text(DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com") + "\n", encoding="utf-8")
     assert len(scan(tmp_path / "logs")) == found
 
 
-def test_what_a_log_says_of_the_time_before_the_scenario_explains_nothing(tmp_path):
+def test_what_a_log_reports_of_the_time_before_the_scenario_explains_nothing(tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()
     shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")
@@ -476,7 +476,7 @@ def test_what_a_log_says_of_the_time_before_the_scenario_explains_nothing(tmp_pa
     assert scan(logs, since=T0 + 10), "of a line without a time nobody knows"
 
 
-def test_a_log_tells_which_line_is_of_which_moment(tmp_path):
+def test_a_log_shows_which_line_is_of_which_moment(tmp_path):
     log = tmp_path / "logs" / "pod.log"
     log.parent.mkdir()
     log.write_text("begin\n2026-11-28T21:42:53.5Z up\nno time\nWARN 2026-11-28 21:42:55,250 down\n", encoding="utf-8")
@@ -512,7 +512,7 @@ def test_a_time_without_a_year_is_that_near_the_files_own(tmp_path):
     assert found.times == [new_year - 1, new_year + 1]
 
 
-def test_what_a_driver_said_before_the_scenario_explains_nothing(tmp_path):
+def test_what_a_driver_reported_before_the_scenario_explains_nothing(tmp_path):
     log = tmp_path / "logs" / "csi.log"
     log.parent.mkdir()
     shown = DRIVER_NOT_REGISTERED.text.replace("…", "rbd.csi.ceph.com")

@@ -237,7 +237,7 @@ def test_a_note_that_cannot_be_written_leaves_the_last_report_whole(results):
     assert report(results)["verdict"] == "valid"
 
 
-def test_the_least_room_is_kept_and_told_where_it_was_next_to_none():
+def test_the_least_room_is_kept_and_reported_where_it_was_next_to_none():
     now = [disk_space.MARGIN * 4]
     sampler = disk_space.DiskSpaceSampler(lambda path: now[0])
     try:

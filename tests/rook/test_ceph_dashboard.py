@@ -59,7 +59,7 @@ def test_rooks_example_publishes_the_port_that_is_served(rook):
     assert made["metadata"] == {"name": "rook-ceph-mgr-dashboard-loadbalancer", "namespace": "storage"}
 
 
-def test_a_version_without_the_example_is_told(tmp_path):
+def test_a_version_without_the_example_is_reported(tmp_path):
     with pytest.raises(UsageError, match=r"dashboard-loadbalancer\.yaml"):
         Dashboard(Rook(tmp_path)).load_balancer.now()
 
@@ -145,7 +145,7 @@ def test_only_who_is_logged_in_is_shown_the_cluster():
     assert page.shown() == DashboardStatus("HEALTH_OK", 3, osds_up=3)
 
 
-def test_a_page_that_shows_something_else_says_what():
+def test_a_page_that_shows_something_else_reports_what():
     browser = Browser()
     page = DashboardPage(browser, "http://dashboard/")
     browser.logged_in, browser.health = True, "HEALTH_WARN"

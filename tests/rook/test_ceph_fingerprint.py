@@ -147,7 +147,7 @@ def test_what_somebody_did_is_one(path, value, line):
     assert any(f"Ceph: {line}" in each for each in told(changed(*path, to=value)))
 
 
-def test_a_key_is_not_told():
+def test_a_key_is_not_shown():
     (line,) = told(changed("auth", "auth_dump", 0, "key", to="AQ=="[::-1]))
     assert "user client.csi key: 'sha256:" in line
     assert "AQ" not in line
@@ -272,7 +272,7 @@ def test_the_program_ends_with_what_is_not_answered(run):
         run("read_ceph.py", {}, IMAGES, "")
 
 
-def test_commands_are_given_one_after_another_and_what_is_refused_is_told(run):
+def test_commands_are_given_one_after_another_and_what_is_refused_is_reported(run):
     commands = [[{"prefix": "auth import"}, "[client.a]"], [{"prefix": "nonsense"}, ""]]
     answers, told = run("tell_ceph.py", {"auth import": {}}, json.dumps(commands))
     assert answers == ["", "no nonsense"]

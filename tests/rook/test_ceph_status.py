@@ -92,7 +92,7 @@ def test_osd_dump_and_tree_are_parsed():
     )
 
 
-def test_what_a_version_of_ceph_does_not_tell_is_empty():
+def test_what_a_version_of_ceph_does_not_report_is_empty():
     osd = {"osd": 0, "up": 1, "in": 1, "up_from": 12}
     (found,) = OsdMap.parse({"epoch": 40, "fsid": FSID, "osds": [osd]}).osds
     assert (found.uuid, found.host) == ("", "")
@@ -105,7 +105,7 @@ def test_what_a_version_of_ceph_does_not_tell_is_empty():
     assert pg.became_active == 0.0
 
 
-def test_a_pg_tells_when_it_became_active():
+def test_a_pg_shows_when_it_became_active():
     told = {"pgid": "1.0", "state": "active", "reported_epoch": 1, "last_became_active": "2026-11-29T18:00:00.5+0000"}
     (pg,) = pgs_of({"pg_stats": [told]})
     assert pg.became_active == datetime(2026, 11, 29, 18, 0, 0, 500_000, timezone.utc).timestamp()
@@ -186,7 +186,7 @@ def test_quorum_needs_every_mon_and_a_new_election():
         check_quorum(whole, 5)
 
 
-def test_health_tells_what_is_wrong_and_leaves_out_what_is_muted():
+def test_health_shows_what_is_wrong_and_leaves_out_what_is_muted():
     warning = Health.parse(health(OSD_DOWN=False, MON_CLOCK_SKEW=True))
     assert str(warning) == "HEALTH_WARN (OSD_DOWN: OSD_DOWN it is)"
     assert not warning.ok

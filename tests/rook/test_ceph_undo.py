@@ -69,7 +69,7 @@ def test_what_is_not_known_is_left_and_ceph_not_asked(monkeypatch, path, value):
     assert undo(None, "rook-ceph", then, compare(then, now)) == []
 
 
-def test_a_command_that_ceph_refuses_is_told(monkeypatch):
+def test_a_command_that_ceph_refuses_is_reported(monkeypatch):
     monkeypatch.setattr(toolbox, "ask_program", lambda *_: ["in use"])
     then, now = ceph_fingerprint_of(LISTING), ceph_fingerprint_of(listing_with("profiles", "+", to="mine"))
     told = undo(None, "rook-ceph", then, compare(then, now))

@@ -39,7 +39,7 @@ def test_a_period_that_has_not_ended_counts_so_far():
     assert spells((100, [pg()]), (103, [pg("peering")])).longest == {"1.0": 3}
 
 
-def test_a_mgr_that_has_not_heard_of_a_pg_says_nothing_of_it():
+def test_a_mgr_that_has_not_heard_of_a_pg_reports_nothing_of_it():
     assert spells((100, [pg()]), (110, [pg("unknown")]), (112, [pg(became_active=50)])).longest == {}
 
 
@@ -78,7 +78,7 @@ def test_a_watch_that_hardly_looked_knows_nothing():
         PgWatch(list).longest_inactive  # noqa: B018
 
 
-def test_a_watch_that_broke_says_so_unless_its_block_has_failed_anyway():
+def test_a_watch_that_broke_reports_it_unless_its_block_has_failed_anyway():
     def ask():
         raise ZeroDivisionError
 
@@ -88,7 +88,7 @@ def test_a_watch_that_broke_says_so_unless_its_block_has_failed_anyway():
         raise KeyError
 
 
-def test_a_pg_says_when_it_became_active():
+def test_a_pg_reports_when_it_became_active():
     stats = {"pgid": "1.0", "state": "active", "reported_epoch": 1, "last_became_active": "2026-11-24T08:00:01.5+0000"}
     (found,) = pgs_of({"pg_ready": True, "pg_stats": [stats]})
     assert found.became_active == 1795507201.5
@@ -96,7 +96,7 @@ def test_a_pg_says_when_it_became_active():
     assert not replace(found, state="stale+active").active
 
 
-def test_a_pg_that_was_never_active_says_so_in_plain_seconds():
+def test_a_pg_that_was_never_active_reports_it_in_plain_seconds():
     stats = {"pgid": "1.0", "state": "creating+peering", "reported_epoch": 9, "last_became_active": "0.000000"}
     (found,) = pgs_of({"pg_ready": True, "pg_stats": [stats]})
     assert found.became_active == 0

@@ -178,7 +178,7 @@ def test_what_ceph_does_not_come_to_is_named(operator, damage, within, reason):
     assert within <= caught.value.seconds <= within + 1
 
 
-def test_waiting_ends_when_its_guard_says_that_it_has_no_sense(operator):
+def test_waiting_ends_when_its_guard_finds_that_it_has_no_sense(operator):
     def guard():
         raise RuntimeError("the nodes were killed")
 

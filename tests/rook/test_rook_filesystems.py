@@ -98,7 +98,7 @@ def test_why_it_is_not_served(rook, why):
         Filesystems(rook).served(FILESYSTEM).now()
 
 
-def test_it_is_served_whatever_else_the_health_says():
+def test_it_is_served_whatever_else_is_in_the_health():
     found = Filesystems(served(mds_info(), health=health("OSD_DOWN"))).served(FILESYSTEM).now()
     assert found == FilesystemStatus((Mds("myfs-a", 0, "up:active", False),), ())
     Filesystems(served(mds_info(), health=health("MDS_SLOW_REQUEST", muted=True))).served(FILESYSTEM).now()

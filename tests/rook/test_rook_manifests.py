@@ -159,13 +159,13 @@ def test_the_test_cluster_of_rook_itself_is_refused(release):
         require_own_disks(manifests.load(release[1], ["cluster-test.yaml"]), ["/dev/loop64"])
 
 
-def test_only_a_built_image_is_told_where_its_object_classes_are():
+def test_only_a_built_image_is_reported_where_its_object_classes_are():
     vendor = CephSpec(image=SPEC.image, disks=SPEC.disks)
     assert "osd_class_dir" in ceph_cluster(SPEC)["spec"]["cephConfig"]["osd"]
     assert "osd_class_dir" not in ceph_cluster(vendor)["spec"]["cephConfig"]["osd"]
 
 
-def test_mons_are_told_in_their_first_ceph_conf_which_keys_to_take_and_only_where_they_must():
+def test_mons_get_in_their_first_ceph_conf_which_keys_to_take_and_only_where_they_must():
     assert config_override(SPEC) == []
     (found,) = config_override(replace(SPEC, permit_aes=True))
     assert (found["kind"], found["metadata"]) == (

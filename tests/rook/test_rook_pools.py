@@ -60,7 +60,7 @@ def test_the_mistake_is_both_layouts_and_nothing_else():
     }
 
 
-def test_a_pool_of_one_copy_says_that_it_means_it():
+def test_a_pool_of_one_copy_confirms_that_it_is_meant():
     assert BlockPool("single", replicas=1).manifest()["spec"]["replicated"] == {
         "size": 1,
         "requireSafeReplicaSize": False,
@@ -81,7 +81,7 @@ def test_a_pool_without_a_layout_is_bad_input():
         (pool_object("Ready", generation=2, observed=1), "before the last change"),
     ],
 )
-def test_a_pool_that_is_not_ready_says_why(found, why):
+def test_a_pool_that_is_not_ready_gives_the_reason(found, why):
     with pytest.raises(NotYet, match=why):
         Pool(Rook(found), GOOD).ready.now()
 

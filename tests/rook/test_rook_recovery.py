@@ -57,7 +57,7 @@ class Fault:
         back.since(MilestonesSince(self.since, self.milestone)).wait()
 
 
-def test_a_recovery_is_over_when_all_is_back_and_each_step_is_told_when_it_is(ceph):
+def test_a_recovery_is_over_when_all_is_back_and_each_step_is_reported_when_it_is(ceph):
     fault = Fault(ceph)
     fault.recovered()
     assert list(fault.steps) == ["nodes Ready", "mons in quorum", "OSDs up", "PGs active+clean"]

@@ -17,7 +17,7 @@ def cluster(code, summary):
     return SimpleNamespace(health=lambda: health)
 
 
-def test_a_check_is_known_by_its_code_and_a_signature_is_told():
+def test_a_check_is_known_by_its_code_and_a_signature_is_reported():
     full, told = cluster("POOL_FULL", "1 pool(s) full"), []
     assert Rook.has_health_check(full, "POOL_FULL").now() == "1 pool(s) full"
     with symptoms.sightings.subscribe(lambda signature, line: told.append((signature, line))):

@@ -204,7 +204,7 @@ def done(api, driver=lambda: None, milestone=lambda name: None):
     return upgrade.done(api, api.rook, TARGET, milestone, drivers=drivers)
 
 
-def test_it_is_done_when_all_of_it_is_and_each_step_is_told_once(upgrading):
+def test_it_is_done_when_all_of_it_is_and_each_step_is_reported_once(upgrading):
     told = []
     done(upgrading, milestone=told.append).wait()
     assert told == [

@@ -149,7 +149,7 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_fault_has_what_the_cluster_says_before_it_and_after_it(cluster, results, asked):
+def test_a_fault_has_what_the_cluster_reports_before_it_and_after_it(cluster, results, asked):
     began = time.time()
     with cluster.fault(Harm("node kill")):
         before = results.path("logs/001-before-node-kill")
@@ -216,7 +216,7 @@ def test_nobody_is_asked_while_the_api_is_down(cluster, results, kube, asked, mo
 @pytest.mark.parametrize(
     "error", [RookeryError("refused", hint="h"), NotYet("no quorum"), ValueError("odd"), OSError("full")]
 )
-def test_what_cannot_be_had_is_told_and_fails_no_scenario(cluster, results, kube, error, monkeypatch):
+def test_what_cannot_be_had_is_reported_and_fails_no_scenario(cluster, results, kube, error, monkeypatch):
     def fails(*_, **__):
         raise error
 
@@ -305,7 +305,7 @@ def test_all_that_is_gathered_around_a_fault_is_bounded(cluster, results, monkey
         assert sum(size for name, size in sizes.items() if name != "index.txt") <= 2000
         assert (folder / "storage/ceph-report.json").read_text(encoding="utf-8").endswith("old\nnew\n")
         assert (folder / "worker.journal").read_text(encoding="utf-8") == "journal of worker\n", (
-            "what is small is whole"
+            "what is small is complete"
         )
 
 
@@ -326,7 +326,7 @@ def test_a_cluster_that_is_gone_has_nothing_and_raises_nothing(results):
     assert not results.path("logs").exists()
 
 
-def test_a_node_that_is_off_is_told(monkeypatch, cluster, results):
+def test_a_node_that_is_off_is_reported(monkeypatch, cluster, results):
     def off(name, since, *, timeout):
         raise CommandFailed(["docker", "exec", name], 1, "container is not running")
 

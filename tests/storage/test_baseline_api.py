@@ -170,7 +170,7 @@ def test_of_a_namespace_that_is_going_only_what_uses_storage_counts():
     assert told([obj("Namespace", "mine")], [going]) == ["API: Namespace mine is gone"]
 
 
-def test_no_content_of_a_secret_or_a_config_map_is_told():
+def test_no_content_of_a_secret_or_a_config_map_is_reported():
     before = obj("Secret", "a/key", data={"key": base64.b64encode(b"before").decode()}, type="Opaque")
     (line,) = told([before], [changed(before, "data", "key", to=base64.b64encode(b"after").decode())])
     assert "Secret a/key data.key: 'sha256:" in line
@@ -178,7 +178,7 @@ def test_no_content_of_a_secret_or_a_config_map_is_told():
 
 
 @pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-def test_the_order_in_which_rook_writes_mons_says_nothing(kind):
+def test_the_order_in_which_rook_writes_mons_means_nothing(kind):
     def written(text):
         name = {"ConfigMap": "rook-ceph-mon-endpoints", "Secret": "rook-ceph-config"}[kind]
         text = base64.b64encode(text.encode()).decode() if kind == "Secret" else text
@@ -191,7 +191,7 @@ def test_the_order_in_which_rook_writes_mons_says_nothing(kind):
     assert len(told([elsewhere], [changed(elsewhere, "data", "data", to="Yj0x")])) == 1
 
 
-def test_the_order_in_which_drivers_register_says_nothing():
+def test_the_order_in_which_drivers_register_means_nothing():
     drivers = [{"name": "rbd"}, {"name": "cephfs"}]
     node = obj("CSINode", "worker", api_version="storage.k8s.io/v1", spec={"drivers": drivers})
     assert told([node], [changed(node, "spec", "drivers", to=drivers[::-1])]) == []
@@ -207,7 +207,7 @@ def test_the_order_in_which_drivers_register_says_nothing():
         (pod("kube-system/dns", deletionTimestamp="now"), "dns: is being deleted"),
     ],
 )
-def test_what_is_on_its_way_is_told(each, why):
+def test_what_is_on_its_way_is_reported(each, why):
     (line,) = fingerprint_of([each], watched=WATCHED).unhealthy
     assert why in line
 
@@ -241,6 +241,6 @@ def test_every_kind_is_listed_once_but_those_that_live_their_own_lives():
     assert {kind for _, kind, _ in found.items} == {"CustomResourceDefinition", "Service"}
 
 
-def test_every_rule_says_why():
+def test_every_rule_has_a_reason():
     assert all(len(rule.why) > 5 for rule in IGNORED)
     assert all(SKIPPED_KINDS.values())

@@ -68,7 +68,7 @@ def test_what_differs_is_undone_and_looked_at_again(after):
     assert str(cleaning) == "clean in 4.0 s; undone: a undone; b undone"
 
 
-def test_what_does_not_converge_in_ten_seconds_is_told(after):
+def test_what_does_not_converge_in_ten_seconds_is_reported(after):
     cleaning, _ = after(picture("a"))
     assert not cleaning.clean
     assert cleaning_module.CONVERGED <= cleaning.seconds < cleaning_module.CONVERGED + 2
@@ -90,7 +90,7 @@ def test_what_cannot_come_right_ends_it_at_once(after):
     assert (cleaning.clean, cleaning.seconds, did) == (False, 1, [])
 
 
-def test_of_many_differences_the_first_are_told():
+def test_of_many_differences_the_first_are_reported():
     assert listed(["a", "b"]) == "a; b"
     assert listed([str(number) for number in range(12)]).endswith("8; 9; and 2 more")
 

@@ -37,13 +37,13 @@ def picture(value, key=SERVICE, **rest):
         (1, 2, "1 -> 2"),
     ],
 )  # fmt: skip
-def test_a_difference_is_told_by_its_place_and_both_values(before, after, told):
+def test_a_difference_is_reported_by_its_place_and_both_values(before, after, told):
     (difference,) = compare(picture(before), picture(after))
     separator = ":" if isinstance(before, int) else ""
     assert str(difference) == f"API: Service rook-ceph/dashboard{separator} {told}"
 
 
-def test_what_came_and_went_is_told_as_a_whole():
+def test_what_came_and_went_is_reported_as_a_whole():
     came, gone = compare(Fingerprint(), picture(1)), compare(picture(1), Fingerprint())
     assert [str(each) for each in came + gone] == [
         "API: Service rook-ceph/dashboard was not there",
@@ -60,7 +60,7 @@ def test_originals_are_not_compared():
     assert compare(Fingerprint({SERVICE: Item(1, {"a": 1})}), Fingerprint({SERVICE: Item(1, {"a": 2})})) == []
 
 
-def test_of_a_part_that_could_not_be_read_nothing_is_said():
+def test_a_part_that_could_not_be_read_has_no_finding():
     before = picture(1) | picture(2, (CEPH, "pool", "replicapool"))
     now = picture(3, unread=frozenset({CEPH}))
     assert [each.part for each in compare(before, now)] == [API]
@@ -72,7 +72,7 @@ def test_parts_are_put_together():
     assert (whole.unhealthy, whole.unread) == (("a pod is not Ready",), {CEPH})
 
 
-def test_things_that_are_told_apart_by_nothing_are_counted():
+def test_things_that_are_distinguished_by_nothing_are_counted():
     assert counted(["b", "a", "b"]) == {"a": 1, "b": 2}
 
 
@@ -80,7 +80,7 @@ def test_things_that_are_told_apart_by_nothing_are_counted():
     ("path", "text"),
     [((), ""), (("spec", "ports", 0, "port"), "spec.ports[0].port"), (("a/b", "c"), '["a/b"].c')],
 )
-def test_paths_are_told_as_jq_has_them(path, text):
+def test_paths_are_reported_as_jq_has_them(path, text):
     assert path_text(path) == text
 
 

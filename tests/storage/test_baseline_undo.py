@@ -158,7 +158,7 @@ def test_taints_are_changed_one_by_one(kube, monkeypatch):
     assert len(told) == 3
 
 
-def test_what_is_refused_is_told_and_the_rest_is_undone(kube):
+def test_what_is_refused_is_reported_and_the_rest_is_undone(kube):
     kube.refused = "one"
     told = undone(kube, [], [obj("ConfigMap", "default/one"), obj("ConfigMap", "default/two")])
     assert told == ["ConfigMap default/one deleted: refused: no", "ConfigMap default/two deleted"]

@@ -35,7 +35,7 @@ def gather(tmp_path, monkeypatch):
     return gathered
 
 
-def test_index_says_what_there_is_and_why(gather):
+def test_index_reports_what_there_is_and_why(gather):
     told = log_bundle.index(gather({"ceph-report.json": lambda: "{}", "ceph-log.json": lambda: "[]"}))
     assert told.startswith("Gathered before node kill 1, until ")
     for row in (
@@ -91,7 +91,7 @@ class Kube:
         return [{"kind": listed.kind, "metadata": {"name": "it"}}]
 
 
-def test_rook_says_what_the_mons_know_and_its_own_objects(monkeypatch):
+def test_rook_reports_what_the_mons_know_and_its_own_objects(monkeypatch):
     asked = []
 
     @plays_rook

@@ -264,7 +264,7 @@ def images_missing(monkeypatch):
     monkeypatch.setattr(RookSystem, "catalogue", Catalogue(operator="rook", ceph=CEPH, driver=()))
 
 
-def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
+def test_an_engine_that_nodes_cannot_live_in_is_reported_before_anything_is_done(
     new_cluster, images_missing, results, monkeypatch
 ):
     def unfit():
@@ -276,7 +276,7 @@ def test_an_engine_that_nodes_cannot_live_in_is_told_before_anything_is_done(
         new_cluster().prepare(results)
 
 
-def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_be(
+def test_what_was_removed_of_what_killed_runs_left_is_reported_though_not_all_could_be(
     new_cluster, images_missing, results, monkeypatch, logged
 ):
     def sweep():
@@ -289,7 +289,7 @@ def test_what_was_removed_of_what_killed_runs_left_is_said_though_not_all_could_
     assert logged.messages == ["removed loop /dev/loop3, which a killed run had left"]
 
 
-def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_told_before_images_are_asked_for(
+def test_an_entry_of_somebody_elses_in_the_kubeconfig_is_reported_before_images_are_asked_for(
     new_cluster, images_missing, results, tmp_path
 ):
     config = tmp_path / "config"
@@ -312,7 +312,7 @@ def test_nothing_is_swept_where_a_cluster_of_that_name_is_not_ours(new_cluster, 
     assert swept == []
 
 
-def test_whoever_waits_for_the_images_of_another_run_says_so(monkeypatch, logged):
+def test_whoever_waits_for_the_images_of_another_run_reports_it(monkeypatch, logged):
     """Be it a run, or `rookery images ensure`."""
     monkeypatch.setattr(locks, "LOGGED_AFTER", 0.0)
     monkeypatch.setattr(storage.images, "READY", 0.1)

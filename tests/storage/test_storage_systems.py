@@ -44,7 +44,7 @@ def broken():
 @pytest.mark.parametrize(
     ("load", "why"), [(broken, "cannot be loaded: no module named mine"), (lambda: dict, "is no StorageSystem")]
 )
-def test_one_that_cannot_be_used_is_told(monkeypatch, load, why):
+def test_one_that_cannot_be_used_is_reported(monkeypatch, load, why):
     installed(monkeypatch, load)
     with pytest.raises(UsageError, match=why):
         system_named("mine")

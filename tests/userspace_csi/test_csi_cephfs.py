@@ -95,7 +95,7 @@ def request(name: str = f"pvc-{UUID.format(1)}", required: int = GIB, limit: int
 # Ids
 
 
-def test_ids_say_where_to_find_it() -> None:
+def test_ids_show_where_to_find_it() -> None:
     volume = SubvolumeId.of("rook-ceph", "myfs", f"pvc-{UUID.format(1)}")
     assert str(volume) == f"rook-ceph/myfs/csi-vol-{UUID.format(1)}"
     assert SubvolumeId.parse(str(volume)) == volume
@@ -202,7 +202,7 @@ def test_a_mgr_that_does_not_answer_is_asked_again(controller: CephfsController,
 
 
 @pytest.mark.parametrize("says", ["", "error in mkdir /volumes/csi"])
-def test_a_mgr_that_is_shut_out_of_the_filesystem_is_told_by_the_words_that_people_look_for(
+def test_a_mgr_that_is_shut_out_of_the_filesystem_is_reported_by_the_words_that_people_look_for(
     controller: CephfsController, cluster: FakeCluster, says: str
 ) -> None:
     """The claim's event has what the driver answers."""
@@ -211,7 +211,9 @@ def test_a_mgr_that_is_shut_out_of_the_filesystem_is_told_by_the_words_that_peop
         controller.create(request())
 
 
-def test_what_the_mgr_says_in_words_is_not_said_twice(controller: CephfsController, cluster: FakeCluster) -> None:
+def test_what_the_mgr_reports_in_words_is_not_reported_twice(
+    controller: CephfsController, cluster: FakeCluster
+) -> None:
     says = "error in mkdir /volumes/csi: Cannot send after transport endpoint shutdown [Errno 108]"
     cluster.mgr_answers, cluster.mgr_says = False, (errno.ESHUTDOWN, says)
     with pytest.raises(Unavailable) as caught:

@@ -242,7 +242,7 @@ def test_a_client_that_died_alone_leaves_its_mount(world: World, allowed: bool) 
     assert len(world.mounted) == 1
 
 
-def test_who_does_not_say_who_he_is_is_asked_again(world: World) -> None:
+def test_who_does_not_identify_himself_is_asked_again(world: World) -> None:
     world.says_who_it_is = False
     stage(world.driver())
     world.says_who_it_is = True
@@ -372,7 +372,7 @@ def test_a_record_is_read_as_it_was_written() -> None:
     assert MountState.from_json(MountState(VOLUME, NodeBoot("k", 2)).to_json()).client is None
 
 
-def test_inodes_that_are_not_limited_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inodes_that_are_not_limited_are_not_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Found:
         f_blocks, f_frsize, f_bfree, f_bavail = 256, 1 << 22, 255, 255
         f_files, f_ffree, f_favail = 12, (1 << 64) - 1, (1 << 64) - 1
@@ -481,7 +481,7 @@ def test_a_client_that_does_not_end_by_itself_is_asked_to_and_never_killed(tmp_p
     assert not node.ran("kill")
 
 
-def test_a_client_says_who_it_is_by_its_admin_socket(tmp_path: Path) -> None:
+def test_a_client_is_identified_by_its_admin_socket(tmp_path: Path) -> None:
     answers = {"id": 4305, "addr_str": "172.18.0.3:0/2893847", "blocklisted": False}
     asked = []
     found = clients(tmp_path, Node(), ask=lambda path, prefix: asked.append((path.name, prefix)) or answers)

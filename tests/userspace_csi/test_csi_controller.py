@@ -273,7 +273,7 @@ def test_a_create_that_was_cut_short_is_finished(controller: Controller, pool: F
 
 
 @pytest.mark.parametrize("parameters", [{"pool": "gone"}, {"pool": "replicapool", "dataPool": "gone"}])
-def test_a_missing_pool_is_told_in_ceph_csis_words(controller: Controller, parameters: dict[str, str]) -> None:
+def test_a_missing_pool_is_reported_in_ceph_csis_words(controller: Controller, parameters: dict[str, str]) -> None:
     with pytest.raises(PoolNotFound) as caught:
         controller.create(request(parameters={"clusterID": "rook-ceph", **parameters}))
     assert str(caught.value) == "pool not found: pool (gone) not found in Ceph cluster"
@@ -331,7 +331,7 @@ def test_a_volume_in_use_is_not_deleted(controller: Controller, pool: FakePool) 
     assert volume.image in pool.images
 
 
-def test_an_image_in_use_that_has_lost_its_name_meanwhile_is_said_to_be_in_use(
+def test_an_image_in_use_that_has_lost_its_name_meanwhile_is_reported_as_in_use(
     controller: Controller, pool: FakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = controller.create(request()).id

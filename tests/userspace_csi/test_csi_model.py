@@ -490,7 +490,7 @@ def _target(name: str) -> Path:
 
 @quick
 @given(randoms, st.booleans())
-def test_the_driver_answers_as_the_model_says_and_leaves_nothing(random: Random, grows_in_use: bool) -> None:
+def test_the_driver_answers_as_the_model_does_and_leaves_nothing(random: Random, grows_in_use: bool) -> None:
     made = plans.random_plan(m.Model(NODES, grows_in_use=grows_in_use), random, SMALL)
     killed = [step.operation.node for step in made.steps if isinstance(step.operation, m.KillNode)]
     drained = plans.Plan.of(plans.drain(made.model, killed, plans.volume_names(SMALL)), made.model)

@@ -91,7 +91,7 @@ def test_a_torn_state_is_no_state(tmp_path: Path) -> None:
     assert list(store.all()) == []
 
 
-def test_a_boot_is_told_by_the_start_of_init(tmp_path: Path) -> None:
+def test_a_boot_is_reported_by_the_start_of_init(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "sys/kernel/random").mkdir(parents=True)
     (tmp_path / "sys/kernel/random/boot_id").write_text("6d1f\n", encoding="utf-8")

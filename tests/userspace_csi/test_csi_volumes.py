@@ -22,7 +22,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 
 
 @given(NAMES, NAMES, NAMES)
-def test_a_volume_id_says_where_its_image_is(cluster: str, pool: str, image: str) -> None:
+def test_a_volume_id_shows_where_its_image_is(cluster: str, pool: str, image: str) -> None:
     volume = VolumeId.of(cluster, pool, image)
     assert VolumeId.parse(str(volume)) == volume
 

@@ -86,7 +86,7 @@ def test_a_finalizer_holds_only_what_is_being_deleted(metadata, why):
         PersistentVolume(Kube(**metadata), "it").held_by(VOLUME_IS_IN_USE).now()
 
 
-def test_what_is_held_says_by_which_finalizer():
+def test_what_is_held_reports_by_which_finalizer():
     held = {"deletionTimestamp": "2026-11-29T11:00:00Z", "finalizers": ["a/b", SNAPSHOT_IS_CLAIMS_SOURCE.text]}
     shown = VolumeSnapshot(Kube(**held), "it", "volumes").held_by(SNAPSHOT_IS_CLAIMS_SOURCE).now()
     assert shown == SNAPSHOT_IS_CLAIMS_SOURCE.text

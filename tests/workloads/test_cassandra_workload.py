@@ -124,7 +124,7 @@ def test_the_workaround_restarts_only_that_pod_with_replay_errors_ignored(kube, 
     assert kube.deleted == [("Pod", "cassandra-1", "cassandra")]
 
 
-def test_a_replica_that_was_started_without_its_commit_log_is_told(cassandra):
+def test_a_replica_that_was_started_without_its_commit_log_is_reported(cassandra):
     assert cassandra.unaltered
     cassandra.ignore_replay_errors("cassandra-1")
     assert not cassandra.unaltered
@@ -144,7 +144,7 @@ def test_the_files_of_a_commit_log_begin_with_the_oldest(kube, cassandra):
     assert kube.ran == [("cassandra-0", ["sh", "-c", "ls /var/lib/cassandra/commitlog/*.log"])]
 
 
-def test_a_replica_is_repaired_when_nodetool_says_so(kube, cassandra):
+def test_a_replica_is_repaired_when_nodetool_reports_it(kube, cassandra):
     kube.says = ExecFailed("nodetool", 2, "Some repair failed")
     with pytest.raises(NotYet, match="Some repair failed"):
         cassandra.repaired("cassandra-2").now()
@@ -153,7 +153,7 @@ def test_a_replica_is_repaired_when_nodetool_says_so(kube, cassandra):
     assert kube.ran[-1] == ("cassandra-2", ["nodetool", "repair", "--full", "rookery"])
 
 
-def test_a_replica_says_how_many_rows_it_has_itself(kube, cassandra):
+def test_a_replica_reports_how_many_rows_it_has_itself(kube, cassandra):
     table = {"number_of_partitions_estimate": 17}
     kube.says = json.dumps({"total_number_of_tables": 1, "rookery": {"tables": {cassandra.table: table}}})
     assert cassandra.rows_of("cassandra-2") == 17

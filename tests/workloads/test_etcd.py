@@ -104,7 +104,7 @@ def test_a_write_failed_only_where_nothing_was_sent(error, outcome):
     assert outcome_of(error) == outcome
 
 
-def test_urllib3_tells_a_refused_connection_from_one_that_does_not_answer():
+def test_urllib3_distinguishes_a_refused_connection_from_one_that_does_not_answer():
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -155,7 +155,7 @@ def test_a_table_is_read_page_by_page_as_of_one_revision_and_no_other_is(etcd, m
     assert etcd.read_seed("QUORUM") == {1}
 
 
-def test_a_value_that_is_torn_in_one_copy_is_told(etcd, members, record):
+def test_a_value_that_is_torn_in_one_copy_is_reported(etcd, members, record):
     etcd.write(0, 0)
     members.keys[b"rows/0000000001"] = b64encode(value_of(1)[:100]).decode()
     members.keys[b"rows/strange"] = ""

@@ -37,7 +37,7 @@ def test_a_line_that_could_not_be_synced_ends_no_gap(appended):
     assert (synced, gap) == (["3"], ["70"])
 
 
-def test_the_gap_is_told_in_seconds(monkeypatch):
+def test_the_gap_is_reported_in_seconds(monkeypatch):
     workload = Files(None, image="", storage_class="")
     monkeypatch.setattr(workload.pod, "sh", lambda script: "1250\n")
     assert workload.longest_gap() == 1.25

@@ -99,7 +99,7 @@ def test_what_rsync_has_moved(stats):
     assert found.per_second == 250.0
 
 
-def test_something_else_than_stats_is_told():
+def test_something_else_than_stats_is_reported():
     with pytest.raises(InfrastructureError, match="file list"):
         moved("building file list ... done", seconds=1.0)
 
@@ -126,7 +126,7 @@ def test_a_daemon_is_served_once_it_answers(pod):
     assert not refusals
 
 
-def test_a_daemon_that_never_answers_is_told(pod, monkeypatch):
+def test_a_daemon_that_never_answers_is_reported(pod, monkeypatch):
     monkeypatch.setattr(moving, "DAEMON_ANSWERS", 0)
     pod.sh = lambda script, *, timeout=60: ""
     with pytest.raises(DeadlineExceeded, match="rsync daemon in target"):

@@ -76,7 +76,7 @@ def test_a_content_that_the_driver_does_not_delete_is_named(api, volumes):
     assert workload.POD_GONE <= caught.value.seconds <= workload.POD_GONE + 1
 
 
-def test_a_snapshot_that_does_not_go_is_told(api, volumes):
+def test_a_snapshot_that_does_not_go_is_reported(api, volumes):
     api.takes = 1e9
     with pytest.raises(DeadlineExceeded, match="last reason: one is still there"):
         volumes.delete_snapshot(Snapshot("one", CLAIM, "rook-ceph-block"))

@@ -154,7 +154,7 @@ def test_the_subvolume_behind_a_claim(kube, claim):
     assert claim.subvolume == Subvolume("csi-vol-1", "/volumes/csi/csi-vol-1/2")
 
 
-def test_claims_have_what_their_namespace_says_unless_they_say_otherwise(kube):
+def test_claims_have_what_their_namespace_sets_unless_they_set_it(kube):
     volumes = Volumes(kube, image="ceph", storage_class="rook-cephfs", access_mode="ReadWriteMany")
     kube.apply = lambda objects: None
     claim = volumes.apply_claim("data", access_mode="ReadOnlyMany")
@@ -181,7 +181,7 @@ def test_a_volume_is_filled_until_it_refuses(kube, tmp_path, monkeypatch, room):
     assert found == (FillResult(2, "quota exceeded") if room == 2 else FillResult(3, ""))
 
 
-def test_a_claim_has_grown_when_its_status_says_so(kube, claim):
+def test_a_claim_has_grown_when_its_status_reports_it(kube, claim):
     claim.expand("2Gi")
     assert kube.patched == [
         ("PersistentVolumeClaim", "data", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
@@ -210,7 +210,7 @@ def test_a_kubelets_statistics_are_of_the_claim_and_of_what_was_written(kube, vo
     assert volumes.statistics(CLAIM, "worker", used=7) == mine
 
 
-def test_what_a_pod_says_of_its_volume(kube):
+def test_what_a_pod_reports_of_its_volume(kube):
     pod = Pod(kube, "writer", "volumes")
     kube.printed = f"overlay / overlay rw 0 0\n/dev/loop3 {MOUNT} xfs ro,noatime,nouuid 0 0\n"
     assert pod.mount_options() == ["xfs", "ro", "noatime", "nouuid"]
@@ -259,7 +259,7 @@ def test_reads_are_counted_as_long_as_they_are_right(kube, tmp_path, monkeypatch
         (ApiUnavailable("the stream broke off"), ApiUnavailable),
     ],
 )
-def test_what_a_volume_does_not_give_back_is_told_from_an_exec_that_did_not_come_about(kube, error, raised):
+def test_what_a_volume_does_not_give_back_is_distinguished_from_an_exec_that_did_not_come_about(kube, error, raised):
     kube.printed = error
     with pytest.raises(raised) as caught:
         Pod(kube, "writer", "volumes").checksum("a")

@@ -158,7 +158,7 @@ def test_what_is_there_after_the_fault_is_valid_and_the_verdict_is_written_down(
     assert (report["verdict"]["verdict"], report["rpo_seconds"]) == ("valid", 0)
 
 
-def test_a_row_that_is_lost_is_told(rows, record, server, results):
+def test_a_row_that_is_lost_is_reported(rows, record, server, results):
     rows.write(20)
     server.loses = {7}
     fault(record, rows)
@@ -167,7 +167,7 @@ def test_a_row_that_is_lost_is_told(rows, record, server, results):
     assert results.path("verdict.txt").read_text(encoding="utf-8").startswith("invalid")
 
 
-def test_how_much_may_be_lost_is_what_is_promised_unless_the_scenario_says(rows, record, server, monkeypatch):
+def test_how_much_may_be_lost_is_what_is_promised_unless_the_scenario_sets_it(rows, record, server, monkeypatch):
     rows.write(20)
     server.loses = {7}
     fault(record, rows)
