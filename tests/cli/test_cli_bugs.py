@@ -114,10 +114,10 @@ def test_a_report_is_reproduced(folder, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("recorded", "told"), [("delete what is in it", "delete what is in it"), ("", "it has none")])
-def test_a_workaround_that_no_docstring_says_is_the_ledgers(folder, monkeypatch, collected, capsys, recorded, told):
+def test_a_workaround_that_no_docstring_has_is_the_ledgers(folder, monkeypatch, collected, capsys, recorded, told):
     silent = [replace(each, module=Prose("A title.", "Proof: the claim is Bound.")) for each in collected]
     monkeypatch.setattr(reproduce.collection, "collect", lambda folder, **_: silent)
-    (folder / "scenarios" / ledger.FILE).write_text(report(workaround=recorded))
+    (folder / "scenarios" / ledger.FILE).write_text(report(workaround=recorded), encoding="utf-8")
     ended(monkeypatch, "passed", 0)
     assert cli.main(["reproduce", "rook/rook#1"]) == 0
     assert f"  workaround: {told}\n" in capsys.readouterr().out

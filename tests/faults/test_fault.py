@@ -217,7 +217,7 @@ def test_what_is_not_available_cannot_be_aimed_or_does_not_heal_is_not_drawn():
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_each_fault_that_heals_aims_itself_or_says_why_it_is_not_drawn(kind):
+def test_each_fault_that_heals_aims_itself_or_has_a_reason_why_it_is_not_drawn(kind):
     aims_itself = kind.aimed.__func__ is not Fault.aimed.__func__
     assert bool(kind.not_drawn) == (kind.heals and not aims_itself)
     assert not kind.not_drawn or kind.not_drawn.endswith(".")
