@@ -94,8 +94,6 @@ class FakeCeph:
         disks = {name: [f"/dev/loop{node.osd}"] for name, node in self.nodes.items()}
         return Rook(self, Rendering("1.18.8", Path("nowhere"), CephSpec(image="ceph", disks=disks)))
 
-    # What happens to it
-
     def kill(self, names: Collection[str]) -> None:
         for name in names:
             self.nodes[name].mon_runs = self.nodes[name].osd_runs = False
@@ -173,8 +171,6 @@ class FakeCeph:
         self._due.sort(key=lambda due: due[0])
         while self._due and self._due[0][0] <= self.clock.now:
             self._due.pop(0)[1]()
-
-    # What `Kube` has
 
     def list(
         self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", api_version: str = ""

@@ -254,6 +254,30 @@ def test_no_file_has_banners():
     assert {path: banners for path, banners in found.items() if banners} == {}
 
 
+def dividing(path: Path) -> Iterator[str]:
+    """Comments with nothing above and nothing below, which head a part of a file."""
+    text = path.read_text("utf-8")
+    lines = ["", *text.splitlines(), ""]
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        row = token.start[0]
+        alone = token.type == tokenize.COMMENT and token.line.strip() == token.string
+        if alone and row > 1 and not lines[row - 1].strip() and not lines[row + 1].strip():
+            yield f"line {row}: {token.string}"
+
+
+def test_no_comment_divides_a_file():
+    code = [path for path in DIVIDED if path.suffix == ".py"]
+    found = {path.relative_to(PROJECT).as_posix(): [*dividing(path)] for path in code}
+    assert {path: comments for path, comments in found.items() if comments} == {}
+
+
+def test_what_divides_a_file_is_known_as_such(tmp_path):
+    path = tmp_path / "module.py"
+    text = "import os\n\n# of what follows\nA = 1\n\n# The second part\n\nB = '''\n\n# no comment\n\n'''  # why\n"
+    path.write_text(text, encoding="utf-8")
+    assert [*dividing(path)] == ["line 6: # The second part"]
+
+
 @pytest.mark.parametrize("banner", ["# --- images ---------", "# ====", "#######", "# images ------", "// ----- x"])
 def test_banners_are_known_as_such(banner):
     assert BANNER.search(banner)

@@ -63,8 +63,6 @@ class Cycle:
         self.writing_since, self.closed, self.on, self.boots = None, False, True, 1
         self.broken = ""
 
-    # the workload
-
     @property
     def history(self):
         return self.recorder
@@ -86,8 +84,6 @@ class Cycle:
     def close(self):
         self.closed = True
         self.did.append("closed")
-
-    # the cluster
 
     def reporting_to(self, results):
         return results or self.results

@@ -92,9 +92,6 @@ def request(name: str = f"pvc-{UUID.format(1)}", required: int = GIB, limit: int
     return CreateVolume(**{**fields, **changes})
 
 
-# Ids
-
-
 def test_ids_show_where_to_find_it() -> None:
     volume = SubvolumeId.of("rook-ceph", "myfs", f"pvc-{UUID.format(1)}")
     assert str(volume) == f"rook-ceph/myfs/csi-vol-{UUID.format(1)}"
@@ -128,9 +125,6 @@ def test_options_come_from_the_class_and_the_volume() -> None:
     capability = Capability("MULTI_NODE_MULTI_WRITER", mount_flags=("noatime", "debug"))
     assert mount_options({"fuseMountOptions": "debug, nosuid"}, capability) == ("debug", "nosuid", "noatime")
     assert mount_options({}, SHARED) == ()
-
-
-# Volumes
 
 
 def test_a_repeated_create_finds_the_same_volume(controller: CephfsController, cluster: FakeCluster) -> None:
@@ -264,9 +258,6 @@ def test_validation_confirms_or_objects(controller: CephfsController) -> None:
         controller.validate("fake-vol-id", [SHARED], SECRETS)
 
 
-# Snapshots
-
-
 def test_a_repeated_snapshot_finds_the_same(controller: CephfsController, cluster: FakeCluster) -> None:
     volume = str(controller.create(request()).id)
     first = controller.create_snapshot("snapshot-1", volume, SECRETS, {})
@@ -318,9 +309,6 @@ def test_snapshots_are_listed_by_page(controller: CephfsController) -> None:
         assert controller.list_snapshots(SECRETS, snapshot_id=unknown) == ([], "")
     with pytest.raises(InvalidToken):
         controller.list_snapshots(SECRETS, starting_token="invalid")
-
-
-# Copies
 
 
 def source_of(controller: CephfsController, cluster: FakeCluster, kind: str) -> ContentSource:
@@ -510,9 +498,6 @@ def test_a_second_call_for_the_same_volume_is_turned_away(
     monkeypatch.setattr(cluster, "fs_subvolume_rm", remove_while_another_call_comes)
     controller.delete(volume, SECRETS)
     assert cluster.group == {}
-
-
-# Clients
 
 
 def test_a_dead_client_is_blocklisted(ceph: Any, cluster: FakeCluster) -> None:

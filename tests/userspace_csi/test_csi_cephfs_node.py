@@ -382,9 +382,6 @@ def test_inodes_that_are_not_limited_are_not_reported(tmp_path: Path, monkeypatc
     assert (found.total, found.used, found.inodes, found.inodes_used) == (1 << 30, 1 << 22, 0, 0)
 
 
-# ceph-fuse as a service of the node
-
-
 @plays(Mounts)
 @dataclass
 class Node:

@@ -395,9 +395,6 @@ def test_a_second_call_for_the_same_volume_is_turned_away(controller: Controller
     assert turned_away[0].code == "ABORTED"
 
 
-# Growing
-
-
 def test_a_volume_grows_and_never_shrinks(controller: Controller, pool: FakePool) -> None:
     volume = controller.create(request()).id
     for required, there in ((2 * GIB - 1, 2 * GIB), (GIB, 2 * GIB), (2 * GIB, 2 * GIB)):
@@ -420,9 +417,6 @@ def test_a_volume_grows_and_never_shrinks(controller: Controller, pool: FakePool
 def test_what_cannot_grow(controller: Controller, volume: str, capacity: Capacity, error: type) -> None:
     with pytest.raises(error):
         controller.expand(volume, capacity, SECRETS)
-
-
-# Copies
 
 
 def write(pool: FakePool, image: str, content: str) -> None:
@@ -636,9 +630,6 @@ def test_a_source_is_not_deleted_while_it_is_copied(controller: Controller, pool
     controller.create(request("pvc-copy", source=source))
     assert len(turned_away) == 1
     controller.delete(source.volume_id, SECRETS)
-
-
-# Lists
 
 
 @pytest.fixture

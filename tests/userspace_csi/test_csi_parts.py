@@ -53,9 +53,6 @@ class Programs:
         return [argv for argv in self.calls if set(words) <= set(argv)]
 
 
-# State
-
-
 STATES = st.builds(
     VolumeState,
     volume=st.just(VOLUME),
@@ -98,9 +95,6 @@ def test_a_boot_is_reported_by_the_start_of_init(tmp_path: Path) -> None:
     fields = " ".join(str(number) for number in range(4, 53))
     (tmp_path / "1/stat").write_text(f"1 (a ) b) S {fields}\n", encoding="utf-8")
     assert NodeBoot.current(tmp_path) == NodeBoot("6d1f", 22)
-
-
-# Locks and waiting
 
 
 def test_a_volume_is_free_again_after_its_operation() -> None:
@@ -177,9 +171,6 @@ def test_retry_hands_on_the_last_error_and_any_other_at_once() -> None:
     assert len(attempts) == 1
 
 
-# Clusters
-
-
 def test_monitors_come_from_rooks_config_map(tmp_path: Path) -> None:
     config = ClusterConfig(tmp_path / "csi-cluster-config-json")
     with pytest.raises(Unavailable):
@@ -191,9 +182,6 @@ def test_monitors_come_from_rooks_config_map(tmp_path: Path) -> None:
     assert config.clusters() == ["rook-ceph"]
     with pytest.raises(InvalidArgument, match="other"):
         config.monitors("other")
-
-
-# Mounts
 
 
 MOUNTINFO = """\
@@ -246,9 +234,6 @@ def test_the_mount_on_top_counts(tmp_path: Path) -> None:
     assert top.device == (7, 4)
     assert mounts.at(Path("/nothing")) is None
     assert [str(mount.point) for mount in mounts.of_device((7, 3))] == ["/staging one", "/target"]
-
-
-# Filesystems
 
 
 @pytest.fixture
@@ -375,9 +360,6 @@ def test_a_damaged_filesystem_is_not_mounted(device: Path) -> None:
         ensure(
             device, Completed(0, "TYPE=ext4\n", ""), Completed(4, "UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.", "")
         )
-
-
-# The exporter's service
 
 
 @plays(Mounts)

@@ -98,8 +98,6 @@ def client_with(record, *answers, hosts=()):
     return Client(DriverCluster(hosts), Session(*answers), record, "rookery.writes_1")
 
 
-# What a failed write may have done
-
 UNAVAILABLE = cassandra.Unavailable("not enough replicas", consistency=4, required_replicas=2, alive_replicas=1)
 
 
@@ -206,9 +204,6 @@ def test_what_the_driver_really_raises(record, first, second, outcome):
     assert second is None or second.sent == 0, "the write was tried a second time"
 
 
-# One write
-
-
 def test_a_write_is_recorded_with_its_coordinator(record):
     client = client_with(record, Answer([]))
 
@@ -255,9 +250,6 @@ def test_a_fault_of_the_caller_is_recorded_as_unknown_and_raised(record):
     with pytest.raises(TypeError):
         client_with(record, fault).write(0, 7)
     assert [write.outcome for write in record.history().writes()] == ["info"]
-
-
-# Reading
 
 
 def row(key):
@@ -342,9 +334,6 @@ def test_each_node_is_asked_for_its_own_settings(record):
     assert [options["host"] for _, _, options in client._session.requests] == [HOST, OTHER_HOST]
 
 
-# What the commit log promises
-
-
 def settings_of(sync, period="10000ms", lag=None):
     return {"commitlog_sync": sync, "commitlog_sync_period": period, "periodic_commitlog_sync_lag_block": lag}
 
@@ -381,9 +370,6 @@ def test_a_node_that_was_not_heard_is_no_proof():
 def test_what_is_not_a_duration(text):
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
-
-
-# Writers
 
 
 @plays(Client)
@@ -462,8 +448,6 @@ def test_a_process_of_unknown_outcome_is_retired(record, outcome, processes):
 
     assert client.processes == processes
 
-
-# The ring, the name and the pods
 
 STATUS = """\
 Datacenter: DC1-K8Demo

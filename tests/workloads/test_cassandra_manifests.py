@@ -7,8 +7,6 @@ import pytest
 from rookery.errors import UsageError
 from rookery.workloads.cassandra.manifests import CassandraSpec
 
-# The objects
-
 
 def container(spec):
     (stateful_set,) = (each for each in spec.objects() if each["kind"] == "StatefulSet")

@@ -30,8 +30,6 @@ class Ring:
     def addresses(self):
         return [f"10.{self.life}.0.{number}" for number in range(3)]
 
-    # of Kube
-
     def list(self, kind, *, namespace, labels):
         assert (kind, namespace, labels) == ("Pod", "cassandra", "app=cassandra")
         pods = [pod(f"cassandra-{number}", namespace, self.started) for number in range(3)]
@@ -49,8 +47,6 @@ class Ring:
             for number, address in enumerate(self.addresses)
         ]
         return "Datacenter: dc1\n" + "\n".join(lines)
-
-    # of its clients
 
     def connect(self, addresses, record, table):
         if not set(addresses) <= set(self.addresses):

@@ -182,9 +182,6 @@ def _last_reads(sample: Sample) -> list[int]:
     return [n for n in places if sample.operations[n].f == "read" and sample.operations[n].type == "ok"]
 
 
-# What a store did that must not
-
-
 @_kind("invalid")
 def _lost(sample: Sample, rng: Random) -> None:
     gone = rng.choice(sample.promised)
@@ -262,9 +259,6 @@ def _seed_torn(sample: Sample, rng: Random) -> None:
     sample.operations[sample.seed].torn = {key: "0 bytes"}
 
 
-# What proves nothing
-
-
 def _without(sample: Sample, drop: Callable[[Operation], bool], *, after: int = -1) -> None:
     """Leave out the operations after that place of which this holds, with their beginnings."""
     dropped = {id(each) for place, each in enumerate(sample.operations) if place > after and drop(each)}
@@ -332,9 +326,6 @@ def _read_at_quorum_after_all(sample: Sample, rng: Random) -> None:
 @_kind("unknown")
 def _seed_not_read(sample: Sample, rng: Random) -> None:
     _without(sample, lambda each: each.f == "read-seed", after=sample.fault)
-
-
-# What no run has written
 
 
 @_kind("refused")

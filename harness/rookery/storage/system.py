@@ -67,8 +67,6 @@ class StorageSystem(ABC):
         self.origins: Mapping[str, str] = {}  # of each image, once it is in docker
         self._nodes: KindCluster | None = None
 
-    # Before there is a cluster
-
     @classmethod
     def check(cls, settings: Settings) -> None:
         """See that the versions and manifests asked for can be, and fit each other. Raises `UsageError`."""
@@ -106,8 +104,6 @@ class StorageSystem(ABC):
     def identity(self, nodes: KindCluster) -> Mapping[str, Any]:
         """All that makes it what it is on such nodes, beside images: a saved cluster of another identity is not used.
         JSON-able."""
-
-    # On a cluster
 
     @property
     def nodes(self) -> KindCluster:
@@ -219,8 +215,6 @@ class StorageSystem(ABC):
         """
         self._lacks("version to upgrade")
 
-    # What it leaves
-
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         """What a fingerprint has of it beside the API's and the nodes' parts: each by name, with what collects it."""
         return {}
@@ -236,8 +230,6 @@ class StorageSystem(ABC):
     @abstractmethod
     def leaked_volumes(self, claims: Collection[str]) -> list[str]:
         """What there is of volumes beside those of these claims (UIDs), in words; what can be cleaned is."""
-
-    # What not every system has
 
     @property
     def rook(self) -> Rook:

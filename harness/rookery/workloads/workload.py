@@ -108,8 +108,6 @@ class Workload(ABC, Generic[C]):
         self._altered = False
         self._seed: set[int] | None = set() if table == SEED_TABLE else None  # None: not asked for yet
 
-    # What each database says of itself
-
     @property
     @abstractmethod
     def rpo_seconds(self) -> float:
@@ -134,8 +132,6 @@ class Workload(ABC, Generic[C]):
     def unaltered(self) -> bool:
         """Whether pods and volumes are those of the deployment, so that the next scenario may have them."""
         return not self._altered
-
-    # Deploying and recovering
 
     @property
     def namespace(self) -> str:
@@ -184,8 +180,6 @@ class Workload(ABC, Generic[C]):
         """Close the client, and delete the namespace with its pods and claims."""
         self.close()
         remove_namespace(self._kube, self.namespace)
-
-    # The client
 
     @condition("a client of {self.kind.title}", within=CLIENT_WITHIN)
     def rebuild(self) -> None:
@@ -242,8 +236,6 @@ class Workload(ABC, Generic[C]):
         """The client, with what has to be done once before its first write."""
         return self._connected()
 
-    # What is checked, and what it is checked by
-
     @property
     def history(self) -> Recorder:
         """What its clients asked for and were told, and the faults meanwhile."""
@@ -278,8 +270,6 @@ class Workload(ABC, Generic[C]):
         """The log of a pod says it."""
         labels, container = self._spec.labels, self.kind.name
         return log_shown(self._kube, self.namespace, signature, labels=labels, container=container)
-
-    # The state of a cluster that has it
 
     def fill_seed(self, rows: int) -> None:
         """Have `rows` rows acknowledged, and note in the cluster which, on no volume of it.
@@ -336,8 +326,6 @@ class Workload(ABC, Generic[C]):
     def _seed_object(self, keys: str) -> Object:
         metadata = {"name": f"{self.kind.name}-{SEED_TABLE}", "namespace": self.namespace}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"keys": keys}}
-
-    # Pods, and their volumes
 
     def claim(self, ordinal: int = 0) -> Claim:
         """The claim of a pod's volume, by the pod's number."""

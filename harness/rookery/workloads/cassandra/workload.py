@@ -73,8 +73,6 @@ class Cassandra(Workload[Client]):
         """Whether no replica was started without its torn commit log, without its volume, or in another's place."""
         return super().unaltered and not self.spec.ignore_replay_errors and not self.spec.replaces
 
-    # The client
-
     def _connect(self) -> Client:
         """Condition: a new client is connected to the pods that listen now.
 
@@ -96,8 +94,6 @@ class Cassandra(Workload[Client]):
         if not _listens(address):
             raise NotYet(f"nothing listens on port {CQL_PORT} of {address}")
         self._client = Client.connect([address], self._record, self._table_name, only=True)
-
-    # Replicas that do not start
 
     @retry_while_api_unavailable()
     def refusing_commit_log(self, *, since: float) -> list[str]:
@@ -159,8 +155,6 @@ class Cassandra(Workload[Client]):
                 raise
             return ""
 
-    # Recovery
-
     @property
     def running(self) -> Condition[list[RingMember]]:
         """The ring is Up and Normal."""
@@ -168,8 +162,6 @@ class Cassandra(Workload[Client]):
 
     def _until_recovered(self) -> tuple[Condition[Any], ...]:
         return *super()._until_recovered(), self.dns_names_the_pods
-
-    # What is promised
 
     @property
     def rpo_seconds(self) -> float:
@@ -181,8 +173,6 @@ class Cassandra(Workload[Client]):
     def _prove_durable(self) -> None:
         settings = self._connected().settings(_SYNC, _PERIOD, _LAG)
         self._rpo_seconds = rpo_of(self.spec.commitlog_sync, settings, self.spec.replicas)
-
-    # Conditions
 
     @condition("Cassandra ring of {self.spec.replicas}", within=RING_UP)
     def ring_up_normal(self, *, since: float = 0.0) -> list[RingMember]:
