@@ -20,12 +20,13 @@ def night_of(tmp_path, hour):
     return nights.new_night(tmp_path, datetime(2026, 12, 1, hour, tzinfo=timezone.utc))
 
 
-def scenario(folder, name, outcome, seconds=12.0):
+def scenario(folder, name, outcome, seconds=12.0, *, harness=None, **timings):
     path = folder / "run" / f"20261201T000000Z-{name}"
     path.mkdir(parents=True)
     (path / "timings.json").write_text(
-        json.dumps({"scenario": name, "outcome": outcome, "total_s": seconds}), encoding="utf-8"
+        json.dumps({"scenario": name, "outcome": outcome, "total_s": seconds, **timings}), encoding="utf-8"
     )
+    (path.parent / "run.json").write_text(json.dumps({"harness": harness or {}}), encoding="utf-8")
 
 
 def pytest_with(outcomes, status=0):
@@ -125,7 +126,8 @@ def test_new_failures_are_reported_first(tmp_path):
         ("failed", "interrupted", "no verdict"),
         ("infrastructure", "interrupted", None),
         ("infrastructure", "failed", "new failure"),
-        ("infrastructure", "passed", "fixed"),
+        ("infrastructure", "passed", None),
+        ("failed", "passed", "fixed"),
         ("failed", "unknown", None),
         ("skipped", "unknown", "new failure"),
         ("passed", "skipped", None),
@@ -249,7 +251,7 @@ def test_a_night_is_named_by_a_time(tmp_path, name, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys):
+def test_the_page_shows_outcomes_and_differences(tmp_path, capsys):
     (tmp_path / "matrix.toml").write_text('[[cell]]\nname = "a"\nwhy = "<first>"\n', encoding="utf-8")
     matrix = cells.load(tmp_path / "matrix.toml")
     for hour, outcome in ((1, "passed"), (2, "failed")):
@@ -257,7 +259,7 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
         cell_runs.run_cells(list(matrix.cells), night_of(tmp_path, hour), run=run)
     shown = grid.of(tmp_path, matrix, DAY)
     ((name, (square,)),) = shown.rows
-    assert (name, square.outcome, square.flaky, square.quarantined) == ("claim", "failed", True, False)
+    assert (name, square.outcome, square.quarantined) == ("claim", "failed", False)
     argv = ["matrix", "page", "--matrix", str(tmp_path / "matrix.toml"), "--results-dir", str(tmp_path)]
     assert cli.main(argv) == 0
     page = (tmp_path / "nightly" / "index.html").read_text(encoding="utf-8")
@@ -267,6 +269,27 @@ def test_the_page_shows_outcomes_differences_and_what_is_flaky(tmp_path, capsys)
     capsys.readouterr()
     assert cli.main(["matrix", "compare", "--results-dir", str(tmp_path)]) == 1
     assert "new failure" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("before", "commit", "flaky"),
+    [
+        ("failed", "abc", True),
+        ("failed", "def", False),  # another harness: it may have been mended, or broken
+        ("failed", None, False),
+        ("passed", "abc", False),
+        ("infrastructure", "abc", False),
+    ],
+)
+def test_flaky_is_what_came_out_otherwise_on_the_same_commit(tmp_path, before, commit, flaky):
+    for hour, outcome, of in ((1, before, commit), (2, "passed", commit and "abc")):
+        night = night_of(tmp_path, hour)
+        timings = {"over_budget": True, "counted_s": 80.4, "budget_s": 60}
+        scenario(night / "a", "claim", outcome, harness={"commit": of, "changed": False}, **timings)
+        nights.write(night / "a", A, started="2026-12-01T00:00:00+00:00", seconds=1.0, status=0, command=[])
+    ((_, (square,)),) = grid.of(tmp_path, Matrix((A,)), DAY).rows
+    assert (square.flaky, square.over_budget) == (flaky, "80 s of 60")
+    assert "over budget: 80 s of 60" in grid.write(tmp_path, Matrix((A,)), DAY).read_text(encoding="utf-8")
 
 
 def test_quarantine_that_is_over_is_reported(tmp_path):

@@ -23,8 +23,9 @@ class Square:
     outcome: str
     seconds: float
     link: str
-    flaky: bool = False  # it has had another outcome in that cell in an earlier night
+    flaky: bool = False  # it has come out otherwise in that cell in an earlier night, on the same commit
     quarantined: bool = False
+    over_budget: str = ""  # what it took of its budget, where that was more
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,10 @@ def write(results: Path, matrix: Matrix, today: date) -> Path | None:
 
 
 def _square(run: ScenarioRun, past: list[ScenarioRun], cell: Cell | None, page: Path, today: date) -> Square:
-    others = {each.outcome for each in past if (each.scenario, each.cell) == (run.scenario, run.cell)}
-    good = run.outcome in nights.GOOD
-    flaky = any((outcome in nights.GOOD) is not good for outcome in others)
-    quarantined = not good and cell is not None and nights.quarantined(cell, run.scenario, today)
-    return Square(run.outcome, run.seconds, relpath(run.folder, page), flaky, quarantined)
+    same = [each for each in past if (each.scenario, each.cell, each.commit) == (run.scenario, run.cell, run.commit)]
+    flaky = bool(run.commit) and {run.passed, *(each.passed for each in same)} >= {True, False}
+    quarantined = run.outcome not in nights.GOOD and cell is not None and nights.quarantined(cell, run.scenario, today)
+    return Square(run.outcome, run.seconds, relpath(run.folder, page), flaky, quarantined, run.over_budget)
 
 
 def _all_good(name: str, squares: dict[tuple[str, str], Square]) -> bool:

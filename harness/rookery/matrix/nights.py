@@ -47,7 +47,10 @@ class CellRun:
 
 @dataclass(frozen=True)
 class ScenarioRun:
-    """One scenario in one cell of one night: its outcome, its seconds, and its folder."""
+    """One scenario in one cell of one night: its outcome, its seconds, and its folder.
+
+    `commit` is the harness's, empty where nobody knows it, or files were changed since: that harness is like no other.
+    """
 
     scenario: str
     cell: str
@@ -55,6 +58,13 @@ class ScenarioRun:
     outcome: str
     seconds: float
     folder: Path
+    commit: str = ""
+    over_budget: str = ""  # what it took of its budget, where that was more
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether nothing is wrong with the storage by it; None where the machine has kept it from its end."""
+        return None if self.outcome in _NO_VERDICT else self.outcome in GOOD
 
 
 def folder_of(results: Path) -> Path:
@@ -135,7 +145,17 @@ def _scenario(run: CellRun, folder: Path) -> ScenarioRun | None:
     timings = stored.timings_of(folder)
     if not timings.keys() >= {"scenario", "outcome", "total_s"}:
         return None
-    return ScenarioRun(timings["scenario"], run.cell, run.night, timings["outcome"], float(timings["total_s"]), folder)
+    harness = stored.run_of(folder.parent).get("harness", {})
+    return ScenarioRun(
+        timings["scenario"],
+        run.cell,
+        run.night,
+        timings["outcome"],
+        float(timings["total_s"]),
+        folder,
+        "" if harness.get("changed") else harness.get("commit") or "",
+        f"{timings['counted_s']:.0f} s of {timings['budget_s']:g}" if timings.get("over_budget") else "",
+    )
 
 
 def unreadable(night: Path) -> list[str]:
@@ -200,7 +220,7 @@ def _kind(old: str, new: str) -> str:
     if new == NOT_RUN:
         return "gone"
     if new in GOOD:
-        return "new" if old == NOT_RUN else "fixed" if old not in GOOD else ""
+        return "new" if old == NOT_RUN else "" if old in (*GOOD, *_NO_VERDICT) else "fixed"
     if new in _NO_VERDICT:
         return "" if old in _NO_VERDICT else "no verdict"
     return NEW_FAILURE if old in (*GOOD, *_NO_VERDICT) else ""
