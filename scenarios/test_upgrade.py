@@ -22,7 +22,7 @@ each client and the PGs that were inactive are in report.json, as `longest_gap_s
 """
 
 import pytest
-from rookery import UsageError, faults, steps
+from rookery import UsageError, faults, minutes, signatures, steps
 
 FROM, TO = "1.17.8", "1.18.8"
 CEPH_TO = "20.2.4"
@@ -117,6 +117,75 @@ def test_every_node_is_killed_in_the_middle_of_an_upgrade(cluster, cassandra):
     cassandra.check()
     cluster.nothing_hangs_on_volumes.wait()
     cluster.no_stale_loop_devices.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.budget(720)
+@pytest.mark.rook(FROM, upgrade=TO)
+@pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.expects(*REPLACED)
+@pytest.mark.requires(workers=3)
+def test_the_operator_is_killed_at_each_stage_of_an_upgrade(cluster, cassandra):
+    """The new operator is killed when the first mon is of its version, when the mgr is, and when the first OSD is.
+
+    Another one goes on where it was: no daemon is left at the old version, and none is taken away while Ceph cannot do
+    without it. No acknowledged row is lost.
+    """
+    replaced = {}
+    with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
+        writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
+        baseline = cluster.baseline()
+        upgraded = cluster.upgrade(rook=TO)
+        for stage in ("mon", "mgr", "osd"):
+            replaced[stage] = cluster.rook.partly_at(TO, daemon=stage).wait()
+            (operator,) = faults.daemons_of(cluster, "operator")
+            kill = faults.DaemonKill(operator)
+            with cluster.fault(kill):
+                pass
+            kill.healed.wait()
+        upgraded.wait()
+        writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
+    cluster.results.note(replaced_before_each_kill=replaced, pgs_inactive=pgs.as_dict())
+
+    cluster.healthy(baseline).wait()
+    cassandra.read_all("QUORUM").wait()
+    cassandra.read_all("ALL").wait()
+    cassandra.check(rpo_seconds=0)
+    assert pgs.longest_inactive <= MOST_INACTIVE_S
+
+
+@pytest.mark.slow
+@pytest.mark.budget(720)
+@pytest.mark.rook(FROM, upgrade=TO)
+@pytest.mark.cassandra(commitlog_sync="batch")
+@pytest.mark.expects(*REPLACED)
+@pytest.mark.requires(workers=3)
+def test_an_upgrade_that_is_begun_on_a_degraded_cluster_waits(cluster, cassandra):
+    """An OSD has lost its disk, when somebody sets the operator's image without looking at Ceph's health.
+
+    The operator replaces no other OSD, for one more would leave PGs with one copy, which then serve nobody: it says so,
+    and goes on when the disk is there again. No PG was inactive for longer than in any upgrade.
+    """
+    (broken, *others) = faults.daemons_of(cluster, "osd")
+    lost = faults.DiskLoss(broken.node)
+    with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
+        writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
+        baseline = cluster.baseline()
+        with cluster.fault(lost):
+            cluster.health("OSD_DOWN").wait(within=minutes(2))
+            upgraded = cluster.upgrade(rook=TO, healthy_first=False)
+            cluster.rook.log("operator", signatures.OSD_NOT_OK_TO_STOP).wait(within=minutes(5))
+            assert set(others) <= set(faults.daemons_of(cluster, "osd"))  # in the containers of before
+            writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
+        lost.healed.wait()
+        upgraded.wait()
+    cluster.results.note(pgs_inactive=pgs.as_dict())
+
+    cluster.healthy(baseline).wait()
+    cassandra.read_all("QUORUM").wait()
+    cassandra.read_all("ALL").wait()
+    cassandra.check(rpo_seconds=0)
+    assert pgs.longest_inactive <= MOST_INACTIVE_S
 
 
 @pytest.mark.budget(60)

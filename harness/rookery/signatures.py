@@ -377,6 +377,15 @@ MON_NOT_OK_TO_STOP = Signature(
     source="https://github.com/rook/rook/issues/15866",
 )
 
+# The operator asks Ceph of each OSD that it would replace, and asks again later where Ceph cannot do without it
+# (pkg/operator/ceph/cluster/osd/update.go).
+OSD_NOT_OK_TO_STOP = Signature(
+    text="is not ok-to-stop. will try updating it again later",
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://rook.io/docs/rook/v1.18/Upgrade/health-verification/",
+)
+
 # The operator watches the Services that it owns and sets each to what it makes of the CephCluster
 # (pkg/operator/ceph/controller/predicate.go), so `kubectl edit` of one lasts for seconds.
 SERVICE_RECONCILED = Signature(

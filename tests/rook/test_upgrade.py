@@ -255,6 +255,9 @@ def test_an_upgrade_begins_on_a_healthy_cluster_only(upgrading):
 def test_half_an_upgrade_is_some_daemons_and_not_all(upgrading):
     upgrading.stuck.add("label")
     assert len(upgrading.rook.partly_at("1.18.8").now()) == 6
+    assert len(upgrading.rook.partly_at("1.18.8", daemon="mon").now()) == 6
+    with pytest.raises(NotYet, match="no mds is at"):
+        upgrading.rook.partly_at("1.18.8", daemon="mds").now()
     with pytest.raises(NotYet, match="none of 7"):
         upgrading.rook.partly_at("1.19.0").now()
     upgrading.stuck.clear()
@@ -276,10 +279,14 @@ def system(monkeypatch):
         self._become(after)
         return Condition("done", lambda: did.append("waited"), within=1)
 
+    def healthy_before(rook):
+        return Condition("healthy", lambda: did.append("healthy"), within=1)
+
+    monkeypatch.setattr(rook_system.upgrade, "healthy_before", healthy_before)
     monkeypatch.setattr(rook_system, "needed_images", images)
     monkeypatch.setattr(RookSystem, "_begin", begin)
     made = RookSystem(Settings(rook="1.17.8", csi_driver="userspace"))
-    made.did = did
+    made.did, made._rook = did, object()
     return made
 
 
@@ -307,7 +314,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_touched(system, wanted,
 
 def test_rook_comes_first_and_ceph_when_it_is_done(system):
     system.upgrade({"rook": "1.18.8", "ceph": "20.2.4"}, quiet, quiet)
-    assert system.did == [("1.18.8", "18.2.7"), "waited", ("1.18.8", "20.2.4")]
+    assert system.did == ["healthy", ("1.18.8", "18.2.7"), "waited", "healthy", ("1.18.8", "20.2.4")]
+
+
+def test_it_is_begun_on_what_is_not_healthy_only_where_that_is_asked_for(system):
+    system.upgrade({"rook": "1.18.8"}, quiet, quiet, healthy_first=False)
+    assert system.did == [("1.18.8", "18.2.7")]
 
 
 def test_it_is_of_the_new_versions_until_the_cluster_is_forgotten(system):

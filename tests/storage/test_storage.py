@@ -431,8 +431,8 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
         def images_after(self, versions):
             return (f"rook/ceph:v{versions['rook']}",)
 
-        def upgrade(self, versions, phase, milestone):
-            did.append("begun")
+        def upgrade(self, versions, phase, milestone, *, healthy_first=True):
+            did.append("begun" if healthy_first else "begun on what is not healthy")
             self.at = versions["rook"]
             milestone("every daemon")
             return "the condition"
@@ -451,7 +451,9 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
 def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeypatch, tmp_path):
     versions = iter([{"rook": "1.17.8"}, {"rook": "1.18.8"}])
     cluster.storage = SimpleNamespace(
-        versions=lambda: next(versions), images_after=lambda versions: (), upgrade=lambda *_: "the condition"
+        versions=lambda: next(versions),
+        images_after=lambda versions: (),
+        upgrade=lambda *_, healthy_first: "the condition",
     )
     cluster.results = results
     monkeypatch.setattr(storage.images, "ensure", lambda settings, wanted: [])

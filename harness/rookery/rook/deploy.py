@@ -137,15 +137,18 @@ class Rook:
 
     @condition("an upgrade to {version} half done", within=PARTLY_UPGRADED, every=CEPH_POLL)
     @retry_while_api_unavailable()
-    def partly_at(self, version: str) -> list[str]:
+    def partly_at(self, version: str, daemon: str = "") -> list[str]:
         """Some daemons' Deployments are of Rook `version`, and others not yet; the names of the former.
 
-        Raises `Unknown` if all of them are: what a scenario does then is not in the middle of an upgrade.
+        With a `daemon` ("mon", "mgr", "osd") one of that kind is among the former. Raises `Unknown` if all of them are:
+        what a scenario does then is not in the middle of an upgrade.
         """
         found = self.daemons()
         done = [each for each in found if value_of(each, "metadata", "labels", ROOK_VERSION) == f"v{version}"]
         if not done:
             raise NotYet(f"none of {len(found)} daemons is at {version}")
+        if daemon and not any(value_of(each, "metadata", "labels", "app") == f"rook-ceph-{daemon}" for each in done):
+            raise NotYet(f"no {daemon} is at {version}")
         if len(done) == len(found):
             raise Unknown(f"all {len(found)} daemons were at {version} before anybody looked")
         return [each["metadata"]["name"] for each in done]

@@ -233,15 +233,21 @@ class RookSystem(StorageSystem):
     def images_after(self, versions: Mapping[str, str]) -> tuple[str, ...]:
         return needed_images(self._after(versions)).all
 
-    def upgrade(self, versions: Mapping[str, str], phase: Phase, milestone: Milestone) -> Condition[None]:
+    def upgrade(
+        self, versions: Mapping[str, str], phase: Phase, milestone: Milestone, *, healthy_first: bool = True
+    ) -> Condition[None]:
         """Rook first, if it is among them, and to its end before Ceph is begun: the versions to come of both need not
         fit what was there before."""
         after = self._after(versions)
         steps = [replace(after, ceph=self._ceph)] if after.rook != self._now.rook else []
         steps += [after] if after.ceph != self._ceph else []
-        for step in steps[:-1]:
-            self._begin(step, phase, milestone).wait()
-        return self._begin(steps[-1], phase, milestone)
+        for step in steps:
+            if healthy_first:
+                upgrade.healthy_before(self.rook).wait()
+            done = self._begin(step, phase, milestone)
+            if step is not steps[-1]:
+                done.wait()
+        return done
 
     def _after(self, versions: Mapping[str, str]) -> Settings:
         """The settings of this cluster at these versions, its Ceph by name in any case; raises `UsageError`."""
@@ -269,7 +275,6 @@ class RookSystem(StorageSystem):
     def _begin(self, after: Settings, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Begin with Rook or with Ceph: one of them is another than now."""
         before, began, kube = self._now, time.time(), self.nodes.kube
-        upgrade.healthy_before(self.rook).wait()
         self._become(after)
         self._rook = self._rook_on(self.nodes, phase)
         if after.rook == before.rook:

@@ -332,10 +332,11 @@ class StorageCluster:
         """All of the storage is there again after a fault that took some of it, or none."""
         return self.storage.healthy(baseline)
 
-    def upgrade(self, **versions: str) -> Condition[None]:
+    def upgrade(self, *, healthy_first: bool = True, **versions: str) -> Condition[None]:
         """Begin to upgrade the storage to these versions (`rook="1.18.8"`), by the vendor's procedure; returns the
         condition that it is done: every part at its version, and healthy. Clients go on meanwhile.
 
+        Without `healthy_first` it is begun on what is not healthy as well, which the procedure forbids.
         It is in the scenario's history, as a fault that takes nothing, so that a check of what clients were told asks
         for reads after it. No other scenario gets the cluster afterwards. Raises `UsageError` for what cannot be
         upgraded so, before anything is touched.
@@ -350,7 +351,7 @@ class StorageCluster:
         milestone = results.milestones(time.monotonic_ns(), "upgrade: ")
         with nullcontext() if self.history is None else self.history.fault(UPGRADE) as keep:
             at, started_ns = time.time(), time.monotonic_ns()
-            upgraded = self.storage.upgrade(versions, results.phase, milestone)
+            upgraded = self.storage.upgrade(versions, results.phase, milestone, healthy_first=healthy_first)
             after = dict(self.storage.versions())
             if keep is not None:
                 proof = ", ".join(f"{part} {before[part]} is {after[part]}" for part in versions)

@@ -208,9 +208,12 @@ class StorageSystem(ABC):
         """
         self._lacks("version to upgrade")
 
-    def upgrade(self, versions: Mapping[str, str], phase: Phase, milestone: Milestone) -> Condition[None]:
+    def upgrade(
+        self, versions: Mapping[str, str], phase: Phase, milestone: Milestone, *, healthy_first: bool = True
+    ) -> Condition[None]:
         """Begin an upgrade to these versions; the condition is that it is done, and tells `milestone` of each step.
 
+        Without `healthy_first` nobody asks before whether the storage is healthy, as its vendor's procedure has it.
         Raises `UsageError` before anything is touched, as `images_after` does, and `DeadlineExceeded`.
         """
         self._lacks("version to upgrade")
