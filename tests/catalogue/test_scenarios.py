@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.budget(240), pytest.mark.requires("mkfs")]
 
 print("printed while it is imported")
 
-def test_that_reports_nothing(): pass
+def test_that_says_nothing(): pass
 
 @pytest.mark.slow
 @pytest.mark.budget(60)
@@ -134,7 +134,7 @@ def test_a_docstring_that_is_not_there_reports_nothing():
 def test_collected_with_what_they_state_and_how_they_are_marked(folder):
     found = {scenario.id: scenario for scenario in collect(folder)}
     assert list(found) == [
-        "test_a.py::test_that_reports_nothing",
+        "test_a.py::test_that_says_nothing",
         "test_a.py::test_of_reports",
         "test_a.py::test_variants[ext4]",
         "test_a.py::test_variants[xfs]",

@@ -394,7 +394,9 @@ def saved(monkeypatch, tmp_path):
     found = [snapshot("storage-ready", 24, ""), snapshot("old-ready", 24 * 9, "9 days old")]
     monkeypatch.setattr(snapshots, "stored", lambda: found)
     monkeypatch.setattr(snapshots, "prune", lambda *, everything: found if everything else found[1:])
-    monkeypatch.setattr(stores, "prune", lambda *, everything: [Path("/stores/a")] if everything else [])
+    monkeypatch.setattr(
+        stores, "prune", lambda *, everything: ([Path("/stores/a")], []) if everything else ([], [Path("/b")])
+    )
     return found
 
 
@@ -436,18 +438,20 @@ def test_what_is_pruned_is_reported(saved, capsys, option, names, unpacked):
         assert cli.main(argv) == 0
         printed = json.loads(capsys.readouterr().out)
         assert [each["name"] for each in printed["snapshots"]] == names
-        assert printed["stores"] == unpacked
+        assert (printed["stores"], printed["stores_in_use"]) == (unpacked, [] if unpacked else ["/b"])
     assert cli.main(["snapshots", "prune", *option]) == 0
     *lines, freed = capsys.readouterr().out.splitlines()
     assert lines == [
         *(f"removed 0123456789ab/{name} (1.50 GiB)" for name in names),
         *(f"removed the images unpacked in {store}" for store in unpacked),
+        *(["/b stays: a run has its images unpacked there"] if not unpacked else []),
     ]
     assert re.fullmatch(r"[0-9.]+ GiB freed", freed)
 
 
 def test_pruning_reports_that_there_was_nothing(saved, monkeypatch, capsys):
     monkeypatch.setattr(snapshots, "prune", lambda *, everything: [])
+    monkeypatch.setattr(stores, "prune", lambda *, everything: ([], []))
     assert cli.main(["snapshots", "prune"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
 

@@ -112,8 +112,19 @@ def filling(tmp_path, monkeypatch):
         return stores.filled_store("node:1", node, images, archive=lambda names: tmp_path / "+".join(names))
 
     monkeypatch.setattr(stores, "_fill", fill)
+    monkeypatch.setattr(stores, "_in_use", in_use := {})
     filling.filled = filled
-    return filling
+    yield filling
+    for lock in in_use.values():
+        lock.release()
+
+
+def test_what_a_store_is_filled_for_keeps_it_until_its_process_ends(filling):
+    store = filling.filled(BASE)
+    assert stores.prune(everything=True) == ([], [store])
+    assert stores.locks.take(store) is None, "another process does not get it either"
+    assert filling.filled(BASE) == store
+    assert len(filling.fills) == 1
 
 
 def test_a_store_is_filled_once_and_only_a_whole_one_counts(filling):
@@ -209,11 +220,11 @@ def test_only_the_last_stores_are_kept_and_those_that_snapshots_need(tmp_path, m
     kept = {"0", "1", "4"}
     assert left() == kept | {f"{name}.json" for name in kept}
 
-    monkeypatch.setattr(stores.Lease, "all", lambda: ["of a run"])  # whose nodes may be restored from any
-    assert stores.prune(everything=True) == []
-    monkeypatch.setattr(stores.Lease, "all", list)
-    assert stores.prune() == [folder / "1"]
-    assert stores.prune(everything=True) == [folder / "4"]
+    theirs = stores.locks.take(folder / "4", shared=True)  # as a run has it whose nodes are made of that store
+    assert stores.prune() == ([folder / "1"], [])
+    assert stores.prune(everything=True) == ([], [folder / "4"])
+    theirs.release()
+    assert stores.prune(everything=True) == ([folder / "4"], [])
     assert left() == {"0", "0.json"}
 
 

@@ -24,7 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     options.add_json(parser)
     inner = parser.add_subparsers(metavar="COMMAND")
     prune = inner.add_parser(
-        "prune", help="remove those that cannot be used any more, and unpacked images that none of the others needs"
+        "prune",
+        help="remove those that cannot be used any more, and unpacked images that none of the others needs, but for "
+        "the set used last",
     )
     prune.add_argument(
         "--all", action="store_true", help="remove every one; the next run unpacks its images and deploys anew"
@@ -85,15 +87,21 @@ def _prune(arguments: argparse.Namespace) -> int:
     filesystem = nearest_existing(cache_dir())
     before = shutil.disk_usage(filesystem).free
     removed = snapshots.prune(everything=arguments.all)
-    unpacked = stores.prune(everything=arguments.all)
+    unpacked, used = stores.prune(everything=arguments.all)
     if arguments.json:
-        described = [_described(snapshot) for snapshot in removed]
-        print(json.dumps({"snapshots": described, "stores": [str(store) for store in unpacked]}, indent=1))
+        found = {
+            "snapshots": [_described(snapshot) for snapshot in removed],
+            "stores": [str(store) for store in unpacked],
+            "stores_in_use": [str(store) for store in used],
+        }
+        print(json.dumps(found, indent=1))
         return 0
     for snapshot in removed:
         print(f"removed {snapshot.path.parent.name}/{snapshot.name} ({tables.gibibytes(snapshot.bytes)})")
     for store in unpacked:
         print(f"removed the images unpacked in {store}")
+    for store in used:
+        print(f"{store} stays: a run has its images unpacked there")
     if removed or unpacked:
         print(f"{tables.gibibytes(max(0, shutil.disk_usage(filesystem).free - before))} freed")
     else:

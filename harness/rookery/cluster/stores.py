@@ -27,10 +27,9 @@ from pathlib import Path
 
 from rookery.cluster import snapshots
 from rookery.images import recipes
-from rookery.machine import staging
+from rookery.machine import locks, staging
 from rookery.machine.copying import link_alike, mirror_tree
 from rookery.machine.docker import docker
-from rookery.machine.leases import Lease
 from rookery.machine.locks import machine_lock
 from rookery.paths import cache_dir
 from rookery.waiting import NotYet, minutes, wait_for_machine
@@ -46,6 +45,9 @@ SHARED = (
     CONTAINERD / "io.containerd.content.v1.content/blobs",
     CONTAINERD / "io.containerd.snapshotter.v1.overlayfs/snapshots",
 )
+
+
+_in_use: dict[Path, locks.Lock] = {}  # shared, until this process ends: another one removes no such store
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def filled_store(
         found = next((store for store in there if images.items() <= store.images.items()), None)
         store = found or _made(node_image, node_image_id, images, there, archive)
         store.path.touch()
+        if store.path not in _in_use and (lock := locks.take(store.path, shared=True)):
+            _in_use[store.path] = lock
         if found is None:
             _prune(store.path)
     return store.path
@@ -223,13 +227,13 @@ def _gone(container: str) -> None:
         raise NotYet("it is still there")
 
 
-def prune(*, everything: bool = False) -> list[Path]:
-    """Remove the stores that no snapshot needs, but for the one used last, or all; returns those removed.
+def prune(*, everything: bool = False) -> tuple[list[Path], list[Path]]:
+    """Remove the stores that no snapshot needs, but for the one used last, or all.
 
-    None where there is a lease: nodes are restored from the store that they were made of.
+    Returns those removed, and those that stay because a run uses them.
     """
-    if not folder().is_dir() or Lease.all():
-        return []
+    if not folder().is_dir():
+        return [], []
     with machine_lock("stores", within=STORE_READY):
         return _remove(_unneeded()[0 if everything else 1 :])
 
@@ -251,8 +255,16 @@ def _unneeded() -> list[Path]:
     )
 
 
-def _remove(those: list[Path]) -> list[Path]:
+def _remove(those: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Those removed, and those that are in use: the nodes of a run are made of them, and restored."""
+    removed, used = [], []
     for store in those:
+        lock = None if store in _in_use else locks.take(store)
+        if lock is None:
+            used.append(store)
+            continue
         _index(store).unlink(missing_ok=True)
         staging.discard(store)
-    return those
+        lock.release()
+        removed.append(store)
+    return removed, used
