@@ -26,6 +26,7 @@ UNEXPECTED = ("none", "note", "core", "all")
 PREFIX = "ROOKERY_"
 T = TypeVar("T")
 PRODUCTS = {"rook": "docker.io/rook/ceph", "ceph": "quay.io/ceph/ceph", "kubernetes": "kindest/node"}
+NEWEST = "the newest that can be had here"
 OTHER_VARIABLES = ("STATE_DIR", "CI_SLICES")  # that are no settings: of rookery.paths, of .ci/run
 
 
@@ -36,7 +37,9 @@ def versioned_images() -> Mapping[str, str]:
 
 def _meant(product: str, version: str) -> str:
     """The version that is meant by a part of one, or by `latest`."""
-    if version.count(".") >= 2:
+    from rookery.images.parts import is_part
+
+    if not is_part(version):
         return version
     from rookery.images.available import newest, newest_or_tag
 
@@ -66,7 +69,11 @@ def _with_workloads(settings: type[T]) -> type[T]:
     """Give it the version of each workload as one more setting, by the workload's name."""
     for kind in kinds().values():
         settings.__annotations__[kind.name] = "str"
-        setattr(settings, kind.name, setting(kind.version, f"version of {kind.title}", "VERSION"))
+        setattr(
+            settings,
+            kind.name,
+            setting(kind.version, f"version of {kind.title}; a part or latest: {NEWEST}", "VERSION"),
+        )
     return settings
 
 
@@ -90,10 +97,14 @@ class Settings:
     kind_workers: int | None = setting(None, "number of workers (overrides the kind configuration)", "N")
     disk_size: str = setting("10GiB", "size of each worker's disk; 6GiB at least", "SIZE")
     storage: str = setting("rook", "storage system: rook, local, or another one that is installed", "NAME")
-    rook: str = setting("1.18.8", "version of Rook; 1.17 or latest: the newest that can be had here", "VERSION")
+    rook: str = setting("1.18.8", f"version of Rook; a part (1.17) or latest: {NEWEST}", "VERSION")
     rook_manifests: str | None = setting(None, "deploy/examples of that Rook version, instead of fetching it", "DIR")
-    ceph: str | None = setting(None, "version of Ceph (default: Rook's own, or the one that can be built)", "VERSION")
-    kubernetes: str = setting("1.32.0", "version of Kubernetes", "VERSION")
+    ceph: str | None = setting(
+        None,
+        f"version of Ceph; a part or latest: {NEWEST} (default: Rook's own, or the one that can be built)",
+        "VERSION",
+    )
+    kubernetes: str = setting("1.32.0", f"version of Kubernetes; a part or latest: {NEWEST}", "VERSION")
     csi_driver: str = setting("auto", "CSI driver; auto: ceph-csi where the kernel has rbd", choices=DRIVERS)
     registry_mirror: str | None = setting(
         None, "registry that serves the others' images, or REGISTRY=HOST for those of one", "HOST", repeated=True

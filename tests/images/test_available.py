@@ -1,6 +1,8 @@
 """Versions that can be had without a registry, and what a part of one means."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from rookery import cli
@@ -53,6 +55,21 @@ def test_of_a_workload_it_may_be_a_tag_of_a_registry(monkeypatch, asked, meant):
     monkeypatch.setattr(recipes, "all_recipes", lambda: dict.fromkeys(made))
     monkeypatch.setattr(archives, "stored", list)
     assert Settings(cassandra=asked).cassandra == meant
+
+
+def test_part_of_a_workloads_version_means_a_tag_that_begins_with_it(monkeypatch):
+    made = [f"docker.io/library/postgres:{version}" for version in ("1-bookworm", "15-bookworm", "150-bookworm")]
+    monkeypatch.setattr(recipes, "all_recipes", lambda: dict.fromkeys(made))
+    monkeypatch.setattr(archives, "stored", list)
+    assert Settings(postgresql="15").postgresql == "15-bookworm"
+
+
+def test_whole_versions_of_workloads_are_taken_without_a_look_at_what_there_is():
+    code = (
+        "import sys; from rookery.settings import Settings; Settings(); "
+        "sys.exit(bool({'docker', 'tenacity', 'rookery.images.available'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("asked", ["abc", "1.17.", "1.x", ""])

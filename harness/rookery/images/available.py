@@ -10,9 +10,8 @@ import re
 
 from rookery.errors import UsageError
 from rookery.images import archives, recipes
+from rookery.images.parts import LATEST, is_part
 
-LATEST = "latest"
-_PARTIAL = re.compile(r"v?\d{1,4}(\.\d{1,4})?")  # 1 or 1.17, of which the newest is meant
 _WHOLE = re.compile(r"\d[0-9A-Za-z.-]*")  # also that of a database's image, such as 15-bookworm
 
 
@@ -37,7 +36,7 @@ def newest(product: str, image: str, asked: str) -> str:
     had here.
     """
     found = newest_or_tag(image, asked)
-    if found == asked and (asked == LATEST or _PARTIAL.fullmatch(asked)):
+    if found == asked and is_part(asked):
         known = versions(image)
         there = ", ".join(known) or "none"
         raise UsageError(
@@ -49,7 +48,7 @@ def newest(product: str, image: str, asked: str) -> str:
 
 def newest_or_tag(image: str, asked: str) -> str:
     """The same of a workload: what is asked for where none can be had here, since a registry may have that very tag."""
-    if asked != LATEST and not _PARTIAL.fullmatch(asked):
+    if not is_part(asked):
         return asked
-    prefix = "" if asked == LATEST else f"{asked.removeprefix('v')}."
-    return next((version for version in reversed(versions(image)) if version.startswith(prefix)), asked)
+    wanted = () if asked == LATEST else numbers(asked)
+    return next((version for version in reversed(versions(image)) if numbers(version)[: len(wanted)] == wanted), asked)
