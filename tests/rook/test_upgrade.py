@@ -256,8 +256,8 @@ def test_half_an_upgrade_is_some_daemons_and_not_all(upgrading):
     upgrading.stuck.add("label")
     assert len(upgrading.rook.partly_at("1.18.8").now()) == 6
     assert len(upgrading.rook.partly_at("1.18.8", daemon="mon").now()) == 6
-    with pytest.raises(NotYet, match="no mds is at"):
-        upgrading.rook.partly_at("1.18.8", daemon="mds").now()
+    with pytest.raises(UsageError, match="no osds"):
+        upgrading.rook.partly_at("1.18.8", daemon="osds").now()
     with pytest.raises(NotYet, match="none of 7"):
         upgrading.rook.partly_at("1.19.0").now()
     upgrading.stuck.clear()
@@ -301,6 +301,8 @@ def test_what_every_worker_is_to_have_is_of_the_version_to_come(system):
         ({"rook": "1.19.10"}, "skips a minor"),
         ({"ceph": "20.2.4"}, "Rook 1.17.8 takes"),
         ({}, "of nothing"),
+        ({"rook": ""}, "of rook to no version"),
+        ({"rook": "1.18.8", "ceph": "v"}, "of ceph to no version"),
         ({"kubernetes": "1.33.0"}, "no version of kubernetes"),
     ],
 )

@@ -45,7 +45,7 @@ class Fault(ABC):
         """Each of the `targets` is a name, or several. Raises `UsageError` where somewhere there is none: the fault
         would do nothing, and have a proof of it."""
         named = [(each,) if isinstance(each, str) else tuple(each) for each in targets]
-        if not named or not all(named):
+        if not named or not all(names and all(names) for names in named):
             raise UsageError(
                 f"{self.name}: nothing is named that it is done to",
                 hint="one name or more; an empty list is what a look that has found nothing returns",

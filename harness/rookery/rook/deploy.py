@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from rookery.errors import Unknown
+from rookery.errors import Unknown, UsageError
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, not_ready, rollout_done
 from rookery.kube.objects import Object, fields_of, value_of
@@ -140,17 +140,20 @@ class Rook:
     def partly_at(self, version: str, daemon: str = "") -> list[str]:
         """Some daemons' Deployments are of Rook `version`, and others not yet; the names of the former.
 
-        With a `daemon` ("mon", "mgr", "osd") one of that kind is among the former. Raises `Unknown` if all of them are:
-        what a scenario does then is not in the middle of an upgrade.
+        With a `daemon` ("mon", "mgr", "osd") one of that kind is among the former; raises `UsageError` where there is
+        none of that kind. Raises `Unknown` if all of them are: what a scenario does then is not in the middle of an
+        upgrade.
         """
         found = self.daemons()
         done = [each for each in found if value_of(each, "metadata", "labels", ROOK_VERSION) == f"v{version}"]
+        if daemon and not any(_is_of(each, daemon) for each in found):
+            raise UsageError(f"this cluster has no {daemon}", hint="mon, mgr, osd or mds")
         if not done:
             raise NotYet(f"none of {len(found)} daemons is at {version}")
-        if daemon and not any(value_of(each, "metadata", "labels", "app") == f"rook-ceph-{daemon}" for each in done):
-            raise NotYet(f"no {daemon} is at {version}")
         if len(done) == len(found):
             raise Unknown(f"all {len(found)} daemons were at {version} before anybody looked")
+        if daemon and not any(_is_of(each, daemon) for each in done):
+            raise NotYet(f"no {daemon} is at {version}")
         return [each["metadata"]["name"] for each in done]
 
     def ceph(self, *args: str, timeout: float = toolbox.COMMAND_SECONDS) -> Any:
@@ -430,3 +433,7 @@ class Rook:
 
 
 _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
+
+
+def _is_of(deployment: Object, daemon: str) -> bool:
+    return bool(value_of(deployment, "metadata", "labels", "app") == f"rook-ceph-{daemon}")

@@ -92,6 +92,9 @@ def needed_images(settings: Settings) -> Catalogue:
     return catalogue(images_txt=images_txt, ceph=chosen, ceph_csi=ceph_csi)
 
 
+_HOW = 'cluster.upgrade(rook="1.18.8"), or ceph="20.2.4", or both'
+
+
 class RookSystem(StorageSystem):
     """Rook with one Ceph cluster, and `rook-ceph-block` served by Rook's CSI driver or the userspace one."""
 
@@ -253,8 +256,10 @@ class RookSystem(StorageSystem):
         """The settings of this cluster at these versions, its Ceph by name in any case; raises `UsageError`."""
         if not versions or (unknown := versions.keys() - {"rook", "ceph"}):
             what = f"no version of {', '.join(sorted(unknown))} here" if versions else "nothing"
-            raise UsageError(f"an upgrade of {what}", hint='cluster.upgrade(rook="1.18.8"), or ceph="20.2.1", or both')
+            raise UsageError(f"an upgrade of {what}", hint=_HOW)
         wanted = {name: version.removeprefix("v") for name, version in versions.items()}
+        if empty := sorted(name for name, version in wanted.items() if not version):
+            raise UsageError(f"an upgrade of {', '.join(empty)} to no version", hint=_HOW)
         after = replace(self._now, ceph=self._ceph)
         if rook := wanted.get("rook"):
             any_kubernetes, kubernetes = self._now.kind_image is not None, self._now.kubernetes

@@ -213,7 +213,7 @@ class StorageSystem(ABC):
     ) -> Condition[None]:
         """Begin an upgrade to these versions; the condition is that it is done, and tells `milestone` of each step.
 
-        Without `healthy_first` nobody asks before whether the storage is healthy, as its vendor's procedure has it.
+        Without `healthy_first` it is begun without the look at its health that the vendor's procedure asks for.
         Raises `UsageError` before anything is touched, as `images_after` does, and `DeadlineExceeded`.
         """
         self._lacks("version to upgrade")
