@@ -20,7 +20,7 @@ OPEN_NO_TEXT = {"os", "tarfile", "webbrowser", "self"}  # whose `open` is anothe
 
 def of_the_locale(tree):
     """Each call that reads or writes text, of a file or of a process, without an encoding."""
-    source = _Source(tree)
+    source = _Calls(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and source.is_text(node) and not any(map(_is_encoding, node.keywords)):
             yield node
@@ -30,7 +30,7 @@ def _is_encoding(keyword):
     return keyword.arg == "encoding" and not (isinstance(keyword.value, ast.Constant) and keyword.value.value is None)
 
 
-class _Source:
+class _Calls:
     """One module: what its names stand for."""
 
     def __init__(self, tree):
