@@ -88,7 +88,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    if not config.stash[REPORTS].of_scenarios:
+    if not config.stash[REPORTS].of_scenarios and EXPECTED not in config.stash:
         return
     from rookery.plugin import budgets, repeats
 
