@@ -334,3 +334,40 @@ def test_it_is_of_the_new_versions_until_the_cluster_is_forgotten(system):
     assert system.versions() == {"rook": "1.17.8", "ceph": "quay.io/ceph/ceph:v18.2.7"}
     assert system.unaltered
     system.require_savable()
+
+
+def test_rook_is_rolled_back_to_what_it_was_once(system):
+    system.upgrade({"rook": "1.18.8"}, quiet, quiet)
+    system.roll_back(quiet, quiet)
+    assert system.did == ["healthy", ("1.18.8", "18.2.7"), ("1.17.8", None)]
+    assert system.versions() == {"rook": "1.17.8", "ceph": "quay.io/ceph/ceph:v18.2.7"}
+    with pytest.raises(UsageError, match="no upgrade of Rook to roll back"):
+        system.roll_back(quiet, quiet)
+
+
+def test_a_cluster_that_was_rolled_back_is_not_the_one_that_was_deployed(system):
+    system.upgrade({"rook": "1.18.8"}, quiet, quiet)
+    system.roll_back(quiet, quiet)
+    assert not system.unaltered
+    with pytest.raises(UsageError, match="is not saved"):
+        system.require_savable()
+    system.forget()
+    assert system.unaltered
+
+
+@pytest.mark.parametrize("versions", [None, {"rook": "1.18.8", "ceph": "20.2.4"}], ids=["nothing", "Ceph"])
+def test_nothing_is_rolled_back_where_ceph_was_upgraded_or_nothing(system, versions):
+    if versions:
+        system.upgrade(versions, quiet, quiet)
+    before, did = system.versions(), list(system.did)
+    with pytest.raises(UsageError, match="no upgrade of Rook to roll back") as caught:
+        system.roll_back(quiet, quiet)
+    assert caught.value.hint
+    assert (system.versions(), system.did) == (before, did)
+
+
+def test_an_upgrade_before_is_not_rolled_back_on_the_cluster_that_comes_after_it(system):
+    system.upgrade({"rook": "1.18.8"}, quiet, quiet)
+    system.forget()
+    with pytest.raises(UsageError, match="no upgrade of Rook"):
+        system.roll_back(quiet, quiet)

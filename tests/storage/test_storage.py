@@ -464,6 +464,23 @@ def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeyp
     assert (fault.name, fault.loses_unsynced, fault.proof) == ("upgrade", False, "rook 1.17.8 is 1.18.8")
 
 
+def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path):
+    versions = iter([{"rook": "1.18.8", "ceph": "v18"}, {"rook": "1.17.8", "ceph": "v18"}])
+
+    def roll_back(phase, milestone):
+        milestone("every daemon")
+        return "the condition"
+
+    cluster.storage = SimpleNamespace(versions=lambda: next(versions), roll_back=roll_back)
+    cluster.results = results
+    with Recorder(tmp_path / "history.jsonl") as cluster.history:
+        assert cluster.roll_back() == "the condition"
+        (fault,) = cluster.history.history().faults()
+    assert (fault.name, fault.loses_unsynced, fault.proof) == ("roll back", False, "rook 1.18.8 is 1.17.8")
+    assert results.noted("roll_back")["to"] == {"rook": "1.17.8", "ceph": "v18"}
+    assert list(results.seconds()) == ["roll back: every daemon"]
+
+
 def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):
     cluster = new_cluster(kind_config=str(KIND_CONFIGS / "kubelet-root-dir.yaml"))
     cluster.kind = SimpleNamespace(kube="kube", node_names=["worker"])

@@ -54,11 +54,12 @@ def test_local_volumes_need_the_image_of_the_nodes_alone():
     assert images.needed(Settings(storage="local")) == ("kindest/node:v1.32.0",)
 
 
-def test_a_storage_system_without_versions_refuses_every_upgrade():
+def test_a_storage_system_without_versions_refuses_every_upgrade_and_roll_back():
     for verb in (
         lambda: LocalVolumes(Settings()).images_after({"rook": "1.18.8"}),
         lambda: LocalVolumes(Settings()).upgrade({"rook": "1.18.8"}, None, None),
+        lambda: LocalVolumes(Settings()).roll_back(None, None),
     ):
-        with pytest.raises(UsageError, match="--storage local has no version to upgrade") as caught:
+        with pytest.raises(UsageError, match=r"--storage local has no version to (upgrade|roll back)") as caught:
             verb()
         assert caught.value.hint == "--storage rook"

@@ -35,7 +35,7 @@ OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
         *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
-        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "bench"),
+        *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "roll_back", "bench"),
         *("watcher", "watcher_other"),
         *("dirty", "undone", "drift", "leaks", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
     }

@@ -39,6 +39,7 @@ from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.rendering import Rendering
 from rookery.rook.status import CephBaseline
 from rookery.rook.versions import (
+    Version,
     must_permit_aes,
     release_of,
     require_ceph,
@@ -106,7 +107,9 @@ class RookSystem(StorageSystem):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._rook: Rook | None = None
-        self._now = settings  # with the versions that it has been upgraded to
+        self._now = settings  # with the versions that it has been brought to
+        self._before: Settings | None = None  # the upgrade of Rook to what it is now, where that was the last one
+        self._altered = False
 
     @classmethod
     def check(cls, settings: Settings) -> None:
@@ -198,12 +201,13 @@ class RookSystem(StorageSystem):
     def forget(self) -> None:
         super().forget()
         self._rook = None
-        if not self.unaltered:
+        if self._altered:
             self._become(self.settings)
+        self._before, self._altered = None, False
 
     def _become(self, settings: Settings) -> None:
-        """Be of these versions from now on."""
-        self._now = settings
+        """Be of these versions from now on; a cluster that was rolled back is altered as well."""
+        self._now, self._altered = settings, True
         vars(self).pop("catalogue", None)  # which was that of the versions before
 
     def _rendering(self, nodes: KindCluster, disks: Mapping[str, Sequence[str]]) -> Rendering:
@@ -227,7 +231,7 @@ class RookSystem(StorageSystem):
 
     @property
     def unaltered(self) -> bool:
-        return self._now == self.settings
+        return not self._altered
 
     def require_savable(self) -> None:
         if not self.unaltered:
@@ -247,10 +251,22 @@ class RookSystem(StorageSystem):
         for step in steps:
             if healthy_first:
                 upgrade.healthy_before(self.rook).wait()
+            self._before = self._now if step.rook != self._now.rook else None
             done = self._begin(step, phase, milestone)
             if step is not steps[-1]:
                 done.wait()
         return done
+
+    def roll_back(self, phase: Phase, milestone: Milestone) -> Condition[None]:
+        """Rook alone, also in the middle of its upgrade: by the manifests and the operator's image of before, which its
+        maintainers call untested, https://github.com/rook/rook/issues/13284. Ceph is not downgraded."""
+        if self._before is None:
+            raise UsageError(
+                "there is no upgrade of Rook to roll back",
+                hint='`cluster.upgrade(rook="1.18.8")` before it, and no upgrade of Ceph after that',
+            )
+        before, self._before = self._before, None
+        return self._begin(before, phase, milestone)
 
     def _after(self, versions: Mapping[str, str]) -> Settings:
         """The settings of this cluster at these versions, its Ceph by name in any case; raises `UsageError`."""
@@ -286,8 +302,9 @@ class RookSystem(StorageSystem):
             upgrade.begin_ceph(kube, self._rook)
             target, begun = upgrade.Target.of_ceph(self._ceph), 0.0
         else:
-            upgrade.begin_rook(kube, self._rook, phase)
-            with phase("upgrade: storage driver handed over"):
+            verb = "roll back" if Version.parse(after.rook) < Version.parse(before.rook) else "upgrade"
+            upgrade.begin_rook(kube, self._rook, lambda step: phase(f"{verb}: {step}"))
+            with phase(f"{verb}: storage driver handed over"):
                 self._drivers.hand_over()
             target = upgrade.Target.of_rook(after.rook, ceph=self._ceph)
             handed_over = release_of(before.rook).flavour is not release_of(after.rook).flavour

@@ -59,17 +59,17 @@ def begin_rook(kube: Kube, rook: Rook, phase: Phase) -> None:
     """Apply what `rook`, the version to come, shares with its operator, and set the operator's image.
 
     The operator's settings follow once it is the new one: the old one would act on them. Returns when the new operator
-    runs, which then goes through the daemons.
+    runs, which then goes through the daemons. A roll back is the same with the version of before.
     """
     namespace, stages = rook.spec.namespace, rook.rendering.operator_stages()
-    with phase("upgrade: CRDs and common resources"):
+    with phase("CRDs and common resources"):
         # With checks, as a cluster has that is not a test's: Rook asks Ceph before it takes a daemon away.
         kube.patch("CephCluster", rook.spec.name, {"spec": {"skipUpgradeChecks": False}}, namespace=namespace)
         for stage in manifests.before_operator(stages):
             kube.apply(stage.objects)
             for crd in stage.establish:
                 crd_established(kube, crd).wait(within=CRDS_ESTABLISHED)
-    with phase("upgrade: operator runs"):
+    with phase("operator runs"):
         set_image(kube, manifests.OPERATOR, namespace, rook.rendering.image_of_operator())
         rollout_done(kube, "Deployment", manifests.OPERATOR, namespace).wait(within=OPERATOR_READY)
     kube.apply([manifests.settings_of_operator(stages)])

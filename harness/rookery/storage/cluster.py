@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
 from rookery.storage.own_disks import require_own_disks
 from rookery.storage.saved import BASELINE_TAKEN, RESUMED_WITHIN, Saved
-from rookery.storage.system import Baseline, system_named
+from rookery.storage.system import Baseline, Milestone, Phase, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
 if TYPE_CHECKING:  # what a scenario hands in, and what only one system has
@@ -48,6 +49,7 @@ if TYPE_CHECKING:  # what a scenario hands in, and what only one system has
 log = logging.getLogger(__name__)
 
 UPGRADE = "upgrade"
+ROLL_BACK = "roll back"
 FINGERPRINT_TAKEN = 30.0  # of a cluster that was healthy a moment ago
 
 
@@ -347,17 +349,33 @@ class StorageCluster:
             found = images.ensure(self.settings, wanted)
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
+        begin = partial(self.storage.upgrade, versions, healthy_first=healthy_first)
+        return self._to_other_versions(UPGRADE, begin, results)
+
+    def roll_back(self) -> Condition[None]:
+        """Begin to bring the storage back to the version before its last upgrade, which need not be done; returns the
+        condition that it is done: every part at its version, and healthy.
+
+        It is in the scenario's history, and the cluster is nobody's afterwards, as with `upgrade`. Raises `UsageError`
+        where nothing was upgraded or cannot go back, before anything is touched.
+        """
+        return self._to_other_versions(ROLL_BACK, self.storage.roll_back, self.reporting_to(None))
+
+    def _to_other_versions(
+        self, name: str, begin: Callable[[Phase, Milestone], Condition[None]], results: Results
+    ) -> Condition[None]:
         before = dict(self.storage.versions())
-        milestone = results.milestones(time.monotonic_ns(), "upgrade: ")
-        with nullcontext() if self.history is None else self.history.fault(UPGRADE) as keep:
+        milestone = results.milestones(time.monotonic_ns(), f"{name}: ")
+        with nullcontext() if self.history is None else self.history.fault(name) as keep:
             at, started_ns = time.time(), time.monotonic_ns()
-            upgraded = self.storage.upgrade(versions, results.phase, milestone, healthy_first=healthy_first)
+            done = begin(results.phase, milestone)
             after = dict(self.storage.versions())
             if keep is not None:
-                proof = ", ".join(f"{part} {before[part]} is {after[part]}" for part in versions)
-                keep(Injected(UPGRADE, started_ns, time.monotonic_ns(), at, proof=proof))
-        results.record(upgrade={"from": before, "to": after})
-        return upgraded
+                changed = {part: version for part, version in after.items() if version != before[part]}
+                proof = ", ".join(f"{part} {before[part]} is {version}" for part, version in changed.items())
+                keep(Injected(name, started_ns, time.monotonic_ns(), at, proof=proof))
+        results.record(**{name.replace(" ", "_"): {"from": before, "to": after}})
+        return done
 
     def health(self, code: str | Signature) -> Condition[str]:
         """Ceph says that check ("OSD_NEARFULL") of its health, in a signature's words; its value is the summary."""

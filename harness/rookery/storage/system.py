@@ -218,6 +218,14 @@ class StorageSystem(ABC):
         """
         self._lacks("version to upgrade")
 
+    def roll_back(self, phase: Phase, milestone: Milestone) -> Condition[None]:
+        """Begin to bring it back to the version before its last upgrade; the condition is that it is done, and tells
+        `milestone` of each step.
+
+        Raises `UsageError` before anything is touched where nothing was upgraded, or cannot go back.
+        """
+        self._lacks("version to roll back")
+
     def parts(self) -> Mapping[str, Callable[[], Fingerprint]]:
         """What a fingerprint has of it beside the API's and the nodes' parts: each by name, with what collects it."""
         return {}
