@@ -22,7 +22,7 @@ each client and the PGs that were inactive are in report.json, as `longest_gap_s
 """
 
 import pytest
-from rookery import UsageError, faults, minutes, signatures, steps
+from rookery import UsageError, steps
 
 FROM, TO = "1.17.8", "1.18.8"
 CEPH_TO = "20.2.4"
@@ -86,106 +86,6 @@ def upgrade_under_load(cluster, cassandra, files, volumes, **versions):
     assert (during.checksum("random"), during.restarts) == (made, 0)
     moved = volumes.move(old, claim, next(node for node in cluster.nodes.workers if node != old.node))
     assert moved.checksum("random") == written
-
-
-@pytest.mark.slow
-@pytest.mark.budget(720)
-@pytest.mark.rook(FROM, upgrade=TO)
-@pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.expects(*REPLACED)
-@pytest.mark.requires(workers=3)
-def test_every_node_is_killed_in_the_middle_of_an_upgrade(cluster, cassandra):
-    """Some daemons are of the new version and others not yet, when every node is killed and started again.
-
-    The upgrade goes on by itself, and ends as it would have; no acknowledged row is lost.
-    """
-    with cassandra.writers() as writers:
-        writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
-        baseline = cluster.baseline()
-        upgraded = cluster.upgrade(rook=TO)
-        replaced = cluster.rook.partly_at(TO).wait()
-        cluster.results.note(replaced_before_the_kill=replaced)
-        with cluster.fault(faults.NodeKill(cluster.nodes.node_names)) as killed:
-            pass
-        killed.milestone("Kubernetes API answers")
-    cassandra.close()
-
-    upgraded.wait()
-    killed.milestone("upgrade done")
-    cluster.healthy(baseline).wait()
-    cassandra.recovered.since(killed).wait()
-    cassandra.check()
-    cluster.nothing_hangs_on_volumes.wait()
-    cluster.no_stale_loop_devices.wait()
-
-
-@pytest.mark.slow
-@pytest.mark.budget(720)
-@pytest.mark.rook(FROM, upgrade=TO)
-@pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.expects(*REPLACED)
-@pytest.mark.requires(workers=3)
-def test_the_operator_is_killed_at_each_stage_of_an_upgrade(cluster, cassandra):
-    """The new operator is killed when the first mon is of its version, when the mgr is, and when the first OSD is.
-
-    Another one goes on where it was: no daemon is left at the old version, and none is taken away while Ceph cannot do
-    without it. No acknowledged row is lost.
-    """
-    replaced = {}
-    with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
-        writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
-        baseline = cluster.baseline()
-        upgraded = cluster.upgrade(rook=TO)
-        for stage in ("mon", "mgr", "osd"):
-            replaced[stage] = cluster.rook.partly_at(TO, daemon=stage).wait()
-            (operator,) = faults.daemons_of(cluster, "operator")
-            kill = faults.DaemonKill(operator)
-            with cluster.fault(kill):
-                pass
-            kill.healed.wait()
-        upgraded.wait()
-        writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
-    cluster.results.note(replaced_before_each_kill=replaced, pgs_inactive=pgs.as_dict())
-
-    cluster.healthy(baseline).wait()
-    cassandra.read_all("QUORUM").wait()
-    cassandra.read_all("ALL").wait()
-    cassandra.check(rpo_seconds=0)
-    assert pgs.longest_inactive <= MOST_INACTIVE_S
-
-
-@pytest.mark.slow
-@pytest.mark.budget(720)
-@pytest.mark.rook(FROM, upgrade=TO)
-@pytest.mark.cassandra(commitlog_sync="batch")
-@pytest.mark.expects(*REPLACED)
-@pytest.mark.requires(workers=3)
-def test_an_upgrade_that_is_begun_on_a_degraded_cluster_waits(cluster, cassandra):
-    """An OSD has lost its disk, when somebody sets the operator's image without looking at Ceph's health.
-
-    The operator replaces no other OSD, for one more would leave PGs with one copy, which then serve nobody: it says so,
-    and goes on when the disk is there again. No PG is inactive for longer than 30 s, the loss of the disk included.
-    """
-    *others, broken = faults.daemons_of(cluster, "osd")  # the operator begins with the first, and could do without this
-    lost = faults.DiskLoss(broken.node)
-    with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
-        writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
-        baseline = cluster.baseline()
-        with cluster.fault(lost):
-            cluster.health("OSD_DOWN").wait(within=minutes(2))
-            upgraded = cluster.upgrade(rook=TO, healthy_first=False)
-            cluster.rook.log("operator", signatures.OSD_NOT_OK_TO_STOP).wait(within=minutes(5))
-            writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
-            assert set(others) <= set(faults.daemons_of(cluster, "osd"))  # in the containers of before
-        lost.healed.wait()
-        upgraded.wait()
-    cluster.results.note(pgs_inactive=pgs.as_dict())
-
-    cluster.healthy(baseline).wait()
-    cassandra.read_all("QUORUM").wait()
-    cassandra.read_all("ALL").wait()
-    cassandra.check(rpo_seconds=0)
-    assert pgs.longest_inactive <= MOST_INACTIVE_S
 
 
 @pytest.mark.budget(60)
