@@ -13,6 +13,13 @@ FAKE_PYTHON = """#!/bin/sh
 echo "ran: $*"
 case "$*" in {fails}) exit {status};; esac
 """
+FAKE_ROOKERY = """#!/bin/sh
+case "$*" in
+"matrix draw 17") echo default;;
+"matrix draw "*) echo rook-1.17 --rook=1.17.8;;
+"bench "*) echo "ran: $*"; exit 3;;
+esac
+"""
 FAKE_GIT = """#!/bin/sh
 case "$1" in rev-list) echo {commits};; rev-parse) echo {shallow};; esac
 """
@@ -32,6 +39,10 @@ def ci(tmp_path):
     (tmp_path / ".ci").mkdir()
     (tmp_path / "bin").mkdir()
     shutil.copy(SCRIPT, tmp_path / ".ci" / "run")
+    rookery = tmp_path / ".tox" / "e2e" / "bin" / "rookery"
+    rookery.parent.mkdir(parents=True)
+    rookery.write_text(FAKE_ROOKERY, encoding="utf-8")
+    rookery.chmod(0o755)
 
     def run(commits=204, shallow="false", fails="nothing", status=0, slices=None, environment=()):
         for name, text in (("python3", FAKE_PYTHON), ("git", FAKE_GIT)):
@@ -51,7 +62,9 @@ def ci(tmp_path):
         )
         lines = done.stdout.splitlines()
         ran = [line.removeprefix("ran: ") for line in lines if line.startswith("ran: ")]
-        return done.returncode, ran, [line for line in lines if not line.startswith("ran: ")]
+        python = [command for command in ran if not command.startswith("bench ")]
+        benches = [command for command in ran if command not in python]
+        return done.returncode, python, [*benches, *(line for line in lines if not line.startswith("ran: "))]
 
     return run
 
@@ -60,7 +73,16 @@ def test_lint_unit_tests_and_docs_then_the_core_then_a_slice_of_the_rest(ci):
     status, ran, said = ci()
     assert (status, ran[:6], len(ran)) == (0, CORE, 7)
     assert ran[6].startswith(f"{SLICE} --shard 1/12")
-    assert said == ["core has passed; of the rest it is the turn of slice 1/12, by the 204 commits of this clone"]
+    assert said[-2:] == [
+        "core has passed; of the rest it is the turn of slice 1/12, by the 204 commits of this clone",
+        "the slice is run in the cell default",
+    ]
+
+
+def test_the_slice_is_run_in_the_cell_whose_turn_it_is(ci):
+    _, ran, said = ci(commits=216)
+    assert ran[6] == f"{SLICE} --shard 1/12 --rook=1.17.8"
+    assert said[-1] == "the slice is run in the cell rook-1.17 (--rook=1.17.8)"
 
 
 @pytest.mark.parametrize(("slices", "number"), [(None, 12), ("3", 3)])
@@ -85,16 +107,24 @@ def test_what_fails_ends_it_with_its_status(ci, fails, ran):
     assert (status, len(commands)) == (3, ran)
 
 
-@pytest.mark.parametrize("results", [None, "elsewhere"])
-def test_where_the_seconds_of_the_core_went_is_reported_and_fails_nothing(ci, tmp_path, results):
+def test_where_tox_has_its_environments_elsewhere_the_slice_is_run_as_without_options(ci, tmp_path):
+    (tmp_path / ".tox" / "e2e" / "bin" / "rookery").unlink()
+    status, ran, _ = ci(commits=216)
+    assert (status, ran[6]) == (0, f"{SLICE} --shard 1/12")
+
+
+def test_a_draw_that_fails_ends_it(ci, tmp_path):
     rookery = tmp_path / ".tox" / "e2e" / "bin" / "rookery"
-    rookery.parent.mkdir(parents=True)
-    rookery.write_text(FAKE_PYTHON.format(fails="*bench*", status=3), encoding="utf-8")
-    rookery.chmod(0o755)
-    status, ran, _ = ci(environment={"ROOKERY_RESULTS_DIR": results} if results else {})
+    rookery.write_text('#!/bin/sh\ncase "$*" in "matrix draw "*) exit 2;; esac\n', encoding="utf-8")
+    status, ran, _ = ci()
+    assert (status, ran) == (2, CORE)
+
+
+@pytest.mark.parametrize("results", [None, "elsewhere"])
+def test_where_the_seconds_of_the_core_went_is_reported_and_fails_nothing(ci, results):
+    status, _, said = ci(environment={"ROOKERY_RESULTS_DIR": results} if results else {})
     assert status == 0
-    assert ran[5:8] == [f"bench core --of {results or 'results'}", "bench page --runs 1", CORE[-1]]
-    assert ran[8].startswith(SLICE)
+    assert said[:2] == [f"bench core --of {results or 'results'}", "bench page --runs 1"]
 
 
 def test_an_empty_slice_is_no_failure_and_an_empty_core_is_one(ci):

@@ -78,6 +78,8 @@ def test_of_axes_what_cannot_be_is_left_out_with_the_reason(matrix):
         ('[[cell]]\nname = "a"\nwhy = "b"\nsettings = { shard = "1/2" }', "no setting of a cell: shard"),
         ('[[cell]]\nname = "a"\nwhy = "b"\nsettings = { kubernetes = "1.40.0" }', "cannot be"),
         ('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "a"\nwhy = "b"', "two cells are called a"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\ndrawn = "yes"', "neither true nor false"),
+        ('[[cell]]\nname = "a"\nwhy = "b"\ndrawn = true\nneeds = ["rbd"]', "is drawn, and needs rbd"),
         ('[[axes]]\nwhy = "b"\nsettings = { rook = "1.18.8" }', "no list of values"),
         ('[[cell]]\nname = "a"\nwhy = "b"\nexpected = [{ scenario = "c" }]', "lacks 'link'"),
     ],
@@ -101,6 +103,26 @@ def test_the_projects_own_lists_what_it_needs():
     assert {"default", "rook-1.17", "kubernetes-1.33", "kubernetes-1.34", "cassandra-4.1"} <= {
         cell.name for cell in alone
     }
+
+
+def test_the_cells_that_are_drawn_have_two_minors_of_rook_and_each_its_turn(capsys):
+    drawn = [cell for cell in cells.load(OWN).cells if cell.drawn]
+    assert len({Settings(**cell.settings).rook.rpartition(".")[0] for cell in drawn}) >= 2
+    printed = []
+    for turn in range(7, 7 + len(drawn)):
+        assert cli.main(["matrix", "draw", str(turn), "--matrix", str(OWN)]) == 0
+        printed.append(capsys.readouterr().out.split())
+    assert sorted(printed) == sorted([cell.name, *cell.versions] for cell in drawn)
+    assert all(option.startswith("--") and "--all" not in option for _, *options in printed for option in options)
+
+
+def test_a_turn_of_no_cell_and_one_that_is_no_number_are_refused(capsys, tmp_path):
+    path = tmp_path / "matrix.toml"
+    path.write_text('[[cell]]\nname = "a"\nwhy = "b"', encoding="utf-8")
+    assert cli.main(["matrix", "draw", "1", "--matrix", str(path)]) == 2
+    assert "no cell is drawn by turns" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["matrix", "draw", "-1", "--matrix", str(OWN)])
 
 
 def test_what_a_cell_needs_no_registry_for_has_recipes():

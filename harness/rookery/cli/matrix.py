@@ -59,6 +59,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     _common(compared, inner=True)
     compared.set_defaults(run=_compare)
+    drawn = inner.add_parser(
+        "draw",
+        help="say whose turn it is, and pytest's options for it",
+        description="Of the cells that matrix.toml has as drawn, the one of this turn: its name, and pytest's options "
+        "for its settings. A run that has no time for every cell goes through them so, one at each turn.",
+    )
+    drawn.add_argument("turn", type=_turn, metavar="TURN", help="a number that grows by one from run to run")
+    _common(drawn, inner=True)
+    drawn.set_defaults(run=_draw)
     page = inner.add_parser("page", help="write the page of the newest night anew: results/nightly/index.html")
     _common(page, inner=True)
     page.set_defaults(run=_page)
@@ -159,6 +168,12 @@ def _scenarios(night: Path) -> list[nights.ScenarioRun]:
     return [run for cell in nights.cells_of(night) for run in nights.scenarios_of(cell)]
 
 
+def _draw(arguments: argparse.Namespace) -> int:
+    cell = cells.load(arguments.matrix).draw(arguments.turn)
+    print(json.dumps(cell.as_dict()) if arguments.json else " ".join([cell.name, *cell.versions]))
+    return 0
+
+
 def _page(arguments: argparse.Namespace) -> int:
     path = grid.write(_results(arguments), cells.load(arguments.matrix), date.today())
     if path is None:
@@ -169,6 +184,12 @@ def _page(arguments: argparse.Namespace) -> int:
 
 def _results(arguments: argparse.Namespace) -> Path:
     return Path(options.settings(arguments, ["results_dir"]).results_dir)
+
+
+def _turn(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: not a number of turns; 0 or more")
+    return int(text)
 
 
 def _duration(text: str) -> float:

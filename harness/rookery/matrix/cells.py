@@ -7,8 +7,9 @@ The file has two kinds of tables:
   of the values.
 
 Both have `why`, `tier` (core, rest or slow; core if left away), `needs` (of `NEEDS`; nothing if left away), `settings`
-(those of `rookery.settings.Settings`, by the names of the options) and `expected` (scenarios that are not to turn the
-cell red, each with a `link` and the day `until` which that holds).
+(those of `rookery.settings.Settings`, by the names of the options), `expected` (scenarios that are not to turn the
+cell red, each with a `link` and the day `until` which that holds) and `drawn` (whether a run that tries one cell draws
+it by turns; such a cell needs nothing).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NEEDS = {
     "rbd": "a kernel with rbd, or the module",
     "ceph": "a kernel with the ceph filesystem, or the module",
 }
-_KEYS = {"name", "why", "tier", "needs", "settings", "expected", "exclude"}
+_KEYS = {"name", "why", "tier", "needs", "settings", "expected", "drawn", "exclude"}
 _NOT_OF_A_CELL = (
     "cluster_name",
     "keep_cluster",
@@ -75,12 +76,17 @@ class Cell:
     tier: str = "core"
     needs: tuple[str, ...] = ()
     expected: tuple[Expected, ...] = field(default=())
+    drawn: bool = False
+
+    @property
+    def versions(self) -> list[str]:
+        """pytest's options for its settings, whatever is run in it."""
+        return [_option(name, value) for name, value in self.settings.items()]
 
     @property
     def options(self) -> list[str]:
         """pytest's options for this cell: its settings and its tier."""
-        given = [_option(name, value) for name, value in self.settings.items()]
-        return [*given, *{"core": (), "rest": ("--all",), "slow": ("--slow",)}[self.tier]]
+        return [*self.versions, *{"core": (), "rest": ("--all",), "slow": ("--slow",)}[self.tier]]
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON; of GitHub's `matrix.include` this is one element."""
@@ -111,6 +117,13 @@ class Matrix:
                 hint=f"`rookery matrix` lists them: {', '.join(known)}",
             )
         return [known[name] for name in names] if names else list(self.cells)
+
+    def draw(self, turn: int) -> Cell:
+        """The cell of this turn among those that are drawn, one after another. Raises `UsageError` if none is."""
+        drawn = [cell for cell in self.cells if cell.drawn]
+        if not drawn:
+            raise UsageError("no cell is drawn by turns", hint="`drawn = true` in the table of one, or of several")
+        return drawn[turn % len(drawn)]
 
 
 def load(path: Path) -> Matrix:
@@ -209,7 +222,12 @@ def _cell(path: Path, table: Mapping[str, Any], name: str, settings: Mapping[str
         raise UsageError(f"{path}: cell {name}: no such tier: {tier}", hint=", ".join(TIERS))
     if unknown := [need for need in needs if need not in NEEDS]:
         raise UsageError(f"{path}: cell {name}: nobody has {unknown[0]}", hint=f"needs is a list of {', '.join(NEEDS)}")
-    return Cell(name, why, dict(settings), tier, tuple(needs), tuple(_expected(path, name, table)))
+    drawn = table.get("drawn", False)
+    if not isinstance(drawn, bool):
+        raise UsageError(f"{path}: cell {name}: drawn is neither true nor false: {drawn!r:.60}", hint="drawn = true")
+    if drawn and needs:
+        raise UsageError(f"{path}: cell {name} is drawn, and needs {needs[0]}", hint="only what runs anywhere is drawn")
+    return Cell(name, why, dict(settings), tier, tuple(needs), tuple(_expected(path, name, table)), drawn)
 
 
 def _expected(path: Path, name: str, table: Mapping[str, Any]) -> Iterator[Expected]:
