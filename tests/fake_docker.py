@@ -21,6 +21,7 @@ class FakeDocker:
 
     images: dict[str, LocalImage] = field(default_factory=dict)
     registry: set[str] = field(default_factory=set)
+    built: dict[str, str] = field(default_factory=dict)  # what registries have of ours, and the digests of the recipes
     asked: list[str] = field(default_factory=list)
 
     def has(self, reference: str, recipe: str = "", pulled: bool = True) -> None:
@@ -45,7 +46,7 @@ class FakeDocker:
         if command == "pull":
             if args[-1] not in self.registry:
                 raise CommandFailed(["docker", "pull", args[-1]], 1, "not found")
-            self.has(args[-1])
+            self.has(args[-1], self.built.get(args[-1], ""))
         elif command == "tag":
             self.images[args[1]] = self.images[args[0]]
 

@@ -77,6 +77,30 @@ def test_a_mirror_has_kinds_images_where_docker_hub_has_them(docker: FakeDocker)
     ]
 
 
+def test_what_a_mirror_has_of_ours_is_used_and_is_not_called_the_vendors(docker: FakeDocker) -> None:
+    source = "mirror:5000/ceph/ceph:v18.2.7"
+    docker.registry, docker.built = {source}, {source: recipes.require(CEPH).digest}
+
+    assert ensure(CEPH, mirror="mirror:5000") == [Origin.BUILT]
+    assert docker.asked == [f"pull -q {source}", f"tag {source} localhost/rookery/quay.io/ceph/ceph:v18.2.7"]
+
+
+def test_what_a_mirror_has_of_a_recipe_that_has_changed_is_built_anew(docker: FakeDocker) -> None:
+    source = "mirror:5000/ceph/ceph:v18.2.7"
+    docker.registry, docker.built = {source}, {source: "an older digest"}
+
+    assert ensure(CEPH, mirror="mirror:5000") == [Origin.BUILT]
+    assert docker.asked == [f"pull -q {source}", f"build {CEPH}"]
+
+
+def test_an_image_of_somebodys_own_that_stands_on_ours_is_pulled_as_theirs(docker: FakeDocker) -> None:
+    own, source = "quay.io/mine/ceph:v18", "mirror:5000/mine/ceph:v18"
+    docker.registry, docker.built = {source}, {source: recipes.require(CEPH).digest}
+
+    resolve.ensure([own], registries_reachable=pytest.fail, mirrors=Mirrors.parse("mirror:5000"))
+    assert docker.asked[-1] == f"tag {source} {own}"
+
+
 def test_each_registry_may_have_its_own_mirror(docker: FakeDocker) -> None:
     docker.registry = {"harbor:443/quay/ceph/ceph:v18.2.7", "cache:5000/library/cassandra:5.0.6"}
 

@@ -162,8 +162,17 @@ def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool]) -> Re
         if recipes.find(reference):
             log.info("%s%s; building it instead", reference, refusal.why)
         return refusal
-    if source != full:
-        docker("tag", source, full)
+    # A registry may have been filled with what was built here; that keeps a name that nobody takes for the vendor's.
+    recipe, pulled = recipes.find(reference), engine.inspect(source)
+    built = recipe and pulled and pulled.recipe
+    if recipe and built and built != recipe.digest:
+        log.info("%s has %s as another recipe built it; it is not used", source.partition("/")[0], reference)
+        return Refusal(
+            f": {source} was built by a recipe that has changed since", "push the vendor's there, or a new one"
+        )
+    name = recipes.local_name(reference) if built else full
+    if source != name:
+        docker("tag", source, name)
     log.info("%s pulled in %.0f s", reference, time.monotonic() - started)
     return None
 
