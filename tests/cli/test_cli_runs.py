@@ -73,6 +73,20 @@ def test_recheck_shows_what_the_checker_of_then_has_not_seen(run, capsys, result
     assert (results / before / "it/report.json").read_bytes() == kept
 
 
+def test_recheck_has_the_history_of_a_second_workload(run, capsys, results):
+    scenario = results / run("a") / "it"
+    (scenario / "history-postgresql.jsonl").write_bytes((scenario / "history.jsonl").read_bytes())
+    report = json.loads((scenario / "report.json").read_text(encoding="utf-8"))
+    report["verdicts"] = [{"of": "postgresql", "verdict": {**report["verdict"], "verdict": "invalid"}}]
+    (scenario / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    assert cli.main(["recheck", "a", "--json"]) == 1
+    printed = json.loads(capsys.readouterr().out)["scenarios"]
+    assert {name: (each["before"], each["now"]) for name, each in printed.items()} == {
+        "it": ("valid", "valid"),
+        "it postgresql": ("invalid", "valid"),
+    }
+
+
 def test_recheck_reports_nothing_of_a_history_that_was_not_checked(run, capsys):
     assert cli.main(["recheck", run("a", checked=False)]) == 2
     assert "was not checked when it ran" in capsys.readouterr().err

@@ -95,6 +95,26 @@ def test_a_fault_is_kept_with_all_that_is_reported_of_it(recorder):
     assert recorder.history().unverified_faults == 0
 
 
+def test_a_fault_is_in_the_history_of_each_workload(recorder):
+    assert recorder.of_workload("first") is recorder.of_workload("first") is recorder
+    other = recorder.of_workload("second")
+    assert (other.path.name, other.name) == ("history-second.jsonl", "second")
+    for each in (recorder, other):
+        each.ok(each.invoke("write", process=each.new_process(), key=each.new_key()))
+    with recorder.fault("node kill") as keep:
+        keep(Injected("node kill", recorder._monotonic_ns(), recorder._monotonic_ns(), proof="seen dead"))
+    with pytest.raises(ZeroDivisionError), recorder.fault("pod delete"):
+        raise ZeroDivisionError
+    for each in (recorder, other):
+        (write,) = each.history().writes()
+        (fault,) = each.history().faults()
+        assert (write.key, fault.name, fault.proof) == (0, "node kill", "seen dead")
+        assert [line.error for line in each.history().operations if line.type == "info"] == ["ZeroDivisionError()"]
+    recorder.close()
+    with pytest.raises(ValueError, match="closed file"):
+        other.invoke("write", process=1, key=1)
+
+
 def test_a_fault_that_started_before_its_block_is_no_fault(recorder):
     with pytest.raises(ValueError, match="not the fault that was begun"), recorder.fault("node kill") as keep:
         keep(injected(0))

@@ -403,6 +403,14 @@ def test_a_row_that_came_back_and_one_that_may_be_lost():
     assert verdicts.sentences({}) == []
 
 
+def test_the_verdict_on_a_second_workload_has_its_name():
+    other = {"of": "postgresql", "verdict": {"verdict": "unknown", "acknowledged": 7}}
+    lines = verdicts.sentences({"verdict": {"verdict": "valid"}, "rpo_seconds": 0, "verdicts": [other]})
+    assert lines[0] == "Valid: no acknowledged row may be lost, and that held."
+    assert [line for line in lines if line.startswith("postgresql: Unknown: ")]
+    assert "postgresql: 7 rows were acknowledged; 0 writes in flight at the fault." in lines
+
+
 SOURCE = DRIVER_NOT_REGISTERED.source
 
 

@@ -158,6 +158,36 @@ def test_what_is_there_after_the_fault_is_valid_and_the_verdict_is_written_down(
     assert (report["verdict"]["verdict"], report["rpo_seconds"]) == ("valid", 0)
 
 
+def test_a_second_workload_has_its_own_history_and_verdict_and_every_fault(kube, record, results):
+    first, second = Server(), Server()
+    workloads = [
+        Rows(kube, server, record=record.of_workload(name), results=results)
+        for name, server in (("rows", first), ("others", second))
+    ]
+    for rows, number in zip(workloads, (20, 30), strict=True):
+        rows.ready.wait(1)
+        assert rows.write(number) == number
+    second.loses = {7}
+    fault(record, workloads[0])
+    workloads[1].recovered.wait(1)
+
+    assert workloads[0].check(rpo_seconds=0).acknowledged == 20
+    with pytest.raises(Unknown, match=r"nobody checked what was recorded in history-others\.jsonl"):
+        record.require_checked()
+    with pytest.raises(StorageFailure, match=r"acknowledged rows lost.*: 7"):
+        workloads[1].check(rpo_seconds=0)
+    record.require_checked()
+
+    report = json.loads(results.path("report.json").read_text(encoding="utf-8"))
+    assert report["verdict"]["verdict"] == "valid"
+    (other,) = report["verdicts"]
+    assert (other["of"], other["verdict"]["verdict"], other["rpo_seconds"]) == ("others", "invalid", 0)
+    assert results.path("verdict-others.txt").read_text(encoding="utf-8").startswith("invalid")
+    assert results.path("verdict.txt").read_text(encoding="utf-8").startswith("valid: 20")
+    for rows in workloads:
+        rows.close()
+
+
 def test_a_row_that_is_lost_is_reported(rows, record, server, results):
     rows.write(20)
     server.loses = {7}

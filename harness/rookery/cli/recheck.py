@@ -34,7 +34,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check, and print. Raises `UsageError` if there is no such run, or nothing in it to be checked."""
     folder = options.run_named(arguments, arguments.which)
-    found = {path.parent.name: _rechecked(path) for path in sorted(folder.glob("*/history.jsonl"))}
+    found = {_name(path): _rechecked(path) for path in sorted(folder.glob("*/history*.jsonl"))}
     checked = {name: each for name, each in found.items() if each is not None}
     if not checked:
         left = f": {', '.join(found)} {NOT_CHECKED}" if found else ""
@@ -47,9 +47,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(each.same for each in checked.values()) else 1
 
 
+def _name(history: Path) -> str:
+    """The scenario's, and that of the workload where it is not the scenario's first."""
+    return " ".join(filter(None, (history.parent.name, _workload(history))))
+
+
+def _workload(history: Path) -> str:
+    return history.stem.partition("-")[2]
+
+
 def _rechecked(history: Path) -> Rechecked | None:
     """None for one that was not checked when it was recorded."""
-    report = report_of(history.parent)
+    report, of = report_of(history.parent), _workload(history)
+    if of:
+        report = next((each for each in report.get("verdicts", []) if each["of"] == of), {})
     if "verdict" not in report:
         return None
     return recheck(history, report["verdict"], rpo_seconds=report.get("rpo_seconds"))

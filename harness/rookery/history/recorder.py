@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,17 +20,21 @@ class Recorder:
 
     Times are taken under the same lock that writes the line, so the file is in the order of time. Each line is handed
     to the kernel before the call returns: an invocation is on record before its request can leave.
+
+    The keys of one recorder are of one table. `name` is whose it is, where another one has the faults first.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        name: str = "",
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         """Raises `FileExistsError`: two runs in one file would be checked as one."""
         self.path = path
+        self.name = name
         self._file = path.open("x", encoding="utf-8", buffering=1)
         self._monotonic_ns = monotonic_ns
         self._unix_time = unix_time
@@ -40,6 +44,7 @@ class Recorder:
         self._processes = 0
         self._keys = 0
         self._unchecked = False
+        self._of_workloads: dict[str, Recorder] = {}
 
     def __enter__(self) -> Recorder:
         return self
@@ -51,6 +56,23 @@ class Recorder:
 
     def close(self) -> None:
         self._file.close()
+        for other in self._others:
+            other.close()
+
+    def of_workload(self, name: str) -> Recorder:
+        """Where a workload of that name records: here if it is the first, else in a file of its own beside this one
+        (`history-NAME.jsonl`), in which every fault is as well."""
+        if name not in self._of_workloads:
+            self._of_workloads[name] = self._another(name) if self._of_workloads else self
+        return self._of_workloads[name]
+
+    def _another(self, name: str) -> Recorder:
+        path = self.path.with_name(f"{self.path.stem}-{name}{self.path.suffix}")
+        return Recorder(path, name=name, monotonic_ns=self._monotonic_ns, unix_time=self._unix_time)
+
+    @property
+    def _others(self) -> list[Recorder]:
+        return [each for each in self._of_workloads.values() if each is not self]
 
     def new_process(self) -> int:
         """A process number nobody has had. Clients take a new one after each `info`: the old one may still be busy."""
@@ -109,6 +131,18 @@ class Recorder:
         tells nothing, is recorded as `info`: nobody knows what it did. Raises `ValueError` for another fault than the
         one that was begun, and for one that started before.
         """
+        with ExitStack() as others:
+            keeps = [others.enter_context(other.fault(name)) for other in self._others]
+            keeps.append(others.enter_context(self._fault(name)))
+
+            def keep(injected: Injected) -> None:
+                for each in keeps:
+                    each(injected)
+
+            yield keep
+
+    @contextmanager
+    def _fault(self, name: str) -> Iterator[Callable[[Injected], None]]:
         begin = self.invoke("fault", process=NEMESIS, value=name)
         injected: list[Injected] = []
         try:
@@ -139,6 +173,8 @@ class Recorder:
                 f"nobody checked what was recorded in {self.path.name}; a scenario that writes rows ends with "
                 "`workload.check()`"
             )
+        for other in self._others:
+            other.require_checked()
 
     def history(self) -> History:
         """All that has been recorded so far, as a later reader of the file will see it."""

@@ -198,7 +198,7 @@ def _workload_fixture(kind: Kind) -> Any:
             kind,
             cluster.kube,
             storage_class=cluster.storage_class,
-            record=rookery_history,
+            record=rookery_history.of_workload(kind.name),
             results=rookery_results,
             version=options.settings_of(request.config).workloads[kind.name],
             **ordering.workload_options(request.node, kind),

@@ -15,7 +15,7 @@ SCHEMA = "rookery.results/1"
 GOOD = ("passed", "skipped")
 RUNNING, INTERRUPTED = "running", "interrupted"
 _OF_REPORT = ("test", "title", "tier", "started", "driver", "failed_phase", "verdict", "rpo_seconds")
-_LISTS = ("failures", "symptoms", "unexpected", "bugs")
+_LISTS = ("failures", "symptoms", "unexpected", "bugs", "verdicts")
 
 
 def of(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -34,7 +34,7 @@ FAULT_FOLDERS = 24  # of at most 1 MiB each; the newest tell of the fault that a
 OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
-        *("failed_phase", "failures", "symptoms", "faults", "verdict", "rpo_seconds", "hangs_elsewhere"),
+        *("failed_phase", "failures", "symptoms", "faults", "verdict", "verdicts", "rpo_seconds", "hangs_elsewhere"),
         *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "roll_back", "bench"),
         *("watcher", "watcher_other"),
         *("dirty", "undone", "drift", "leaks", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),
@@ -242,6 +242,19 @@ class Results:
             write_json(self.path("report.json"), notes)
             self._notes = notes
         self._changed()
+
+    def judged(self, verdict: Mapping[str, Any], text: str, *, rpo_seconds: float, of: str = "") -> None:
+        """Put the verdict on a history into report.json, and its text into verdict.txt.
+
+        `of` names the workload, where the scenario has several and this is not the first of them: report.json then has
+        it among `verdicts`, and its text is in a file of its own.
+        """
+        if of:
+            others = [each for each in self.noted("verdicts", []) if each["of"] != of]
+            self.record(verdicts=[*others, {"of": of, "verdict": verdict, "rpo_seconds": rpo_seconds}])
+        else:
+            self.record(verdict=verdict, rpo_seconds=rpo_seconds)
+        self.path(f"verdict-{of}.txt" if of else "verdict.txt").write_text(text + "\n", encoding="utf-8")
 
     def saw(self, symptom: object, line: str) -> None:
         """Put the line that showed a symptom into report.json, once, and when it was first seen (`at_s`)."""

@@ -24,6 +24,15 @@ _PHASE = {"name": str, "start_s": NUMBER, "seconds": NUMBER}
 _WAIT = {**_PHASE, "within?": NUMBER, "ended": str}
 _ROW = {"key": ANY, "seconds_before_fault?": NUMBER, "came_back_s?": NUMBER, "allowed?": bool}
 
+_VERDICT = {
+    "verdict?": str,
+    "reasons?": [str],
+    "acknowledged?": NUMBER,
+    **{f"{name}?": [ANY] for name in ("in_flight_at_fault", "refuted", "phantom", "vanished", "seed_missing")},
+    **{f"{name}?": [_ROW] for name in ("lost", "missing_at_quorum")},
+    "torn?": {},
+}
+
 PRODUCTS = ("rook", "ceph", "kubernetes")
 
 # A list has the form of its items, a mapping that of each name which it must have; else they are types of a value. What
@@ -45,15 +54,9 @@ REPORT: Mapping[str, Any] = {
     ],
     "symptoms": [{"symptom": str, "line": str, "at_s?": NUMBER}],
     "faults": [{"name": str, "at": NUMBER, "healed_at?": NUMBER, "proof?": str}],
-    "verdict": {
-        "verdict?": str,
-        "reasons?": [str],
-        "acknowledged?": NUMBER,
-        **{f"{name}?": [ANY] for name in ("in_flight_at_fault", "refuted", "phantom", "vanished", "seed_missing")},
-        **{f"{name}?": [_ROW] for name in ("lost", "missing_at_quorum")},
-        "torn?": {},
-    },
+    "verdict": _VERDICT,
     "rpo_seconds?": NUMBER,
+    "verdicts": [{"of": str, "verdict": _VERDICT, "rpo_seconds?": NUMBER}],
     **dict.fromkeys(("storage", "driver", "state"), str),
     **{f"{name}?": str for name in PRODUCTS},
     "images": {},

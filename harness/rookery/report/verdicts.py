@@ -9,8 +9,13 @@ WITNESSES = 20  # rows that are told one by one
 
 
 def sentences(report: Mapping[str, Any], fault: str = "fault") -> list[str]:
-    """What report.json says of the verdict; nothing where nothing was checked. `fault` is what the rows' age is
-    counted to."""
+    """What report.json says of the verdicts; nothing where nothing was checked. `fault` is what the rows' age is
+    counted to. Those of a scenario's further workloads have their names before them."""
+    of_others = [f"{each['of']}: {line}" for each in report.get("verdicts", []) for line in _sentences(each, fault)]
+    return [*_sentences(report, fault), *of_others]
+
+
+def _sentences(report: Mapping[str, Any], fault: str) -> list[str]:
     if "verdict" not in report:
         return []
     verdict = {name: value for name, value in report["verdict"].items() if value is not None}

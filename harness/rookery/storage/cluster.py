@@ -350,7 +350,9 @@ class StorageCluster:
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
         begin = partial(self.storage.upgrade, versions, healthy_first=healthy_first)
-        return self._to_other_versions(UPGRADE, begin, results)
+        done, versions_of = self._to_other_versions(UPGRADE, begin, results)
+        results.record(upgrade=versions_of)
+        return done
 
     def roll_back(self) -> Condition[None]:
         """Begin to bring the storage back to the version before its last upgrade, which need not be done; returns the
@@ -359,11 +361,15 @@ class StorageCluster:
         It is in the scenario's history, and the cluster is nobody's afterwards, as with `upgrade`. Raises `UsageError`
         where nothing was upgraded or cannot go back, before anything is touched.
         """
-        return self._to_other_versions(ROLL_BACK, self.storage.roll_back, self.reporting_to(None))
+        results = self.reporting_to(None)
+        done, versions = self._to_other_versions(ROLL_BACK, self.storage.roll_back, results)
+        results.record(roll_back=versions)
+        return done
 
     def _to_other_versions(
         self, name: str, begin: Callable[[Phase, Milestone], Condition[None]], results: Results
-    ) -> Condition[None]:
+    ) -> tuple[Condition[None], dict[str, dict[str, str]]]:
+        """What `begin` returns, and the versions before and after."""
         before = dict(self.storage.versions())
         milestone = results.milestones(time.monotonic_ns(), f"{name}: ")
         with nullcontext() if self.history is None else self.history.fault(name) as keep:
@@ -374,8 +380,7 @@ class StorageCluster:
                 changed = {part: version for part, version in after.items() if version != before[part]}
                 proof = ", ".join(f"{part} {before[part]} is {version}" for part, version in changed.items())
                 keep(Injected(name, started_ns, time.monotonic_ns(), at, proof=proof))
-        results.record(**{name.replace(" ", "_"): {"from": before, "to": after}})
-        return done
+        return done, {"from": before, "to": after}
 
     def health(self, code: str | Signature) -> Condition[str]:
         """Ceph says that check ("OSD_NEARFULL") of its health, in a signature's words; its value is the summary."""

@@ -257,9 +257,9 @@ class Workload(ABC, Generic[C]):
         report = check_writes(self._record.history(), rpo_seconds=allowed)
         self._record.checked()
         if self._results is not None:
-            self._results.record(verdict=report.as_dict(), rpo_seconds=allowed)
-            self._results.path("verdict.txt").write_text(report.describe() + "\n", encoding="utf-8")
-            log.info("%s", report.describe().partition("\n")[0])
+            name = self._record.name
+            self._results.judged(report.as_dict(), report.describe(), rpo_seconds=allowed, of=name)
+            log.info("%s%s", name and f"{name}: ", report.describe().partition("\n")[0])
         if report.verdict is Verdict.UNKNOWN:
             raise Unknown(report.describe())
         if report.verdict is not Verdict.VALID:
