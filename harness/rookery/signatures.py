@@ -247,6 +247,15 @@ VOLUME_IS_IN_USE = Signature(
     source="https://github.com/kubernetes/kubernetes/issues/69697",
 )
 
+# A claim is deleted as well while a pod uses it, and held by its finalizer. From 1.33 on, nothing but pods is deleted
+# as long as there are pods, and nothing else is counted.
+CLAIMS_DELETED_WITH_PODS = Signature(
+    text="persistentvolumeclaims. has … resource instances, pods. has",
+    shown_by=ShownBy.CONDITION,
+    of="the Namespace",
+    source="https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/5080-ordered-namespace-deletion",
+)
+
 # Rook waits for everything that is in the cluster, and does nothing else for it any more.
 CLUSTER_HAS_DEPENDENTS = Signature(
     text='CephCluster "…" will not be deleted until all dependents are removed',

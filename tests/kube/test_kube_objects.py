@@ -170,6 +170,7 @@ CONDITIONS = {
     "nodes_ready": lambda api: conditions.nodes_ready(api, ["it"]).now(),
     "event_shown": lambda api: symptoms.event_shown(api, "volumes", IMAGE_IN_USE, of="it").now(),
     "log_shown": lambda api: symptoms.log_shown(api, "volumes", IMAGE_IN_USE, labels="app=a").now(),
+    "condition_shown": lambda api: symptoms.condition_shown(api, "Pod", "it", "volumes", VOLUME_IS_IN_USE).now(),
     "held_by_finalizer": lambda api: symptoms.held_by_finalizer(api, "Pod", "it", "volumes", VOLUME_IS_IN_USE).now(),
     "volume Released": lambda api: PersistentVolume(api, "it").phase("Released").now(),
     "volume gone": lambda api: PersistentVolume(api, "it").gone.now(),

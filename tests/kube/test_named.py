@@ -1,4 +1,4 @@
-"""What any object of the API shows: its events where the API has them, and the finalizer that holds it."""
+"""What any object of the API shows: its events where the API has them, its conditions, and what holds it."""
 
 from types import SimpleNamespace
 
@@ -21,14 +21,14 @@ class Kube:
     deleted."""
 
     def __init__(self, has_events, kind=""):
-        self.has_events, self.kind, self.asked = has_events, kind, []
+        self.has_events, self.kind, self.asked, self.status = has_events, kind, [], {}
 
     def events(self, namespace, *, name="", kind=""):
         return [EVENT] if (namespace, name) == (self.has_events, "it") and self.kind in ("", kind) else []
 
     def get(self, kind, name, *, namespace):
         self.asked.append((kind, name, namespace))
-        return {"metadata": KEPT}
+        return {"metadata": KEPT, "status": self.status}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,16 @@ def test_what_holds_it_is_asked_of_the_object(namespace):
     kube = Kube("")
     NamedObject(kube, "PersistentVolume", "it", namespace).held_by(VOLUME_IS_IN_USE).now()
     assert kube.asked == [("PersistentVolume", "it", namespace or None)]
+
+
+def test_a_condition_of_its_status_is_shown():
+    kube, full = Kube(""), Signature("is full", ShownBy.CONDITION, "the node", "https://example.org")
+    kube.status = {"conditions": [{"type": "Ready"}, {"message": "it is fine"}]}
+    with pytest.raises(NotYet, match=r"no condition of Node it says 'is full': .*it is fine"):
+        NamedObject(kube, "Node", "it").status(full).now()
+    kube.status = {"conditions": [{"message": "it is fine"}, {"message": "the disk is full"}]}
+    assert NamedObject(kube, "Node", "it").status(full).now() == "the disk is full"
+    assert kube.asked[0] == ("Node", "it", None)
 
 
 def test_a_cluster_has_any_object_by_its_name():

@@ -8,6 +8,7 @@ import pytest
 from fakes import plays_kube
 from rookery.errors import DeadlineExceeded, StorageFailure, UsageError
 from rookery.kube import ApiUnavailable, ExecFailed
+from rookery.kube.idling import IDLE
 from rookery.signatures import IMAGE_IN_USE, POOL_NOT_FOUND, READ_ONLY_FILESYSTEM
 from rookery.waiting import NotYet
 from rookery.workloads.files import Files
@@ -89,6 +90,13 @@ def test_a_filesystem_is_mounted_and_a_raw_block_volume_is_a_device():
     _, container = pod_of(ClaimSpec("data", "volumes", "rook-ceph-block", block=True))
     assert container["volumeDevices"] == [{"name": "data", "devicePath": DEVICE}]
     assert "volumeMounts" not in container
+
+
+def test_a_pod_ends_at_once_or_takes_as_long_as_it_is_to():
+    spec, container = pod_of(CLAIM)
+    assert (spec["terminationGracePeriodSeconds"], container["command"]) == (1, IDLE)
+    spec, container = pod_of(CLAIM, ends_after_s=30)
+    assert (spec["terminationGracePeriodSeconds"], container["command"]) == (30, ["sleep", "infinity"])
 
 
 def test_a_claim_names_its_source():

@@ -1,9 +1,9 @@
-"""Any object of the API, by its kind and name: what its events and its finalizers show."""
+"""Any object of the API, by its kind and name: what its events, finalizers and conditions show."""
 
 from __future__ import annotations
 
 from rookery.kube.client import Kube
-from rookery.kube.symptoms import event_shown, held_by_finalizer
+from rookery.kube.symptoms import condition_shown, event_shown, held_by_finalizer
 from rookery.signatures import Signature
 from rookery.waiting import Condition
 
@@ -26,3 +26,7 @@ class NamedObject:
     def held_by(self, signature: Signature) -> Condition[str]:
         """It is being deleted, and held by the finalizer that the signature names."""
         return held_by_finalizer(self._kube, self.kind, self.name, self.namespace or None, signature)
+
+    def status(self, signature: Signature) -> Condition[str]:
+        """A condition in its status says it; its value is the line that does."""
+        return condition_shown(self._kube, self.kind, self.name, self.namespace or None, signature)

@@ -109,6 +109,20 @@ def held_by_finalizer(kube: Kube, kind: str, name: str, namespace: str | None, s
     return Condition(f"{kind} {name} held by {signature.text}", condition, within=SHOWN)
 
 
+def condition_shown(kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature) -> Condition[str]:
+    """A condition in the object's status says it."""
+
+    @retry_while_api_unavailable()
+    def condition() -> str:
+        found = kube.get(kind, name, namespace=namespace)
+        messages = [value_of(each, "message", default="") for each in items_of(found, "status", "conditions")]
+        if line := signature.line_in("\n".join(messages)):
+            return seen(signature, line)
+        raise NotYet(f"no condition of {kind} {name} says {signature.text!r}: {'; '.join(messages) or 'there is none'}")
+
+    return Condition(f"a condition of {kind} {name} to say {signature.text!r}", condition, within=SHOWN)
+
+
 def last_seen(event: Object) -> float:
     """When an event happened last, in Unix seconds: a repeated one is one object that counts."""
     series = value_of(event, "series", "lastObservedTime")

@@ -117,7 +117,10 @@ class FillResult:
 
 @dataclass(frozen=True)
 class PodSpec:
-    """A pod that sleeps beside the volume of a claim; `image` needs a shell and coreutils."""
+    """A pod that sleeps beside the volume of a claim; `image` needs a shell and coreutils.
+
+    It ends at once when it is told to, or takes `ends_after_s` seconds for it.
+    """
 
     name: str
     claim: ClaimSpec
@@ -125,13 +128,14 @@ class PodSpec:
     node: str = ""
     read_only: bool = False
     privileged: bool = False
+    ends_after_s: int = 0
 
     def manifest(self) -> Object:
         container: Object = {
             "name": "main",
             "image": self.image,
             "imagePullPolicy": "IfNotPresent",
-            "command": IDLE,
+            "command": ["sleep", "infinity"] if self.ends_after_s else IDLE,  # the first process: no trap, no end
             "securityContext": {"runAsUser": 0, "privileged": self.privileged},
         }
         if self.claim.block:
@@ -142,7 +146,7 @@ class PodSpec:
         spec: Object = {
             "containers": [container],
             "volumes": [{"name": "data", "persistentVolumeClaim": source}],
-            "terminationGracePeriodSeconds": 1,
+            "terminationGracePeriodSeconds": self.ends_after_s or 1,
         }
         if self.node:
             spec["nodeSelector"] = {"kubernetes.io/hostname": self.node}
