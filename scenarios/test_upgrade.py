@@ -11,7 +11,8 @@ Steps: Rook 1.17.8 is HEALTH_OK; CRDs and common resources of 1.18.8 are applied
 In 1.17 Rook's operator deploys the storage driver, in 1.18 the CSI operator does: the driver's pods of before go, and
 others take the mounted volumes over. The userspace driver is handed over in the same way. Or Ceph 18.2.7 is HEALTH_OK,
 and the CephCluster's image [is set](https://rook.io/docs/rook/v1.18/Upgrade/ceph-upgrade/) to 20.2.4. Cassandra writes
-at QUORUM, a pod appends lines and syncs each; a volume is made before the upgrade, and one in the middle of it.
+at QUORUM, PostgreSQL commits, a pod appends lines and syncs each; a volume is made before the upgrade, and one in the
+middle of it.
 
 Proof, in this order: the Deployment of every daemon has the label `rook-version` of 1.18.8 and is rolled out; the
 CephCluster is Ready; `ceph versions` knows all daemons, of one version; the driver is registered on every node; all PGs
@@ -38,9 +39,9 @@ REPLACED = ("MON_DOWN", "MGR_DOWN", "OSD_DOWN", "OSD_HOST_DOWN", "PG_AVAILABILIT
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.expects(*REPLACED)
 @pytest.mark.requires(workers=3)
-def test_rook_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_volumes):
-    """To the next minor, with a database, a file and two volumes on it."""
-    upgrade_under_load(cluster, cassandra, cluster_files, cluster_volumes, rook=TO)
+def test_rook_is_upgraded_under_load(cluster, cassandra, postgresql, cluster_files, cluster_volumes):
+    """To the next minor, with two databases, a file and two volumes on it."""
+    upgrade_under_load(cluster, cassandra, postgresql, cluster_files, cluster_volumes, rook=TO)
 
 
 @pytest.mark.slow
@@ -48,13 +49,13 @@ def test_rook_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_
 @pytest.mark.cassandra(commitlog_sync="batch")
 @pytest.mark.expects(*REPLACED)
 @pytest.mark.requires(workers=3)
-def test_ceph_is_upgraded_under_load(cluster, cassandra, cluster_files, cluster_volumes):
-    """By two releases, with a database, a file and two volumes on it, which clients of the release before serve."""
-    upgrade_under_load(cluster, cassandra, cluster_files, cluster_volumes, ceph=CEPH_TO)
+def test_ceph_is_upgraded_under_load(cluster, cassandra, postgresql, cluster_files, cluster_volumes):
+    """By two releases, with two databases, a file and two volumes on it, which clients of the release before serve."""
+    upgrade_under_load(cluster, cassandra, postgresql, cluster_files, cluster_volumes, ceph=CEPH_TO)
 
 
-def upgrade_under_load(cluster, cassandra, files, volumes, **versions):
-    """A database, a file and a volume are there before it; another volume is made in the middle of it."""
+def upgrade_under_load(cluster, cassandra, postgresql, files, volumes, **versions):
+    """Two databases, a file and a volume are there before it; another volume is made in the middle of it."""
     claim = volumes.claim("before")
     old = volumes.pod("before", claim)
     written = old.write("random", mebibytes=16)
@@ -63,8 +64,9 @@ def upgrade_under_load(cluster, cassandra, files, volumes, **versions):
     files.deploy()
     files.ready.wait()
     files.start_appending()
-    with cassandra.writers() as writers, cluster.rook.watch_pgs() as pgs:
+    with cassandra.writers() as writers, postgresql.writers() as commits, cluster.rook.watch_pgs() as pgs:
         writers.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
+        commits.acknowledged(steps.WRITES_BEFORE_A_FAULT).wait()
         upgraded = cluster.upgrade(**versions)
         if "rook" in versions:
             cluster.rook.partly_at(versions["rook"]).wait()
@@ -72,14 +74,16 @@ def upgrade_under_load(cluster, cassandra, files, volumes, **versions):
         made = during.write("random", mebibytes=16)
         upgraded.wait()
         writers.acknowledged(writers.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
+        commits.acknowledged(commits.outcomes["ok"] + steps.WRITES_BEFORE_A_FAULT).wait()
     synced = files.lines_above(0).wait()
-    gaps = {"cassandra": cassandra.longest_gap(), "files": files.longest_gap()}
-    cluster.results.note(longest_gap_s=gaps, pgs_inactive=pgs.as_dict())
+    gaps = {client.kind.name: client.longest_gap() for client in (cassandra, postgresql)}
+    cluster.results.note(longest_gap_s={**gaps, "files": files.longest_gap()}, pgs_inactive=pgs.as_dict())
 
     cluster.healthy(baseline).wait()
-    cassandra.read_all("QUORUM").wait()
-    cassandra.read_all("ALL").wait()
-    cassandra.check(rpo_seconds=0)
+    for database in (cassandra, postgresql):
+        database.read_all("QUORUM").wait()
+        database.read_all("ALL").wait()
+        database.check(rpo_seconds=0)
     steps.assert_no_lost_lines(files, synced)
     assert pgs.longest_inactive <= MOST_INACTIVE_S
     assert (old.checksum("random"), old.restarts) == (written, 0)
