@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import pytest
+from rookery import settings
 from rookery.errors import UsageError
-from rookery.settings import Settings, option_name
+from rookery.settings import Settings, option_name, versioned_images
+from rookery.workloads.registry import kinds
 
 
 @pytest.fixture
@@ -48,10 +52,20 @@ def test_a_version_without_quotes_is_refused(pyproject):
         Settings.from_sources({}, environment={}, pyproject=pyproject("rook = 1.18"))
 
 
-@pytest.mark.parametrize("name", ["rook", "ceph", "kubernetes"])
+@pytest.mark.parametrize("name", versioned_images())
 @pytest.mark.parametrize("given", ["v19.2.3", "19.2.3"])
 def test_versions_are_without_their_v(name, given):
     assert getattr(Settings.from_sources({name: given}, environment={}), name) == "19.2.3"
+
+
+def test_a_tag_that_only_begins_with_the_letter_keeps_it():
+    assert Settings(postgresql="vanilla").postgresql == "vanilla"
+
+
+def test_a_workload_whose_own_tags_begin_with_it_keeps_it(monkeypatch):
+    kind = kinds()["etcd"]
+    monkeypatch.setattr(settings, "kinds", lambda: kinds() | {"etcd": replace(kind, version="v3.5.16")})
+    assert Settings(etcd="v3.5.17").etcd == "v3.5.17"
 
 
 def test_a_driver_that_does_not_exist_is_refused():

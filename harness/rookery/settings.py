@@ -36,9 +36,12 @@ def versioned_images() -> Mapping[str, str]:
 
 
 def _meant(product: str, version: str) -> str:
-    """The version that is meant by a part of one, or by `latest`."""
+    """The version that is meant by a part of one, or by `latest`; v1.18.8 and 1.18.8 are the same."""
     from rookery.images.parts import is_part
 
+    kind = kinds().get(product)
+    if kind is None or not kind.version.startswith("v"):  # tags of other distributions' workloads may begin with it
+        version = re.sub(r"^v(?=\d)", "", version)
     if not is_part(version):
         return version
     from rookery.images.available import newest, newest_or_tag
@@ -165,12 +168,10 @@ class Settings:
             raise UsageError(f"--csi-driver {self.csi_driver}: no such driver", hint=f"one of {', '.join(DRIVERS)}")
         if self.unexpected not in UNEXPECTED:
             raise UsageError(f"--unexpected {self.unexpected}: no such choice", hint=f"one of {', '.join(UNEXPECTED)}")
-        for name in PRODUCTS:  # v1.18.8 and 1.18.8 are the same
+        for name in versioned_images():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _meant(name, value.removeprefix("v")))
-        for name, version in self.workloads.items():
-            object.__setattr__(self, name, _meant(name, version))
+                object.__setattr__(self, name, _meant(name, value))
         if self.shard is not None:
             _slice_of(self.shard)
         if self.scenario_repeat < 1:
