@@ -148,14 +148,7 @@ class Settings:
         """
         environment = os.environ if environment is None else environment
         refuse_unknown_variables(environment)
-        values = {name: (f"{name} in {pyproject}", value) for name, value in _from_pyproject(pyproject).items()}
-        for setting_field in fields(cls):
-            name = setting_field.name
-            variable = f"{PREFIX}{name.upper()}"
-            if environment.get(variable):
-                values[name] = (variable, environment[variable])
-            if options.get(name) is not None:
-                values[name] = (option_name(name), options[name])
+        values = given_by_any(options, environment, pyproject)
         return cls(**{name: _converted(name, value, source) for name, (source, value) in values.items()})
 
     @property
@@ -198,6 +191,21 @@ def _slice_of(shard: str) -> tuple[int, int]:
 _SWITCHES = ("keep_cluster", "no_snapshots", "all", "slow", "scenario_until_failure")
 _NUMBERS = ("kind_workers", "fault_seed", "scenario_repeat")
 PATHS = ("kubeconfig", "kind_bin", "kind_config", "rook_manifests", "results_dir")
+
+
+def given_by_any(
+    options: Mapping[str, Any], environment: Mapping[str, str], pyproject: Path | None
+) -> dict[str, tuple[str, Any]]:
+    """The settings that any source has, also those that are so by default: which source counts, and what it says."""
+    values = {name: (f"{name} in {pyproject}", value) for name, value in _from_pyproject(pyproject).items()}
+    for setting_field in fields(Settings):
+        name = setting_field.name
+        variable = f"{PREFIX}{name.upper()}"
+        if environment.get(variable):
+            values[name] = (variable, environment[variable])
+        if options.get(name) is not None:
+            values[name] = (option_name(name), options[name])
+    return values
 
 
 def option_name(name: str) -> str:

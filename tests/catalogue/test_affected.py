@@ -89,6 +89,18 @@ def test_a_report_is_run_with_it(folder, monkeypatch, capsys, options, registrie
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("source", ["environment", "pyproject.toml"])
+def test_a_version_that_another_source_has_is_asked_for_also_where_it_is_the_default(folder, monkeypatch, source):
+    if source == "environment":
+        monkeypatch.setenv("ROOKERY_ROOK", Settings().rook)
+    else:
+        (folder / source).write_text(f'[tool.rookery]\nrook = "{Settings().rook}"\n', encoding="utf-8")
+    given = []
+    monkeypatch.setattr(reproduce, "run_pytest", lambda words, pass_on: given.extend(words) or 3)
+    assert cli.main(["reproduce", "rook/rook#1"]) == 3
+    assert not [word for word in given if word.startswith("--rook")]
+
+
 def test_where_registries_are_reached_any_patch_can_be_had(folder, monkeypatch):
     assert "1.17.9" not in reproduce._there("rook")
     monkeypatch.setattr(reproduce, "reachable_registries", lambda: True)

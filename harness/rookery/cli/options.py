@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rookery.report import run_folder
-from rookery.settings import Joined, Settings, option_name
+from rookery.settings import Joined, Settings, given_by_any, option_name
 from rookery.settings_check import check
 
 SCENARIOS = Path("scenarios")  # the folder that they are in, by default
+PYPROJECT = Path("pyproject.toml")
 
 
 def path(text: str) -> Path:
@@ -69,7 +70,12 @@ def add_settings(parser: argparse._ActionsContainer, names: Collection[str]) -> 
 
 def settings(arguments: argparse.Namespace, only: Collection[str] | None = None) -> Settings:
     """What was asked for, looked at: all of it, or those settings that the command uses. Raises `UsageError`."""
-    return check(Settings.from_sources(vars(arguments), pyproject=Path("pyproject.toml")), only=only)
+    return check(Settings.from_sources(vars(arguments), pyproject=PYPROJECT), only=only)
+
+
+def asked_for(arguments: argparse.Namespace) -> list[str]:
+    """The names of the settings that an option, the environment or pyproject.toml has, also as they are by default."""
+    return list(given_by_any(vars(arguments), os.environ, PYPROJECT))
 
 
 def given(arguments: argparse.Namespace) -> list[str]:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"no scenario is made of {short}{known}", hint="rookery bugs lists reports; rookery new ADDRESS"
         )
     images.require_obtainable(settings, _of_workloads(found, settings))
-    chosen = affected.choose(entry.report.versions if entry else {}, settings, _by_hand(arguments, settings), _there)
+    chosen = affected.choose(entry.report.versions if entry else {}, settings, options.asked_for(arguments), _there)
     for line in reproducing.before(short, found, entry, chosen):
         print(line)
     nodes, began = [str(arguments.scenarios / each.id) for each in found], datetime.now(timezone.utc)
@@ -68,11 +68,6 @@ def _of_workloads(scenarios: Sequence[Scenario], settings: Settings) -> list[str
     """The images of workloads that they use, in the versions asked for."""
     used = {image for each in scenarios for image in each.images}
     return [image for kind in kinds().values() if (image := kind.image_of(settings.workloads[kind.name])) in used]
-
-
-def _by_hand(arguments: argparse.Namespace, settings: Settings) -> list[str]:
-    """What was asked for, by an option, or by the environment or pyproject.toml."""
-    return [name for name in versioned_images() if hasattr(arguments, name) or name in settings.changed]
 
 
 def _there(product: str) -> list[str]:
