@@ -68,7 +68,7 @@ def test_the_operator_is_killed_at_each_stage_of_an_upgrade(cluster, cassandra):
         upgraded = cluster.upgrade(rook=TO)
         for stage in ("mon", "mgr", "osd"):
             replaced[stage] = cluster.rook.partly_at(TO, daemon=stage).wait()
-            (operator,) = faults.daemons_of(cluster, "operator")
+            operator = faults.only_daemon(cluster, "operator").wait()
             kill = faults.DaemonKill(operator)
             with cluster.fault(kill):
                 pass

@@ -27,7 +27,7 @@ def test_operator_ends_in_a_mon_failover(cluster, cluster_files):
     cluster_files.ready.wait()
     cluster_files.start_appending()
     *others, lost = faults.daemons_of(cluster, "mon")
-    (operator,) = faults.daemons_of(cluster, "operator")
+    operator = faults.only_daemon(cluster, "operator").wait()
     failover = ceph.MonFailover(cluster.rook)
     failover.hasten()
     cut = faults.PodPartition(lost.pod, [each.pod for each in others], namespace=lost.namespace)

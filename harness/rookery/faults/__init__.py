@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rookery.faults.daemons import daemons_of
+from rookery.faults.daemons import daemons_of, only_daemon
 from rookery.faults.fault import Fault
 
 # Each fault, in the order in which it is listed and drawn: its line is all that there is to add.
@@ -52,4 +52,4 @@ ALL: tuple[type[Fault], ...] = tuple(
 
 from rookery.faults.random_faults import Random  # noqa: E402 - draws among all of them
 
-__all__ = ["ALL", "Fault", "Random", "daemons_of", *(each.__name__ for each in ALL)]
+__all__ = ["ALL", "Fault", "Random", "daemons_of", "only_daemon", *(each.__name__ for each in ALL)]

@@ -7,10 +7,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from rookery.errors import UsageError
+from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import not_ready
 from rookery.kube.objects import items_of
 from rookery.machine.run import CommandFailed
-from rookery.waiting import NotYet
+from rookery.waiting import Condition, NotYet, minutes
 
 if TYPE_CHECKING:
     from rookery.storage.cluster import StorageCluster
@@ -23,6 +24,7 @@ CONTAINERS = {
     "operator": "rook-ceph-operator",
 }
 """The container in which each kind runs, in a pod whose label `app` is `rook-ceph-` and the kind."""
+ALONE = minutes(1)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,18 @@ def daemons_of(cluster: StorageCluster, kind: str) -> list[Daemon]:
         raise UsageError(f"{kind!r} is no daemon", hint=f"one of {', '.join(CONTAINERS)}")
     found = [_daemon(kind, pod) for pod in _pods(cluster, kind)]
     return sorted((each for each in found if each), key=lambda each: each.pod)
+
+
+def only_daemon(cluster: StorageCluster, kind: str) -> Condition[Daemon]:
+    """That of a kind of which there is one, such as the operator: while its pod is replaced none may run, or two."""
+
+    def condition() -> Daemon:
+        found = daemons_of(cluster, kind)
+        if len(found) != 1:
+            raise NotYet(f"{len(found)} of them run: {', '.join(map(str, found))}" if found else "none runs")
+        return found[0]
+
+    return Condition(f"one {kind} alone", retry_while_api_unavailable()(condition), within=ALONE)
 
 
 def drawn(cluster: StorageCluster, random: Random, kinds: tuple[str, ...] = tuple(CONTAINERS)) -> Daemon | None:
