@@ -25,7 +25,7 @@ has last heard of it or, where an OSD has died with the node, 30 s after the ima
 from contextlib import contextmanager
 
 import pytest
-from rookery import drivers, faults, minutes, nodes, signatures
+from rookery import ceph, drivers, faults, minutes, nodes, signatures
 
 pytestmark = [
     pytest.mark.budget(300),
@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 # What there is one of, by its pods' label `app`; what the scenario needs most comes first.
-ONE_OF_EACH = (drivers.RBD.controller, "rook-ceph-tools", "rook-ceph-mgr", "rook-ceph-operator")
+ONE_OF_EACH = (drivers.RBD.controller, *map(ceph.app_of, ("tools", "mgr", "operator")))
 
 
 @pytest.mark.slow

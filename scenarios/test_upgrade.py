@@ -96,12 +96,12 @@ def upgrade_under_load(cluster, cassandra, postgresql, files, volumes, **version
 def test_a_version_that_does_not_fit_is_refused(cluster):
     """An upgrade that skips a minor, one to an older version and one to the same are refused with nothing touched."""
     major, minor, _ = map(int, cluster.rook.version.split("."))
-    operator = cluster.kube.get("Deployment", "rook-ceph-operator", namespace=cluster.rook.spec.namespace)
+    operator = cluster.rook.operator.deployment()
     crd = cluster.kube.get("CustomResourceDefinition", "cephclusters.ceph.rook.io")
     for version in (f"{major}.{minor + 2}.0", f"{major}.{minor - 1}.0", cluster.rook.version):
         with pytest.raises(UsageError):
             cluster.upgrade(rook=version)
-    after = cluster.kube.get("Deployment", "rook-ceph-operator", namespace=cluster.rook.spec.namespace)
+    after = cluster.rook.operator.deployment()
     assert after["metadata"]["generation"] == operator["metadata"]["generation"]
     after = cluster.kube.get("CustomResourceDefinition", "cephclusters.ceph.rook.io")
     assert after["metadata"]["generation"] == crd["metadata"]["generation"]

@@ -66,6 +66,8 @@ KNOW_ROOK = {
     "rookery.evidence.cluster_log": "Ceph's cluster log, and its times",
     "rookery.faults.ceph_destruction": "a fault of Ceph's",
     "rookery.faults.client_eviction": "a fault of Ceph's",
+    "rookery.faults.daemon_stop": "the labels of Rook's Deployments",
+    "rookery.faults.daemons": "the daemons of Rook and Ceph, by their labels",
     "rookery.faults.fault": "`fault.rook`, for the faults of Ceph's",
     "rookery.faults.foreign_watcher": "a fault of Ceph's",
     "rookery.faults.mon_loss": "a fault of Ceph's",

@@ -3,6 +3,7 @@
 from rookery.rook.ceph_cluster import ceph_cluster
 from rookery.rook.dashboard import USER, Dashboard, DashboardPage, DashboardStatus
 from rookery.rook.deleted_cluster import DeletedCluster
+from rookery.rook.deployments import app_of, labels_of
 from rookery.rook.disks import OsdDisks
 from rookery.rook.filesystems import Filesystem, Filesystems
 from rookery.rook.manifests import load
@@ -30,7 +31,9 @@ __all__ = [
     "OsdDisks",
     "Pool",
     "Pools",
+    "app_of",
     "ceph_cluster",
+    "labels_of",
     "load",
     "names_of_lspools",
     "osds_of_status",

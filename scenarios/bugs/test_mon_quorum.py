@@ -15,7 +15,7 @@ Proof: all three mons are in quorum again, and a volume that was written to all 
 import time
 
 import pytest
-from rookery import condition, faults, minutes, signatures, steps
+from rookery import ceph, condition, faults, minutes, signatures, steps
 
 pytestmark = [pytest.mark.budget(180), pytest.mark.requires(storage="rook", workers=3)]
 
@@ -25,7 +25,7 @@ LATELY = 20.0  # seconds; a mon that is lost costs an election or two, and then 
 def mons_by_rank(cluster):
     """The pod of each mon by the mon's name, the lowest rank first."""
     namespace = cluster.rook.spec.namespace
-    pods = cluster.kube.list("Pod", namespace=namespace, labels="app=rook-ceph-mon")
+    pods = cluster.kube.list("Pod", namespace=namespace, labels=ceph.labels_of("mon"))
     names = {pod["metadata"]["labels"]["mon"]: pod["metadata"]["name"] for pod in pods}
     return {mon: names[mon] for mon in cluster.rook.mons().mons}
 

@@ -26,3 +26,12 @@ def test_an_operator_that_ended_often_enough_has_crashed():
 def test_an_operator_that_runs_or_ended_less_often_has_not(api):
     with pytest.raises(NotYet, match="anew"):
         Operator(api, "rook-ceph").crashed(times=2).now()
+
+
+def test_its_deployment_is_as_kubernetes_has_it():
+    class Deployed(Api):
+        def get(self, kind, name, *, namespace):
+            assert (kind, name, namespace) == ("Deployment", "rook-ceph-operator", "rook-ceph")
+            return {"metadata": {"generation": 2}}
+
+    assert Operator(Deployed(), "rook-ceph").deployment() == {"metadata": {"generation": 2}}

@@ -59,7 +59,7 @@ class CephCsi:
             self._kube.patch("OperatorConfig", "ceph-csi-operator-config", patch, namespace=self._namespace)
         else:
             patch = {"data": {"ROOK_CSI_KUBELET_DIR_PATH": kubelet_dir}}
-            self._kube.patch("ConfigMap", "rook-ceph-operator-config", patch, namespace=self._namespace)
+            self._kube.patch("ConfigMap", manifests.OPERATOR_CONFIG, patch, namespace=self._namespace)
 
 
 def registered_on(kube: Kube, driver: str, nodes: Collection[str]) -> Condition[None]:

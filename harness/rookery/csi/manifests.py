@@ -65,7 +65,8 @@ NAME = RBD.name
 
 # The ConfigMap in which Rook keeps the monitors of a cluster, also in the form ceph-csi reads. Unlike
 # rook-ceph-csi-config, which Rook fills for its own CSI driver, it is there in every version.
-_CLUSTER_CONFIG_MAP = "rook-ceph-mon-endpoints"
+MON_ENDPOINTS = "rook-ceph-mon-endpoints"
+OPERATOR_CONFIG = "rook-ceph-operator-config"  # the ConfigMap of the settings of Rook's operator
 _RUN_DIR = "/run/rookery-csi"
 _READY_FILE = f"{_RUN_DIR}/ready"
 
@@ -84,7 +85,7 @@ _COMMON_MOUNTS = [
 ]
 _COMMON_VOLUMES = [
     # Optional: the driver may start before Rook has made it.
-    {"name": "cluster-config", "configMap": {"name": _CLUSTER_CONFIG_MAP, "optional": True}},
+    {"name": "cluster-config", "configMap": {"name": MON_ENDPOINTS, "optional": True}},
     {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
 ]
 

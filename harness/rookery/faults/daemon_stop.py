@@ -8,6 +8,7 @@ from rookery.errors import UsageError
 from rookery.faults.fault import Fault
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import rollout_done
+from rookery.rook.deployments import labels_of
 from rookery.waiting import NotYet
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class DaemonStop(Fault):
 
     @property
     def _labels(self) -> str:
-        return f"app=rook-ceph-{self._kind}"
+        return labels_of(self._kind)
 
     def _scale(self, replicas: int) -> None:
         for name in self._deployments:

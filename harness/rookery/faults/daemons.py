@@ -11,6 +11,8 @@ from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import not_ready
 from rookery.kube.objects import items_of
 from rookery.machine.run import CommandFailed
+from rookery.rook.deployments import labels_of
+from rookery.rook.manifests import OPERATOR
 from rookery.waiting import Condition, NotYet, minutes
 
 if TYPE_CHECKING:
@@ -21,9 +23,9 @@ CONTAINERS = {
     "osd": "osd",
     "mgr": "mgr",
     "mds": "mds",
-    "operator": "rook-ceph-operator",
+    "operator": OPERATOR,
 }
-"""The container in which each kind runs, in a pod whose label `app` is `rook-ceph-` and the kind."""
+"""The container in which each kind runs, in a pod of its labels (`labels_of`)."""
 ALONE = minutes(1)
 
 
@@ -101,7 +103,7 @@ def serves(cluster: StorageCluster, daemon: Daemon, *, since: float) -> None:
 def _pods(cluster: StorageCluster, kind: str) -> list[dict[str, Any]]:
     if not cluster.has_rook:
         return []
-    return cluster.kube.list("Pod", namespace=cluster.rook.spec.namespace, labels=f"app=rook-ceph-{kind}")
+    return cluster.kube.list("Pod", namespace=cluster.rook.spec.namespace, labels=labels_of(kind))
 
 
 def _daemon(kind: str, pod: dict[str, Any]) -> Daemon | None:

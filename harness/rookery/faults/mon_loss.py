@@ -10,7 +10,7 @@ from rookery.faults.fault import Fault
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.conditions import pods_gone
 from rookery.kube.objects import fields_of, items_of, value_of
-from rookery.rook.deployments import deployment_of
+from rookery.rook.deployments import deployment_of, labels_of
 from rookery.waiting import NotYet
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MonLoss(Fault):
         for mon in self._mons:
             self.rook.kube.scale("Deployment", deployment_of("mon", mon), 0, namespace=self._namespace)
         for mon, (node, folder) in self._stores.items():
-            pods_gone(self.rook.kube, self._namespace, f"app=rook-ceph-mon,mon={mon}").wait()
+            pods_gone(self.rook.kube, self._namespace, labels_of("mon", f"mon={mon}")).wait()
             self.cluster.nodes.execute(node, "rm", "-rf", folder)
 
     @retry_while_api_unavailable()

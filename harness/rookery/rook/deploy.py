@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from rookery.csi.manifests import MON_ENDPOINTS
 from rookery.errors import Unknown, UsageError
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import crd_established, not_ready, rollout_done
@@ -17,6 +18,7 @@ from rookery.kube.objects import Object, fields_of, value_of
 from rookery.kube.symptoms import log_shown, seen
 from rookery.rook import manifests, status, toolbox
 from rookery.rook.ceph_cluster import CIPHERS
+from rookery.rook.deployments import app_of, labels_of
 from rookery.rook.operator_control import Operator
 from rookery.rook.pg_watch import PgWatch
 from rookery.rook.rendering import Rendering
@@ -45,7 +47,7 @@ CEPH_POLL = 1.0
 BRING_UP_POLL = 0.5
 ASK_CEPH = Path(__file__).with_name("ask_ceph.py")
 MGR_POOL = ".mgr"
-OSDS = "app=rook-ceph-osd"
+OSDS = labels_of("osd")
 DEVICE_TYPE = "device-type"
 ROOK_VERSION = "rook-version"
 
@@ -202,7 +204,7 @@ class Rook:
     def log(self, daemon: str, signature: Signature) -> Condition[str]:
         """The log of a daemon ("mon", "osd", "mgr", "operator") says it; its value is the line that does."""
         container = manifests.OPERATOR if daemon == "operator" else daemon
-        labels = f"app=rook-ceph-{daemon}"
+        labels = labels_of(daemon)
         return log_shown(self.kube, self.spec.namespace, signature, labels=labels, container=container)
 
     @condition("the clients of image {image}", within=CEPH_ANSWERS)
@@ -359,7 +361,7 @@ class Rook:
     @retry_while_api_unavailable()
     def _mons_known(self) -> None:
         """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
-        endpoints = self.kube.get("ConfigMap", "rook-ceph-mon-endpoints", namespace=self.spec.namespace)
+        endpoints = self.kube.get("ConfigMap", MON_ENDPOINTS, namespace=self.spec.namespace)
         secret = self.kube.get("Secret", "rook-ceph-mon", namespace=self.spec.namespace)
         if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
@@ -436,4 +438,4 @@ _UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
 
 
 def _is_of(deployment: Object, daemon: str) -> bool:
-    return bool(value_of(deployment, "metadata", "labels", "app") == f"rook-ceph-{daemon}")
+    return bool(value_of(deployment, "metadata", "labels", "app") == app_of(daemon))

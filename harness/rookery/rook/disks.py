@@ -12,12 +12,12 @@ from rookery.kube.symptoms import log_shown
 from rookery.machine.disks import LoopDisk
 from rookery.rook.ceph_cluster import Object
 from rookery.rook.deploy import CEPH_ANSWERS, OSDS, Rook
-from rookery.rook.deployments import deployment_of
+from rookery.rook.deployments import deployment_of, labels_of
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 OSD_MADE = minutes(6)
-PREPARE_LABELS = "app=rook-ceph-osd-prepare"
+PREPARE_LABELS = labels_of("osd-prepare")
 PREPARE_CONTAINER = "provision"
 MAKE_OSD_SECONDS = 60.0
 _MAKE_OSD = """
@@ -92,7 +92,7 @@ class OsdDisks:
         """
         osd, namespace = f"osd.{number}", self._rook.spec.namespace
         self._rook.kube.delete("Deployment", deployment_of("osd", number), namespace=namespace)
-        pods_gone(self._rook.kube, namespace, f"app=rook-ceph-osd,ceph-osd-id={number}").wait()
+        pods_gone(self._rook.kube, namespace, labels_of("osd", f"ceph-osd-id={number}")).wait()
         for order in (["out", number], ["down", number], ["crush", "rm", osd], ["rm", number]):
             self._rook.answer_to("ceph", "osd", *map(str, order)).wait()
         if with_key:

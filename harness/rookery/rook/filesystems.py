@@ -12,7 +12,7 @@ from rookery.kube.objects import still_there, value_of
 from rookery.rook import status
 from rookery.rook.ceph_cluster import NAMESPACE, Object
 from rookery.rook.deploy import CEPH_ANSWERS, CEPH_POLL, Rook
-from rookery.rook.deployments import deployment_of
+from rookery.rook.deployments import app_of, deployment_of, labels_of
 from rookery.waiting import Condition, NotYet, condition, minutes
 
 FILESYSTEM_SERVED = minutes(4)
@@ -54,6 +54,11 @@ class Filesystem:
         """All of its pools in Ceph."""
         return self.metadata_pool, self.data_pool
 
+    @property
+    def mds_labels(self) -> str:
+        """The selector of the pods of its MDSs."""
+        return labels_of("mds", f"rook_file_system={self.name}")
+
     def manifest(self) -> Object:
         spec = {
             "metadataPool": {"failureDomain": "host", "replicated": self._replicated()},
@@ -68,7 +73,7 @@ class Filesystem:
         return {"size": self.replicas} | ({"requireSafeReplicaSize": False} if self.replicas == 1 else {})
 
     def _metadata_server(self) -> Object:
-        labels = {"app": "rook-ceph-mds", "rook_file_system": self.name}
+        labels = {"app": app_of("mds"), "rook_file_system": self.name}
         elsewhere = {"labelSelector": {"matchLabels": labels}, "topologyKey": "kubernetes.io/hostname"}
         preferred = [{"weight": 100, "podAffinityTerm": elsewhere}]
         return {
@@ -279,5 +284,4 @@ class Filesystems:
 
     @retry_while_api_unavailable()
     def _pods(self, filesystem: Filesystem) -> list[Object]:
-        labels = f"app=rook-ceph-mds,rook_file_system={filesystem.name}"
-        return self._kube.list("Pod", namespace=filesystem.namespace, labels=labels)
+        return self._kube.list("Pod", namespace=filesystem.namespace, labels=filesystem.mds_labels)

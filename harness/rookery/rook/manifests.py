@@ -20,6 +20,7 @@ from typing import Any
 
 import yaml
 
+from rookery.csi.manifests import OPERATOR_CONFIG
 from rookery.errors import InfrastructureError, UsageError
 from rookery.machine import locks, staging
 from rookery.machine.run import run
@@ -39,7 +40,6 @@ PROBE_SECONDS = 5.0
 ARCHIVE_SECONDS = 300.0
 PLACED = minutes(1)  # deadline for another process's renaming
 
-OPERATOR_CONFIG = "rook-ceph-operator-config"
 OPERATOR = "rook-ceph-operator"
 TOOLBOX = "rook-ceph-tools"
 CSI_GROUP = "csi.ceph.io"

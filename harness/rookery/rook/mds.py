@@ -17,7 +17,6 @@ from rookery.rook.stamps import unix_time
 from rookery.signatures import MDS_LAGGY
 from rookery.waiting import condition
 
-MDS = "app=rook-ceph-mds"
 CONTAINER = "mds"
 LIMIT = "mds_cache_memory_limit"
 OVERSIZED = 1.5  # times the limit, which is one to aim at: mds_health_cache_threshold, Ceph's own measure
@@ -89,7 +88,7 @@ class MdsWatch:
         kube, namespace = self._rook.kube, self._rook.spec.namespace
         found = []
         for filesystem in self._watched:
-            for pod in kube.list("Pod", namespace=namespace, labels=f"{MDS},rook_file_system={filesystem.name}"):
+            for pod in kube.list("Pod", namespace=namespace, labels=filesystem.mds_labels):
                 name = pod["metadata"]["name"]
                 text = kube.logs(name, namespace=namespace, container=CONTAINER, since=self._since)
                 if line := MDS_LAGGY.line_in(text):

@@ -5,13 +5,14 @@ https://rook.io/docs/rook/v1.18/Storage-Configuration/Advanced/ceph-mon-health/#
 
 from __future__ import annotations
 
+from rookery.csi.manifests import MON_ENDPOINTS
 from rookery.kube import retry_while_api_unavailable
 from rookery.kube.objects import value_of
 from rookery.rook.deploy import Rook
+from rookery.rook.deployments import labels_of
 from rookery.waiting import NotYet, condition, minutes
 
-MONS = "app=rook-ceph-mon,mon_canary!=true"  # one that only looks for a node is none yet
-ENDPOINTS = "rook-ceph-mon-endpoints"
+MONS = labels_of("mon", "mon_canary!=true")  # one that only looks for a node is none yet
 BEGUN = minutes(3)
 SETTLED = minutes(5)
 _HASTENED = {"interval": "5s", "timeout": "10s"}  # between two looks of the operator, and until it replaces a mon
@@ -46,7 +47,7 @@ class MonFailover:
         Deployments, or among the endpoints that clients are given. Its value is their names."""
         namespace = self._rook.spec.namespace
         mapped = frozenset(self._rook.mons_in_quorum().now().mons)
-        endpoints = self._rook.kube.get("ConfigMap", ENDPOINTS, namespace=namespace)
+        endpoints = self._rook.kube.get("ConfigMap", MON_ENDPOINTS, namespace=namespace)
         listed = frozenset(
             each.partition("=")[0] for each in value_of(endpoints, "data", "data", default="").split(",")
         )

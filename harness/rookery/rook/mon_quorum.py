@@ -11,13 +11,14 @@ import base64
 import json
 import re
 
+from rookery.csi.manifests import MON_ENDPOINTS
 from rookery.errors import UsageError
 from rookery.kube.conditions import pods_gone, pods_ready
 from rookery.kube.objects import fields_of, value_of
 from rookery.rook import toolbox
 from rookery.rook.deploy import Rook
-from rookery.rook.deployments import deployment_of
-from rookery.rook.mon_failover import ENDPOINTS, MONS
+from rookery.rook.deployments import deployment_of, labels_of
+from rookery.rook.mon_failover import MONS
 from rookery.rook.surgery import idle
 from rookery.waiting import NotYet, condition, minutes
 
@@ -73,10 +74,10 @@ class MonQuorum:
             for other in others:
                 self._kube.scale("Deployment", deployment_of("mon", other), 0, namespace=self._namespace)
             for other in others:
-                pods_gone(self._kube, self._namespace, f"app=rook-ceph-mon,mon={other}").wait()
+                pods_gone(self._kube, self._namespace, labels_of("mon", f"mon={other}")).wait()
             with idle(self._rook, "mon", mon) as daemon:
                 daemon.sh(f"kept={mon}\n{_KEEP_ONE}")
-            self._kube.patch("ConfigMap", ENDPOINTS, {"data": endpoints}, namespace=self._namespace)
+            self._kube.patch("ConfigMap", MON_ENDPOINTS, {"data": endpoints}, namespace=self._namespace)
             named = {"mon_host": addresses, "mon_initial_members": mon}
             self._kube.patch("Secret", CONFIG, {"stringData": named}, namespace=self._namespace)
             for other in others:
@@ -86,7 +87,7 @@ class MonQuorum:
 
     def _endpoint_of(self, mon: str) -> dict[str, str]:
         """The content of Rook's ConfigMap with that mon alone."""
-        found = self._kube.get("ConfigMap", ENDPOINTS, namespace=self._namespace)
+        found = self._kube.get("ConfigMap", MON_ENDPOINTS, namespace=self._namespace)
         known = dict(each.split("=", 1) for each in value_of(found, "data", "data", default="").split(",") if each)
         if mon not in known:
             raise UsageError(

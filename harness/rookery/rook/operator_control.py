@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rookery.kube import Kube, retry_while_api_unavailable
 from rookery.kube.conditions import pods_gone, rollout_done
-from rookery.kube.objects import items_of, value_of
+from rookery.kube.objects import Object, items_of, value_of
 from rookery.rook.manifests import OPERATOR
 from rookery.waiting import NotYet, condition, minutes
 
@@ -23,6 +23,10 @@ class Operator:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube = kube
         self._namespace = namespace
+
+    def deployment(self) -> Object | None:
+        """Its Deployment, as Kubernetes has it now."""
+        return self._kube.get("Deployment", OPERATOR, namespace=self._namespace)
 
     def stop(self) -> None:
         """Have no pod of it left; Ceph's daemons go on."""
@@ -54,8 +58,7 @@ class Operator:
     @contextmanager
     def away(self) -> Iterator[None]:
         """While it lasts there is none; at the end it is started in any case, unless it was away before."""
-        found = self._kube.get("Deployment", OPERATOR, namespace=self._namespace)
-        was_there = value_of(found, "spec", "replicas", default=0) > 0
+        was_there = value_of(self.deployment(), "spec", "replicas", default=0) > 0
         try:
             self.stop()
             yield

@@ -16,7 +16,7 @@ from rookery.kube import Kube
 from rookery.kube.conditions import pods_ready, rollout_done
 from rookery.kube.idling import IDLE
 from rookery.kube.objects import Object, items_of
-from rookery.rook.deployments import deployment_of
+from rookery.rook.deployments import deployment_of, labels_of
 
 if TYPE_CHECKING:
     from rookery.rook.deploy import Rook
@@ -70,7 +70,7 @@ def idle(rook: Rook, kind: str, name: str) -> Iterator[Idle]:
 
 
 def _labels(kind: str, name: str) -> str:
-    return f"app=rook-ceph-{kind},ceph_daemon_id={name}"
+    return labels_of(kind, f"ceph_daemon_id={name}")
 
 
 def _run(rook: Rook, deployment: str, containers: list[Object]) -> None:

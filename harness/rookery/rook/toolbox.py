@@ -10,9 +10,10 @@ from typing import Any
 
 from rookery.kube import ExecFailed, Kube, retry_while_api_unavailable
 from rookery.kube.conditions import not_ready
+from rookery.rook.deployments import labels_of
 from rookery.waiting import NotYet
 
-LABELS = "app=rook-ceph-tools"
+LABELS = labels_of("tools")
 COMMAND_SECONDS = 20.0
 _CONNECT_SECONDS = 5
 _SLACK_SECONDS = 5.0

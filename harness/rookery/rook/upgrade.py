@@ -20,6 +20,7 @@ from rookery.kube.conditions import crd_established, rollout_done
 from rookery.kube.objects import fields_of
 from rookery.rook import manifests
 from rookery.rook.deploy import CEPH_POLL, CRDS_ESTABLISHED, OPERATOR_READY, ROOK_VERSION, Rook
+from rookery.rook.deployments import app_of
 from rookery.waiting import Condition, NotYet, all_of, minutes
 
 UPGRADED = minutes(12)
@@ -163,8 +164,8 @@ def check_daemons(deployments: Iterable[Object], counts: Mapping[str, int], targ
     labels = {each["metadata"]["name"]: fields_of(each, "metadata", "labels") for each in deployments}
     apps = Counter(each.get("app") for each in labels.values())
     for kind, count in counts.items():
-        if apps[f"rook-ceph-{kind}"] < count:
-            raise NotYet(f"{apps[f'rook-ceph-{kind}']} of {count} Deployments of {kind}s")
+        if apps[app_of(kind)] < count:
+            raise NotYet(f"{apps[app_of(kind)]} of {count} Deployments of {kind}s")
     versions = {name: each.get(target.label, "none") for name, each in sorted(labels.items())}
     if behind := [f"{name} {version}" for name, version in versions.items() if version != target.value]:
         raise NotYet(f"{target.label} is another one of {len(behind)} of {len(versions)}: {', '.join(behind)}")
