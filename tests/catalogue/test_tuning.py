@@ -1,12 +1,13 @@
 """What is told of a cluster's tuning is what is applied, all of it, and nothing else."""
 
 import json
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
 from rookery import cli
 from rookery.catalogue import tuning
-from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CIPHERS, CephSpec, ceph_cluster, config_override
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Of the CephCluster, what says which cluster it is, and is no tuning.
@@ -33,6 +34,16 @@ def test_every_value_of_the_ceph_cluster_is_reported():
 
 def test_every_setting_of_ceph_is_reported():
     assert names(tuning.CEPH) == set(tuning.leaves(spec()["cephConfig"]))
+
+
+def test_what_mons_have_for_older_keys_is_reported():
+    (override,) = config_override(CephSpec("image", {"node": ["/dev/loop1"]}, pool_size=1, permit_aes=True))
+    lines = ConfigParser()
+    lines.read_string(override["data"]["config"])
+    applied = {f"mon.{name}": value for name, value in lines["mon"].items()}
+    applied |= {f"monmap.{name}": value for name, value in CIPHERS.items()}
+    told = {each.setting: each.here for each in tuning.tuned() if each.setting.startswith(("mon.", "monmap."))}
+    assert told == applied
 
 
 def test_every_interval_of_the_sidecars_is_reported():

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from rookery.csi import manifests as csi
-from rookery.rook.ceph_cluster import CephSpec, ceph_cluster
+from rookery.rook.ceph_cluster import CIPHERS, PERMIT_AES, CephSpec, ceph_cluster
 
 KIND_CONFIG = "default.yaml"
 HEAD = """\
@@ -97,6 +97,17 @@ CEPH = (
     ("osd.osd_pool_default_read_lease_ratio", "0.8", "a PG waits 8 s after peering in place of 16 s"),
     ("osd.osd_mclock_skip_benchmark", "false", "a boot writes no 400 MB to find out how fast a loop device is"),
 )
+# Of the mons of a new cluster of Ceph 19.2.6, 20.2.4 or later under a Rook before 1.19.9 or 1.20.5, likewise.
+# https://docs.ceph.com/en/latest/rados/configuration/auth-config-ref/#emergency-allowed-ciphers
+_OLD_KEYS = "this Rook makes AES keys, and waits for ever where mons take AES256K keys alone"
+_OLD_CLIENTS = "clients of older Ceph releases, and kernels before 7.0, can use no other"
+MONS = (
+    ("mon.mon_auth_emergency_allowed_ciphers", "none", f"until the mons have a map: {_OLD_KEYS}"),
+    ("mon.mon_auth_allow_insecure_key", "false", "Rook's clients get keys of AES"),
+    ("monmap.auth_allowed_ciphers", "aes256k", _OLD_KEYS),
+    ("monmap.auth_service_cipher", "aes256k", f"tickets: {_OLD_CLIENTS}"),
+    ("monmap.auth_preferred_cipher", "aes256k", f"keys: {_OLD_CLIENTS}"),
+)
 # Flags of the sidecars of the drivers in userspace, likewise; usual is what Rook gives ceph-csi's.
 SIDECAR = "csi-provisioner"
 SIDECARS = (
@@ -115,6 +126,7 @@ def tuned() -> list[Tuned]:
         ("Kubernetes (kind configuration `default`)", kubernetes(), KUBERNETES),
         ("CephCluster", cluster, CEPH_CLUSTER),
         ("Ceph", cluster["cephConfig"], CEPH),
+        ("mons of Ceph 19.2.6 or 20.2.4 under a Rook that makes AES keys, such as 1.18", mons(), MONS),
         ("sidecars of the userspace drivers", sidecar_flags(), SIDECARS),
     )
     found = [
@@ -133,6 +145,11 @@ def kubernetes() -> dict[str, Any]:
         document = yaml.safe_load(patch)
         found |= {name: value for name, value in document.items() if name not in ("apiVersion", "kind")}
     return found
+
+
+def mons() -> dict[str, dict[str, str]]:
+    """What they have in their ceph.conf, and are told by `ceph mon set` to have in their map."""
+    return {"mon": PERMIT_AES, "monmap": CIPHERS}
 
 
 def sidecar_flags() -> dict[str, str]:
