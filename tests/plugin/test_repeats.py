@@ -65,6 +65,34 @@ def test_what_is_flaky_is_reported_at_the_end_and_on_the_page_and_fails_the_run(
     assert page.read_text(encoding="utf-8").count("flaky: the same scenario") == 1
 
 
+def test_what_is_skipped_each_time_did_not_pass_in_the_summary(pytester):
+    pytester.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.skip(reason="not today")
+        def test_marked(rookery_results): pass
+
+        @pytest.mark.requires(workers=99)
+        def test_too_large(rookery_results): pass
+
+        def test_by_itself(rookery_results): pytest.skip("not here")
+
+        def test_calm(rookery_results): pass
+        """
+    )
+    found = pytester.runpytest_inprocess(*ALONE, "--scenario-repeat", "3")
+    found.assert_outcomes(passed=3, skipped=9)
+    skipped = [f"*::test_{name}: 3 times: 3 skipped" for name in ("marked", "too_large", "by_itself")]
+    found.stdout.fnmatch_lines([*skipped, "*::test_calm: 3 times: 3 passed"])
+
+
+def test_where_all_are_skipped_there_is_a_summary_all_the_same(pytester):
+    pytester.makepyfile("import pytest\n@pytest.mark.skip\ndef test_it(rookery_results): pass")
+    found = pytester.runpytest_inprocess(*ALONE, "--scenario-repeat", "3")
+    found.stdout.fnmatch_lines(["*::test_it: 3 times: 3 skipped"])
+
+
 def test_until_failure_ends_the_run_with_the_first_that_fails(run, pytester):
     found = run("--scenario-repeat", "9", "--scenario-until-failure")
     assert found.ret == 1

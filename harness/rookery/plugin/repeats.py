@@ -7,13 +7,13 @@ another plugin's or a project's own, and an option that two have ends every run 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from rookery.catalogue.markers import SCENARIO
+from rookery.plugin.workers import ROUND
 
-ROUND = "round"  # the property of a report that says which time of its scenario it is, from 1 on
 NOT_FAILED = ("passed", "skipped")
 
 
@@ -57,17 +57,19 @@ class UntilFailure:
             self._session.shouldfail = f"{report.nodeid} did not pass in round {number}"
 
 
-def summary(reports: Iterable[pytest.TestReport]) -> list[str]:
+def summary(reports: Sequence[pytest.TestReport]) -> list[str]:
     """A line for each scenario that ran more than once: how often it ended how, and in which rounds it did not pass."""
     from rookery.plugin.junit import OUTCOME
 
+    # One that is skipped before it has any results has no outcome of ours, and a teardown that passes all the same.
+    skipped = {(report.nodeid, dict(report.user_properties).get(ROUND)) for report in reports if report.skipped}
     ended: dict[str, list[tuple[int, str]]] = {}
     for report in reports:
         properties = dict(report.user_properties)
         if report.when == "teardown" and ROUND in properties:
-            ended.setdefault(report.nodeid, []).append(
-                (int(str(properties[ROUND])), str(properties.get(OUTCOME, report.outcome)))
-            )
+            number = properties[ROUND]
+            how = "skipped" if report.passed and (report.nodeid, number) in skipped else report.outcome
+            ended.setdefault(report.nodeid, []).append((int(str(number)), str(properties.get(OUTCOME, how))))
     lines = []
     for test, rounds in ended.items():
         counts = ", ".join(f"{count} {outcome}" for outcome, count in Counter(how for _, how in rounds).most_common())

@@ -25,6 +25,7 @@ EXPECTED = pytest.StashKey[dict[str, float]]()  # seconds of the slice of this r
 EXPECTED_OF_WORKER = "rookery_expected_s"
 
 FOLDER = "results"  # the property of a report that names its scenario's folder
+ROUND = "round"  # the property that says which time of its scenario it is, from 1 on, where that is repeated
 REPORTING = "rookery-reporting"
 
 
@@ -40,9 +41,10 @@ class _Reports:
         self.uncollected += report.failed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if FOLDER not in dict(report.user_properties):
+        properties = dict(report.user_properties)
+        self.of_scenarios |= not properties.keys().isdisjoint((FOLDER, ROUND))  # one that is skipped has no folder
+        if FOLDER not in properties:
             return
-        self.of_scenarios = True
         if not self._config.pluginmanager.has_plugin(REPORTING):
             # Of the report that is in progress what is registered now is told by nobody else.
             reporting_of(self._config).pytest_runtest_logreport(report)
