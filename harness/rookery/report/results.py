@@ -243,7 +243,7 @@ class Results:
             self._notes = notes
         self._changed()
 
-    def judged(self, verdict: Mapping[str, Any], text: str, *, rpo_seconds: float, of: str = "") -> None:
+    def record_verdict(self, verdict: Mapping[str, Any], text: str, *, rpo_seconds: float, of: str = "") -> None:
         """Put the verdict on a history into report.json, and its text into verdict.txt.
 
         `of` names the workload, where the scenario has several and this is not the first of them: report.json then has

@@ -258,7 +258,7 @@ class Workload(ABC, Generic[C]):
         self._record.checked()
         if self._results is not None:
             name = self._record.name
-            self._results.judged(report.as_dict(), report.describe(), rpo_seconds=allowed, of=name)
+            self._results.record_verdict(report.as_dict(), report.describe(), rpo_seconds=allowed, of=name)
             log.info("%s%s", name and f"{name}: ", report.describe().partition("\n")[0])
         if report.verdict is Verdict.UNKNOWN:
             raise Unknown(report.describe())
