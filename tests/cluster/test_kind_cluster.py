@@ -212,7 +212,8 @@ CEPH, CASSANDRA = {"ceph:1": "sha256:c1"}, {"cassandra:5": "sha256:a1"}
 
 def test_images_that_nodes_lack_are_brought_and_only_to_those(cluster, images):
     cluster._images = {**CEPH, **CASSANDRA}
-    cluster.require_images({**CEPH, **CASSANDRA})
+    assert cluster.require_images({**CEPH, **CASSANDRA})
+    assert not cluster.require_images({**CEPH, **CASSANDRA})
     archive = str(cluster.path / "images.tar")
     assert images.did[:2] == [("save", archive, "cassandra:5"), ("cp", archive, "c-worker:/var/images.tar")]
     assert len(images.did) == 3

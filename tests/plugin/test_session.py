@@ -74,6 +74,7 @@ class Cluster:
     lost: ClassVar[dict[str, BaseException]] = {}  # snapshots that do not come back, and how that shows
     stuck = ""  # why it does not go on after nodes were frozen
     mute: BaseException | None = None  # why there are no logs
+    lacking: ClassVar[set[str]] = set()  # images that no worker has
     found: ClassVar[list[Cleaning | BaseException]] = []  # what comes of converging, one time after the other
     now: Fingerprint | BaseException = CLEAN_PICTURE
 
@@ -92,6 +93,12 @@ class Cluster:
 
     def prepare(self, results, *, storage):
         pass
+
+    def require_images(self, references):
+        lacking = self.lacking & set(references)
+        self.did += [f"import {name}" for name in sorted(lacking)]
+        self.lacking -= lacking
+        return bool(lacking)
 
     def make(self, name):
         self.ready = False
@@ -167,7 +174,7 @@ DEPLOYED = ["delete", "make rook", "save rook"]
 @pytest.fixture
 def machine(monkeypatch):
     """Where snapshots outlive sessions; returns what can be set of its clusters."""
-    for name in ("stored", "refused", "broken", "full"):
+    for name in ("stored", "refused", "broken", "full", "lacking"):
         monkeypatch.setattr(Cluster, name, set())
     monkeypatch.setattr(Cluster, "lost", {})
     monkeypatch.setattr(Cluster, "found", [])
@@ -306,6 +313,27 @@ def test_a_cluster_is_made_with_the_images_of_all_scenarios_to_come(running, res
     images = {"cassandra:5.0.6", "postgres:15-bookworm"}
     assert set(running.cluster(ROOK, results).images) == images
     assert set(running.another().images) == images
+
+
+def test_a_state_that_was_saved_without_an_image_is_saved_with_it_once(running, results, machine):
+    machine.stored.add("rook")
+    running._cluster = cluster = Cluster(Settings())
+    cluster.lacking = {"cassandra:5.0.6", "nobody:asks"}
+    running.cluster(ROOK, results)
+    assert cluster.did_since() == ["restore rook", "import cassandra:5.0.6", "save rook"]
+    running.mark_dirty()
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra"]
+
+
+def test_a_state_that_no_second_scenario_needs_is_not_saved_with_an_image_either(machine, results):
+    machine.stored.add("rook")
+    running = Session(Settings())
+    running.expect(CASSANDRA)
+    running._cluster = cluster = Cluster(Settings())
+    cluster.lacking = {"cassandra:5.0.6"}
+    running.cluster(CASSANDRA, results)
+    assert cluster.did_since() == ["restore rook", "make cassandra"]
 
 
 def test_what_differs_between_a_state_and_itself_restored_is_reported(running, results, machine, told):

@@ -466,14 +466,15 @@ class KindCluster(PytestKindCluster):
             if node["metadata"]["name"].endswith("-control-plane"):
                 routes.add_route(str(self.topology.networks[1]), _internal_address(node), self.lease)
 
-    def require_images(self, images: Mapping[str, str]) -> None:
-        """Have these images (ids by whole names) in every worker; what one lacks is brought from docker.
+    def require_images(self, images: Mapping[str, str]) -> bool:
+        """Have these images (ids by whole names) in every worker; what one lacks is brought from docker, and whether
+        one did is returned.
 
         The workers are asked once since they were made. Raises `CommandFailed` if docker has not got one.
         """
         wanted = dict(images.items() - self._images_seen.items())
         if not wanted:
-            return
+            return False
         # containerd has ids of its own, so that an image that was made anew since is told by what was brought before.
         others = {name for name, image_id in wanted.items() if self._images.get(name) != image_id}
         with self._each_node() as pool:
@@ -484,6 +485,7 @@ class KindCluster(PytestKindCluster):
             self._import(missing, [worker for worker in self.workers if lacking[worker]])
         self._images |= wanted
         self._images_seen |= wanted
+        return bool(missing)
 
     def _images_of(self, node: str) -> set[str]:
         return set(self.execute(node, "ctr", "-n", "k8s.io", "images", "ls", "-q").split())

@@ -183,11 +183,20 @@ class Session:
             try:
                 self._restore(cluster, snapshot, results)
                 self._restored = True
+                self._complete(cluster, state, results)
                 return
             except SnapshotRefused as error:
                 log.warning("%s cannot be restored: %s; deploying anew", state.name, in_words(error))
         with results.uncounted() if state.saved else nullcontext():  # what is saved is made once for many
             self._make(cluster, state, results)
+
+    def _complete(self, cluster: StorageCluster, state: State, results: Results) -> None:
+        """Bring the images of the scenarios to come into a state that was saved without, and save it with them, if a
+        second scenario will need it: else each run would bring them anew."""
+        if self._expected[self._variant, state] > 0:
+            with results.uncounted():
+                if cluster.require_images(self._images):
+                    self._save(cluster, state, results)
 
     def _make(self, cluster: StorageCluster, state: State, results: Results) -> None:
         """Make that state of what it is made on, or of nothing; save it if a second scenario will need it."""

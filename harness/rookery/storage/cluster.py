@@ -168,12 +168,13 @@ class StorageCluster:
         self.ready = True
         self.note(results)
 
-    def require_images(self, references: Iterable[str]) -> None:
-        """Have these images in the workers: restored ones have those of the run that saved them.
+    def require_images(self, references: Iterable[str]) -> bool:
+        """Have these images in the workers: restored ones have those of the run that saved them. Returns whether a
+        worker lacked one.
 
         They must be among those that the cluster was to have; raises `InfrastructureError` if docker has not got one.
         """
-        self.nodes.require_images(images.ids(references))
+        return self.nodes.require_images(images.ids(references))
 
     def save(self, name: str) -> None:
         """Keep what the cluster is now under that name; it stands still for some seconds, and goes on as it was.
