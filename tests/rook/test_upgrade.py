@@ -201,7 +201,7 @@ def upgrading(monkeypatch):
 
 def done(api, driver=lambda: None, milestone=lambda name: None):
     drivers = [Condition("driver", driver, within=1)]
-    return upgrade.done(api, api.rook, TARGET, milestone, drivers=drivers)
+    return upgrade.done(api, api.rook, TARGET, milestone, "upgrade", drivers=drivers)
 
 
 def test_it_is_done_when_all_of_it_is_and_each_step_is_reported_once(upgrading):
@@ -339,10 +339,37 @@ def test_it_is_of_the_new_versions_until_the_cluster_is_forgotten(system):
 def test_rook_is_rolled_back_to_what_it_was_once(system):
     system.upgrade({"rook": "1.18.8"}, quiet, quiet)
     system.roll_back(quiet, quiet)
-    assert system.did == ["healthy", ("1.18.8", "18.2.7"), ("1.17.8", None)]
+    assert system.did == ["healthy", ("1.18.8", "18.2.7"), ("1.17.8", "18.2.7")]
     assert system.versions() == {"rook": "1.17.8", "ceph": "quay.io/ceph/ceph:v18.2.7"}
     with pytest.raises(UsageError, match="no upgrade of Rook to roll back"):
         system.roll_back(quiet, quiet)
+
+
+@pytest.mark.parametrize(("was", "to", "verb"), [("1.17.8", "1.18.8", "upgrade"), ("1.18.8", "1.17.8", "roll back")])
+def test_each_step_is_called_what_leads_to_it(system, monkeypatch, was, to, verb):
+    monkeypatch.undo()
+    begun, catalogue = [], Catalogue("rook/ceph:v1", "quay.io/ceph/ceph:v18.2.7", ("driver",))
+    monkeypatch.setattr(rook_system, "needed_images", lambda settings: catalogue)
+    made = RookSystem(Settings(rook=was, csi_driver="userspace"))
+    made._nodes = SimpleNamespace(kube="kube", workers=[], topology=None)
+    drivers = SimpleNamespace(hand_over=lambda: begun.append("handed over"), serving=list)
+    monkeypatch.setattr(RookSystem, "_rook_on", lambda self, nodes, phase: "rook")
+    monkeypatch.setattr(RookSystem, "_drivers", drivers)
+    monkeypatch.setattr(RookSystem, "driver_pods", None)
+
+    def begin_rook(kube, rook, phase):
+        with phase("operator runs"):
+            pass
+
+    @contextmanager
+    def phase(name):
+        begun.append(name)
+        yield
+
+    monkeypatch.setattr(upgrade, "begin_rook", begin_rook)
+    monkeypatch.setattr(upgrade, "done", lambda kube, rook, target, milestone, verb, *, drivers: (target.value, verb))
+    assert made._begin(Settings(rook=to, csi_driver="userspace"), phase, quiet) == (f"v{to}", verb)
+    assert begun == [f"{verb}: operator runs", f"{verb}: storage driver handed over", "handed over"]
 
 
 def test_a_cluster_that_was_rolled_back_is_not_the_one_that_was_deployed(system):
@@ -360,9 +387,10 @@ def test_nothing_is_rolled_back_where_ceph_was_upgraded_or_nothing(system, versi
     if versions:
         system.upgrade(versions, quiet, quiet)
     before, did = system.versions(), list(system.did)
-    with pytest.raises(UsageError, match="no upgrade of Rook to roll back") as caught:
-        system.roll_back(quiet, quiet)
-    assert caught.value.hint
+    for verb in (system.require_roll_back, lambda: system.roll_back(quiet, quiet)):
+        with pytest.raises(UsageError, match="no upgrade of Rook to roll back") as caught:
+            verb()
+        assert caught.value.hint
     assert (system.versions(), system.did) == (before, did)
 
 

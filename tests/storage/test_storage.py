@@ -14,6 +14,7 @@ from rookery.faults import DaemonKill
 from rookery.history.recorder import Recorder
 from rookery.images.catalogue import Catalogue
 from rookery.kube.conditions import unix_time
+from rookery.local.system import LocalVolumes
 from rookery.machine import locks
 from rookery.machine.leases import Lease, SweepIncomplete
 from rookery.machine.locks import machine_lock
@@ -471,7 +472,9 @@ def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path)
         milestone("every daemon")
         return "the condition"
 
-    cluster.storage = SimpleNamespace(versions=lambda: next(versions), roll_back=roll_back)
+    cluster.storage = SimpleNamespace(
+        versions=lambda: next(versions), roll_back=roll_back, require_roll_back=lambda: None
+    )
     cluster.results = results
     with Recorder(tmp_path / "history.jsonl") as cluster.history:
         assert cluster.roll_back() == "the condition"
@@ -479,6 +482,14 @@ def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path)
     assert (fault.name, fault.loses_unsynced, fault.proof) == ("roll back", False, "rook 1.18.8 is 1.17.8")
     assert results.noted("roll_back")["to"] == {"rook": "1.17.8", "ceph": "v18"}
     assert list(results.seconds()) == ["roll back: every daemon"]
+
+
+def test_a_roll_back_that_is_refused_is_no_fault_in_the_history(cluster, results, tmp_path):
+    cluster.storage, cluster.results = LocalVolumes(Settings()), results
+    with Recorder(tmp_path / "history.jsonl") as cluster.history:
+        with pytest.raises(UsageError, match="no version to roll back"):
+            cluster.roll_back()
+        assert cluster.history.history().operations == []
 
 
 def test_a_cluster_is_measured_with_its_rook_and_the_kubelets_of_its_topology(new_cluster, monkeypatch):

@@ -59,6 +59,7 @@ def test_a_storage_system_without_versions_refuses_every_upgrade_and_roll_back()
         lambda: LocalVolumes(Settings()).images_after({"rook": "1.18.8"}),
         lambda: LocalVolumes(Settings()).upgrade({"rook": "1.18.8"}, None, None),
         lambda: LocalVolumes(Settings()).roll_back(None, None),
+        LocalVolumes(Settings()).require_roll_back,
     ):
         with pytest.raises(UsageError, match=r"--storage local has no version to (upgrade|roll back)") as caught:
             verb()

@@ -107,7 +107,7 @@ class RookSystem(StorageSystem):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._rook: Rook | None = None
-        self._now = settings  # with the versions that it has been brought to
+        self._now = settings  # with the versions that it was brought to last
         self._before: Settings | None = None  # the upgrade of Rook to what it is now, where that was the last one
         self._altered = False
 
@@ -235,7 +235,7 @@ class RookSystem(StorageSystem):
 
     def require_savable(self) -> None:
         if not self.unaltered:
-            raise UsageError("a cluster that was upgraded is not saved", hint="save it before")
+            raise UsageError("a cluster that was upgraded is not saved, rolled back or not", hint="save it before")
 
     def images_after(self, versions: Mapping[str, str]) -> tuple[str, ...]:
         return needed_images(self._after(versions)).all
@@ -251,22 +251,30 @@ class RookSystem(StorageSystem):
         for step in steps:
             if healthy_first:
                 upgrade.healthy_before(self.rook).wait()
-            self._before = self._now if step.rook != self._now.rook else None
+            self._before = replace(self._now, ceph=self._ceph) if step.rook != self._now.rook else None
             done = self._begin(step, phase, milestone)
             if step is not steps[-1]:
                 done.wait()
         return done
 
+    def require_roll_back(self) -> None:
+        """Ceph is not downgraded, and a roll back is none of a roll back."""
+        self._upgraded_from()
+
     def roll_back(self, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Rook alone, also in the middle of its upgrade: by the manifests and the operator's image of before, which its
-        maintainers call untested, https://github.com/rook/rook/issues/13284. Ceph is not downgraded."""
+        maintainers call untested, https://github.com/rook/rook/issues/13284."""
+        done = self._begin(self._upgraded_from(), phase, milestone)
+        self._before = None
+        return done
+
+    def _upgraded_from(self) -> Settings:
         if self._before is None:
             raise UsageError(
                 "there is no upgrade of Rook to roll back",
                 hint='`cluster.upgrade(rook="1.18.8")` before it, and no upgrade of Ceph after that',
             )
-        before, self._before = self._before, None
-        return self._begin(before, phase, milestone)
+        return self._before
 
     def _after(self, versions: Mapping[str, str]) -> Settings:
         """The settings of this cluster at these versions, its Ceph by name in any case; raises `UsageError`."""
@@ -296,13 +304,13 @@ class RookSystem(StorageSystem):
     def _begin(self, after: Settings, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Begin with Rook or with Ceph: one of them is another than now."""
         before, began, kube = self._now, time.time(), self.nodes.kube
+        verb = "roll back" if Version.parse(after.rook) < Version.parse(before.rook) else "upgrade"
         self._become(after)
         self._rook = self._rook_on(self.nodes, phase)
         if after.rook == before.rook:
             upgrade.begin_ceph(kube, self._rook)
             target, begun = upgrade.Target.of_ceph(self._ceph), 0.0
         else:
-            verb = "roll back" if Version.parse(after.rook) < Version.parse(before.rook) else "upgrade"
             upgrade.begin_rook(kube, self._rook, lambda step: phase(f"{verb}: {step}"))
             with phase(f"{verb}: storage driver handed over"):
                 self._drivers.hand_over()
@@ -310,7 +318,7 @@ class RookSystem(StorageSystem):
             handed_over = release_of(before.rook).flavour is not release_of(after.rook).flavour
             begun = began if handed_over else 0.0
         serving = [self.driver_pods.serve(node, since=begun) for node in self.nodes.workers]
-        return upgrade.done(kube, self._rook, target, milestone, drivers=[*self._drivers.serving(), *serving])
+        return upgrade.done(kube, self._rook, target, milestone, verb, drivers=[*self._drivers.serving(), *serving])
 
     def serve_filesystem(self, filesystem: Filesystem, storage_class: str = FILESYSTEM_CLASS) -> None:
         """Make a CephFS filesystem, and have its volumes served, by that class. Nothing of it is there by default."""

@@ -98,10 +98,11 @@ def set_image(kube: Kube, deployment: str, namespace: str, image: str) -> None:
 
 
 def done(
-    kube: Kube, rook: Rook, target: Target, milestone: Milestone, *, drivers: Iterable[Condition[Any]]
+    kube: Kube, rook: Rook, target: Target, milestone: Milestone, verb: str, *, drivers: Iterable[Condition[Any]]
 ) -> Condition[None]:
     """Every daemon's Deployment at the target and rolled out, the CephCluster Ready, `ceph versions` in agreement,
-    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `milestone` is called with each of these.
+    HEALTH_OK with all PGs active+clean, and the `drivers` serving; `milestone` is called with each of these. `verb` is
+    what leads there, "upgrade" or "roll back".
     """
     ask: Callable[[Callable[[], Any]], Callable[[], Any]] = retry_while_api_unavailable()
     gates: dict[str, tuple[Condition[Any], ...]] = {
@@ -129,7 +130,7 @@ def done(
         for name, of_gate in gates.items()
         for each in of_gate
     ]
-    return all_of(f"the upgrade to {target.value}", *conditions, within=UPGRADED, every=CEPH_POLL)
+    return all_of(f"the {verb} to {target.value}", *conditions, within=UPGRADED, every=CEPH_POLL)
 
 
 def _reporting(condition: Condition[Any], report: Callable[[], None]) -> Condition[None]:

@@ -362,6 +362,7 @@ class StorageCluster:
         It is in the scenario's history, and the cluster is nobody's afterwards, as with `upgrade`. Raises `UsageError`
         where nothing was upgraded or cannot go back, before anything is touched.
         """
+        self.storage.require_roll_back()
         results = self.reporting_to(None)
         done, versions = self._to_other_versions(ROLL_BACK, self.storage.roll_back, results)
         results.record(roll_back=versions)

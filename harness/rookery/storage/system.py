@@ -198,7 +198,7 @@ class StorageSystem(ABC):
 
     @property
     def unaltered(self) -> bool:
-        """Whether it has the versions of its deployment; once it was upgraded, its cluster is not used again."""
+        """Whether it is as it was deployed; once it was upgraded, rolled back or not, its cluster is not used again."""
         return True
 
     def images_after(self, versions: Mapping[str, str]) -> tuple[str, ...]:
@@ -218,11 +218,15 @@ class StorageSystem(ABC):
         """
         self._lacks("version to upgrade")
 
+    def require_roll_back(self) -> None:
+        """Raise `UsageError` where nothing was upgraded, or what was cannot go back."""
+        self._lacks("version to roll back")
+
     def roll_back(self, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Begin to bring it back to the version before its last upgrade; the condition is that it is done, and tells
         `milestone` of each step.
 
-        Raises `UsageError` before anything is touched where nothing was upgraded, or cannot go back.
+        Raises `UsageError` before anything is touched, as `require_roll_back` does.
         """
         self._lacks("version to roll back")
 
