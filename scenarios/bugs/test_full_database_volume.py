@@ -24,9 +24,8 @@ pytestmark = [pytest.mark.budget(240), pytest.mark.requires("the image of Postgr
 def postgresql_on_xfs(cluster, apply_storage_class, storage_driver, rookery_history, rookery_settings):
     named = apply_storage_class(drivers.storage_class("on-xfs", provisioner=storage_driver.name, fs_type="xfs"))
     image = PostgreSQL.kind.image_of(rookery_settings.workloads["postgresql"])
-    database = PostgreSQL(
-        cluster.kube, image=image, record=rookery_history, results=cluster.results, storage_class=named
-    )
+    record = rookery_history.of_workload("postgresql")
+    database = PostgreSQL(cluster.kube, image=image, record=record, results=cluster.results, storage_class=named)
     with deployed(database, cluster, cluster.results):
         yield database
 

@@ -115,6 +115,16 @@ def test_a_fault_is_in_the_history_of_each_workload(recorder):
         other.invoke("write", process=1, key=1)
 
 
+def test_a_workload_that_begins_after_a_fault_is_refused(recorder):
+    recorder.of_workload("first")
+    with recorder.fault("node kill"):
+        pass
+    assert recorder.of_workload("first") is recorder
+    with pytest.raises(UsageError, match="second begins after a fault") as caught:
+        recorder.of_workload("second")
+    assert caught.value.hint
+
+
 def test_a_fault_that_started_before_its_block_is_no_fault(recorder):
     with pytest.raises(ValueError, match="not the fault that was begun"), recorder.fault("node kill") as keep:
         keep(injected(0))

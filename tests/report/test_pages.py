@@ -403,6 +403,20 @@ def test_a_row_that_came_back_and_one_that_may_be_lost():
     assert verdicts.sentences({}) == []
 
 
+def test_a_failure_has_the_verdicts_of_all_workloads_by_their_names_but_for_its_own_reason(tmp_path):
+    reason = "invalid: acknowledged rows lost: 7"
+    failure = {"when": "call", "outcome": "failed", "type": "StorageFailure", "reason": reason, "after_s": 1.0}
+    (tmp_path / "report.json").write_text(json.dumps({"failures": [failure]}), encoding="utf-8")
+    for name, text in (
+        ("verdict.txt", "valid: 20 rows"),
+        ("verdict-postgresql.txt", reason),
+        ("verdict-etcd.txt", "x"),
+    ):
+        (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
+    lines = [line.strip() for line in failures.block(tmp_path).splitlines() if line.strip().startswith("verdict")]
+    assert lines == ["verdict  etcd: x", "verdict  valid: 20 rows"]
+
+
 def test_the_verdict_on_a_second_workload_has_its_name():
     other = {"of": "postgresql", "verdict": {"verdict": "unknown", "acknowledged": 7}}
     lines = verdicts.sentences({"verdict": {"verdict": "valid"}, "rpo_seconds": 0, "verdicts": [other]})

@@ -21,7 +21,8 @@ NOT_CHECKED = "was not checked when it ran, so what it was to be held against is
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Checks each history of a run (history.jsonl) anew, by the promise that it was held against when it ran, and "
+        "Checks each history of a run (history.jsonl, and history-NAME.jsonl of a second workload) anew, "
+        "by the promise that it was held against when it ran, and "
         "says where the verdict, or a row that it names, is not what report.json has. Nothing of the run is changed: "
         "its pages keep the verdict of then. "
         "Exit status: 0 every verdict is as it was, 1 one is not, 2 bad input, such as a run without a checked history."

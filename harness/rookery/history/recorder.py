@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rookery.errors import Unknown
+from rookery.errors import Unknown, UsageError
 from rookery.history.injected import Injected
 from rookery.history.operations import NEMESIS, Function, History, Operation, OperationType, format_keys
 
@@ -45,6 +45,7 @@ class Recorder:
         self._keys = 0
         self._unchecked = False
         self._of_workloads: dict[str, Recorder] = {}
+        self._faults = 0
 
     def __enter__(self) -> Recorder:
         return self
@@ -61,8 +62,16 @@ class Recorder:
 
     def of_workload(self, name: str) -> Recorder:
         """Where a workload of that name records: here if it is the first, else in a file of its own beside this one
-        (`history-NAME.jsonl`), in which every fault is as well."""
+        (`history-NAME.jsonl`), in which every fault is as well.
+
+        Raises `UsageError` for another one that comes after a fault, which its history would be without.
+        """
         if name not in self._of_workloads:
+            if self._of_workloads and self._faults:
+                raise UsageError(
+                    f"{name} begins after a fault that would not be in its history",
+                    hint="have all workloads as arguments of the scenario",
+                )
             self._of_workloads[name] = self._another(name) if self._of_workloads else self
         return self._of_workloads[name]
 
@@ -131,6 +140,7 @@ class Recorder:
         tells nothing, is recorded as `info`: nobody knows what it did. Raises `ValueError` for another fault than the
         one that was begun, and for one that started before.
         """
+        self._faults += 1
         with ExitStack() as others:
             keeps = [others.enter_context(other.fault(name)) for other in self._others]
             keeps.append(others.enter_context(self._fault(name)))

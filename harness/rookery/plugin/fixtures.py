@@ -203,7 +203,7 @@ def _workload_fixture(kind: Kind) -> Any:
             version=options.settings_of(request.config).workloads[kind.name],
             **ordering.workload_options(request.node, kind),
         )
-        rookery_results.record(workload=made.images)
+        rookery_results.record(workload=[*rookery_results.noted("workload", []), *made.images])
         if not kind.seed_rows:
             with session.deployed(made, cluster, rookery_results):
                 yield made

@@ -129,10 +129,16 @@ def _outcome(folder: Path) -> Outcome:
         timings.get("scenario", folder.name),
         folder,
         timings.get("outcome", "running"),
-        report.get("verdict", {}).get("verdict") or "",
+        _verdict(report),
         {**figures, **write_rates(read(folder / "history.jsonl"))},
         unreadable({str(folder / "report.json"): report, str(folder / "timings.json"): timings}),
     )
+
+
+def _verdict(report: Mapping[str, Any]) -> str:
+    """That of the scenario's first workload, and behind it those of the others by their names."""
+    others = [f"{each['of']}: {each['verdict'].get('verdict') or ''}" for each in report.get("verdicts", [])]
+    return ", ".join(filter(None, (report.get("verdict", {}).get("verdict") or "", *others)))
 
 
 def write_rates(recorded: Recorded) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,7 @@ def block(
         ("reason", f"{failure['type']}: {failure['reason']}"),
     ]
     rows += [("symptom", f"{each['symptom']}\n{each['line']}") for each in report.get("symptoms", [])]
-    if verdict := _verdict(folder, failure):
-        rows.append(("verdict", verdict))
+    rows += [("verdict", verdict) for verdict in _verdicts(folder, failure)]
     for each in known_signatures(folder, report) if known is None else known:
         places = "\n".join(f"{place['file']}:{place['line']}: {place['text']}" for place in each["places"])
         rows.append(("known", f"{each['name']}, see {each['source']}\n{places}"))
@@ -131,13 +131,16 @@ def _options(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _verdict(folder: Path, failure: Mapping[str, Any]) -> str:
-    """What the checker found, unless the reason is just that."""
-    try:
-        verdict = (folder / "verdict.txt").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
-    return "" if verdict in failure["reason"] else verdict
+def _verdicts(folder: Path, failure: Mapping[str, Any]) -> list[str]:
+    """What the checker found of each workload, unless the reason is just that; where there are several, all are named:
+    the first one's is no answer to what another has failed for."""
+    found = []
+    for path in sorted(folder.glob("verdict*.txt")):
+        with suppress(OSError):
+            verdict, of = path.read_text(encoding="utf-8", errors="replace").strip(), path.stem.partition("-")[2]
+            if verdict not in failure["reason"]:
+                found.append(f"{of}: {verdict}" if of else verdict)
+    return found
 
 
 def _plain(text: str) -> list[str]:
