@@ -80,6 +80,15 @@ def test_of_axes_what_cannot_be_is_left_out_with_the_reason(matrix):
         ('[[cell]]\nname = "a"\nwhy = "b"\n[[cell]]\nname = "a"\nwhy = "b"', "two cells are called a"),
         ('[[cell]]\nname = "a"\nwhy = "b"\ndrawn = "yes"', "neither true nor false"),
         ('[[cell]]\nname = "a"\nwhy = "b"\ndrawn = true\nneeds = ["rbd"]', "is drawn, and needs rbd"),
+        (
+            '[[cell]]\nname = "a"\nwhy = "b"\ndrawn = true\n'
+            'expected = [{ scenario = "c", link = "l", until = 2027-01-31 }]',
+            "is drawn, and expects c to fail",
+        ),
+        (
+            '[[cell]]\nname = "a"\nwhy = "b"\ndrawn = true\nsettings = { kind_config = "my dir/x.yaml" }',
+            "is drawn, and has a space in",
+        ),
         ('[[axes]]\nwhy = "b"\nsettings = { rook = "1.18.8" }', "no list of values"),
         ('[[cell]]\nname = "a"\nwhy = "b"\nexpected = [{ scenario = "c" }]', "lacks 'link'"),
     ],
@@ -113,6 +122,8 @@ def test_the_cells_that_are_drawn_have_two_minors_of_rook_and_each_its_turn(caps
         assert cli.main(["matrix", "draw", str(turn), "--matrix", str(OWN)]) == 0
         printed.append(capsys.readouterr().out.split())
     assert sorted(printed) == sorted([cell.name, *cell.versions] for cell in drawn)
+    assert cli.main(["matrix", "draw", "0", "--json", "--matrix", str(OWN)]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "default", "options": ""}
     assert all(option.startswith("--") and "--all" not in option for _, *options in printed for option in options)
 
 

@@ -88,11 +88,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"include": [{**cell.as_dict(), "here": _here(cell, has)} for cell in shown]}))
         return 0
-    table = Table("cell", "tier", "options", "here", "why")
+    table = Table("cell", "tier", "drawn", "options", "here", "why")
     for cell in shown:
         lacking = cells.lacking(cell, has)
         table.add_row(
-            cell.name, cell.tier, " ".join(cell.options), f"no: {', '.join(lacking)}" if lacking else "yes", cell.why
+            cell.name,
+            cell.tier,
+            "yes" if cell.drawn else "",
+            " ".join(cell.options),
+            f"no: {', '.join(lacking)}" if lacking else "yes",
+            cell.why,
         )
     tables.show(table)
     for name, reason in matrix.impossible:
@@ -170,7 +175,8 @@ def _scenarios(night: Path) -> list[nights.ScenarioRun]:
 
 def _draw(arguments: argparse.Namespace) -> int:
     cell = cells.load(arguments.matrix).draw(arguments.turn)
-    print(json.dumps(cell.as_dict()) if arguments.json else " ".join([cell.name, *cell.versions]))
+    options = " ".join(cell.versions)
+    print(json.dumps({"name": cell.name, "options": options}) if arguments.json else f"{cell.name} {options}".rstrip())
     return 0
 
 

@@ -9,7 +9,7 @@ The file has two kinds of tables:
 Both have `why`, `tier` (core, rest or slow; core if left away), `needs` (of `NEEDS`; nothing if left away), `settings`
 (those of `rookery.settings.Settings`, by the names of the options), `expected` (scenarios that are not to turn the
 cell red, each with a `link` and the day `until` which that holds) and `drawn` (whether a run that tries one cell draws
-it by turns; such a cell needs nothing).
+it by turns; such a cell needs nothing and expects nothing).
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Cell:
             "why": self.why,
             "tier": self.tier,
             "needs": list(self.needs),
+            "drawn": self.drawn,
             "options": " ".join(self.options),
             **self.settings,
         }
@@ -225,9 +226,20 @@ def _cell(path: Path, table: Mapping[str, Any], name: str, settings: Mapping[str
     drawn = table.get("drawn", False)
     if not isinstance(drawn, bool):
         raise UsageError(f"{path}: cell {name}: drawn is neither true nor false: {drawn!r:.60}", hint="drawn = true")
-    if drawn and needs:
-        raise UsageError(f"{path}: cell {name} is drawn, and needs {needs[0]}", hint="only what runs anywhere is drawn")
-    return Cell(name, why, dict(settings), tier, tuple(needs), tuple(_expected(path, name, table)), drawn)
+    cell = Cell(name, why, dict(settings), tier, tuple(needs), tuple(_expected(path, name, table)), drawn)
+    if drawn and (obstacle := _not_to_be_drawn(cell)):
+        raise UsageError(f"{path}: cell {name} is drawn, and {obstacle}", hint="`drawn = true` for another cell")
+    return cell
+
+
+def _not_to_be_drawn(cell: Cell) -> str:
+    """What keeps a cell from being drawn: it runs anywhere, all its scenarios count, and a shell has its options."""
+    if cell.needs:
+        return f"needs {cell.needs[0]}"
+    if cell.expected:
+        return f"expects {cell.expected[0].scenario} to fail"
+    spaced = [option for option in cell.versions if any(character.isspace() for character in option)]
+    return f"has a space in {spaced[0]}" if spaced else ""
 
 
 def _expected(path: Path, name: str, table: Mapping[str, Any]) -> Iterator[Expected]:
