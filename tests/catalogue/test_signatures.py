@@ -62,6 +62,11 @@ SAID = [
     (signatures.DISK_HAS_FILESYSTEM, SAID_BY_CEPH_VOLUME),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
     (
+        signatures.CLAIMS_DELETED_WITH_PODS,
+        "Some resources are remaining: persistentvolumeclaims. has 1 resource instances, "
+        "pods. has 1 resource instances",
+    ),
+    (
         signatures.SERVICE_RECONCILED,
         'ceph-spec: controller will reconcile resource "rook-ceph-mgr-dashboard" based on patch: '
         '{"spec":{"type":"LoadBalancer"}}',

@@ -58,10 +58,11 @@ def test_what_holds_it_is_asked_of_the_object(namespace):
 
 def test_a_condition_of_its_status_is_shown():
     kube, full = Kube(""), Signature("is full", ShownBy.CONDITION, "the node", "https://example.org")
-    kube.status = {"conditions": [{"type": "Ready"}, {"message": "it is fine"}]}
+    past = {"status": "False", "message": "the disk is full"}
+    kube.status = {"conditions": [{"type": "Ready"}, {"status": "True", "message": "it is fine"}, past]}
     with pytest.raises(NotYet, match=r"no condition of Node it says 'is full': .*it is fine"):
         NamedObject(kube, "Node", "it").status(full).now()
-    kube.status = {"conditions": [{"message": "it is fine"}, {"message": "the disk is full"}]}
+    kube.status = {"conditions": [{"status": "True", "message": "it is fine"}, {**past, "status": "True"}]}
     assert NamedObject(kube, "Node", "it").status(full).now() == "the disk is full"
     assert kube.asked[0] == ("Node", "it", None)
 

@@ -28,5 +28,5 @@ class NamedObject:
         return held_by_finalizer(self._kube, self.kind, self.name, self.namespace or None, signature)
 
     def status(self, signature: Signature) -> Condition[str]:
-        """A condition in its status says it; its value is the line that does."""
+        """A condition in its status, which is True, says it; its value is the line that does."""
         return condition_shown(self._kube, self.kind, self.name, self.namespace or None, signature)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rookery.kube.client import Kube
 from rookery.kube.conditions import unix_time
 from rookery.kube.errors import ApiUnavailable, KubeError, retry_while_api_unavailable
-from rookery.kube.objects import Object, items_of, title_of, value_of
+from rookery.kube.objects import Object, items_of, reasons_of, title_of, value_of
 from rookery.listeners import Listeners
 from rookery.signatures import Signature
 from rookery.waiting import Condition, NotYet, minutes
@@ -110,12 +110,14 @@ def held_by_finalizer(kube: Kube, kind: str, name: str, namespace: str | None, s
 
 
 def condition_shown(kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature) -> Condition[str]:
-    """A condition in the object's status says it."""
+    """A condition in the object's status, which is True, says it."""
 
     @retry_while_api_unavailable()
     def condition() -> str:
         found = kube.get(kind, name, namespace=namespace)
-        messages = [value_of(each, "message", default="") for each in items_of(found, "status", "conditions")]
+        if found is None:
+            raise NotYet(f"{kind} {name} is gone")
+        messages = reasons_of(found)
         if line := signature.line_in("\n".join(messages)):
             return seen(signature, line)
         raise NotYet(f"no condition of {kind} {name} says {signature.text!r}: {'; '.join(messages) or 'there is none'}")
