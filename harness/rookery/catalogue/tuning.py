@@ -126,7 +126,7 @@ def tuned() -> list[Tuned]:
         ("Kubernetes (kind configuration `default`)", kubernetes(), KUBERNETES),
         ("CephCluster", cluster, CEPH_CLUSTER),
         ("Ceph", cluster["cephConfig"], CEPH),
-        ("mons of Ceph 19.2.6 or 20.2.4 under a Rook that makes AES keys, such as 1.18", mons(), MONS),
+        ("mons of Ceph 19.2.6, 20.2.4 or later under a Rook that makes AES keys, such as 1.18", mons(), MONS),
         ("sidecars of the userspace drivers", sidecar_flags(), SIDECARS),
     )
     found = [

@@ -166,10 +166,9 @@ def _pull(reference: str, mirrors: Mirrors, reachable: Callable[[], bool]) -> Re
     recipe, pulled = recipes.find(reference), engine.inspect(source)
     built = recipe and pulled and pulled.recipe
     if recipe and built and built != recipe.digest:
-        log.info("%s has %s as another recipe built it; it is not used", source.partition("/")[0], reference)
-        return Refusal(
-            f": {source} was built by a recipe that has changed since", "push the vendor's there, or a new one"
-        )
+        refusal = Refusal(f": {source} was built by a recipe that has changed since")
+        log.info("%s%s; building it instead", reference, refusal.why)
+        return refusal
     name = recipes.local_name(reference) if built else full
     if source != name:
         docker("tag", source, name)
