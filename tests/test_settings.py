@@ -66,6 +66,7 @@ def test_a_workload_whose_own_tags_begin_with_it_keeps_it(monkeypatch):
     kind = kinds()["etcd"]
     monkeypatch.setattr(settings, "kinds", lambda: kinds() | {"etcd": replace(kind, version="v3.5.16")})
     assert Settings(etcd="v3.5.17").etcd == "v3.5.17"
+    assert Settings(etcd="latest").etcd == "v3.5.16"  # which is the newest here, by the number that its recipe has
 
 
 def test_a_driver_that_does_not_exist_is_refused():

@@ -40,7 +40,8 @@ def _meant(product: str, version: str) -> str:
     from rookery.images.parts import is_part
 
     kind = kinds().get(product)
-    if kind is None or not kind.version.startswith("v"):  # tags of other distributions' workloads may begin with it
+    with_v = kind is not None and kind.version.startswith("v")  # tags of other distributions' workloads may
+    if not with_v:
         version = re.sub(r"^v(?=\d)", "", version)
     if not is_part(version):
         return version
@@ -48,7 +49,8 @@ def _meant(product: str, version: str) -> str:
 
     if product in PRODUCTS:
         return newest(product, PRODUCTS[product], version)
-    return newest_or_tag(versioned_images()[product], version)
+    found = newest_or_tag(versioned_images()[product], version)
+    return f"v{found}" if with_v and found != version else found
 
 
 def setting(
