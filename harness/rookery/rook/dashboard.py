@@ -84,7 +84,7 @@ class Dashboard:
         """Give the operator's own Service another type; the Service as the API server has taken it."""
         return self._kube.patch("Service", SERVICE, {"spec": {"type": service_type}}, namespace=self._namespace)
 
-    @condition("Service rook-ceph-mgr-dashboard of type {service_type}", within=minutes(5))
+    @condition(f"Service {SERVICE} of type {{service_type}}", within=minutes(5))
     def service_is(self, service_type: str) -> None:
         """The operator's own Service is of that type."""
         found = self.service()["spec"]["type"]

@@ -49,6 +49,7 @@ ASK_CEPH = Path(__file__).with_name("ask_ceph.py")
 MGR_POOL = ".mgr"
 OSDS = labels_of("osd")
 DEVICE_TYPE = "device-type"
+MON_SECRET = "rook-ceph-mon"  # the cluster's fsid and the keys of its mons and of the admin
 ROOK_VERSION = "rook-version"
 
 
@@ -362,7 +363,7 @@ class Rook:
     def _mons_known(self) -> None:
         """The operator has made what the toolbox mounts: the admin's key and the mons' addresses."""
         endpoints = self.kube.get("ConfigMap", MON_ENDPOINTS, namespace=self.spec.namespace)
-        secret = self.kube.get("Secret", "rook-ceph-mon", namespace=self.spec.namespace)
+        secret = self.kube.get("Secret", MON_SECRET, namespace=self.spec.namespace)
         if secret is None or endpoints is None or not value_of(endpoints, "data", "data"):
             raise NotYet(self._progress(self._ceph_cluster_status()))
 

@@ -10,9 +10,8 @@ import re
 
 from rookery.errors import UsageError
 from rookery.kube.objects import value_of
-from rookery.rook.deploy import Rook
+from rookery.rook.deploy import MON_SECRET, Rook
 
-NAME = "rook-ceph-mon"
 KEYRINGS = "rook-ceph-mons-keyring"
 _PROTECTED_BY = "ceph.rook.io/disaster-protection"
 _KEY = re.compile(r"^\[(\S+)\][^\[]*?^\s*key = (\S+)$", re.MULTILINE)
@@ -28,8 +27,8 @@ class MonSecret:
 
     def delete(self) -> None:
         """Take its finalizer off, and delete it."""
-        self._kube.patch("Secret", NAME, {"metadata": {"finalizers": None}}, namespace=self._namespace)
-        self._kube.delete("Secret", NAME, namespace=self._namespace)
+        self._kube.patch("Secret", MON_SECRET, {"metadata": {"finalizers": None}}, namespace=self._namespace)
+        self._kube.delete("Secret", MON_SECRET, namespace=self._namespace)
 
     def write_again(self) -> None:
         """Make it of what else Kubernetes has: the mons' keyrings, and the fsid in the CephCluster's status.
@@ -42,8 +41,8 @@ class MonSecret:
         keys = dict(_KEY.findall(_decoded(value_of(keyrings, "data", "keyring", default=""))))
         if cluster is None or not fsid or not {"mon.", "client.admin"} <= keys.keys():
             raise UsageError(
-                f"Secret {NAME} cannot be written again: of {self._cluster} the fsid is {fsid!r}, and there are keys "
-                f"of {', '.join(sorted(keys)) or 'nobody'}",
+                f"Secret {MON_SECRET} cannot be written again: of {self._cluster} the fsid is {fsid!r}, and there are "
+                f"keys of {', '.join(sorted(keys)) or 'nobody'}",
                 hint="the keyrings are on the disks of the mons, too",
             )
         content = {
@@ -59,7 +58,7 @@ class MonSecret:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
-                "name": NAME,
+                "name": MON_SECRET,
                 "namespace": self._namespace,
                 "finalizers": [_PROTECTED_BY],
                 "ownerReferences": [
