@@ -264,6 +264,15 @@ CLUSTER_HAS_DEPENDENTS = Signature(
     source="https://github.com/rook/rook/issues/16428",
 )
 
+# Two of the operator's loops write the status of one object; the one that is refused does not try again, so that a
+# CephCluster whose reconcile is done stays Progressing until the next one. Seen where the machine was overloaded.
+READY_NOT_WRITTEN = Signature(
+    text="failed to update cluster condition to {Type:Ready Status:True … the object has been modified",
+    shown_by=ShownBy.LOG,
+    of="the operator",
+    source="https://github.com/rook/rook/issues/16641",
+)
+
 # Rook does not delete a pool that has images, and tries again.
 POOL_HAS_IMAGES = Signature(
     text='pool "…" contains images or snapshots and cannot be deleted',

@@ -62,6 +62,14 @@ SAID = [
     (signatures.DISK_HAS_FILESYSTEM, SAID_BY_CEPH_VOLUME),
     (signatures.DISK_HAS_PARTITIONS, 'cephosd: skipping device "loop6": ["Has GPT headers"].'),
     (
+        signatures.READY_NOT_WRITTEN,
+        "ceph-spec: failed to update cluster condition to {Type:Ready Status:True Reason:ClusterCreated Message:"
+        "Cluster created successfully LastHeartbeatTime:2026-11-30 20:07:18.959529152 +0000 UTC m=+447.473411176 "
+        'LastTransitionTime:2026-11-30 16:37:10 +0000 UTC}. failed to update object "rook-ceph/rook-ceph" status: '
+        'Operation cannot be fulfilled on cephclusters.ceph.rook.io "rook-ceph": the object has been modified; please '
+        "apply your changes to the latest version and try again",
+    ),
+    (
         signatures.CLAIMS_DELETED_WITH_PODS,
         "Some resources are remaining: persistentvolumeclaims. has 1 resource instances, "
         "pods. has 1 resource instances",
