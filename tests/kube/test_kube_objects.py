@@ -206,7 +206,7 @@ def the_conditions_of(module):
 def test_every_condition_is_here():
     asked = {name.partition(" ")[0] for name in CONDITIONS} | {"rollout_done", "node_lost", "refused_with"}
     assert the_conditions_of(conditions) - {"_missing_of_rollout"} <= asked
-    assert the_conditions_of(symptoms) <= asked
+    assert the_conditions_of(symptoms) - {"_object_shows"} <= asked  # what two of them are made of
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -7,7 +7,7 @@ out what is from before a fault: events are kept for an hour, and a log is as ol
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rookery.kube.client import Kube
 from rookery.kube.conditions import unix_time
@@ -94,35 +94,37 @@ def log_shown(
 def held_by_finalizer(kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature) -> Condition[str]:
     """The object is being deleted, and one of its finalizers, which the signature names, holds it."""
 
-    @retry_while_api_unavailable()
-    def condition() -> str:
-        found = kube.get(kind, name, namespace=namespace)
-        if found is None:
-            raise NotYet(f"{kind} {name} is gone")
+    def finalizers(found: Object) -> list[str]:
         if not value_of(found, "metadata", "deletionTimestamp"):
             raise NotYet(f"{kind} {name} is not being deleted")
-        finalizers = "\n".join(items_of(found, "metadata", "finalizers"))
-        if line := signature.line_in(finalizers):
-            return seen(signature, line)
-        raise NotYet(f"{kind} {title_of(found)}")
+        return items_of(found, "metadata", "finalizers")
 
-    return Condition(f"{kind} {name} held by {signature.text}", condition, within=SHOWN)
+    what = f"{kind} {name} held by {signature.text}"
+    return Condition(what, _object_shows(kube, kind, name, namespace, signature, finalizers), within=SHOWN)
 
 
 def condition_shown(kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature) -> Condition[str]:
     """A condition in the object's status, which is True, says it."""
+    what = f"a condition of {kind} {name} to say {signature.text!r}"
+    return Condition(what, _object_shows(kube, kind, name, namespace, signature, reasons_of), within=SHOWN)
+
+
+def _object_shows(
+    kube: Kube, kind: str, name: str, namespace: str | None, signature: Signature, texts: Callable[[Object], list[str]]
+) -> Callable[[], str]:
+    """Condition: the object is there, and one of the texts in it shows the signature; its value is the line."""
 
     @retry_while_api_unavailable()
     def condition() -> str:
         found = kube.get(kind, name, namespace=namespace)
         if found is None:
             raise NotYet(f"{kind} {name} is gone")
-        messages = reasons_of(found)
-        if line := signature.line_in("\n".join(messages)):
+        there = texts(found)
+        if line := signature.line_in("\n".join(there)):
             return seen(signature, line)
-        raise NotYet(f"no condition of {kind} {name} says {signature.text!r}: {'; '.join(messages) or 'there is none'}")
+        raise NotYet(f"{kind} {title_of(found)} shows {'; '.join(there) or 'nothing'}")
 
-    return Condition(f"a condition of {kind} {name} to say {signature.text!r}", condition, within=SHOWN)
+    return condition
 
 
 def last_seen(event: Object) -> float:
