@@ -1,6 +1,7 @@
 """What every workload has in common: its rows, its seed, its verdict. The database is a stand-in."""
 
 import json
+import threading
 import time
 from types import SimpleNamespace
 
@@ -39,12 +40,14 @@ class Server:
 
     def __init__(self):
         self.tables, self.loses, self.acknowledges, self.left = {}, set(), [], 0
+        self._lock = threading.Lock()
 
     def insert(self, table, key, value):
-        if self.left == 0:
-            raise NotAcknowledged("info", TimeoutError("given up"))
-        self.left -= 1
-        self.tables.setdefault(table, set()).add(key)
+        with self._lock:
+            if self.left == 0:
+                raise NotAcknowledged("info", TimeoutError("given up"))
+            self.left -= 1
+            self.tables.setdefault(table, set()).add(key)
 
 
 @plays(workload.Client)
@@ -156,6 +159,17 @@ def test_what_is_there_after_the_fault_is_valid_and_the_verdict_is_written_down(
     assert results.path("verdict.txt").read_text(encoding="utf-8").startswith("valid: 20 rows acknowledged")
     report = json.loads(results.path("report.json").read_text(encoding="utf-8"))
     assert (report["verdict"]["verdict"], report["rpo_seconds"]) == ("valid", 0)
+
+
+def test_rows_are_on_their_way_together_so_that_a_server_syncs_them_together(rows, server, monkeypatch):
+    together, insert = threading.Barrier(Rows.burst), server.insert
+
+    def wait_and_insert(table, key, value):
+        together.wait(timeout=10)
+        insert(table, key, value)
+
+    monkeypatch.setattr(server, "insert", wait_and_insert)
+    assert rows.write(2 * Rows.burst) == 2 * Rows.burst
 
 
 def test_a_second_workload_has_its_own_history_and_verdict_and_every_fault(kube, record, results):

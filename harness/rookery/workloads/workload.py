@@ -83,7 +83,8 @@ class Workload(ABC, Generic[C]):
     """
 
     kind: ClassVar[Kind]
-    threads: ClassVar[int]  # that write at once
+    threads: ClassVar[int]  # that write at once, in `writers`
+    burst: ClassVar[int] = 32  # rows that `write` has under way at once: a server syncs what came meanwhile together
     rows_per_second: ClassVar[float]  # of all writers together
     longest_write: ClassVar[float]  # seconds in which a write has ended in one way or the other
 
@@ -196,13 +197,13 @@ class Workload(ABC, Generic[C]):
     def write(self, rows: int) -> int:
         """Write `rows` new rows, each once, and return how many were acknowledged."""
         client = self._ready_to_write()
-        shares = [rows // self.threads + (number < rows % self.threads) for number in range(self.threads)]
+        shares = [rows // self.burst + (number < rows % self.burst) for number in range(min(self.burst, rows))]
 
         def write_share(share: int) -> int:
             process = WriterProcess(client.write, self._record)
             return sum(process.write() == "ok" for _ in range(share))
 
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="write") as pool:
+        with ThreadPoolExecutor(self.burst, thread_name_prefix="write") as pool:
             return sum(pool.map(write_share, shares))
 
     def writers(self) -> Writers:
