@@ -13,6 +13,7 @@ import stored_runs
 from rookery.report import failures, logbook, pages, rates, recorded, verdicts
 from rookery.report.known import catalogue, scan
 from rookery.report.logbook import logs_of, moment_of
+from rookery.report.stored import OTHER_VERSIONS
 from rookery.signatures import DRIVER_NOT_REGISTERED
 
 T0 = 1_795_902_173.0  # 2026-11-28T21:42:53Z
@@ -139,6 +140,19 @@ def test_a_fault_of_a_scenario_without_a_history_is_drawn_and_reported_as_report
         {"name": "node kill", "proof": "none: it was not verified", "at": 50.0, "effect": None, "healed": None},
     ]
     assert '<td class="n">30.000 s</td><td class="n">not recorded</td><td class="n">39.500 s</td>' in page
+
+
+@pytest.mark.parametrize(("name", "noted"), OTHER_VERSIONS.items())
+def test_a_change_of_versions_is_over_when_it_was_done(scenario, name, noted):
+    history = [
+        line(-1, "invoke", "fault", 6, value=name),
+        line(-1, "ok", "fault", 7, fault={"started_ns": 6_000_000_000}),
+    ]
+    versions = {"from": {"rook": "1.17.8"}, "to": {"rook": "1.18.8"}, "at": T0 + 1}
+    begun = data_of(scenario(history, **{noted: versions}))["faults"]
+    assert [(each["name"], each["healed"]) for each in begun] == [(name, None)]
+    over = data_of(scenario(history, **{noted: {**versions, "done_at": T0 + 200}}))["faults"]
+    assert [(each["name"], each["healed"]) for each in over] == [(name, 210.0)]
 
 
 def test_a_fault_that_a_history_has_is_not_reported_twice(scenario):

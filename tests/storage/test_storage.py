@@ -436,16 +436,20 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
             did.append("begun" if healthy_first else "begun on what is not healthy")
             self.at = versions["rook"]
             milestone("every daemon")
-            return "the condition"
+            return Condition("upgraded", lambda: None, within=1)
 
     cluster.storage, cluster.results = System(), results
     image = SimpleNamespace(reference="rook/ceph:v1.18.8", origin=SimpleNamespace(value="built"))
     monkeypatch.setattr(storage.images, "ensure", lambda settings, wanted: did.append(wanted) or [image])
     monkeypatch.setattr(cluster, "require_images", lambda wanted: did.append("in the workers"))
-    assert cluster.upgrade(rook="1.18.8") == "the condition"
+    done = cluster.upgrade(rook="1.18.8")
     assert did == [("rook/ceph:v1.18.8",), "in the workers", "begun"]
     assert cluster.origins == {"rook/ceph:v1.18.8": "built"}
-    assert results.noted("upgrade") == {"from": {"rook": "1.17.8"}, "to": {"rook": "1.18.8"}}
+    noted = results.noted("upgrade")
+    assert (noted["from"], noted["to"], "done_at" in noted) == ({"rook": "1.17.8"}, {"rook": "1.18.8"}, False)
+    done.wait()
+    assert results.noted("upgrade") == {**noted, "done_at": results.noted("upgrade")["done_at"]}
+    assert results.noted("upgrade")["done_at"] >= noted["at"]
     assert list(results.seconds()) == ["images of the upgrade ready", "upgrade: every daemon"]
 
 
@@ -454,7 +458,7 @@ def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeyp
     cluster.storage = SimpleNamespace(
         versions=lambda: next(versions),
         images_after=lambda versions: (),
-        upgrade=lambda *_, healthy_first: "the condition",
+        upgrade=lambda *_, healthy_first: Condition("upgraded", lambda: None, within=1),
     )
     cluster.results = results
     monkeypatch.setattr(storage.images, "ensure", lambda settings, wanted: [])
@@ -470,17 +474,19 @@ def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path)
 
     def roll_back(phase, milestone):
         milestone("every daemon")
-        return "the condition"
+        return Condition("rolled back", lambda: None, within=1)
 
     cluster.storage = SimpleNamespace(
         versions=lambda: next(versions), roll_back=roll_back, require_roll_back=lambda: None
     )
     cluster.results = results
     with Recorder(tmp_path / "history.jsonl") as cluster.history:
-        assert cluster.roll_back() == "the condition"
+        cluster.roll_back().wait()
         (fault,) = cluster.history.history().faults()
     assert (fault.name, fault.loses_unsynced, fault.proof) == ("roll back", False, "rook 1.18.8 is 1.17.8")
-    assert results.noted("roll_back")["to"] == {"rook": "1.17.8", "ceph": "v18"}
+    noted = results.noted("roll_back")
+    assert noted["to"] == {"rook": "1.17.8", "ceph": "v18"}
+    assert noted["done_at"] >= noted["at"]
     assert list(results.seconds()) == ["roll back: every daemon"]
 
 

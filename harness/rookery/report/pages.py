@@ -34,7 +34,7 @@ from rookery.report.rates import rates
 from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
 from rookery.report.results import LastResult, all_results
 from rookery.report.run_folder import runs
-from rookery.report.stored import report_of, run_of, timings_of, unix_of, unreadable, used_in
+from rookery.report.stored import OTHER_VERSIONS, report_of, run_of, timings_of, unix_of, unreadable, used_in
 
 PAGE = "index.html"
 NOTABLE = 200  # operations that did not end as `ok` are listed one by one, up to so many
@@ -299,8 +299,11 @@ def _notable(recorded: Recorded, started: float) -> tuple[list[dict[str, Any]], 
 
 
 def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
-    """With when each was healed, which report.json has."""
+    """With when each was healed, or was done with, which report.json has."""
     known = [each for each in report.get("faults", []) if isinstance(each, dict) and each.get("healed_at")]
+    for name, noted in OTHER_VERSIONS.items():
+        if done_at := report.get(noted, {}).get("done_at"):
+            known.append({"name": name, "at": report[noted].get("at", 0.0), "healed_at": done_at})
     return [
         replace(fault, healed=next((each["healed_at"] for each in known if _is_of(fault, each)), fault.healed))
         for fault in faults

@@ -34,6 +34,9 @@ _VERDICT = {
 }
 
 PRODUCTS = ("rook", "ceph", "kubernetes")
+_VERSIONS: Mapping[str, Any] = {"from": {}, "to": {}, "at?": NUMBER, "done_at?": NUMBER}
+OTHER_VERSIONS = {"upgrade": "upgrade", "roll back": "roll_back"}
+"""Of a change of versions, which a history has as a fault by that name: where its times and versions are."""
 
 # A list has the form of its items, a mapping that of each name which it must have; else they are types of a value. What
 # has a question mark behind its name may be missing, or null.
@@ -54,6 +57,7 @@ REPORT: Mapping[str, Any] = {
     ],
     "symptoms": [{"symptom": str, "line": str, "at_s?": NUMBER}],
     "faults": [{"name": str, "at": NUMBER, "healed_at?": NUMBER, "proof?": str}],
+    **dict.fromkeys(OTHER_VERSIONS.values(), _VERSIONS),
     "verdict": _VERDICT,
     "rpo_seconds?": NUMBER,
     "verdicts": [{"of": str, "verdict": _VERDICT, "rpo_seconds?": NUMBER}],

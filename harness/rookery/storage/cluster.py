@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rookery.cluster.hanging import hanging
 from rookery.cluster.kind_cluster import KindCluster, ensure_name_is_ours, refuse_others_entry
@@ -32,6 +32,7 @@ from rookery.machine.leases import SweepIncomplete, sweep
 from rookery.machine.volume_loops import volume_loops
 from rookery.report.logs import LOGS_LIMIT
 from rookery.report.results import Results
+from rookery.report.stored import OTHER_VERSIONS
 from rookery.settings import Settings
 from rookery.signatures import Signature
 from rookery.storage import images, log_bundle
@@ -351,9 +352,7 @@ class StorageCluster:
             self.origins |= {image.reference: image.origin.value for image in found}
             self.require_images(wanted)
         begin = partial(self.storage.upgrade, versions, healthy_first=healthy_first)
-        done, versions_of = self._to_other_versions(UPGRADE, begin, results)
-        results.record(upgrade=versions_of)
-        return done
+        return self._to_other_versions(UPGRADE, begin, results)
 
     def roll_back(self) -> Condition[None]:
         """Begin to bring the storage back to the version before its last upgrade, which need not be done; returns the
@@ -363,15 +362,12 @@ class StorageCluster:
         where nothing was upgraded or cannot go back, before anything is touched.
         """
         self.storage.require_roll_back()
-        results = self.reporting_to(None)
-        done, versions = self._to_other_versions(ROLL_BACK, self.storage.roll_back, results)
-        results.record(roll_back=versions)
-        return done
+        return self._to_other_versions(ROLL_BACK, self.storage.roll_back, self.reporting_to(None))
 
     def _to_other_versions(
         self, name: str, begin: Callable[[Phase, Milestone], Condition[None]], results: Results
-    ) -> tuple[Condition[None], dict[str, dict[str, str]]]:
-        """What `begin` returns, and the versions before and after."""
+    ) -> Condition[None]:
+        """What `begin` returns; versions before and after, when it began and when it was done are in report.json."""
         before = dict(self.storage.versions())
         milestone = results.milestones(time.monotonic_ns(), f"{name}: ")
         with nullcontext() if self.history is None else self.history.fault(name) as keep:
@@ -382,7 +378,9 @@ class StorageCluster:
                 changed = {part: version for part, version in after.items() if version != before[part]}
                 proof = ", ".join(f"{part} {before[part]} is {version}" for part, version in changed.items())
                 keep(Injected(name, started_ns, time.monotonic_ns(), at, proof=proof))
-        return done, {"from": before, "to": after}
+        noted: dict[str, Any] = {"from": before, "to": after, "at": at}
+        results.record(**{OTHER_VERSIONS[name]: noted})
+        return done.when_held(lambda: results.record(**{OTHER_VERSIONS[name]: {**noted, "done_at": time.time()}}))
 
     def health(self, code: str | Signature) -> Condition[str]:
         """Ceph says that check ("OSD_NEARFULL") of its health, in a signature's words; its value is the summary."""
