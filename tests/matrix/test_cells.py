@@ -127,6 +127,17 @@ def test_the_cells_that_are_drawn_have_two_minors_of_rook_and_each_its_turn(caps
     assert all(option.startswith("--") and "--all" not in option for _, *options in printed for option in options)
 
 
+def test_a_cell_that_does_not_fit_what_the_environment_asks_for_leaves_its_turn_to_the_next(capsys, monkeypatch):
+    found = cells.load(OWN)
+    turn = next(turn for turn in range(2) if found.draw(turn).name == "rook-1.17")
+    monkeypatch.setenv("ROOKERY_KUBERNETES", "1.34.0")  # 1.33 is the newest that Rook 1.17 is made for
+    assert cli.main(["matrix", "draw", str(turn), "--matrix", str(OWN)]) == 0
+    assert capsys.readouterr().out.strip() == "default"
+    monkeypatch.setenv("ROOKERY_KUBERNETES", "1.20.0")
+    assert cli.main(["matrix", "draw", str(turn), "--matrix", str(OWN)]) == 2
+    assert "no cell that is drawn fits the environment: rook-1.17: " in capsys.readouterr().err
+
+
 def test_a_turn_of_no_cell_and_one_that_is_no_number_are_refused(capsys, tmp_path):
     path = tmp_path / "matrix.toml"
     path.write_text('[[cell]]\nname = "a"\nwhy = "b"', encoding="utf-8")

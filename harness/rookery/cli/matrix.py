@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -63,7 +64,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "draw",
         help="say whose turn it is, and pytest's options for it",
         description="Of the cells that matrix.toml has as drawn, the one of this turn: its name, and pytest's options "
-        "for its settings. A run that has no time for every cell goes through them so, one at each turn.",
+        "for its settings. A run that has no time for every cell goes through them so, one at each turn. One that does "
+        "not fit what ROOKERY_… asks for leaves its turn to the next.",
     )
     drawn.add_argument("turn", type=_turn, metavar="TURN", help="a number that grows by one from run to run")
     _common(drawn, inner=True)
@@ -174,7 +176,7 @@ def _scenarios(night: Path) -> list[nights.ScenarioRun]:
 
 
 def _draw(arguments: argparse.Namespace) -> int:
-    cell = cells.load(arguments.matrix).draw(arguments.turn)
+    cell = cells.load(arguments.matrix).draw(arguments.turn, environment=os.environ)
     options = " ".join(cell.versions)
     print(json.dumps({"name": cell.name, "options": options}) if arguments.json else f"{cell.name} {options}".rstrip())
     return 0

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rookery.errors import UsageError, in_words
@@ -119,12 +120,20 @@ class Matrix:
             )
         return [known[name] for name in names] if names else list(self.cells)
 
-    def draw(self, turn: int) -> Cell:
-        """The cell of this turn among those that are drawn, one after another. Raises `UsageError` if none is."""
+    def draw(self, turn: int, *, environment: Mapping[str, str] = MappingProxyType({})) -> Cell:
+        """The cell of this turn among those that are drawn, one after another; the next one where it does not fit what
+        the environment asks for. Raises `UsageError` if none is drawn, or fits."""
         drawn = [cell for cell in self.cells if cell.drawn]
         if not drawn:
             raise UsageError("no cell is drawn by turns", hint="`drawn = true` in the table of one, or of several")
-        return drawn[turn % len(drawn)]
+        reasons = {}
+        for place in range(turn, turn + len(drawn)):
+            cell = drawn[place % len(drawn)]
+            if not (reason := why_not(cell.settings, environment=environment)):
+                return cell
+            reasons[cell.name] = reason
+        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise UsageError(f"no cell that is drawn fits the environment: {told}", hint="ROOKERY_… is set to what?")
 
 
 def load(path: Path) -> Matrix:
@@ -165,9 +174,12 @@ def name_of(settings: Mapping[str, Any]) -> str:
                     for name, value in settings.items())  # fmt: skip
 
 
-def why_not(settings: Mapping[str, Any]) -> str:
-    """Why versions do not fit one another, by what the storage system says of them; empty if they do."""
-    given = Settings(**settings)
+def why_not(settings: Mapping[str, Any], *, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Why versions do not fit one another, by what the storage system says of them; empty if they do.
+
+    `environment` is that of a run: what its variables ask for counts as well, where the cell asks for nothing else.
+    """
+    given = Settings.from_sources(settings, environment=environment)
     try:
         system_named(given.storage).check(given)
     except UsageError as error:
