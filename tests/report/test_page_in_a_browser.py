@@ -97,6 +97,37 @@ def test_a_scenario_without_clients_has_a_timeline_with_its_fault(chromium, page
     assert end - begin > 20, "from its injection to its healing, 19 s of some 340"
 
 
+def test_a_second_workload_has_lanes_and_charts_of_its_own(chromium, page):
+    with (page.parent / "history.jsonl").open(encoding="utf-8") as history:
+        first = json.loads(next(history))
+    (page.parent / "history-postgresql.jsonl").write_text(
+        "".join(
+            json.dumps({"process": 0, "f": "write", "key": 77777, "type": type_, **after(first, seconds)}) + "\n"
+            for type_, seconds in (("invoke", 10), ("ok", 40))
+        ),
+        encoding="utf-8",
+    )
+    with browser_alone() as alone:
+        alone.show(pages.scenario(page.parent))
+        told = hovered(alone.browser)
+        titles = alone.browser.ask(TITLES)
+    begin, end = widths(told, "write of row 77777: ok after 30.000 s")
+    assert end - begin > 20, "30 s of some 340"
+    assert any("write of row" in each and "77777" not in each for _, each in told)
+    assert [each for each in titles if each.startswith("postgresql: ")] == [
+        "postgresql: operations a second, by how they ended",
+        "postgresql: how long acknowledged operations took",
+    ]
+    assert len(titles) == 4
+
+
+def after(line, seconds):
+    return {"time_ns": line["time_ns"] + seconds * 10**9, "at": line["at"] + seconds}
+
+
+TITLES = 'arguments[0]([...document.querySelectorAll(".u-title")].map((each) => each.textContent));'
+
+
 def test_a_click_shows_where_each_log_is_at_that_moment(chromium, with_logs):
     with browser_alone() as alone:
         alone.show(with_logs)

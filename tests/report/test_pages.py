@@ -191,10 +191,30 @@ def test_rates_are_of_what_ended_in_each_second(history):
 
 
 def test_a_page_has_the_columns_that_its_script_reads(scenario):
-    operations = data_of(scenario(HISTORY))["operations"]
+    (history,) = data_of(scenario(HISTORY))["histories"]
+    operations = history["operations"]
     raw = base64.b64decode(operations["began"]["data"])
     assert operations["began"]["type"] == "Uint32Array"
     assert struct.unpack("<4I", raw) == (0, 10_000, 60_000, 130_000)
+
+
+def test_each_workload_has_its_own_clients_rates_and_table_and_faults_are_those_of_the_first(scenario, tmp_path):
+    other = tmp_path / "20261128T214000Z" / "it" / "history-postgresql.jsonl"
+    other.parent.mkdir(parents=True)
+    written = [line(0, "invoke", "write", 6, key=0), line(0, "fail", "write", 6.2, key=0, error="no such table")]
+    faults = [each for each in HISTORY if '"fault"' in each]
+    other.write_text("\n".join([*written, *faults]) + "\n", encoding="utf-8")
+    page = scenario(HISTORY, histories={"history.jsonl": "cassandra"})
+    first, second = data_of(page)["histories"]
+    assert (first["of"], first["lanes"], second["of"], second["lanes"]) == ("cassandra", 2, "postgresql", 1)
+    assert (first["since"], second["since"]) == (10.0, 11.0)
+    assert bytes_of(second["operations"]["kind"]) == 1
+    assert [each["name"] for each in data_of(page)["faults"]] == ["node kill"]
+    assert "<tr><td>postgresql</td><td>write</td>" in page
+    assert "<tr><td>cassandra</td><td>write</td>" in page
+    assert '<td>postgresql</td><td class="n">0</td><td>write</td><td class="n">0</td><td>fail</td>' in page
+    other.unlink()
+    assert "<th>workload</th>" not in scenario(HISTORY)
 
 
 def test_of_many_operations_that_did_not_end_as_ok_the_worst_are_listed_and_all_are_counted(scenario):
@@ -258,7 +278,7 @@ def test_hostile_text_stays_text(scenario):
     parsed = Parsed(page)
     assert parsed.open == []
     assert parsed.tags.count("script") == 3, "the data, uPlot, and the timeline"
-    assert HOSTILE[:20] in data_of(page)["errors"][2]
+    assert HOSTILE[:20] in data_of(page)["histories"][0]["errors"][2]
     assert "<script>alert" not in page
 
 
@@ -278,12 +298,13 @@ def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(t
     (folder / "logs/pod.log").write_text("2026-11-28T21:42:53Z up\n", encoding="utf-8")
     (folder / ".report.json.7").write_text("{", encoding="utf-8")
     page = pages.scenario(folder, meanwhile=True).read_text(encoding="utf-8")
-    assert len(pages.read(folder / "history.jsonl")) == bytes_of(data_of(page)["operations"]["kind"])
+    (history,) = data_of(page)["histories"]
+    assert len(pages.read(folder / "history.jsonl")) == bytes_of(history["operations"]["kind"])
     assert (data_of(page)["logs"]["files"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
     assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
     monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
     page = pages.scenario(folder, meanwhile=True).read_text(encoding="utf-8")
-    assert bytes_of(data_of(page)["operations"]["kind"]) == 0
+    assert data_of(page)["histories"] == []
     assert "nor of the operations of clients, which were many" in page
     assert "pod.log" in pages.scenario(folder).read_text(encoding="utf-8")
 
@@ -433,8 +454,10 @@ def test_a_failure_has_the_verdicts_of_all_workloads_by_their_names_but_for_its_
 
 def test_the_verdict_on_a_second_workload_has_its_name():
     other = {"of": "postgresql", "verdict": {"verdict": "unknown", "acknowledged": 7}}
-    lines = verdicts.sentences({"verdict": {"verdict": "valid"}, "rpo_seconds": 0, "verdicts": [other]})
-    assert lines[0] == "Valid: no acknowledged row may be lost, and that held."
+    report = {"verdict": {"verdict": "valid"}, "rpo_seconds": 0, "histories": {"history.jsonl": "cassandra"}}
+    assert verdicts.sentences(report)[0] == "Valid: no acknowledged row may be lost, and that held."
+    lines = verdicts.sentences({**report, "verdicts": [other]})
+    assert lines[0] == "cassandra: Valid: no acknowledged row may be lost, and that held."
     assert [line for line in lines if line.startswith("postgresql: Unknown: ")]
     assert "postgresql: 7 rows were acknowledged; 0 writes in flight at the fault." in lines
 

@@ -194,16 +194,20 @@ def _workload_fixture(kind: Kind) -> Any:
         from rookery.plugin import options, ordering, running, session
         from rookery.workloads.workload import new
 
+        record = rookery_history.of_workload(kind.name)
         made = new(
             kind,
             cluster.kube,
             storage_class=cluster.storage_class,
-            record=rookery_history.of_workload(kind.name),
+            record=record,
             results=rookery_results,
             version=options.settings_of(request.config).workloads[kind.name],
             **ordering.workload_options(request.node, kind),
         )
-        rookery_results.record(workload=[*rookery_results.noted("workload", []), *made.images])
+        rookery_results.record(
+            workload=[*rookery_results.noted("workload", []), *made.images],
+            histories={**rookery_results.noted("histories", {}), record.path.name: kind.name},
+        )
         if not kind.seed_rows:
             with session.deployed(made, cluster, rookery_results):
                 yield made

@@ -53,13 +53,13 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
     a history that has grown large. `causes` are known ones of reports, by address, which are told beside what is known.
     """
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
-    history = folder / "history.jsonl"
-    left_out = meanwhile and history.is_file() and history.stat().st_size > LARGEST_MEANWHILE
-    recorded = Recorded() if left_out else read(history)
-    recorded.faults = _healed(recorded.faults, report) or list(faults_noted(report.get("faults", [])))
+    files = _history_files(folder)
+    left_out = meanwhile and sum(path.stat().st_size for path in files) > LARGEST_MEANWHILE
+    histories = [] if left_out else _histories(files, report)
+    faults = _healed(histories[0].faults if histories else [], report) or list(faults_noted(report.get("faults", [])))
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
-    notable, notable_in_all = _notable(recorded, started)
+    notable, notable_in_all = _notable(histories, started)
     logs = [] if meanwhile else logs_of(folder)
     known = _known(folder, report, timings, causes or {}) if not meanwhile else []
     return _write(
@@ -70,16 +70,18 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
         run=run_json,
         unreadable=unreadable({"report.json": report, "timings.json": timings, "run.json": run_json}),
         started=started,
-        verdict=verdicts.sentences(report, _fault_name(recorded)),
+        verdict=verdicts.sentences(report, faults[-1].name if faults else "fault"),
         known=known,
         failures=[{**each, "phase": failures.phase(report, each)} for each in report.get("failures", [])],
         blocks=[failures.block(folder, when=each["when"], known=known) for each in report.get("failures", [])],
         again=failures.again(report, run_json),
-        recorded=recorded,
-        counts=_counts(recorded),
+        operations=sum(map(len, histories)),
+        several=len(histories) > 1,
+        skipped=sum(each.skipped for each in histories),
+        counts=[(each.of, name, ended) for each in histories for name, ended in _counts(each).items()],
         notable=notable,
         notable_in_all=notable_in_all,
-        faults=[_fault_row(each, started) for each in recorded.faults],
+        faults=[_fault_row(each, started) for each in faults],
         waits=_waits(timings),
         close=CLOSE,
         waits_in_all=len(timings.get("waits", [])) + int(timings.get("waits_left_out", 0)),
@@ -91,7 +93,7 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
         changes=[{"since": each.at - started, "change": each} for each in became.changes[:CHANGES]],
         logs=logs,
         others=_others(folder),
-        data=_json(_data(recorded, became, report, timings, started, logs)),
+        data=_json(_data(histories, faults, became, report, timings, started, logs)),
     )
 
 
@@ -268,6 +270,22 @@ def _median(seconds: list[float]) -> float | None:
     return ordered[len(ordered) // 2] if ordered else None
 
 
+def _history_files(folder: Path) -> list[Path]:
+    """Of each workload; the first of them has its name from none."""
+    first = folder / "history.jsonl"
+    return [path for path in (first, *sorted(folder.glob("history-*.jsonl"))) if path.is_file()]
+
+
+def _histories(files: Sequence[Path], report: Mapping[str, Any]) -> list[Recorded]:
+    """What there is in them, by their order; an empty one of the first where there is none."""
+    names, found = report.get("histories", {}), []
+    for path in files:
+        recorded = read(path)
+        recorded.of = str(names.get(path.name) or path.stem.removeprefix("history").removeprefix("-"))
+        found.append(recorded)
+    return found
+
+
 def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:
     """How many operations of each function ended how."""
     found: dict[str, dict[str, int]] = {}
@@ -277,24 +295,29 @@ def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:
     return found
 
 
-def _notable(recorded: Recorded, started: float) -> tuple[list[dict[str, Any]], int]:
+def _notable(histories: Sequence[Recorded], started: float) -> tuple[list[dict[str, Any]], int]:
     """The operations that did not end as `ok`, for the table, and how many there are: those that failed before those
     whose end nobody knows, and these before those that never ended."""
-    since = recorded.origin - started
-    outcomes = [kind % len(OUTCOMES) for kind in recorded.kind]
-    places = sorted((place for place, outcome in enumerate(outcomes) if outcome), key=outcomes.__getitem__)
+    places = sorted(
+        (outcome, number, place)
+        for number, recorded in enumerate(histories)
+        for place, kind in enumerate(recorded.kind)
+        if (outcome := kind % len(OUTCOMES))
+    )
     return [
         {
-            "at": since + recorded.began[place] * TICK,
+            "of": recorded.of,
+            "at": recorded.origin - started + recorded.began[place] * TICK,
             "seconds": recorded.took[place] * TICK,
             "client": recorded.lane[place],
             "what": FUNCTIONS[recorded.kind[place] // len(OUTCOMES)],
-            "outcome": OUTCOMES[outcomes[place]],
+            "outcome": OUTCOMES[outcome],
             "key": recorded.key[place],
             "node": recorded.nodes[recorded.node[place]],
             "error": recorded.errors[recorded.error[place]],
         }
-        for place in places[:NOTABLE]
+        for outcome, number, place in places[:NOTABLE]
+        for recorded in (histories[number],)
     ], len(places)
 
 
@@ -322,12 +345,9 @@ def _fault_row(fault: Any, started: float) -> dict[str, Any]:
     return {"name": fault.name, "proof": fault.proof, **times}
 
 
-def _fault_name(recorded: Recorded) -> str:
-    return recorded.faults[-1].name if recorded.faults else "fault"
-
-
 def _data(
-    recorded: Recorded,
+    histories: Sequence[Recorded],
+    faults: Sequence[Fault],
     became: happened.Recorded,
     report: Mapping[str, Any],
     timings: Mapping[str, Any],
@@ -335,7 +355,7 @@ def _data(
     logs: list[Log],
 ) -> dict[str, Any]:
     """What the page's script draws. Times are seconds since the scenario began, or ticks since the first operation."""
-    busy, total = rates(recorded), timings.get("total_s", 0.0)
+    total = timings.get("total_s", 0.0)
     phases = [{name: each[name] for name in ("name", "start_s", "seconds")} for each in timings.get("phases", [])]
     phases += [
         {"name": f"{each['name']}: not ended", "start_s": each["start_s"], "seconds": max(0.0, total - each["start_s"])}
@@ -346,27 +366,35 @@ def _data(
     return {
         "started": started,
         "tick": TICK,
-        "since": recorded.origin - started if len(recorded) else 0,
         "total": total,
         "functions": FUNCTIONS,
         "outcomes": OUTCOMES,
+        "histories": [_drawn_history(each, started) for each in histories],
+        "faults": [_fault_row(each, started) for each in faults],
+        "phases": phases,
+        "waits": [[each.get(name) for name in _OF_WAIT] for each in timings.get("waits", [])],
+        "states": happened.drawn(became, started, total),
+        "logs": _drawn_logs(logs, started),
+    }
+
+
+def _drawn_history(recorded: Recorded, started: float) -> dict[str, Any]:
+    busy = rates(recorded)
+    return {
+        "of": recorded.of,
+        "since": recorded.origin - started if len(recorded) else 0,
         "lanes": recorded.lanes,
         "nodes": recorded.nodes,
         "errors": recorded.errors,
         "operations": {
             name: _packed(getattr(recorded, name)) for name in ("began", "took", "lane", "kind", "key", "node", "error")
         },
-        "faults": [_fault_row(each, started) for each in recorded.faults],
-        "phases": phases,
-        "waits": [[each.get(name) for name in _OF_WAIT] for each in timings.get("waits", [])],
-        "states": happened.drawn(became, started, total),
         "rates": {
             "at": _packed(busy.at),
             "median": _packed(busy.median),
             "p99": _packed(busy.p99),
             **{name: _packed(column) for name, column in busy.ended.items()},
         },
-        "logs": _drawn_logs(logs, started),
     }
 
 

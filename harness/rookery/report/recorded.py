@@ -42,6 +42,7 @@ class Fault:
 class Recorded:
     """The operations of clients, in the order in which they began, one column for each thing that is known of them."""
 
+    of: str = ""  # the workload whose clients they are, where that is known
     began: array[int] = field(default_factory=lambda: array("I"))  # ticks since `origin`
     took: array[int] = field(default_factory=lambda: array("I"))  # ticks
     lane: array[int] = field(default_factory=lambda: array("B"))

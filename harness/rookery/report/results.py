@@ -35,6 +35,7 @@ OWN = frozenset(
     {
         *("schema", "scenario", "started", "outcome", "run", "test", "tier", "title", "bugs", "logs_bytes_dropped"),
         *("failed_phase", "failures", "symptoms", "faults", "verdict", "verdicts", "rpo_seconds", "hangs_elsewhere"),
+        "histories",
         *("storage", "driver", "kubernetes", "images", "nodes", "workload", "state", "upgrade", "roll_back", "bench"),
         *("watcher", "watcher_other"),
         *("dirty", "undone", "drift", "leaks", "skip_leak_check", "unexpected", "unexpected_not_looked_for"),

@@ -60,6 +60,7 @@ REPORT: Mapping[str, Any] = {
     **dict.fromkeys(OTHER_VERSIONS.values(), _VERSIONS),
     "verdict": _VERDICT,
     "rpo_seconds?": NUMBER,
+    "histories": {},
     "verdicts": [{"of": str, "verdict": _VERDICT, "rpo_seconds?": NUMBER}],
     **dict.fromkeys(("storage", "driver", "state"), str),
     **{f"{name}?": str for name in PRODUCTS},

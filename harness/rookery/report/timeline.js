@@ -10,20 +10,23 @@
     for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
     return new globalThis[type](bytes.buffer);
   };
-  const ops = Object.fromEntries(Object.entries(data.operations).map(([name, column]) => [name, unpack(column)]));
-  const rates = Object.fromEntries(Object.entries(data.rates).map(([name, column]) => [name, unpack(column)]));
+  const unpackAll = (columns) => Object.fromEntries(Object.entries(columns).map(([name, column]) => [name, unpack(column)]));
+  // One for each workload: its operations in columns, and when each began and ended.
+  const histories = data.histories.map((each) => {
+    const ops = unpackAll(each.operations);
+    const start = (i) => each.since + ops.began[i] * data.tick;
+    return { ...each, ops, rates: unpackAll(each.rates), size: ops.began.length, start, end: (i) => start(i) + ops.took[i] * data.tick };
+  });
   const logs = [], counts = unpack(data.logs.marks), at = unpack(data.logs.at), line = unpack(data.logs.line);
   let mark = 0;
   data.logs.files.forEach((file, n) => {
     const from = mark, to = (mark += counts[n]);
     logs.push({ file, href: data.logs.hrefs[n] ?? file, at: at.subarray(from, to), line: line.subarray(from, to) });
   });
-  const size = ops.began.length, OUT = data.outcomes.length;
-  const start = (i) => data.since + ops.began[i] * data.tick;
-  const end = (i) => start(i) + ops.took[i] * data.tick;
+  const OUT = data.outcomes.length;
 
   let last = data.total;
-  for (let i = 0; i < size; i++) last = Math.max(last, end(i));
+  for (const { size, end } of histories) for (let i = 0; i < size; i++) last = Math.max(last, end(i));
   for (const phase of [...data.phases, ...data.waits.map(([, start_s, seconds]) => ({ start_s, seconds }))]) last = Math.max(last, phase.start_s + phase.seconds);
   for (const lane of data.states) for (const span of lane.spans) last = Math.max(last, span[1]);
   const whole = [0, last || 1];
@@ -57,16 +60,19 @@
   if (data.faults.length) add({ group: "faults", name: "faults", faults: data.faults });
   rows(data.phases).forEach((row, n) => add({ group: "phases", name: n ? "" : "phases", phases: row }));
   rows(waits).forEach((row, n) => add({ group: "waits", name: n ? "" : "waits", phases: row }));
-  for (let n = 0; n < data.lanes; n++) add({ group: "clients", name: "client " + n, ops: [] });
-  const ofClient = lanes.filter((lane) => lane.group === "clients");
-  for (let i = 0; i < size; i++) ofClient[ops.lane[i]].ops.push(i);
-  const ofNode = data.nodes.map((name, n) => (n ? { group: "nodes", name: "answered by " + name, ends: [] } : null));
-  for (let i = 0; i < size; i++) if (ops.node[i]) ofNode[ops.node[i]].ends.push(i);
-  for (const lane of ofNode)
-    if (lane && lane.ends.length) {
-      lane.ends.sort((a, b) => end(a) - end(b));
-      add(lane);
-    }
+  for (const of of histories) {
+    const { ops, size, end } = of, who = histories.length > 1 && of.of ? of.of : "client";
+    const ofClient = Array.from({ length: of.lanes }, (_, n) => ({ group: "clients of " + of.of, name: `${who} ${n}`, of, ops: [] }));
+    for (let i = 0; i < size; i++) ofClient[ops.lane[i]].ops.push(i);
+    ofClient.forEach(add);
+    const ofNode = of.nodes.map((name) => ({ group: "nodes of " + of.of, name: "answered by " + name, of, ends: [] }));
+    for (let i = 0; i < size; i++) if (ops.node[i]) ofNode[ops.node[i]].ends.push(i);
+    for (const lane of ofNode)
+      if (lane.ends.length) {
+        lane.ends.sort((a, b) => end(a) - end(b));
+        add(lane);
+      }
+  }
   const QUALITY = { good: "good", bad: "bad", some: "warn" };
   for (const { group, name, spans } of data.states) {
     const short = name.length > 28 ? "\u2026" + name.slice(-27) : name;
@@ -109,8 +115,8 @@
       if (lane.faults) for (const fault of lane.faults) bar(g, lane, fault.at, fault.healed ?? fault.effect ?? fault.at, css("fault"), "");
       if (lane.faults) for (const fault of lane.faults) label(g, lane, fault);
       if (lane.spans) for (const [from, to, state, quality] of lane.spans) span(g, lane, from, to, css(QUALITY[quality]), state);
-      if (lane.ops) marks(g, lane, lane.ops, start, end, colour);
-      if (lane.ends) marks(g, lane, lane.ends, end, end, colour);
+      if (lane.ops) marks(g, lane, lane.ops, lane.of.start, lane.of.end, colour);
+      if (lane.ends) marks(g, lane, lane.ends, lane.of.end, lane.of.end, colour);
     }
     axis(g, w);
   }
@@ -150,7 +156,7 @@
       for (let n = first(list, view[0], to); n < list.length; n++) {
         const i = list[n];
         if (from(i) > view[1]) break;
-        if (ops.kind[i] % OUT !== outcome) continue;
+        if (lane.of.ops.kind[i] % OUT !== outcome) continue;
         const a = clip(toX(from(i))), b = clip(toX(to(i)));
         if (b - a < 1 && Math.round(a) === drawn) continue;
         drawn = Math.round(a);
@@ -204,8 +210,8 @@
     if (u.select.width > 3) look(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
     u.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
   }] } };
-  function chart(title, names, unit, format) {
-    const at = Array.from(rates.at, (s) => s + data.since);
+  function chart({ rates, since }, title, names, format) {
+    const at = Array.from(rates.at, (s) => s + since);
     const line = (name, colour) => ({ label: name, stroke: () => css(colour), width: 1.3, points: { show: false },
       value: (u, v) => (v == null ? "" : format(v)) });
     const stroke = () => css("faint"), grid = { stroke: () => css("line"), width: 1 };
@@ -220,10 +226,10 @@
     const columns = names.map(([, column]) => Array.from(rates[column], (v) => (Number.isNaN(v) ? null : v)));
     charts.push(new uPlot(options, [at, ...columns], plots));
   }
-  if (size) {
-    const some = (name) => rates[name].some((v) => v > 0);
-    chart("operations a second, by how they ended", [["ok", "ok", "ok"], ["fail", "fail", "fail"], ["info", "info", "info"]].filter(([, name]) => name === "ok" || some(name)), "/s", (v) => v.toFixed(v < 10 ? 1 : 0) + "/s");
-    chart("how long acknowledged operations took", [["median", "median", "ok"], ["99 %", "p99", "fail"]], "s", seconds);
+  for (const of of histories.filter(({ size }) => size)) {
+    const some = (name) => of.rates[name].some((v) => v > 0), who = histories.length > 1 && of.of ? of.of + ": " : "";
+    chart(of, who + "operations a second, by how they ended", [["ok", "ok", "ok"], ["fail", "fail", "fail"], ["info", "info", "info"]].filter(([, name]) => name === "ok" || some(name)), (v) => v.toFixed(v < 10 ? 1 : 0) + "/s");
+    chart(of, who + "how long acknowledged operations took", [["median", "median", "ok"], ["99 %", "p99", "fail"]], seconds);
   }
 
   let waiting = 0;
@@ -289,20 +295,20 @@
         if (within(from, to)) lines.push(text ? `${state}: ${text}` : state);
     }
     if (lane && (lane.ops || lane.ends)) {
-      const list = lane.ops || lane.ends, from = lane.ops ? start : end;
+      const list = lane.ops || lane.ends, { start, end } = lane.of, from = lane.ops ? start : end;
       const n = first(list, s - near, end), i = list[n];
-      if (i !== undefined && within(from(i), end(i))) lines.push(...operation(i));
+      if (i !== undefined && within(from(i), end(i))) lines.push(...operation(lane.of, i));
     }
     for (const each of data.faults)
       if (within(each.at, each.healed ?? each.effect ?? each.at)) lines.push(`${each.name}; proof: ${each.proof}`);
     return lines.join("\n");
   }
-  function operation(i) {
+  function operation({ ops, nodes, errors, start, end }, i) {
     const kind = ops.kind[i], lines = [];
     const key = ops.key[i] < 0 ? "" : ` of row ${ops.key[i]}`;
     lines.push(`${data.functions[Math.floor(kind / OUT)]}${key}: ${data.outcomes[kind % OUT]} after ${seconds(end(i) - start(i))}`);
-    if (ops.node[i]) lines.push("answered by " + data.nodes[ops.node[i]]);
-    if (ops.error[i]) lines.push(data.errors[ops.error[i]]);
+    if (ops.node[i]) lines.push("answered by " + nodes[ops.node[i]]);
+    if (ops.error[i]) lines.push(errors[ops.error[i]]);
     return lines;
   }
   // Where each log is at that moment.

@@ -10,9 +10,11 @@ WITNESSES = 20  # rows that are told one by one
 
 def sentences(report: Mapping[str, Any], fault: str = "fault") -> list[str]:
     """What report.json says of the verdicts; nothing where nothing was checked. `fault` is what the rows' age is
-    counted to. Those of a scenario's further workloads have their names before them."""
-    of_others = [f"{each['of']}: {line}" for each in report.get("verdicts", []) for line in _sentences(each, fault)]
-    return [*_sentences(report, fault), *of_others]
+    counted to. Where a scenario had several workloads each sentence begins with the name of its own."""
+    others, first = report.get("verdicts", []), _sentences(report, fault)
+    if others and (name := report.get("histories", {}).get("history.jsonl")):
+        first = [f"{name}: {line}" for line in first]
+    return [*first, *(f"{each['of']}: {line}" for each in others for line in _sentences(each, fault))]
 
 
 def _sentences(report: Mapping[str, Any], fault: str) -> list[str]:
