@@ -40,7 +40,6 @@ PERMIT_AES = {
 }
 # As the mons of a cluster have them that was upgraded: `ceph mon set NAME VALUE`. Clients of older Ceph releases, and
 # kernels before 7.0, can use neither keys nor tickets of AES256K.
-# No object says so, and no snapshot's key: with another value `snapshots.FORMAT` is to be raised.
 CIPHERS = {
     "auth_allowed_ciphers": "aes,aes256k",
     "auth_service_cipher": "aes",

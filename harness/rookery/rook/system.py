@@ -32,7 +32,7 @@ from rookery.machine import doctor, loop
 from rookery.machine.network import reachable_registries
 from rookery.machine.volume_loops import volume_loops
 from rookery.rook import ceph_inventory, fingerprint, manifests, recovery, status, undo, upgrade
-from rookery.rook.ceph_cluster import NAMESPACE, CephSpec
+from rookery.rook.ceph_cluster import CIPHERS, NAMESPACE, CephSpec
 from rookery.rook.csi_drivers import Drivers, chosen_driver, objects
 from rookery.rook.deploy import Rook
 from rookery.rook.filesystems import Filesystem, Filesystems
@@ -157,8 +157,10 @@ class RookSystem(StorageSystem):
         """Disks count by their nodes; the numbers of loop devices are what the machine has free."""
         disks = {worker: [f"the disk of {worker}"] for worker in nodes.workers}
         driver = objects(self.driver, self.catalogue.driver[0], kubelet_dir(nodes.topology))
-        applied = digest_of_objects([*self._rendering(nodes, disks).objects(), *driver])
-        return {**self.versions(), "driver": self.driver, "applied": applied}
+        rendering = self._rendering(nodes, disks)
+        applied = digest_of_objects([*rendering.objects(), *driver])
+        told_mons = {"monmap": dict(CIPHERS)} if rendering.spec.permit_aes else {}  # no object says so
+        return {**self.versions(), "driver": self.driver, "applied": applied, **told_mons}
 
     @property
     def rook(self) -> Rook:
