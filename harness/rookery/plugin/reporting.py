@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -232,14 +232,14 @@ class Reporting:
         `rookery report` makes them of the same files, so one that cannot be made fails neither scenario nor run.
         """
         causes = {} if meanwhile else ledger.causes(file)
-        self._page(scenario.name, "scenario", scenario, causes=causes, meanwhile=meanwhile)
-        self._page("the run", "run", scenario.parent, meanwhile=True)
+        self._page(scenario.name, lambda pages: pages.scenario(scenario, causes=causes, meanwhile=meanwhile))
+        self._page("the run", lambda pages: pages.run(scenario.parent, meanwhile=True))
 
-    def _page(self, what: str, kind: str, folder: Path, **how: Any) -> None:
+    def _page(self, what: str, make: Callable[[ModuleType], Path]) -> None:
         try:
             from rookery.report import pages  # Jinja2 is nothing that other tests need
 
-            getattr(pages, kind)(folder, **how)
+            make(pages)
         except Exception as error:
             self.log(f"no page of {what}: {type(error).__name__}: {error}")
 
@@ -276,7 +276,7 @@ class Reporting:
                 **used_in(folder.path), ended=now, outcome="finished", exit_status=status, exit_status_means=meaning
             )
             self.log(f"exit status {status}: {meaning}")
-            self._page("the run", "run", folder.path)
+            self._page("the run", lambda pages: pages.run(folder.path))
 
 
 def about_run(config: pytest.Config, settings: Settings, options: tuple[str, ...]) -> dict[str, Any]:
