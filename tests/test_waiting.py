@@ -323,23 +323,6 @@ def test_what_ceases_has_not_stayed(clock, answers, held):
     assert (caught.value.what, caught.value.reason) == ("volume data at 2 of GiB", answers[held])
 
 
-def test_what_is_to_be_done_when_it_held_is_done_after_each_wait_that_ends_well(clock):
-    done, volume = [], Volume("Pending", "Pending", 1)
-    bound = volume.bound.when_held(lambda: done.append("bound"))
-
-    with pytest.raises(DeadlineExceeded):
-        bound.wait(0)
-    assert done == []
-    bound.wait()
-    assert done == ["bound"]
-    volume.bound.wait()
-    assert done == ["bound"]  # the condition that it was made of is as it was
-
-    both = all_of("both", volume.mounted, volume.bound, within=1).when_held(lambda: done.append("both"))
-    both.since(5).wait()
-    assert done == ["bound", "both"]
-
-
 @pytest.mark.parametrize("when", [1764000000.5, SimpleNamespace(at=1764000000.5)], ids=["a time", "a fault"])
 def test_since_asks_for_newer_evidence(clock, when):
     claim = Volume(7)

@@ -202,7 +202,7 @@ def given_by_any(
     values = {name: (f"{name} in {pyproject}", value) for name, value in _from_pyproject(pyproject).items()}
     for setting_field in fields(Settings):
         name = setting_field.name
-        variable = f"{PREFIX}{name.upper()}"
+        variable = variable_name(name)
         if environment.get(variable):
             values[name] = (variable, environment[variable])
         if options.get(name) is not None:
@@ -213,6 +213,11 @@ def given_by_any(
 def option_name(name: str) -> str:
     """`keep_cluster` as the option `--keep-cluster`."""
     return f"--{name.replace('_', '-')}"
+
+
+def variable_name(name: str) -> str:
+    """`keep_cluster` as the environment variable `ROOKERY_KEEP_CLUSTER`."""
+    return f"{PREFIX}{name.upper()}"
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -116,7 +116,6 @@ class Condition(Generic[T_co]):
         self.every = every
         self.times_in_a_row = times_in_a_row
         self._ask = ask
-        self._held: Callable[[], None] | None = None
 
     def __repr__(self) -> str:
         return f"<Condition: {self.name}>"
@@ -140,22 +139,13 @@ class Condition(Generic[T_co]):
         self, within: float | None = None, *, every: float | None = None, times_in_a_row: int | None = None
     ) -> T_co:
         """Ask until it holds, and return its value; what is not given is as the condition has it. See `wait_for`."""
-        value = wait_for(
+        return wait_for(
             self._attempt(each_by_its_own=within is None),
             what=self.name,
             within=self.within if within is None else within,
             every=self.every if every is None else every,
             times_in_a_row=self.times_in_a_row if times_in_a_row is None else times_in_a_row,
         )
-        if self._held is not None:
-            self._held()
-        return value
-
-    def when_held(self, do: Callable[[], None]) -> Condition[T_co]:
-        """The same, which calls `do` at the end of every wait for it, but of one that ends with an error."""
-        other = copy.copy(self)
-        other._held = do
-        return other
 
     def stays(self, seconds: float, *, every: float | None = None) -> T_co:
         """See that it holds now and as often as it is asked for so many seconds; its last value.
@@ -249,17 +239,15 @@ class _AllOf(Condition[None]):
     def since(self, when: float | Moment) -> Condition[None]:
         if not self.has_evidence:
             return super().since(when)  # which refuses
-        parts = tuple(each.since(when) if each.has_evidence else each for each in self._conditions)
-        newer = _AllOf(
+        newer = tuple(each.since(when) if each.has_evidence else each for each in self._conditions)
+        return _AllOf(
             self.name,
-            parts,
+            newer,
             within=self._together,
             every=self.every,
             milestones=self._milestones,
             milestone=getattr(when, "milestone", None) if self._milestones else None,
         )
-        newer._held = self._held
-        return newer
 
     def _each(self) -> None:
         self._asking(None)()

@@ -135,7 +135,28 @@ def test_a_cell_that_does_not_fit_what_the_environment_asks_for_leaves_its_turn_
     assert capsys.readouterr().out.strip() == "default"
     monkeypatch.setenv("ROOKERY_KUBERNETES", "1.20.0")
     assert cli.main(["matrix", "draw", str(turn), "--matrix", str(OWN)]) == 2
-    assert "no cell that is drawn fits the environment: rook-1.17: " in capsys.readouterr().err
+    assert "no cell that is drawn can be run here: rook-1.17: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({}, ""),
+        ({"ROOKERY_ROOK": ""}, ""),
+        ({"ROOKERY_ROOK": "1.17.8"}, ""),
+        ({"ROOKERY_ROOK": "1.18.8"}, "--rook 1.17.8 is not what ROOKERY_ROOK=1.18.8 asks for"),
+        ({"ROOKERY_ROOK_MANIFESTS": "of-1.18"}, "--rook-manifests are of one version of Rook"),
+    ],
+)
+def test_a_cell_of_one_rook_does_not_fit_a_run_that_asks_for_another(tmp_path, environment, reason):
+    assert cells.why_not_beside({"rook": "1.17.8"}, environment, tmp_path / "none.toml") == reason
+
+
+def test_what_pyproject_asks_for_is_asked_of_a_cell_that_is_drawn(tmp_path):
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[tool.rookery]\nkubernetes = "1.34.0"\n', encoding="utf-8")
+    assert "does not fit Rook 1.17.8" in cells.why_not_beside({"rook": "1.17.8"}, {}, pyproject)
+    assert cells.why_not_beside({}, {}, pyproject) == ""
 
 
 def test_a_turn_of_no_cell_and_one_that_is_no_number_are_refused(capsys, tmp_path):

@@ -153,6 +153,30 @@ def test_a_change_of_versions_is_over_when_it_was_done(scenario, name, noted):
     assert [(each["name"], each["healed"]) for each in begun] == [(name, None)]
     over = data_of(scenario(history, **{noted: {**versions, "done_at": T0 + 200}}))["faults"]
     assert [(each["name"], each["healed"]) for each in over] == [(name, 210.0)]
+    unknown = data_of(scenario(history, **{noted: {**versions, "at": None, "done_at": T0 + 200}}))["faults"]
+    assert [each["healed"] for each in unknown] == [None]
+
+
+def test_an_upgrade_without_clients_is_drawn(scenario):
+    page = scenario(upgrade={"from": {"rook": "1.17.8"}, "to": {"rook": "1.18.8"}, "at": T0 + 1, "done_at": T0 + 200})
+    assert [(each["name"], each["at"], each["healed"], each["proof"]) for each in data_of(page)["faults"]] == [
+        ("upgrade", 11.0, 210.0, "rook 1.18.8")
+    ]
+
+
+def test_an_upgrade_that_is_rolled_back_is_over_when_that_begins(scenario):
+    history = [
+        each
+        for at, name in ((6, "upgrade"), (8, "roll back"))
+        for each in (line(-1, "invoke", "fault", at, value=name), line(-1, "ok", "fault", at + 1, fault={}))
+    ]
+    versions = {"from": {"rook": "1.17.8"}, "to": {"rook": "1.18.8"}}
+    noted = {
+        "upgrade": {**versions, "at": T0 + 1},
+        "roll_back": {**versions, "at": T0 + 3, "done_at": T0 + 40},
+    }
+    drawn = [(each["name"], each["at"], each["healed"]) for each in data_of(scenario(history, **noted))["faults"]]
+    assert drawn == [("upgrade", 11.0, 13.0), ("roll back", 13.0, 50.0)]
 
 
 def test_a_fault_that_a_history_has_is_not_reported_twice(scenario):
@@ -215,6 +239,24 @@ def test_each_workload_has_its_own_clients_rates_and_table_and_faults_are_those_
     assert '<td>postgresql</td><td class="n">0</td><td>write</td><td class="n">0</td><td>fail</td>' in page
     other.unlink()
     assert "<th>workload</th>" not in scenario(HISTORY)
+
+
+def test_what_failed_of_one_workload_leaves_room_for_what_failed_of_another(scenario, tmp_path):
+    def failed(number, begin):
+        return [
+            each
+            for n in range(number)
+            for each in (
+                line(0, "invoke", "write", begin + n / 100, key=n),
+                line(0, "fail", "write", begin + n / 100 + 0.001, key=n),
+            )
+        ]
+
+    other = tmp_path / "20261128T214000Z" / "it" / "history-postgresql.jsonl"
+    other.parent.mkdir(parents=True)
+    other.write_text("\n".join(failed(1, 5.5)) + "\n", encoding="utf-8")
+    page = scenario(failed(pages.NOTABLE + 1, 5))
+    assert '<td>postgresql</td><td class="n">0</td><td>write</td><td class="n">0</td><td>fail</td>' in page
 
 
 def test_of_many_operations_that_did_not_end_as_ok_the_worst_are_listed_and_all_are_counted(scenario):
@@ -456,6 +498,8 @@ def test_the_verdict_on_a_second_workload_has_its_name():
     other = {"of": "postgresql", "verdict": {"verdict": "unknown", "acknowledged": 7}}
     report = {"verdict": {"verdict": "valid"}, "rpo_seconds": 0, "histories": {"history.jsonl": "cassandra"}}
     assert verdicts.sentences(report)[0] == "Valid: no acknowledged row may be lost, and that held."
+    unchecked = {**report["histories"], "history-postgresql.jsonl": "postgresql"}
+    assert verdicts.sentences({**report, "histories": unchecked})[0].startswith("cassandra: Valid: ")
     lines = verdicts.sentences({**report, "verdicts": [other]})
     assert lines[0] == "cassandra: Valid: no acknowledged row may be lost, and that held."
     assert [line for line in lines if line.startswith("postgresql: Unknown: ")]

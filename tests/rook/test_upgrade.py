@@ -212,7 +212,7 @@ def test_it_is_done_when_all_of_it_is_and_each_step_is_reported_once(upgrading):
         "CephCluster Ready",
         "ceph versions agree",
         "storage drivers serve",
-        "HEALTH_OK",
+        "done",
     ]
 
 

@@ -28,7 +28,7 @@ from rookery.storage import log_bundle
 from rookery.storage import saved as saved_module
 from rookery.storage.baseline import Fingerprint, Item
 from rookery.storage.cluster import StorageCluster
-from rookery.storage.system import StorageSystem
+from rookery.storage.system import DONE, StorageSystem
 from rookery.waiting import Condition, NotYet, condition
 
 CEPH = "quay.io/ceph/ceph:v18.2.7"
@@ -436,7 +436,7 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
             did.append("begun" if healthy_first else "begun on what is not healthy")
             self.at = versions["rook"]
             milestone("every daemon")
-            return Condition("upgraded", lambda: None, within=1)
+            return Condition("upgraded", lambda: milestone(DONE), within=1)
 
     cluster.storage, cluster.results = System(), results
     image = SimpleNamespace(reference="rook/ceph:v1.18.8", origin=SimpleNamespace(value="built"))
@@ -450,7 +450,7 @@ def test_the_images_of_an_upgrade_are_there_before_it_begins_and_the_report_has_
     done.wait()
     assert results.noted("upgrade") == {**noted, "done_at": results.noted("upgrade")["done_at"]}
     assert results.noted("upgrade")["done_at"] >= noted["at"]
-    assert list(results.seconds()) == ["images of the upgrade ready", "upgrade: every daemon"]
+    assert list(results.seconds()) == ["images of the upgrade ready", "upgrade: every daemon", "upgrade: done"]
 
 
 def test_an_upgrade_is_on_record_as_what_takes_nothing(cluster, results, monkeypatch, tmp_path):
@@ -474,7 +474,7 @@ def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path)
 
     def roll_back(phase, milestone):
         milestone("every daemon")
-        return Condition("rolled back", lambda: None, within=1)
+        return Condition("rolled back", lambda: milestone(DONE), within=1)
 
     cluster.storage = SimpleNamespace(
         versions=lambda: next(versions), roll_back=roll_back, require_roll_back=lambda: None
@@ -487,7 +487,7 @@ def test_a_roll_back_is_on_record_beside_the_upgrade(cluster, results, tmp_path)
     noted = results.noted("roll_back")
     assert noted["to"] == {"rook": "1.17.8", "ceph": "v18"}
     assert noted["done_at"] >= noted["at"]
-    assert list(results.seconds()) == ["roll back: every daemon"]
+    assert list(results.seconds()) == ["roll back: every daemon", "roll back: done"]
 
 
 def test_a_roll_back_that_is_refused_is_no_fault_in_the_history(cluster, results, tmp_path):

@@ -16,7 +16,7 @@ from rookery.waiting import Condition
 from rookery.workloads import seeded, workload
 from rookery.workloads.recording import NotAcknowledged, record_read, record_write
 from rookery.workloads.registry import Kind
-from rookery.workloads.workload import SEED_TABLE, Workload
+from rookery.workloads.workload import SEED_AT_ONCE, SEED_TABLE, Workload
 
 KIND = Kind("rows", title="Rows", image="rows", version="1", to_load="", seed_rows=100)
 
@@ -93,10 +93,10 @@ class Rows(Workload[Client]):
     def _prove_durable(self):
         self.proved = True
 
-    def write(self, rows):
+    def write(self, rows, *, at_once=None):
         """A round of its own of what the server acknowledges."""
         self.server.left = self.server.acknowledges.pop(0) if self.server.acknowledges else rows
-        return super().write(rows)
+        return super().write(rows, at_once=at_once)
 
 
 @pytest.fixture
@@ -161,15 +161,16 @@ def test_what_is_there_after_the_fault_is_valid_and_the_verdict_is_written_down(
     assert (report["verdict"]["verdict"], report["rpo_seconds"]) == ("valid", 0)
 
 
-def test_rows_are_on_their_way_together_so_that_a_server_syncs_them_together(rows, server, monkeypatch):
-    together, insert = threading.Barrier(Rows.burst), server.insert
+def test_rows_of_the_seed_are_on_their_way_together_so_that_a_server_syncs_them_together(rows, server, monkeypatch):
+    together, insert = threading.Barrier(SEED_AT_ONCE), server.insert
 
     def wait_and_insert(table, key, value):
         together.wait(timeout=10)
         insert(table, key, value)
 
     monkeypatch.setattr(server, "insert", wait_and_insert)
-    assert rows.write(2 * Rows.burst) == 2 * Rows.burst
+    rows.fill_seed(2 * SEED_AT_ONCE)
+    assert len(server.tables[rows.table]) == 2 * SEED_AT_ONCE
 
 
 def test_a_second_workload_has_its_own_history_and_verdict_and_every_fault(kube, record, results):

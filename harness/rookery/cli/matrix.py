@@ -22,6 +22,8 @@ from rookery.machine.pytest_process import run_pytest
 from rookery.matrix import cell_runs, cells, grid, issues, nights
 from rookery.settings import Settings
 
+PYPROJECT = Path("pyproject.toml")
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
@@ -65,7 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="say whose turn it is, and pytest's options for it",
         description="Of the cells that matrix.toml has as drawn, the one of this turn: its name, and pytest's options "
         "for its settings. A run that has no time for every cell goes through them so, one at each turn. One that does "
-        "not fit what ROOKERY_… asks for leaves its turn to the next.",
+        "not fit what ROOKERY_… or pyproject.toml asks for leaves its turn to the next.",
     )
     drawn.add_argument("turn", type=_turn, metavar="TURN", help="a number that grows by one from run to run")
     _common(drawn, inner=True)
@@ -109,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def machine_has() -> Mapping[str, bool]:
     """Which of `cells.NEEDS` this machine has; registries that have a mirror need not be reached themselves."""
-    mirrors = Mirrors.parse(Settings.from_sources({}, pyproject=Path("pyproject.toml")).registry_mirror)
+    mirrors = Mirrors.parse(Settings.from_sources({}, pyproject=PYPROJECT).registry_mirror)
     without = {name for name in network.REGISTRIES if not mirrors.of_registry(name)}
     return {
         "registries": not without or without <= network.reachable_registries(),
@@ -176,7 +178,8 @@ def _scenarios(night: Path) -> list[nights.ScenarioRun]:
 
 
 def _draw(arguments: argparse.Namespace) -> int:
-    cell = cells.load(arguments.matrix).draw(arguments.turn, environment=os.environ)
+    why_not = partial(cells.why_not_beside, environment=os.environ, pyproject=PYPROJECT)
+    cell = cells.load(arguments.matrix).draw(arguments.turn, why_not=why_not)
     options = " ".join(cell.versions)
     print(json.dumps({"name": cell.name, "options": options}) if arguments.json else f"{cell.name} {options}".rstrip())
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -29,10 +29,14 @@ class Recorder:
         path: Path,
         *,
         name: str = "",
+        on_named: Callable[[Mapping[str, str]], None] = lambda histories: None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
-        """Raises `FileExistsError`: two runs in one file would be checked as one."""
+        """`on_named` is told of the workloads, by the names of their files, when there is another one.
+
+        Raises `FileExistsError`: two runs in one file would be checked as one.
+        """
         self.path = path
         self.name = name
         self._file = path.open("x", encoding="utf-8", buffering=1)
@@ -45,6 +49,7 @@ class Recorder:
         self._keys = 0
         self._unchecked = False
         self._of_workloads: dict[str, Recorder] = {}
+        self._on_named = on_named
         self._faults = 0
 
     def __enter__(self) -> Recorder:
@@ -73,6 +78,7 @@ class Recorder:
                     hint="have all workloads as arguments of the scenario",
                 )
             self._of_workloads[name] = self._another(name) if self._of_workloads else self
+            self._on_named({recorder.path.name: workload for workload, recorder in self._of_workloads.items()})
         return self._of_workloads[name]
 
     def _another(self, name: str) -> Recorder:

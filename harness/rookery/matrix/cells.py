@@ -17,14 +17,13 @@ from __future__ import annotations
 import datetime
 import itertools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from rookery.errors import UsageError, in_words
-from rookery.settings import Settings, option_name
+from rookery.settings import Settings, option_name, variable_name
 from rookery.storage.system import system_named
 
 if sys.version_info >= (3, 11):
@@ -120,20 +119,23 @@ class Matrix:
             )
         return [known[name] for name in names] if names else list(self.cells)
 
-    def draw(self, turn: int, *, environment: Mapping[str, str] = MappingProxyType({})) -> Cell:
-        """The cell of this turn among those that are drawn, one after another; the next one where it does not fit what
-        the environment asks for. Raises `UsageError` if none is drawn, or fits."""
+    def draw(self, turn: int, *, why_not: Callable[[Mapping[str, Any]], str] = lambda settings: "") -> Cell:
+        """The cell of this turn among those that are drawn, one after another; the next one where `why_not` has a
+        reason against its settings. Raises `UsageError` if none is drawn, or is left."""
         drawn = [cell for cell in self.cells if cell.drawn]
         if not drawn:
             raise UsageError("no cell is drawn by turns", hint="`drawn = true` in the table of one, or of several")
         reasons = {}
         for place in range(turn, turn + len(drawn)):
             cell = drawn[place % len(drawn)]
-            if not (reason := why_not(cell.settings, environment=environment)):
+            if not (reason := why_not(cell.settings)):
                 return cell
             reasons[cell.name] = reason
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        raise UsageError(f"no cell that is drawn fits the environment: {told}", hint="ROOKERY_… is set to what?")
+        raise UsageError(
+            f"no cell that is drawn can be run here: {told}",
+            hint="unset that variable, or take the setting out of [tool.rookery] in pyproject.toml",
+        )
 
 
 def load(path: Path) -> Matrix:
@@ -174,12 +176,27 @@ def name_of(settings: Mapping[str, Any]) -> str:
                     for name, value in settings.items())  # fmt: skip
 
 
-def why_not(settings: Mapping[str, Any], *, environment: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Why versions do not fit one another, by what the storage system says of them; empty if they do.
+def why_not(settings: Mapping[str, Any]) -> str:
+    """Why versions do not fit one another, by what the storage system says of them; empty if they do."""
+    return _why_not(Settings(**settings))
 
-    `environment` is that of a run: what its variables ask for counts as well, where the cell asks for nothing else.
+
+def why_not_beside(settings: Mapping[str, Any], environment: Mapping[str, str], pyproject: Path) -> str:
+    """Why a run that has these variables and that file cannot be of a cell with these settings; empty if it can.
+
+    What either asks for is asked of the cell as well, and a cell asks for nothing else than a variable does. Raises
+    `UsageError` for a variable, or a value in the file, that is none.
     """
-    given = Settings.from_sources(settings, environment=environment)
+    for name, value in settings.items():
+        if (asked := environment.get(variable := variable_name(name))) and asked != str(value):
+            return f"{option_name(name)} {value} is not what {variable}={asked} asks for"
+    given = Settings.from_sources(settings, environment=environment, pyproject=pyproject)
+    if "rook" in settings and given.rook_manifests:
+        return f"{option_name('rook_manifests')} are of one version of Rook"
+    return _why_not(given)
+
+
+def _why_not(given: Settings) -> str:
     try:
         system_named(given.storage).check(given)
     except UsageError as error:

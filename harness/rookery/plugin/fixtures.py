@@ -10,7 +10,7 @@ Each imports what it needs when it is asked for: this module is imported by ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,7 +173,10 @@ def rookery_history(cluster: StorageCluster, rookery_results: Results) -> Iterat
     """
     from rookery.history.recorder import Recorder
 
-    with Recorder(rookery_results.path("history.jsonl")) as recorder:
+    def note(histories: Mapping[str, str]) -> None:
+        rookery_results.record(histories=dict(histories))
+
+    with Recorder(rookery_results.path("history.jsonl"), on_named=note) as recorder:
         cluster.history = recorder
         try:
             yield recorder
@@ -194,20 +197,16 @@ def _workload_fixture(kind: Kind) -> Any:
         from rookery.plugin import options, ordering, running, session
         from rookery.workloads.workload import new
 
-        record = rookery_history.of_workload(kind.name)
         made = new(
             kind,
             cluster.kube,
             storage_class=cluster.storage_class,
-            record=record,
+            record=rookery_history.of_workload(kind.name),
             results=rookery_results,
             version=options.settings_of(request.config).workloads[kind.name],
             **ordering.workload_options(request.node, kind),
         )
-        rookery_results.record(
-            workload=[*rookery_results.noted("workload", []), *made.images],
-            histories={**rookery_results.noted("histories", {}), record.path.name: kind.name},
-        )
+        rookery_results.record(workload=[*rookery_results.noted("workload", []), *made.images])
         if not kind.seed_rows:
             with session.deployed(made, cluster, rookery_results):
                 yield made

@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -56,7 +57,7 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
     files = _history_files(folder)
     left_out = meanwhile and sum(path.stat().st_size for path in files) > LARGEST_MEANWHILE
     histories = [] if left_out else _histories(files, report)
-    faults = _healed(histories[0].faults if histories else [], report) or list(faults_noted(report.get("faults", [])))
+    faults = _faults(histories, report)
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
     notable, notable_in_all = _notable(histories, started)
@@ -271,13 +272,13 @@ def _median(seconds: list[float]) -> float | None:
 
 
 def _history_files(folder: Path) -> list[Path]:
-    """Of each workload; the first of them has its name from none."""
+    """The files of all histories, that of the first workload before the others."""
     first = folder / "history.jsonl"
     return [path for path in (first, *sorted(folder.glob("history-*.jsonl"))) if path.is_file()]
 
 
 def _histories(files: Sequence[Path], report: Mapping[str, Any]) -> list[Recorded]:
-    """What there is in them, by their order; an empty one of the first where there is none."""
+    """What there is in them, with whose clients it is."""
     names, found = report.get("histories", {}), []
     for path in files:
         recorded = read(path)
@@ -299,7 +300,7 @@ def _notable(histories: Sequence[Recorded], started: float) -> tuple[list[dict[s
     """The operations that did not end as `ok`, for the table, and how many there are: those that failed before those
     whose end nobody knows, and these before those that never ended."""
     places = sorted(
-        (outcome, number, place)
+        (outcome, recorded.origin - started + recorded.began[place] * TICK, number, place)
         for number, recorded in enumerate(histories)
         for place, kind in enumerate(recorded.kind)
         if (outcome := kind % len(OUTCOMES))
@@ -307,7 +308,7 @@ def _notable(histories: Sequence[Recorded], started: float) -> tuple[list[dict[s
     return [
         {
             "of": recorded.of,
-            "at": recorded.origin - started + recorded.began[place] * TICK,
+            "at": at,
             "seconds": recorded.took[place] * TICK,
             "client": recorded.lane[place],
             "what": FUNCTIONS[recorded.kind[place] // len(OUTCOMES)],
@@ -316,21 +317,36 @@ def _notable(histories: Sequence[Recorded], started: float) -> tuple[list[dict[s
             "node": recorded.nodes[recorded.node[place]],
             "error": recorded.errors[recorded.error[place]],
         }
-        for outcome, number, place in places[:NOTABLE]
+        for outcome, at, number, place in places[:NOTABLE]
         for recorded in (histories[number],)
     ], len(places)
 
 
-def _healed(faults: list[Fault], report: Mapping[str, Any]) -> list[Fault]:
-    """With when each was healed, or was done with, which report.json has."""
-    known = [each for each in report.get("faults", []) if isinstance(each, dict) and each.get("healed_at")]
-    for name, noted in OTHER_VERSIONS.items():
-        if done_at := report.get(noted, {}).get("done_at"):
-            known.append({"name": name, "at": report[noted].get("at", 0.0), "healed_at": done_at})
+def _faults(histories: Sequence[Recorded], report: Mapping[str, Any]) -> list[Fault]:
+    """Those of a history, which every one has, with when each was over, which report.json has; or what that has alone.
+
+    A change of versions that was not waited for is over when the next one begins.
+    """
+    noted = [each for each in report.get("faults", []) if isinstance(each, dict)]
+    for name, key in OTHER_VERSIONS.items():
+        if (change := report.get(key, {})).get("at"):
+            proof = ", ".join(f"{part} {version}" for part, version in change["to"].items())
+            noted.append({"name": name, "at": change["at"], "healed_at": change.get("done_at"), "proof": proof})
+    noted.sort(key=itemgetter("at"))
+    recorded = next((each.faults for each in histories if each.faults), None)
+    found = list(faults_noted(noted)) if recorded is None else [_with_end(fault, noted) for fault in recorded]
+    changes = [fault.at for fault in found if fault.name in OTHER_VERSIONS]
     return [
-        replace(fault, healed=next((each["healed_at"] for each in known if _is_of(fault, each)), fault.healed))
-        for fault in faults
+        replace(fault, healed=next((at for at in changes if at > fault.at), None))
+        if fault.name in OTHER_VERSIONS and fault.healed is None
+        else fault
+        for fault in found
     ]
+
+
+def _with_end(fault: Fault, noted: Sequence[Mapping[str, Any]]) -> Fault:
+    ends = (each["healed_at"] for each in noted if each.get("healed_at") and _is_of(fault, each))
+    return replace(fault, healed=next(ends, fault.healed))
 
 
 def _is_of(fault: Fault, noted: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -116,7 +116,7 @@ def faults_of(recorded: Iterable[dict[str, Any]], origin: float, origin_ns: int)
         yield Fault(_name(begin), unix(begin["time_ns"]), None, None, "none: the run ended first")
 
 
-def faults_noted(noted: Iterable[dict[str, Any]]) -> Iterator[Fault]:
+def faults_noted(noted: Iterable[Mapping[str, Any]]) -> Iterator[Fault]:
     """The faults of report.json, for a scenario whose clients left no history. When they were verified is not in it."""
     for each in noted:
         proof = each.get("proof") or "none: it was not verified"

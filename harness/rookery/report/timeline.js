@@ -60,12 +60,12 @@
   if (data.faults.length) add({ group: "faults", name: "faults", faults: data.faults });
   rows(data.phases).forEach((row, n) => add({ group: "phases", name: n ? "" : "phases", phases: row }));
   rows(waits).forEach((row, n) => add({ group: "waits", name: n ? "" : "waits", phases: row }));
-  for (const of of histories) {
-    const { ops, size, end } = of, who = histories.length > 1 && of.of ? of.of : "client";
-    const ofClient = Array.from({ length: of.lanes }, (_, n) => ({ group: "clients of " + of.of, name: `${who} ${n}`, of, ops: [] }));
+  for (const history of histories) {
+    const { ops, size, end } = history, who = histories.length > 1 && history.of ? history.of : "client";
+    const ofClient = Array.from({ length: history.lanes }, (_, n) => ({ group: "clients of " + history.of, name: `${who} ${n}`, history, ops: [] }));
     for (let i = 0; i < size; i++) ofClient[ops.lane[i]].ops.push(i);
     ofClient.forEach(add);
-    const ofNode = of.nodes.map((name) => ({ group: "nodes of " + of.of, name: "answered by " + name, of, ends: [] }));
+    const ofNode = history.nodes.map((name) => ({ group: "nodes of " + history.of, name: "answered by " + name, history, ends: [] }));
     for (let i = 0; i < size; i++) if (ops.node[i]) ofNode[ops.node[i]].ends.push(i);
     for (const lane of ofNode)
       if (lane.ends.length) {
@@ -115,8 +115,8 @@
       if (lane.faults) for (const fault of lane.faults) bar(g, lane, fault.at, fault.healed ?? fault.effect ?? fault.at, css("fault"), "");
       if (lane.faults) for (const fault of lane.faults) label(g, lane, fault);
       if (lane.spans) for (const [from, to, state, quality] of lane.spans) span(g, lane, from, to, css(QUALITY[quality]), state);
-      if (lane.ops) marks(g, lane, lane.ops, lane.of.start, lane.of.end, colour);
-      if (lane.ends) marks(g, lane, lane.ends, lane.of.end, lane.of.end, colour);
+      if (lane.ops) marks(g, lane, lane.ops, lane.history.start, lane.history.end, colour);
+      if (lane.ends) marks(g, lane, lane.ends, lane.history.end, lane.history.end, colour);
     }
     axis(g, w);
   }
@@ -156,7 +156,7 @@
       for (let n = first(list, view[0], to); n < list.length; n++) {
         const i = list[n];
         if (from(i) > view[1]) break;
-        if (lane.of.ops.kind[i] % OUT !== outcome) continue;
+        if (lane.history.ops.kind[i] % OUT !== outcome) continue;
         const a = clip(toX(from(i))), b = clip(toX(to(i)));
         if (b - a < 1 && Math.round(a) === drawn) continue;
         drawn = Math.round(a);
@@ -226,10 +226,11 @@
     const columns = names.map(([, column]) => Array.from(rates[column], (v) => (Number.isNaN(v) ? null : v)));
     charts.push(new uPlot(options, [at, ...columns], plots));
   }
-  for (const of of histories.filter(({ size }) => size)) {
-    const some = (name) => of.rates[name].some((v) => v > 0), who = histories.length > 1 && of.of ? of.of + ": " : "";
-    chart(of, who + "operations a second, by how they ended", [["ok", "ok", "ok"], ["fail", "fail", "fail"], ["info", "info", "info"]].filter(([, name]) => name === "ok" || some(name)), (v) => v.toFixed(v < 10 ? 1 : 0) + "/s");
-    chart(of, who + "how long acknowledged operations took", [["median", "median", "ok"], ["99 %", "p99", "fail"]], seconds);
+  for (const history of histories.filter(({ size }) => size)) {
+    const some = (name) => history.rates[name].some((v) => v > 0);
+    const who = histories.length > 1 && history.of ? history.of + ": " : "";
+    chart(history, who + "operations a second, by how they ended", [["ok", "ok", "ok"], ["fail", "fail", "fail"], ["info", "info", "info"]].filter(([, name]) => name === "ok" || some(name)), (v) => v.toFixed(v < 10 ? 1 : 0) + "/s");
+    chart(history, who + "how long acknowledged operations took", [["median", "median", "ok"], ["99 %", "p99", "fail"]], seconds);
   }
 
   let waiting = 0;
@@ -295,9 +296,9 @@
         if (within(from, to)) lines.push(text ? `${state}: ${text}` : state);
     }
     if (lane && (lane.ops || lane.ends)) {
-      const list = lane.ops || lane.ends, { start, end } = lane.of, from = lane.ops ? start : end;
+      const list = lane.ops || lane.ends, { start, end } = lane.history, from = lane.ops ? start : end;
       const n = first(list, s - near, end), i = list[n];
-      if (i !== undefined && within(from(i), end(i))) lines.push(...operation(lane.of, i));
+      if (i !== undefined && within(from(i), end(i))) lines.push(...operation(lane.history, i));
     }
     for (const each of data.faults)
       if (within(each.at, each.healed ?? each.effect ?? each.at)) lines.push(`${each.name}; proof: ${each.proof}`);

@@ -11,8 +11,8 @@ WITNESSES = 20  # rows that are told one by one
 def sentences(report: Mapping[str, Any], fault: str = "fault") -> list[str]:
     """What report.json says of the verdicts; nothing where nothing was checked. `fault` is what the rows' age is
     counted to. Where a scenario had several workloads each sentence begins with the name of its own."""
-    others, first = report.get("verdicts", []), _sentences(report, fault)
-    if others and (name := report.get("histories", {}).get("history.jsonl")):
+    others, first, histories = report.get("verdicts", []), _sentences(report, fault), report.get("histories", {})
+    if (others or len(histories) > 1) and (name := histories.get("history.jsonl")):
         first = [f"{name}: {line}" for line in first]
     return [*first, *(f"{each['of']}: {line}" for each in others for line in _sentences(each, fault))]
 

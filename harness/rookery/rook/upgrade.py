@@ -21,6 +21,7 @@ from rookery.kube.objects import fields_of
 from rookery.rook import manifests
 from rookery.rook.deploy import CEPH_POLL, CRDS_ESTABLISHED, OPERATOR_READY, ROOK_VERSION, Rook
 from rookery.rook.deployments import app_of
+from rookery.storage.system import DONE
 from rookery.waiting import Condition, NotYet, all_of, minutes
 
 UPGRADED = minutes(12)
@@ -117,7 +118,7 @@ def done(
             ),
         ),
         "storage drivers serve": tuple(drivers),
-        "HEALTH_OK": (
+        DONE: (
             rook.mons_in_quorum(),
             rook.osds_up,
             Condition(

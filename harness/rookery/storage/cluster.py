@@ -40,7 +40,7 @@ from rookery.storage.around_faults import AroundFaults
 from rookery.storage.baseline import Cleaning, Fingerprint, MeasuredCluster, converge
 from rookery.storage.own_disks import require_own_disks
 from rookery.storage.saved import BASELINE_TAKEN, RESUMED_WITHIN, Saved
-from rookery.storage.system import Baseline, Milestone, Phase, system_named
+from rookery.storage.system import DONE, Baseline, Milestone, Phase, system_named
 from rookery.waiting import Condition, NotYet, condition, minutes, wait_for
 
 if TYPE_CHECKING:  # what a scenario hands in, and what only one system has
@@ -369,7 +369,14 @@ class StorageCluster:
     ) -> Condition[None]:
         """What `begin` returns; versions before and after, when it began and when it was done are in report.json."""
         before = dict(self.storage.versions())
-        milestone = results.milestones(time.monotonic_ns(), f"{name}: ")
+        measured = results.milestones(time.monotonic_ns(), f"{name}: ")
+        noted: dict[str, Any] = {}
+
+        def milestone(step: str) -> None:
+            measured(step)
+            if step == DONE:
+                results.record(**{OTHER_VERSIONS[name]: {**noted, "done_at": time.time()}})
+
         with nullcontext() if self.history is None else self.history.fault(name) as keep:
             at, started_ns = time.time(), time.monotonic_ns()
             done = begin(results.phase, milestone)
@@ -378,9 +385,9 @@ class StorageCluster:
                 changed = {part: version for part, version in after.items() if version != before[part]}
                 proof = ", ".join(f"{part} {before[part]} is {version}" for part, version in changed.items())
                 keep(Injected(name, started_ns, time.monotonic_ns(), at, proof=proof))
-        noted: dict[str, Any] = {"from": before, "to": after, "at": at}
+        noted.update({"from": before, "to": after, "at": at})
         results.record(**{OTHER_VERSIONS[name]: noted})
-        return done.when_held(lambda: results.record(**{OTHER_VERSIONS[name]: {**noted, "done_at": time.time()}}))
+        return done
 
     def health(self, code: str | Signature) -> Condition[str]:
         """Ceph says that check ("OSD_NEARFULL") of its health, in a signature's words; its value is the summary."""

@@ -35,6 +35,7 @@ Phase = Callable[[str], AbstractContextManager[object]]
 """Reports a phase while its `with` lasts."""
 
 Milestone = Callable[[str], None]
+DONE = "done"  # the last step of an upgrade or a roll back
 """Is told of each step when it is over."""
 
 Baseline = Mapping[str, Any]
@@ -211,7 +212,8 @@ class StorageSystem(ABC):
     def upgrade(
         self, versions: Mapping[str, str], phase: Phase, milestone: Milestone, *, healthy_first: bool = True
     ) -> Condition[None]:
-        """Begin an upgrade to these versions; the condition is that it is done, and tells `milestone` of each step.
+        """Begin an upgrade to these versions; the condition is that it is done, and tells `milestone` of each step when
+        that has held, once; of the last one as `DONE`.
 
         Without `healthy_first` it is begun without the look at its health that the vendor's procedure asks for.
         Raises `UsageError` before anything is touched, as `images_after` does, and `DeadlineExceeded`.
@@ -224,7 +226,7 @@ class StorageSystem(ABC):
 
     def roll_back(self, phase: Phase, milestone: Milestone) -> Condition[None]:
         """Begin to bring it back to the version before its last upgrade; the condition is that it is done, and tells
-        `milestone` of each step.
+        `milestone` as an upgrade does.
 
         Raises `UsageError` before anything is touched, as `require_roll_back` does.
         """

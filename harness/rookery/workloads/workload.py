@@ -32,6 +32,7 @@ from rookery.workloads.writers import WriterProcess, Writers
 
 log = logging.getLogger(__name__)
 
+SEED_AT_ONCE = 32  # rows of the seed: what has come while a server synced, it syncs together
 SEED_TABLE = "seed"  # what a cluster with a workload brings along: rows acknowledged before a scenario begins
 
 READY = minutes(6)
@@ -83,8 +84,7 @@ class Workload(ABC, Generic[C]):
     """
 
     kind: ClassVar[Kind]
-    threads: ClassVar[int]  # that write at once, in `writers`
-    burst: ClassVar[int] = 32  # rows that `write` has under way at once: a server syncs what came meanwhile together
+    threads: ClassVar[int]  # that write at once
     rows_per_second: ClassVar[float]  # of all writers together
     longest_write: ClassVar[float]  # seconds in which a write has ended in one way or the other
 
@@ -194,16 +194,17 @@ class Workload(ABC, Generic[C]):
         if client is not None:
             client.close()
 
-    def write(self, rows: int) -> int:
-        """Write `rows` new rows, each once, and return how many were acknowledged."""
-        client = self._ready_to_write()
-        shares = [rows // self.burst + (number < rows % self.burst) for number in range(min(self.burst, rows))]
+    def write(self, rows: int, *, at_once: int | None = None) -> int:
+        """Write `rows` new rows, each once, and return how many were acknowledged; `at_once` have so many threads at a
+        time, without it as many as `writers` has."""
+        client, threads = self._ready_to_write(), at_once or self.threads
+        shares = [rows // threads + (number < rows % threads) for number in range(threads)]
 
         def write_share(share: int) -> int:
             process = WriterProcess(client.write, self._record)
             return sum(process.write() == "ok" for _ in range(share))
 
-        with ThreadPoolExecutor(self.burst, thread_name_prefix="write") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="write") as pool:
             return sum(pool.map(write_share, shares))
 
     def writers(self) -> Writers:
@@ -280,7 +281,7 @@ class Workload(ABC, Generic[C]):
         """
         acknowledged = 0
         while acknowledged < rows:
-            more = self.write(rows - acknowledged)
+            more = self.write(rows - acknowledged, at_once=SEED_AT_ONCE)
             if not more:
                 raise InfrastructureError(
                     f"{acknowledged} of {rows} rows were acknowledged, and no more",

@@ -22,7 +22,7 @@ from rookery.history.rows import sort_out
 from rookery.waiting import NotYet
 from rookery.workloads.etcd.manifests import CLIENT_PORT
 from rookery.workloads.recording import NotAcknowledged, ReadRows, describe, record_read, record_write
-from rookery.workloads.workload import SEED_TABLE
+from rookery.workloads.workload import SEED_AT_ONCE, SEED_TABLE
 
 CONNECT_SECONDS = 2.0
 # Longer than the server's own limit for a proposal, so that it is the server who says what it knows; that is 5 s and
@@ -67,7 +67,7 @@ class Client:
         self._record = record
         # No retries at all: urllib3 would send some requests again that the server may have had.
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
-        self._pool = urllib3.PoolManager(maxsize=16, retries=False, timeout=timeout)
+        self._pool = urllib3.PoolManager(maxsize=SEED_AT_ONCE, retries=False, timeout=timeout)
         self.closed = False
 
     def close(self) -> None:

@@ -28,7 +28,6 @@ class PostgreSQL(Workload[Client]):
 
     kind = KIND
     threads = 4
-    burst = 4  # each is a connection, and a process of the server
     rows_per_second = 100.0  # each commit waits for the volume
     longest_write = LONGEST_WRITE
     rpo_seconds = 0.0
