@@ -95,7 +95,7 @@ def test_a_fault_is_kept_with_all_that_is_reported_of_it(recorder):
     assert recorder.history().unverified_faults == 0
 
 
-def test_whose_history_each_file_is_is_told_when_there_is_another_workload(tmp_path):
+def test_whose_history_each_file_is_is_noted_when_there_is_another_workload(tmp_path):
     told = []
     with Recorder(tmp_path / "history.jsonl", on_named=told.append) as recorder:
         for name in ("first", "first", "second"):

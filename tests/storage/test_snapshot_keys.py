@@ -118,12 +118,12 @@ def test_what_is_kept_of_a_cluster_that_was_upgraded_is_of_the_versions_of_befor
     assert key_of(cluster).facts["storage"] == before.facts["storage"]
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_what_mons_are_told_is_of_the_key_where_they_are_told_anything(prepared, monkeypatch, told):
-    monkeypatch.setattr(rook_system, "must_permit_aes", lambda rook, *, ceph: told)
+@pytest.mark.parametrize("are_set", [True, False])
+def test_ciphers_of_mons_are_of_the_key_where_they_are_set(prepared, monkeypatch, are_set):
+    monkeypatch.setattr(rook_system, "must_permit_aes", lambda rook, *, ceph: are_set)
     before = key_of(prepared())
     monkeypatch.setitem(rook_system.CIPHERS, "auth_service_cipher", "aes256k")
-    assert (key_of(prepared()).digest != before.digest) is told
+    assert (key_of(prepared()).digest != before.digest) is are_set
 
 
 def test_the_folder_that_nodes_have_their_var_in_makes_another_key(prepared, monkeypatch, tmp_path):

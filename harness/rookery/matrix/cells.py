@@ -131,9 +131,9 @@ class Matrix:
             if not (reason := why_not(cell.settings)):
                 return cell
             reasons[cell.name] = reason
-        told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        reasons_of_all = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         raise UsageError(
-            f"no cell that is drawn can be run here: {told}",
+            f"no cell that is drawn can be run here: {reasons_of_all}",
             hint="unset that variable, or take the setting out of [tool.rookery] in pyproject.toml",
         )
 

@@ -159,8 +159,8 @@ class RookSystem(StorageSystem):
         driver = objects(self.driver, self.catalogue.driver[0], kubelet_dir(nodes.topology))
         rendering = self._rendering(nodes, disks)
         applied = digest_of_objects([*rendering.objects(), *driver])
-        told_mons = {"monmap": dict(CIPHERS)} if rendering.spec.permit_aes else {}  # no object says so
-        return {**self.versions(), "driver": self.driver, "applied": applied, **told_mons}
+        of_mons = {"monmap": dict(CIPHERS)} if rendering.spec.permit_aes else {}  # no object says so
+        return {**self.versions(), "driver": self.driver, "applied": applied, **of_mons}
 
     @property
     def rook(self) -> Rook:
