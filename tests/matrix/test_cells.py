@@ -182,7 +182,7 @@ def test_the_list_reports_what_cannot_run_here(machine, capsys, monkeypatch):
     assert cli.main(["matrix", "--matrix", str(OWN)]) == 0
     told = capsys.readouterr().out
     (line,) = [line for line in told.splitlines() if "--csi-driver=ceph-csi" in line]
-    assert "no: container registries" in line
+    assert "no: it needs container registries" in line
     assert cli.main(["matrix", "--matrix", str(OWN), "--json", "--here"]) == 0
     here = json.loads(capsys.readouterr().out)["include"]
     assert {cell["name"] for cell in here} == {cell.name for cell in cells.load(OWN).cells if not cell.needs}
@@ -196,6 +196,36 @@ def test_a_cell_that_cannot_run_here_is_refused_by_name(machine, capsys, tmp_pat
     assert cli.main(argv) == 2
     assert "ceph-csi cannot run here" in capsys.readouterr().err
     assert not (tmp_path / "nightly").exists()
+
+
+def test_a_cell_that_the_environment_contradicts_cannot_run_here(machine, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROOKERY_ROOK", "1.18.8")
+    monkeypatch.setenv("COLUMNS", "400")
+    reason = "--rook 1.17.8 is not what ROOKERY_ROOK=1.18.8 asks for"
+    where = ["--matrix", str(OWN), "--results-dir", str(tmp_path)]
+    assert cli.main(["matrix", "run", "rook-1.17", *where]) == 2
+    assert f"rook-1.17 cannot run here: {reason}" in capsys.readouterr().err
+    assert cli.main(["matrix", *where]) == 0
+    assert f"no: {reason}" in capsys.readouterr().out
+
+
+def test_a_night_leaves_out_what_cannot_run_here_and_is_refused_if_that_is_all(machine, capsys, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(command, "run_pytest", lambda options, pass_on: begun.append(options) or 0)
+    path = tmp_path / "matrix.toml"
+    path.write_text(
+        '[[cell]]\nname = "a"\nwhy = "b"\nsettings = { rook = "1.17.8" }\n'
+        '[[cell]]\nname = "c"\nwhy = "b"\nsettings = { rook = "1.18.8" }\n',
+        encoding="utf-8",
+    )
+    argv = ["matrix", "run", "--matrix", str(path), "--results-dir", str(tmp_path)]
+    monkeypatch.setenv("ROOKERY_ROOK", "1.18.8")
+    assert cli.main(argv) == 0
+    assert ["--rook=1.18.8" in options for options in begun] == [True]
+    monkeypatch.setenv("ROOKERY_ROOK", "1.18.7")
+    assert cli.main(argv) == 2
+    assert "a cannot run here: " in capsys.readouterr().err
+    assert len(begun) == 1
 
 
 def test_what_is_expected_holds_until_its_day():

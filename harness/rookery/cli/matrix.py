@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -94,13 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     table = Table("cell", "tier", "drawn", "options", "here", "why")
     for cell in shown:
-        lacking = cells.lacking(cell, has)
+        against = _against(cell, has)
         table.add_row(
             cell.name,
             cell.tier,
             "yes" if cell.drawn else "",
             " ".join(cell.options),
-            f"no: {', '.join(lacking)}" if lacking else "yes",
+            f"no: {'; '.join(against)}" if against else "yes",
             cell.why,
         )
     tables.show(table)
@@ -121,19 +122,30 @@ def machine_has() -> Mapping[str, bool]:
 
 
 def _here(cell: cells.Cell, has: Mapping[str, bool]) -> bool:
-    return not cells.lacking(cell, has)
+    return not _against(cell, has)
+
+
+def _against(cell: cells.Cell, has: Mapping[str, bool]) -> list[str]:
+    """Why a run of this cell cannot be here: what the machine lacks, and what else is asked for."""
+    beside = _why_not_beside(cell.settings)
+    return [*(f"it needs {need}" for need in cells.lacking(cell, has)), *([beside] if beside else [])]
+
+
+def _why_not_beside(settings: Mapping[str, Any]) -> str:
+    return cells.why_not_beside(settings, os.environ, PYPROJECT)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     matrix, results, has = cells.load(arguments.matrix), _results(arguments), machine_has()
     asked = matrix.named(arguments.cells)
-    if arguments.cells and (lacking := {cell.name: need for cell in asked if (need := cells.lacking(cell, has))}):
-        name, need = next(iter(lacking.items()))
-        raise UsageError(f"{name} cannot run here: it needs {need[0]}", hint="`rookery matrix` says which cells can")
+    against = {cell.name: reasons for cell in asked if (reasons := _against(cell, has))}
+    if against and (arguments.cells or len(against) == len(asked)):
+        name, reasons = next(iter(against.items()))
+        raise UsageError(f"{name} cannot run here: {reasons[0]}", hint="`rookery matrix` says which cells can")
     before = nights.nights(results)
     if arguments.resume and not before:
         raise UsageError(f"there is no night in {nights.folder_of(results)}", hint="begin one without --resume")
-    todo = nights.in_order([cell for cell in asked if _here(cell, has)], results)
+    todo = nights.in_order([cell for cell in asked if cell.name not in against], results)
     if arguments.night:
         night = nights.night_named(results, arguments.night)
     else:
@@ -178,8 +190,7 @@ def _scenarios(night: Path) -> list[nights.ScenarioRun]:
 
 
 def _draw(arguments: argparse.Namespace) -> int:
-    why_not = partial(cells.why_not_beside, environment=os.environ, pyproject=PYPROJECT)
-    cell = cells.load(arguments.matrix).draw(arguments.turn, why_not=why_not)
+    cell = cells.load(arguments.matrix).draw(arguments.turn, why_not=_why_not_beside)
     options = " ".join(cell.versions)
     print(json.dumps({"name": cell.name, "options": options}) if arguments.json else f"{cell.name} {options}".rstrip())
     return 0
