@@ -92,6 +92,22 @@ def test_rates_are_of_before_the_first_fault(run):
     assert found == {"acknowledged writes/s": 1.3, "write, median ms": 100.0, "write, 99 % ms": 100.0}
 
 
+def test_of_several_workloads_each_has_its_rates_and_its_verdict_by_its_name(run):
+    folder = run("a", seconds=9, history=list(writes([1, 2]))) / "it"
+    later = "".join(json.dumps(each) + "\n" for each in writes([1, 2, 3, 4], took=0.5))
+    (folder / "history-postgresql.jsonl").write_text(later, encoding="utf-8")
+    report = {
+        "verdict": {"verdict": "valid"},
+        "verdicts": [{"of": "postgresql", "verdict": {"verdict": "unknown"}}],
+        "histories": {"history.jsonl": "cassandra", "history-postgresql.jsonl": "postgresql"},
+    }
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (found,) = Comparison.of([folder.parent]).columns
+    assert found.words("it", lambda each: each.verdict) == "cassandra: valid, postgresql: unknown"
+    assert found.figures("it", "cassandra: write, median ms") == [100.0]
+    assert found.figures("it", "postgresql: write, median ms") == [500.0]
+
+
 def test_one_write_has_no_rate(run):
     assert write_rates(read(run("a", seconds=9, history=list(writes([1]))) / "it/history.jsonl")) == {}
 

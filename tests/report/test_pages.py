@@ -341,7 +341,7 @@ def test_a_page_that_is_made_while_a_scenario_runs_reads_nothing_that_is_large(t
     (folder / ".report.json.7").write_text("{", encoding="utf-8")
     page = pages.scenario(folder, meanwhile=True).read_text(encoding="utf-8")
     (history,) = data_of(page)["histories"]
-    assert len(pages.read(folder / "history.jsonl")) == bytes_of(history["operations"]["kind"])
+    assert len(recorded.read(folder / "history.jsonl")) == bytes_of(history["operations"]["kind"])
     assert (data_of(page)["logs"]["files"], "pod.log" in page, ".report.json.7" in page) == ([], False, False)
     assert "OSDs up: not ended" in [each["name"] for each in data_of(page)["phases"]]
     monkeypatch.setattr(pages, "LARGEST_MEANWHILE", 10)
@@ -492,6 +492,9 @@ def test_a_failure_has_the_verdicts_of_all_workloads_by_their_names_but_for_its_
         (tmp_path / name).write_text(f"{text}\n", encoding="utf-8")
     lines = [line.strip() for line in failures.block(tmp_path).splitlines() if line.strip().startswith("verdict")]
     assert lines == ["verdict  etcd: x", "verdict  valid: 20 rows"]
+    named = {"failures": [failure], "histories": {"history.jsonl": "cassandra", "history-etcd.jsonl": "etcd"}}
+    (tmp_path / "report.json").write_text(json.dumps(named), encoding="utf-8")
+    assert "  cassandra: valid: 20 rows\n" in failures.block(tmp_path)
 
 
 def test_the_verdict_on_a_second_workload_has_its_name():

@@ -13,8 +13,9 @@ from statistics import median
 from typing import Any
 
 from rookery.report.failures import again_options
-from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Recorded, read
+from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Recorded, histories_in
 from rookery.report.stored import report_of, run_of, timings_of, unreadable
+from rookery.report.verdicts import first_of_several
 
 MEDIAN_OF = 3  # runs of one kind or more
 SCHEMA = "rookery.comparison/1"
@@ -125,20 +126,27 @@ def _outcome(folder: Path) -> Outcome:
     figures = {SECONDS: max(0.0, timings.get("total_s", 0.0) - timings.get("uncounted_s", 0.0))}
     for phase in timings.get("phases", []):  # one that came more than once took all of that
         figures[phase["name"]] = round(figures.get(phase["name"], 0.0) + phase["seconds"], 1)
+    histories = histories_in(folder, report.get("histories", {}))
+    for recorded in histories:
+        of = f"{recorded.of}: " if len(histories) > 1 and recorded.of else ""
+        figures |= {f"{of}{name}": rate for name, rate in write_rates(recorded).items()}
     return Outcome(
         timings.get("scenario", folder.name),
         folder,
         timings.get("outcome", "running"),
         _verdict(report),
-        {**figures, **write_rates(read(folder / "history.jsonl"))},
+        figures,
         unreadable({str(folder / "report.json"): report, str(folder / "timings.json"): timings}),
     )
 
 
 def _verdict(report: Mapping[str, Any]) -> str:
     """That of the scenario's first workload, and behind it those of the others by their names."""
-    others = [f"{each['of']}: {each['verdict'].get('verdict') or ''}" for each in report.get("verdicts", [])]
-    return ", ".join(filter(None, (report.get("verdict", {}).get("verdict") or "", *others)))
+    first = {**report, "of": first_of_several(report)}
+    found = [
+        (each["of"], each.get("verdict", {}).get("verdict") or "") for each in (first, *report.get("verdicts", []))
+    ]
+    return ", ".join(f"{of}: {verdict}" if of else verdict for of, verdict in found if of or verdict)
 
 
 def write_rates(recorded: Recorded) -> dict[str, float]:
@@ -206,4 +214,4 @@ def _difference(kind: Sequence[Run], kinds: Sequence[Sequence[Run]]) -> str:
 
 def _place(name: str) -> int:
     """The seconds of all first, the rates last, the phases in their order between them."""
-    return 0 if name == SECONDS else 2 if name in RATES else 1
+    return 0 if name == SECONDS else 2 if name.endswith(RATES) else 1

@@ -11,6 +11,7 @@ from typing import Any
 from rookery.driver_names import DRIVERS
 from rookery.report.known import scan
 from rookery.report.stored import report_of, run_of, timings_of, unix_of
+from rookery.report.verdicts import first_of_several
 
 EXPLAINS_ITSELF = (
     "UsageError",
@@ -46,7 +47,7 @@ def block(
         ("reason", f"{failure['type']}: {failure['reason']}"),
     ]
     rows += [("symptom", f"{each['symptom']}\n{each['line']}") for each in report.get("symptoms", [])]
-    rows += [("verdict", verdict) for verdict in _verdicts(folder, failure)]
+    rows += [("verdict", verdict) for verdict in _verdicts(folder, failure, report)]
     for each in known_signatures(folder, report) if known is None else known:
         places = "\n".join(f"{place['file']}:{place['line']}: {place['text']}" for place in each["places"])
         rows.append(("known", f"{each['name']}, see {each['source']}\n{places}"))
@@ -131,15 +132,15 @@ def _options(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
-def _verdicts(folder: Path, failure: Mapping[str, Any]) -> list[str]:
+def _verdicts(folder: Path, failure: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     """What the checker found of each workload, unless the reason is just that; where there are several, all are named:
     the first one's is no answer to what another has failed for."""
-    found = []
+    found, first = [], first_of_several(report)
     for path in sorted(folder.glob("verdict*.txt")):
         with suppress(OSError):
             verdict, of = path.read_text(encoding="utf-8", errors="replace").strip(), path.stem.partition("-")[2]
             if verdict not in failure["reason"]:
-                found.append(f"{of}: {verdict}" if of else verdict)
+                found.append(f"{of or first}: {verdict}" if of or first else verdict)
     return found
 
 

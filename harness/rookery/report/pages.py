@@ -32,7 +32,16 @@ from rookery.report import failures, happened, verdicts
 from rookery.report.comparison import HARNESS, kind_of
 from rookery.report.logbook import Log, logs_of
 from rookery.report.rates import rates
-from rookery.report.recorded import FUNCTIONS, OUTCOMES, TICK, Fault, Recorded, faults_noted, read
+from rookery.report.recorded import (
+    FUNCTIONS,
+    OUTCOMES,
+    TICK,
+    Fault,
+    Recorded,
+    faults_noted,
+    histories_in,
+    history_files,
+)
 from rookery.report.results import LastResult, all_results
 from rookery.report.run_folder import runs
 from rookery.report.stored import OTHER_VERSIONS, report_of, run_of, timings_of, unix_of, unreadable, used_in
@@ -54,9 +63,8 @@ def scenario(folder: Path, *, causes: Mapping[str, str] | None = None, meanwhile
     a history that has grown large. `causes` are known ones of reports, by address, which are told beside what is known.
     """
     report, timings, run_json = report_of(folder), timings_of(folder), run_of(folder.parent)
-    files = _history_files(folder)
-    left_out = meanwhile and sum(path.stat().st_size for path in files) > LARGEST_MEANWHILE
-    histories = [] if left_out else _histories(files, report)
+    left_out = meanwhile and sum(path.stat().st_size for path in history_files(folder)) > LARGEST_MEANWHILE
+    histories = [] if left_out else histories_in(folder, report.get("histories", {}))
     faults = _faults(histories, report)
     became = happened.read(folder / happened.FILE)
     started = unix_of(report.get("started") or timings.get("started"))
@@ -269,22 +277,6 @@ def _share(wait: Mapping[str, Any]) -> float | None:
 def _median(seconds: list[float]) -> float | None:
     ordered = sorted(seconds)
     return ordered[len(ordered) // 2] if ordered else None
-
-
-def _history_files(folder: Path) -> list[Path]:
-    """The files of all histories, that of the first workload before the others."""
-    first = folder / "history.jsonl"
-    return [path for path in (first, *sorted(folder.glob("history-*.jsonl"))) if path.is_file()]
-
-
-def _histories(files: Sequence[Path], report: Mapping[str, Any]) -> list[Recorded]:
-    """What there is in them, with whose clients it is."""
-    names, found = report.get("histories", {}), []
-    for path in files:
-        recorded = read(path)
-        recorded.of = str(names.get(path.name) or path.stem.removeprefix("history").removeprefix("-"))
-        found.append(recorded)
-    return found
 
 
 def _counts(recorded: Recorded) -> dict[str, dict[str, int]]:

@@ -62,6 +62,22 @@ class Recorded:
         return len(self.began)
 
 
+def history_files(folder: Path) -> list[Path]:
+    """The files of all histories of a scenario, that of its first workload before the others."""
+    first = folder / "history.jsonl"
+    return [path for path in (first, *sorted(folder.glob("history-*.jsonl"))) if path.is_file()]
+
+
+def histories_in(folder: Path, names: Mapping[str, str]) -> list[Recorded]:
+    """What there is in them, with whose clients it is: `names` are the workloads' ones by the names of the files."""
+    found = []
+    for path in history_files(folder):
+        recorded = read(path)
+        recorded.of = str(names.get(path.name) or path.stem.removeprefix("history").removeprefix("-"))
+        found.append(recorded)
+    return found
+
+
 def read(path: Path) -> Recorded:
     """What the file says; nothing where there is none. A line that is no operation is counted and left out."""
     found = Recorded()

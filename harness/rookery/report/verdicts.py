@@ -11,10 +11,18 @@ WITNESSES = 20  # rows that are told one by one
 def sentences(report: Mapping[str, Any], fault: str = "fault") -> list[str]:
     """What report.json says of the verdicts; nothing where nothing was checked. `fault` is what the rows' age is
     counted to. Where a scenario had several workloads each sentence begins with the name of its own."""
-    others, first, histories = report.get("verdicts", []), _sentences(report, fault), report.get("histories", {})
-    if (others or len(histories) > 1) and (name := histories.get("history.jsonl")):
-        first = [f"{name}: {line}" for line in first]
-    return [*first, *(f"{each['of']}: {line}" for each in others for line in _sentences(each, fault))]
+    first = {**report, "of": first_of_several(report)}
+    return [
+        f"{each['of']}: {line}" if each["of"] else line
+        for each in (first, *report.get("verdicts", []))
+        for line in _sentences(each, fault)
+    ]
+
+
+def first_of_several(report: Mapping[str, Any]) -> str:
+    """The name of the workload that `verdict` and history.jsonl are of; empty where the scenario had no other."""
+    histories = report.get("histories", {})
+    return str(histories.get("history.jsonl", "")) if report.get("verdicts") or len(histories) > 1 else ""
 
 
 def _sentences(report: Mapping[str, Any], fault: str) -> list[str]:
