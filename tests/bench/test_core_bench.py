@@ -211,7 +211,21 @@ def test_the_whole_is_held_against_the_goal_of_how_it_began(tmp_path, phases, ti
     assert met == {
         "core, nothing saved": True if whole == "core, nothing saved" else None,
         "core, states saved": False if whole == "core, states saved" else None,
+        "until the first verdict": None,
     }
+
+
+def test_a_run_that_made_its_images_is_held_against_no_goal_but_that_of_its_first_verdict(tmp_path):
+    made = [("images ready", 0.5, 700.0), *((name, start + 700, seconds) for name, start, seconds in DEPLOYED_FIRST)]
+    write(tmp_path, "node_kill[batch]", made, total=900.0, call=(810.0, 40.0))
+    write(tmp_path, "pools", RESTORED_FIRST, at=900, total=1000.0, call=(940.0, 8.0))
+    measured = core_bench.of(tmp_path)
+    assert list(measured.runs[0].items())[-2:] == [
+        ("core, images made first", 1905.0),
+        ("until the first verdict", 905.0),
+    ]
+    met = {goal["step"]: goal["met"] for goal in measured.as_dict()["goals"]}
+    assert met == {"core, nothing saved": None, "core, states saved": None, "until the first verdict": True}
 
 
 def test_what_was_never_called_or_is_of_no_run_is_counted_nevertheless(tmp_path):

@@ -80,7 +80,9 @@ OUTSIDE = "outside scenarios: pytest, removing the cluster"
 
 ALL_ADDED, ALL_PRODUCT = "the harness adds", "the product takes"
 NOTHING_SAVED, STATES_SAVED, WHOLE = "core, nothing saved", "core, states saved", "whole run"
-GOALS = (Goal(NOTHING_SAVED, at_most=600), Goal(STATES_SAVED, at_most=360))
+IMAGES_MADE, FIRST_VERDICT = "core, images made first", "until the first verdict"
+GOALS = (Goal(NOTHING_SAVED, at_most=600), Goal(STATES_SAVED, at_most=360), Goal(FIRST_VERDICT, at_most=1320))
+AT_HAND_S = 30  # images that are at hand are found to be so, and told, in one or two
 SHOWN = 6  # phases of a category in the table; JSON has all
 
 
@@ -196,7 +198,10 @@ class CoreBench(Bench):
         parts = account(run.spans, run.began, run.ended)
         seconds = {category: sum(parts[category].values()) for category in CATEGORIES}
         added, whole = sum(seconds[category] for category in ADDED), run.ended - run.began
-        steps = {**seconds, ALL_ADDED: added, ALL_PRODUCT: whole - added, _what(run): whole}
+        what = _what(run, images_s=seconds[IMAGES])
+        steps = {**seconds, ALL_ADDED: added, ALL_PRODUCT: whole - added, what: whole}
+        if what == IMAGES_MADE:
+            steps[FIRST_VERDICT] = min(each.ended for each in run.scenarios) - run.began
         self.runs.append({step: round(taken, 1) for step, taken in steps.items()})
         self.parts.append({c: {name: round(s, 1) for name, s in named.items()} for c, named in parts.items()})
         outcomes = Counter(each.outcome for each in run.scenarios)
@@ -219,10 +224,15 @@ class CoreBench(Bench):
         return {**super().as_dict(), "shares": self.shares}
 
 
-def _what(run: Run) -> str:
-    """Which goal the whole of it is held against: whether it is the core, and began with saved states or with none."""
+def _what(run: Run, *, images_s: float) -> str:
+    """What the whole of it is: of the core, whether its images had to be made, or it began with saved states or none.
+
+    How long images take is the affair of the machine and its registries: no goal holds for all of a run that made them.
+    """
     if any(each.tier != CORE for each in run.scenarios):
         return WHOLE
+    if images_s > AT_HAND_S:
+        return IMAGES_MADE
     for span in sorted(run.spans, key=lambda each: each.start):
         if fnmatchcase(span.name, "* restored"):
             return STATES_SAVED
