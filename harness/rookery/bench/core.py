@@ -82,7 +82,7 @@ ALL_ADDED, ALL_PRODUCT = "the harness adds", "the product takes"
 NOTHING_SAVED, STATES_SAVED, WHOLE = "core, nothing saved", "core, states saved", "whole run"
 IMAGES_MADE, FIRST_VERDICT = "core, images made first", "until the first verdict"
 GOALS = (Goal(NOTHING_SAVED, at_most=600), Goal(STATES_SAVED, at_most=360), Goal(FIRST_VERDICT, at_most=1320))
-AT_HAND_S = 30  # images that are at hand are found to be so, and told, in one or two
+THERE_S = 30  # images that are there already are found to be so, and told, in one or two
 SHOWN = 6  # phases of a category in the table; JSON has all
 
 
@@ -231,7 +231,7 @@ def _what(run: Run, *, images_s: float) -> str:
     """
     if any(each.tier != CORE for each in run.scenarios):
         return WHOLE
-    if images_s > AT_HAND_S:
+    if images_s > THERE_S:
         return IMAGES_MADE
     for span in sorted(run.spans, key=lambda each: each.start):
         if fnmatchcase(span.name, "* restored"):
